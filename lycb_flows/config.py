@@ -1,0 +1,412 @@
+"""What a user wishes: the campaign and its parts, frozen, checked at line one.
+
+Three kinds of number have three homes: science here, machine settings in `settings.py`,
+constants of nature in `units.py`. Defaults marked *paper* are Böhm & Champagne's
+(arXiv 2510.09861); *ours* carries a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NOT_KEYED = "not-keyed"
+"""Marks a field that never enters a key: a name, a comment, a matter of the machine."""
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Supercell = tuple[
+    Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+]
+
+
+class Config(BaseModel):
+    """Base of every wish: frozen, no unknown fields, survives the road to a worker.
+
+    `as_dict`/`from_dict` make monty and jobflow carry it intact (a plain pydantic model
+    as a Maker field arrives as a string).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with monty's `@module` and `@class`."""
+        return {
+            "@module": type(self).__module__,
+            "@class": type(self).__qualname__,
+            **self.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The config that `as_dict` made."""
+        return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+
+    def keyed(self) -> dict[str, Any]:
+        """The fields that decide a result, nested configs included as they are."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if NOT_KEYED not in field.metadata
+        }
+
+
+class ForbiddenPair(Config):
+    """Two species that may not sit closer than this on the ideal sites of a parent."""
+
+    species: tuple[str, str]
+    min_distance_ang: Positive
+
+
+HALIDE_FORBIDDEN_PAIRS: tuple[ForbiddenPair, ...] = (
+    ForbiddenPair(species=("Y", "Y"), min_distance_ang=3.3),
+    ForbiddenPair(species=("Li", "Li"), min_distance_ang=2.5),
+    ForbiddenPair(species=("Li", "Y"), min_distance_ang=2.5),
+)
+"""Measured for the two parents (reference/enumeration.md)."""
+
+
+class EnumerationConfig(Config):
+    """How a disordered parent becomes symmetry-distinct orderings."""
+
+    supercell: Supercell = Field((1, 1, 2), description="Multiples of a, b, c (paper: 1 1 2).")
+    engine: Literal["builtin", "enumlib"] = Field(
+        "builtin", description="Own exact generator, or enum.x through pymatgen; same answer."
+    )
+    min_occupancy: Fraction | None = Field(
+        None,
+        description="Drop occupants below this; default: the parent's preset, 0.15 for a CIF.",
+    )
+    forbidden_pairs: tuple[ForbiddenPair, ...] = Field(
+        HALIDE_FORBIDDEN_PAIRS, description="Pairs that may not sit too close."
+    )
+    allowed_species: dict[str, tuple[str, ...]] | None = Field(
+        None, description="Site label -> species allowed there, by hand ('vacancy' is one)."
+    )
+    cap: int = Field(1_000_000, ge=1, description="Most orderings that are listed exhaustively.")
+    n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")
+    seed: Count = Field(0, description="Seed of the sampling beyond the cap.")
+
+
+class DecorationConfig(Config):
+    """How Cl/Br are placed on an ordered cell; x counts Br per Li3YX6."""
+
+    x: float = Field(ge=0, le=6, description="Br per formula unit Li3YCl(6-x)Br(x).")
+    cap: int = Field(1_000, ge=1, description="Most decorations that are listed exhaustively.")
+    n_samples: Count = Field(50, description="Uniform samples beside the symmetric stratum.")
+    seed: Count = 0
+
+
+class RelaxationConfig(Config):
+    """FIRE on positions and cell."""
+
+    fmax_ev_per_ang: Positive = Field(0.01, description="Force threshold (paper: 0.01 eV/Å).")
+    max_steps: int = Field(1000, ge=1, description="Most FIRE steps; beyond: not converged.")
+    relax_cell: bool = True
+
+
+class RankingConfig(Config):
+    """Two-stage funnel over relaxed candidates."""
+
+    model: str = Field("chgnet-0.3.0", description="Name, key or file of the ranking potential.")
+    coarse_fmax_ev_per_ang: Positive = Field(0.05, description="ours: cheap first stage.")
+    fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
+    n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")
+    max_steps: int = Field(1000, ge=1)
+    volume_flag: Positive = Field(
+        0.05, description="Flag candidates whose volume exceeds the refined cell's by this share."
+    )
+    tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
+
+
+class SystemConfig(Config):
+    """One material of a campaign: a parent, its supercell and, if mixed, its x."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Short, unique.")
+    parent: str = Field(description="Built-in parent (Li3YCl6, Li3YBr6) or path of a CIF.")
+    enumeration: EnumerationConfig = EnumerationConfig()
+    decorations: tuple[DecorationConfig, ...] = Field(
+        (), description="Mixed halides made from this system's ground state."
+    )
+
+
+class HealthConfig(Config):
+    """When a run has left physics."""
+
+    max_temperature_factor: Positive = Field(
+        5.0, description="Instantaneous T above this multiple of the target (and 300 K)."
+    )
+    min_distance_ang: Positive = Field(0.7, description="Closest pair allowed.")
+    max_volume_factor: Positive = Field(2.0, description="Volume above this multiple of start.")
+    max_energy_jump_ev_per_atom: Positive = Field(
+        1.0, description="Potential energy away from the start by more than this."
+    )
+    max_framework_rms_ang: Positive = Field(
+        4.0, description="RMS displacement of non-mobile ions: melted or lost."
+    )
+
+
+class MDConfig(Config):
+    """What all MD runs of a campaign share."""
+
+    time_step_fs: Positive = Field(1.0, description="paper: 1 fs.")
+    thermostat_damping_ps: Positive = Field(0.1, description="Nosé-Hoover chains (paper).")
+    barostat_damping_ps: Positive = Field(1.0, description="MTK barostat (paper).")
+    cell_shape: Literal["triclinic", "isotropic"] = Field(
+        "triclinic", description="ours: the paper is silent; monoclinic LYB needs its angles."
+    )
+    start_temperature_k: Positive = Field(100.0, description="Velocities drawn at (paper).")
+    heating_ps: float = Field(2.0, ge=0, description="Linear ramp, fixed cell (paper).")
+    equilibration_ps: float = Field(50.0, ge=0, description="NVT before NpT (paper).")
+    sample_interval_fs: Positive = Field(10.0, description="One frame each (paper: 10 steps).")
+    segment_ps: Positive = Field(50.0, description="ours: walltime loses one segment at most.")
+    average_fraction: Fraction = Field(
+        0.8, description="Last share of NpT that gives the average cell (paper: 112 of 140 ps)."
+    )
+    health: HealthConfig = HealthConfig()
+    replicas_per_job: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
+        8, description="Runs per MD job."
+    )
+
+
+class MDProtocol(Config):
+    """Everything about a run but its length: ramp, NVT at fixed cell, then the ensemble.
+
+    Steps are counted from the first step of the ramp.
+    """
+
+    ensemble: Literal["nvt", "npt"]
+    temperature_k: Positive
+    pressure_bar: float | None = Field(None, description="npt only.")
+    time_step_fs: Positive
+    thermostat_damping_ps: Positive
+    barostat_damping_ps: Positive | None = Field(None, description="npt only.")
+    cell_shape: Literal["triclinic", "isotropic"] | None = Field(None, description="npt only.")
+    start_temperature_k: Positive
+    heating_steps: Count
+    equilibration_steps: Count
+    sample_interval_steps: int = Field(ge=1)
+    segment_steps: int = Field(ge=1)
+    average_fraction: Fraction
+    health: HealthConfig
+
+    @model_validator(mode="after")
+    def _barostat_belongs_to_npt(self) -> Self:
+        barostat = (self.pressure_bar, self.barostat_damping_ps, self.cell_shape)
+        given = [value is not None for value in barostat]
+        if any(given) != all(given) or all(given) != (self.ensemble == "npt"):
+            msg = "pressure, barostat damping and cell shape belong to npt, all of them"
+            raise ValueError(msg)
+        if self.segment_steps % self.sample_interval_steps:
+            msg = "segment_steps must be a multiple of sample_interval_steps"
+            raise ValueError(msg)
+        return self
+
+
+class RunConfig(Config):
+    """One MD run: where it starts, with which model, by which protocol, how long."""
+
+    name: Annotated[str, NOT_KEYED]
+    start: str = Field(description="Key of a Structure, or of an NpT Run (its average cell).")
+    model: str = Field(description="Key of the Model.")
+    protocol: MDProtocol
+    seed: Count
+    strain: float = Field(0.0, description="Isotropic strain of the start's lattice vectors.")
+    steps: int = Field(ge=1, description="Length, ramp and equilibration included.")
+
+    def identity(self) -> dict[str, Any]:
+        """The keyed part without the length: a longer run reuses the shorter one's segments."""
+        return {name: value for name, value in self.keyed().items() if name != "steps"}
+
+
+class SelectionConfig(Config):
+    """Which frames of the runs are worth a label."""
+
+    n_frames: int = Field(75, ge=1, description="Per system and round (paper: 150-300 for two).")
+    thinning_fs: Positive = Field(100.0, description="Frames closer in time are correlated.")
+    uniform_fraction: Fraction = Field(
+        0.0, description="Share picked uniformly in time instead of by FPS (paper: all FPS)."
+    )
+
+
+class TeacherLabeler(Config):
+    """Labels by another potential: a rehearsal without DFT, and named as one."""
+
+    type: Literal["teacher"] = "teacher"
+    model: str = Field("chgnet-r2scan", description="Name, key or file of the teacher.")
+
+
+Labeler = Annotated[TeacherLabeler, Field(discriminator=None)]
+"""What makes labels; VASP and GPAW join this union."""
+
+
+class LabelConfig(Config):
+    """Who labels, and when a round may close."""
+
+    labeler: TeacherLabeler = TeacherLabeler()
+    max_force_ev_per_ang: Positive = Field(
+        25.0, description="A label with a larger force never trains."
+    )
+    quorum: Fraction = Field(0.9, description="Share of labels that closes a round after grace.")
+    min_per_system: Count = Field(1, description="Labels that every system must have.")
+    grace_s: Annotated[float, Field(ge=0), NOT_KEYED] = Field(
+        3600.0, description="Wait for the last labels, from the quorum on."
+    )
+    timeout_s: Annotated[float, Field(gt=0), NOT_KEYED] = Field(
+        86_400.0, description="A label that takes longer is stopped and counts as failed."
+    )
+    max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
+        2, description="Tries before a label has failed for good."
+    )
+
+
+class LossWeights(Config):
+    """Weights of energy (eV/atom), force (eV/Å) and stress (GPa) in the Huber loss."""
+
+    energy: float = Field(1.0, ge=0)
+    force: float = Field(1.0, ge=0)
+    stress: float = Field(0.1, ge=0)
+
+
+class TrainingConfig(Config):
+    """Fine-tuning recipe (reference/transport_and_training.md, B7)."""
+
+    start: Literal["pretrained", "previous"] = Field(
+        "pretrained", description="ours: cumulative data from the foundation, no drift."
+    )
+    epochs: int = Field(40, ge=1)
+    batch_size: int = Field(4, ge=1)
+    learning_rate: Positive = 2e-3
+    final_learning_rate_fraction: Fraction = 0.01
+    warmup_fraction: Fraction = 0.1
+    gradient_clip: Positive = 1.0
+    ema_decay: Fraction = 0.99
+    huber_delta: Positive = 0.1
+    weights: LossWeights = LossWeights()
+    freeze_level: int = Field(
+        1, ge=0, le=4, description="0: all train; 1: embeddings and bases fixed; +1 per block."
+    )
+    patience: int = Field(10, ge=1, description="Epochs without a better score before stopping.")
+    validation_fraction: Fraction = Field(
+        0.15, description="Last share of each trajectory in time that validates."
+    )
+    shift_ridge_ev_per_atom: Positive = Field(
+        1.0, description="Prior width of the reference shift per element (raw-PBE theories: B4)."
+    )
+    seed: Count = 0
+
+
+class TestConfig(Config):
+    """Test labels: runs of their own, frozen before the first training."""
+
+    __test__: ClassVar[bool] = False  # not a pytest class
+
+    temperatures_k: tuple[Positive, ...] = Field(
+        (300.0, 600.0, 800.0), description="ours: up to T_max."
+    )
+    strains: tuple[float, ...] = Field((-0.03, 0.0, 0.03), description="One run each, in turn.")
+    run_ps: Positive = Field(2.0, description="NVT after the ramp.")
+    n_frames: int = Field(12, ge=1, description="Per system, over its test runs.")
+    n_frames_per_round: Count = Field(6, description="Per system, the slice of a later round.")
+
+
+class LearningConfig(Config):
+    """The loop: temperatures, MD, selection, labels, training."""
+
+    start_temperature_k: Positive = Field(200.0, description="paper: 200 K.")
+    temperature_step_k: Positive = Field(200.0, description="paper: 200 K.")
+    max_temperature_k: Positive = Field(800.0, description="paper: 800 K.")
+    pressure_bar: float = Field(1.0, description="paper: 1 bar.")
+    model: str = Field("chgnet-0.3.0", description="Name, key or file of the foundation model.")
+    npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
+    nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
+    selection: SelectionConfig = SelectionConfig()
+    training: TrainingConfig = TrainingConfig()
+    test: TestConfig = TestConfig()
+
+    @property
+    def temperatures_k(self) -> tuple[float, ...]:
+        """The temperature of every round, in K."""
+        span = self.max_temperature_k - self.start_temperature_k
+        n_rounds = int(span / self.temperature_step_k + 1e-9) + 1
+        return tuple(self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds))
+
+    @model_validator(mode="after")
+    def _ladder_climbs(self) -> Self:
+        if self.max_temperature_k < self.start_temperature_k:
+            msg = "max_temperature_k lies below start_temperature_k"
+            raise ValueError(msg)
+        return self
+
+
+class DiffusionConfig(Config):
+    """From a trajectory to D."""
+
+    mobile_species: str = Field("Li", description="The ion that moves.")
+    charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")
+    site_distance_ang: Positive = Field(3.0, description="a of He et al. (authors' code: 3 Å).")
+    max_lag_fraction: Fraction = Field(0.7, description="Longest lag of the fit (paper).")
+    max_lag_ps: Positive = Field(500.0, description="Longest lag of the fit (paper).")
+    min_lag_ps: Positive | None = Field(
+        None, description="Shortest lag of the fit; default: first lag with MSD >= a²/2."
+    )
+    discard_ps: float = Field(0.0, ge=0, description="Left out at the start of production.")
+    confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
+
+
+class MeasurementConfig(Config):
+    """Production MD and what is read from it."""
+
+    model: str = Field(
+        "best", description="'best', 'pretrained', or a round's temperature such as '600'."
+    )
+    temperatures_k: tuple[Positive, ...] = Field(
+        (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0), description="paper: 400-750 K."
+    )
+    pressures_bar: tuple[float, ...] = Field((1.0,), description="paper: 1 and 10,000 bar.")
+    npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
+    nvt_ps: Positive = Field(2000.0, description="paper: 2 ns.")
+    sample_interval_fs: Positive = Field(100.0, description="ours: hops last longer than 0.1 ps.")
+    extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
+    diffusion: DiffusionConfig = DiffusionConfig()
+
+
+class Decision(Config):
+    """What follows a round, and why."""
+
+    next_temperature_k: float | None
+    reason: str
+
+
+class Campaign(Config):
+    """One YAML: what goes in, how it is learned, what is measured."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique per store.")
+    comment: Annotated[str, NOT_KEYED] = ""
+    seed: Count = Field(0, description="Root of every seed of the campaign.")
+    systems: tuple[SystemConfig, ...] = Field(min_length=1)
+    ranking: RankingConfig = RankingConfig()
+    md: MDConfig = MDConfig()
+    learning: LearningConfig = LearningConfig()
+    labels: LabelConfig = LabelConfig()
+    measurement: MeasurementConfig = MeasurementConfig()
+
+    @model_validator(mode="after")
+    def _systems_have_distinct_names(self) -> Self:
+        names = [system.name for system in self.systems]
+        if len(set(names)) < len(names):
+            msg = f"system names must differ, found {names}"
+            raise ValueError(msg)
+        return self
+
+    def decide(self, round_index: int) -> Decision:
+        """The decision after round `round_index` (0-based): the next temperature, or the end."""
+        ladder = self.learning.temperatures_k
+        if round_index + 1 < len(ladder):
+            return Decision(
+                next_temperature_k=ladder[round_index + 1],
+                reason=f"{ladder[round_index]:g} K is below {ladder[-1]:g} K",
+            )
+        return Decision(next_temperature_k=None, reason=f"{ladder[-1]:g} K was the last")

@@ -1,0 +1,57 @@
+"""What can go wrong, said in one line: what is wrong, what was found, what to do."""
+
+from __future__ import annotations
+
+
+class LycbError(Exception):
+    """A failure that a person can act on.
+
+    Parameters
+    ----------
+    message
+        What is wrong, as one clause.
+    fix
+        What to do about it, as one clause.
+    **facts
+        What was found; keyword-only, so that the exception pickles.
+
+    Examples
+    --------
+    >>> str(LycbError("no such parent", fix="run `lycb enumerate --help`", name="LiF"))
+    'no such parent (name=LiF): run `lycb enumerate --help`'
+    """
+
+    def __init__(self, message: str, *, fix: str = "", **facts: object) -> None:
+        super().__init__(message)
+        self.message, self.fix, self.facts = message, fix, facts
+
+    def __str__(self) -> str:
+        """One line: what, found, do."""
+        found = ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        line = f"{self.message} ({found})" if found else self.message
+        line = f"{line}: {self.fix}" if self.fix else line
+        return " ".join(line.split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by keyword (exceptions cross process borders)."""
+        return (_rebuild, (type(self), self.message, self.fix, self.facts))
+
+
+def _rebuild(cls: type[LycbError], message: str, fix: str, facts: dict[str, object]) -> LycbError:
+    return cls(message, fix=fix, **facts)
+
+
+class InputError(LycbError):
+    """The user's campaign, CIF, option or file is not usable."""
+
+
+class PhysicsError(LycbError):
+    """A computation left physics: lost ions, exploded cell, energy jump, NaN."""
+
+
+class StoreError(LycbError):
+    """The result store or a blob is damaged, locked, full or missing something."""
+
+
+class LabelError(LycbError):
+    """A labeler could not make a label of this structure."""

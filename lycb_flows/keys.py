@@ -1,0 +1,91 @@
+"""Canonical forms and SHA-256 keys: what a result is stored under.
+
+A key is the SHA-256 of the kind, its method version and the canonical form of the
+inputs: JSON with sorted keys, floats as `float.hex`, -0.0 as 0.0, `None` left out,
+fields marked `NOT_KEYED` left out. `tests/data/golden_keys.json` holds keys that may
+not change unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lycb_flows.config import Config
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.schemas import Document
+
+Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
+
+
+def canonical(value: object) -> Canonical:
+    """The canonical form of a keyed input (see the module's rules).
+
+    Raises
+    ------
+    InputError
+        For NaN, infinity, None inside a list, or a type without a canonical form.
+    """
+    match value:
+        case Config():
+            return canonical(value.keyed())
+        case Enum():
+            return canonical(value.value)
+        case bool() | int() | str():
+            return value
+        case float() | np.floating():
+            return _canonical_float(float(value))
+        case np.integer():
+            return int(value)
+        case Mapping():
+            return {
+                str(name): canonical(item)
+                for name, item in sorted(value.items(), key=lambda pair: str(pair[0]))
+                if item is not None
+            }
+        case np.ndarray():
+            return canonical(value.tolist())
+        case list() | tuple():
+            return [canonical(item) for item in value]
+        case _:
+            raise InputError(
+                "no canonical form for this input", fix="key plain data only", type=type(value)
+            )
+
+
+def _canonical_float(value: float) -> str:
+    if not math.isfinite(value):
+        raise InputError("a keyed number is not finite", fix="check the inputs", found=value)
+    return (value + 0.0).hex()  # -0.0 + 0.0 is 0.0
+
+
+def make_key(kind: type[Document], **inputs: object) -> str:
+    """The key of a result of this kind.
+
+    Parameters
+    ----------
+    kind
+        The Document class; its `kind` and `method_version` are part of the key.
+    **inputs
+        Everything that the result depends on, and nothing else.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    form = {
+        "kind": kind.kind,
+        "method_version": kind.method_version,
+        "inputs": canonical(inputs),
+    }
+    text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""Conversion factors, each from `scipy.constants` (CODATA 2022), named FROM_TO."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scipy import constants
+
+BOLTZMANN_EV_PER_K: Final = constants.k / constants.e
+EV_PER_ANG3_GPA: Final = constants.e / constants.angstrom**3 / constants.giga
+"""1 eV/Å^3 in GPa (160.2177)."""
+GPA_KBAR: Final = constants.giga / (constants.kilo * constants.bar)
+"""1 GPa in kbar (10)."""
+BAR_GPA: Final = constants.bar / constants.giga
+"""1 bar in GPa (1e-4)."""
+ANG2_PER_PS_M2_PER_S: Final = constants.angstrom**2 / constants.pico
+"""1 Å^2/ps in m^2/s (1e-8)."""
+S_PER_M_MS_PER_CM: Final = constants.kilo * constants.centi
+"""1 S/m in mS/cm (10)."""
+ANG3_M3: Final = constants.angstrom**3
+ELEMENTARY_CHARGE_C: Final = constants.e
+BOLTZMANN_J_PER_K: Final = constants.k
+PS_FS: Final = constants.pico / constants.femto
+EV_MEV: Final = 1 / constants.milli
+GPA_MPA: Final = constants.giga / constants.mega
+
+
+def vasp_kbar_to_gpa(stress_kbar: float) -> float:
+    """VASP's stress (kB, compression positive) as ours (GPa, tension positive, ASE's sign)."""
+    return -stress_kbar / GPA_KBAR
