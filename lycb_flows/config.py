@@ -331,7 +331,9 @@ class LearningConfig(Config):
         """The temperature of every round, in K."""
         span = self.max_temperature_k - self.start_temperature_k
         n_rounds = int(span / self.temperature_step_k + 1e-9) + 1
-        return tuple(self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds))
+        return tuple(
+            self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds)
+        )
 
     @model_validator(mode="after")
     def _ladder_climbs(self) -> Self:

@@ -27,4 +27,4 @@ GPA_MPA: Final = constants.giga / constants.mega
 
 def vasp_kbar_to_gpa(stress_kbar: float) -> float:
     """VASP's stress (kB, compression positive) as ours (GPa, tension positive, ASE's sign)."""
-    return -stress_kbar / GPA_KBAR
+    return -stress_kbar / float(GPA_KBAR)

@@ -1,0 +1,1 @@
+"""Levels of theory and the labelers that compute at them."""

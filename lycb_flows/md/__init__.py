@@ -1,0 +1,1 @@
+"""Molecular dynamics: integrators, protocol, trajectory, health."""

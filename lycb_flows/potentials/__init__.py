@@ -1,0 +1,1 @@
+"""Potentials: load by name, key or file; predict; train."""

@@ -1,0 +1,111 @@
+"""Independent work spread over processes that die with their parent.
+
+Workers are spawned (a fork after torch has started threads may hang), stay for many
+tasks (importing torch takes seconds) and leave when the parent is gone, so that a run
+killed with -9 leaves nobody behind who still writes results.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import TypeVar
+
+from lycb_flows.errors import LycbError
+
+T = TypeVar("T")
+R = TypeVar("R")
+_PARENT_CHECK_S = 0.5
+
+
+class ProcessPool:
+    """A pool of worker processes, started when first needed.
+
+    Parameters
+    ----------
+    n_processes
+        Workers; with 1 the work is done in this process, except when it has a timeout.
+    threads
+        OpenMP threads per worker, set before torch is imported there.
+    """
+
+    def __init__(self, n_processes: int, threads: int = 1) -> None:
+        self.n_processes, self.threads = n_processes, threads
+        self._executor: ProcessPoolExecutor | None = None
+
+    def map_ordered(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """The results in the order of the items; the work runs side by side.
+
+        The first exception is raised after its predecessors were yielded.
+        """
+        tasks = list(items)
+        if self.n_processes == 1 or len(tasks) <= 1:
+            yield from map(function, tasks)
+            return
+        futures = [self._pool().submit(function, task) for task in tasks]
+        try:
+            for future in futures:
+                yield _result(future)
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def call_within(self, seconds: float, function: Callable[[], R]) -> R:
+        """The result of `function`, computed in a worker that is killed after `seconds`.
+
+        Raises
+        ------
+        TimeoutError
+            When it took longer.
+        """
+        future = self._pool().submit(function)
+        try:
+            return _result(future, seconds)
+        except FutureTimeoutError:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End the workers now, whatever they do; the next task starts new ones."""
+        if self._executor is None:
+            return
+        workers = list((self._executor._processes or {}).values())  # noqa: SLF001 - no public way to end a hanging worker before Python 3.14
+        for worker in workers:
+            worker.kill()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor = None
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=self.n_processes,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=partial(_start_worker, os.getpid()),
+            )
+            os.environ["OMP_NUM_THREADS"] = str(self.threads)  # inherited by the workers
+        return self._executor
+
+
+def _result(future: Future[R], seconds: float | None = None) -> R:
+    try:
+        return future.result(seconds)
+    except BrokenProcessPool as err:
+        raise LycbError(
+            "a worker process died", fix="look for the kernel's out-of-memory message"
+        ) from err
+
+
+def _start_worker(parent_pid: int) -> None:
+    def leave_with_parent() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(_PARENT_CHECK_S)
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
