@@ -12,7 +12,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,22 +36,18 @@ def canonical(value: object) -> Canonical:
     match value:
         case Config():
             return canonical(value.keyed())
-        case Enum():
-            return canonical(value.value)
+        case np.ndarray() | np.generic():
+            return canonical(value.tolist())
         case bool() | int() | str():
             return value
-        case float() | np.floating():
-            return _canonical_float(float(value))
-        case np.integer():
-            return int(value)
+        case float():
+            return _canonical_float(value)
         case Mapping():
             return {
                 str(name): canonical(item)
                 for name, item in sorted(value.items(), key=lambda pair: str(pair[0]))
                 if item is not None
             }
-        case np.ndarray():
-            return canonical(value.tolist())
         case list() | tuple():
             return [canonical(item) for item in value]
         case _:

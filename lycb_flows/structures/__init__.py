@@ -8,7 +8,6 @@ Nothing is sorted or reduced: a cached label's forces must land on the right ato
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from importlib import resources
@@ -17,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
-from pymatgen.core import Lattice
-from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.cif import CifParser
 
 from lycb_flows import schemas
+from lycb_flows.blobs import blob_of
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
 
@@ -97,12 +97,6 @@ class DisorderedCrystal:
         return schemas.Parent(key=key, **facts)
 
 
-def blob_of(content: bytes, media_type: str) -> schemas.Blob:
-    """The content address of some bytes."""
-    digest = hashlib.sha256(content).hexdigest()
-    return schemas.Blob(sha256=digest, size=len(content), media_type=media_type)
-
-
 def load_parent(name_or_path: str) -> DisorderedCrystal:
     """A built-in parent by name, or a user's CIF by path.
 
@@ -114,7 +108,7 @@ def load_parent(name_or_path: str) -> DisorderedCrystal:
     if name_or_path in _BUILT_IN:
         file, provenance = _BUILT_IN[name_or_path]
         content = resources.files(__package__).joinpath(file).read_bytes()
-        return _parse_cif(name_or_path, content, provenance, _BUILT_IN_MIN_OCCUPANCY)
+        return parse_cif(name_or_path, content, provenance, _BUILT_IN_MIN_OCCUPANCY)
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(
@@ -123,12 +117,19 @@ def load_parent(name_or_path: str) -> DisorderedCrystal:
             found=name_or_path,
         )
     provenance = f"user's file {path.name}"
-    return _parse_cif(path.stem, path.read_bytes(), provenance, USER_MIN_OCCUPANCY)
+    return parse_cif(path.stem, path.read_bytes(), provenance, USER_MIN_OCCUPANCY)
 
 
-def _parse_cif(
+def parse_cif(
     name: str, content: bytes, provenance: str, min_occupancy: float
 ) -> DisorderedCrystal:
+    """The disordered crystal of a CIF's bytes.
+
+    Raises
+    ------
+    InputError
+        When they cannot be read or hold not exactly one structure.
+    """
     with warnings.catch_warnings():
         # pymatgen warns of every rounding it makes; what matters is checked below
         warnings.simplefilter("ignore")

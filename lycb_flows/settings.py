@@ -1,0 +1,74 @@
+"""Settings of this machine: stores, processes, threads, device. Read inside the running job.
+
+Sources, strongest first: `LYCB_*` environment variables, then one YAML file
+(`$LYCB_SETTINGS_FILE`, by default `~/.lycb.yaml`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from lycb_flows.errors import InputError
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")).expanduser()
+
+
+class Settings(BaseSettings):
+    """Everything that differs between machines and nothing that changes a result."""
+
+    model_config = SettingsConfigDict(env_prefix="LYCB_", extra="forbid", frozen=True)
+
+    store: Path = Field(Path("lycb_store"), description="Folder of the embedded result store.")
+    processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Processes for independent work.",
+    )
+    threads: int = Field(1, ge=1, description="Torch threads per process (engine.md 14).")
+    device: str = Field("cpu", description="Torch device of the potentials.")
+    worker_name: str = Field("embedded", description="Name written into what this worker makes.")
+    settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the YAML file."""
+        yaml_source = YamlConfigSettingsSource(settings_cls, yaml_file=_settings_file())
+        return init_settings, env_settings, yaml_source
+
+
+def load_settings() -> Settings:
+    """The settings of this process, read now.
+
+    Raises
+    ------
+    InputError
+        When a variable or the file holds something unusable.
+    """
+    try:
+        return Settings()
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise InputError(
+            "bad setting",
+            fix=f"see the LYCB_* variables and {_settings_file()}",
+            setting=".".join(map(str, first["loc"])),
+            reason=first["msg"],
+        ) from err
