@@ -170,6 +170,47 @@ class MDConfig(Config):
         8, description="Runs per MD job."
     )
 
+    def steps(self, duration_ps: float) -> int:
+        """Time steps in this many ps."""
+        return round(duration_ps * 1000 / self.time_step_fs)
+
+    def npt(self, temperature_k: float, pressure_bar: float) -> MDProtocol:
+        """Ramp, NVT, then NpT: the cell's equilibration."""
+        return MDProtocol(
+            ensemble="npt",
+            pressure_bar=pressure_bar,
+            barostat_damping_ps=self.barostat_damping_ps,
+            cell_shape=self.cell_shape,
+            heating_steps=self.steps(self.heating_ps),
+            equilibration_steps=self.steps(self.equilibration_ps),
+            start_temperature_k=self.start_temperature_k,
+            **self._shared(temperature_k, self.sample_interval_fs),
+        )
+
+    def nvt(
+        self, temperature_k: float, sample_interval_fs: float | None = None, *, ramp: bool
+    ) -> MDProtocol:
+        """NVT at a fixed cell; without the ramp, velocities are drawn at the temperature."""
+        return MDProtocol(
+            ensemble="nvt",
+            heating_steps=self.steps(self.heating_ps) if ramp else 0,
+            equilibration_steps=0,
+            start_temperature_k=self.start_temperature_k if ramp else temperature_k,
+            **self._shared(temperature_k, sample_interval_fs or self.sample_interval_fs),
+        )
+
+    def _shared(self, temperature_k: float, sample_interval_fs: float) -> dict[str, Any]:
+        interval = max(1, round(sample_interval_fs / self.time_step_fs))
+        return {
+            "temperature_k": temperature_k,
+            "time_step_fs": self.time_step_fs,
+            "thermostat_damping_ps": self.thermostat_damping_ps,
+            "sample_interval_steps": interval,
+            "segment_steps": max(1, self.steps(self.segment_ps) // interval) * interval,
+            "average_fraction": self.average_fraction,
+            "health": self.health,
+        }
+
 
 class MDProtocol(Config):
     """Everything about a run but its length: ramp, NVT at fixed cell, then the ensemble.
@@ -214,6 +255,7 @@ class RunConfig(Config):
     protocol: MDProtocol
     seed: Count
     strain: float = Field(0.0, description="Isotropic strain of the start's lattice vectors.")
+    repeat: Supercell = Field((1, 1, 1), description="Repeats of the start along a, b, c.")
     steps: int = Field(ge=1, description="Length, ramp and equilibration included.")
 
     def identity(self) -> dict[str, Any]:
@@ -236,10 +278,6 @@ class TeacherLabeler(Config):
 
     type: Literal["teacher"] = "teacher"
     model: str = Field("chgnet-r2scan", description="Name, key or file of the teacher.")
-
-
-Labeler = Annotated[TeacherLabeler, Field(discriminator=None)]
-"""What makes labels; VASP and GPAW join this union."""
 
 
 class LabelConfig(Config):
@@ -354,7 +392,9 @@ class DiffusionConfig(Config):
     min_lag_ps: Positive | None = Field(
         None, description="Shortest lag of the fit; default: first lag with MSD >= a²/2."
     )
-    discard_ps: float = Field(0.0, ge=0, description="Left out at the start of production.")
+    discard_ps: float = Field(
+        2.0, ge=0, description="ours: fresh velocities settle at the start of production."
+    )
     confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
 
 
@@ -371,6 +411,10 @@ class MeasurementConfig(Config):
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(2000.0, description="paper: 2 ns.")
     sample_interval_fs: Positive = Field(100.0, description="ours: hops last longer than 0.1 ps.")
+    repeat: Supercell = Field(
+        (1, 1, 1), description="Repeats of the ground state's cell; more ions, smaller errors."
+    )
+    decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
     extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
     diffusion: DiffusionConfig = DiffusionConfig()
 

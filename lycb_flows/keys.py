@@ -80,7 +80,12 @@ def make_key(kind: type[Document], **inputs: object) -> str:
     form = {
         "kind": kind.kind,
         "method_version": kind.method_version,
-        "inputs": canonical(inputs),
+        "inputs": inputs,
     }
-    text = json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return digest(form)
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical form, in 64 hexadecimal digits."""
+    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -254,6 +254,7 @@ class Run(Document):
 
     name: str
     start: str
+    start_structure: str = Field(description="The structure that start stands for.")
     model: str
     ensemble: Literal["nvt", "npt"]
     temperature_k: float
@@ -426,12 +427,16 @@ class DiffusionEstimate(BaseModel):
     diffusivity_m2_per_s: float | None = Field(None, description="Paper's window, OLS.")
     diffusivity_err_he_m2_per_s: float | None = Field(None, description="He et al. 2018.")
     diffusivity_err_m2_per_s: float | None = Field(None, description="Own calibrated bar.")
+    diffusivity_log_err: float | None = Field(None, description="Standard error of ln D.")
+    diffusivity_low_m2_per_s: float | None = Field(None, description="95 % interval in ln D.")
+    diffusivity_high_m2_per_s: float | None = Field(None, description="95 % interval in ln D.")
     diffusivity_upper_m2_per_s: float | None = Field(None, description="95 % bound.")
     fit_start_ps: float | None = None
     fit_end_ps: float | None = None
     log_slope: float | None = Field(None, description="d ln MSD / d ln t in the window.")
-    effective_hops: float
-    max_msd_ang2: float
+    effective_hops: float = Field(description="He's N_eff: ions x max MSD over all lags / a².")
+    max_msd_ang2: float = Field(description="Over all lags.")
+    plateau_msd_ang2: float = Field(description="Vibration, subtracted for the bound.")
     reason: str = Field("", description="Why there is only a bound.")
 
 

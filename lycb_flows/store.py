@@ -124,13 +124,10 @@ class ResultStore:
 
     def find(self, kind: type[D], key: str) -> D | None:
         """The live document of this kind and key, or None."""
-        query = f"SELECT * FROM documents WHERE key = ? AND {_LIVE}"  # noqa: S608 - a constant
-        row = self._db.execute(query, (key,)).fetchone()
-        if row is None:
-            return None
-        if row["kind"] != kind.kind:
-            raise StoreError("key of another kind", key=key, found=row["kind"], wanted=kind.kind)
-        return _document(kind, row)
+        document = self.find_document(key)
+        if document is not None and not isinstance(document, kind):
+            raise StoreError("key of another kind", key=key, found=document.kind, wanted=kind.kind)
+        return document
 
     def load(self, kind: type[D], key: str) -> D:
         """The live document of this kind and key.
@@ -167,6 +164,12 @@ class ResultStore:
                 matches=len(rows),
             )  # fmt: skip
         return _document(KINDS[rows[0]["kind"]], rows[0])
+
+    def find_document(self, key: str) -> Document | None:
+        """The live document of this key, whatever its kind, or None."""
+        query = f"SELECT * FROM documents WHERE key = ? AND {_LIVE}"  # noqa: S608 - a constant
+        row = self._db.execute(query, (key,)).fetchone()
+        return None if row is None else _document(KINDS[row["kind"]], row)
 
     def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
         """The live documents of a kind whose facts equal `where`, in the order of their keys.
@@ -314,6 +317,11 @@ class ResultStore:
         return [Attempt.model_validate(dict(row)) for row in rows]
 
     # -- ancestry and retraction -----------------------------------------------------
+
+    def makers(self, key: str) -> list[str]:
+        """Keys of the documents that this one came from or was born in, directly."""
+        rows = self._db.execute("SELECT ancestor FROM edges WHERE descendant = ?", (key,))
+        return sorted(row["ancestor"] for row in rows)
 
     def ancestors(self, key: str) -> list[str]:
         """Keys that this result rests on, nearest first."""

@@ -1,0 +1,402 @@
+"""One turn of the loop as data: which runs, frames, labels; when it closes; what trains.
+
+A stage is the making of the initial test set (index -1) or a round (0, 1, ...). Its keys
+follow from its plan alone, so every job of a stage finds the others' results in the
+store. No workflow engine here: jobs, tests and the reaper call the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+import numpy as np
+from pydantic import Field
+
+from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.errors import LycbError
+from lycb_flows.keys import digest, make_key
+from lycb_flows.labels.theory import Theory, label_key
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, TestSet
+from lycb_flows.store import ResultStore
+
+TEST_STAGE = -1
+_SEED_DIGITS = 8
+
+
+class StagePlan(Config):
+    """Everything that decides one stage.
+
+    Parents, models and the labeler's model in `campaign` are keys, not names.
+    """
+
+    campaign: Campaign
+    theory: Theory
+    index: int = TEST_STAGE
+    starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
+    model: str = Field(description="Key of the model that runs the MD.")
+    earlier_frames: tuple[str, ...] = ()
+    earlier_rounds: tuple[str, ...] = ()
+    dataset: str | None = None
+    test_sets: tuple[str, ...] = ()
+
+    # -- runs ------------------------------------------------------------------------
+
+    @property
+    def temperature_k(self) -> float:
+        """Of a round's MD."""
+        return self.campaign.learning.temperatures_k[self.index]
+
+    @property
+    def title(self) -> str:
+        """Short, unique in a campaign; part of every job's name."""
+        if self.index == TEST_STAGE:
+            return "test"
+        return f"r{self.index:02d} {self.temperature_k:g} K"
+
+    def npt_runs(self) -> tuple[RunConfig, ...]:
+        """The runs that find each system's cell at the round's temperature."""
+        if self.index == TEST_STAGE:
+            return ()
+        learning, md = self.campaign.learning, self.campaign.md
+        protocol = md.npt(self.temperature_k, learning.pressure_bar)
+        ramp = protocol.heating_steps + protocol.equilibration_steps
+        return tuple(
+            RunConfig(
+                name=f"{system} {self.title} npt",
+                start=start,
+                model=self.model,
+                protocol=protocol,
+                seed=self._seed(system, "npt"),
+                steps=ramp + md.steps(learning.npt_ps),
+            )
+            for system, start in self.starts.items()
+        )
+
+    def nvt_runs(self) -> tuple[RunConfig, ...]:
+        """The runs that frames to train on are taken from, one per system."""
+        learning, md = self.campaign.learning, self.campaign.md
+        return tuple(
+            RunConfig(
+                name=f"{system} {self.title} nvt",
+                start=run_key(npt),
+                model=self.model,
+                protocol=md.nvt(self.temperature_k, ramp=False),
+                seed=self._seed(system, "nvt"),
+                steps=md.steps(learning.nvt_ps),
+            )
+            for system, npt in zip(self.starts, self.npt_runs(), strict=False)
+        )
+
+    def test_runs(self) -> tuple[RunConfig, ...]:
+        """Runs of their own for test frames: own seeds, strained, up to T_max."""
+        if self.index == TEST_STAGE:
+            return tuple(self._initial_test_runs())
+        if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
+            return ()
+        md = self.campaign.md
+        steps = md.steps(self.campaign.learning.test.run_ps)
+        return tuple(
+            run.model_copy(
+                update={
+                    "name": f"{system} {self.title} test",
+                    "seed": self._seed(system, "test"),
+                    "steps": steps,
+                }
+            )
+            for system, run in zip(self.starts, self.nvt_runs(), strict=True)
+        )
+
+    def _initial_test_runs(self) -> Iterator[RunConfig]:
+        test, md = self.campaign.learning.test, self.campaign.md
+        for system, start in self.starts.items():
+            for i in range(max(len(test.temperatures_k), len(test.strains))):
+                temperature_k = test.temperatures_k[i % len(test.temperatures_k)]
+                strain = test.strains[i % len(test.strains)]
+                protocol = md.nvt(temperature_k, ramp=True)
+                yield RunConfig(
+                    name=f"{system} test {temperature_k:g} K {strain:+.0%}",
+                    start=start,
+                    model=self.model,
+                    protocol=protocol,
+                    seed=self._seed(system, f"test {i}"),
+                    strain=strain,
+                    steps=protocol.heating_steps + md.steps(test.run_ps),
+                )
+
+    def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
+        """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
+        size = self.campaign.md.replicas_per_job
+        return [
+            (f"md {ensemble} {self.title} {i:02d}", runs)
+            for ensemble, all_runs in (
+                ("npt", self.npt_runs()),
+                ("nvt", self.nvt_runs() + self.test_runs()),
+            )
+            for i, runs in enumerate(batches(all_runs, size))
+        ]
+
+    def _seed(self, system: str, role: str) -> int:
+        return seed_for(self.campaign.seed, system, str(self.index), role)
+
+    # -- keys ------------------------------------------------------------------------
+
+    @property
+    def frames_key(self) -> str:
+        """Of the stage's frames."""
+        learning = self.campaign.learning
+        return make_key(
+            Frames,
+            runs=[run_key(run) for run in self.nvt_runs()],
+            test_runs=[run_key(run) for run in self.test_runs()],
+            selection=learning.selection,
+            validation_fraction=learning.training.validation_fraction,
+            n_test_frames=self.n_test_frames,
+            already_labelled=self.earlier_frames,
+        )
+
+    @property
+    def dataset_key(self) -> str:
+        """Of the stage's closing document."""
+        return make_key(
+            Dataset,
+            frames=self.frames_key,
+            theory=self.theory.fingerprint,
+            labels=self.campaign.labels.model_dump(
+                include={"max_force_ev_per_ang", "quorum", "min_per_system"}
+            ),
+            previous=self.dataset,
+            index=self.index,
+        )
+
+    @property
+    def n_test_frames(self) -> int:
+        """Per system."""
+        if self.index == TEST_STAGE:
+            return self.campaign.learning.test.n_frames
+        return self.campaign.learning.test.n_frames_per_round if self.test_runs() else 0
+
+    @property
+    def n_labels(self) -> int:
+        """Label jobs of the stage."""
+        n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
+        return len(self.starts) * (n_training + self.n_test_frames)
+
+
+def batches(runs: tuple[RunConfig, ...], size: int) -> list[tuple[RunConfig, ...]]:
+    return [runs[i : i + size] for i in range(0, len(runs), size)]
+
+
+def seed_for(campaign_seed: int, *role: str) -> int:
+    """A seed of its own for each role, the same whenever asked."""
+    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)
+
+
+def run_key(run: RunConfig) -> str:
+    """The key of the Run that this config describes."""
+    return make_key(Run, **run.keyed())
+
+
+# -- closing -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelStatus:
+    """Where the labels of a stage stand."""
+
+    done: tuple[Label, ...]
+    failed: tuple[str, ...]
+    pending: tuple[str, ...]
+    short_systems: tuple[str, ...]
+
+    @property
+    def share_done(self) -> float:
+        """Of all labels."""
+        n_labels = len(self.done) + len(self.failed) + len(self.pending)
+        return len(self.done) / n_labels if n_labels else 0.0
+
+
+def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
+    """Count results and final failures of the stage's labels in the store."""
+    done, failed, pending = [], [], []
+    per_system = dict.fromkeys(plan.starts, 0)
+    for frame in store.load(Frames, plan.frames_key).frames:
+        key = label_key(frame.structure, plan.theory.fingerprint)
+        label = store.find(Label, key)
+        if label is not None:
+            done.append(label)
+            per_system[frame.system] += 1
+        elif failed_for_good(store, plan, key):
+            failed.append(key)
+        else:
+            pending.append(key)
+    minimum = plan.campaign.labels.min_per_system
+    short = tuple(system for system, count in per_system.items() if count < minimum)
+    return LabelStatus(tuple(done), tuple(failed), tuple(pending), short)
+
+
+def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
+    """Whether every allowed try at a label has failed."""
+    return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts
+
+
+def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None:
+    """Close a stage if its labels allow it: at the end of each label job, and by the reaper.
+
+    It closes when no label is pending, or when the configured share and every system's
+    minimum have been there for the grace time. The first caller's Dataset wins; its
+    `made.job` names the job that goes on with the loop, on a rerun too.
+
+    Returns
+    -------
+    Dataset or None
+        None while the stage stays open.
+
+    Raises
+    ------
+    LycbError
+        When too many labels have failed for good.
+    """
+    found = store.find(Dataset, plan.dataset_key)
+    if found is not None:
+        return found
+    status = label_status(store, plan)
+    enough = status.share_done >= plan.campaign.labels.quorum and not status.short_systems
+    if not status.pending and not enough:
+        raise _too_many_failures(store, plan, status)
+    if status.pending and not (enough and _grace_is_over(plan, status)):
+        return None
+    with store.attempt(Dataset, plan.dataset_key, job) as made:
+        dataset = _build_dataset(store, plan, status, made())
+        store.insert(dataset, made.attempt)
+    return store.load(Dataset, plan.dataset_key)
+
+
+def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:
+    config = plan.campaign.labels
+    n_labels = len(status.done) + len(status.failed) + len(status.pending)
+    n_quorum = max(1, ceil(config.quorum * n_labels))
+    ends = sorted(label.made.ended_at for label in status.done)
+    reached = datetime.fromisoformat(ends[n_quorum - 1])
+    return datetime.now(UTC) - reached >= timedelta(seconds=config.grace_s)
+
+
+def _too_many_failures(store: ResultStore, plan: StagePlan, status: LabelStatus) -> LycbError:
+    reason = store.attempts(status.failed[0], "failed")[-1].reason if status.failed else "no frames"
+    return LycbError(
+        "too many labels failed for good",
+        fix="mend the labeler or lower labels.quorum, then run again",
+        stage=plan.title,
+        done=len(status.done),
+        failed=len(status.failed),
+        quorum=plan.campaign.labels.quorum,
+        systems_below_minimum=list(status.short_systems),
+        last_reason=reason,
+    )
+
+
+def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, made: Made) -> Dataset:
+    """All usable labels so far: late ones of earlier stages join here."""
+    blocks: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    rejected: dict[str, str] = {}
+    for stage_key in (*plan.earlier_frames, plan.frames_key):
+        for frame in store.load(Frames, stage_key).frames:
+            label = store.find(Label, label_key(frame.structure, plan.theory.fingerprint))
+            if label is None or (frame.block == "test" and stage_key != plan.frames_key):
+                continue  # an earlier stage's test set is frozen
+            reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
+            if reason:
+                rejected[label.key] = reason
+            elif label.key not in blocks[frame.block]:
+                blocks[frame.block].append(label.key)
+    test_set = _freeze_test_set(store, plan, blocks["test"])
+    test_sets = plan.test_sets + ((test_set.key,) if test_set else ())
+    return Dataset(
+        key=plan.dataset_key,
+        parents=(*blocks["train"], *blocks["validation"], *test_sets),
+        round_index=plan.index,
+        theory=plan.theory.fingerprint,
+        training_labels=tuple(blocks["train"]),
+        validation_labels=tuple(blocks["validation"]),
+        missing=(*status.failed, *status.pending),
+        rejected=rejected,
+        test_sets=test_sets,
+        made=made,
+    )
+
+
+def _why_unusable(label: Label, max_force_ev_per_ang: float) -> str:
+    if not label.converged:
+        return "not converged"
+    largest = float(np.abs(label.forces_ev_per_ang).max())
+    if largest > max_force_ev_per_ang:
+        return f"force of {largest:.1f} eV/Å above {max_force_ev_per_ang:g}"
+    return ""
+
+
+def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> TestSet | None:
+    if not labels:
+        return None
+    test_set = TestSet(
+        key=make_key(TestSet, labels=sorted(labels)),
+        parents=tuple(sorted(labels)),
+        name=plan.title,
+        labels=tuple(sorted(labels)),
+        how="runs of their own: " + ", ".join(sorted(run.name for run in plan.test_runs())),
+        runs=tuple(sorted(run_key(run) for run in plan.test_runs())),
+    )
+    return store.once(TestSet, test_set.key, lambda: test_set, job=f"close {plan.title}")
+
+
+# -- the wall between training and testing -------------------------------------------------
+
+
+def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterable[str]) -> None:
+    """Refuse training labels whose structure, or whose run, is in a test set.
+
+    Raises
+    ------
+    LycbError
+        With the overlap.
+    """
+    tests = [store.load(TestSet, key) for key in test_sets]
+    test_structures = {store.load(Label, key).structure for test in tests for key in test.labels}
+    test_runs = {run for test in tests for run in test.runs}
+    for key in labels:
+        structure = store.load(Label, key).structure
+        runs = {frame.run for frame in frames_of(store, structure)}
+        if structure in test_structures or runs & test_runs:
+            raise LycbError(
+                "a training label is in a test set",
+                fix="take it out of one of them",
+                label=key,
+                structure=structure,
+                runs=sorted(runs & test_runs),
+            )
+
+
+def frames_of(store: ResultStore, structure: str) -> list[Frame]:
+    """Every choice of this structure as a frame."""
+    makers = (store.find_document(key) for key in store.makers(structure))
+    return [
+        frame
+        for maker in makers
+        if isinstance(maker, Frames)
+        for frame in maker.frames
+        if frame.structure == structure
+    ]
+
+
+def training_labels_of(store: ResultStore, model: Model) -> set[str]:
+    """Labels that this model or any model before it has seen."""
+    labels: set[str] = set()
+    ancestor: Model | None = model
+    while ancestor is not None:
+        if ancestor.dataset is not None:
+            dataset = store.load(Dataset, ancestor.dataset)
+            labels |= {*dataset.training_labels, *dataset.validation_labels}
+        parent = ancestor.parent_model
+        ancestor = store.load(Model, parent) if parent is not None else None
+    return labels
