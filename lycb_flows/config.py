@@ -139,13 +139,16 @@ class HealthConfig(Config):
         5.0, description="Instantaneous T above this multiple of the target (and 300 K)."
     )
     min_distance_ang: Positive = Field(0.7, description="Closest pair allowed.")
-    max_volume_factor: Positive = Field(2.0, description="Volume above this multiple of start.")
+    max_volume_factor: Positive = Field(
+        2.0, description="Volume above this multiple of the start's, or below its inverse."
+    )
     max_energy_jump_ev_per_atom: Positive = Field(
         1.0, description="Potential energy away from the start by more than this."
     )
     max_framework_rms_ang: Positive = Field(
         4.0, description="RMS displacement of non-mobile ions: melted or lost."
     )
+    mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
 
 
 class MDConfig(Config):
@@ -250,6 +253,7 @@ class RunConfig(Config):
     """One MD run: where it starts, with which model, by which protocol, how long."""
 
     name: Annotated[str, NOT_KEYED]
+    system: Annotated[str, NOT_KEYED]
     start: str = Field(description="Key of a Structure, or of an NpT Run (its average cell).")
     model: str = Field(description="Key of the Model.")
     protocol: MDProtocol
@@ -271,6 +275,7 @@ class SelectionConfig(Config):
     uniform_fraction: Fraction = Field(
         0.0, description="Share picked uniformly in time instead of by FPS (paper: all FPS)."
     )
+    mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
 
 
 class TeacherLabeler(Config):
@@ -444,6 +449,14 @@ class Campaign(Config):
         names = [system.name for system in self.systems]
         if len(set(names)) < len(names):
             msg = f"system names must differ, found {names}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _measured_model_exists(self) -> Self:
+        models = ["best", "pretrained", *(f"{t:g}" for t in self.learning.temperatures_k)]
+        if self.measurement.model not in models:
+            msg = f"measurement.model must be one of {models}, found {self.measurement.model!r}"
             raise ValueError(msg)
         return self
 

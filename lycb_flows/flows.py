@@ -16,8 +16,10 @@ from lycb_flows import jobs
 from lycb_flows.config import Campaign
 from lycb_flows.labels.theory import Theory, label_key
 from lycb_flows.measurement import MeasurementPlan, choose_model
-from lycb_flows.rounds import TEST_STAGE, StagePlan, close_stage, failed_for_good
+from lycb_flows.results import find_results, measurement_plan, system_names
+from lycb_flows.rounds import close_stage, failed_for_good
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
+from lycb_flows.stages import TEST_STAGE, StagePlan
 from lycb_flows.store import ResultStore
 
 ROUTES: tuple[tuple[str, str], ...] = (
@@ -55,24 +57,27 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
     """
-    flows: list[Flow | Job] = []
-    last_keys = []
-    for system in campaign.systems:
-        listed = jobs.EnumerateMaker(f"enumerate {system.name}", campaign, system.name).make()
-        ranked = jobs.RankMaker(f"rank {system.name}", campaign, system.name).make(
-            after=listed.output.keys
+    ranking = ranking_flow(campaign)
+    ranked = [one.output.keys for one in ranking.jobs if one.name.startswith("rank ")]
+    begin = BeginMaker("begin", campaign, theory).make(after=ranked)
+    flow = Flow([ranking, begin], name=campaign.name)
+    route(flow)
+    return flow
+
+
+def ranking_flow(campaign: Campaign) -> Flow:
+    """Enumerate and rank every system, its mixed halides after their ground state."""
+    flow_jobs: list[Job] = []
+    ranked: dict[str, object] = {}
+    for name, system, x in system_names(campaign):
+        order = [] if x is None else [ranked[system]]
+        listing = jobs.EnumerateMaker(f"enumerate {name}", campaign, system, x).make(after=order)
+        ranking = jobs.RankMaker(f"rank {name}", campaign, system, x).make(
+            after=listing.output.keys
         )
-        flows += [listed, ranked]
-        last_keys.append(ranked.output.keys)
-        for decoration in system.decorations:
-            name = jobs.decorated_name(system.name, decoration.x)
-            decorated = jobs.RankMaker(
-                f"rank {name}", campaign, system.name, x=decoration.x
-            ).make(after=ranked.output.keys)
-            flows.append(decorated)
-            last_keys.append(decorated.output.keys)
-    flows.append(BeginMaker("begin", campaign, theory).make(after=last_keys))
-    flow = Flow(flows, name=campaign.name)
+        ranked[name] = ranking.output.keys
+        flow_jobs += [listing, ranking]
+    flow = Flow(flow_jobs, name=f"rank {campaign.name}")
     route(flow)
     return flow
 
@@ -86,22 +91,15 @@ class BeginMaker(Maker):
     theory: Theory
 
     @_deciding_job
-    def make(self, after: object) -> Response:
+    def make(self, after: object) -> Response[Produced]:
         """The first stage, from the rankings."""
         del after  # order only
         store = jobs.open_store()
-        rankings = {
-            system.name: jobs.ranking_of(store, self.campaign, system.name)
-            for system in self.campaign.systems
-        }
-        plan = StagePlan(
-            campaign=self.campaign,
-            theory=self.theory,
-            starts={name: ranking.ground_state for name, ranking in rankings.items()},
-            model=self.campaign.learning.model,
+        found = find_results(store, self.campaign, self.theory)
+        keys = tuple(ranking.key for ranking in found.rankings.values())
+        return Response(
+            Produced(kind=Ranking.kind, keys=keys), addition=stage_flow(found.stages[0])
         )
-        keys = tuple(ranking.key for ranking in rankings.values())
-        return Response(Produced(kind=Ranking.kind, keys=keys), addition=stage_flow(plan))
 
 
 # -- the loop ---------------------------------------------------------------------------------
@@ -134,7 +132,7 @@ class LabelMaker(Maker):
     index: int
 
     @_deciding_job
-    def make(self, after: object) -> Response:
+    def make(self, after: object) -> Response[Produced]:
         """A label, or a counted failure; never an exception for a label that failed."""
         del after  # order only
         store = jobs.open_store()
@@ -147,11 +145,10 @@ class LabelMaker(Maker):
             reason = self._label(store, structure, key)
             keys = () if reason else (key,)
         dataset = close_stage(store, self.plan, self.name)
-        goes_on = dataset is not None and dataset.made.job == self.name
-        return Response(
-            Produced(kind=Label.kind, keys=keys, reason=reason),
-            addition=_after_stage(self.plan, dataset) if goes_on else None,
-        )
+        addition = None
+        if dataset is not None and dataset.made.job == self.name:
+            addition = _after_stage(self.plan, dataset)
+        return Response(Produced(kind=Label.kind, keys=keys, reason=reason), addition=addition)
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
@@ -165,9 +162,7 @@ class LabelMaker(Maker):
 
 def _after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     if plan.index == TEST_STAGE:
-        return stage_flow(
-            with_fields(plan, index=0, dataset=dataset.key, test_sets=dataset.test_sets)
-        )
+        return stage_flow(plan.first_round(dataset))
     trained = jobs.TrainMaker(f"train {plan.title}", plan).make()
     before = jobs.EvaluateMaker(f"evaluate {plan.title} before", plan, "before").make(
         after=trained.output.keys
@@ -191,34 +186,18 @@ class DecideMaker(Maker):
     plan: StagePlan
 
     @_deciding_job
-    def make(self, after: object) -> Response:
+    def make(self, after: object) -> Response[Produced]:
         """The Round and what follows it."""
         del after  # order only
         store, plan = jobs.open_store(), self.plan
         document = jobs.round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            ending = ChooseMaker("evaluate final", plan.campaign, plan.starts, rounds).make()
+            ending = ChooseMaker("evaluate final", plan.campaign, plan.theory, rounds).make()
             addition: Flow | Job = route(ending)
         else:
-            dataset = store.load(Dataset, document.dataset)
-            addition = stage_flow(
-                with_fields(
-                    plan,
-                    index=plan.index + 1,
-                    model=document.model,
-                    earlier_frames=(*plan.earlier_frames, plan.frames_key),
-                    earlier_rounds=rounds,
-                    dataset=dataset.key,
-                    test_sets=dataset.test_sets,
-                )
-            )
+            addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
-
-
-def with_fields(plan: StagePlan, **fields: object) -> StagePlan:
-    """The plan with some fields changed, checked again."""
-    return StagePlan.model_validate({**dict(plan), **fields})
 
 
 # -- out: measurement -----------------------------------------------------------------------
@@ -230,23 +209,19 @@ class ChooseMaker(Maker):
 
     name: str
     campaign: Campaign
-    starts: dict[str, str]
+    theory: Theory
     rounds: tuple[str, ...]
 
     @_deciding_job
-    def make(self) -> Response:
+    def make(self) -> Response[Produced]:
         """The chosen model and its measurement."""
         store = jobs.open_store()
         rounds = [store.load(Round, key) for key in self.rounds]
         evaluations = jobs.evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
-        starts = dict(self.starts)
-        if self.campaign.measurement.decorations:
-            starts |= jobs.decorated_ground_states(store, self.campaign)
-        plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=chosen)
-        return Response(
-            Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan)
-        )
+        rankings = find_results(store, self.campaign, self.theory).rankings
+        plan = measurement_plan(self.campaign, rankings, chosen)
+        return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
 
 
 def measurement_flow(plan: MeasurementPlan) -> Flow:

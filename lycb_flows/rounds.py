@@ -1,205 +1,23 @@
-"""One turn of the loop as data: which runs, frames, labels; when it closes; what trains.
+"""When a stage closes, what then trains, and the wall between training and testing.
 
-A stage is the making of the initial test set (index -1) or a round (0, 1, ...). Its keys
-follow from its plan alone, so every job of a stage finds the others' results in the
-store. No workflow engine here: jobs, tests and the reaper call the same functions.
+No workflow engine here: label jobs, tests and the reaper call the same functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
 import numpy as np
-from pydantic import Field
 
-from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.errors import LycbError
-from lycb_flows.keys import digest, make_key
-from lycb_flows.labels.theory import Theory, label_key
-from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, TestSet
+from lycb_flows.keys import make_key
+from lycb_flows.labels.theory import label_key
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, TestSet
+from lycb_flows.stages import StagePlan, run_key
 from lycb_flows.store import ResultStore
-
-TEST_STAGE = -1
-_SEED_DIGITS = 8
-
-
-class StagePlan(Config):
-    """Everything that decides one stage.
-
-    Parents, models and the labeler's model in `campaign` are keys, not names.
-    """
-
-    campaign: Campaign
-    theory: Theory
-    index: int = TEST_STAGE
-    starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
-    model: str = Field(description="Key of the model that runs the MD.")
-    earlier_frames: tuple[str, ...] = ()
-    earlier_rounds: tuple[str, ...] = ()
-    dataset: str | None = None
-    test_sets: tuple[str, ...] = ()
-
-    # -- runs ------------------------------------------------------------------------
-
-    @property
-    def temperature_k(self) -> float:
-        """Of a round's MD."""
-        return self.campaign.learning.temperatures_k[self.index]
-
-    @property
-    def title(self) -> str:
-        """Short, unique in a campaign; part of every job's name."""
-        if self.index == TEST_STAGE:
-            return "test"
-        return f"r{self.index:02d} {self.temperature_k:g} K"
-
-    def npt_runs(self) -> tuple[RunConfig, ...]:
-        """The runs that find each system's cell at the round's temperature."""
-        if self.index == TEST_STAGE:
-            return ()
-        learning, md = self.campaign.learning, self.campaign.md
-        protocol = md.npt(self.temperature_k, learning.pressure_bar)
-        ramp = protocol.heating_steps + protocol.equilibration_steps
-        return tuple(
-            RunConfig(
-                name=f"{system} {self.title} npt",
-                start=start,
-                model=self.model,
-                protocol=protocol,
-                seed=self._seed(system, "npt"),
-                steps=ramp + md.steps(learning.npt_ps),
-            )
-            for system, start in self.starts.items()
-        )
-
-    def nvt_runs(self) -> tuple[RunConfig, ...]:
-        """The runs that frames to train on are taken from, one per system."""
-        learning, md = self.campaign.learning, self.campaign.md
-        return tuple(
-            RunConfig(
-                name=f"{system} {self.title} nvt",
-                start=run_key(npt),
-                model=self.model,
-                protocol=md.nvt(self.temperature_k, ramp=False),
-                seed=self._seed(system, "nvt"),
-                steps=md.steps(learning.nvt_ps),
-            )
-            for system, npt in zip(self.starts, self.npt_runs(), strict=False)
-        )
-
-    def test_runs(self) -> tuple[RunConfig, ...]:
-        """Runs of their own for test frames: own seeds, strained, up to T_max."""
-        if self.index == TEST_STAGE:
-            return tuple(self._initial_test_runs())
-        if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
-            return ()
-        md = self.campaign.md
-        steps = md.steps(self.campaign.learning.test.run_ps)
-        return tuple(
-            run.model_copy(
-                update={
-                    "name": f"{system} {self.title} test",
-                    "seed": self._seed(system, "test"),
-                    "steps": steps,
-                }
-            )
-            for system, run in zip(self.starts, self.nvt_runs(), strict=True)
-        )
-
-    def _initial_test_runs(self) -> Iterator[RunConfig]:
-        test, md = self.campaign.learning.test, self.campaign.md
-        for system, start in self.starts.items():
-            for i in range(max(len(test.temperatures_k), len(test.strains))):
-                temperature_k = test.temperatures_k[i % len(test.temperatures_k)]
-                strain = test.strains[i % len(test.strains)]
-                protocol = md.nvt(temperature_k, ramp=True)
-                yield RunConfig(
-                    name=f"{system} test {temperature_k:g} K {strain:+.0%}",
-                    start=start,
-                    model=self.model,
-                    protocol=protocol,
-                    seed=self._seed(system, f"test {i}"),
-                    strain=strain,
-                    steps=protocol.heating_steps + md.steps(test.run_ps),
-                )
-
-    def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
-        """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
-        size = self.campaign.md.replicas_per_job
-        return [
-            (f"md {ensemble} {self.title} {i:02d}", runs)
-            for ensemble, all_runs in (
-                ("npt", self.npt_runs()),
-                ("nvt", self.nvt_runs() + self.test_runs()),
-            )
-            for i, runs in enumerate(batches(all_runs, size))
-        ]
-
-    def _seed(self, system: str, role: str) -> int:
-        return seed_for(self.campaign.seed, system, str(self.index), role)
-
-    # -- keys ------------------------------------------------------------------------
-
-    @property
-    def frames_key(self) -> str:
-        """Of the stage's frames."""
-        learning = self.campaign.learning
-        return make_key(
-            Frames,
-            runs=[run_key(run) for run in self.nvt_runs()],
-            test_runs=[run_key(run) for run in self.test_runs()],
-            selection=learning.selection,
-            validation_fraction=learning.training.validation_fraction,
-            n_test_frames=self.n_test_frames,
-            already_labelled=self.earlier_frames,
-        )
-
-    @property
-    def dataset_key(self) -> str:
-        """Of the stage's closing document."""
-        return make_key(
-            Dataset,
-            frames=self.frames_key,
-            theory=self.theory.fingerprint,
-            labels=self.campaign.labels.model_dump(
-                include={"max_force_ev_per_ang", "quorum", "min_per_system"}
-            ),
-            previous=self.dataset,
-            index=self.index,
-        )
-
-    @property
-    def n_test_frames(self) -> int:
-        """Per system."""
-        if self.index == TEST_STAGE:
-            return self.campaign.learning.test.n_frames
-        return self.campaign.learning.test.n_frames_per_round if self.test_runs() else 0
-
-    @property
-    def n_labels(self) -> int:
-        """Label jobs of the stage."""
-        n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
-        return len(self.starts) * (n_training + self.n_test_frames)
-
-
-def batches(runs: tuple[RunConfig, ...], size: int) -> list[tuple[RunConfig, ...]]:
-    return [runs[i : i + size] for i in range(0, len(runs), size)]
-
-
-def seed_for(campaign_seed: int, *role: str) -> int:
-    """A seed of its own for each role, the same whenever asked."""
-    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)
-
-
-def run_key(run: RunConfig) -> str:
-    """The key of the Run that this config describes."""
-    return make_key(Run, **run.keyed())
-
-
-# -- closing -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

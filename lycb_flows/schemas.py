@@ -243,7 +243,7 @@ class Segment(Document):
     n_frames: int
     trajectory: Blob
     checkpoint: Blob = Field(description="State after last_step: the only restart point.")
-    thermodynamics: Thermodynamics
+    thermodynamics: Thermodynamics | None = Field(description="None without frames (unhealthy).")
     health: Health
 
 
@@ -262,9 +262,11 @@ class Run(Document):
     n_steps: int
     time_step_fs: float
     segments: tuple[str, ...]
-    means: Thermodynamics = Field(description="Over the averaging window.")
+    means: Thermodynamics | None = Field(
+        description="Over the averaging window; None if unhealthy."
+    )
     average_lattice_ang: Matrix | None = Field(None, description="npt only.")
-    average_volume_ang3_per_atom: float
+    average_volume_ang3_per_atom: float | None = Field(description="None if unhealthy.")
     average_structure: str | None = Field(
         None, description="npt: last positions in the average cell."
     )
@@ -392,7 +394,6 @@ class Evaluation(Document):
 
     model: str
     test_sets: tuple[str, ...]
-    shifted: bool = Field(description="Whether the reference shift is part of the model.")
     overall: ModelErrors
     by_system: dict[str, ModelErrors]
     predictions: Blob = Field(description="JSON: label -> predicted and labelled values")

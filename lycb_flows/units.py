@@ -28,3 +28,16 @@ GPA_MPA: Final = constants.giga / constants.mega
 def vasp_kbar_to_gpa(stress_kbar: float) -> float:
     """VASP's stress (kB, compression positive) as ours (GPa, tension positive, ASE's sign)."""
     return -stress_kbar / float(GPA_KBAR)
+
+
+def nernst_einstein_ms_per_cm(
+    diffusivity_m2_per_s: float,
+    ions_per_ang3: float,
+    temperature_k: float,
+    charge_number: int = 1,
+) -> float:
+    """Conductivity in mS/cm of independent ions: σ = n q² D / (k_B T)."""
+    charge_c = charge_number * float(ELEMENTARY_CHARGE_C)
+    ions_per_m3 = ions_per_ang3 / float(ANG3_M3)
+    s_per_m = ions_per_m3 * charge_c**2 * diffusivity_m2_per_s / (BOLTZMANN_J_PER_K * temperature_k)
+    return float(s_per_m * S_PER_M_MS_PER_CM)

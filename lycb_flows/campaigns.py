@@ -1,0 +1,148 @@
+"""From a YAML file to a campaign that workers can run: checked, its inputs in the store."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lycb_flows.config import Campaign
+from lycb_flows.errors import InputError
+from lycb_flows.keys import make_key
+from lycb_flows.labels.teacher import teacher_theory
+from lycb_flows.labels.theory import Theory
+from lycb_flows.potentials.models import MODEL_NAMES, find_model
+from lycb_flows.schemas import CampaignRecord, Model, Parent
+from lycb_flows.store import ResultStore
+from lycb_flows.structures import PARENT_NAMES, load_parent
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A campaign whose parents and models are keys, and its level of theory."""
+
+    campaign: Campaign
+    theory: Theory
+    record: CampaignRecord
+
+
+def read_campaign(path: Path) -> Campaign:
+    """The campaign of a YAML file; paths in it are relative to the file.
+
+    Raises
+    ------
+    InputError
+        At the first thing that is wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as err:
+        raise InputError(
+            "cannot read the campaign", fix="give the path of a YAML file", file=path
+        ) from err
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise InputError("not a YAML file", fix="mend it there", file=path, reason=err) from err
+    try:
+        campaign = Campaign.model_validate(content)
+    except ValidationError as err:
+        raise _first_error(path, err) from err
+    return _with_absolute_paths(campaign, path.parent)
+
+
+def _first_error(path: Path, error: ValidationError) -> InputError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "the whole file"
+    if first["type"] != "extra_forbidden":
+        return InputError(
+            first["msg"].removeprefix("Value error, "),
+            fix="mend it there",
+            file=path,
+            at=place,
+            found=str(first["input"])[:80],
+        )
+    known = _fields_at(Campaign, first["loc"][:-1])
+    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    return InputError(
+        "unknown field",
+        fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}",
+        file=path,
+        at=place,
+    )
+
+
+def _fields_at(model: type[BaseModel], place: Iterable[Any]) -> list[str]:
+    """The fields of the nested config at this place of an error."""
+    for step in place:
+        if isinstance(step, int):
+            continue
+        annotation = model.model_fields[step].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)
+
+
+def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
+    def absolute(name: str, known: tuple[str, ...]) -> str:
+        return name if name in known else str((folder / name).resolve())
+
+    return _replaced(
+        campaign,
+        parents=[absolute(system.parent, PARENT_NAMES) for system in campaign.systems],
+        models=[absolute(name, MODEL_NAMES) for name in _model_names(campaign)],
+    )
+
+
+def submit(store: ResultStore, campaign: Campaign) -> Submission:
+    """Put the campaign's parents and models into the store and name them by key.
+
+    Raises
+    ------
+    InputError
+        When a parent or a model cannot be used.
+    """
+    parents, models = [], []
+    for system in campaign.systems:
+        crystal = load_parent(system.parent)
+        store.blobs.put(crystal.cif, "chemical/x-cif")
+        parents.append(crystal.document())
+    for name in _model_names(campaign):
+        source = find_model(name)
+        store.blobs.put(source.weights, source.model.weights.media_type)
+        models.append(source.model)
+    inputs: list[Parent | Model] = [*parents, *models]
+    store.insert_all(inputs)
+    resolved = _replaced(
+        campaign,
+        parents=[parent.key for parent in parents],
+        models=[model.key for model in models],
+    )
+    record = CampaignRecord(
+        key=make_key(CampaignRecord, name=campaign.name, campaign=resolved),
+        parents=tuple(dict.fromkeys(document.key for document in inputs)),
+        name=campaign.name,
+        text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
+    )
+    store.insert(record)
+    teacher = store.load(Model, resolved.labels.labeler.model)
+    return Submission(resolved, teacher_theory(teacher), record)
+
+
+def _model_names(campaign: Campaign) -> tuple[str, str, str]:
+    return campaign.ranking.model, campaign.learning.model, campaign.labels.labeler.model
+
+
+def _replaced(campaign: Campaign, parents: list[str], models: list[str]) -> Campaign:
+    """The campaign with other names for its parents and models."""
+    ranking, learning, labeler = models
+    data = campaign.model_dump()
+    for system, parent in zip(data["systems"], parents, strict=True):
+        system["parent"] = parent
+    data["ranking"]["model"] = ranking
+    data["learning"]["model"] = learning
+    data["labels"]["labeler"]["model"] = labeler
+    return Campaign.model_validate(data)

@@ -1,0 +1,468 @@
+"""The `lycb` command. User errors are one line: what, found, do.
+
+Imports that cost time stand inside the commands, so that `lycb --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from lycb_flows.errors import InputError, LycbError
+
+if TYPE_CHECKING:
+    from lycb_flows.campaigns import Submission
+    from lycb_flows.config import Config, DecorationConfig, EnumerationConfig
+    from lycb_flows.enumeration import EnumerationResult
+    from lycb_flows.schemas import Document
+    from lycb_flows.store import ResultStore
+    from lycb_flows.structures import DisorderedCrystal
+
+C = TypeVar("C", bound="Config")
+
+app = typer.Typer(
+    help="Disordered crystal in, ionic conductivity with an error bar out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+export_app = typer.Typer(help="Write labels, a model or structures to files.", no_args_is_help=True)
+app.add_typer(export_app, name="export")
+
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Result store folder [default: LYCB_STORE].")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
+CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", show_default=False)]
+Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
+
+
+def main() -> None:
+    """Run the command line; a known failure is one line on stderr and exit code 1."""
+    os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("LYCB_THREADS", "1"))
+    try:
+        app()
+    except LycbError as err:
+        sys.exit(f"lycb: {err}")
+    except KeyboardInterrupt:
+        sys.exit("lycb: interrupted; finished steps are kept, run the same command to go on")
+    except BrokenPipeError:  # e.g. `lycb query label | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_store(folder: Path | None, *, create: bool = False) -> ResultStore:
+    from lycb_flows.settings import load_settings
+    from lycb_flows.store import ResultStore
+
+    if folder is not None:
+        os.environ["LYCB_STORE"] = str(folder.resolve())  # workers of this run inherit it
+    path = load_settings().store.resolve()
+    if not create and not path.is_dir():
+        raise InputError(
+            "no result store here", fix="run a campaign first, or give --store", folder=path
+        )
+    return ResultStore(path)
+
+
+def _submit(campaign: Path, store: ResultStore) -> Submission:
+    from lycb_flows.campaigns import read_campaign, submit
+
+    return submit(store, read_campaign(campaign))
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+# -- structures -------------------------------------------------------------------------------
+
+
+@app.command("enumerate")
+def enumerate_(
+    parent: Annotated[str, typer.Argument(help="Li3YCl6, Li3YBr6, or the path of a CIF.")],
+    supercell: Annotated[tuple[int, int, int], typer.Option(help="Multiples of a, b, c.")] = (
+        1,
+        1,
+        2,
+    ),
+    x: Annotated[
+        float | None, typer.Option(help="Decorate an ordered cell with x Br per Li3YX6.")
+    ] = None,
+    min_occupancy: Annotated[
+        float | None, typer.Option(help="Drop occupants below this share.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="builtin or enumlib.")] = "builtin",
+    count_only: Annotated[bool, typer.Option("--count-only", help="Count, do not list.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Count and list the symmetry-distinct orderings of a disordered crystal."""
+    from lycb_flows.config import DecorationConfig, EnumerationConfig
+    from lycb_flows.structures import load_parent
+
+    crystal = load_parent(parent)
+    if x is None:
+        options = {"supercell": supercell, "min_occupancy": min_occupancy, "engine": engine}
+        config = _checked(EnumerationConfig, options)
+        summary = _describe_orderings(crystal, config, list_members=not count_only)
+    else:
+        summary = _describe_decorations(crystal, supercell, _checked(DecorationConfig, {"x": x}))
+    summary = {"parent": crystal.name, "supercell": supercell} | summary
+    if as_json:
+        _print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
+        return
+    rows = [[name, str(value)] for name, value in summary.items() if value is not None]
+    _print_table(f"Orderings of {parent}", ["", ""], rows)
+
+
+def _checked(config: type[C], options: dict[str, Any]) -> C:
+    """The config of command-line options, or one line about the first that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return config.model_validate(options)
+    except ValidationError as err:
+        first = err.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise InputError(
+            first["msg"], fix="see --help", option=option, found=first["input"]
+        ) from err
+
+
+def _describe_orderings(
+    crystal: DisorderedCrystal, config: EnumerationConfig, *, list_members: bool
+) -> dict[str, Any]:
+    from lycb_flows.enumeration import count_orderings, enumerate_orderings
+
+    if not list_members:
+        count, raw = count_orderings(crystal, config)
+        return {"count": count, "raw": raw}
+    return _describe(enumerate_orderings(crystal, config))
+
+
+def _describe_decorations(
+    crystal: DisorderedCrystal, supercell: tuple[int, int, int], config: DecorationConfig
+) -> dict[str, Any]:
+    from lycb_flows.enumeration import enumerate_decorations
+    from lycb_flows.structures import canonical_structure
+
+    if not crystal.structure.is_ordered:
+        raise InputError(
+            "--x decorates an ordered cell",
+            fix="give the CIF of one, e.g. from `lycb export structures`",
+            found=f"{crystal.name}, which is disordered",
+        )
+    cell = canonical_structure(crystal.structure * supercell)
+    return {"x": config.x} | _describe(enumerate_decorations(cell, config))
+
+
+def _describe(result: EnumerationResult) -> dict[str, Any]:
+    return {
+        "count": result.count,
+        "raw": result.raw_count,
+        "listed": len(result.members),
+        "coverage": result.coverage,
+        "formula": result.formula,
+        "atoms": result.n_atoms,
+        "dropped": [
+            f"{one.species} {one.occupancy:g} on {one.site_label}" for one in result.dropped
+        ],
+        "subgroup_order": result.subgroup_order,
+        "subgroup_orbit_sizes": result.subgroup_orbit_sizes,
+        "engine": result.engine,
+    }
+
+
+# -- campaigns ------------------------------------------------------------------------------
+
+
+@app.command()
+def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
+    """Enumerate and rank a campaign's systems; `lycb run` then goes on from there."""
+    from lycb_flows.embedded import run_embedded
+    from lycb_flows.flows import ranking_flow
+    from lycb_flows.progress import live_progress
+    from lycb_flows.results import find_results
+
+    results = _open_store(store, create=True)
+    submission = _submit(campaign, results)
+    with live_progress(results, submission) as listener:
+        run_embedded(results, ranking_flow(submission.campaign), listener)
+    found = find_results(results, submission.campaign, submission.theory)
+    for name, ranking in found.rankings.items():
+        rows = [
+            [
+                str(i),
+                f"{row.above_best_ev_per_atom * 1000:.2f}",
+                row.space_group,
+                f"{row.volume_ang3_per_atom:.2f}" + (" !" if row.volume_flag else ""),
+                str(row.refined_cell_rank),
+                "tie" if row.tied_with_best else "",
+                row.structure[:12],
+            ]
+            for i, row in enumerate(ranking.best, start=1)
+        ]
+        columns = [
+            "rank",
+            "meV/atom",
+            "space group",
+            "Å³/atom",
+            "refined-cell rank",
+            "",
+            "structure",
+        ]
+        _print_table(f"{name}: {ranking.n_candidates} candidates", columns, rows)
+        typer.echo(ranking.ground_state_note)
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--report", help="Report folder [default: in the store].")
+    ] = None,
+) -> None:
+    """Run a campaign here, to its report; run it again to go on after an interruption."""
+    from lycb_flows.embedded import run_embedded
+    from lycb_flows.flows import campaign_flow
+    from lycb_flows.progress import live_progress
+
+    results = _open_store(store, create=True)
+    submission = _submit(campaign, results)
+    with live_progress(results, submission) as listener:
+        run_embedded(results, campaign_flow(submission.campaign, submission.theory), listener)
+    _write_report(results, submission, folder)
+
+
+@app.command()
+def report(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    folder: Annotated[
+        Path | None, typer.Option("--report", help="Report folder [default: in the store].")
+    ] = None,
+) -> None:
+    """Write the report of a campaign as far as it has come."""
+    results = _open_store(store)
+    _write_report(results, _submit(campaign, results), folder)
+
+
+def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
+    from lycb_flows.report import write_report
+    from lycb_flows.results import find_results
+
+    name = submission.campaign.name
+    keys = find_results(results, submission.campaign, submission.theory).keys()
+    path = write_report(results, name, keys, folder or results.folder / "reports" / name)
+    typer.echo(path)
+
+
+@app.command()
+def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show every job, how many, and what they would cost; nothing runs."""
+    from dataclasses import asdict
+
+    from lycb_flows.planning import plan_campaign
+
+    results = _open_store(store, create=True)
+    submission = _submit(campaign, results)
+    steps = plan_campaign(results, submission.campaign, submission.theory)
+    if as_json:
+        _print_json([asdict(step) for step in steps])
+        return
+    rows = [
+        [step.stage, step.jobs[0], str(len(step.jobs)), step.work, _duration(step.cpu_s)]
+        for step in steps
+    ]
+    n_jobs, cpu_s = sum(len(step.jobs) for step in steps), sum(step.cpu_s for step in steps)
+    rows.append(["all", "", str(n_jobs), "", _duration(cpu_s)])
+    columns = ["stage", "first job", "jobs", "work", "CPU time, one core (estimate)"]
+    _print_table(f"Plan of {submission.campaign.name}", columns, rows)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+@app.command()
+def status(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show how far a campaign has come: stages, labels, model errors, attempts, cost."""
+    from lycb_flows.progress import campaign_status
+
+    results = _open_store(store)
+    found = campaign_status(results, _submit(campaign, results))
+    if as_json:
+        _print_json(found)
+        return
+    _print_table(f"Status of {found['campaign']}", ["", ""], [
+        [name, json.dumps(value) if isinstance(value, dict | list) else str(value)]
+        for name, value in found.items()
+    ])  # fmt: skip
+
+
+# -- the store --------------------------------------------------------------------------------
+
+
+@app.command()
+def query(
+    kind: Annotated[str, typer.Argument(help="Kind of document, e.g. label, run, model.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE; may be given several times.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the documents of a kind."""
+    from lycb_flows.schemas import KINDS
+
+    results = _open_store(store)
+    if kind not in KINDS:
+        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
+    found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
+    if as_json:
+        for document in found:
+            _print_json({"key": document.key, **document.facts()})
+        return
+    rows = [[document.key[:12], _short_facts(document)] for document in found]
+    _print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError("a condition is FIELD=VALUE", fix="e.g. --where system=LYC", found=text)
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _short_facts(document: Document) -> str:
+    simple = {
+        name: value[:16] if isinstance(value, str) else value
+        for name, value in document.facts().items()
+        if isinstance(value, str | int | float | bool)
+    }
+    return ", ".join(f"{name}={value}" for name, value in simple.items())
+
+
+@app.command()
+def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show a document, its attempts, and its ancestry down to the CIF."""
+    results = _open_store(store)
+    document = results.load_any(key)
+    ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
+    if as_json:
+        _print_json(
+            document.model_dump(mode="json")
+            | {"kind": document.kind, "ancestors": [[one.kind, one.key] for one in ancestors]}
+        )
+        return
+    typer.echo(f"{document.kind} {document.key}")
+    typer.echo(json.dumps(document.facts(), indent=1)[:4000])
+    made = document.made
+    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    rows = [
+        [str(one.number), one.outcome, one.worker, f"{one.wall_s:.1f}", one.reason]
+        for one in results.attempts(document.key)
+    ]
+    _print_table("Attempts", ["number", "outcome", "worker", "wall s", "reason"], rows)
+    rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
+    _print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+
+
+@app.command()
+def retract(
+    key: Key,
+    reason: Annotated[str, typer.Option(help="Why the result is withdrawn.")],
+    store: StoreOption = None,
+) -> None:
+    """Withdraw a result: look-ups treat it as absent. Lists what rests on it."""
+    results = _open_store(store)
+    descendants = results.retract(key, reason)
+    typer.echo(f"retracted; {len(descendants)} live results rest on it")
+    for document in filter(None, map(results.find_document, descendants)):
+        typer.echo(f"{document.kind} {document.key}")
+
+
+@app.command()
+def diff(
+    one: Annotated[Path, typer.Argument(help="Store folder.")],
+    other: Annotated[Path, typer.Argument(help="Store folder.")],
+) -> None:
+    """Compare the facts of two stores; exit code 1 when they differ."""
+    from lycb_flows.store import differences
+
+    found = differences(_open_store(one), _open_store(other))
+    for name, keys in found.items():
+        typer.echo(f"{len(keys)} {name}")
+        for key in keys[:20]:
+            typer.echo(f"  {key}")
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+# -- export -----------------------------------------------------------------------------------
+
+
+@export_app.command("labels")
+def export_labels(
+    path: Annotated[Path, typer.Argument(help="extxyz file to write.")],
+    store: StoreOption = None,
+) -> None:
+    """Write every label to one extended XYZ file (eV, eV/Å, eV/Å³)."""
+    from lycb_flows.export import write_labels
+
+    typer.echo(f"{write_labels(_open_store(store), path)} labels in {path}")
+
+
+@export_app.command("model")
+def export_model(
+    key: Key,
+    path: Annotated[Path, typer.Argument(help=".safetensors file; a .json card goes beside it.")],
+    store: StoreOption = None,
+) -> None:
+    """Write a model's weights and card."""
+    from lycb_flows.export import write_stored_model
+
+    write_stored_model(_open_store(store), key, path)
+    typer.echo(path)
+
+
+@export_app.command("structures")
+def export_structures(
+    keys: Annotated[list[str], typer.Argument(help="Keys of structures, or of rankings.")],
+    folder: Annotated[Path, typer.Option(help="Folder for one CIF per structure.")] = Path(),
+    store: StoreOption = None,
+) -> None:
+    """Write structures as CIF; of a ranking, its ground state."""
+    from lycb_flows.export import write_structure
+
+    results = _open_store(store)
+    for key in keys:
+        typer.echo(write_structure(results, key, folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""What a report rests on: from the keys of final documents to everything they name.
+
+The walk follows role fields (a round's dataset, a transport's run), so each document is
+known by the part it plays. A role whose document was retracted is remembered as missing,
+never invented.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lycb_flows import schemas
+from lycb_flows.schemas import Document
+from lycb_flows.store import Attempt, ResultStore
+
+D = TypeVar("D", bound=Document)
+_N_SHOWN_CANDIDATES = 10
+
+
+@dataclass(frozen=True)
+class LearnedRound:
+    """A round and what it names; None where that was retracted."""
+
+    round: schemas.Round
+    dataset: schemas.Dataset | None
+    frames: schemas.Frames | None
+    model: schemas.Model | None
+    before: schemas.Evaluation | None
+    after: schemas.Evaluation | None
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """An NpT run: the volume of a system at a temperature, and what it was made for."""
+
+    system: str
+    role: str
+    run: schemas.Run
+
+
+@dataclass(frozen=True)
+class ParityPoints:
+    """(labelled, predicted) pairs of one evaluation.
+
+    Attributes
+    ----------
+    energies_ev_per_atom
+        One pair per label.
+    forces_ev_per_ang, stresses_gpa
+        One pair per component.
+    """
+
+    energies_ev_per_atom: list[tuple[float, float]]
+    forces_ev_per_ang: list[tuple[float, float]]
+    stresses_gpa: list[tuple[float, float]]
+
+
+@dataclass
+class ReportData:
+    """Everything a report tells, by part; `documents` holds each of them by key."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    enumerations: list[schemas.Enumeration] = field(default_factory=list)
+    rankings: list[schemas.Ranking] = field(default_factory=list)
+    candidates: dict[str, list[schemas.RankedCandidate]] = field(default_factory=dict)
+    rounds: list[LearnedRound] = field(default_factory=list)
+    evaluations: list[schemas.Evaluation] = field(default_factory=list)
+    parity: dict[str, ParityPoints] = field(default_factory=dict)
+    transports: list[schemas.Transport] = field(default_factory=list)
+    fits: list[schemas.Arrhenius] = field(default_factory=list)
+    cell_runs: list[CellRun] = field(default_factory=list)
+    theory_names: list[str] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def find(self, kind: type[D], key: str | None) -> D | None:
+        """The collected document of this kind and key, or None."""
+        document = self.documents.get(key or "")
+        return document if isinstance(document, kind) else None
+
+    def structure_of(self, transport: schemas.Transport) -> schemas.Structure | None:
+        """The structure that a transport's run started from."""
+        run = self.find(schemas.Run, transport.run)
+        return None if run is None else self.find(schemas.Structure, run.start_structure)
+
+    def structure_of_system(self, system: str) -> schemas.Structure | None:
+        """A structure of a system, for its composition: ground state, or a run's start."""
+        keys = [r.ground_state for r in self.rankings if r.system == system]
+        keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
+        found = [self.find(schemas.Structure, key) for key in keys]
+        found += [self.structure_of(t) for t in self.transports if t.system == system]
+        return next((structure for structure in found if structure is not None), None)
+
+    def model_name(self, key: str) -> str:
+        """Name of a model, or the start of its key."""
+        model = self.find(schemas.Model, key)
+        return key[:12] if model is None else model.name
+
+
+def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
+    """What the final documents of a campaign rest on, as far as a report shows it.
+
+    Parameters
+    ----------
+    store
+        Where they lie.
+    keys
+        Of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
+        any order, as many as there are so far.
+    """
+    collector = _Collector(store)
+    final = list(dict.fromkeys(keys))
+    for key in final:
+        collector.add(key)
+    collector.follow_runs()
+    data = collector.data
+    data.enumerations = _unique(data.enumerations)
+    data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
+    data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
+    data.transports = sorted(
+        _unique(data.transports), key=lambda t: (t.system, t.pressure_bar, t.temperature_k, t.key)
+    )
+    data.fits.sort(key=lambda fit: (fit.system, fit.pressure_bar, fit.key))
+    data.cell_runs.sort(
+        key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.role)
+    )
+    collector.look_back(final)
+    return data
+
+
+class _Collector:
+    """The walk: `take` loads what a role names, the rest says which roles there are."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self.store, self.data = store, ReportData()
+
+    def take(self, kind: type[D], key: str | None, role: str) -> D | None:
+        """The document in a role, remembered; a missing one too."""
+        if key is None:
+            return None
+        document = self.store.find(kind, key)
+        if document is None:
+            self.data.missing[key] = role
+        else:
+            self.data.documents[key] = document
+        return document
+
+    def add(self, key: str) -> None:
+        """A final document and what it names."""
+        document = self.store.find_document(key)
+        match document:
+            case None:
+                self.data.missing[key] = "a result of the campaign"
+                return
+            case schemas.Enumeration():
+                self.enumeration(document.key)
+            case schemas.Ranking():
+                self.ranking(document)
+            case schemas.Round():
+                self.round(document)
+            case schemas.Evaluation():
+                self.evaluation(key, "an evaluation")
+                self.data.evaluations.append(document)
+            case schemas.Transport():
+                self.transport(key)
+            case schemas.Arrhenius():
+                self.fit(document)
+            case _:
+                pass
+        self.data.documents[key] = document
+
+    def enumeration(self, key: str) -> None:
+        """An enumeration and its parent (a crystal, or the structure that is decorated)."""
+        enumeration = self.take(schemas.Enumeration, key, "an enumeration")
+        if enumeration is None:
+            return
+        self.data.enumerations.append(enumeration)
+        for parent in enumeration.parents:
+            document = self.store.find_document(parent)
+            if document is not None:
+                self.data.documents[parent] = document
+
+    def ranking(self, ranking: schemas.Ranking) -> None:
+        """A ranking, its enumeration, ground state and best candidates."""
+        self.data.rankings.append(ranking)
+        self.enumeration(ranking.enumeration)
+        self.take(schemas.Structure, ranking.ground_state, f"ground state of {ranking.system}")
+        self.model(ranking.model)
+        for candidate in ranking.best[:_N_SHOWN_CANDIDATES]:
+            self.take(schemas.Relaxation, candidate.relaxation, "a relaxation")
+        rows = json.loads(self.store.blobs.read(ranking.table))
+        self.data.candidates[ranking.key] = [
+            schemas.RankedCandidate.model_validate(row) for row in rows
+        ]
+
+    def round(self, round_: schemas.Round) -> None:
+        """A round with its dataset, frames, model, evaluations and runs."""
+        title = f"round {round_.index + 1}"
+        for run in round_.runs:
+            self.run(run, title)
+        self.model(round_.start_model)
+        self.data.rounds.append(
+            LearnedRound(
+                round=round_,
+                dataset=self.take(schemas.Dataset, round_.dataset, f"dataset of {title}"),
+                frames=self.take(schemas.Frames, round_.frames, f"frames of {title}"),
+                model=self.model(round_.model),
+                before=self.evaluation(round_.evaluation_before, f"{title} before"),
+                after=self.evaluation(round_.evaluation_after, f"{title} after"),
+            )
+        )
+
+    def model(self, key: str) -> schemas.Model | None:
+        """A model."""
+        return self.take(schemas.Model, key, "a model")
+
+    def evaluation(self, key: str, role: str) -> schemas.Evaluation | None:
+        """An evaluation, its test sets and its predictions."""
+        evaluation = self.take(schemas.Evaluation, key, role)
+        if evaluation is not None and key not in self.data.parity:
+            self.model(evaluation.model)
+            for test_set in evaluation.test_sets:
+                self.take(schemas.TestSet, test_set, "a test set")
+            self.data.parity[key] = parity_points(self.store, evaluation)
+        return evaluation
+
+    def run(self, key: str, role: str) -> schemas.Run | None:
+        """A run; an NpT run also counts for the volumes, once `follow_runs` knows its system."""
+        run = self.take(schemas.Run, key, f"a run of {role}")
+        if run is not None:
+            self.model(run.model)
+            self.take(schemas.Structure, run.start_structure, f"start of run {run.name}")
+            if run.ensemble == "npt" and run.key not in {c.run.key for c in self.data.cell_runs}:
+                self.data.cell_runs.append(CellRun("", role, run))
+        return run
+
+    def transport(self, key: str) -> None:
+        """A transport, its run, and the NpT run that found the cell."""
+        transport = self.take(schemas.Transport, key, "a transport")
+        if transport is None:
+            return
+        self.data.transports.append(transport)
+        self.model(transport.model)
+        run = self.run(transport.run, "production")
+        start = None if run is None else self.store.find_document(run.start)
+        if isinstance(start, schemas.Run):
+            self.run(start.key, "production")
+
+    def fit(self, fit: schemas.Arrhenius) -> None:
+        """An Arrhenius fit and its transports."""
+        self.data.fits.append(fit)
+        self.model(fit.model)
+        for transport in fit.transports:
+            self.transport(transport)
+
+    def follow_runs(self) -> None:
+        """Name each NpT run's system: by the ground state it started from, else by its name."""
+        systems = {ranking.ground_state: ranking.system for ranking in self.data.rankings}
+        self.data.cell_runs = [
+            CellRun(systems.get(c.run.start) or c.run.name.split(" ")[0], c.role, c.run)
+            for c in self.data.cell_runs
+        ]
+
+    def look_back(self, final: Iterable[str]) -> None:
+        """The whole ancestry: theories of its labels, what was retracted, what it cost."""
+        ancestry = dict.fromkeys([*final, *self.data.documents])
+        for key in list(ancestry):
+            ancestry |= dict.fromkeys(self.store.ancestors(key))
+        theories = set()
+        for key in ancestry:
+            document = self.data.documents.get(key) or self.store.find_document(key)
+            if document is None:
+                self.data.missing.setdefault(key, "an ancestor")
+            elif isinstance(document, schemas.Label):
+                theories.add(document.theory_name)
+        self.data.theory_names = sorted(theories)
+        for learned in self.data.rounds:
+            failed = learned.dataset.missing if learned.dataset else ()
+            ancestry |= dict.fromkeys(failed)
+        self.data.attempts = [a for a in self.store.attempts() if a.key in ancestry]
+
+
+def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
+    """The predictions of an evaluation, beside their labels."""
+    rows = json.loads(store.blobs.read(evaluation.predictions)).values()
+    return ParityPoints(
+        energies_ev_per_atom=[
+            (row["label_energy_ev"] / n_atoms, row["energy_ev"] / n_atoms)
+            for row in rows
+            if (n_atoms := len(row["forces_ev_per_ang"]))
+        ],
+        forces_ev_per_ang=[pair for row in rows for pair in _components(row, "forces_ev_per_ang")],
+        stresses_gpa=[pair for row in rows for pair in _components(row, "stress_gpa")],
+    )
+
+
+def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
+    """(labelled, predicted) of each component of a matrix."""
+    labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
+    return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
+
+
+def _unique(documents: list[D]) -> list[D]:
+    return list({document.key: document for document in documents}.values())

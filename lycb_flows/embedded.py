@@ -1,0 +1,59 @@
+"""A whole campaign in this process: no server, no queue; it resumes because results are kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from jobflow import Flow, JobStore, run_locally
+from maggma.stores import MemoryStore
+
+from lycb_flows.store import ResultStore
+
+JobListener = Callable[[str, bool], None]
+"""Called with a job's name and whether it has finished (else: it starts)."""
+
+
+def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
+    """Run every job of a flow here, in order.
+
+    jobflow's own store is in memory: nothing reads it, all results are in `store`.
+
+    Raises
+    ------
+    LycbError
+        The first that a job raises; what was finished before is kept.
+    """
+    handler = _JobHandler(listener)
+    logger = logging.getLogger("jobflow.core.job")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        with store.lock():
+            run_locally(
+                flow,
+                log=False,
+                store=JobStore(MemoryStore()),
+                ensure_success=True,
+                raise_immediately=True,
+            )
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _JobHandler(logging.Handler):
+    """jobflow says in its log when a job starts and ends; nowhere else."""
+
+    def __init__(self, listener: JobListener) -> None:
+        super().__init__()
+        self.listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell the listener."""
+        verb, _, rest = record.getMessage().partition(" job - ")
+        if rest:
+            self.listener(rest.rpartition(" (")[0], verb == "Finished")

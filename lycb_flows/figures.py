@@ -1,0 +1,360 @@
+"""The figures of a report: documents in, matplotlib figures out; nothing is computed here.
+
+Figures are drawn on Agg without pyplot, and the same documents give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike
+
+from lycb_flows.collection import CellRun, LearnedRound, ParityPoints
+from lycb_flows.schemas import Arrhenius, Model, ModelErrors, RankedCandidate, Transport
+from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
+
+INK, GREY, LIGHT, BLUE, RUST, GREEN = (
+    "#1f2a37", "#8a94a3", "#d5dae1", "#1d5c96", "#c2571a", "#3b7d5b",
+)  # fmt: skip
+SERIES: Final = (BLUE, RUST, GREEN, "#7a4f9a", "#a08a1f", "#4f8f9c")
+_MARKERS: Final = ("o", "s", "D", "^", "v", "P")
+_MANY_POINTS: Final = 400
+_PNG_DPI: Final = 160
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.hashsalt": "lycb-flows",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#eceff3",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+}
+P = ParamSpec("P")
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def save(figure: Figure, stem: Path) -> bytes:
+    """Write STEM.png and STEM.svg; returns the SVG."""
+    with mpl.rc_context(_STYLE):
+        figure.savefig(stem.with_suffix(".png"), dpi=_PNG_DPI, metadata={"Software": None})
+        figure.savefig(
+            stem.with_suffix(".svg"), dpi=_PNG_DPI, metadata={"Date": None, "Creator": None}
+        )
+    return stem.with_suffix(".svg").read_bytes()
+
+
+@_styled
+def ranking_figure(candidates: Sequence[RankedCandidate]) -> Figure:
+    """Energy above the best against rank; hollow: volume flag, rust: tied with the best."""
+    figure = Figure((6.8, 3.4))
+    axes = figure.subplots()
+    ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
+    ranks = np.arange(1, len(ordered) + 1)
+    above_mev = np.array([c.above_best_ev_per_atom for c in ordered]) * EV_MEV
+    groups = [_candidate_group(candidate) for candidate in ordered]
+    for (label, colour, filled), size in _CANDIDATE_GROUPS.items():
+        chosen = np.array([group == (label, colour, filled) for group in groups], dtype=bool)
+        if chosen.any():
+            axes.scatter(
+                ranks[chosen], above_mev[chosen], s=size, edgecolors=colour, linewidths=1.1,
+                facecolors=colour if filled else "white", label=label, zorder=3,
+                rasterized=len(ordered) > _MANY_POINTS,
+            )  # fmt: skip
+    axes.set(xlabel="rank", ylabel="energy above the best (meV/atom)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    return figure
+
+
+_CANDIDATE_GROUPS: Final = {
+    ("coarse stage", LIGHT, True): 14,
+    ("coarse stage, volume flag", GREY, False): 14,
+    ("fine stage", BLUE, True): 30,
+    ("fine stage, volume flag", BLUE, False): 30,
+    ("tied with the best", RUST, True): 38,
+    ("tied with the best, volume flag", RUST, False): 38,
+}
+
+
+def _candidate_group(candidate: RankedCandidate) -> tuple[str, str, bool]:
+    """Label, colour and whether the marker is filled."""
+    name = "tied with the best" if candidate.tied_with_best else f"{candidate.stage} stage"
+    flagged = ", volume flag" if candidate.volume_flag else ""
+    return next(group for group in _CANDIDATE_GROUPS if group[0] == f"{name}{flagged}")
+
+
+@_styled
+def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
+    """Predicted against labelled energy, force and stress; grey before, blue after training."""
+    figure = Figure((9.6, 3.4))
+    panels = figure.subplots(1, 3)
+    titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
+    for axes, title, quantity in zip(
+        panels, titles, ("energies_ev_per_atom", "forces_ev_per_ang", "stresses_gpa"), strict=True
+    ):
+        for points, colour, label in ((before, GREY, "before"), (after, BLUE, "after")):
+            if points is not None:
+                pairs = np.array(getattr(points, quantity))
+                axes.scatter(
+                    pairs[:, 0], pairs[:, 1], s=9, color=colour, alpha=0.55, linewidths=0,
+                    label=label, rasterized=len(pairs) > _MANY_POINTS,
+                )  # fmt: skip
+        axes.axline((axes.get_xlim()[0],) * 2, slope=1, color=INK, linewidth=0.8, zorder=1)
+        axes.set(title=title, xlabel="label", ylabel="model")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+    panels[0].legend(loc="upper left", markerscale=2)
+    return figure
+
+
+@_styled
+def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
+    """Mean absolute errors on the test labels, before and after each round's training."""
+    figure = Figure((9.6, 3.1))
+    panels = figure.subplots(1, 3)
+    names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
+    for i, (axes, name, target) in enumerate(zip(panels, names, targets, strict=True)):
+        for when, colour in (("before", GREY), ("after", BLUE)):
+            found = [
+                (learned.round.temperature_k, mae_triple(evaluation.overall)[i])
+                for learned in rounds
+                if (evaluation := getattr(learned, when)) is not None
+            ]
+            axes.plot(*_columns(found), "o-", color=colour, label=f"{when} training")
+        axes.axhline(target, color=RUST, linestyle="--", linewidth=1.2, label="paper: below")
+        axes.set(title=name, xlabel="round's temperature (K)")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(
+            FixedLocator(sorted({learned.round.temperature_k for learned in rounds}))
+        )
+    panels[0].set_ylabel("mean absolute error")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
+    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
+    return (
+        errors.energy_mae_ev_per_atom * EV_MEV,
+        errors.force_mae_ev_per_ang * EV_MEV,
+        errors.stress_mae_gpa * GPA_MPA,
+    )
+
+
+@_styled
+def history_figure(models: Mapping[str, Model]) -> Figure:
+    """Training loss and validation errors by epoch, one line per round."""
+    figure = Figure((9.6, 3.1))
+    panels = figure.subplots(1, 3)
+    panels[0].set(title="Training loss", yscale="log")
+    panels[1].set(title="Validation energy (meV/atom)")
+    panels[2].set(title="Validation force (meV/Å)")
+    for colour, (title, model) in zip(_shades(len(models)), models.items(), strict=True):
+        epochs = [record.epoch for record in model.history]
+        columns = (
+            [record.training_loss for record in model.history],
+            [record.energy_mae_ev_per_atom * EV_MEV for record in model.history],
+            [record.force_mae_ev_per_ang * EV_MEV for record in model.history],
+        )
+        for axes, values in zip(panels, columns, strict=True):
+            axes.plot(epochs, values, color=colour, label=_plain(title))
+            if model.best_epoch in epochs:
+                best = values[epochs.index(model.best_epoch)]
+                axes.plot([model.best_epoch], [best], "o", color=colour, markersize=5)
+    for axes in panels:
+        axes.set_xlabel("epoch (dot: kept)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+@_styled
+def volume_figure(
+    cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
+) -> Figure:
+    """Volume per atom against temperature; hollow: the cell was not equilibrated."""
+    figure = Figure((6.8, 3.8))
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(paper.items()):
+        style = ":" if name.startswith("exp") else "-"
+        grey = str(0.45 + 0.06 * i)
+        axes.plot(
+            list(values), list(values.values()), style, color=grey, linewidth=1.1, markersize=4,
+            marker=_MARKERS[i % len(_MARKERS)], label=f"paper: {name}",
+        )  # fmt: skip
+    groups = sorted({(c.run.pressure_bar or 0.0, c.role == "production") for c in cell_runs})
+    for colour, (pressure_bar, production) in zip(_cycle(len(groups)), groups, strict=True):
+        found = [
+            (c.run.temperature_k, c.run.average_volume_ang3_per_atom, c.run.equilibrated)
+            for c in cell_runs
+            if ((c.run.pressure_bar or 0.0), c.role == "production") == (pressure_bar, production)
+            and c.run.average_volume_ang3_per_atom is not None
+        ]
+        role = "production" if production else "rounds"
+        label: str | None = f"here: {pressure_bar:g} bar, {role}"
+        for temperature_k, volume, equilibrated in found:
+            axes.plot(
+                [temperature_k], [volume], "o", color=colour, markersize=7, zorder=4, label=label,
+                markerfacecolor=colour if equilibrated else "white",
+            )  # fmt: skip
+            label = None
+    axes.set(xlabel="temperature (K)", ylabel="volume per atom (Å³)")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@_styled
+def msd_figure(transports: Sequence[Transport]) -> Figure:
+    """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
+    figure = Figure((6.8, 4.2))
+    axes = figure.subplots()
+    for colour, transport in zip(_shades(len(transports)), transports, strict=True):
+        lags = np.array(transport.lags_ps)
+        msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
+        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
+        axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
+        window = transport.estimate
+        if window.fit_start_ps is not None and window.fit_end_ps is not None:
+            inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
+            axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
+    axes.set(xscale="log", yscale="log", xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
+    species = _plain(transports[0].mobile_species)
+    axes.plot([], [], color=GREY, linewidth=1.2, label=species)
+    axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
+    axes.plot([], [], color=GREY, linewidth=4, label="fit window")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@_styled
+def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
+    """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
+    figure = Figure((6.8, 4.4))
+    axes = figure.subplots()
+    pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
+    for colour, marker, pressure_bar in zip(
+        _cycle(len(pressures)), _MARKERS * len(pressures), pressures, strict=False
+    ):
+        here = [t for t in transports if t.pressure_bar == pressure_bar]
+        _draw_points(axes, here, colour, marker)
+        for fit in fits:
+            if fit.pressure_bar == pressure_bar and fit.fitted:
+                _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
+    axes.set(yscale="log", xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
+    temperatures = sorted({t.temperature_k for t in transports})
+    top = axes.secondary_xaxis("top", functions=(_inverse_thousand, _inverse_thousand))
+    top.xaxis.set_major_locator(FixedLocator(_spread(temperatures)))
+    top.xaxis.set_minor_formatter(NullFormatter())
+    top.set_xlabel("temperature (K)")
+    axes.legend(loc="best")
+    return figure
+
+
+def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
+    """Measured D with the 95 % interval, bounds as arrows that point down."""
+    label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
+    for transport in transports:
+        x, estimate = 1000 / transport.temperature_k, transport.estimate
+        middle, low, high = (
+            estimate.diffusivity_m2_per_s,
+            estimate.diffusivity_low_m2_per_s,
+            estimate.diffusivity_high_m2_per_s,
+        )
+        if middle is not None:
+            bars = None if low is None or high is None else [[middle - low], [high - middle]]
+            axes.errorbar(
+                [x], [middle], bars, fmt=marker, color=colour, capsize=3, markersize=6, label=label
+            )
+            label = None
+        elif estimate.diffusivity_upper_m2_per_s is not None:
+            bound = estimate.diffusivity_upper_m2_per_s
+            axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
+            axes.annotate(
+                "", (x, bound / 2.2), (x, bound), arrowprops={"arrowstyle": "->", "color": colour}
+            )
+            axes.plot([x], [bound / 2.5], alpha=0)  # room for the arrow
+    if label is not None:
+        axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
+
+
+def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
+    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
+    if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
+        return
+    ends = [*temperatures_k, fit.extrapolation_temperature_k]
+    inverse_k = np.linspace(1 / max(ends), 1 / min(ends), 60)
+    design = np.stack([np.ones_like(inverse_k), -inverse_k / BOLTZMANN_EV_PER_K], axis=1)
+    log_d = design @ [fit.log_prefactor, fit.activation_energy_ev]
+    spread = np.sqrt(np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design))
+    axes.plot(1000 * inverse_k, np.exp(log_d), color=colour, linewidth=1.2)
+    axes.fill_between(
+        1000 * inverse_k, np.exp(log_d - spread), np.exp(log_d + spread), color=colour, alpha=0.15,
+        linewidth=0,
+    )  # fmt: skip
+    if fit.extrapolated_diffusivity_m2_per_s is not None:
+        axes.plot(
+            [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
+            color=colour, markersize=13, label=f"extrapolated to {ends[-1]:g} K",
+        )  # fmt: skip
+
+
+def _inverse_thousand(values: ArrayLike) -> ArrayLike:
+    """1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
+    return 1000 / np.maximum(np.asarray(values, dtype=float), 1e-3)
+
+
+def _spread(values: Sequence[float], at_most: int = 6) -> list[float]:
+    """So many of the values, first and last among them."""
+    chosen = np.unique(np.linspace(0, len(values) - 1, min(at_most, len(values))).round())
+    return [values[int(i)] for i in chosen]
+
+
+def _shades(count: int) -> list[tuple[float, ...]]:
+    """Colours from cold to hot."""
+    return [tuple(colormaps["plasma"](x)) for x in np.linspace(0.05, 0.8, count)]
+
+
+def _cycle(count: int) -> list[str]:
+    return [SERIES[i % len(SERIES)] for i in range(count)]
+
+
+def _columns(rows: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    pairs = list(rows)
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,245 @@
+"""Frames of a run: fractional coordinates that never wrap, and the cell they belong to.
+
+Stored as HDF5 (one array per quantity, units in the attributes), the same frames giving the
+same bytes. A frame is (unwrapped fractional coordinates, cell): from the two follow, without
+guessing an image,
+
+- the structure, by dropping whole lattice vectors: `Trajectory.structure`;
+- positions that mean diffusion, also when the cell breathes: `Trajectory.unwrapped_ang`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from lycb_flows import schemas
+from lycb_flows.errors import InputError
+from lycb_flows.md.integrators import FloatArray, kinetic_temperature_k
+from lycb_flows.structures import structure_from_arrays
+from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
+
+MEDIA_TYPE = "application/x-hdf5"
+_FORMAT = "lycb-trajectory-1"
+_GZIP_LEVEL = 1  # higher levels: below 2 % smaller, many times slower (float32 noise)
+_CHUNK_FRAMES = 256
+_ARRAYS = {  # name -> (type, unit)
+    "steps": (np.int64, "1"),
+    "frac_coords": (np.float32, "cell vectors, unwrapped"),
+    "cells_ang": (np.float64, "angstrom, rows a b c"),
+    "potential_energy_ev": (np.float64, "eV"),
+    "temperature_k": (np.float64, "K, 3N-3 degrees of freedom"),
+    "stress_gpa": (np.float64, "GPa, tension positive, kinetic part included"),
+}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of one run, in order.
+
+    Attributes
+    ----------
+    species
+        n_atoms symbols.
+    time_step_fs
+        MD step.
+    steps
+        Shape (n_frames,); counted from the first step of the ramp.
+    frac_coords
+        Shape (n_frames, n_atoms, 3), float32; continuous in time, not wrapped.
+    cells_ang
+        Shape (n_frames, 3, 3); rows a, b, c in Å.
+    potential_energy_ev
+        Shape (n_frames,).
+    temperature_k
+        Shape (n_frames,); kinetic, of 3N - 3 degrees of freedom.
+    stress_gpa
+        Shape (n_frames, 3, 3); tension positive, kinetic part included.
+    """
+
+    species: tuple[str, ...]
+    time_step_fs: float
+    steps: NDArray[np.int64]
+    frac_coords: NDArray[np.float32]
+    cells_ang: FloatArray
+    potential_energy_ev: FloatArray
+    temperature_k: FloatArray
+    stress_gpa: FloatArray
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.steps)
+
+    @property
+    def times_ps(self) -> FloatArray:
+        """Shape (n_frames,): time since the first step of the ramp."""
+        times: FloatArray = self.steps * (self.time_step_fs / PS_FS)
+        return times
+
+    @property
+    def volumes_ang3(self) -> FloatArray:
+        """Shape (n_frames,): cell volumes."""
+        volumes: FloatArray = np.abs(np.linalg.det(self.cells_ang))
+        return volumes
+
+    @property
+    def pressures_gpa(self) -> FloatArray:
+        """Shape (n_frames,): compression positive, kinetic part included."""
+        pressures: FloatArray = -np.trace(self.stress_gpa, axis1=1, axis2=2) / 3
+        return pressures
+
+    def between(self, after_step: int, last_step: int) -> Self:
+        """The frames with `after_step` < step <= `last_step`."""
+        keep = slice(*np.searchsorted(self.steps, [after_step, last_step], side="right"))
+        return replace(self, **{name: getattr(self, name)[keep] for name in _ARRAYS})
+
+    def structure(self, index: int) -> schemas.Structure:
+        """A frame as a canonical structure; the stored numbers alone decide its key."""
+        return structure_from_arrays(
+            self.cells_ang[index], list(self.species), self.frac_coords[index].astype(float)
+        )
+
+    def unwrapped_ang(self) -> FloatArray:
+        """Positions (n_frames, n_atoms, 3) in Å for displacements: TOR unwrapping.
+
+        Each frame adds the displacement of the image that was inside the cell (Bullerjahn et
+        al., JCTC 2023, 19, 3406). In a fixed cell that is just frac_coords @ cell; when the
+        cell breathes, that product would swing an ion n cells away by n times the breathing.
+        """
+        frac = self.frac_coords.astype(float)
+        image = np.floor(frac[:-1])
+        positions = np.empty_like(frac)
+        positions[:1] = frac[:1] @ self.cells_ang[:1]
+        positions[1:] = (frac[1:] - image) @ self.cells_ang[1:]
+        positions[1:] -= (frac[:-1] - image) @ self.cells_ang[:-1]
+        return np.cumsum(positions, axis=0, out=positions)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One frame while the run goes on, in double precision; shapes as in `Trajectory`."""
+
+    steps: int
+    frac_coords: FloatArray
+    cells_ang: FloatArray
+    potential_energy_ev: float
+    temperature_k: float
+    stress_gpa: FloatArray
+
+
+def take_snapshot(atoms: Atoms, step: int) -> Snapshot:
+    """The frame that the Atoms show now (their calculator's energy and stress)."""
+    return Snapshot(
+        steps=step,
+        frac_coords=atoms.get_scaled_positions(wrap=False),
+        cells_ang=atoms.cell.array.copy(),
+        potential_energy_ev=float(atoms.get_potential_energy()),
+        temperature_k=kinetic_temperature_k(atoms),
+        stress_gpa=atoms.get_stress(voigt=False, include_ideal_gas=True) * EV_PER_ANG3_GPA,
+    )
+
+
+def to_trajectory(
+    snapshots: Sequence[Snapshot], species: Sequence[str], time_step_fs: float
+) -> Trajectory:
+    """Snapshots as a trajectory."""
+    n_atoms = len(species)
+    shapes = {"frac_coords": (n_atoms, 3), "cells_ang": (3, 3), "stress_gpa": (3, 3)}
+    arrays: dict[str, Any] = {
+        name: np.array([getattr(snapshot, name) for snapshot in snapshots], kind).reshape(
+            (len(snapshots), *shapes.get(name, ()))
+        )
+        for name, (kind, _) in _ARRAYS.items()
+    }
+    return Trajectory(species=tuple(species), time_step_fs=time_step_fs, **arrays)
+
+
+def write_trajectory(trajectory: Trajectory) -> bytes:
+    """The trajectory as HDF5 bytes; equal trajectories give equal bytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver="v110") as file:
+        file.attrs["format"] = _FORMAT
+        file.attrs["species"] = np.array(trajectory.species, "S2")
+        file.attrs["time_step_fs"] = trajectory.time_step_fs
+        for name, (_, unit) in _ARRAYS.items():
+            values = getattr(trajectory, name)
+            options: dict[str, Any] = {}
+            if len(values):  # an empty array cannot be chunked
+                options = {
+                    "chunks": (min(len(values), _CHUNK_FRAMES), *values.shape[1:]),
+                    "compression": "gzip",
+                    "compression_opts": _GZIP_LEVEL,
+                    "shuffle": True,
+                }
+            dataset = file.create_dataset(name, data=values, track_times=False, **options)
+            dataset.attrs["unit"] = unit
+    return buffer.getvalue()
+
+
+def read_trajectory(content: bytes) -> Trajectory:
+    """The trajectory of `write_trajectory`'s bytes.
+
+    Raises
+    ------
+    InputError
+        When the bytes are no such trajectory.
+    """
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            found = str(file.attrs.get("format", "unknown HDF5"))
+            if found == _FORMAT:
+                return Trajectory(
+                    species=tuple(symbol.decode() for symbol in file.attrs["species"]),
+                    time_step_fs=float(file.attrs["time_step_fs"]),
+                    **{name: file[name][()] for name in _ARRAYS},
+                )
+    except OSError:
+        found = "not HDF5"
+    raise InputError("not a trajectory", fix=f"give a {_FORMAT} file", found=found)
+
+
+def join(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """The segments of one run as one trajectory.
+
+    Raises
+    ------
+    InputError
+        When there are none, they are of different atoms, or they overlap in time.
+    """
+    if not trajectories:
+        raise InputError("no trajectory to join", fix="give the segments of a run")
+    first = trajectories[0]
+    if any(
+        (part.species, part.time_step_fs) != (first.species, first.time_step_fs)
+        for part in trajectories
+    ):
+        raise InputError("these segments are of different runs", fix="join segments of one run")
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in trajectories]) for name in _ARRAYS
+    }
+    joined = Trajectory(species=first.species, time_step_fs=first.time_step_fs, **arrays)
+    if (np.diff(joined.steps) <= 0).any():
+        raise InputError("these segments overlap", fix="give each segment once, in order")
+    return joined
+
+
+def mean_thermodynamics(trajectory: Trajectory) -> schemas.Thermodynamics:
+    """Means and standard deviations over all frames (at least one)."""
+    n_atoms = len(trajectory.species)
+    series = {
+        ("temperature", "k"): trajectory.temperature_k,
+        ("pressure", "gpa"): trajectory.pressures_gpa,
+        ("potential_energy", "ev_per_atom"): trajectory.potential_energy_ev / n_atoms,
+        ("volume", "ang3_per_atom"): trajectory.volumes_ang3 / n_atoms,
+    }
+    means = {f"{name}_{unit}": float(values.mean()) for (name, unit), values in series.items()}
+    stds = {f"{name}_std_{unit}": float(values.std()) for (name, unit), values in series.items()}
+    return schemas.Thermodynamics(**means, **stds)

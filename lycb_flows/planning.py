@@ -1,0 +1,180 @@
+"""What a campaign will do and cost, before anything runs.
+
+Job names and counts come from the same plans as the flows; costs are estimates in CPU
+seconds of one core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.enumeration import count_orderings
+from lycb_flows.labels.theory import Theory
+from lycb_flows.measurement import MeasurementPlan
+from lycb_flows.results import decorated_name, load_crystal
+from lycb_flows.schemas import Dataset, Model
+from lycb_flows.stages import StagePlan
+from lycb_flows.store import ResultStore
+
+_UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
+_COARSE_STEPS, _FINE_STEPS = 60, 60
+"""Force calls of a relaxation; medians of the two parents' candidates."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """CPU seconds per atom: of a force call, and of one structure in one training epoch."""
+
+    force_call_s: float
+    training_s: float
+
+
+RATES = {"chgnet": Rates(1.6e-3, 3.2e-3), "toy": Rates(5e-5, 1e-4)}
+"""Measured with chgnet 0.4.2 on one core (20 to 60 atoms); the toy likewise."""
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """Some jobs of one kind.
+
+    Attributes
+    ----------
+    stage
+        Part of the campaign.
+    jobs
+        Their names.
+    work
+        For people: how much of what.
+    cpu_s
+        Estimate for all of them.
+    """
+
+    stage: str
+    jobs: tuple[str, ...]
+    work: str
+    cpu_s: float
+
+
+def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> list[PlannedStep]:
+    """Every job of a submitted campaign, with estimated costs."""
+    return list(_Planner(store, campaign, theory).steps())
+
+
+class _Planner:
+    def __init__(self, store: ResultStore, campaign: Campaign, theory: Theory) -> None:
+        self.store, self.campaign, self.theory = store, campaign, theory
+        self.n_atoms = dict(self._atoms())
+
+    def _atoms(self) -> Iterator[tuple[str, int]]:
+        for system in self.campaign.systems:
+            crystal = load_crystal(self.store, system.parent)
+            n_cells = prod(system.enumeration.supercell)
+            n_atoms = round(crystal.structure.composition.num_atoms * n_cells)
+            yield system.name, n_atoms
+            for decoration in system.decorations:
+                yield decorated_name(system.name, decoration.x), n_atoms
+
+    def _rates(self, model: str) -> Rates:
+        return RATES[self.store.load(Model, model).architecture]
+
+    def steps(self) -> Iterator[PlannedStep]:
+        """In the order of the campaign."""
+        for system in self.campaign.systems:
+            yield from self._structures(system.name)
+        yield PlannedStep("structures", ("begin",), "collect the ground states", 0.0)
+        starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
+        plan = StagePlan(
+            campaign=self.campaign,
+            theory=self.theory,
+            starts=starts,
+            model=self.campaign.learning.model,
+        )
+        dataset = Dataset(
+            key=_UNKNOWN_KEY,
+            round_index=0,
+            theory="",
+            training_labels=(),
+            validation_labels=(),
+            test_sets=(),
+        )
+        yield from self._stage(plan)
+        plan = plan.first_round(dataset)
+        for _ in self.campaign.learning.temperatures_k:
+            yield from self._stage(plan)
+            yield from self._training(plan)
+            if self.campaign.decide(plan.index).next_temperature_k is not None:
+                plan = plan.next_round(dataset)
+        yield from self._measurement(starts)
+
+    def _structures(self, name: str) -> Iterator[PlannedStep]:
+        system = next(one for one in self.campaign.systems if one.name == name)
+        crystal = load_crystal(self.store, system.parent)
+        count, raw = count_orderings(crystal, system.enumeration)
+        n_listed = count if count <= system.enumeration.cap else system.enumeration.n_samples
+        yield PlannedStep(
+            "structures", (f"enumerate {name}",), f"{count:,} distinct of {raw:,} orderings", 1.0
+        )
+        yield self._ranking(name, n_listed)
+        for decoration in system.decorations:
+            mixed = decorated_name(name, decoration.x)
+            at_most = max(decoration.cap, decoration.n_samples)
+            yield PlannedStep("structures", (f"enumerate {mixed}",), "halide decorations", 1.0)
+            yield self._ranking(mixed, at_most, "at most ")
+
+    def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
+        ranking, n_atoms = self.campaign.ranking, self.n_atoms[name]
+        n_fine = min(ranking.n_fine, n_candidates)
+        calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
+        work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
+        cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
+        return PlannedStep("structures", (f"rank {name}",), work, cpu_s)
+
+    def _md(
+        self, stage: str, batches: Sequence[tuple[str, tuple[RunConfig, ...]]], n_repeats: int = 1
+    ) -> PlannedStep:
+        runs = [run for _, batch in batches for run in batch]
+        rate = self._rates(self.campaign.learning.model).force_call_s
+        time_step_ps = self.campaign.md.time_step_fs / 1000
+        atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
+        total_ps = sum(run.steps for run in runs) * time_step_ps
+        work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
+        return PlannedStep(stage, tuple(name for name, _ in batches), work, atom_steps * rate)
+
+    def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
+        title = plan.title
+        yield self._md(title, plan.run_batches())
+        yield PlannedStep(title, (f"select {title}",), f"{plan.n_labels} frames", 1.0)
+        labels = tuple(f"label {title} {i:04d}" for i in range(plan.n_labels))
+        n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
+        rate = self._rates(self.campaign.labels.labeler.model).force_call_s
+        work = f"{plan.n_labels} labels by {self.theory.name}"
+        yield PlannedStep(title, labels, work, plan.n_labels * n_atoms * rate)
+
+    def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
+        title, config = plan.title, self.campaign.learning.training
+        n_atoms = sum(self.n_atoms[name] for name in plan.starts)
+        n_structures = self.campaign.learning.selection.n_frames * (plan.index + 1)
+        rate = self._rates(self.campaign.learning.model).training_s
+        cpu_s = config.epochs * n_structures * n_atoms * rate
+        work = f"{n_structures * len(plan.starts)} structures, {config.epochs} epochs"
+        yield PlannedStep(title, (f"train {title}",), work, cpu_s)
+        judged = tuple(f"evaluate {title} {when}" for when in ("before", "after"))
+        yield PlannedStep(title, (*judged, f"decide {title}"), "evaluate, decide", 2.0)
+
+    def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
+        yield PlannedStep("measurement", ("evaluate final",), "choose the model", 2.0)
+        if self.campaign.measurement.decorations:
+            starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
+        plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
+        n_repeats = prod(self.campaign.measurement.repeat)
+        yield self._md("measurement", plan.run_batches(), n_repeats)
+        jobs = [
+            f"transport {system} {pressure_bar:g} bar {temperature_k:g} K"
+            for system, pressure_bar in plan.conditions()
+            for temperature_k in plan.temperatures_k
+        ]
+        jobs += [f"arrhenius {system} {p:g} bar" for system, p in plan.conditions()]
+        yield PlannedStep("measurement", tuple(jobs), "transport and Arrhenius", 1.0 * len(jobs))

@@ -1,0 +1,98 @@
+"""Structures with their labels, and how far predictions are from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lycb_flows.errors import InputError
+from lycb_flows.potentials.potential import Array, Prediction
+from lycb_flows.schemas import ModelErrors, Structure
+
+
+@dataclass(frozen=True)
+class LabelledStructure:
+    """A structure with its label.
+
+    Attributes
+    ----------
+    energy_ev
+        Total energy.
+    forces_ev_per_ang
+        Shape (n_atoms, 3).
+    stress_gpa
+        Shape (3, 3); tension positive.
+    key
+        Of the label.
+    system
+        Name of the material.
+    """
+
+    structure: Structure
+    energy_ev: float
+    forces_ev_per_ang: Array
+    stress_gpa: Array
+    key: str = ""
+    system: str = ""
+
+    def __post_init__(self) -> None:
+        n_atoms = len(self.structure.species)
+        if np.shape(self.forces_ev_per_ang) != (n_atoms, 3) or np.shape(self.stress_gpa) != (3, 3):
+            raise InputError(
+                "a label does not fit its structure",
+                fix="forces are (n_atoms, 3), the stress is (3, 3)",
+                n_atoms=n_atoms,
+                forces=np.shape(self.forces_ev_per_ang),
+                stress=np.shape(self.stress_gpa),
+            )
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms of the structure."""
+        return len(self.structure.species)
+
+
+def model_errors(
+    labelled: Sequence[LabelledStructure], predictions: Sequence[Prediction]
+) -> ModelErrors:
+    """Errors of predictions on labels.
+
+    Energies are per atom, each structure once; forces over all components of all atoms;
+    stresses over all nine components. The force slope is sum(F_model F_label) /
+    sum(F_label²), 0 for labels without forces; below 1 the model is too soft.
+
+    Raises
+    ------
+    InputError
+        Without labels.
+    """
+    if not labelled:
+        raise InputError("no labels to compare with", fix="give at least one")
+    pairs = list(zip(labelled, predictions, strict=True))
+    energies = np.array(
+        [(said.energy_ev - label.energy_ev) / label.n_atoms for label, said in pairs]
+    )
+    label_forces = np.concatenate([label.forces_ev_per_ang for label, _ in pairs])
+    forces = np.concatenate([said.forces_ev_per_ang for _, said in pairs])
+    stresses = np.array([said.stress_gpa - label.stress_gpa for label, said in pairs])
+    square = float((label_forces**2).sum())
+    return ModelErrors(
+        n_labels=len(pairs),
+        energy_mae_ev_per_atom=_mean_abs(energies),
+        force_mae_ev_per_ang=_mean_abs(forces - label_forces),
+        stress_mae_gpa=_mean_abs(stresses),
+        energy_rmse_ev_per_atom=_rms(energies),
+        force_rmse_ev_per_ang=_rms(forces - label_forces),
+        stress_rmse_gpa=_rms(stresses),
+        force_slope=float((forces * label_forces).sum()) / square if square else 0.0,
+    )
+
+
+def _mean_abs(errors: Array) -> float:
+    return float(np.abs(errors).mean())
+
+
+def _rms(errors: Array) -> float:
+    return float(np.sqrt((errors**2).mean()))

@@ -1,0 +1,93 @@
+"""Numbers as a reader wants them: value ± error with two digits of the error, powers of ten."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+MISSING = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_ERROR_DIGITS = 2
+_DIGITS = 3
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
+_SCALES = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
+
+
+def number(value: float | None, digits: int = _DIGITS) -> str:
+    """A value with so many significant digits, never in exponent form.
+
+    Examples
+    --------
+    >>> number(1234.5), number(0.0312), number(None)
+    ('1230', '0.0312', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return str(
+        np.format_float_positional(
+            value, precision=digits, unique=False, fractional=False, trim="-"
+        )
+    )
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Value ± error, both to the second digit of the error.
+
+    Examples
+    --------
+    >>> with_error(0.24317, 0.0312), with_error(331.2, 25.0), with_error(2.5, None)
+    ('0.243 ± 0.031', '331 ± 25', '2.5')
+    """
+    if value is None or error is None or not math.isfinite(error) or error <= 0:
+        return number(value)
+    decimals = _ERROR_DIGITS - 1 - _exponent(float(f"{error:.{_ERROR_DIGITS - 1}e}"))
+    places = max(0, decimals)
+    return f"{round(value, decimals):.{places}f} ± {round(error, decimals):.{places}f}"
+
+
+def scientific(value: float | None, error: float | None = None) -> str:
+    """(value ± error) × 10ⁿ.
+
+    Examples
+    --------
+    >>> scientific(1.931e-10, 1.2e-11), scientific(2.2e-12)
+    ('(1.93 ± 0.12) × 10⁻¹⁰', '2.20 × 10⁻¹²')
+    """
+    if value is None or value == 0 or not math.isfinite(value):
+        return number(value)
+    usable = error is not None and math.isfinite(error) and error > 0
+    exponent = _exponent(max(abs(value), error if usable and error else 0.0))
+    power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+    if usable and error is not None:
+        return f"({with_error(value / 10**exponent, error / 10**exponent)}) × {power}"
+    return f"{value / 10**exponent:.{_DIGITS - 1}f} × {power}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that a person would choose.
+
+    Examples
+    --------
+    >>> duration(12.3), duration(5400)
+    ('12.3 s', '1.5 h')
+    """
+    for scale, unit in _SCALES:
+        if seconds >= scale:
+            return f"{number(seconds / scale)} {unit}"
+    return f"{number(seconds)} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun in the right number.
+
+    Examples
+    --------
+    >>> counted(1, "label"), counted(2000, "label")
+    ('1 label', '2,000 labels')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value)))

@@ -1,0 +1,289 @@
+"""Which frames of some runs are worth a label: farthest-point sampling.
+
+The distance of two frames A and B of n atoms (paper, made precise) is
+
+    d(A, B) = sqrt(1/n sum_i |r_i(A) - r_i(B)|^2)
+
+atom by atom, with the nearest periodic image of each difference and the mean displacement of
+the framework removed. Fractional coordinates are compared in one reference cell, that of the
+first candidate: frames of other cells (another temperature, NpT) differ by their coordinates
+alone, so strain by itself is no distance.
+
+Greedy farthest-point sampling keeps one distance per candidate, the one to the nearest frame
+already chosen or labelled: k picks from n candidates cost k n distances and no n x n matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from ase.geometry import find_mic
+from numpy.typing import NDArray
+
+from lycb_flows import schemas
+from lycb_flows.config import SelectionConfig
+from lycb_flows.errors import InputError
+
+FloatArray = NDArray[np.float32]
+
+Rule = Literal["medoid", "fps", "uniform"]
+Block = Literal["train", "validation"]
+
+_CHUNK_VECTORS = 200_000  # distances are made so many atoms at a time: fits the cache
+_MEDOID_CANDIDATES = 1_000  # the medoid needs all pairs of these: evenly spaced ones beyond
+_SAME_ANG = 1e-4  # frames this close are one frame, stored in float32
+
+
+class FrameSource(Protocol):
+    """What sampling needs of a trajectory (`md.trajectory.Trajectory` is one)."""
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Symbols (n_atoms,)."""
+
+    @property
+    def time_step_fs(self) -> float:
+        """MD step."""
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """Shape (n_frames,)."""
+
+    @property
+    def frac_coords(self) -> NDArray[np.float32]:
+        """Shape (n_frames, n_atoms, 3)."""
+
+    @property
+    def cells_ang(self) -> NDArray[np.float64]:
+        """Shape (n_frames, 3, 3)."""
+
+    def structure(self, index: int) -> schemas.Structure:
+        """A frame as a canonical structure."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The usable frames of one run: first_step < step <= last_step.
+
+    Leave out what is not production; frames of an unhealthy run end before its failure anyway.
+    """
+
+    run: str
+    trajectory: FrameSource
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A frame chosen for a label.
+
+    Attributes
+    ----------
+    structure
+        The frame, canonical.
+    distance_ang
+        To the nearest frame labelled or chosen before; None for the very first.
+    """
+
+    run: str
+    step: int
+    structure: schemas.Structure
+    rule: Rule
+    distance_ang: float | None
+
+
+def select_frames(
+    candidates: Sequence[Candidates],
+    config: SelectionConfig,
+    labelled: Sequence[schemas.Structure] = (),
+) -> tuple[Pick, ...]:
+    """Choose frames of one system, in the order of the choice.
+
+    Frames spread evenly in time come first, if `uniform_fraction` asks for them; then the
+    medoid, if nothing is chosen or labelled yet; then farthest points. Ties go to the earliest
+    frame of the first run. Fewer than `n_frames` come back when no new frame is left.
+
+    Parameters
+    ----------
+    candidates
+        Runs of the same atoms in the same order.
+    labelled
+        Structures that have a label; those of other species lists are another system's.
+
+    Raises
+    ------
+    InputError
+        When there is no frame to choose from, or the runs are of different atoms.
+    """
+    pool = _Pool(candidates, config)
+    nearest = np.full(len(pool), np.inf, np.float32)
+    for structure in labelled:
+        if structure.species == pool.species:
+            np.minimum(nearest, pool.distances_ang(pool.align_structure(structure)), out=nearest)
+    chosen: list[tuple[int, Rule, float]] = []
+    for index, rule in _choices(pool, nearest, config):
+        chosen.append((index, rule, float(nearest[index])))
+        np.minimum(nearest, pool.distances_ang(pool.aligned[index]), out=nearest)
+    return tuple(pool.pick(*choice) for choice in chosen)
+
+
+def _choices(
+    pool: _Pool, nearest: FloatArray, config: SelectionConfig
+) -> Iterator[tuple[int, Rule]]:
+    """Indices and rules; the caller updates `nearest` after each."""
+    n_frames = min(config.n_frames, len(pool))
+    n_uniform = round(config.uniform_fraction * n_frames)
+    n_chosen = 0
+    for index in evenly_spaced(len(pool), n_uniform):
+        if nearest[index] > _SAME_ANG:
+            yield index, "uniform"
+            n_chosen += 1
+    if n_chosen < n_frames and np.isinf(nearest).all():
+        yield pool.medoid(), "medoid"
+        n_chosen += 1
+    for _ in range(n_chosen, n_frames):
+        farthest = int(nearest.argmax())
+        if nearest[farthest] <= _SAME_ANG:
+            return
+        yield farthest, "fps"
+
+
+def assign_blocks(
+    picks: Sequence[Pick], candidates: Sequence[Candidates], validation_fraction: float
+) -> tuple[Block, ...]:
+    """The block of each pick: the last share of each run in time validates, the rest trains.
+
+    Neighbouring frames are correlated, so a random split would leak. If no pick lies there and
+    there are at least two, the latest pick of the run with the most picks validates.
+    """
+    boundary = {
+        run.run: run.last_step - validation_fraction * (run.last_step - run.first_step)
+        for run in candidates
+    }
+    blocks: list[Block] = [
+        "validation" if pick.step > boundary[pick.run] else "train" for pick in picks
+    ]
+    if validation_fraction > 0 and len(picks) > 1 and "validation" not in blocks:
+        runs = [pick.run for pick in picks]
+        fullest = max(boundary, key=runs.count)
+        steps = [pick.step if pick.run == fullest else -1 for pick in picks]
+        blocks[steps.index(max(steps))] = "validation"
+    return tuple(blocks)
+
+
+def evenly_spaced(n_items: int, n_picks: int) -> list[int]:
+    """Indices of n_picks <= n_items items at the middles of equal stretches."""
+    return [int((2 * i + 1) * n_items / (2 * n_picks)) for i in range(n_picks)]
+
+
+class _Pool:
+    """Thinned candidates, their framework aligned with that of the first.
+
+    Attributes
+    ----------
+    aligned
+        Shape (n_candidates, n_atoms, 3): fractional coordinates.
+    """
+
+    def __init__(self, candidates: Sequence[Candidates], config: SelectionConfig) -> None:
+        self.origin = [
+            (run, int(index)) for run in candidates for index in _thinned(run, config.thinning_fs)
+        ]
+        if not self.origin:
+            raise InputError("no frame to choose from", fix="lengthen the runs")
+        species = {run.trajectory.species for run in candidates}
+        if len(species) > 1:
+            raise InputError("these runs are of different atoms", fix="select per system")
+        self.species = species.pop()
+        framework = np.array(self.species) != config.mobile_species
+        self.framework = framework if framework.any() else ~framework
+        first, index = self.origin[0]
+        self.cell = first.trajectory.cells_ang[index]
+        self.start = first.trajectory.frac_coords[index].astype(float)
+        self.aligned = np.empty((len(self.origin), len(self.species), 3), np.float32)
+        for i, (run, frame) in enumerate(self.origin):
+            self.aligned[i] = self._align(run.trajectory.frac_coords[frame].astype(float))
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def _align(self, frac_coords: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coordinates (n_atoms, 3) with the framework's drift from the start removed.
+
+        The mean on a circle first: wrapped atoms may sit on either side of a cell face.
+        """
+        moved = (frac_coords - self.start)[self.framework]
+        drift = np.angle(np.exp(2j * np.pi * moved).mean(axis=0)) / (2 * np.pi)
+        moved -= drift
+        drift += (moved - np.rint(moved)).mean(axis=0)
+        aligned: NDArray[np.float64] = (frac_coords - drift) % 1.0
+        return aligned
+
+    def align_structure(self, structure: schemas.Structure) -> FloatArray:
+        """Aligned coordinates (n_atoms, 3) of a structure of the same species."""
+        return self._align(np.array(structure.frac_coords)).astype(np.float32)
+
+    def distances_ang(
+        self, target: FloatArray, candidates: NDArray[np.intp] | None = None
+    ) -> FloatArray:
+        """Distances of all (or these) candidates to one aligned frame (n_atoms, 3)."""
+        aligned = self.aligned if candidates is None else self.aligned[candidates]
+        distances = np.empty(len(aligned), np.float32)
+        chunk = max(1, _CHUNK_VECTORS // len(target))
+        for begin in range(0, len(aligned), chunk):
+            part = slice(begin, begin + chunk)
+            distances[part] = _rms_ang(aligned[part] - target, self.cell)
+        return distances
+
+    def medoid(self) -> int:
+        """The candidate with the smallest sum of distances to the others."""
+        n_members = min(len(self), _MEDOID_CANDIDATES)
+        members = np.array(evenly_spaced(len(self), n_members))
+        sums = np.zeros(n_members)
+        for i, member in enumerate(members[:-1]):
+            distances = self.distances_ang(self.aligned[member], members[i + 1 :])
+            sums[i] += distances.sum(dtype=float)
+            sums[i + 1 :] += distances
+        return int(members[sums.argmin()])
+
+    def pick(self, index: int, rule: Rule, distance_ang: float) -> Pick:
+        """A candidate as a pick."""
+        run, frame = self.origin[index]
+        return Pick(
+            run=run.run,
+            step=int(run.trajectory.steps[frame]),
+            structure=run.trajectory.structure(frame),
+            rule=rule,
+            distance_ang=distance_ang if np.isfinite(distance_ang) else None,
+        )
+
+
+def _thinned(run: Candidates, thinning_fs: float) -> NDArray[np.intp]:
+    """Indices of the usable frames, at least `thinning_fs` apart."""
+    steps = run.trajectory.steps
+    usable = np.flatnonzero((steps > run.first_step) & (steps <= run.last_step))
+    if len(usable) < 2:  # noqa: PLR2004 - nothing to thin
+        return usable
+    interval_fs = float(np.diff(steps[usable]).min()) * run.trajectory.time_step_fs
+    return usable[:: max(1, int(np.ceil(thinning_fs / interval_fs - 1e-9)))]
+
+
+def _rms_ang(differences: FloatArray, cell: NDArray[np.float64]) -> FloatArray:
+    """RMS over atoms of fractional differences (n, n_atoms, 3) in the nearest image.
+
+    Rounding gives the nearest image of all vectors below half the cell's smallest width; the
+    few longer ones (an ion that has hopped, in an oblique cell) go through ASE's search.
+    """
+    differences -= np.rint(differences)
+    vectors = differences @ cell.astype(np.float32)
+    squares = np.einsum("nai,nai->na", vectors, vectors)
+    half_width = 0.5 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
+    far = squares > half_width**2
+    if far.any():
+        squares[far] = find_mic(differences[far] @ cell, cell)[1] ** 2
+    rms: FloatArray = np.sqrt(squares.mean(axis=1))
+    return rms

@@ -1,0 +1,299 @@
+"""Diffusivities, their error bars and bounds, against walkers of known D and other codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from pymatgen.analysis.diffusion.analyzer import DiffusionAnalyzer
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
+
+from lycb_flows import schemas
+from lycb_flows.config import DiffusionConfig
+from lycb_flows.diffusion import (
+    analyse_diffusion,
+    he_relative_error,
+    upper_bound_m2_per_s,
+)
+from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.msd import (
+    mean_squared_displacement,
+    msd_tensor,
+    select_lags,
+    subtract_drift,
+    unwrap,
+)
+from lycb_flows.testing import lattice_walkers
+from lycb_flows.units import nernst_einstein_ms_per_cm
+
+CONFIG = DiffusionConfig(discard_ps=0)  # walkers are stationary from the start
+CUBE = 12.0 * np.eye(3)
+N_SEEDS = 200
+
+
+def with_framework(walkers):
+    """The walkers and one framework atom at rest; the mask of the walkers."""
+    positions = np.concatenate([walkers, np.zeros_like(walkers[:, :1])], axis=1)
+    return positions, np.arange(positions.shape[1]) < walkers.shape[1]
+
+
+def analyse(walkers, frame_interval_ps, config=CONFIG, lattice=CUBE):
+    positions, mobile = with_framework(walkers)
+    return analyse_diffusion(positions, frame_interval_ps, mobile, lattice, 500.0, config)
+
+
+@dataclass(frozen=True)
+class Case:
+    n_ions: int
+    diffusivity: float
+    duration_ps: float
+    frame_interval_ps: float
+
+    def estimates(self):
+        for seed in range(N_SEEDS):
+            walkers = lattice_walkers(
+                self.n_ions, self.diffusivity, self.duration_ps, self.frame_interval_ps, seed
+            )
+            yield analyse(walkers, self.frame_interval_ps).estimate
+
+
+LONG = [
+    Case(72, 1.9e-9, 2000, 1.0),
+    Case(72, 1.9e-10, 2000, 1.0),
+    Case(18, 1.9e-9, 2000, 1.0),
+    Case(9, 1e-9, 100, 0.1),
+]
+SHORT = [Case(9, 1e-9, 20, 0.1), Case(9, 5e-9, 5, 0.05)]
+
+
+@pytest.mark.parametrize("case", LONG, ids=str)
+def test_diffusivity_is_unbiased_and_both_error_bars_are_honest(case):
+    estimates = list(case.estimates())
+    measured = [e for e in estimates if e.diffusivity_m2_per_s is not None]
+    d = np.array([e.diffusivity_m2_per_s for e in measured])
+    off = d - case.diffusivity
+    z_mean = off.mean() / (d.std(ddof=1) / np.sqrt(len(d)))
+    z_he = np.std(off / [e.diffusivity_err_he_m2_per_s for e in measured], ddof=1)
+    z_own = np.std(off / [e.diffusivity_err_m2_per_s for e in measured], ddof=1)
+    covered = np.mean([covers(e, case.diffusivity) for e in estimates])
+    print(  # noqa: T201 - the measured calibration, with pytest -s
+        f"\n{case}: refused {N_SEEDS - len(d)}/{N_SEEDS}, RSD {d.std() / case.diffusivity:.3f}, "
+        f"mean off by {z_mean:+.2f} standard errors, std z He {z_he:.2f}, own {z_own:.2f}, "
+        f"95 % interval covers {covered:.3f}"
+    )
+    assert len(d) > 0.95 * N_SEEDS  # few refusals, so that they cannot hide a bias
+    assert abs(z_mean) < 3
+    assert 0.3 < z_he < 1.2
+    assert 0.8 < z_own < 1.25
+    assert covered > 0.9
+
+
+@pytest.mark.parametrize("case", SHORT, ids=str)
+def test_short_runs_give_a_bound_or_an_interval_that_holds(case):
+    estimates = list(case.estimates())
+    holds = np.array([covers(e, case.diffusivity) for e in estimates])
+    measured = np.array([e.diffusivity_m2_per_s is not None for e in estimates])
+    d = np.array([e.diffusivity_m2_per_s for e in estimates if e.diffusivity_m2_per_s])
+    uppers = [e.diffusivity_upper_m2_per_s for e in estimates if e.diffusivity_upper_m2_per_s]
+    print(  # noqa: T201 - the measured calibration, with pytest -s
+        f"\n{case}: refused {np.mean(~measured):.2f}, holds {holds.mean():.3f} (bounds "
+        f"{holds[~measured].mean():.3f}, intervals {holds[measured].mean():.3f}); of the truth: "
+        f"D {d.mean() / case.diffusivity:.2f}, bounds {np.median(uppers) / case.diffusivity:.2f}"
+    )
+    assert holds.mean() >= 0.9
+    assert np.median(uppers) < 4 * case.diffusivity  # a bound that says something
+
+
+def covers(estimate, truth):
+    if estimate.diffusivity_m2_per_s is None:
+        return estimate.diffusivity_upper_m2_per_s > truth
+    return estimate.diffusivity_low_m2_per_s < truth < estimate.diffusivity_high_m2_per_s
+
+
+def test_half_trapped_ions_widen_the_error_bar():
+    mixed = lattice_walkers(72, 3.8e-9, 2000, 1.0, seed=1)
+    mixed[:, :36] = lattice_walkers(36, 0.0, 2000, 1.0, seed=2)
+    equal = lattice_walkers(72, 1.9e-9, 2000, 1.0, seed=1)
+    trapped, free = analyse(mixed, 1.0).estimate, analyse(equal, 1.0).estimate
+    assert trapped.diffusivity_log_err > 2 * free.diffusivity_log_err
+    assert trapped.diffusivity_log_err == pytest.approx(1 / np.sqrt(72), rel=0.3)
+
+
+def test_ions_that_only_vibrate_give_a_bound_of_three_hops():
+    result = analyse(lattice_walkers(72, 0.0, 100, 0.1, seed=0), 0.1)
+    estimate = result.estimate
+    assert estimate.diffusivity_m2_per_s is None
+    assert result.conductivity_ms_per_cm is None
+    assert result.diffusivity_tensor_m2_per_s is None
+    assert "not above a²" in estimate.reason
+    assert estimate.plateau_msd_ang2 == pytest.approx(6 * 0.2**2, rel=0.02)
+    three_hops = 3.0 * 9e-20 / (6 * 72 * 100e-12)
+    assert three_hops < estimate.diffusivity_upper_m2_per_s < 1.5 * three_hops
+    assert result.conductivity_upper_ms_per_cm == pytest.approx(
+        nernst_einstein_ms_per_cm(estimate.diffusivity_upper_m2_per_s, 72 / 12**3, 500.0)
+    )
+
+
+def test_upper_bound_is_poissons_when_hops_are_rare_and_looser_when_they_are_not():
+    poisson = 10.513 * 9e-20 / (6 * 1e6 * 1e-9)  # 5 events seen: at most 10.513 expected
+    assert upper_bound_m2_per_s(5, 10**6, 1000.0, 3.0) == pytest.approx(poisson, rel=1e-4)
+    assert upper_bound_m2_per_s(5, 1, 1000.0, 3.0) > 1.5 * poisson * 1e6
+    assert upper_bound_m2_per_s(5, 10, 1e3, 3.0, 0.99) > upper_bound_m2_per_s(5, 10, 1e3, 3.0)
+
+
+def test_he_error_is_the_published_formula():
+    assert he_relative_error(100.0) == pytest.approx(0.383)
+
+
+def test_window_is_the_papers():
+    long = analyse(lattice_walkers(72, 1.9e-9, 2000, 1.0, seed=5), 1.0).estimate
+    assert long.fit_end_ps == 500.0
+    assert long.fit_start_ps == 4.0  # 6 D t = 4.3 Å² after 4 ps, and 0.24 Å² of vibration
+    assert long.log_slope == pytest.approx(1.0, abs=0.05)
+    assert long.diffusivity_err_he_m2_per_s == pytest.approx(
+        long.diffusivity_m2_per_s * he_relative_error(72 * long.max_msd_ang2 / 9)
+    )
+    short = analyse(lattice_walkers(72, 1.9e-9, 200, 1.0, seed=5), 1.0).estimate
+    assert short.fit_end_ps == 140.0
+    chosen = DiffusionConfig(min_lag_ps=20, max_lag_ps=100, discard_ps=0)
+    set_by_hand = analyse(lattice_walkers(72, 1.9e-9, 200, 1.0, seed=5), 1.0, chosen).estimate
+    assert (set_by_hand.fit_start_ps, set_by_hand.fit_end_ps) == (20.0, 100.0)
+
+
+def test_diffusivity_along_a_lattice_vector_is_that_of_the_projected_walk():
+    walkers = lattice_walkers(36, 1.9e-9, 500, 0.5, seed=3) * [1.0, 1.0, 1.6]
+    beta = np.radians(109.6)
+    lattice = np.array([[7, 0, 0], [0, 12, 0], [7 * np.cos(beta), 0, 7 * np.sin(beta)]])
+    result = analyse(walkers, 0.5, lattice=lattice)
+    first, last = (
+        round(t / 0.5) for t in (result.estimate.fit_start_ps, result.estimate.fit_end_ps)
+    )
+    for vector, found in zip(lattice, result.lattice_diffusivities_m2_per_s, strict=True):
+        projected = np.zeros_like(walkers)
+        projected[..., 0] = walkers @ (vector / np.linalg.norm(vector))
+        msd = mean_squared_displacement(projected)[first : last + 1]
+        slope = np.polyfit(np.arange(first, last + 1) * 0.5, msd, 1)[0]
+        assert found == pytest.approx(slope / 2 * 1e-8, rel=1e-8)
+    tensor = np.array(result.diffusivity_tensor_m2_per_s)
+    assert np.trace(tensor) / 3 == pytest.approx(result.estimate.diffusivity_m2_per_s)
+    assert result.lattice_diffusivities_m2_per_s[2] > 1.5 * result.lattice_diffusivities_m2_per_s[0]
+
+
+def test_conductivity_carries_the_error_of_d():
+    result = analyse(lattice_walkers(18, 1.9e-9, 500, 0.5, seed=0), 0.5)
+    d, err = result.estimate.diffusivity_m2_per_s, result.estimate.diffusivity_err_m2_per_s
+    by_hand = 18 / (12e-10) ** 3 * 1.602176634e-19**2 * d / (1.380649e-23 * 500) * 10
+    assert result.conductivity_ms_per_cm == pytest.approx(by_hand, rel=1e-9)
+    assert result.conductivity_err_ms_per_cm / by_hand == pytest.approx(err / d)
+
+
+def test_result_has_the_transport_documents_fields():
+    result = analyse(lattice_walkers(9, 1.9e-9, 200, 0.5, seed=0), 0.5)
+    assert set(vars(result)) <= set(schemas.Transport.model_fields)
+    document = schemas.Transport(
+        key="k", run="r", model="m", system="s", temperature_k=500.0, pressure_bar=1.0,
+        mobile_species="Li", healthy=True, **vars(result),
+    )  # fmt: skip
+    assert document.n_atoms == 10
+    assert len(document.lags_ps) == len(document.msd_ang2) == len(document.framework_msd_ang2)
+
+
+def test_discarded_start_is_as_if_never_run():
+    walkers = lattice_walkers(9, 1.9e-9, 300, 0.5, seed=0)
+    walkers[:200] *= 5.0
+    discarding = analyse(walkers, 0.5, DiffusionConfig(discard_ps=100))
+    assert discarding == analyse(walkers[200:], 0.5)
+    assert discarding.duration_ps == 200.0
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "n_mobile", "message"),
+    [(5, 3, "too few frames"), (50, 0, "no mobile ion"), (50, 4, "no framework")],
+)
+def test_unusable_input_is_refused(n_frames, n_mobile, message):
+    positions = np.random.default_rng(0).normal(size=(n_frames, 4, 3))
+    with pytest.raises(InputError, match=message):
+        analyse_diffusion(positions, 0.1, np.arange(4) < n_mobile, CUBE, 300.0, CONFIG)
+
+
+def test_nan_is_no_position():
+    walkers = lattice_walkers(9, 1.9e-9, 20, 0.5, seed=0)
+    walkers[7, 3, 1] = np.nan
+    with pytest.raises(PhysicsError, match="not finite"):
+        analyse(walkers, 0.5)
+
+
+def test_msd_tensor_equals_the_direct_sum():
+    positions = lattice_walkers(30, 1.9e-9, 150, 0.5, seed=4) + 1e3
+    tensor = msd_tensor(positions)
+    assert tensor.shape == (301, 3, 3)
+    for lag in (1, 2, 17, 150, 299, 300):
+        moved = positions[lag:] - positions[:-lag]
+        direct = np.einsum("tia,tib->ab", moved, moved) / moved[..., 0].size
+        np.testing.assert_allclose(tensor[lag], direct, rtol=1e-9, atol=1e-9)
+
+
+def test_msd_tensor_does_not_depend_on_the_blocks(monkeypatch):
+    positions = lattice_walkers(7, 1.9e-9, 100, 0.5, seed=4)
+    at_once = msd_tensor(positions)
+    monkeypatch.setattr("lycb_flows.msd._FFT_BLOCK", 1000)
+    np.testing.assert_allclose(msd_tensor(positions), at_once, rtol=1e-11, atol=1e-11)
+
+
+def test_msd_agrees_with_pymatgen_drift_included():
+    walkers = lattice_walkers(12, 1e-9, 400, 0.1, seed=3)
+    rng = np.random.default_rng(1)
+    framework = rng.normal(0, 0.1, (len(walkers), 6, 3))
+    drift = np.linspace(0, 5, len(walkers))[:, None, None]
+    positions = np.concatenate([walkers, framework], axis=1) + drift
+    structure = Structure(Lattice.cubic(12), ["Li"] * 12 + ["Y"] * 6, rng.random((18, 3)))
+    displacements = (positions - positions[0]).transpose(1, 0, 2)
+    oracle = DiffusionAnalyzer(structure, displacements, "Li", 500, 1, 100, smoothed="max")
+    lags = (oracle.dt / 100).round().astype(int)
+    tensor = msd_tensor(subtract_drift(positions, np.arange(18) >= 12)[:, :12])[lags]
+    assert oracle.msd[-1] > 50
+    np.testing.assert_allclose(np.trace(tensor, axis1=1, axis2=2), oracle.msd, rtol=1e-8)
+    np.testing.assert_allclose(np.einsum("kaa->ka", tensor), oracle.msd_components, rtol=1e-8)
+
+
+def test_stored_lags_are_log_spaced_and_few():
+    lags = select_lags(20_000)
+    assert len(lags) <= 200
+    assert (lags[0], lags[-1]) == (1, 19_999)
+    assert np.all(np.diff(lags) > 0)
+    assert select_lags(10).tolist() == list(range(1, 10))
+
+
+def test_unwrapping_follows_an_atom_through_a_breathing_triclinic_cell():
+    rng = np.random.default_rng(0)
+    cell = np.array([[6.0, 0, 0], [1.5, 7.0, 0], [-2.0, 0.5, 8.0]])
+    cells = cell + rng.normal(0, 0.05, (400, 3, 3))
+    steps = rng.normal([0.2, -0.1, 0.15], 0.2, (400, 5, 3))
+    wrapped = np.empty_like(steps)
+    wrapped[0] = rng.random((5, 3)) @ cells[0]
+    for i in range(1, 400):
+        fractional = (wrapped[i - 1] + steps[i]) @ np.linalg.inv(cells[i])
+        wrapped[i] = (fractional % 1.0) @ cells[i]
+    expected = wrapped[0] + np.concatenate([np.zeros((1, 5, 3)), np.cumsum(steps[1:], axis=0)])
+    assert np.abs(expected[-1]).max() > 50  # many cells away
+    np.testing.assert_allclose(unwrap(wrapped, cells), expected, atol=1e-9)
+
+
+def test_unwrapping_undoes_wrapping_in_a_fixed_cell():
+    cell = np.array([[6.0, 0, 0], [1.5, 7.0, 0], [-2.0, 0.5, 8.0]])
+    walkers = np.cumsum(np.random.default_rng(0).normal(0, 0.5, (500, 4, 3)), axis=0)
+    wrapped = (walkers @ np.linalg.inv(cell) % 1.0) @ cell
+    assert np.abs(walkers - wrapped).max() > 6
+    np.testing.assert_allclose(unwrap(wrapped, cell) - wrapped[0], walkers - walkers[0], atol=1e-9)
+
+
+def test_walkers_hop_and_vibrate_as_asked():
+    walkers = lattice_walkers(400, 2e-9, 200, 1.0, seed=0)
+    assert walkers.shape == (201, 400, 3)
+    msd = np.mean(np.sum((walkers[-1] - walkers[0]) ** 2, axis=1))
+    assert msd == pytest.approx(6 * 0.2 * 200 + 0.24, rel=5 * np.sqrt(2 / 3 / 400))
+    sites = lattice_walkers(400, 2e-9, 200, 1.0, seed=0, vibration_ang=0.0) / 3.0
+    np.testing.assert_array_equal(sites, sites.round())
+    np.testing.assert_array_equal(walkers, lattice_walkers(400, 2e-9, 200, 1.0, seed=0))
+    with pytest.raises(InputError, match="positive"):
+        lattice_walkers(0, 2e-9, 200, 1.0, seed=0)
