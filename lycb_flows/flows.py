@@ -59,7 +59,7 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
     """
     ranking = ranking_flow(campaign)
     ranked = [one.output.keys for one in ranking.jobs if one.name.startswith("rank ")]
-    begin = BeginMaker("begin", campaign, theory).make(after=ranked)
+    begin = BeginMaker(campaign=campaign, theory=theory).make(after=ranked)
     flow = Flow([ranking, begin], name=campaign.name)
     route(flow)
     return flow
@@ -67,12 +67,14 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
 
 def ranking_flow(campaign: Campaign) -> Flow:
     """Enumerate and rank every system, its mixed halides after their ground state."""
-    flow_jobs: list[Job] = []
+    flow_jobs: list[Flow | Job] = []
     ranked: dict[str, object] = {}
     for name, system, x in system_names(campaign):
         order = [] if x is None else [ranked[system]]
-        listing = jobs.EnumerateMaker(f"enumerate {name}", campaign, system, x).make(after=order)
-        ranking = jobs.RankMaker(f"rank {name}", campaign, system, x).make(
+        listing = jobs.EnumerateMaker(
+            name=f"enumerate {name}", campaign=campaign, system=system, x=x
+        ).make(after=order)
+        ranking = jobs.RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
             after=listing.output.keys
         )
         ranked[name] = ranking.output.keys
@@ -82,11 +84,11 @@ def ranking_flow(campaign: Campaign) -> Flow:
     return flow
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BeginMaker(Maker):
     """Collect the ground states and add the making of the test set."""
 
-    name: str
+    name: str = "begin"
     campaign: Campaign
     theory: Theory
 
@@ -107,15 +109,17 @@ class BeginMaker(Maker):
 
 def stage_flow(plan: StagePlan) -> Flow:
     """MD, selection and labels of one stage; its last label adds what comes next."""
-    flow_jobs: list[Job] = []
+    flow_jobs: list[Flow | Job] = []
     order: list[object] = []
     for name, runs in plan.run_batches():
-        done = jobs.MDMaker(name, plan.campaign, runs).make(after=list(order))
+        done = jobs.MDMaker(name=name, runs=runs).make(after=list(order))
         order.append(done.output.keys)
         flow_jobs.append(done)
-    selected = jobs.SelectMaker(f"select {plan.title}", plan).make(after=order)
+    selected = jobs.SelectMaker(name=f"select {plan.title}", plan=plan).make(after=order)
     labels = [
-        LabelMaker(f"label {plan.title} {i:04d}", plan, i).make(after=selected.output.keys)
+        LabelMaker(name=f"label {plan.title} {i:04d}", plan=plan, index=i).make(
+            after=selected.output.keys
+        )
         for i in range(plan.n_labels)
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
@@ -123,11 +127,11 @@ def stage_flow(plan: StagePlan) -> Flow:
     return flow
 
 
-@dataclass
+@dataclass(kw_only=True)
 class LabelMaker(Maker):
     """Label one frame; the label that closes the stage adds what comes next."""
 
-    name: str
+    name: str = "label"
     plan: StagePlan
     index: int
 
@@ -163,26 +167,26 @@ class LabelMaker(Maker):
 def _after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = jobs.TrainMaker(f"train {plan.title}", plan).make()
-    before = jobs.EvaluateMaker(f"evaluate {plan.title} before", plan, "before").make(
-        after=trained.output.keys
+    trained = jobs.TrainMaker(name=f"train {plan.title}", plan=plan).make()
+    judged = [
+        jobs.EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
+            after=trained.output.keys
+        )
+        for when in ("before", "after")
+    ]
+    decided = DecideMaker(name=f"decide {plan.title}", plan=plan).make(
+        after=[one.output.keys for one in judged]
     )
-    after = jobs.EvaluateMaker(f"evaluate {plan.title} after", plan, "after").make(
-        after=trained.output.keys
-    )
-    decided = DecideMaker(f"decide {plan.title}", plan).make(
-        after=[before.output.keys, after.output.keys]
-    )
-    flow = Flow([trained, before, after, decided], name=f"learn {plan.title}")
+    flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow)
     return flow
 
 
-@dataclass
+@dataclass(kw_only=True)
 class DecideMaker(Maker):
     """Write the round down and add the next one, or the ending."""
 
-    name: str
+    name: str = "decide"
     plan: StagePlan
 
     @_deciding_job
@@ -193,7 +197,9 @@ class DecideMaker(Maker):
         document = jobs.round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            ending = ChooseMaker("evaluate final", plan.campaign, plan.theory, rounds).make()
+            ending = ChooseMaker(
+                name="evaluate final", campaign=plan.campaign, theory=plan.theory, rounds=rounds
+            ).make()
             addition: Flow | Job = route(ending)
         else:
             addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
@@ -203,11 +209,11 @@ class DecideMaker(Maker):
 # -- out: measurement -----------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ChooseMaker(Maker):
     """Evaluate every round's model on all test sets, choose one, add the measurement."""
 
-    name: str
+    name: str = "choose"
     campaign: Campaign
     theory: Theory
     rounds: tuple[str, ...]
@@ -226,23 +232,27 @@ class ChooseMaker(Maker):
 
 def measurement_flow(plan: MeasurementPlan) -> Flow:
     """Production MD, transport and Arrhenius for every system and pressure."""
-    flow_jobs: list[Job] = []
+    flow_jobs: list[Flow | Job] = []
     order: list[object] = []
     for name, runs in plan.run_batches():
-        done = jobs.MDMaker(name, plan.campaign, runs).make(after=list(order))
+        done = jobs.MDMaker(name=name, runs=runs).make(after=list(order))
         order.append(done.output.keys)
         flow_jobs.append(done)
     for system, pressure_bar in plan.conditions():
         title = f"{system} {pressure_bar:g} bar"
         transports = [
             jobs.TransportMaker(
-                f"transport {title} {temperature_k:g} K", plan, system, pressure_bar, temperature_k
+                name=f"transport {title} {temperature_k:g} K",
+                plan=plan,
+                system=system,
+                pressure_bar=pressure_bar,
+                temperature_k=temperature_k,
             ).make(after=order)
             for temperature_k in plan.temperatures_k
         ]
-        fitted = jobs.ArrheniusMaker(f"arrhenius {title}", plan, system, pressure_bar).make(
-            after=[transport.output.keys for transport in transports]
-        )
+        fitted = jobs.ArrheniusMaker(
+            name=f"arrhenius {title}", plan=plan, system=system, pressure_bar=pressure_bar
+        ).make(after=[transport.output.keys for transport in transports])
         flow_jobs += [*transports, fitted]
     flow = Flow(flow_jobs, name="measurement")
     route(flow)

@@ -10,7 +10,7 @@ import functools
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Literal
@@ -27,10 +27,9 @@ from lycb_flows import (
     rounds,
     sampling,
     schemas,
-    structures,
     training,
 )
-from lycb_flows.config import Campaign, LabelConfig, RunConfig, SystemConfig
+from lycb_flows.config import Campaign, LabelConfig, RankingConfig, RunConfig
 from lycb_flows.errors import LabelError, LycbError, StoreError
 from lycb_flows.keys import digest, make_key
 from lycb_flows.labels import teacher
@@ -40,10 +39,11 @@ from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.measurement import MeasurementPlan
+from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import WEIGHTS_MEDIA_TYPE, load_potential
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.processes import ProcessPool
-from lycb_flows.results import enumeration_key, load_crystal, ranking_key
+from lycb_flows.results import decorated_name, enumeration_key, load_crystal, ranking_key
 from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.stages import StagePlan, evaluation_key, run_key
@@ -109,11 +109,11 @@ def _time_limit(seconds: float) -> Iterator[None]:
 # -- structures -------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EnumerateMaker(Maker):
     """The distinct orderings of a system's parent or, with x, the ground state's decorations."""
 
-    name: str
+    name: str = "enumerate"
     campaign: Campaign
     system: str
     x: float | None = None
@@ -148,15 +148,131 @@ def list_members(
     return enumeration.enumerate_decorations(ground_state, decoration), ground_state.key
 
 
+@dataclass(kw_only=True)
+class RankMaker(Maker):
+    """Relax every candidate of a system by the two-stage funnel and rank them."""
+
+    name: str = "rank"
+    campaign: Campaign
+    system: str
+    x: float | None = None
+
+    @_static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Ranking."""
+        del after  # order only
+        store = open_store()
+        key = ranking_key(store, self.campaign, self.system, self.x)
+        store.once(schemas.Ranking, key, lambda: self._compute(store, key), self.name)
+        return Produced(kind=schemas.Ranking.kind, keys=(key,))
+
+    def _compute(self, store: ResultStore, key: str) -> schemas.Ranking:
+        config = self.campaign.ranking
+        enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
+        orderings = self._orderings(store, enumeration_)
+        work = functools.partial(_relax_candidate, load_settings().store, config, self.name)
+        coarse = list(_pool().map_ordered(work, orderings))
+        work_fine = functools.partial(_refine_candidate, load_settings().store, config, self.name)
+        chosen = relaxation.candidates_for_fine(coarse, config)
+        fine = list(_pool().map_ordered(work_fine, chosen))
+        last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
+        relaxations = {
+            ordering: relaxation.relaxation_key(
+                one.relaxed.start.key, config.model, relaxation.stage_config(config, one.stage)
+            )
+            for ordering, one in last.items()
+        }
+        ranked = relaxation.rank_candidates(coarse, fine, config, relaxations)
+        table = [row.model_dump(mode="json") for row in ranked.table]
+        return schemas.Ranking(
+            key=key,
+            parents=(
+                enumeration_,
+                config.model,
+                *(row.relaxation for row in ranked.best),
+            ),
+            system=self.system if self.x is None else decorated_name(self.system, self.x),
+            enumeration=enumeration_,
+            model=config.model,
+            n_candidates=len(coarse),
+            n_not_converged=ranked.n_not_converged,
+            best=ranked.best,
+            table=store.blobs.put_json(table),
+            ground_state=ranked.ground_state,
+            ground_state_note=ranked.note,
+        )
+
+    def _orderings(self, store: ResultStore, key: str) -> list[schemas.Ordering]:
+        """Every member as a document beside its structure."""
+        result, parent = list_members(store, self.campaign, self.system, self.x)
+        orderings = []
+        for index, member in enumerate(result.members):
+            structure = result.structure(index)
+            ordering = schemas.Ordering(
+                key=make_key(schemas.Ordering, enumeration=key, mask=member.mask),
+                parents=(key, parent),
+                products=(structure.key,),
+                enumeration=key,
+                index=index,
+                mask=member.mask,
+                multiplicity=member.multiplicity,
+                structure=structure.key,
+            )
+            store.insert_all([structure, ordering])
+            orderings.append(ordering)
+        return orderings
+
+
+def _relax_candidate(
+    folder: Path, config: RankingConfig, job_name: str, ordering: schemas.Ordering
+) -> relaxation.Candidate:
+    """The coarse stage of one candidate, each relaxation looked up first."""
+    store = _open_store(folder)
+    relax = functools.partial(_relax_once, store, config, job_name)
+    refined = relax("refined cell", store.load(schemas.Structure, ordering.structure))
+    relaxed = relax("coarse", refined.structure)
+    return relaxation.Candidate(ordering.key, refined, relaxed, "coarse")
+
+
+def _refine_candidate(
+    folder: Path, config: RankingConfig, job_name: str, candidate: relaxation.Candidate
+) -> relaxation.Candidate:
+    """The fine stage of one candidate, looked up first."""
+    start = candidate.relaxed.structure
+    relaxed = _relax_once(_open_store(folder), config, job_name, "fine", start)
+    return replace(candidate, relaxed=relaxed, stage="fine")
+
+
+def _relax_once(
+    store: ResultStore,
+    config: RankingConfig,
+    job_name: str,
+    stage: Literal["refined cell", "coarse", "fine"],
+    start: schemas.Structure,
+) -> relaxation.Relaxed:
+    stage_config = relaxation.stage_config(config, stage)
+    key = relaxation.relaxation_key(start.key, config.model, stage_config)
+
+    def compute() -> schemas.Relaxation:
+        potential = open_potential(store, config.model)
+        relaxed = relaxation.relax(start, potential, stage_config)
+        store.insert(relaxed.structure)
+        return relaxed.document(config.model, stage_config)
+
+    found = store.once(schemas.Relaxation, key, compute, job_name)
+    return relaxation.Relaxed.from_document(
+        found, start, store.load(schemas.Structure, found.final_structure)
+    )
+
+
 # -- molecular dynamics ----------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MDMaker(Maker):
     """A batch of runs, each looked up first, side by side on this machine's processes."""
 
-    name: str
-    campaign: Campaign
+    name: str = "md"
     runs: tuple[RunConfig, ...]
 
     @_static_job
@@ -281,11 +397,11 @@ def trajectory_of(store: ResultStore, run: schemas.Run) -> Trajectory:
 # -- frames and labels -----------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SelectMaker(Maker):
     """Choose the frames of a stage that are worth a label."""
 
-    name: str
+    name: str = "select"
     plan: StagePlan
 
     @_static_job
@@ -404,11 +520,11 @@ def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
 # -- training and evaluation --------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TrainMaker(Maker):
     """Fine-tune on the stage's dataset."""
 
-    name: str
+    name: str = "train"
     plan: StagePlan
 
     @_static_job
@@ -449,14 +565,14 @@ def _train(store: ResultStore, plan: StagePlan) -> schemas.Model:
     )
 
 
-def labelled(store: ResultStore, keys: Sequence[str]) -> list[evaluation.LabelledStructure]:
+def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]:
     """Labels with their structures, as training and evaluation take them."""
     found = []
     for key in keys:
         label = store.load(schemas.Label, key)
         frames = rounds.frames_of(store, label.structure)
         found.append(
-            evaluation.LabelledStructure(
+            LabelledStructure(
                 structure=store.load(schemas.Structure, label.structure),
                 energy_ev=label.energy_ev,
                 forces_ev_per_ang=np.array(label.forces_ev_per_ang),
@@ -468,11 +584,11 @@ def labelled(store: ResultStore, keys: Sequence[str]) -> list[evaluation.Labelle
     return found
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EvaluateMaker(Maker):
     """A model on the frozen test sets, before or after the stage's training."""
 
-    name: str
+    name: str = "evaluate"
     plan: StagePlan
     when: Literal["before", "after"]
 
@@ -550,11 +666,11 @@ def evaluate_all(
 # -- measurement -----------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TransportMaker(Maker):
     """D and conductivity from one production run."""
 
-    name: str
+    name: str = "transport"
     plan: MeasurementPlan
     system: str
     pressure_bar: float
@@ -596,11 +712,11 @@ class TransportMaker(Maker):
         )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ArrheniusMaker(Maker):
     """Barrier, prefactor and extrapolated conductivity of one system at one pressure."""
 
-    name: str
+    name: str = "arrhenius"
     plan: MeasurementPlan
     system: str
     pressure_bar: float

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import spglib
@@ -77,6 +77,21 @@ class Relaxed:
     def volume_change(self) -> float:
         """Relative to the structure given."""
         return self.volume_ang3_per_atom / volume_ang3_per_atom(self.start) - 1
+
+    @classmethod
+    def from_document(
+        cls, found: schemas.Relaxation, start: schemas.Structure, final: schemas.Structure
+    ) -> Self:
+        """The result that a document keeps."""
+        return cls(
+            start=start,
+            structure=final,
+            energy_ev=found.energy_ev,
+            static_energy_ev=found.static_energy_ev_per_atom * len(start.species),
+            max_force_ev_per_ang=found.max_force_ev_per_ang,
+            n_steps=found.n_steps,
+            converged=found.converged,
+        )
 
     def document(self, model: str, config: RelaxationConfig) -> schemas.Relaxation:
         """The document; `model` is the key of the potential's model."""
@@ -278,7 +293,7 @@ def rank_candidates(
         best=best,
         table=table,
         ground_state=ground.relaxed.structure.key,
-        note=_note(best, ground, config),
+        note=_note(table, ground, config),
         n_not_converged=sum(not candidate.relaxed.converged for candidate in ordered),
     )
 
@@ -316,23 +331,23 @@ def _ground_state(by_energy: Sequence[Candidate], config: RankingConfig) -> Cand
     return next((one for one in converged if not _flagged(one, config)), converged[0])
 
 
-def _note(best: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:
+def _note(table: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:
     """Flags and ties around the ground state, in words."""
-    (chosen,) = [row for row in best if row.ordering == ground.ordering]
+    (chosen,) = [row for row in table if row.ordering == ground.ordering]
     remarks = []
     if chosen.volume_flag:
         remarks.append(
             f"every converged candidate expanded by more than {config.volume_flag:.0%}: this is "
             "the lowest of them, to be checked by DFT"
         )
-    lower = [row for row in best if row.volume_flag and row.above_best_ev_per_atom < 0]
+    lower = [row for row in table if row.volume_flag and row.above_best_ev_per_atom < 0]
     if lower:
         depth_mev = -1000 * min(row.above_best_ev_per_atom for row in lower)
         remarks.append(
             f"{len(lower)} candidate(s) lie up to {depth_mev:.1f} meV/atom lower but expanded by "
             f"more than {config.volume_flag:.0%}: to be checked by DFT"
         )
-    ties = [row.ordering[:8] for row in best if row.tied_with_best]
+    ties = [row.ordering[:8] for row in table if row.tied_with_best]
     if ties:
         remarks.append(
             f"tied within {1000 * config.tie_ev_per_atom:.1f} meV/atom with {', '.join(ties)}"

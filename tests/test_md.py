@@ -216,11 +216,11 @@ def test_maxwell_boltzmann_gives_heavy_and_light_the_same_temperature():
 
 
 def test_nvt_keeps_the_temperature_of_3n_minus_3_degrees_of_freedom():
-    n_atoms = 32
-    frames = frames_of(run(fcc(), protocol(), 8000))
-    series = frames.temperature_k[400:]
+    n_atoms = 4  # the fewer the atoms, the larger the difference: 3N would give 400 K
+    frames = frames_of(run(fcc(1), protocol(sample_interval_steps=1), 4000))
+    series = frames.temperature_k[500:]
     mean, err = mean_and_error(series)
-    assert err < 3.0
+    assert err < 20.0
     assert abs(mean - 300.0) < 4 * err
     canonical_std = 300.0 * (2 / (3 * n_atoms - 3)) ** 0.5
     assert series.std() == pytest.approx(canonical_std, rel=0.2)
@@ -337,10 +337,10 @@ def test_a_stressed_oblique_cell_keeps_its_angles_if_isotropic_and_relaxes_them_
     sheared.set_cell(sheared.cell.array @ [[1, 0, 0], [0.03, 1, 0], [0, 0, 1]], scale_atoms=True)
     start = canonical_structure(sheared)
     angles = {}
-    for shape in ("triclinic", "isotropic"):
+    for shape, n_steps in (("triclinic", 1200), ("isotropic", 100)):
         how = protocol("npt", cell_shape=shape, temperature_k=20.0, start_temperature_k=20.0)
-        segments = run(start, how, 1500, potential=Crystal(fcc()))
-        cells = frames_of(segments).cells_ang[-200:]
+        segments = run(start, how, n_steps, potential=Crystal(fcc()))
+        cells = frames_of(segments).cells_ang[-150:]
         angles[shape] = Cell(average_cell_ang(cells)).angles()
     began = to_ase(start).cell.angles()
     assert abs(began[2] - 90.0) > 1.5
@@ -360,18 +360,18 @@ def test_the_ramp_is_linear_and_ends_at_the_temperature():
 def test_the_ramp_heats_and_the_cell_moves_only_in_npt():
     how = protocol(
         "npt",
-        heating_steps=1500,
-        equilibration_steps=703,
+        heating_steps=600,
+        equilibration_steps=203,
         start_temperature_k=50.0,
         temperature_k=500.0,
         segment_steps=500,
     )
-    frames = frames_of(run(fcc(), how, 2600))
-    early = frames.between(0, 200).temperature_k.mean()
-    late = frames.between(1600, 2600).temperature_k.mean()
+    frames = frames_of(run(fcc(), how, 1100))
+    early = frames.between(0, 100).temperature_k.mean()
+    late = frames.between(650, 1100).temperature_k.mean()
     assert early < 120
     assert late > 400
-    still, moving = frames.between(-1, 2203), frames.between(2203, 2600)
+    still, moving = frames.between(-1, 803), frames.between(803, 1100)
     assert np.ptp(still.volumes_ang3) == 0
     assert np.ptp(moving.volumes_ang3) > 0
 
@@ -411,7 +411,7 @@ def made_up_trajectory(cells, interval: int = 10) -> Trajectory:
 def test_the_average_cell_is_the_mean_of_parameters_over_exactly_the_window():
     rng = np.random.default_rng(1)
     parameters = rng.normal([6, 7, 8, 95, 109, 87], [0.1, 0.1, 0.1, 2, 2, 2], size=(50, 6))
-    parameters[:10] *= 1.5  # before the window
+    parameters[:10, :3] *= 1.5  # before the window
     rotations = np.linalg.qr(rng.normal(size=(50, 3, 3)))[0]
     rotations *= np.linalg.det(rotations)[:, None, None]
     cells = np.array([cellpar_to_cell(row) for row in parameters]) @ rotations
@@ -559,11 +559,6 @@ def test_energies_and_stress_in_the_frames_are_the_calculators():
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_a_run_that_leaves_physics_stops_and_keeps_the_frames_before(trouble, reason, ensemble):
     potential = Crystal(fcc(), break_after=13, **trouble)
-    how = protocol(**ensemble, segment_steps=10)
-    good = run(fcc(), how, 40)
-    segments = run(fcc(), how, 40, potential=potential)  # call 13 is step 12 of segment 1 or 0
-    # each segment has its own calculator: one call at its start, one per step
-    assert [segment.health.healthy for segment in segments] == [True] * 4
     how = protocol(**ensemble, segment_steps=20)
     good = run(fcc(), how, 40)
     segments = run(fcc(), how, 40, potential=potential)
