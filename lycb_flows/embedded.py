@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 
 from jobflow import Flow, JobStore, run_locally
@@ -31,7 +32,9 @@ def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        with store.lock():
+        with store.lock(), warnings.catch_warnings():
+            # jobflow 0.4 uses monty's cd, which monty deprecates
+            warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)
             run_locally(
                 flow,
                 log=False,

@@ -14,21 +14,27 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from lycb_flows.collection import CellRun, LearnedRound, ParityPoints
+from lycb_flows.quantities import power_of_ten
 from lycb_flows.schemas import Arrhenius, Model, ModelErrors, RankedCandidate, Transport
 from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
 
-INK, GREY, LIGHT, BLUE, RUST, GREEN = (
-    "#1f2a37", "#8a94a3", "#d5dae1", "#1d5c96", "#c2571a", "#3b7d5b",
+INK, GREY, LIGHT, SAND, BLUE, RUST, GREEN = (
+    "#1f2a37", "#8a94a3", "#cfd5dd", "#b3924a", "#1d5c96", "#c2571a", "#3b7d5b",
 )  # fmt: skip
 SERIES: Final = (BLUE, RUST, GREEN, "#7a4f9a", "#a08a1f", "#4f8f9c")
 _MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 _MANY_POINTS: Final = 400
 _PNG_DPI: Final = 160
+_WIDE: Final = 11.0
+"""Inches: the page's column."""
+_HALF: Final = 5.4
+_PLAIN_DECADES: Final = range(-2, 4)
 _STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "lycb-flows",
     "svg.fonttype": "path",
@@ -69,6 +75,9 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def save(figure: Figure, stem: Path) -> bytes:
     """Write STEM.png and STEM.svg; returns the SVG."""
     with mpl.rc_context(_STYLE):
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")  # laid out once, drawn twice
         figure.savefig(stem.with_suffix(".png"), dpi=_PNG_DPI, metadata={"Software": None})
         figure.savefig(
             stem.with_suffix(".svg"), dpi=_PNG_DPI, metadata={"Date": None, "Creator": None}
@@ -79,7 +88,7 @@ def save(figure: Figure, stem: Path) -> bytes:
 @_styled
 def ranking_figure(candidates: Sequence[RankedCandidate]) -> Figure:
     """Energy above the best against rank; hollow: volume flag, rust: tied with the best."""
-    figure = Figure((6.8, 3.4))
+    figure = Figure((_WIDE, 3.2))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
     ranks = np.arange(1, len(ordered) + 1)
@@ -119,7 +128,7 @@ def _candidate_group(candidate: RankedCandidate) -> tuple[str, str, bool]:
 @_styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
     """Predicted against labelled energy, force and stress; grey before, blue after training."""
-    figure = Figure((9.6, 3.4))
+    figure = Figure((_WIDE, 3.7))
     panels = figure.subplots(1, 3)
     titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
     for axes, title, quantity in zip(
@@ -143,7 +152,7 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
 @_styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
     """Mean absolute errors on the test labels, before and after each round's training."""
-    figure = Figure((9.6, 3.1))
+    figure = Figure((_WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
     for i, (axes, name, target) in enumerate(zip(panels, names, targets, strict=True)):
@@ -177,9 +186,9 @@ def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
 @_styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
     """Training loss and validation errors by epoch, one line per round."""
-    figure = Figure((9.6, 3.1))
+    figure = Figure((_WIDE, 3.3))
     panels = figure.subplots(1, 3)
-    panels[0].set(title="Training loss", yscale="log")
+    panels[0].set(title="Training loss")
     panels[1].set(title="Validation energy (meV/atom)")
     panels[2].set(title="Validation force (meV/Å)")
     for colour, (title, model) in zip(_shades(len(models)), models.items(), strict=True):
@@ -196,6 +205,7 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
                 axes.plot([model.best_epoch], [best], "o", color=colour, markersize=5)
     for axes in panels:
         axes.set_xlabel("epoch (dot: kept)")
+    _log_axes(panels[0].yaxis)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
@@ -205,13 +215,12 @@ def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
     """Volume per atom against temperature; hollow: the cell was not equilibrated."""
-    figure = Figure((6.8, 3.8))
+    figure = Figure((_WIDE, 4.0))
     axes = figure.subplots()
     for i, (name, values) in enumerate(paper.items()):
-        style = ":" if name.startswith("exp") else "-"
-        grey = str(0.45 + 0.06 * i)
+        style, colour = (":", SAND) if name.startswith("exp") else ("-", GREY)
         axes.plot(
-            list(values), list(values.values()), style, color=grey, linewidth=1.1, markersize=4,
+            list(values), list(values.values()), style, color=colour, linewidth=1.1, markersize=5,
             marker=_MARKERS[i % len(_MARKERS)], label=f"paper: {name}",
         )  # fmt: skip
     groups = sorted({(c.run.pressure_bar or 0.0, c.role == "production") for c in cell_runs})
@@ -226,7 +235,8 @@ def volume_figure(
         label: str | None = f"here: {pressure_bar:g} bar, {role}"
         for temperature_k, volume, equilibrated in found:
             axes.plot(
-                [temperature_k], [volume], "o", color=colour, markersize=7, zorder=4, label=label,
+                [temperature_k], [volume], "o" if production else "s", color=colour, markersize=8,
+                zorder=4, label=label,
                 markerfacecolor=colour if equilibrated else "white",
             )  # fmt: skip
             label = None
@@ -238,7 +248,7 @@ def volume_figure(
 @_styled
 def msd_figure(transports: Sequence[Transport]) -> Figure:
     """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
-    figure = Figure((6.8, 4.2))
+    figure = Figure((_HALF, 4.2))
     axes = figure.subplots()
     for colour, transport in zip(_shades(len(transports)), transports, strict=True):
         lags = np.array(transport.lags_ps)
@@ -249,19 +259,21 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
         if window.fit_start_ps is not None and window.fit_end_ps is not None:
             inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
             axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
-    axes.set(xscale="log", yscale="log", xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
+    axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
+    _log_axes(axes.xaxis)
+    _log_axes(axes.yaxis)
     species = _plain(transports[0].mobile_species)
     axes.plot([], [], color=GREY, linewidth=1.2, label=species)
     axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
     axes.plot([], [], color=GREY, linewidth=4, label="fit window")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axes.legend(loc="upper left", ncols=2)
     return figure
 
 
 @_styled
 def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
     """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
-    figure = Figure((6.8, 4.4))
+    figure = Figure((8.0, 4.6))
     axes = figure.subplots()
     pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
     for colour, marker, pressure_bar in zip(
@@ -272,7 +284,8 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
         for fit in fits:
             if fit.pressure_bar == pressure_bar and fit.fitted:
                 _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
-    axes.set(yscale="log", xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
+    axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
+    _log_axes(axes.yaxis)
     temperatures = sorted({t.temperature_k for t in transports})
     top = axes.secondary_xaxis("top", functions=(_inverse_thousand, _inverse_thousand))
     top.xaxis.set_major_locator(FixedLocator(_spread(temperatures)))
@@ -302,9 +315,14 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
             bound = estimate.diffusivity_upper_m2_per_s
             axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
             axes.annotate(
-                "", (x, bound / 2.2), (x, bound), arrowprops={"arrowstyle": "->", "color": colour}
+                "",
+                (0, -26),
+                (x, bound),
+                xycoords="offset points",
+                textcoords="data",
+                arrowprops={"arrowstyle": "->", "color": colour},
             )
-            axes.plot([x], [bound / 2.5], alpha=0)  # room for the arrow
+            axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
     if label is not None:
         axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
 
@@ -330,9 +348,26 @@ def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colou
         )  # fmt: skip
 
 
-def _inverse_thousand(values: ArrayLike) -> ArrayLike:
+def _inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
     """1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
-    return 1000 / np.maximum(np.asarray(values, dtype=float), 1e-3)
+    return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
+
+
+def _log_axes(axis: Axis) -> None:
+    """A logarithmic axis from one power of ten to another."""
+    name = axis.axis_name
+    low, high = axis.get_data_interval()
+    axis.axes.set(**{f"{name}scale": "log"})
+    if 0 < low <= high < np.inf:
+        ends = 10.0 ** np.array([np.floor(np.log10(low)), np.ceil(np.log10(high))])
+        axis.axes.set(**{f"{name}lim": ends if ends[0] < ends[1] else ends * [0.1, 10]})
+    axis.set_major_formatter(FuncFormatter(_power))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float, _position: int) -> str:
+    exponent = round(np.log10(value))
+    return f"{value:g}" if exponent in _PLAIN_DECADES else power_of_ten(exponent)
 
 
 def _spread(values: Sequence[float], at_most: int = 6) -> list[float]:

@@ -12,8 +12,14 @@ from dataclasses import dataclass
 
 from jobflow import Flow, Job, JobConfig, Maker, Response, job
 
-from lycb_flows import jobs
 from lycb_flows.config import Campaign
+from lycb_flows.jobs import labelling
+from lycb_flows.jobs.dynamics import MDMaker
+from lycb_flows.jobs.labelling import SelectMaker
+from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
+from lycb_flows.jobs.machine import open_store
+from lycb_flows.jobs.measuring import ArrheniusMaker, TransportMaker
+from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
 from lycb_flows.labels.theory import Theory, label_key
 from lycb_flows.measurement import MeasurementPlan, choose_model
 from lycb_flows.results import find_results, measurement_plan, system_names
@@ -71,10 +77,10 @@ def ranking_flow(campaign: Campaign) -> Flow:
     ranked: dict[str, object] = {}
     for name, system, x in system_names(campaign):
         order = [] if x is None else [ranked[system]]
-        listing = jobs.EnumerateMaker(
+        listing = EnumerateMaker(
             name=f"enumerate {name}", campaign=campaign, system=system, x=x
         ).make(after=order)
-        ranking = jobs.RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
+        ranking = RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
             after=listing.output.keys
         )
         ranked[name] = ranking.output.keys
@@ -96,7 +102,7 @@ class BeginMaker(Maker):
     def make(self, after: object) -> Response[Produced]:
         """The first stage, from the rankings."""
         del after  # order only
-        store = jobs.open_store()
+        store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
         return Response(
@@ -112,10 +118,10 @@ def stage_flow(plan: StagePlan) -> Flow:
     flow_jobs: list[Flow | Job] = []
     order: list[object] = []
     for name, runs in plan.run_batches():
-        done = jobs.MDMaker(name=name, runs=runs).make(after=list(order))
+        done = MDMaker(name=name, runs=list(runs)).make(after=list(order))
         order.append(done.output.keys)
         flow_jobs.append(done)
-    selected = jobs.SelectMaker(name=f"select {plan.title}", plan=plan).make(after=order)
+    selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=order)
     labels = [
         LabelMaker(name=f"label {plan.title} {i:04d}", plan=plan, index=i).make(
             after=selected.output.keys
@@ -139,7 +145,7 @@ class LabelMaker(Maker):
     def make(self, after: object) -> Response[Produced]:
         """A label, or a counted failure; never an exception for a label that failed."""
         del after  # order only
-        store = jobs.open_store()
+        store = open_store()
         frames = store.load(Frames, self.plan.frames_key).frames
         keys: tuple[str, ...] = ()
         reason = "no such frame: the selection found fewer"
@@ -149,16 +155,16 @@ class LabelMaker(Maker):
             reason = self._label(store, structure, key)
             keys = () if reason else (key,)
         dataset = close_stage(store, self.plan, self.name)
-        addition = None
+        response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
         if dataset is not None and dataset.made.job == self.name:
-            addition = _after_stage(self.plan, dataset)
-        return Response(Produced(kind=Label.kind, keys=keys, reason=reason), addition=addition)
+            response.addition = _after_stage(self.plan, dataset)
+        return response
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
         reason = ""
         while store.find(Label, key) is None and not failed_for_good(store, self.plan, key):
-            reason = jobs.try_label(store, self.plan, structure, key)
+            reason = labelling.try_label(store, self.plan, structure, key)
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason
@@ -167,9 +173,9 @@ class LabelMaker(Maker):
 def _after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = jobs.TrainMaker(name=f"train {plan.title}", plan=plan).make()
+    trained = TrainMaker(name=f"train {plan.title}", plan=plan).make()
     judged = [
-        jobs.EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
+        EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
             after=trained.output.keys
         )
         for when in ("before", "after")
@@ -193,12 +199,15 @@ class DecideMaker(Maker):
     def make(self, after: object) -> Response[Produced]:
         """The Round and what follows it."""
         del after  # order only
-        store, plan = jobs.open_store(), self.plan
-        document = jobs.round_of(store, plan, job_name=self.name)
+        store, plan = open_store(), self.plan
+        document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
             ending = ChooseMaker(
-                name="evaluate final", campaign=plan.campaign, theory=plan.theory, rounds=rounds
+                name="evaluate final",
+                campaign=plan.campaign,
+                theory=plan.theory,
+                rounds=list(rounds),
             ).make()
             addition: Flow | Job = route(ending)
         else:
@@ -216,14 +225,14 @@ class ChooseMaker(Maker):
     name: str = "choose"
     campaign: Campaign
     theory: Theory
-    rounds: tuple[str, ...]
+    rounds: list[str]
 
     @_deciding_job
     def make(self) -> Response[Produced]:
         """The chosen model and its measurement."""
-        store = jobs.open_store()
+        store = open_store()
         rounds = [store.load(Round, key) for key in self.rounds]
-        evaluations = jobs.evaluate_all(store, rounds, self.name)
+        evaluations = evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
         rankings = find_results(store, self.campaign, self.theory).rankings
         plan = measurement_plan(self.campaign, rankings, chosen)
@@ -235,13 +244,13 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
     flow_jobs: list[Flow | Job] = []
     order: list[object] = []
     for name, runs in plan.run_batches():
-        done = jobs.MDMaker(name=name, runs=runs).make(after=list(order))
+        done = MDMaker(name=name, runs=list(runs)).make(after=list(order))
         order.append(done.output.keys)
         flow_jobs.append(done)
     for system, pressure_bar in plan.conditions():
         title = f"{system} {pressure_bar:g} bar"
         transports = [
-            jobs.TransportMaker(
+            TransportMaker(
                 name=f"transport {title} {temperature_k:g} K",
                 plan=plan,
                 system=system,
@@ -250,7 +259,7 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
             ).make(after=order)
             for temperature_k in plan.temperatures_k
         ]
-        fitted = jobs.ArrheniusMaker(
+        fitted = ArrheniusMaker(
             name=f"arrhenius {title}", plan=plan, system=system, pressure_bar=pressure_bar
         ).make(after=[transport.output.keys for transport in transports])
         flow_jobs += [*transports, fitted]

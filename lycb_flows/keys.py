@@ -33,23 +33,23 @@ def canonical(value: object) -> Canonical:
     InputError
         For NaN, infinity, None inside a list, or a type without a canonical form.
     """
-    match value:
+    match value:  # the most frequent first: structures are floats in lists
+        case float():
+            return _canonical_float(value)
+        case bool() | int() | str():
+            return value
+        case list() | tuple():
+            return [canonical(item) for item in value]
         case Config():
             return canonical(value.keyed())
         case np.ndarray() | np.generic():
             return canonical(value.tolist())
-        case bool() | int() | str():
-            return value
-        case float():
-            return _canonical_float(value)
         case Mapping():
             return {
                 str(name): canonical(item)
                 for name, item in sorted(value.items(), key=lambda pair: str(pair[0]))
                 if item is not None
             }
-        case list() | tuple():
-            return [canonical(item) for item in value]
         case _:
             raise InputError(
                 "no canonical form for this input", fix="key plain data only", type=type(value)

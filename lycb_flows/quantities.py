@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,10 +59,43 @@ def scientific(value: float | None, error: float | None = None) -> str:
         return number(value)
     usable = error is not None and math.isfinite(error) and error > 0
     exponent = _exponent(max(abs(value), error if usable and error else 0.0))
-    power = f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+    power = power_of_ten(exponent)
     if usable and error is not None:
         return f"({with_error(value / 10**exponent, error / 10**exponent)}) × {power}"
     return f"{value / 10**exponent:.{_DIGITS - 1}f} × {power}"
+
+
+def together(values: Sequence[float], separator: str) -> str:
+    """Several values with one power of ten.
+
+    Examples
+    --------
+    >>> together((1.5e-10, 2.41e-10), " to ")
+    '(1.50 to 2.41) × 10⁻¹⁰'
+    """
+    largest = max(abs(value) for value in values)
+    if largest == 0 or not math.isfinite(largest):
+        return separator.join(number(value) for value in values)
+    exponent = _exponent(largest)
+    mantissas = (f"{value / 10**exponent:.{_DIGITS - 1}f}" for value in values)
+    return f"({separator.join(mantissas)}) × {power_of_ten(exponent)}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """10ⁿ without mark-up."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def as_printed(value: float | None, error: float | None = None) -> str:
+    """A value of the paper with the digits that it was printed with."""
+    if value is None:
+        return MISSING
+    return f"{value:g}" if error is None else f"{value:g} ± {error:g}"
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """A value with so many decimals, to stand in a column."""
+    return MISSING if value is None else f"{value:.{decimals}f}"
 
 
 def duration(seconds: float) -> str:

@@ -205,10 +205,11 @@ def _learning(data: ReportData, album: _Album) -> Section:
     if models:
         caption = "Training by epoch, errors on the validation labels; dot: the epoch that is kept."
         shown.append(album.show("training", figures.history_figure(models), caption))
-    parts = [Part("", figures=tuple(shown), tables=(tables.rounds_table(data.rounds),))]
+    learned = (tables.labels_table(data.rounds), tables.errors_table(data.rounds))
+    parts = [Part("", figures=tuple(shown), tables=learned)]
     if data.evaluations:
         parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
-    parts += [part for learned in data.rounds for part in _parity(data, album, learned.round)]
+    parts += [part for one in data.rounds for part in _parity(data, album, one.round)]
     return Section("learning", "Learning", (_labelled_by(data),), tuple(parts))
 
 

@@ -18,7 +18,16 @@ from lycb_flows.paper import (
     paper_transport,
     paper_volumes,
 )
-from lycb_flows.quantities import MISSING, duration, number, scientific, with_error
+from lycb_flows.quantities import (
+    MISSING,
+    as_printed,
+    duration,
+    fixed,
+    number,
+    scientific,
+    together,
+    with_error,
+)
 from lycb_flows.store import Attempt
 from lycb_flows.units import EV_MEV
 
@@ -97,8 +106,8 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
     for i, candidate in enumerate(ranking.best[:_N_CANDIDATES], 1):
         texts = (
             candidate.space_group,
-            number(candidate.above_best_ev_per_atom * EV_MEV),
-            number(candidate.volume_ang3_per_atom, 4),
+            fixed(candidate.above_best_ev_per_atom * EV_MEV),
+            fixed(candidate.volume_ang3_per_atom),
         )
         key = candidate.relaxation if candidate.relaxation in data.documents else ranking.key
         mark = "ground state" if candidate.structure == ranking.ground_state else ""
@@ -122,8 +131,8 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
     )  # fmt: skip
 
 
-def rounds_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Labels and errors of each round; the last row is the paper's."""
+def labels_table(rounds: Sequence[LearnedRound]) -> Table:
+    """What each round labelled and trained on."""
     rows = []
     for learned in rounds:
         dataset, frames = learned.dataset, learned.frames
@@ -136,32 +145,39 @@ def rounds_table(rounds: Sequence[LearnedRound]) -> Table:
             counts = [str(len(part)) for part in parts]
         rows.append(
             (
-                Cell(str(learned.round.index + 1), learned.round.key),
-                Cell(f"{learned.round.temperature_k:g}", learned.round.key),
-                Cell(
-                    str(len(frames.frames)) if frames else MISSING, frames.key if frames else None
-                ),
+                *_round_cells(learned),
+                Cell(str(len(frames.frames)) if frames else MISSING, learned.round.frames),
                 *_ours(learned.round.dataset, counts[:2]),
                 *(_lost(learned.round.dataset, text) for text in counts[2:]),
-                *_error_cells(learned.before),
-                *_error_cells(learned.after),
             )
         )
-    targets = (f"< {number(target)}" for target in mae_targets())
-    rows.append(
-        (*_paper("paper", "0–800", *[MISSING] * 5, *[MISSING] * 4), *_paper(*targets, MISSING))
-    )
-    errors = ("E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope")
+    labels = ("frames chosen", "training labels", "validation labels", "missing", "rejected")
     return Table(
-        "",
-        (
-            "round", "T (K)", "frames", "train", "valid.", "missing", "rejected",
-            *(f"before: {name}" for name in errors), *(f"after: {name}" for name in errors),
-        ),
+        "Labels", ("round", "T (K)", *labels), tuple(rows), "Labels accumulate over the rounds."
+    )
+
+
+def errors_table(rounds: Sequence[LearnedRound]) -> Table:
+    """Errors before and after each round's training; the last row is the paper's."""
+    rows = []
+    for learned in rounds:
+        pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
+        rows.append((*_round_cells(learned), *(cell for pair in pairs for cell in pair)))
+    targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
+    rows.append(_paper("paper", "0–800", *targets, MISSING, MISSING))
+    names = ("E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope")
+    return Table(
+        "Errors",
+        ("round", "T (K)", *(f"{n}, {when}" for n in names for when in ("before", "after"))),
         tuple(rows),
         "Mean absolute errors on frozen test labels, before and after the round's training. "
-        "Labels accumulate over the rounds. A force slope below 1 means forces too soft.",
-    )  # fmt: skip
+        "A force slope below 1: forces too soft.",
+    )
+
+
+def _round_cells(learned: LearnedRound) -> tuple[Cell, ...]:
+    round_ = learned.round
+    return _ours(round_.key, (str(round_.index + 1), f"{round_.temperature_k:g}"))
 
 
 def _lost(key: str, text: str) -> Cell:
@@ -224,7 +240,7 @@ def _relaxed_row(
 ) -> tuple[Cell, ...]:
     ground = next((c for c in ranking.best if c.structure == ranking.ground_state), ranking.best[0])
     volume = ground.volume_ang3_per_atom
-    ours = _ours(ranking.key, ("0", MISSING, "relaxed", number(volume, 4), MISSING))
+    ours = _ours(ranking.key, ("0", MISSING, "relaxed", fixed(volume), MISSING))
     return (*ours, *_paper_volume_cells(paper, "CHGNet600K_1bar", 0.0, volume))
 
 
@@ -248,9 +264,9 @@ def _paper_volume_cells(
     ratio = volume / target if volume is not None and target is not None else None
     others = (paper.get(name, {}).get(temperature_k) for name in _VOLUME_SERIES)
     return (
-        *_paper(number(target)),
-        Cell(number(ratio)),
-        *_paper(*(number(value) for value in others)),
+        *_paper(as_printed(target)),
+        Cell(fixed(ratio, 3)),
+        *_paper(*(as_printed(value) for value in others)),
     )
 
 
@@ -269,7 +285,7 @@ def transport_table(data: ReportData, system: str) -> Table:
         ),
         tuple(rows),
         "D: slope of the MSD over the paper's window, ± our standard error; He's error is the "
-        "paper's (He et al. 2018). “<”: 95 % upper bound. Paper σ(T): derived here from its E_A "
+        "paper's (He et al. 2018). “<”: 95 % upper bound. Paper σ(T): derived here from its Eₐ "
         "and σ(300 K) of CHGNet_600K at the nearest pressure."
         + _paper_remark(data, system),
     )  # fmt: skip
@@ -289,19 +305,17 @@ def _paper_remark(data: ReportData, system: str) -> str:
 
 def _transport_row(data: ReportData, transport: schemas.Transport) -> tuple[Cell, ...]:
     estimate = transport.estimate
-    interval = (estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s)
-    he_error = estimate.diffusivity_err_he_m2_per_s
     along = transport.lattice_diffusivities_m2_per_s
     texts = (
         f"{transport.temperature_k:g}",
         f"{transport.pressure_bar:g}",
         number(transport.duration_ps),
         diffusivity_text(estimate),
-        MISSING if None in interval else " to ".join(scientific(value) for value in interval),
-        MISSING if he_error is None else f"± {scientific(he_error)}",
+        _interval(estimate),
+        _he_error(estimate),
         number(estimate.effective_hops, 2),
         number(estimate.log_slope, 2),
-        MISSING if along is None else ", ".join(scientific(value) for value in along),
+        MISSING if along is None else together(along, ", "),
         _conductivity_text(transport),
     )
     structure = data.structure_of(transport)
@@ -309,6 +323,16 @@ def _transport_row(data: ReportData, transport: schemas.Transport) -> tuple[Cell
     target = rows.get(paper_model_row(transport.pressure_bar))
     sigma = target.conductivity_ms_per_cm(transport.temperature_k) if target else None
     return (*_ours(transport.key, texts), *_paper(number(sigma)))
+
+
+def _interval(estimate: schemas.DiffusionEstimate) -> str:
+    low, high = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
+    return MISSING if low is None or high is None else together((low, high), " to ")
+
+
+def _he_error(estimate: schemas.DiffusionEstimate) -> str:
+    value, error = estimate.diffusivity_m2_per_s, estimate.diffusivity_err_he_m2_per_s
+    return MISSING if not value or error is None else f"± {_PERCENT * error / value:.0f} %"
 
 
 def diffusivity_text(estimate: schemas.DiffusionEstimate) -> str:
@@ -347,12 +371,12 @@ def arrhenius_table(data: ReportData, system: str) -> Table:
         rows.append(_ours(fit.key, texts))
     structure = data.structure_of_system(system)
     for row in paper_transport((structure and paper_system(structure)) or "").values():
-        barrier = with_error(row.activation_energy_ev, row.activation_energy_err_ev)
-        sigma = number(row.conductivity_300k_ms_per_cm)
+        barrier = as_printed(row.activation_energy_ev, row.activation_energy_err_ev)
+        sigma = as_printed(row.conductivity_300k_ms_per_cm)
         rows.append(_paper(f"paper: {row.name}", barrier, sigma, MISSING, "at 300 K"))
     return Table(
         "",
-        ("source", "E_A (eV)", "σ (mS/cm), 1σ range", "points", "remark"),
+        ("source", "Eₐ (eV)", "σ (mS/cm), 1σ range", "points", "remark"),
         tuple(rows),
         "Fitted to measured D only, weighted by their errors; bounds are left out.",
     )

@@ -17,6 +17,7 @@ from lycb_flows.quantities import counted, number, scientific, with_error
 from lycb_flows.units import EV_MEV
 
 TEACHER = "teacher"
+_HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 _PS_PER_NS: Final = 1000.0
 
 
@@ -97,7 +98,8 @@ def _conductivities(data: ReportData) -> Iterator[Statement]:
             )
             barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
             yield Statement(
-                f"{fit.system} at {fit.pressure_bar:g} bar: E_A = {barrier} eV from "
+                f"{fit.system} at {fit.pressure_bar:g} bar, by {data.model_name(fit.model)}: "
+                f"Eₐ = {barrier} eV from "
                 f"{counted(fit.n_points, 'temperature')}; σ({fit.extrapolation_temperature_k:g} K)"
                 f" = {number(fit.extrapolated_conductivity_ms_per_cm)} mS/cm "
                 f"(1σ: {number(low)} to {number(high)}), extrapolated.",
@@ -135,7 +137,7 @@ def _ground_states(data: ReportData) -> Iterator[Statement]:
             flagged = sum(c.volume_flag for c in ranking.best)
             yield Statement(
                 f"{ranking.system}: the lowest-energy ordering without a volume flag is "
-                f"{best.space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
+                f"{best.space_group.replace('-', _HYPHEN)}, of {counted(ranking.n_candidates, 'candidate')} by "
                 f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
                 "are flagged.",
                 (ranking.key,),
@@ -288,7 +290,7 @@ def _ranking_doubts(data: ReportData) -> Iterator[Statement]:
             spread = max(c.above_best_ev_per_atom for c in tied) * EV_MEV
             yield Statement(
                 f"{ranking.system}: the ground state is not unique; "
-                f"{counted(len(tied), 'other ordering')} lie within {number(spread, 2)} meV/atom.",
+                f"{counted(len(tied), 'ordering')} more within {number(spread, 2)} meV/atom.",
                 (ranking.key,),
             )
         if ranking.n_not_converged:

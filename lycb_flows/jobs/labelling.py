@@ -1,0 +1,142 @@
+"""Jobs that choose frames, and the trying of one label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobflow import Maker
+
+from lycb_flows import (
+    sampling,
+    schemas,
+)
+from lycb_flows.config import LabelConfig
+from lycb_flows.errors import LycbError, StoreError
+from lycb_flows.jobs.dynamics import trajectory_of
+from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
+from lycb_flows.labels import teacher
+from lycb_flows.labels.theory import Labeler
+from lycb_flows.md import protocol as md
+from lycb_flows.schemas import Produced
+from lycb_flows.stages import StagePlan, run_key
+from lycb_flows.store import ResultStore
+
+
+@dataclass(kw_only=True)
+class SelectMaker(Maker):
+    """Choose the frames of a stage that are worth a label."""
+
+    name: str = "select"
+    plan: StagePlan
+
+    @static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Frames."""
+        del after  # order only
+        store = open_store()
+        frames = store.once(
+            schemas.Frames,
+            self.plan.frames_key,
+            lambda: _compute_frames(store, self.plan),
+            self.name,
+        )
+        return Produced(kind=frames.kind, keys=(frames.key,))
+
+
+def _compute_frames(store: ResultStore, plan: StagePlan) -> schemas.Frames:
+    chosen: list[schemas.Frame] = []
+    for system in plan.starts:
+        chosen += _choose(store, plan, system, test=False)
+        chosen += _choose(store, plan, system, test=True)
+    runs = sorted({frame.run for frame in chosen})
+    return schemas.Frames(
+        key=plan.frames_key,
+        parents=tuple(runs),
+        products=tuple(frame.structure for frame in chosen),
+        runs=tuple(runs),
+        frames=tuple(chosen),
+    )
+
+
+def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> list[schemas.Frame]:
+    """The frames of one system for training and validation, or for testing."""
+    candidates = _candidates(store, plan, system, test=test)
+    config = plan.campaign.learning.selection
+    if test:
+        config = config.model_copy(update={"n_frames": plan.n_test_frames})
+    if not candidates or not config.n_frames:
+        return []
+    picks = sampling.select_frames(candidates, config, _labelled(store, plan))
+    store.insert_all([pick.structure for pick in picks])
+    fraction = plan.campaign.learning.training.validation_fraction
+    blocks = sampling.assign_blocks(picks, candidates, fraction)
+    return [
+        schemas.Frame(
+            run=pick.run,
+            step=pick.step,
+            structure=pick.structure.key,
+            system=system,
+            block="test" if test else block,
+            rule=pick.rule,
+            distance_ang=pick.distance_ang,
+        )
+        for pick, block in zip(picks, blocks, strict=True)
+    ]
+
+
+def _candidates(
+    store: ResultStore, plan: StagePlan, system: str, *, test: bool
+) -> list[sampling.Candidates]:
+    """Production frames of the system's runs; of NpT runs only those that left physics."""
+    configs = plan.test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
+    candidates = []
+    for config in (config for config in configs if config.system == system):
+        run = store.load(schemas.Run, run_key(config))
+        if run.ensemble == "npt" and run.health.healthy:
+            continue
+        trajectory = trajectory_of(store, run)
+        first_step = md.production_start(config.protocol)
+        if trajectory.n_frames and trajectory.steps[-1] > first_step:
+            candidates.append(sampling.Candidates(run.key, trajectory, first_step, run.n_steps))
+    return candidates
+
+
+def _labelled(store: ResultStore, plan: StagePlan) -> list[schemas.Structure]:
+    """Structures of all frames that earlier stages chose to train on."""
+    return [
+        store.load(schemas.Structure, frame.structure)
+        for key in plan.earlier_frames
+        for frame in store.load(schemas.Frames, key).frames
+        if frame.block != "test"
+    ]
+
+
+def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> str:
+    """One try at a label; empty when it worked, else why not. Never raises for a label."""
+    config = plan.campaign.labels
+    labeler = open_labeler(store, config)
+    if labeler.theory != plan.theory:
+        raise LycbError(
+            "the labeler is not at the campaign's level of theory",
+            fix="run the campaign from the start; labels of one theory are kept",
+            campaign=plan.theory.name,
+            found=labeler.theory.name,
+        )
+
+    def compute() -> schemas.Label:
+        with time_limit(config.timeout_s):
+            return labeler.label(store.load(schemas.Structure, structure))
+
+    try:
+        store.once(schemas.Label, key, compute, f"label {plan.title}")
+    except StoreError:
+        raise  # this machine's fault, not the label's
+    except LycbError as err:
+        return str(err)
+    return ""
+
+
+def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
+    """The labeler of a campaign whose models are keys."""
+    model = store.load(schemas.Model, config.labeler.model)
+    return teacher.Teacher(model, open_potential(store, model.key))

@@ -1,0 +1,185 @@
+"""Jobs that enumerate and rank."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from jobflow import Maker
+
+from lycb_flows import (
+    enumeration,
+    relaxation,
+    schemas,
+)
+from lycb_flows.config import Campaign, RankingConfig
+from lycb_flows.jobs.machine import (
+    open_potential,
+    open_store,
+    open_store_at,
+    process_pool,
+    static_job,
+)
+from lycb_flows.keys import make_key
+from lycb_flows.results import decorated_name, enumeration_key, load_crystal, ranking_key
+from lycb_flows.schemas import Produced
+from lycb_flows.settings import load_settings
+from lycb_flows.store import ResultStore
+
+
+@dataclass(kw_only=True)
+class EnumerateMaker(Maker):
+    """The distinct orderings of a system's parent or, with x, the ground state's decorations."""
+
+    name: str = "enumerate"
+    campaign: Campaign
+    system: str
+    x: float | None = None
+
+    @static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Enumeration."""
+        del after  # order only
+        store = open_store()
+        key = enumeration_key(store, self.campaign, self.system, self.x)
+        store.once(schemas.Enumeration, key, lambda: self._compute(store, key), self.name)
+        return Produced(kind=schemas.Enumeration.kind, keys=(key,))
+
+    def _compute(self, store: ResultStore, key: str) -> schemas.Enumeration:
+        result, parent = list_members(store, self.campaign, self.system, self.x)
+        document, members = result.document(key=key, parent=parent)
+        store.blobs.put(members, document.members.media_type)
+        return document
+
+
+def list_members(
+    store: ResultStore, campaign: Campaign, system: str, x: float | None
+) -> tuple[enumeration.EnumerationResult, str]:
+    """A system's orderings, or its decorations at x, and the key of what they derive from."""
+    config = next(one for one in campaign.systems if one.name == system)
+    if x is None:
+        crystal = load_crystal(store, config.parent)
+        return enumeration.enumerate_orderings(crystal, config.enumeration), config.parent
+    ranking = store.load(schemas.Ranking, ranking_key(store, campaign, system))
+    ground_state = store.load(schemas.Structure, ranking.ground_state)
+    decoration = next(one for one in config.decorations if one.x == x)
+    return enumeration.enumerate_decorations(ground_state, decoration), ground_state.key
+
+
+@dataclass(kw_only=True)
+class RankMaker(Maker):
+    """Relax every candidate of a system by the two-stage funnel and rank them."""
+
+    name: str = "rank"
+    campaign: Campaign
+    system: str
+    x: float | None = None
+
+    @static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Ranking."""
+        del after  # order only
+        store = open_store()
+        key = ranking_key(store, self.campaign, self.system, self.x)
+        store.once(schemas.Ranking, key, lambda: self._compute(store, key), self.name)
+        return Produced(kind=schemas.Ranking.kind, keys=(key,))
+
+    def _compute(self, store: ResultStore, key: str) -> schemas.Ranking:
+        config = self.campaign.ranking
+        enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
+        orderings = self._orderings(store, enumeration_)
+        work = functools.partial(_relax_candidate, load_settings().store, config, self.name)
+        coarse = list(process_pool().map_ordered(work, orderings))
+        work_fine = functools.partial(_refine_candidate, load_settings().store, config, self.name)
+        chosen = relaxation.candidates_for_fine(coarse, config)
+        fine = list(process_pool().map_ordered(work_fine, chosen))
+        last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
+        relaxations = {
+            ordering: relaxation.relaxation_key(
+                one.relaxed.start.key, config.model, relaxation.stage_config(config, one.stage)
+            )
+            for ordering, one in last.items()
+        }
+        ranked = relaxation.rank_candidates(coarse, fine, config, relaxations)
+        table = [row.model_dump(mode="json") for row in ranked.table]
+        return schemas.Ranking(
+            key=key,
+            parents=(
+                enumeration_,
+                config.model,
+                *(row.relaxation for row in ranked.best),
+            ),
+            system=self.system if self.x is None else decorated_name(self.system, self.x),
+            enumeration=enumeration_,
+            model=config.model,
+            n_candidates=len(coarse),
+            n_not_converged=ranked.n_not_converged,
+            best=ranked.best,
+            table=store.blobs.put_json(table),
+            ground_state=ranked.ground_state,
+            ground_state_note=ranked.note,
+        )
+
+    def _orderings(self, store: ResultStore, key: str) -> list[schemas.Ordering]:
+        """Every member as a document beside its structure."""
+        result, parent = list_members(store, self.campaign, self.system, self.x)
+        orderings = []
+        for index, member in enumerate(result.members):
+            structure = result.structure(index)
+            ordering = schemas.Ordering(
+                key=make_key(schemas.Ordering, enumeration=key, mask=member.mask),
+                parents=(key, parent),
+                products=(structure.key,),
+                enumeration=key,
+                index=index,
+                mask=member.mask,
+                multiplicity=member.multiplicity,
+                structure=structure.key,
+            )
+            store.insert_all([structure, ordering])
+            orderings.append(ordering)
+        return orderings
+
+
+def _relax_candidate(
+    folder: Path, config: RankingConfig, job_name: str, ordering: schemas.Ordering
+) -> relaxation.Candidate:
+    """The coarse stage of one candidate, each relaxation looked up first."""
+    store = open_store_at(folder)
+    relax = functools.partial(_relax_once, store, config, job_name)
+    refined = relax("refined cell", store.load(schemas.Structure, ordering.structure))
+    relaxed = relax("coarse", refined.structure)
+    return relaxation.Candidate(ordering.key, refined, relaxed, "coarse")
+
+
+def _refine_candidate(
+    folder: Path, config: RankingConfig, job_name: str, candidate: relaxation.Candidate
+) -> relaxation.Candidate:
+    """The fine stage of one candidate, looked up first."""
+    start = candidate.relaxed.structure
+    relaxed = _relax_once(open_store_at(folder), config, job_name, "fine", start)
+    return replace(candidate, relaxed=relaxed, stage="fine")
+
+
+def _relax_once(
+    store: ResultStore,
+    config: RankingConfig,
+    job_name: str,
+    stage: Literal["refined cell", "coarse", "fine"],
+    start: schemas.Structure,
+) -> relaxation.Relaxed:
+    stage_config = relaxation.stage_config(config, stage)
+    key = relaxation.relaxation_key(start.key, config.model, stage_config)
+
+    def compute() -> schemas.Relaxation:
+        potential = open_potential(store, config.model)
+        relaxed = relaxation.relax(start, potential, stage_config)
+        store.insert(relaxed.structure)
+        return relaxed.document(config.model, stage_config)
+
+    found = store.once(schemas.Relaxation, key, compute, job_name)
+    return relaxation.Relaxed.from_document(
+        found, start, store.load(schemas.Structure, found.final_structure)
+    )

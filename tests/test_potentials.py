@@ -1,0 +1,263 @@
+"""Potentials: predictions against chgnet's own, exact derivatives, models by name and file."""
+
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from chgnet.model.model import CHGNet
+
+from lycb_flows import schemas
+from lycb_flows.config import EnumerationConfig
+from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.potentials.models import (
+    MODEL_NAMES,
+    Potential,
+    find_model,
+    load_potential,
+    write_model,
+)
+from lycb_flows.structures import (
+    canonical_structure,
+    load_parent,
+    structure_from_arrays,
+    to_ase,
+    to_pymatgen,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+
+FLOAT32_NOISE_EV_PER_ANG = 1e-4  # chgnet itself is up to 9e-5 from the same layers in float64
+
+
+@pytest.fixture(scope="module", params=["Li3YCl6", "Li3YBr6"])
+def crystal(request: pytest.FixtureRequest) -> schemas.Structure:
+    config = EnumerationConfig(supercell=(1, 1, 1))
+    with warnings.catch_warnings():  # the mark does not reach module fixtures
+        warnings.filterwarnings("ignore", "Set OLD_ERROR_HANDLING", DeprecationWarning)
+        atoms = to_ase(enumerate_orderings(load_parent(request.param), config).structure(0))
+    atoms.rattle(0.1, seed=1)
+    return canonical_structure(atoms)
+
+
+def load(name: str) -> Potential:
+    source = find_model(name)
+    return load_potential(source.model, source.weights)
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
+@pytest.mark.parametrize("version", ["0.3.0", "0.2.0", "r2scan"])
+def test_chgnet_agrees_with_the_shipped_predict_structure(crystal, version):
+    shipped = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
+    expected = shipped.predict_structure(to_pymatgen(crystal), task="efs")
+    (found,) = load(f"chgnet-{version}").predict([crystal])
+    n_atoms = len(crystal.species)
+    assert np.abs(expected["f"]).max() > 0.5
+    assert found.energy_ev / n_atoms == pytest.approx(float(expected["e"]), rel=0, abs=1e-5)
+    np.testing.assert_allclose(
+        found.forces_ev_per_ang, expected["f"], rtol=0, atol=FLOAT32_NOISE_EV_PER_ANG
+    )
+    np.testing.assert_allclose(found.stress_gpa, expected["s"], rtol=0, atol=2e-4)
+
+
+def test_a_batch_gives_the_same_numbers_as_one_by_one(crystal):
+    potential = load("chgnet-0.3.0")
+    atoms = to_ase(crystal)
+    other = atoms.repeat((1, 1, 2))
+    other.rattle(0.05, seed=3)
+    graphs = [potential.graph(other), potential.graph(atoms)]
+    batch = potential.forward(graphs, create_graph=False)
+    alone = potential.predict_atoms(atoms)
+    np.testing.assert_allclose(
+        batch.forces_ev_per_ang[len(other) :].numpy(), alone.forces_ev_per_ang, rtol=0, atol=1e-4
+    )
+    np.testing.assert_allclose(batch.stresses_gpa[1].numpy(), alone.stress_gpa, rtol=0, atol=2e-4)
+
+
+def test_atoms_far_outside_the_cell_feel_the_same_forces(crystal):
+    potential = load("chgnet-0.3.0")
+    atoms = to_ase(crystal)
+    expected = potential.predict_atoms(atoms).forces_ev_per_ang
+    rng = np.random.default_rng(0)
+    atoms.positions += rng.integers(-5, 6, atoms.positions.shape) @ atoms.cell.array
+    found = potential.predict_atoms(atoms).forces_ev_per_ang
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["toy-soft", "toy-teacher"])
+def test_toy_forces_and_stress_are_derivatives_of_its_energy(crystal, name):
+    atoms = to_ase(crystal)
+    atoms.calc = load(name).calculator()
+    forces, stress = atoms.get_forces(), atoms.get_stress(voigt=False)
+    assert np.abs(forces).max() > 0.5
+    assert np.abs(stress).max() > 1e-3
+    numerical = calculate_numerical_stress(atoms, 1e-5, voigt=False)
+    np.testing.assert_allclose(stress, numerical, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(forces, calculate_numerical_forces(atoms, 1e-4), rtol=0, atol=1e-5)
+
+
+def test_chgnet_calculator_stress_is_the_derivative_of_its_energy(crystal):
+    atoms = to_ase(crystal)
+    atoms.set_cell(atoms.cell.array * 0.97, scale_atoms=True)
+    atoms.calc = load("chgnet-0.3.0").calculator()
+    stress = atoms.get_stress(voigt=False)
+    numerical = calculate_numerical_stress(atoms, 3e-3, voigt=False)
+    assert stress.trace() < -0.01  # compressed: negative, ASE's sign
+    np.testing.assert_allclose(stress, numerical, rtol=0.02, atol=4e-4)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+
+
+def test_toy_energy_and_force_vanish_at_its_cutoff():
+    toy = load("toy-soft")
+    cell = np.eye(3) * 40.0
+    pair = [
+        toy.predict([structure_from_arrays(cell, ["Li", "Cl"], [[0, 0, 0], [r / 40.0, 0, 0]])])[0]
+        for r in (2.3, 5.9999, 6.0001)
+    ]
+    assert pair[0].energy_ev < -0.5
+    assert abs(pair[1].energy_ev) < 1e-6
+    assert np.abs(pair[1].forces_ev_per_ang).max() < 1e-3
+    assert pair[2].energy_ev == 0.0
+
+
+def test_reference_shift_moves_the_energy_alone(crystal):
+    for name in ("toy-soft", "chgnet-0.3.0"):
+        potential = load(name)
+        shifted = potential.shifted({"Li": 0.25, "Y": -1.0})
+        (before,), (after,) = potential.predict([crystal]), shifted.predict([crystal])
+        expected = 0.25 * crystal.species.count("Li") - crystal.species.count("Y")
+        assert after.energy_ev - before.energy_ev == pytest.approx(expected, abs=1e-4)
+        np.testing.assert_array_equal(after.forces_ev_per_ang, before.forces_ev_per_ang)
+
+
+def test_an_isolated_atom_is_a_physics_error():
+    lonely = structure_from_arrays(np.eye(3) * 30, ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(PhysicsError, match="without a neighbour") as caught:
+        load("chgnet-0.3.0").predict([lonely])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["toy-soft", "chgnet-0.3.0"])
+def test_overlapping_atoms_and_exploded_positions_are_physics_errors(name):
+    potential = load(name)
+    same = structure_from_arrays(np.eye(3) * 5, ["Li", "Cl"], [[0, 0, 0], [0, 0, 0]])
+    with pytest.raises(PhysicsError, match="not finite"):
+        potential.predict([same])
+    atoms = to_ase(same)
+    atoms.positions[0, 0] = np.nan
+    with pytest.raises(PhysicsError, match="positions or cell"):
+        potential.predict_atoms(atoms)
+
+
+def test_the_toy_refuses_other_elements():
+    salt = structure_from_arrays(np.eye(3) * 4, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(InputError, match="knows only Li"):
+        load("toy-soft").predict([salt])
+
+
+def test_names_have_distinct_stable_keys_and_deterministic_weights():
+    sources = {name: find_model(name) for name in MODEL_NAMES}
+    assert len({source.model.key for source in sources.values()}) == len(MODEL_NAMES)
+    for name, source in sources.items():
+        again = load_potential(source.model, source.weights)
+        assert again.weights_bytes() == source.weights, name
+        assert find_model(name).model == source.model
+        assert source.model.source == "pretrained"
+
+
+def test_a_model_survives_its_file(tmp_path: Path, crystal):
+    source = find_model("chgnet-0.3.0")
+    path = tmp_path / "mine.safetensors"
+    write_model(source.model, source.weights, path)
+    found = find_model(str(path))
+    assert found.model.key == source.model.key
+    assert found.model.name == "mine"
+    expected = load("chgnet-0.3.0").predict([crystal])[0].energy_ev
+    assert load_potential(found.model, found.weights).predict([crystal])[0].energy_ev == expected
+
+
+def test_a_trainers_checkpoint_is_the_same_model(tmp_path: Path):
+    module = load("chgnet-0.3.0").module
+    path = tmp_path / "mine.pth.tar"
+    args = {**module.model_args, "composition_model": "MPtrj"}
+    torch.save({"model": {"state_dict": module.state_dict(), "model_args": args}}, path)
+    assert find_model(str(path)).weights == find_model("chgnet-0.3.0").weights
+
+
+class Bomb:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path: Path):
+    trace, path = tmp_path / "ran", tmp_path / "evil.pth.tar"
+    torch.save({"model": {"state_dict": {}, "model_args": {"x": Bomb(trace)}}}, path)
+    with pytest.raises(InputError, match="weights only") as caught:
+        find_model(str(path))
+    assert not trace.exists()
+    assert "\n" not in str(caught.value)
+    path.write_bytes(pickle.dumps(Bomb(trace)))
+    with pytest.raises(InputError, match="weights only"):
+        find_model(str(path))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04."])
+@pytest.mark.parametrize("suffix", [".pth.tar", ".safetensors", ".txt"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path, content, suffix):
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(content)
+    path.with_suffix(".json").write_text(
+        json.dumps({"architecture": "toy", "architecture_args": {}})
+    )
+    with pytest.raises(InputError) as caught:
+        find_model(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("card", "complaint"),
+    [
+        ("[]", "card"),
+        ("{}", "card"),
+        ("{", "card"),
+        ('{"architecture": "mace", "architecture_args": {}}', "unknown architecture"),
+        ('{"architecture": "toy", "architecture_args": {"wings": 2}}', "do not fit"),
+        ('{"architecture": "chgnet", "architecture_args": {}}', "do not fit"),
+        ('{"architecture": "toy", "architecture_args": 3}', "card"),
+    ],
+)
+def test_a_wrong_card_is_refused_in_one_line(tmp_path: Path, card, complaint):
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(find_model("toy-soft").weights)
+    path.with_suffix(".json").write_text(card)
+    with pytest.raises(InputError, match=complaint) as caught:
+        find_model(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match="toy-teacher"):
+        find_model("chgnet-9")
+
+
+def test_freezing_leaves_chgnets_notebook_count_at_the_last_level():
+    potential = load("chgnet-0.3.0")
+    counts = [
+        sum(parameter.numel() for parameter in potential.trainable_parameters(level))
+        for level in range(5)
+    ]
+    assert counts[0] == 412_525 - 94
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) == 5
+    assert counts[4] < 60_000
