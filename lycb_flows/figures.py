@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, ParamSpec
+from typing import Any, Final, Literal, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -86,14 +85,14 @@ def save(figure: Figure, stem: Path) -> bytes:
 
 
 @_styled
-def ranking_figure(candidates: Sequence[RankedCandidate]) -> Figure:
-    """Energy above the best against rank; hollow: volume flag, rust: tied with the best."""
-    figure = Figure((_WIDE, 3.2))
+def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
+    """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
+    figure = Figure((_WIDE, 3.6))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
     ranks = np.arange(1, len(ordered) + 1)
     above_mev = np.array([c.above_best_ev_per_atom for c in ordered]) * EV_MEV
-    groups = [_candidate_group(candidate) for candidate in ordered]
+    groups = [_candidate_group(candidate, ground_state) for candidate in ordered]
     for (label, colour, filled), size in _CANDIDATE_GROUPS.items():
         chosen = np.array([group == (label, colour, filled) for group in groups], dtype=bool)
         if chosen.any():
@@ -102,7 +101,7 @@ def ranking_figure(candidates: Sequence[RankedCandidate]) -> Figure:
                 facecolors=colour if filled else "white", label=label, zorder=3,
                 rasterized=len(ordered) > _MANY_POINTS,
             )  # fmt: skip
-    axes.set(xlabel="rank", ylabel="energy above the best (meV/atom)")
+    axes.set(xlabel="rank", ylabel="energy above the ground state (meV/atom)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
     return figure
@@ -113,14 +112,17 @@ _CANDIDATE_GROUPS: Final = {
     ("coarse stage, volume flag", GREY, False): 14,
     ("fine stage", BLUE, True): 30,
     ("fine stage, volume flag", BLUE, False): 30,
-    ("tied with the best", RUST, True): 38,
-    ("tied with the best, volume flag", RUST, False): 38,
+    ("tied with the ground state", RUST, True): 38,
+    ("ground state", INK, True): 60,
+    ("ground state, volume flag", INK, False): 60,
 }
 
 
-def _candidate_group(candidate: RankedCandidate) -> tuple[str, str, bool]:
+def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str, str, bool]:
     """Label, colour and whether the marker is filled."""
-    name = "tied with the best" if candidate.tied_with_best else f"{candidate.stage} stage"
+    name = "tied with the ground state" if candidate.tied_with_best else f"{candidate.stage} stage"
+    if candidate.structure == ground_state:
+        name = "ground state"
     flagged = ", volume flag" if candidate.volume_flag else ""
     return next(group for group in _CANDIDATE_GROUPS if group[0] == f"{name}{flagged}")
 
@@ -205,7 +207,7 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
                 axes.plot([model.best_epoch], [best], "o", color=colour, markersize=5)
     for axes in panels:
         axes.set_xlabel("epoch (dot: kept)")
-    _log_axes(panels[0].yaxis)
+    _log_axis(panels[0], "y")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
@@ -241,14 +243,15 @@ def volume_figure(
             )  # fmt: skip
             label = None
     axes.set(xlabel="temperature (K)", ylabel="volume per atom (Å³)")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if axes.lines:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
 @_styled
 def msd_figure(transports: Sequence[Transport]) -> Figure:
     """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
-    figure = Figure((_HALF, 4.2))
+    figure = Figure((_HALF, 4.8))
     axes = figure.subplots()
     for colour, transport in zip(_shades(len(transports)), transports, strict=True):
         lags = np.array(transport.lags_ps)
@@ -260,13 +263,13 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
             inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
             axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
     axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
-    _log_axes(axes.xaxis)
-    _log_axes(axes.yaxis)
+    _log_axis(axes, "x")
+    _log_axis(axes, "y")
     species = _plain(transports[0].mobile_species)
     axes.plot([], [], color=GREY, linewidth=1.2, label=species)
     axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
     axes.plot([], [], color=GREY, linewidth=4, label="fit window")
-    axes.legend(loc="upper left", ncols=2)
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 
@@ -285,7 +288,7 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
             if fit.pressure_bar == pressure_bar and fit.fitted:
                 _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
     axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
-    _log_axes(axes.yaxis)
+    _log_axis(axes, "y")
     temperatures = sorted({t.temperature_k for t in transports})
     top = axes.secondary_xaxis("top", functions=(_inverse_thousand, _inverse_thousand))
     top.xaxis.set_major_locator(FixedLocator(_spread(temperatures)))
@@ -316,11 +319,10 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
             axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
             axes.annotate(
                 "",
-                (0, -26),
                 (x, bound),
-                xycoords="offset points",
-                textcoords="data",
-                arrowprops={"arrowstyle": "->", "color": colour},
+                (0, -26),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
             )
             axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
     if label is not None:
@@ -344,7 +346,8 @@ def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colou
     if fit.extrapolated_diffusivity_m2_per_s is not None:
         axes.plot(
             [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
-            color=colour, markersize=13, label=f"extrapolated to {ends[-1]:g} K",
+            color=colour, markersize=13,
+            label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
         )  # fmt: skip
 
 
@@ -353,14 +356,14 @@ def _inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
 
 
-def _log_axes(axis: Axis) -> None:
-    """A logarithmic axis from one power of ten to another."""
-    name = axis.axis_name
+def _log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, from one power of ten to another."""
+    axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
-    axis.axes.set(**{f"{name}scale": "log"})
+    axes.set(**{f"{name}scale": "log"})
     if 0 < low <= high < np.inf:
         ends = 10.0 ** np.array([np.floor(np.log10(low)), np.ceil(np.log10(high))])
-        axis.axes.set(**{f"{name}lim": ends if ends[0] < ends[1] else ends * [0.1, 10]})
+        axes.set(**{f"{name}lim": ends if ends[0] < ends[1] else ends * [0.1, 10]})
     axis.set_major_formatter(FuncFormatter(_power))
     axis.set_minor_formatter(NullFormatter())
 

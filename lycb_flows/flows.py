@@ -157,7 +157,7 @@ class LabelMaker(Maker):
         dataset = close_stage(store, self.plan, self.name)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
         if dataset is not None and dataset.made.job == self.name:
-            response.addition = _after_stage(self.plan, dataset)
+            response.addition = after_stage(self.plan, dataset)
         return response
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
@@ -170,7 +170,8 @@ class LabelMaker(Maker):
         return reason or store.attempts(key, "failed")[-1].reason
 
 
-def _after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
+def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
+    """What a closed stage's dataset leads to: the first round, or training and a decision."""
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
     trained = TrainMaker(name=f"train {plan.title}", plan=plan).make()

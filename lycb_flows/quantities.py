@@ -25,11 +25,10 @@ def number(value: float | None, digits: int = _DIGITS) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    return str(
-        np.format_float_positional(
-            value, precision=digits, unique=False, fractional=False, trim="-"
-        )
+    text = np.format_float_positional(
+        value, precision=digits, unique=False, fractional=False, trim="k"
     )
+    return str(text).rstrip(".")
 
 
 def with_error(value: float | None, error: float | None) -> str:
@@ -38,7 +37,7 @@ def with_error(value: float | None, error: float | None) -> str:
     Examples
     --------
     >>> with_error(0.24317, 0.0312), with_error(331.2, 25.0), with_error(2.5, None)
-    ('0.243 ± 0.031', '331 ± 25', '2.5')
+    ('0.243 ± 0.031', '331 ± 25', '2.50')
     """
     if value is None or error is None or not math.isfinite(error) or error <= 0:
         return number(value)
@@ -104,7 +103,7 @@ def duration(seconds: float) -> str:
     Examples
     --------
     >>> duration(12.3), duration(5400)
-    ('12.3 s', '1.5 h')
+    ('12.3 s', '1.50 h')
     """
     for scale, unit in _SCALES:
         if seconds >= scale:

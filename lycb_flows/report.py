@@ -20,7 +20,7 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from lycb_flows import figures, schemas, tables
+from lycb_flows import figures, measured_tables, schemas, tables
 from lycb_flows.collection import ReportData, collect
 from lycb_flows.errors import StoreError
 from lycb_flows.paper import mae_targets, paper_numbers, paper_system, paper_volumes
@@ -164,7 +164,7 @@ def _enumeration(data: ReportData, _album: _Album) -> Section:
 def _ranking(data: ReportData, album: _Album) -> Section:
     parts = []
     for ranking in data.rankings:
-        figure = figures.ranking_figure(data.candidates[ranking.key] or ranking.best)
+        figure = figures.ranking_figure(data.candidates[ranking.key], ranking.ground_state)
         structure = data.find(schemas.Structure, ranking.ground_state)
         name = paper_system(structure) if structure else None
         model = data.model_name(ranking.model)
@@ -181,8 +181,8 @@ def _ranking(data: ReportData, album: _Album) -> Section:
                     album.show(
                         f"ranking-{ranking.system}",
                         figure,
-                        "Energy above the best candidate against rank. Hollow: the volume left "
-                        "the refined cell's; rust: tied with the best.",
+                        "Energy above the ground-state candidate against rank. Hollow: a volume "
+                        "far above the refined cell's; rust: tied with the ground state.",
                     ),
                 ),
                 tables=(tables.candidates_table(data, ranking),),
@@ -238,7 +238,9 @@ def _volumes(data: ReportData, album: _Album) -> Section:
         paper = paper_volumes((structure and paper_system(structure)) or "")
         caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
         shown = album.show(f"volume-{system}", figures.volume_figure(cells, paper), caption)
-        parts.append(Part(system, figures=(shown,), tables=(tables.volume_table(data, system),)))
+        parts.append(
+            Part(system, figures=(shown,), tables=(measured_tables.volume_table(data, system),))
+        )
     lead = () if parts else ("No NpT run has finished yet.",)
     return Section("volumes", "Volumes", lead, tuple(parts))
 
@@ -254,7 +256,11 @@ def _diffusion(data: ReportData, album: _Album) -> Section:
             caption = f"{place}: displacement against lag; thick: the window of the fit."
             shown.append(album.show(f"msd-{place}", figure, caption))
         parts.append(
-            Part(system, figures=tuple(shown), tables=(tables.transport_table(data, system),))
+            Part(
+                system,
+                figures=tuple(shown),
+                tables=(measured_tables.transport_table(data, system),),
+            )
         )
     lead = () if parts else ("No production run has been analysed yet.",)
     return Section("diffusion", "Diffusion", lead, tuple(parts))
@@ -271,7 +277,9 @@ def _arrhenius(data: ReportData, album: _Album) -> Section:
         )
         figure = figures.arrhenius_figure(mine, fits)
         shown = (album.show(f"arrhenius-{system}", figure, caption),) if mine else ()
-        parts.append(Part(system, figures=shown, tables=(tables.arrhenius_table(data, system),)))
+        parts.append(
+            Part(system, figures=shown, tables=(measured_tables.arrhenius_table(data, system),))
+        )
     lead = () if parts else ("No Arrhenius fit yet.",)
     return Section("arrhenius", "Barrier and conductivity", lead, tuple(parts))
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, Protocol
 
 import numpy as np
-from ase.geometry import find_mic
 from numpy.typing import NDArray
 
 from lycb_flows import schemas
@@ -33,7 +33,7 @@ Rule = Literal["medoid", "fps", "uniform"]
 Block = Literal["train", "validation"]
 
 _CHUNK_VECTORS = 200_000  # distances are made so many atoms at a time: fits the cache
-_MEDOID_CANDIDATES = 1_000  # the medoid needs all pairs of these: evenly spaced ones beyond
+_MEDOID_CANDIDATES = 500  # the medoid needs all pairs of these: evenly spaced ones beyond
 _SAME_ANG = 1e-4  # frames this close are one frame, stored in float32
 
 
@@ -202,7 +202,8 @@ class _Pool:
         framework = np.array(self.species) != config.mobile_species
         self.framework = framework if framework.any() else ~framework
         first, index = self.origin[0]
-        self.cell = first.trajectory.cells_ang[index]
+        self.cell = first.trajectory.cells_ang[index].astype(np.float32)
+        self.images = oblique_images_ang(first.trajectory.cells_ang[index])
         self.start = first.trajectory.frac_coords[index].astype(float)
         self.aligned = np.empty((len(self.origin), len(self.species), 3), np.float32)
         for i, (run, frame) in enumerate(self.origin):
@@ -236,7 +237,7 @@ class _Pool:
         chunk = max(1, _CHUNK_VECTORS // len(target))
         for begin in range(0, len(aligned), chunk):
             part = slice(begin, begin + chunk)
-            distances[part] = _rms_ang(aligned[part] - target, self.cell)
+            distances[part] = _rms_ang(aligned[part] - target, self.cell, self.images)
         return distances
 
     def medoid(self) -> int:
@@ -272,18 +273,26 @@ def _thinned(run: Candidates, thinning_fs: float) -> NDArray[np.intp]:
     return usable[:: max(1, int(np.ceil(thinning_fs / interval_fs - 1e-9)))]
 
 
-def _rms_ang(differences: FloatArray, cell: NDArray[np.float64]) -> FloatArray:
-    """RMS over atoms of fractional differences (n, n_atoms, 3) in the nearest image.
+def oblique_images_ang(cell: NDArray[np.float64]) -> FloatArray:
+    """Lattice vectors v (n, 3) that may shorten what rounding fractional differences leaves.
 
-    Rounding gives the nearest image of all vectors below half the cell's smallest width; the
-    few longer ones (an ion that has hopped, in an oblique cell) go through ASE's search.
+    Rounding leaves r = s @ cell with |s_i| <= 1/2; v shortens r where 2 r.v > |v|^2, which for
+    some such r needs sum_i |cell_i.v| > |v|^2. None in a cell of right angles.
     """
+    multiples = np.array(list(product(range(-2, 3), repeat=3)))
+    vectors = multiples @ cell
+    reach = np.abs(vectors @ cell.T).sum(axis=1)
+    images: FloatArray = vectors[reach > (1 + 1e-6) * (vectors**2).sum(axis=1)].astype(np.float32)
+    return images
+
+
+def _rms_ang(differences: FloatArray, cell: FloatArray, images: FloatArray) -> FloatArray:
+    """RMS over atoms of fractional differences (n, n_atoms, 3) in the nearest image."""
     differences -= np.rint(differences)
-    vectors = differences @ cell.astype(np.float32)
+    vectors = differences @ cell
     squares = np.einsum("nai,nai->na", vectors, vectors)
-    half_width = 0.5 / np.linalg.norm(np.linalg.inv(cell), axis=0).max()
-    far = squares > half_width**2
-    if far.any():
-        squares[far] = find_mic(differences[far] @ cell, cell)[1] ** 2
-    rms: FloatArray = np.sqrt(squares.mean(axis=1))
+    if len(images):
+        gains = 2 * vectors @ images.T - (images**2).sum(axis=1)
+        squares -= np.maximum(gains.max(axis=2), 0)
+    rms: FloatArray = np.sqrt(np.maximum(squares.mean(axis=1), 0))
     return rms

@@ -13,7 +13,7 @@ from lycb_flows import schemas
 from lycb_flows.collection import ReportData
 from lycb_flows.figures import mae_triple
 from lycb_flows.paper import mae_targets, paper_numbers, paper_system, supercell_atoms
-from lycb_flows.quantities import counted, number, scientific, with_error
+from lycb_flows.quantities import as_printed, counted, number, scientific, with_error
 from lycb_flows.units import EV_MEV
 
 TEACHER = "teacher"
@@ -125,7 +125,7 @@ def _learned(data: ReportData) -> Iterator[Statement]:
     yield Statement(
         f"After {counted(len(data.rounds), 'round')} (up to {last.round.temperature_k:g} K) the "
         f"model's mean absolute errors on {counted(last.after.overall.n_labels, 'test label')} "
-        f"are {_maes(mae)}; {met} of 3 are below the paper's ({_maes(mae_targets())}).",
+        f"are {_maes(mae)}; {met} of 3 are below the paper's ({_maes(mae_targets(), as_printed)}).",
         (last.after.key, last.round.key),
     )
 
@@ -135,9 +135,11 @@ def _ground_states(data: ReportData) -> Iterator[Statement]:
         best = next((c for c in ranking.best if c.structure == ranking.ground_state), None)
         if best is not None:
             flagged = sum(c.volume_flag for c in ranking.best)
+            space_group = best.space_group.replace("-", _HYPHEN)
+            kind = "" if best.volume_flag else " without a volume flag"
             yield Statement(
-                f"{ranking.system}: the lowest-energy ordering without a volume flag is "
-                f"{best.space_group.replace('-', _HYPHEN)}, of {counted(ranking.n_candidates, 'candidate')} by "
+                f"{ranking.system}: the lowest-energy ordering{kind} is "
+                f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
                 f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
                 "are flagged.",
                 (ranking.key,),
@@ -161,8 +163,8 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
     teachers = [name for name in data.theory_names if name.startswith(TEACHER)]
     if teachers:
         yield Statement(
-            f"No number here is a prediction: the labels come from {', '.join(teachers)}, another "
-            "potential, not from DFT. Conductivities and barriers are rehearsal numbers."
+            "No number here is a prediction: no DFT stands behind the labels "
+            f"({'; '.join(teachers)}). Conductivities and barriers are rehearsal numbers."
         )
 
 
@@ -231,6 +233,17 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
         )
 
 
+def _not_trained(data: ReportData) -> Iterator[Statement]:
+    for key in dict.fromkeys(transport.model for transport in data.transports):
+        model = data.find(schemas.Model, key)
+        if model is not None and model.source != "fine-tuned":
+            yield Statement(
+                f"The model that measures, {model.name}, is not fine-tuned: its D says nothing of "
+                "what was learned.",
+                (key,),
+            )
+
+
 def _short(data: ReportData) -> Iterator[Statement]:
     paper_ps = paper_numbers()["md"]["production"]["length_ns"] * _PS_PER_NS
     short = [t for t in data.transports if t.duration_ps < 0.99 * paper_ps]
@@ -285,9 +298,19 @@ def _targets_missed(data: ReportData) -> Iterator[Statement]:
 
 def _ranking_doubts(data: ReportData) -> Iterator[Statement]:
     for ranking in data.rankings:
-        tied = [c for c in ranking.best if c.tied_with_best and c.structure != ranking.ground_state]
+        candidates = data.candidates[ranking.key]
+        lower = [c for c in candidates if c.volume_flag and c.above_best_ev_per_atom < 0]
+        if lower:
+            depth_mev = -min(c.above_best_ev_per_atom for c in lower) * EV_MEV
+            yield Statement(
+                f"{ranking.system}: {counted(len(lower), 'expanded candidate')} up to "
+                f"{number(depth_mev, 2)} meV/atom below the ground state, set aside by the volume "
+                "flag: only DFT can tell.",
+                (ranking.key,),
+            )
+        tied = [c for c in candidates if c.tied_with_best and c.structure != ranking.ground_state]
         if tied:
-            spread = max(c.above_best_ev_per_atom for c in tied) * EV_MEV
+            spread = max(abs(c.above_best_ev_per_atom) for c in tied) * EV_MEV
             yield Statement(
                 f"{ranking.system}: the ground state is not unique; "
                 f"{counted(len(tied), 'ordering')} more within {number(spread, 2)} meV/atom.",
@@ -315,8 +338,8 @@ _FINDINGS: Final[tuple[Rule, ...]] = (
     _conductivities, _diffusivities, _learned, _ground_states, _counts,
 )  # fmt: skip
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _only_bounds, _no_fit, _unfinished, _retracted, _unhealthy, _not_equilibrated, _short,
-    _small_cells, _targets_missed, _labels_lost, _ranking_doubts, _sampled,
+    _no_dft, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained, _unhealthy, _not_equilibrated,
+    _short, _small_cells, _targets_missed, _labels_lost, _ranking_doubts, _sampled,
 )  # fmt: skip
 
 
@@ -333,8 +356,8 @@ def round_title(round_: schemas.Round) -> str:
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
 
-def _maes(mae: tuple[float, float, float]) -> str:
-    energy, force, stress = (number(value) for value in mae)
+def _maes(mae: tuple[float, float, float], write: Callable[[float], str] = number) -> str:
+    energy, force, stress = (write(value) for value in mae)
     return f"{energy} meV/atom, {force} meV/Å, {stress} MPa"
 
 

@@ -1,5 +1,40 @@
-"""One torch thread, set before torch is imported (engine.md 14)."""
+"""One torch thread, set before torch is imported (engine.md 14); campaigns run once."""
 
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+from lycb_flows.campaigns import read_campaign, submit
+from lycb_flows.embedded import run_embedded
+from lycb_flows.flows import campaign_flow
+from lycb_flows.store import ResultStore
+
+CAMPAIGNS = Path(__file__).parent / "campaigns"
+
+
+def run_campaign(store, campaign):
+    """The submission, after its whole campaign ran in this process; and its jobs' names."""
+    names = []
+    submission = submit(store, campaign)
+    flow = campaign_flow(submission.campaign, submission.theory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LYCB_STORE", str(store.folder))
+        patch.setenv("LYCB_PROCESSES", "1")
+        run_embedded(store, flow, lambda name, finished: finished and names.append(name))
+    return submission, names
+
+
+@pytest.fixture
+def loop_campaign():
+    return read_campaign(CAMPAIGNS / "loop.yaml")
+
+
+@pytest.fixture(scope="session")
+def loop_run(tmp_path_factory):
+    """A finished three-round loop: (store, submission, names of its jobs)."""
+    store = ResultStore(tmp_path_factory.mktemp("loop"))
+    return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))

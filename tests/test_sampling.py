@@ -122,6 +122,16 @@ def test_the_nearest_image_of_an_oblique_cell_is_found():
     assert picks[1].distance_ang == pytest.approx(nearest / 8**0.5, rel=1e-5)
 
 
+def test_an_oblique_cell_needs_few_images_and_a_rectangular_one_none():
+    count = {
+        angles: len(sampling.oblique_images_ang(cellpar_to_cell([6.0, 7.0, 9.0, *angles])))
+        for angles in ((90, 90, 90), (90, 109.6, 90), (90, 90, 120))
+    }
+    assert count[90, 90, 90] == 0
+    assert 0 < count[90, 109.6, 90] <= 14
+    assert 0 < count[90, 90, 120] <= 20
+
+
 def test_strain_alone_is_no_distance():
     frame = walk(1)[0]
     assert only_distance(frame, frame, cell=1.05 * CELL) == 0.0

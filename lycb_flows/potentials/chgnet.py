@@ -128,18 +128,19 @@ class CHGNetPotential(Potential):
     def forward(self, graphs: Sequence[CHGNetGraph], *, create_graph: bool) -> BatchOutput:
         """One pass of chgnet's layers over the batch, one derivative."""
         batch = _Batch(graphs, self.reference_energies_ev.device)
-        vectors = batch.bond_vectors_ang.requires_grad_()
+        vectors = batch.bond_vectors_ang.detach().requires_grad_()
         energies = self._energies_per_atom(batch, vectors)
         total = (energies * batch.n_atoms).sum()
         (gradients,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
         forces = gradients.new_zeros((len(batch.numbers), 3))
         forces = forces.index_add(0, batch.bonds[:, 0], gradients)
         forces = forces.index_add(0, batch.bonds[:, 1], -gradients)
-        virials = vectors[:, :, None] * gradients[:, None, :]
+        virials = batch.bond_vectors_ang[:, :, None] * gradients[:, None, :]
         stresses = gradients.new_zeros((len(graphs), 3, 3))
         stresses = stresses.index_add(0, batch.bond_owners, virials) / batch.volumes_ang3
+        energies = energies + self._references_per_atom(batch)
         return BatchOutput(
-            energies_ev_per_atom=energies + self._references_per_atom(batch),
+            energies_ev_per_atom=energies if create_graph else energies.detach(),
             forces_ev_per_ang=forces,
             stresses_gpa=stresses * EV_PER_ANG3_GPA,
         )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -145,8 +146,8 @@ def _from_safetensors(path: Path) -> ModelSource:
     card_path = path.with_suffix(".json")
     try:
         card = json.loads(card_path.read_text())
-        architecture, args = card["architecture"], card["architecture_args"]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as err:
+        architecture, args = card["architecture"], dict(card["architecture_args"])
+    except (OSError, KeyError, TypeError, ValueError) as err:
         raise InputError(
             "a weights file needs its card beside it",
             fix="JSON with architecture and architecture_args",
@@ -159,11 +160,13 @@ def _from_safetensors(path: Path) -> ModelSource:
 def _from_checkpoint(name: str, path: Path, source: str) -> ModelSource:
     """A CHGNet checkpoint as chgnet's trainer writes it; code in the pickle does not run."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of other pickle protocols, which load or are refused
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         state, args = content["model"]["state_dict"], dict(content["model"]["model_args"])
         weights = safetensors.torch.save({key: state[key].contiguous() for key in sorted(state)})
     except (
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, KeyError,
+        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, LookupError,
         TypeError, ValueError, AttributeError,
     ) as err:  # fmt: skip
         raise InputError(

@@ -105,7 +105,8 @@ class Potential(ABC):
         graphs
             From `graph`.
         create_graph
-            Keep what is needed to differentiate the output with respect to the weights.
+            Keep what is needed to differentiate the output with respect to the weights;
+            otherwise the output is detached.
         """
 
     @property
@@ -140,7 +141,7 @@ class Potential(ABC):
         output = self.forward([graph], create_graph=False)
         forces = _array(output.forces_ev_per_ang)
         prediction = Prediction(
-            energy_ev=float(output.energies_ev_per_atom[0].detach()) * len(forces),
+            energy_ev=float(output.energies_ev_per_atom[0]) * len(forces),
             forces_ev_per_ang=forces,
             stress_gpa=_array(output.stresses_gpa[0]),
         )
@@ -212,4 +213,4 @@ class PotentialCalculator(Calculator):
 
 
 def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().numpy().astype(np.float64)
+    return tensor.cpu().numpy().astype(np.float64)
