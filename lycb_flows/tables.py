@@ -62,7 +62,7 @@ def enumeration_table(data: ReportData) -> Table:
     rows = []
     for found in data.enumerations:
         dropped = ", ".join(
-            f"{d.species} on {d.site_label} ({number(d.occupancy)})" for d in found.dropped
+            f"{d.species} on {d.site_label} ({as_printed(d.occupancy)})" for d in found.dropped
         )
         coverage = f"{number(_PERCENT * found.coverage)} %"
         texts = (

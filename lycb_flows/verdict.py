@@ -338,8 +338,9 @@ _FINDINGS: Final[tuple[Rule, ...]] = (
     _conductivities, _diffusivities, _learned, _ground_states, _counts,
 )  # fmt: skip
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained, _unhealthy, _not_equilibrated,
-    _short, _small_cells, _targets_missed, _labels_lost, _ranking_doubts, _sampled,
+    _no_dft, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained, _unhealthy,
+    _not_equilibrated, _short, _small_cells, _targets_missed, _labels_lost, _ranking_doubts,
+    _sampled,
 )  # fmt: skip
 
 

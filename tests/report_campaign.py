@@ -240,7 +240,7 @@ class Campaign:
             next_temperature_k=400.0 if index == 0 else None,
             decision_reason="200 K is below 400 K" if index == 0 else "400 K was the last",
         )
-        self.keys.append(key)
+        self.keys += [key, digest(["evaluation", f"after {index}"])]
 
     def npt(self, system, ground, temperature_k, pressure_bar, role, **facts):
         volume = {"LYC": 22.7, "LYB": 27.2}.get(system, 20.0) * (1 + 1.6e-4 * temperature_k)

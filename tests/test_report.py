@@ -7,7 +7,10 @@ import pytest
 from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 
 from lycb_flows import schemas
+from lycb_flows.collection import CellRun, ReportData
+from lycb_flows.figures import volume_figure
 from lycb_flows.keys import digest
+from lycb_flows.measured_tables import volume_table
 from lycb_flows.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
 from lycb_flows.quantities import duration, number, scientific, with_error
 from lycb_flows.report import collect, write_report
@@ -119,6 +122,8 @@ def test_numbers_stand_beside_the_papers(told):
     assert "1.90 × 10⁻¹⁰" in page.text  # D(500 K) of LYB, printed
     ratio = 22.7 * (1 + 1.6e-4 * 400) / 25.3  # LYC at 400 K, 1 bar, CHGNet_600K
     assert f"{ratio:.3f}" in page.text
+    assert "Models on the same test labels" in page.text
+    assert page.text.count("toy r1") > 1
 
 
 def test_hostile_names_are_text(campaign, tmp_path):
@@ -152,6 +157,22 @@ def test_a_run_that_left_physics_is_named(campaign, tmp_path):
     campaign.keys.append(key)
     _, page = report(campaign, tmp_path / "report")
     assert "left physics at step 812: volume doubled" in page.text
+
+
+def test_the_volume_of_a_run_that_left_physics_is_absent_not_invented(campaign):
+    ground = campaign.structure("salt ground state", "I")  # no system of the paper's either
+    exploded = schemas.Health(healthy=False, failed_step=812, reason="volume doubled")
+    key = campaign.npt(
+        "salt", ground, 800.0, 1.0, "hot", health=exploded, means=None,
+        average_volume_ang3_per_atom=None, equilibrated=False,
+    )  # fmt: skip
+    run = campaign.store.load(schemas.Run, key)
+    data = ReportData(documents={key: run}, cell_runs=[CellRun("salt", "production", run)])
+    (row,) = volume_table(data, "salt").rows
+    texts = [cell.text for cell in row]
+    assert texts[3:5] == ["–", "left physics"]
+    assert set(texts[5:]) == {"–"}
+    assert not volume_figure(data.cell_runs, {}).axes[0].lines
 
 
 def test_the_same_documents_give_the_same_bytes(campaign, tmp_path):

@@ -1,13 +1,15 @@
-"""Fine-tuning learns, repeats itself bit by bit, and exports its best; errors mean what they say."""
+"""Fine-tuning learns, repeats itself bit by bit, exports its best; errors mean what they say."""
 
 import functools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from lycb_flows import schemas
 from lycb_flows.config import TrainingConfig
@@ -23,7 +25,7 @@ from lycb_flows.training import (
     shift_reference,
 )
 
-TOY = TrainingConfig(epochs=12, learning_rate=5e-3, ema_decay=0.8)
+TOY = TrainingConfig(epochs=40)
 
 
 def load(name: str) -> Potential:
@@ -54,9 +56,9 @@ def cell(system: str) -> schemas.Structure:
     every = tuple(range(12))
     if system == "LYB":
         sites = {"Li1": ("Li", (1, 2, 3)), "Y3": ("Li", (0, 2, 3)), "Li5": ("Y", every)}
-        return ordered("Li3YBr6", sites | {label: ("Br", every) for label in ("Br6", "Br7")})
+        return ordered("Li3YBr6", sites | dict.fromkeys(("Br6", "Br7"), ("Br", every)))
     sites = {"Li0": ("Li", every), "Li1": ("Li", (1, 3, 5)), "Y2": ("Y", every)}
-    sites |= {"Y4": ("Y", every)} | {label: ("Cl", every) for label in ("Cl5", "Cl6", "Cl7")}
+    sites |= {"Y4": ("Y", every)} | dict.fromkeys(("Cl5", "Cl6", "Cl7"), ("Cl", every))
     return ordered("Li3YCl6", sites)
 
 
@@ -130,19 +132,13 @@ def test_equal_seeds_give_equal_weights_and_the_global_generator_has_no_say():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_chgnet_learns_its_teacher_bit_by_bit(threads):
-    training, validation = labelled("chgnet-r2scan", 3, 0), labelled("chgnet-r2scan", 1, 1)
-    config = TrainingConfig(epochs=2, batch_size=3, freeze_level=1)
-    before_threads = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        first, second = (
-            fine_tune(load("chgnet-0.3.0"), training, validation, config, raw_pbe=False)
-            for _ in range(2)
-        )
-    finally:
-        torch.set_num_threads(before_threads)
+def test_chgnet_learns_its_teacher_bit_by_bit():
+    training, validation = labelled("chgnet-r2scan", 2, 0), labelled("chgnet-r2scan", 1, 1)
+    config = TrainingConfig(epochs=2, batch_size=2, freeze_level=1)
+    first, second = (
+        fine_tune(load("chgnet-0.3.0"), training, validation, config, raw_pbe=False)
+        for _ in range(2)
+    )
     assert first == second
     shifted, _ = shift_reference(
         load("chgnet-0.3.0"), training, raw_pbe=False, ridge_ev_per_atom=1.0
@@ -161,6 +157,21 @@ def test_chgnet_learns_its_teacher_bit_by_bit(threads):
     assert not torch.equal(frozen[moved], parent[moved])
 
 
+def test_two_threads_also_repeat_themselves():
+    training, validation = labelled("chgnet-r2scan", 1, 0), labelled("chgnet-r2scan", 1, 1)
+    config = TrainingConfig(epochs=1, batch_size=1)
+    torch.set_num_threads(2)
+    try:
+        children = [
+            fine_tune(load("chgnet-0.3.0"), training, validation[:1], config, raw_pbe=False)
+            for _ in range(2)
+        ]
+    finally:
+        torch.set_num_threads(1)
+    assert children[0] == children[1]
+    assert children[0].best_epoch == 1
+
+
 def test_frozen_blocks_do_not_move():
     training, validation = labelled("chgnet-r2scan", 1, 0), labelled("chgnet-r2scan", 1, 1)
     config = TrainingConfig(epochs=1, freeze_level=4)
@@ -175,7 +186,7 @@ def test_frozen_blocks_do_not_move():
 def test_the_exported_weights_are_the_best_epochs_not_the_last():
     training, validation = labelled("toy-teacher", 3, 0), labelled("toy-teacher", 1, 1)
     wild = TrainingConfig(
-        epochs=30, learning_rate=0.05, final_learning_rate_fraction=1, ema_decay=0, patience=4
+        epochs=30, learning_rate=0.01, final_learning_rate_fraction=1, ema_decay=0, patience=4
     )
     child = fine_tune(load("toy-soft"), training, validation, wild, raw_pbe=False)
     scores = [record.score for record in child.history]
@@ -189,12 +200,13 @@ def test_the_exported_weights_are_the_best_epochs_not_the_last():
 
 
 def test_when_nothing_is_better_the_shifted_parent_is_exported_as_epoch_zero():
-    training, validation = labelled("toy-soft", 2, 0), labelled("toy-soft", 1, 1)
-    config = TrainingConfig(epochs=2, learning_rate=0.05)
+    config = TrainingConfig(epochs=3, learning_rate=0.5, ema_decay=0)
+    training, validation = labelled("toy-teacher", 2, 0), labelled("toy-teacher", 1, 1)
     child = fine_tune(load("toy-soft"), training, validation, config, raw_pbe=False)
+    shifted, _ = shift_reference(load("toy-soft"), training, raw_pbe=False, ridge_ev_per_atom=1.0)
     assert child.best_epoch == 0
-    assert mae(loaded("toy-soft", child.weights), validation).force_mae_ev_per_ang < 1e-9
-    assert child.history[0].force_mae_ev_per_ang > 1e-6
+    assert child.weights == shifted.weights_bytes()
+    assert child.history[0].force_mae_ev_per_ang > mae(shifted, validation).force_mae_ev_per_ang
 
 
 def with_energies(
@@ -223,18 +235,15 @@ def test_raw_pbe_gives_the_anion_corrections_back_and_leaves_the_rest_near_zero(
 
 
 def test_mp2020_corrections_are_pymatgens():
-    from importlib import resources  # noqa: PLC0415 - only here
-
-    import yaml  # noqa: PLC0415 - only here
-
-    text = (resources.files("pymatgen.entries") / "MP2020Compatibility.yaml").read_text()
-    corrections = yaml.safe_load(text)["Corrections"]["CompositionCorrections"]
+    folder = resources.files("pymatgen.analysis.compatibility")
+    content = yaml.safe_load((folder / "MP2020Compatibility.yaml").read_text())
+    corrections = content["Corrections"]["CompositionCorrections"]
     for anion, removed_ev in MP2020_REMOVAL_EV.items():
         assert removed_ev == -corrections[anion]
 
 
 def test_other_theories_are_shifted_exactly_by_the_smallest_change():
-    added = {"Li": -6.0, "Y": -2.0, "Cl": -3.0, "Br": -9.0}
+    added = {"Li": -6.0, "Y": 2.0, "Cl": -3.0, "Br": -9.0}
     labels = with_energies(labelled("toy-soft", 2, 0), added)
     shifted, shift_ev = shift_reference(
         load("toy-soft"), labels, raw_pbe=False, ridge_ev_per_atom=1.0

@@ -87,7 +87,7 @@ class ToyWeights:
 TOYS = {
     "toy-soft": ToyWeights((0.90, 1.00, 1.50, 1.60), 0.33, 0.50, 200.0, (0.0, 0.0, 0.0, 0.0)),
     "toy-teacher": ToyWeights(
-        (0.92, 1.02, 1.49, 1.59), 0.32, 0.52, 195.0, (-1.9, -6.4, -1.8, -1.6)
+        (0.96, 1.05, 1.47, 1.57), 0.33, 0.50, 200.0, (-1.9, -6.4, -1.8, -1.6)
     ),
 }
 
@@ -231,12 +231,6 @@ class ToyPotential(Potential):
         return self.module.reference_energies_ev
 
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
-        """All but the reference energies; a toy has no layers to freeze."""
+        """Radii and reference energies; the rest is too stiff, and no layers are to freeze."""
         del freeze_level
-        module = self.module
-        return [
-            module.radii_ang,
-            module.softness_ang,
-            module.charge_scale,
-            module.dispersion_ev_ang6,
-        ]
+        return [self.module.radii_ang, self.module.reference_energies_ev]
