@@ -19,7 +19,7 @@ from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.models import MODEL_NAMES, find_model
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
-from lycb_flows.structures import PARENT_NAMES, load_parent
+from lycb_flows.structures import PARENT_NAMES, DisorderedCrystal, load_parent
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     parents, models = [], []
     for system in campaign.systems:
         crystal = load_parent(system.parent)
+        _check_mobile_species(system.name, crystal, campaign.measurement.diffusion.mobile_species)
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     for name in _model_names(campaign):
@@ -130,6 +131,18 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     store.insert(record)
     teacher = store.load(Model, resolved.labels.labeler.model)
     return Submission(resolved, teacher_theory(teacher), record)
+
+
+def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str) -> None:
+    elements = {element.symbol for element in crystal.structure.composition.elements}
+    if species not in elements:
+        raise InputError(
+            "the mobile species is not in the parent",
+            fix="set measurement.diffusion.mobile_species",
+            system=system,
+            found=species,
+            elements=sorted(elements),
+        )
 
 
 def _model_names(campaign: Campaign) -> tuple[str, str, str]:

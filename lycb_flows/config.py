@@ -403,6 +403,10 @@ class DiffusionConfig(Config):
     confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
 
 
+MIN_MEASURED_FRAMES = 10
+"""Below this a trajectory has no mean-squared displacement worth the name."""
+
+
 class MeasurementConfig(Config):
     """Production MD and what is read from it."""
 
@@ -449,6 +453,29 @@ class Campaign(Config):
         names = [system.name for system in self.systems]
         if len(set(names)) < len(names):
             msg = f"system names must differ, found {names}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _runs_are_long_enough(self) -> Self:
+        learning, measured, md = self.learning, self.measurement, self.md
+        for name, npt_ps in (("learning", learning.npt_ps), ("measurement", measured.npt_ps)):
+            if npt_ps * 1000 * md.average_fraction < md.sample_interval_fs:
+                msg = f"{name}.npt_ps is too short for one frame of md.sample_interval_fs"
+                raise ValueError(msg)
+        available = int(learning.nvt_ps * 1000 / learning.selection.thinning_fs)
+        if available < learning.selection.n_frames:
+            msg = (
+                f"learning.nvt_ps holds {available} frames that are selection.thinning_fs apart, "
+                f"fewer than selection.n_frames = {learning.selection.n_frames}"
+            )
+            raise ValueError(msg)
+        measured_ps = measured.nvt_ps - measured.diffusion.discard_ps
+        if measured_ps * 1000 < MIN_MEASURED_FRAMES * measured.sample_interval_fs:
+            msg = (
+                f"measurement.nvt_ps must leave {MIN_MEASURED_FRAMES} frames after "
+                "diffusion.discard_ps"
+            )
             raise ValueError(msg)
         return self
 

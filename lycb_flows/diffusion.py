@@ -19,14 +19,14 @@ He, Zhu, Epstein, Mo, npj Comput. Mater. 4, 18 (2018); the authors' code (MoGrou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, norm
 
-from lycb_flows.config import DiffusionConfig
+from lycb_flows.config import MIN_MEASURED_FRAMES, DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.msd import mean_squared_displacement, msd_tensor, select_lags, subtract_drift
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
@@ -34,7 +34,6 @@ from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
 Array = NDArray[np.floating[Any]]
 
-MIN_FRAMES = 10
 MIN_FIT_LAGS = 5
 MAX_RELATIVE_ERROR = 0.5
 """A D less than two standard errors above zero is no measurement."""
@@ -209,6 +208,26 @@ def analyse_diffusion(
     )
 
 
+def unmeasured(mobile_mask: ArrayLike, lattice_ang: ArrayLike, reason: str) -> DiffusionResult:
+    """The result of a run that says nothing about transport, and why."""
+    mobile = np.asarray(mobile_mask, dtype=bool)
+    volume_ang3 = abs(float(np.linalg.det(np.asarray(lattice_ang, dtype=float))))
+    nothing = dict.fromkeys(field.name for field in fields(DiffusionResult))
+    known = {
+        "n_mobile": int(mobile.sum()),
+        "n_atoms": mobile.size,
+        "volume_ang3_per_atom": volume_ang3 / mobile.size,
+        "duration_ps": 0.0,
+        "lags_ps": (),
+        "msd_ang2": (),
+        "framework_msd_ang2": (),
+        "estimate": DiffusionEstimate(
+            effective_hops=0.0, max_msd_ang2=0.0, plateau_msd_ang2=0.0, reason=reason
+        ),
+    }
+    return DiffusionResult(**{**nothing, **known})  # type: ignore[arg-type]  # by field name
+
+
 def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
     if positions.ndim != 3 or positions.shape[1:] != (mobile.size, 3):  # noqa: PLR2004 - frames, atoms, xyz
         raise InputError(
@@ -216,9 +235,11 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         )
     if not mobile.any():
         raise InputError("no mobile ion", fix="check mobile_species")
-    if len(positions) < MIN_FRAMES:
+    if len(positions) < MIN_MEASURED_FRAMES:
         raise InputError(
-            "too few frames for an MSD", fix=f"give at least {MIN_FRAMES}", found=len(positions)
+            "too few frames for an MSD",
+            fix=f"give at least {MIN_MEASURED_FRAMES}",
+            found=len(positions),
         )
     if not np.isfinite(positions).all():
         raise PhysicsError("a position is not finite", fix="cut the run where it left physics")

@@ -76,7 +76,7 @@ def test_diffusivity_is_unbiased_and_both_error_bars_are_honest(case):
     z_he = np.std(off / [e.diffusivity_err_he_m2_per_s for e in measured], ddof=1)
     z_own = np.std(off / [e.diffusivity_err_m2_per_s for e in measured], ddof=1)
     covered = np.mean([covers(e, case.diffusivity) for e in estimates])
-    print(  # noqa: T201 - the measured calibration, with pytest -s
+    print(
         f"\n{case}: refused {N_SEEDS - len(d)}/{N_SEEDS}, RSD {d.std() / case.diffusivity:.3f}, "
         f"mean off by {z_mean:+.2f} standard errors, std z He {z_he:.2f}, own {z_own:.2f}, "
         f"95 % interval covers {covered:.3f}"
@@ -95,7 +95,7 @@ def test_short_runs_give_a_bound_or_an_interval_that_holds(case):
     measured = np.array([e.diffusivity_m2_per_s is not None for e in estimates])
     d = np.array([e.diffusivity_m2_per_s for e in estimates if e.diffusivity_m2_per_s])
     uppers = [e.diffusivity_upper_m2_per_s for e in estimates if e.diffusivity_upper_m2_per_s]
-    print(  # noqa: T201 - the measured calibration, with pytest -s
+    print(
         f"\n{case}: refused {np.mean(~measured):.2f}, holds {holds.mean():.3f} (bounds "
         f"{holds[~measured].mean():.3f}, intervals {holds[measured].mean():.3f}); of the truth: "
         f"D {d.mean() / case.diffusivity:.2f}, bounds {np.median(uppers) / case.diffusivity:.2f}"

@@ -116,7 +116,7 @@ def test_the_plan_names_exactly_the_jobs_that_ran(loop_run):
 
 
 def test_no_key_has_two_successful_attempts_and_a_rerun_computes_nothing(loop_run):
-    store, submission, names = loop_run
+    store, _, names = loop_run
     done = Counter(one.key for one in store.attempts(outcome="done"))
     assert max(done.values()) == 1
     n_attempts = len(store.attempts())

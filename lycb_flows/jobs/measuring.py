@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jobflow import Maker
 
-from lycb_flows import (
-    arrhenius,
-    diffusion,
-    schemas,
-)
+from lycb_flows import arrhenius, diffusion, schemas
+from lycb_flows.config import DiffusionConfig, RunConfig
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_store, static_job
 from lycb_flows.measurement import MeasurementPlan
@@ -45,15 +42,7 @@ class TransportMaker(Maker):
         config = self.plan.nvt_run(self.system, self.pressure_bar, self.temperature_k)
         run = store.load(schemas.Run, run_key(config))
         diffusion_config = self.plan.campaign.measurement.diffusion
-        trajectory = trajectory_of(store, run)
-        result = diffusion.analyse_diffusion(
-            trajectory.unwrapped_ang(),
-            frame_interval_ps=config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
-            mobile_mask=np.array(trajectory.species) == diffusion_config.mobile_species,
-            lattice_ang=trajectory.cells_ang[0],
-            temperature_k=self.temperature_k,
-            config=diffusion_config,
-        )
+        result = _analyse(store, run, config, diffusion_config)
         return schemas.Transport(
             key=key,
             parents=(run.key,),
@@ -66,6 +55,25 @@ class TransportMaker(Maker):
             healthy=run.health.healthy,
             **vars(result),
         )
+
+
+def _analyse(
+    store: ResultStore, run: schemas.Run, config: RunConfig, diffusion_config: DiffusionConfig
+) -> diffusion.DiffusionResult:
+    """What a production run says about transport; nothing, when it left physics."""
+    start = store.load(schemas.Structure, run.start_structure)
+    mobile_mask = np.array(start.species) == diffusion_config.mobile_species
+    if not run.health.healthy:
+        reason = f"the run left physics at step {run.health.failed_step}: {run.health.reason}"
+        return diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), reason)
+    return diffusion.analyse_diffusion(
+        trajectory_of(store, run).unwrapped_ang(),
+        frame_interval_ps=config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
+        mobile_mask=mobile_mask,
+        lattice_ang=start.lattice_ang,
+        temperature_k=run.temperature_k,
+        config=diffusion_config,
+    )
 
 
 @dataclass(kw_only=True)

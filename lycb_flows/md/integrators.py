@@ -58,7 +58,14 @@ class Dynamics:
     state_names: ClassVar[tuple[str, ...]] = _CHAIN
     momenta_names: ClassVar[tuple[str, ...]] = ("_p",)
 
-    def __init__(self, atoms: Atoms, *, temperature_K: float, tdamp: float, **rest: float) -> None:  # noqa: N803  # ASE's name
+    def __init__(
+        self,
+        atoms: Atoms,
+        *,
+        temperature_K: float,  # noqa: N803  # ASE's name
+        tdamp: float,
+        **rest: float,
+    ) -> None:
         super().__init__(atoms, temperature_K=temperature_K, tdamp=tdamp, **rest)  # type: ignore[call-arg]  # ASE's class comes next
         self._forces: FloatArray | None = None
         self._stress: FloatArray | None = None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from lycb_flows import schemas
-from lycb_flows.collection import ReportData
-from lycb_flows.figures import mae_triple
-from lycb_flows.paper import mae_targets, paper_numbers, paper_system, supercell_atoms
-from lycb_flows.quantities import as_printed, counted, number, scientific, with_error
+from lycb_flows.report.collection import ReportData
+from lycb_flows.report.figures import mae_triple
+from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, supercell_atoms
+from lycb_flows.report.quantities import as_printed, counted, number, scientific, with_error
 from lycb_flows.units import EV_MEV
 
 TEACHER = "teacher"

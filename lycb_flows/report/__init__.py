@@ -20,15 +20,16 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from lycb_flows import figures, measured_tables, schemas, tables
-from lycb_flows.collection import ReportData, collect
+from lycb_flows import schemas
 from lycb_flows.errors import StoreError
-from lycb_flows.paper import mae_targets, paper_numbers, paper_system, paper_volumes
-from lycb_flows.quantities import counted, duration
+from lycb_flows.report import figures, measured_tables, tables
+from lycb_flows.report.collection import ReportData, collect
+from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
+from lycb_flows.report.quantities import counted, duration
+from lycb_flows.report.tables import Table
+from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.schemas import Document
 from lycb_flows.store import ResultStore
-from lycb_flows.tables import Table
-from lycb_flows.verdict import judge, round_title
 
 __all__ = ["ReportData", "collect", "write_report"]
 
@@ -126,7 +127,7 @@ def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Pa
 
 
 def _template() -> Template:
-    text = resources.files("lycb_flows").joinpath("report.html.j2").read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

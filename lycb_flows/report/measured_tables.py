@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from lycb_flows import schemas
-from lycb_flows.collection import CellRun, ReportData
-from lycb_flows.paper import (
+from lycb_flows.report.collection import CellRun, ReportData
+from lycb_flows.report.paper import (
     paper_model_row,
     paper_numbers,
     paper_system,
     paper_transport,
     paper_volumes,
 )
-from lycb_flows.quantities import (
+from lycb_flows.report.quantities import (
     MISSING,
     as_printed,
     fixed,
@@ -22,7 +22,7 @@ from lycb_flows.quantities import (
     together,
     with_error,
 )
-from lycb_flows.tables import Cell, Table, ours, papers
+from lycb_flows.report.tables import Cell, Table, ours, papers
 
 _PERCENT: Final = 100.0
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")

@@ -42,7 +42,7 @@ class PaperTransport:
 @functools.cache
 def paper_numbers() -> Mapping[str, Any]:
     """The whole table."""
-    text = resources.files("lycb_flows").joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
+    text = resources.files(__package__).joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
     numbers: Mapping[str, Any] = yaml.safe_load(text)
     return numbers
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from lycb_flows.collection import CellRun, LearnedRound, ParityPoints
-from lycb_flows.quantities import power_of_ten
+from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
+from lycb_flows.report.quantities import power_of_ten
 from lycb_flows.schemas import Arrhenius, Model, ModelErrors, RankedCandidate, Transport
 from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
 

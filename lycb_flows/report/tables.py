@@ -8,13 +8,13 @@ from statistics import median
 from typing import Final
 
 from lycb_flows import schemas
-from lycb_flows.collection import LearnedRound, ReportData
-from lycb_flows.figures import mae_triple
-from lycb_flows.paper import (
+from lycb_flows.report.collection import LearnedRound, ReportData
+from lycb_flows.report.figures import mae_triple
+from lycb_flows.report.paper import (
     mae_targets,
     paper_numbers,
 )
-from lycb_flows.quantities import (
+from lycb_flows.report.quantities import (
     MISSING,
     as_printed,
     duration,
