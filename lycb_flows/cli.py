@@ -59,9 +59,7 @@ def _open_store(folder: Path | None, *, create: bool = False) -> ResultStore:
     from lycb_flows.settings import load_settings
     from lycb_flows.store import ResultStore
 
-    if folder is not None:
-        os.environ["LYCB_STORE"] = str(folder.resolve())  # workers of this run inherit it
-    path = load_settings().store.resolve()
+    path = (folder or load_settings().store).resolve()
     if not create and not path.is_dir():
         raise InputError(
             "no result store here", fix="run a campaign first, or give --store", folder=path
@@ -270,7 +268,7 @@ def _write_report(results: ResultStore, submission: Submission, folder: Path | N
     from lycb_flows.results import find_results
 
     name = submission.campaign.name
-    keys = find_results(results, submission.campaign, submission.theory).keys()
+    keys = find_results(results, submission.campaign, submission.theory).document_keys()
     path = write_report(results, name, keys, folder or results.folder / "reports" / name)
     typer.echo(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable
 
@@ -25,6 +26,8 @@ def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
     LycbError
         The first that a job raises; what was finished before is kept.
     """
+    before = os.environ.get("LYCB_STORE")
+    os.environ["LYCB_STORE"] = str(store.folder)  # jobs read their settings, as on a worker
     handler = _JobHandler(listener)
     logger = logging.getLogger("jobflow.core.job")
     level, propagate = logger.level, logger.propagate
@@ -43,6 +46,9 @@ def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
                 raise_immediately=True,
             )
     finally:
+        os.environ.pop("LYCB_STORE")
+        if before is not None:
+            os.environ["LYCB_STORE"] = before
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate

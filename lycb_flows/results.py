@@ -40,7 +40,7 @@ class CampaignResults:
     transports: list[Transport] = field(default_factory=list)
     arrhenius: list[Arrhenius] = field(default_factory=list)
 
-    def keys(self) -> list[str]:
+    def document_keys(self) -> list[str]:
         """Keys of the documents, for the report."""
         documents = [
             *self.rankings.values(),

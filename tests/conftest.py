@@ -22,7 +22,6 @@ def run_campaign(store, campaign):
     submission = submit(store, campaign)
     flow = campaign_flow(submission.campaign, submission.theory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCB_STORE", str(store.folder))
         patch.setenv("LYCB_PROCESSES", "1")
         run_embedded(store, flow, lambda name, finished: finished and names.append(name))
     return submission, names

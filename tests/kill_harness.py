@@ -24,7 +24,6 @@ from lycb_flows.store import ResultStore
 
 
 def run(campaign, folder):
-    os.environ["LYCB_STORE"] = str(folder)
     store = ResultStore(folder)
     submission = submit(store, campaign)
     run_embedded(store, campaign_flow(submission.campaign, submission.theory), lambda *_: None)

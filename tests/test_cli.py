@@ -23,7 +23,7 @@ LOOP = CAMPAIGNS / "loop.yaml"
 @pytest.fixture
 def lycb(monkeypatch, capsys, tmp_path):
     """Run the command; returns (exit code, stdout, stderr or the exit message)."""
-    monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))  # --store changes it
+    monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lycb", *map(str, arguments)])

@@ -135,7 +135,7 @@ def test_two_runs_of_a_campaign_have_the_same_facts(loop_run, loop_campaign, tmp
 def test_every_number_leads_back_to_a_cif(loop_run):
     store, submission, _ = loop_run
     found = find_results(store, submission.campaign, submission.theory)
-    for key in found.keys():
+    for key in found.document_keys():
         kinds = {store.find_document(one).kind for one in store.ancestors(key)}
         assert {"parent", "enumeration"} <= kinds
     transport_kinds = {
@@ -170,7 +170,7 @@ def test_training_and_evaluation_refuse_what_the_other_has(loop_run):
     refuse_overlap(store, dataset.training_labels, [test_set])
 
 
-def broken_structure(store, loop_run):
+def broken_structure(loop_run):
     """The structure of one training frame of round 0, the same in every run of the campaign."""
     finished, submission, _ = loop_run
     plan = find_results(finished, submission.campaign, submission.theory).stages[1]
@@ -185,7 +185,7 @@ def test_a_label_that_fails_for_good_leaves_a_round_that_closes(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
     store = ResultStore(tmp_path)
-    bad = broken_structure(store, loop_run)
+    bad = broken_structure(loop_run)
     label = Teacher.label
 
     def failing(self, structure):
@@ -207,7 +207,7 @@ def test_a_label_that_never_ends_is_stopped_and_leaves_a_round_that_closes(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
     store = ResultStore(tmp_path)
-    bad = broken_structure(store, loop_run)
+    bad = broken_structure(loop_run)
     label = Teacher.label
 
     def hanging(self, structure):
@@ -228,7 +228,7 @@ def test_a_label_still_running_elsewhere_holds_nothing(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
     store = ResultStore(tmp_path)
-    late = broken_structure(store, loop_run)
+    late = broken_structure(loop_run)
     label = LabelMaker._label
     left_alone = []
 
@@ -270,7 +270,7 @@ def test_the_reaper_closes_after_the_grace_time_and_not_before(loop_run, tmp_pat
 def test_too_many_failed_labels_stop_the_campaign_with_one_clear_message(
     loop_campaign, tmp_path, monkeypatch
 ):
-    def failing(self, structure):
+    def failing(_labeler, structure):
         raise PhysicsError("the licence has expired", fix="renew it", structure=structure.key[:6])
 
     monkeypatch.setattr(Teacher, "label", failing)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ase import units
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from chgnet.model.model import CHGNet
 
 from lycb_flows import schemas
@@ -123,6 +125,23 @@ def test_toy_energy_and_force_vanish_at_its_cutoff():
     assert abs(pair[1].energy_ev) < 1e-6
     assert np.abs(pair[1].forces_ev_per_ang).max() < 1e-3
     assert pair[2].energy_ev == 0.0
+
+
+@pytest.mark.parametrize("name", ["toy-soft", "toy-teacher"])
+def test_a_toy_crystal_stands_800_k(crystal, name):
+    atoms = to_ase(crystal)
+    start = atoms.positions.copy()
+    atoms.calc = load(name).calculator()
+    rng = np.random.default_rng(0)
+    velocities = rng.normal(0, np.sqrt(800 * units.kB / atoms.get_masses())[:, None], start.shape)
+    atoms.set_velocities(velocities)
+    atoms.set_momenta(atoms.get_momenta() - atoms.get_momenta().mean(axis=0))
+    NoseHooverChainNVT(atoms, 2 * units.fs, temperature_K=800, tdamp=100 * units.fs).run(500)
+    moved = np.linalg.norm(atoms.positions - start, axis=1)
+    framework = np.array(atoms.get_chemical_symbols()) != "Li"
+    assert 0.1 < np.sqrt((moved[framework] ** 2).mean()) < 1.5
+    assert np.sqrt((moved[~framework] ** 2).mean()) > 0.5
+    assert atoms.get_all_distances(mic=True)[np.triu_indices(len(atoms), 1)].min() > 1.5
 
 
 def test_reference_shift_moves_the_energy_alone(crystal):

@@ -176,6 +176,12 @@ class Potential(ABC):
         """A potential with weights of its own."""
         return copy.deepcopy(self)
 
+    def with_weights(self, weights: bytes) -> Self:
+        """A copy with other weights, given as safetensors."""
+        child = self.copy()
+        child.module.load_state_dict(safetensors.torch.load(weights))
+        return child
+
     def shifted(self, shift_ev: Mapping[str, float]) -> Self:
         """A copy whose energy is higher by this much per atom of each element."""
         child = self.copy()
