@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TypeVar
@@ -31,7 +30,7 @@ class ProcessPool:
     Parameters
     ----------
     n_processes
-        Workers; with 1 the work is done in this process, except when it has a timeout.
+        Workers; with 1 the work is done in this process.
     threads
         OpenMP threads per worker, set before torch is imported there.
     """
@@ -57,31 +56,6 @@ class ProcessPool:
             for future in futures:
                 future.cancel()
 
-    def call_within(self, seconds: float, function: Callable[[], R]) -> R:
-        """The result of `function`, computed in a worker that is killed after `seconds`.
-
-        Raises
-        ------
-        TimeoutError
-            When it took longer.
-        """
-        future = self._pool().submit(function)
-        try:
-            return _result(future, seconds)
-        except FutureTimeoutError:
-            self.kill()
-            raise
-
-    def kill(self) -> None:
-        """End the workers now, whatever they do; the next task starts new ones."""
-        if self._executor is None:
-            return
-        workers = list((self._executor._processes or {}).values())  # noqa: SLF001 - no public way to end a hanging worker before Python 3.14
-        for worker in workers:
-            worker.kill()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        self._executor = None
-
     def _pool(self) -> ProcessPoolExecutor:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
@@ -93,9 +67,9 @@ class ProcessPool:
         return self._executor
 
 
-def _result(future: Future[R], seconds: float | None = None) -> R:
+def _result(future: Future[R]) -> R:
     try:
-        return future.result(seconds)
+        return future.result()
     except BrokenProcessPool as err:
         raise LycbError(
             "a worker process died", fix="look for the kernel's out-of-memory message"

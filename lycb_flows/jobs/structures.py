@@ -125,7 +125,8 @@ class RankMaker(Maker):
     def _orderings(self, store: ResultStore, key: str) -> list[schemas.Ordering]:
         """Every member as a document beside its structure."""
         result, parent = list_members(store, self.campaign, self.system, self.x)
-        orderings = []
+        structures: list[schemas.Structure] = []
+        orderings: list[schemas.Ordering] = []
         for index, member in enumerate(result.members):
             structure = result.structure(index)
             ordering = schemas.Ordering(
@@ -138,8 +139,9 @@ class RankMaker(Maker):
                 multiplicity=member.multiplicity,
                 structure=structure.key,
             )
-            store.insert_all([structure, ordering])
+            structures.append(structure)
             orderings.append(ordering)
+        store.insert_all([*structures, *orderings])
         return orderings
 
 
