@@ -1,5 +1,6 @@
 """The loop: its jobs travel, its labels may fail or hang, and nothing is done twice."""
 
+import shutil
 import time
 from collections import Counter
 
@@ -12,7 +13,7 @@ from monty.json import MontyDecoder
 
 from lycb_flows import flows
 from lycb_flows.campaigns import read_campaign
-from lycb_flows.errors import LycbError, PhysicsError
+from lycb_flows.errors import InputError, LycbError, PhysicsError
 from lycb_flows.flows import (
     ChooseMaker,
     DecideMaker,
@@ -25,6 +26,7 @@ from lycb_flows.flows import (
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.measurement import MeasurementPlan
 from lycb_flows.planning import plan_campaign
+from lycb_flows.report import write_report
 from lycb_flows.results import find_results
 from lycb_flows.rounds import close_stage, label_status, refuse_overlap
 from lycb_flows.schemas import (
@@ -286,3 +288,40 @@ def test_documents_of_a_campaign_are_small(loop_run):
     for kind in (CampaignRecord, Evaluation, Frames, Label, Model, Parent, Run, Structure):
         for document in store.find_all(kind):
             assert len(document.model_dump_json()) < 100_000
+
+
+def test_a_changed_measurement_reuses_the_loop_and_a_run_that_explodes_is_a_result(
+    loop_run, loop_campaign, tmp_path
+):
+    finished, _, _ = loop_run
+    shutil.copytree(finished.folder, tmp_path / "store")
+    store = ResultStore(tmp_path / "store")
+    n_attempts = len(store.attempts())
+    measurement = loop_campaign.measurement.model_copy(update={"temperatures_k": (200_000.0,)})
+    submission, _ = run_campaign(
+        store, loop_campaign.model_copy(update={"measurement": measurement})
+    )
+    new = store.attempts()[n_attempts:]
+    assert {attempt.kind for attempt in new} == {"run", "segment", "transport", "arrhenius"}
+    found = find_results(store, submission.campaign, submission.theory)
+    (transport,) = found.transports
+    assert not transport.healthy
+    assert "left physics" in transport.estimate.reason
+    assert transport.estimate.diffusivity_m2_per_s is None
+    assert transport.estimate.diffusivity_upper_m2_per_s is None
+    (fit,) = found.arrhenius
+    assert not fit.fitted
+    report = write_report(store, "loop", found.document_keys(), tmp_path / "report")
+    assert "left physics" in report.read_text()
+
+
+def test_a_mobile_species_that_is_not_there_is_refused_before_anything_runs(
+    loop_campaign, tmp_path
+):
+    diffusion = loop_campaign.measurement.diffusion.model_copy(update={"mobile_species": "Na"})
+    measurement = loop_campaign.measurement.model_copy(update={"diffusion": diffusion})
+    campaign = loop_campaign.model_copy(update={"measurement": measurement})
+    store = ResultStore(tmp_path)
+    with pytest.raises(InputError, match="mobile species"):
+        run_campaign(store, campaign)
+    assert list(store.find_all(CampaignRecord)) == []

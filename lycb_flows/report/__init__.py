@@ -252,7 +252,10 @@ def _diffusion(data: ReportData, album: _Album) -> Section:
         mine = [t for t in data.transports if t.system == system]
         shown = []
         for pressure_bar in dict.fromkeys(t.pressure_bar for t in mine):
-            figure = figures.msd_figure([t for t in mine if t.pressure_bar == pressure_bar])
+            moved = [t for t in mine if t.pressure_bar == pressure_bar and t.lags_ps]
+            if not moved:
+                continue
+            figure = figures.msd_figure(moved)
             place = f"{system} at {pressure_bar:g} bar"
             caption = f"{place}: displacement against lag; thick: the window of the fit."
             shown.append(album.show(f"msd-{place}", figure, caption))
@@ -276,8 +279,11 @@ def _arrhenius(data: ReportData, album: _Album) -> Section:
             "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper "
             "bounds, not fitted. Band: 1σ of the fit; star: extrapolated."
         )
-        figure = figures.arrhenius_figure(mine, fits)
-        shown = (album.show(f"arrhenius-{system}", figure, caption),) if mine else ()
+        known = [t for t in mine if t.lags_ps]
+        shown: tuple[FigureView, ...] = ()
+        if known:
+            figure = figures.arrhenius_figure(known, fits)
+            shown = (album.show(f"arrhenius-{system}", figure, caption),)
         parts.append(
             Part(system, figures=shown, tables=(measured_tables.arrhenius_table(data, system),))
         )

@@ -151,6 +151,10 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
     return figure
 
 
+_LOG_SPREAD = 50
+"""Beyond this ratio a linear axis hides the small values."""
+
+
 @_styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
     """Mean absolute errors on the test labels, before and after each round's training."""
@@ -167,7 +171,11 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
             axes.plot(*_columns(found), "o-", color=colour, label=f"{when} training")
         axes.axhline(target, color=RUST, linestyle="--", linewidth=1.2, label="paper: below")
         axes.set(title=name, xlabel="round's temperature (K)")
-        axes.set_ylim(bottom=0)
+        drawn = [value for line in axes.get_lines() for value in np.atleast_1d(line.get_ydata())]
+        if max(drawn) > _LOG_SPREAD * min(drawn) > 0:
+            _log_axis(axes, "y")
+        else:
+            axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(
             FixedLocator(sorted({learned.round.temperature_k for learned in rounds}))
         )
