@@ -34,7 +34,7 @@ from lycb_flows.schemas import KINDS, Document, Made
 from lycb_flows.settings import load_settings
 
 D = TypeVar("D", bound=Document)
-Outcome = Literal["running", "done", "failed", "superseded"]
+Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 _RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy")
 _MIN_PREFIX = 6
 
@@ -266,7 +266,10 @@ class ResultStore:
 
     @contextlib.contextmanager
     def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
-        """A try at `key`, counted from now; an exception ends it as `failed`.
+        """A try at `key`, counted from now.
+
+        An exception ends it as `failed`; Ctrl-C or a full disk, which say nothing about
+        the step itself, as `interrupted`.
 
         Yields
         ------
@@ -278,9 +281,11 @@ class ResultStore:
         try:
             yield made
         except BaseException as err:
+            ours = isinstance(err, Exception) and not isinstance(err, StoreError)
+            outcome: Outcome = "failed" if ours else "interrupted"
             reason = str(err) or type(err).__name__
             with contextlib.suppress(StoreError), self._transaction():
-                self._end(made.attempt, "failed", reason, made())
+                self._end(made.attempt, outcome, reason, made())
             raise
 
     def _begin(self, kind: type[Document], key: str, made: Made) -> int:

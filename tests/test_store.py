@@ -64,6 +64,17 @@ def test_what_went_wrong_is_an_attempt_and_never_in_the_way(store):
     assert outcomes == [(1, "failed", "no luck: try again"), (2, "done", "")]
 
 
+@pytest.mark.parametrize("outside", [KeyboardInterrupt(), StoreError("full disk", fix="free it")])
+def test_what_comes_from_outside_is_no_failure_of_the_step(store, outside):
+    def stop():
+        raise outside
+
+    with pytest.raises(type(outside)):
+        store.once(CampaignRecord, record(1).key, stop)
+    assert [one.outcome for one in store.attempts()] == ["interrupted"]
+    assert store.attempts(record(1).key, "failed") == []
+
+
 def test_a_retracted_result_is_absent_and_may_come_again(store):
     store.insert(record(1, "wrong"))
     store.insert(record(2, parents=(record(1).key,)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, get_args
 
 from lycb_flows import schemas
 from lycb_flows.report.collection import LearnedRound, ReportData
@@ -21,7 +21,7 @@ from lycb_flows.report.quantities import (
     fixed,
     number,
 )
-from lycb_flows.store import Attempt
+from lycb_flows.store import Attempt, Outcome
 from lycb_flows.units import EV_MEV
 
 _N_CANDIDATES: Final = 10
@@ -223,6 +223,7 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
         schemas.Segment.kind: f"{paper_numbers()['md']['gpu_cost_s_per_atom_per_ps']} s per atom "
         "and ps (GPU)",
     }
+    outcomes = get_args(Outcome)
     rows = []
     for kind in sorted({attempt.kind for attempt in attempts}):
         mine = [attempt for attempt in attempts if attempt.kind == kind]
@@ -232,14 +233,14 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
                 Cell(kind),
                 *(
                     Cell(f"{sum(attempt.outcome == outcome for attempt in mine):,}")
-                    for outcome in ("done", "failed", "superseded", "running")
+                    for outcome in outcomes
                 ),
                 Cell(duration(sum(attempt.wall_s for attempt in mine))),
                 Cell(duration(median(done)) if done else MISSING),
                 *papers(paper.get(kind, MISSING)),
             )
         )
-    columns = ("kind", "done", "failed", "superseded", "open", "wall time", "median", "paper")
+    columns = ("kind", *outcomes, "wall time", "median", "paper")
     return Table(
         "", columns, tuple(rows), "A run's wall time includes that of its segments made with it."
     )
