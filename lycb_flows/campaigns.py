@@ -43,7 +43,7 @@ def read_campaign(path: Path) -> Campaign:
         content = yaml.safe_load(path.read_text())
     except OSError as err:
         raise InputError(
-            "cannot read the campaign", fix="give the path of a YAML file", file=path
+            "cannot read the campaign", fix="give a YAML file or a submitted name", file=path
         ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise InputError("not a YAML file", fix="mend it there", file=path, reason=err) from err
@@ -97,6 +97,21 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
     )
 
 
+def find_campaign(store: ResultStore, name_or_path: str) -> Campaign:
+    """A campaign by its file, or by the name under which it was submitted last.
+
+    Raises
+    ------
+    InputError
+        When there is neither.
+    """
+    records = list(store.find_all(CampaignRecord, name=name_or_path))
+    if Path(name_or_path).is_file() or not records:
+        return read_campaign(Path(name_or_path))
+    newest = max(records, key=lambda record: record.made.ended_at)
+    return Campaign.model_validate(yaml.safe_load(newest.text))
+
+
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
     """Put the campaign's parents and models into the store and name them by key.
 
@@ -108,7 +123,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     parents, models = [], []
     for system in campaign.systems:
         crystal = load_parent(system.parent)
-        _check_mobile_species(system.name, crystal, campaign.measurement.diffusion.mobile_species)
+        _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     for name in _model_names(campaign):
@@ -128,7 +143,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
     )
-    store.insert(record)
+    store.once(CampaignRecord, record.key, lambda: record)
     teacher = store.load(Model, resolved.labels.labeler.model)
     return Submission(resolved, teacher_theory(teacher), record)
 
@@ -138,7 +153,7 @@ def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str)
     if species not in elements:
         raise InputError(
             "the mobile species is not in the parent",
-            fix="set measurement.diffusion.mobile_species",
+            fix="set measure.diffusion.mobile_species",
             system=system,
             found=species,
             elements=sorted(elements),

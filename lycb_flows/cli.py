@@ -38,7 +38,7 @@ StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Result store folder [default: LYCB_STORE].")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
-CampaignFile = Annotated[Path, typer.Argument(help="Campaign file (YAML).", show_default=False)]
+CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
 
 
@@ -67,10 +67,10 @@ def _open_store(folder: Path | None, *, create: bool = False) -> ResultStore:
     return ResultStore(path)
 
 
-def _submit(campaign: Path, store: ResultStore) -> Submission:
-    from lycb_flows.campaigns import read_campaign, submit
+def _submit(campaign: str, store: ResultStore) -> Submission:
+    from lycb_flows.campaigns import find_campaign, submit
 
-    return submit(store, read_campaign(campaign))
+    return submit(store, find_campaign(store, campaign))
 
 
 def _print_json(value: object) -> None:
@@ -304,19 +304,34 @@ def _duration(seconds: float) -> str:
 
 
 @app.command()
-def status(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Show how far a campaign has come: stages, labels, model errors, attempts, cost."""
+def status(
+    campaign: Annotated[
+        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far campaigns have come: stages, labels, model errors, attempts, cost."""
     from lycb_flows.progress import campaign_status
+    from lycb_flows.schemas import CampaignRecord
 
     results = _open_store(store)
-    found = campaign_status(results, _submit(campaign, results))
-    if as_json:
-        _print_json(found)
-        return
-    _print_table(f"Status of {found['campaign']}", ["", ""], [
-        [name, json.dumps(value) if isinstance(value, dict | list) else str(value)]
-        for name, value in found.items()
-    ])  # fmt: skip
+    names = [campaign] if campaign else sorted({r.name for r in results.find_all(CampaignRecord)})
+    for name in names:
+        found = campaign_status(results, _submit(name, results))
+        if as_json:
+            _print_json(found)
+            continue
+        rows = [
+            [
+                field,
+                json.dumps(value, ensure_ascii=False)
+                if isinstance(value, dict | list)
+                else str(value),
+            ]
+            for field, value in found.items()
+        ]
+        _print_table(f"Status of {name}", ["", ""], rows)
 
 
 # -- the store --------------------------------------------------------------------------------

@@ -446,7 +446,7 @@ class Campaign(Config):
     md: MDConfig = MDConfig()
     learning: LearningConfig = LearningConfig()
     labels: LabelConfig = LabelConfig()
-    measurement: MeasurementConfig = MeasurementConfig()
+    measure: MeasurementConfig = MeasurementConfig()
 
     @model_validator(mode="after")
     def _systems_have_distinct_names(self) -> Self:
@@ -458,8 +458,8 @@ class Campaign(Config):
 
     @model_validator(mode="after")
     def _runs_are_long_enough(self) -> Self:
-        learning, measured, md = self.learning, self.measurement, self.md
-        for name, npt_ps in (("learning", learning.npt_ps), ("measurement", measured.npt_ps)):
+        learning, measured, md = self.learning, self.measure, self.md
+        for name, npt_ps in (("learning", learning.npt_ps), ("measure", measured.npt_ps)):
             if npt_ps * 1000 * md.average_fraction < md.sample_interval_fs:
                 msg = f"{name}.npt_ps is too short for one frame of md.sample_interval_fs"
                 raise ValueError(msg)
@@ -473,8 +473,7 @@ class Campaign(Config):
         measured_ps = measured.nvt_ps - measured.diffusion.discard_ps
         if measured_ps * 1000 < MIN_MEASURED_FRAMES * measured.sample_interval_fs:
             msg = (
-                f"measurement.nvt_ps must leave {MIN_MEASURED_FRAMES} frames after "
-                "diffusion.discard_ps"
+                f"measure.nvt_ps must leave {MIN_MEASURED_FRAMES} frames after diffusion.discard_ps"
             )
             raise ValueError(msg)
         return self
@@ -482,8 +481,8 @@ class Campaign(Config):
     @model_validator(mode="after")
     def _measured_model_exists(self) -> Self:
         models = ["best", "pretrained", *(f"{t:g}" for t in self.learning.temperatures_k)]
-        if self.measurement.model not in models:
-            msg = f"measurement.model must be one of {models}, found {self.measurement.model!r}"
+        if self.measure.model not in models:
+            msg = f"measure.model must be one of {models}, found {self.measure.model!r}"
             raise ValueError(msg)
         return self
 

@@ -27,17 +27,17 @@ class MeasurementPlan(Config):
     @property
     def temperatures_k(self) -> tuple[float, ...]:
         """Of production."""
-        return self.campaign.measurement.temperatures_k
+        return self.campaign.measure.temperatures_k
 
     def conditions(self) -> Iterator[tuple[str, float]]:
         """(system, pressure in bar)."""
         for system in self.starts:
-            for pressure_bar in self.campaign.measurement.pressures_bar:
+            for pressure_bar in self.campaign.measure.pressures_bar:
                 yield system, pressure_bar
 
     def npt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
         """The run that finds the production cell."""
-        config, md = self.campaign.measurement, self.campaign.md
+        config, md = self.campaign.measure, self.campaign.md
         protocol = md.npt(temperature_k, pressure_bar)
         ramp = protocol.heating_steps + protocol.equilibration_steps
         return RunConfig(
@@ -53,7 +53,7 @@ class MeasurementPlan(Config):
 
     def nvt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
         """Production, in the average cell of `npt_run`."""
-        config, md = self.campaign.measurement, self.campaign.md
+        config, md = self.campaign.measure, self.campaign.md
         return RunConfig(
             name=f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt",
             system=system,
@@ -77,12 +77,12 @@ class MeasurementPlan(Config):
     def transport_key(self, system: str, pressure_bar: float, temperature_k: float) -> str:
         """Of the Transport at one condition."""
         run = run_key(self.nvt_run(system, pressure_bar, temperature_k))
-        return make_key(Transport, run=run, diffusion=self.campaign.measurement.diffusion)
+        return make_key(Transport, run=run, diffusion=self.campaign.measure.diffusion)
 
     def arrhenius_key(self, system: str, pressure_bar: float) -> str:
         """Of the Arrhenius fit of one system at one pressure."""
         transports = [self.transport_key(system, pressure_bar, t) for t in self.temperatures_k]
-        config = self.campaign.measurement
+        config = self.campaign.measure
         return make_key(
             Arrhenius,
             transports=transports,
@@ -106,7 +106,7 @@ def score(errors: ModelErrors) -> float:
 def choose_model(
     campaign: Campaign, rounds: Sequence[Round], evaluations: Mapping[str, Evaluation]
 ) -> str:
-    """The key of the model that measures, by `measurement.model`.
+    """The key of the model that measures, by `measure.model`.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def choose_model(
     evaluations
         By model key, all on the same test sets.
     """
-    wanted = campaign.measurement.model
+    wanted = campaign.measure.model
     if wanted == "pretrained":
         return campaign.learning.model
     if wanted == "best":

@@ -166,10 +166,10 @@ class _Planner:
 
     def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
         yield PlannedStep("measurement", ("evaluate final",), "choose the model", 2.0)
-        if self.campaign.measurement.decorations:
+        if self.campaign.measure.decorations:
             starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
-        n_repeats = prod(self.campaign.measurement.repeat)
+        n_repeats = prod(self.campaign.measure.repeat)
         yield self._md("measurement", plan.run_batches(), n_repeats)
         jobs = [
             f"transport {system} {pressure_bar:g} bar {temperature_k:g} K"

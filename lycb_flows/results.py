@@ -154,9 +154,7 @@ def measurement_plan(
 ) -> MeasurementPlan:
     """The plan of the ending: ground states, mixed halides among them if wished."""
     names = [
-        name
-        for name, _, x in system_names(campaign)
-        if x is None or campaign.measurement.decorations
+        name for name, _, x in system_names(campaign) if x is None or campaign.measure.decorations
     ]
     starts = {name: rankings[name].ground_state for name in names}
     return MeasurementPlan(campaign=campaign, starts=starts, model=model)

@@ -153,7 +153,7 @@ def changed_campaign(tmp_path, change):
         (lambda c: c["learning"].update(npt_ps=-1.0), ("learning.npt_ps", "-1")),
         (lambda c: c["systems"][0].update(parent="Li3YI6"), ("no such parent", "Li3YI6")),
         (lambda c: c["ranking"].update(model="chgnet-9"), ("no such model", "chgnet-9")),
-        (lambda c: c["measurement"].update(model="555"), ("measurement.model", "555")),
+        (lambda c: c["measure"].update(model="555"), ("measure.model", "555")),
         (lambda c: c.update(systems=[]), ("systems",)),
         (lambda c: c["systems"].append(c["systems"][0]), ("must differ",)),
         (lambda c: c["systems"][0]["enumeration"].update(supercel=[1, 1, 1]), ("supercell",)),
@@ -234,6 +234,11 @@ def test_status_says_how_far_a_campaign_has_come(lycb):
     assert status["labels"]["r00 200 K"] == {"done": 4, "failed": 0, "pending": 0}
     assert set(status["attempts"]) == {"done"}
     assert lycb("status", LOOP)[0] == 0
+    code, out, _ = lycb("status")
+    assert code == 0
+    assert "Status of loop" in out
+    assert "meV/Å" in out
+    assert_one_line(lycb("report", "no-such-campaign"), "no-such-campaign")
 
 
 # -- the store -------------------------------------------------------------------------------

@@ -297,12 +297,16 @@ def test_a_changed_measurement_reuses_the_loop_and_a_run_that_explodes_is_a_resu
     shutil.copytree(finished.folder, tmp_path / "store")
     store = ResultStore(tmp_path / "store")
     n_attempts = len(store.attempts())
-    measurement = loop_campaign.measurement.model_copy(update={"temperatures_k": (200_000.0,)})
-    submission, _ = run_campaign(
-        store, loop_campaign.model_copy(update={"measurement": measurement})
-    )
+    measurement = loop_campaign.measure.model_copy(update={"temperatures_k": (200_000.0,)})
+    submission, _ = run_campaign(store, loop_campaign.model_copy(update={"measure": measurement}))
     new = store.attempts()[n_attempts:]
-    assert {attempt.kind for attempt in new} == {"run", "segment", "transport", "arrhenius"}
+    assert {attempt.kind for attempt in new} == {
+        "campaign",
+        "run",
+        "segment",
+        "transport",
+        "arrhenius",
+    }
     found = find_results(store, submission.campaign, submission.theory)
     (transport,) = found.transports
     assert not transport.healthy
@@ -318,9 +322,9 @@ def test_a_changed_measurement_reuses_the_loop_and_a_run_that_explodes_is_a_resu
 def test_a_mobile_species_that_is_not_there_is_refused_before_anything_runs(
     loop_campaign, tmp_path
 ):
-    diffusion = loop_campaign.measurement.diffusion.model_copy(update={"mobile_species": "Na"})
-    measurement = loop_campaign.measurement.model_copy(update={"diffusion": diffusion})
-    campaign = loop_campaign.model_copy(update={"measurement": measurement})
+    diffusion = loop_campaign.measure.diffusion.model_copy(update={"mobile_species": "Na"})
+    measurement = loop_campaign.measure.model_copy(update={"diffusion": diffusion})
+    campaign = loop_campaign.model_copy(update={"measure": measurement})
     store = ResultStore(tmp_path)
     with pytest.raises(InputError, match="mobile species"):
         run_campaign(store, campaign)

@@ -149,8 +149,8 @@ def test_a_change_of_t_max_or_of_the_measurement_touches_no_finished_round():
     campaign = read_campaign(TINY)
     theory = teacher_theory(find_model("toy-teacher").model)
     learning = campaign.learning.model_copy(update={"max_temperature_k": 1000.0})
-    measurement = campaign.measurement.model_copy(update={"nvt_ps": 9.0})
-    other = campaign.model_copy(update={"learning": learning, "measurement": measurement})
+    measurement = campaign.measure.model_copy(update={"nvt_ps": 9.0})
+    other = campaign.model_copy(update={"learning": learning, "measure": measurement})
     assert plan_keys("a", campaign, theory)["a r01 400 K round"]
     one, two = (
         {key: value for key, value in plan_keys("a", c, theory).items() if "transport" not in key}

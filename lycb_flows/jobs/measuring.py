@@ -41,7 +41,7 @@ class TransportMaker(Maker):
     def _compute(self, store: ResultStore, key: str) -> schemas.Transport:
         config = self.plan.nvt_run(self.system, self.pressure_bar, self.temperature_k)
         run = store.load(schemas.Run, run_key(config))
-        diffusion_config = self.plan.campaign.measurement.diffusion
+        diffusion_config = self.plan.campaign.measure.diffusion
         result = _analyse(store, run, config, diffusion_config)
         return schemas.Transport(
             key=key,
@@ -102,7 +102,7 @@ class ArrheniusMaker(Maker):
             )
             for temperature_k in self.plan.temperatures_k
         ]
-        config = self.plan.campaign.measurement
+        config = self.plan.campaign.measure
         fit = arrhenius.fit_arrhenius(
             [arrhenius.ArrheniusPoint(one.temperature_k, one.estimate) for one in transports],
             config.extrapolation_temperature_k,
