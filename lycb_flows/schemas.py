@@ -386,6 +386,18 @@ class ModelErrors(BaseModel):
     stress_rmse_gpa: float
     force_slope: float = Field(description="Least-squares slope of F_model against F_label.")
 
+    @property
+    def score(self) -> float:
+        """The three MAEs, each over the paper's target (3.5 meV/atom, 50 meV/Å, 85 MPa), summed.
+
+        Lower is better; it chooses the epoch of a training and the model that measures.
+        """
+        return (
+            self.energy_mae_ev_per_atom / 3.5e-3
+            + self.force_mae_ev_per_ang / 50e-3
+            + self.stress_mae_gpa / 85e-3
+        )
+
 
 class Evaluation(Document):
     """A model on frozen test sets."""

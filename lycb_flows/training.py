@@ -41,9 +41,6 @@ MP2020_REMOVAL_EV = {"Cl": 0.614, "Br": 0.534}
 PBE its energy rises by so much per anion (pymatgen's MP2020Compatibility.yaml)."""
 
 _RESIDUAL_EV_PER_ATOM = 5e-3  # how far a shifted model's energies still are: the fit's noise
-_SCORE_ENERGY_EV_PER_ATOM = 3.5e-3  # the paper's accuracies make the three errors comparable
-_SCORE_FORCE_EV_PER_ANG = 50e-3
-_SCORE_STRESS_GPA = 85e-3
 
 
 @dataclass(frozen=True)
@@ -157,15 +154,6 @@ def learning_rate_factor(update: int, n_updates: int, config: TrainingConfig) ->
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def score(errors: ModelErrors) -> float:
-    """Validation errors as one number, each in units of the paper's accuracy; lower is better."""
-    return (
-        errors.energy_mae_ev_per_atom / _SCORE_ENERGY_EV_PER_ATOM
-        + errors.force_mae_ev_per_ang / _SCORE_FORCE_EV_PER_ANG
-        + errors.stress_mae_gpa / _SCORE_STRESS_GPA
-    )
-
-
 @dataclass(frozen=True)
 class _Sample:
     """A training label as graph and tensors."""
@@ -210,7 +198,7 @@ class _Loop:
         self.n_updates = config.epochs * math.ceil(len(training) / config.batch_size)
         self.epoch, self.update = 0, 0
         self.history: list[EpochRecord] = []
-        self.best = _Best(0, score(self._validation_errors()), self.averaged.weights_bytes())
+        self.best = _Best(0, self._validation_errors().score, self.averaged.weights_bytes())
 
     def run_epoch(self) -> None:
         """Every training label once, then a look at the validation labels."""
@@ -230,7 +218,7 @@ class _Loop:
             energy_mae_ev_per_atom=errors.energy_mae_ev_per_atom,
             force_mae_ev_per_ang=errors.force_mae_ev_per_ang,
             stress_mae_gpa=errors.stress_mae_gpa,
-            score=score(errors),
+            score=errors.score,
         )
         self.history.append(record)
         if record.score < self.best.score:
