@@ -59,7 +59,8 @@ def _open_store(folder: Path | None, *, create: bool = False) -> ResultStore:
     from lycb_flows.settings import load_settings
     from lycb_flows.store import ResultStore
 
-    path = (folder or load_settings().store).resolve()
+    settings = load_settings()
+    path = (folder or settings.store).resolve()
     if not create and not path.is_dir():
         raise InputError(
             "no result store here", fix="run a campaign first, or give --store", folder=path
