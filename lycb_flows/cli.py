@@ -37,6 +37,9 @@ app.add_typer(export_app, name="export")
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Result store folder [default: LYCB_STORE].")
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", help="Report folder [default: in the store].")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
 CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
@@ -83,7 +86,7 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
@@ -127,8 +130,12 @@ def enumerate_(
     if as_json:
         _print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
         return
-    rows = [[name, str(value)] for name, value in summary.items() if value is not None]
+    rows = [[name, _as_text(value)] for name, value in summary.items() if value is not None]
     _print_table(f"Orderings of {parent}", ["", ""], rows)
+
+
+def _as_text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _checked(config: type[C], options: dict[str, Any]) -> C:
@@ -235,9 +242,7 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
 def run(
     campaign: CampaignFile,
     store: StoreOption = None,
-    folder: Annotated[
-        Path | None, typer.Option("--report", help="Report folder [default: in the store].")
-    ] = None,
+    folder: ReportOption = None,
 ) -> None:
     """Run a campaign here, to its report; run it again to go on after an interruption."""
     from lycb_flows.embedded import run_embedded
@@ -255,9 +260,7 @@ def run(
 def report(
     campaign: CampaignFile,
     store: StoreOption = None,
-    folder: Annotated[
-        Path | None, typer.Option("--report", help="Report folder [default: in the store].")
-    ] = None,
+    folder: ReportOption = None,
 ) -> None:
     """Write the report of a campaign as far as it has come."""
     results = _open_store(store)
