@@ -47,21 +47,24 @@ def read_campaign(path: Path) -> Campaign:
         ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise InputError("not a YAML file", fix="mend it there", file=path, reason=err) from err
+    return _with_absolute_paths(_validated(content, str(path)), path.parent)
+
+
+def _validated(content: object, source: str) -> Campaign:
     try:
-        campaign = Campaign.model_validate(content)
+        return Campaign.model_validate(content)
     except ValidationError as err:
-        raise _first_error(path, err) from err
-    return _with_absolute_paths(campaign, path.parent)
+        raise _first_error(source, err) from err
 
 
-def _first_error(path: Path, error: ValidationError) -> InputError:
+def _first_error(source: str, error: ValidationError) -> InputError:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])) or "the whole file"
     if first["type"] != "extra_forbidden":
         return InputError(
             first["msg"].removeprefix("Value error, "),
             fix="mend it there",
-            file=path,
+            file=source,
             at=place,
             found=str(first["input"])[:80],
         )
@@ -70,7 +73,7 @@ def _first_error(path: Path, error: ValidationError) -> InputError:
     return InputError(
         "unknown field",
         fix=f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}",
-        file=path,
+        file=source,
         at=place,
     )
 
@@ -109,7 +112,7 @@ def find_campaign(store: ResultStore, name_or_path: str) -> Campaign:
     if Path(name_or_path).is_file() or not records:
         return read_campaign(Path(name_or_path))
     newest = max(records, key=lambda record: record.made.ended_at)
-    return Campaign.model_validate(yaml.safe_load(newest.text))
+    return _validated(yaml.safe_load(newest.text), f"{name_or_path}, as submitted")
 
 
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
