@@ -28,15 +28,10 @@ from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking,
 from lycb_flows.stages import TEST_STAGE, StagePlan
 from lycb_flows.store import ResultStore
 
-ROUTES: tuple[tuple[str, str], ...] = (
-    ("", "light"),  # first: a worker with a category never takes a job that has none
-    ("rank", "gpu"),
-    ("md", "gpu"),
-    ("train", "gpu"),
-    ("evaluate", "gpu"),
-    ("label", "dft"),
-)
-"""(part of a job's name, worker category); the last that fits wins."""
+ROUTES = {"rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label": "dft"}
+"""First word of a job's name -> worker category."""
+OTHER_ROUTE = "light"
+"""A worker with a category never takes a job that has none, so every job has one."""
 
 # What a deciding job adds is routed by name, not by the deciding job's own category.
 _deciding_job = job(
@@ -46,11 +41,11 @@ _deciding_job = job(
 
 def route(flow: Flow | Job) -> Flow | Job:
     """The flow with a worker category on every job, by `ROUTES`."""
-    for name, category in ROUTES:
-        flow.update_config(
-            {"manager_config": {"_category": category}},
-            name_filter=name,
-            attributes=["manager_config"],
+    jobs = [flow] if isinstance(flow, Job) else [one for one, _ in flow.iterflow()]
+    for one in jobs:
+        category = ROUTES.get(one.name.split()[0], OTHER_ROUTE)
+        one.update_config(
+            {"manager_config": {"_category": category}}, attributes=["manager_config"]
         )
     return flow
 

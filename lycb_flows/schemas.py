@@ -196,7 +196,7 @@ class Ranking(Document):
     enumeration: str
     model: str
     n_candidates: int
-    n_not_converged: int
+    n_not_converged: int = Field(description="Or flown apart: see their failed attempts.")
     best: tuple[RankedCandidate, ...] = Field(description="Fine stage, by energy.")
     table: Blob = Field(description="JSON: every candidate")
     ground_state: str = Field(description="Structure of the best candidate without volume flag.")

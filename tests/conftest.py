@@ -10,17 +10,19 @@ import pytest
 
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.embedded import run_embedded
-from lycb_flows.flows import campaign_flow
+from lycb_flows.flows import campaign_flow, ranking_flow
 from lycb_flows.store import ResultStore
 
 CAMPAIGNS = Path(__file__).parent / "campaigns"
 
 
-def run_campaign(store, campaign):
+def run_campaign(store, campaign, *, ranking_only=False):
     """The submission, after its whole campaign ran in this process; and its jobs' names."""
     names = []
     submission = submit(store, campaign)
     flow = campaign_flow(submission.campaign, submission.theory)
+    if ranking_only:
+        flow = ranking_flow(submission.campaign)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LYCB_PROCESSES", "1")
         run_embedded(store, flow, lambda name, finished: finished and names.append(name))

@@ -11,7 +11,7 @@ from fireworks import Firework
 from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import MontyDecoder
 
-from lycb_flows import flows
+from lycb_flows import flows, relaxation
 from lycb_flows.campaigns import read_campaign
 from lycb_flows.errors import InputError, LycbError, PhysicsError
 from lycb_flows.flows import (
@@ -36,8 +36,10 @@ from lycb_flows.schemas import (
     Frames,
     Label,
     Model,
+    Ordering,
     Parent,
     Produced,
+    Ranking,
     Run,
     Structure,
     TestSet,
@@ -329,3 +331,27 @@ def test_a_mobile_species_that_is_not_there_is_refused_before_anything_runs(
     with pytest.raises(InputError, match="mobile species"):
         run_campaign(store, campaign)
     assert list(store.find_all(CampaignRecord)) == []
+
+
+def test_a_candidate_that_flies_apart_is_counted_and_the_others_are_ranked(
+    loop_run, loop_campaign, tmp_path, monkeypatch
+):
+    finished, _, _ = loop_run
+    best = next(iter(finished.find_all(Ranking))).best[0]
+    gone = finished.load(Ordering, best.ordering).structure
+    relax = relaxation.relax
+
+    def exploding(structure, potential, config):
+        if structure.key == gone:
+            raise PhysicsError("atoms without a neighbour", fix="check the structure")
+        return relax(structure, potential, config)
+
+    monkeypatch.setattr(relaxation, "relax", exploding)
+    store = ResultStore(tmp_path)
+    run_campaign(store, loop_campaign, ranking_only=True)
+    (ranking,) = store.find_all(Ranking)
+    assert ranking.n_candidates == 10
+    assert ranking.n_not_converged == next(iter(finished.find_all(Ranking))).n_not_converged + 1
+    assert best.ordering not in {row.ordering for row in ranking.best}
+    (failure,) = store.attempts(outcome="failed")
+    assert "without a neighbour" in failure.reason

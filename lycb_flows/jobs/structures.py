@@ -15,6 +15,7 @@ from lycb_flows import (
     schemas,
 )
 from lycb_flows.config import Campaign, RankingConfig
+from lycb_flows.errors import PhysicsError
 from lycb_flows.jobs.machine import (
     open_potential,
     open_store,
@@ -91,10 +92,11 @@ class RankMaker(Maker):
         enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
         orderings = self._orderings(store, enumeration_)
         work = functools.partial(_relax_candidate, load_settings().store, config, self.name)
-        coarse = list(process_pool().map_ordered(work, orderings))
+        coarse = list(filter(None, process_pool().map_ordered(work, orderings)))
         work_fine = functools.partial(_refine_candidate, load_settings().store, config, self.name)
         chosen = relaxation.candidates_for_fine(coarse, config)
-        fine = list(process_pool().map_ordered(work_fine, chosen))
+        fine = list(filter(None, process_pool().map_ordered(work_fine, chosen)))
+        n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
             ordering: relaxation.relaxation_key(
@@ -114,8 +116,8 @@ class RankMaker(Maker):
             system=self.system if self.x is None else decorated_name(self.system, self.x),
             enumeration=enumeration_,
             model=config.model,
-            n_candidates=len(coarse),
-            n_not_converged=ranked.n_not_converged,
+            n_candidates=len(orderings),
+            n_not_converged=ranked.n_not_converged + n_lost,
             best=ranked.best,
             table=store.blobs.put_json(table),
             ground_state=ranked.ground_state,
@@ -147,21 +149,30 @@ class RankMaker(Maker):
 
 def _relax_candidate(
     folder: Path, config: RankingConfig, job_name: str, ordering: schemas.Ordering
-) -> relaxation.Candidate:
-    """The coarse stage of one candidate, each relaxation looked up first."""
+) -> relaxation.Candidate | None:
+    """The coarse stage of one candidate, each relaxation looked up first.
+
+    None when it flies apart: a failed attempt that says why, and no reason to stop the rest.
+    """
     store = open_store_at(folder)
     relax = functools.partial(_relax_once, store, config, job_name)
-    refined = relax("refined cell", store.load(schemas.Structure, ordering.structure))
-    relaxed = relax("coarse", refined.structure)
+    try:
+        refined = relax("refined cell", store.load(schemas.Structure, ordering.structure))
+        relaxed = relax("coarse", refined.structure)
+    except PhysicsError:
+        return None
     return relaxation.Candidate(ordering.key, refined, relaxed, "coarse")
 
 
 def _refine_candidate(
     folder: Path, config: RankingConfig, job_name: str, candidate: relaxation.Candidate
-) -> relaxation.Candidate:
-    """The fine stage of one candidate, looked up first."""
+) -> relaxation.Candidate | None:
+    """The fine stage of one candidate, looked up first; None when it flies apart."""
     start = candidate.relaxed.structure
-    relaxed = _relax_once(open_store_at(folder), config, job_name, "fine", start)
+    try:
+        relaxed = _relax_once(open_store_at(folder), config, job_name, "fine", start)
+    except PhysicsError:
+        return None
     return replace(candidate, relaxed=relaxed, stage="fine")
 
 
