@@ -15,7 +15,7 @@ The funnel, with each candidate starting in the parent's refined cell:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Self
@@ -176,9 +176,12 @@ class Candidate:
         return self.relaxed.volume_ang3_per_atom / refined - 1
 
 
-def stage_config(
-    config: RankingConfig, stage: Literal["refined cell", "coarse", "fine"]
-) -> RelaxationConfig:
+Stage = Literal["refined cell", "coarse", "fine"]
+StageRelaxer = Callable[[Stage, schemas.Structure], Relaxed]
+"""Relaxes a structure as a stage asks; a job's looks the result up first."""
+
+
+def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
     """What each stage of the funnel asks of `relax`."""
     fine = stage == "fine"
     return RelaxationConfig(
@@ -189,19 +192,17 @@ def stage_config(
 
 
 def relax_candidate(
-    ordering: str, structure: schemas.Structure, potential: Potential, config: RankingConfig
+    ordering: str, structure: schemas.Structure, relax_stage: StageRelaxer
 ) -> Candidate:
     """The coarse stage of one candidate, given in the refined cell; the result pickles."""
-    refined = relax(structure, potential, stage_config(config, "refined cell"))
-    relaxed = relax(refined.structure, potential, stage_config(config, "coarse"))
+    refined = relax_stage("refined cell", structure)
+    relaxed = relax_stage("coarse", refined.structure)
     return Candidate(ordering, refined, relaxed, "coarse")
 
 
-def refine_candidate(
-    candidate: Candidate, potential: Potential, config: RankingConfig
-) -> Candidate:
+def refine_candidate(candidate: Candidate, relax_stage: StageRelaxer) -> Candidate:
     """The fine stage of one candidate."""
-    relaxed = relax(candidate.relaxed.structure, potential, stage_config(config, "fine"))
+    relaxed = relax_stage("fine", candidate.relaxed.structure)
     return replace(candidate, relaxed=relaxed, stage="fine")
 
 

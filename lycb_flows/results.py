@@ -36,7 +36,6 @@ class CampaignResults:
     stages: list[StagePlan] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    measurement: MeasurementPlan | None = None
     transports: list[Transport] = field(default_factory=list)
     arrhenius: list[Arrhenius] = field(default_factory=list)
 
@@ -141,7 +140,6 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         return
     found.evaluations |= {one.key: one for one in done.values()}
     plan = measurement_plan(campaign, found.rankings, choose_model(campaign, found.rounds, done))
-    found.measurement = plan
     for system, pressure_bar in plan.conditions():
         keys = [plan.transport_key(system, pressure_bar, t) for t in plan.temperatures_k]
         found.transports += filter(None, (store.find(Transport, key) for key in keys))

@@ -9,8 +9,6 @@ from scipy import constants
 BOLTZMANN_EV_PER_K: Final = constants.k / constants.e
 EV_PER_ANG3_GPA: Final = constants.e / constants.angstrom**3 / constants.giga
 """1 eV/Å^3 in GPa (160.2177)."""
-GPA_KBAR: Final = constants.giga / (constants.kilo * constants.bar)
-"""1 GPa in kbar (10)."""
 BAR_GPA: Final = constants.bar / constants.giga
 """1 bar in GPa (1e-4)."""
 ANG2_PER_PS_M2_PER_S: Final = constants.angstrom**2 / constants.pico
@@ -23,11 +21,6 @@ BOLTZMANN_J_PER_K: Final = constants.k
 PS_FS: Final = constants.pico / constants.femto
 EV_MEV: Final = 1 / constants.milli
 GPA_MPA: Final = constants.giga / constants.mega
-
-
-def vasp_kbar_to_gpa(stress_kbar: float) -> float:
-    """VASP's stress (kB, compression positive) as ours (GPa, tension positive, ASE's sign)."""
-    return -stress_kbar / float(GPA_KBAR)
 
 
 def nernst_einstein_ms_per_cm(

@@ -22,6 +22,7 @@ from lycb_flows.relaxation import (
     relax_candidate,
     relaxation_key,
     space_group,
+    stage_config,
 )
 from lycb_flows.structures import load_parent, structure_from_arrays, to_ase
 
@@ -91,8 +92,12 @@ def test_chgnet_relaxation_lowers_the_energy():
 
 def test_the_funnel_ranks_real_candidates():
     toy = load("toy-soft")
+
+    def relax_stage(stage, structure):
+        return relax(structure, toy, stage_config(RANKING, stage))
+
     coarse = [
-        relax_candidate(f"{index}" * 64, ordering("Li3YBr6", index), toy, RANKING)
+        relax_candidate(f"{index}" * 64, ordering("Li3YBr6", index), relax_stage)
         for index in (0, 4, 5)
     ]
     assert pickle.loads(pickle.dumps(coarse)) == coarse  # noqa: S301 - our own bytes
@@ -102,7 +107,7 @@ def test_the_funnel_ranks_real_candidates():
         )
         assert candidate.relaxed.energy_ev < candidate.refined_cell.energy_ev
     chosen = candidates_for_fine(coarse, RANKING)
-    fine = [refine_candidate(candidate, toy, RANKING) for candidate in chosen]
+    fine = [refine_candidate(candidate, relax_stage) for candidate in chosen]
     assert all(candidate.relaxed.max_force_ev_per_ang <= 0.01 for candidate in fine)
     result = rank_candidates(coarse, fine, RANKING, {one.ordering: "r" for one in coarse})
     assert [row.ordering[0] for row in result.table] == ["5", "4", "0"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from jobflow import Maker
 
@@ -155,32 +154,30 @@ def _relax_candidate(
     None when it flies apart: a failed attempt that says why, and no reason to stop the rest.
     """
     store = open_store_at(folder)
-    relax = functools.partial(_relax_once, store, config, job_name)
+    relax_stage = functools.partial(_relax_once, store, config, job_name)
+    structure = store.load(schemas.Structure, ordering.structure)
     try:
-        refined = relax("refined cell", store.load(schemas.Structure, ordering.structure))
-        relaxed = relax("coarse", refined.structure)
+        return relaxation.relax_candidate(ordering.key, structure, relax_stage)
     except PhysicsError:
         return None
-    return relaxation.Candidate(ordering.key, refined, relaxed, "coarse")
 
 
 def _refine_candidate(
     folder: Path, config: RankingConfig, job_name: str, candidate: relaxation.Candidate
 ) -> relaxation.Candidate | None:
     """The fine stage of one candidate, looked up first; None when it flies apart."""
-    start = candidate.relaxed.structure
+    relax_stage = functools.partial(_relax_once, open_store_at(folder), config, job_name)
     try:
-        relaxed = _relax_once(open_store_at(folder), config, job_name, "fine", start)
+        return relaxation.refine_candidate(candidate, relax_stage)
     except PhysicsError:
         return None
-    return replace(candidate, relaxed=relaxed, stage="fine")
 
 
 def _relax_once(
     store: ResultStore,
     config: RankingConfig,
     job_name: str,
-    stage: Literal["refined cell", "coarse", "fine"],
+    stage: relaxation.Stage,
     start: schemas.Structure,
 ) -> relaxation.Relaxed:
     stage_config = relaxation.stage_config(config, stage)
