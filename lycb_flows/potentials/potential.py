@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lycb_flows import schemas
 from lycb_flows.errors import PhysicsError
+from lycb_flows.potentials.evaluator import AseEvaluator, Evaluator, Numbers
 from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -159,6 +160,10 @@ class Potential(ABC):
         on its neighbours in a batch.
         """
         return [self.predict_atoms(to_ase(structure)) for structure in structures]
+
+    def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
+        """An evaluator of crystals with these atomic numbers, one array each."""
+        return AseEvaluator(numbers, self.calculator)
 
     def calculator(self) -> PotentialCalculator:
         """The potential as an ASE calculator."""
