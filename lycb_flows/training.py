@@ -184,7 +184,6 @@ class _Loop:
         self.config, self.child = config, child
         self.samples = [_sample(child, label) for label in training]
         self.validation = validation
-        self.validation_graphs = [child.graph(to_ase(label.structure)) for label in validation]
         child.module.requires_grad_(requires_grad=False)
         self.parameters = child.trainable_parameters(config.freeze_level)
         for parameter in self.parameters:
@@ -252,7 +251,7 @@ class _Loop:
                 mean.lerp_(parameter, 1 - decay)
 
     def _validation_errors(self) -> ModelErrors:
-        said = [self.averaged.predict_graph(graph) for graph in self.validation_graphs]
+        said = self.averaged.predict([label.structure for label in self.validation])
         return model_errors(self.validation, said)
 
 

@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python scripts/finetune_check.py FOLDER
 
-40 frames (20-atom Li3YBr6 and 30-atom Li3YCl6, 20 each) by farthest points, one candidate per
-100 fs of 2 ps NVT at 300, 600 and 800 K with CHGNet 0.3.0; of these the last 15 % of each run
-validate. 24 test frames from runs with other seeds at 500 K, strained by +3 % and -3 %. Labels by
+40 training frames (20-atom Li3YBr6 and 30-atom Li3YCl6, 20 each) by farthest points, one
+candidate per 100 fs of the first 85 % of 2 ps NVT at 300, 600 and 800 K with CHGNet 0.3.0; the
+candidates of the last 15 % choose the epoch and train nothing. 24 test frames from runs with other seeds at 500 K, strained by +3 % and -3 %. Labels by
 CHGNet r2SCAN. Trainings run in processes of their own: one thread twice, two threads twice.
 Frames are kept in FOLDER and made only once.
 """
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from lycb_flows.md.trajectory import join, read_trajectory
 from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import Potential, find_model, load_potential
 from lycb_flows.relaxation import relax
-from lycb_flows.sampling import Candidates, assign_blocks, evenly_spaced, select_frames
+from lycb_flows.sampling import Candidates, evenly_spaced, select_frames
 from lycb_flows.schemas import ModelErrors
 from lycb_flows.structures import load_parent
 from lycb_flows.training import fine_tune, shift_reference
@@ -102,9 +103,13 @@ def frames_of(system: str, potential: Potential) -> list[tuple[str, schemas.Stru
         run_of(f"{system}-{temperature_k:.0f}K", cell, potential, temperature_k, seed)
         for seed, temperature_k in enumerate(TRAINING_TEMPERATURES_K)
     ]
-    picks = select_frames(runs, SelectionConfig(n_frames=N_TRAINING, thinning_fs=100.0))
-    blocks = assign_blocks(picks, runs, VALIDATION_FRACTION)
-    frames = [(str(block), pick.structure) for block, pick in zip(blocks, picks, strict=True)]
+    cut = HEATING_STEPS + round((1 - VALIDATION_FRACTION) * PRODUCTION_STEPS)
+    early = [replace(run, last_step=cut) for run in runs]
+    picks = select_frames(early, SelectionConfig(n_frames=N_TRAINING, thinning_fs=100.0))
+    frames = [("train", pick.structure) for pick in picks]
+    for run in runs:
+        late = np.flatnonzero(run.trajectory.steps > cut)
+        frames += [("validation", run.trajectory.structure(int(index))) for index in late]
     for seed, strain in enumerate(TEST_STRAINS, start=100):
         start = prepare_start(cell, strain=strain)
         run = run_of(f"{system}-test{strain:+}", start, potential, TEST_TEMPERATURE_K, seed)

@@ -1,78 +1,129 @@
-"""CHGNet behind our interface: chgnet's own layers, our neighbours, first derivatives only.
+"""CHGNet behind our interface: the published weights, in layers that cost less.
 
-The pretrained model as published (Deng et al., Nat. Mach. Intell. 2023, 5, 1031) and any
-fine-tuned one. The energy depends on the atoms through the bond vectors v_b alone, so one
-derivative g_b = dE/dv_b gives both
+The model is chgnet's (Deng et al., Nat. Mach. Intell. 2023, 5, 1031), pretrained or fine-tuned,
+and `CHGNet` itself holds the weights. What is computed from them is the same, arranged anew:
+
+- the first layer of each gated MLP acts on a concatenation, W [a, b, c] = W_a a + W_b b + W_c c:
+  it is taken per atom and per bond, then gathered and added;
+- only bonds below the bond graph's cutoff (3 Å) have features that change; the others' part of
+  a first layer is one matrix on the radial basis;
+- the energy depends on the atoms through the bond vectors v_b alone, so one derivative
+  g_b = dE/dv_b gives both
 
     F_i = sum_b [g_b (i is b's centre) - g_b (i is b's neighbour)]
     stress = 1/V sum_b v_b (outer) g_b
 
-with v_b from centre to neighbour. `CHGNet.predict_structure` differentiates twice (by
-positions and by strain) and always keeps the graph of second derivatives.
+  with v_b from centre to neighbour. `CHGNet.predict_structure` differentiates by positions and
+  by strain and always keeps the graph of second derivatives.
+
+On a CPU with a C++ compiler, inference runs in chgnet.cpp (`compiled`); training, other devices
+and other precisions run here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 from ase import Atoms
 from chgnet.model.composition_model import AtomRef
-from chgnet.model.model import BatchedGraph, CHGNet
+from chgnet.model.model import CHGNet
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor, nn
+from torch.nn import functional
 
-from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows import schemas
+from lycb_flows.errors import InputError
+from lycb_flows.potentials import compiled
+from lycb_flows.potentials.evaluator import (
+    Evaluation,
+    Evaluator,
+    Numbers,
+    lost_crystals,
+    mark_lost,
+)
+from lycb_flows.potentials.graph import Pairs, SkinList, find_pairs, join_pairs
 from lycb_flows.potentials.potential import BatchOutput, Potential
+from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
-_PERIODIC = np.ones(3, dtype=np.int64)
-_TOLERANCE_ANG = 1e-8  # chgnet's, for the neighbour search
+_COSINE_SCALE = 1 - 1e-6  # chgnet's guard of the arc cosine
+
+SKIN_ANG = 0.4
+"""Bonds and angles within the skin are computed in vain; a new graph costs a few steps."""
 
 Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class CHGNetGraph:
-    """One crystal as CHGNet sees it: bonds below 6 Å, angles between bonds below 3 Å.
+    """Crystals as CHGNet sees them: bonds below 6 Å, angles between bonds below 3 Å.
 
-    Every bond is listed once; the messages travel both ways (directed edges, sorted by
-    centre).
+    Every bond is listed once; messages travel both ways (directed edges, sorted by receiver).
+    Longer bonds and angles of longer bonds may be among them: they weigh nothing.
 
     Attributes
     ----------
+    sizes
+        Atoms of each of m crystals.
     numbers
         Atomic numbers, shape (atoms,).
+    owners
+        The crystal of each atom, shape (atoms,).
     bond_vectors_ang
-        From the bond's centre to its neighbour, shape (bonds, 3).
+        From the bond's centre to its neighbour, shape (bonds, 3); float64, like all geometry up to
+        the bases: float32 envelopes near their cutoff are most of chgnet's own noise.
     bonds
         Centre and neighbour, shape (bonds, 2).
     edges
-        Receiving atom and sending atom, shape (2 bonds, 2).
+        Receiving and sending atom, shape (2 bonds, 2).
     edge_bonds
         The bond of each edge, shape (2 bonds,).
+    short_bonds
+        The bonds of the bond graph, shape (short bonds,).
     angles
-        Atom, first bond, second bond; shape (angles, 3).
+        Atom, first and second short bond; shape (angles, 3).
     angle_signs
         -1 where exactly one of the two bonds points towards the atom, shape (angles, 1).
-    volume_ang3
-        Of the cell.
+    volumes_ang3
+        Of the cells, shape (m,).
     """
 
+    sizes: tuple[int, ...]
     numbers: Tensor
+    owners: Tensor
     bond_vectors_ang: Tensor
     bonds: Tensor
     edges: Tensor
     edge_bonds: Tensor
+    short_bonds: Tensor
     angles: Tensor
     angle_signs: Tensor
-    volume_ang3: float
+    volumes_ang3: Tensor
+
+
+@dataclass(frozen=True)
+class SiteDetails:
+    """What CHGNet says about the sites of one crystal.
+
+    Attributes
+    ----------
+    energies_ev
+        References included, shape (atoms,); their sum is the energy.
+    magnetic_moments_mu_b
+        Absolute values, shape (atoms,).
+    features
+        Before the last convolution, shape (atoms, 64).
+    """
+
+    energies_ev: NDArray[np.float64]
+    magnetic_moments_mu_b: NDArray[np.float64]
+    features: NDArray[np.float64]
 
 
 class CHGNetPotential(Potential):
@@ -88,62 +139,55 @@ class CHGNetPotential(Potential):
             module = CHGNet(**architecture_args, composition_model=reference)
         if not module.is_intensive:
             raise InputError("this CHGNet predicts total energies", fix="use an intensive one")
+        if not compiled.supports(module):
+            raise InputError(
+                "a CHGNet with other layers than the published ones",
+                fix="use 64 features, layer norms or none, and an MLP before the pooling",
+            )
         super().__init__(module.eval(), architecture_args)
 
     def graph(self, atoms: Atoms) -> CHGNetGraph:
-        """Bonds and angles of one crystal."""
+        """Bonds and angles of one crystal, no longer than the cutoffs."""
         cutoffs = self.module.graph_converter
-        lattice = np.ascontiguousarray(atoms.cell.array)
-        positions = np.ascontiguousarray(atoms.get_scaled_positions(wrap=True) @ lattice)
-        bonds, images, distances = _half_pairs(positions, lattice, cutoffs.atom_graph_cutoff)
-        n_isolated = len(atoms) - len(np.unique(bonds))
-        if n_isolated:
-            raise PhysicsError(
-                "atoms without a neighbour, which CHGNet cannot describe",
-                fix="check the structure",
-                isolated=n_isolated,
-                cutoff_ang=cutoffs.atom_graph_cutoff,
-                formula=atoms.get_chemical_formula(),
-            )
-        edges = np.concatenate([bonds, bonds[:, ::-1]])
-        edge_bonds = np.tile(np.arange(len(bonds)), 2)
-        edge_signs = np.repeat([1.0, -1.0], len(bonds))
-        order = np.argsort(edges[:, 0], kind="stable")
-        edges, edge_bonds, edge_signs = edges[order], edge_bonds[order], edge_signs[order]
-        short = np.flatnonzero(distances[edge_bonds] < cutoffs.bond_graph_cutoff)
-        first, second = (short[index] for index in _pairs_within_groups(edges[short, 0]))
-        angles = np.stack([edges[first, 0], edge_bonds[first], edge_bonds[second]], axis=1)
-        vectors = positions[bonds[:, 1]] + images @ lattice - positions[bonds[:, 0]]
-        return CHGNetGraph(
-            numbers=_integers(atoms.numbers),
-            bond_vectors_ang=torch.tensor(vectors, dtype=torch.float32),
-            bonds=_integers(bonds),
-            edges=_integers(edges),
-            edge_bonds=_integers(edge_bonds),
-            angles=_integers(angles),
-            angle_signs=torch.tensor(edge_signs[first] * edge_signs[second])[:, None].float(),
-            volume_ang3=abs(float(np.linalg.det(lattice))),
+        reach_ang = cutoffs.atom_graph_cutoff
+        pairs = join_pairs([find_pairs(atoms.positions, atoms.cell.array, reach_ang)], [len(atoms)])
+        return build_graph(
+            pairs,
+            [atoms.numbers],
+            pairs.vectors_ang(atoms.positions, atoms.cell.array[None]),
+            volumes_ang3=np.abs(np.linalg.det(atoms.cell.array[None])),
+            bond_reach_ang=cutoffs.bond_graph_cutoff,
+            device=self.reference_energies_ev.device,
         )
 
     def forward(self, graphs: Sequence[CHGNetGraph], *, create_graph: bool) -> BatchOutput:
-        """One pass of chgnet's layers over the batch, one derivative."""
-        batch = _Batch(graphs, self.reference_energies_ev.device)
-        vectors = batch.bond_vectors_ang.detach().requires_grad_()
-        energies = self._energies_per_atom(batch, vectors)
-        total = (energies * batch.n_atoms).sum()
-        (gradients,) = torch.autograd.grad(total, vectors, create_graph=create_graph)
-        forces = gradients.new_zeros((len(batch.numbers), 3))
-        forces = forces.index_add(0, batch.bonds[:, 0], gradients)
-        forces = forces.index_add(0, batch.bonds[:, 1], -gradients)
-        virials = batch.bond_vectors_ang[:, :, None] * gradients[:, None, :]
-        stresses = gradients.new_zeros((len(graphs), 3, 3))
-        stresses = stresses.index_add(0, batch.bond_owners, virials) / batch.volumes_ang3
-        energies = energies + self._references_per_atom(batch)
+        """One pass of the layers over the batch, one derivative."""
+        graph = _join(graphs, self.reference_energies_ev.device)
+        sizes = torch.tensor(graph.sizes, device=graph.numbers.device)
+        vectors = graph.bond_vectors_ang.detach().requires_grad_()
+        site_energies, _ = self.site_energies(graph, vectors)
+        (gradients,) = torch.autograd.grad(site_energies.sum(), vectors, create_graph=create_graph)
+        forces = gradients.new_zeros((len(graph.numbers), 3))
+        forces = forces.index_add(0, graph.bonds[:, 0], gradients)
+        forces = forces.index_add(0, graph.bonds[:, 1], -gradients)
+        virials = (graph.bond_vectors_ang[:, :, None] * gradients[:, None, :]).flatten(1)
+        stresses = gradients.new_zeros((len(sizes), 9))
+        stresses = stresses.index_add(0, graph.owners[graph.bonds[:, 0]], virials)
+        energies = self._per_crystal(graph, site_energies + self._references_ev(graph))
         return BatchOutput(
-            energies_ev_per_atom=energies if create_graph else energies.detach(),
+            energies_ev_per_atom=(energies if create_graph else energies.detach()) / sizes,
             forces_ev_per_ang=forces,
-            stresses_gpa=stresses * EV_PER_ANG3_GPA,
+            stresses_gpa=(stresses * EV_PER_ANG3_GPA / graph.volumes_ang3[:, None]).unflatten(1, (3, 3)),
         )
+
+    def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
+        """Compiled where it can be; otherwise the layers in torch."""
+        references = self.reference_energies_ev
+        library = compiled.load_library()
+        on_cpu = references.device.type == "cpu" and references.dtype == torch.float32
+        if library is not None and on_cpu:
+            return compiled.CompiledEvaluator(library, self.module, numbers, references)
+        return TorchEvaluator(self, numbers)
 
     @property
     def reference_energies_ev(self) -> Tensor:
@@ -163,80 +207,305 @@ class CHGNetPotential(Potential):
         fixed = {id(parameter) for part in frozen for parameter in part.parameters()}
         return [parameter for parameter in module.parameters() if id(parameter) not in fixed]
 
-    def _energies_per_atom(self, batch: _Batch, vectors: Tensor) -> Tensor:
-        """Energies in eV per atom without references, shape (m,)."""
+    def details(self, structure: schemas.Structure) -> SiteDetails:
+        """Site energies, magnetic moments and features of one crystal."""
+        graph = _join([self.graph(to_ase(structure))], self.reference_energies_ev.device)
+        with torch.no_grad():
+            energies, features = self.site_energies(graph, graph.bond_vectors_ang)
+            energies = energies + self._references_ev(graph)
+            moments = self.module.site_wise(features).abs().squeeze(1)
+        return SiteDetails(*(part.cpu().double().numpy() for part in (energies, moments, features)))
+
+    # -- layers ------------------------------------------------------------------------
+
+    def site_energies(self, graph: CHGNetGraph, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies in eV without references (atoms,), and features before the last convolution."""
+        module = self.module
+        precision = self.reference_energies_ev.dtype
         lengths = torch.linalg.vector_norm(vectors, dim=1)
-        directions = vectors / lengths[:, None]
-        bases = self.module.bond_basis_expansion
-        angle_bases = torch.tensor([])
-        if len(batch.angles):
-            angle_bases = self.module.angle_basis_expansion(
-                directions.index_select(0, batch.angles[:, 1]) * batch.angle_signs,
-                directions.index_select(0, batch.angles[:, 2]),
-            )
-        graph = BatchedGraph(
-            atomic_numbers=batch.numbers,
-            bond_bases_ag=bases.rbf_expansion_ag(lengths),
-            bond_bases_bg=bases.rbf_expansion_bg(lengths),
-            angle_bases=angle_bases,
-            batched_atom_graph=batch.edges,
-            batched_bond_graph=batch.angles,
-            atom_owners=batch.atom_owners,
-            directed2undirected=batch.edge_bonds,
-            atom_positions=(),  # these three serve only the derivatives taken above
-            strains=(),
-            volumes=(),
-        )
-        # the public forward builds its own graph of second derivatives
-        energies: Tensor = self.module._compute(graph)["e"]  # noqa: SLF001
-        return energies
+        short_lengths = lengths.index_select(0, graph.short_bonds)
+        basis = module.bond_basis_expansion.rbf_expansion_ag(lengths).to(precision)
+        basis_bg = module.bond_basis_expansion.rbf_expansion_bg(short_lengths).to(precision)
+        weights = module.bond_weights_ag(basis).index_select(0, graph.edge_bonds)
+        weights_bg = module.bond_weights_bg(basis_bg)
+        atoms = module.atom_embedding(graph.numbers - 1)
+        bonds = module.bond_embedding(basis.index_select(0, graph.short_bonds))
+        angles = self._first_angles(graph, vectors, lengths)
+        biased = _Biased(module, graph, short_lengths)
+        features = atoms
+        for index, layer in enumerate(module.atom_conv_layers):
+            parts = biased.bond_parts(index, basis, bonds)
+            features, atoms = atoms, _convolve_atoms(layer, atoms, parts, weights, graph)
+            if index < len(module.bond_conv_layers):
+                bond_layer = module.bond_conv_layers[index]
+                messages = _bond_messages(bond_layer, atoms, bonds, angles, graph)
+                scale = weights_bg.index_select(0, graph.angles[:, 1])
+                scale = scale * weights_bg.index_select(0, graph.angles[:, 2])
+                total = torch.zeros_like(bonds).index_add(0, graph.angles[:, 1], messages * scale)
+                bonds = biased.out(bond_layer, total) + bonds
+                if index < len(module.bond_conv_layers) - 1:  # nothing reads the last angles
+                    update = module.angle_layers[index].twoBody_bond
+                    parts = _angle_first(update, 1, atoms, bonds, angles, graph)
+                    angles = angles + _gate(update, *parts)
+        if module.readout_norm is not None:
+            atoms = module.readout_norm(atoms)
+        return module.mlp(atoms).squeeze(1), features
 
-    def _references_per_atom(self, batch: _Batch) -> Tensor:
-        per_atom = self.reference_energies_ev.index_select(0, batch.numbers - 1)
-        sums = per_atom.new_zeros(len(batch.n_atoms)).index_add(0, batch.atom_owners, per_atom)
-        return sums / batch.n_atoms
+    def _first_angles(self, graph: CHGNetGraph, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Embedded angles, shape (angles, 64)."""
+        directions = (vectors / lengths[:, None]).index_select(0, graph.short_bonds)
+        first = directions.index_select(0, graph.angles[:, 1]) * graph.angle_signs
+        cosines = (first * directions.index_select(0, graph.angles[:, 2])).sum(1)
+        angles = torch.acos(cosines * _COSINE_SCALE).to(self.reference_energies_ev.dtype)
+        basis = self.module.angle_basis_expansion.fourier_expansion(angles)
+        embedded: Tensor = self.module.angle_embedding(basis)
+        return embedded
 
+    def _references_ev(self, graph: CHGNetGraph) -> Tensor:
+        return self.reference_energies_ev.index_select(0, graph.numbers - 1)
 
-class _Batch:
-    """Graphs side by side: atoms and bonds are numbered through."""
-
-    def __init__(self, graphs: Sequence[CHGNetGraph], device: torch.device) -> None:
-        n_atoms = torch.tensor([len(graph.numbers) for graph in graphs])
-        n_bonds = torch.tensor([len(graph.bonds) for graph in graphs])
-        atoms_before = (torch.cumsum(n_atoms, 0) - n_atoms).tolist()
-        bonds_before = (torch.cumsum(n_bonds, 0) - n_bonds).tolist()
-        offsets = list(zip(graphs, atoms_before, bonds_before, strict=True))
-
-        def joined(parts: Iterable[Tensor]) -> Tensor:
-            return torch.cat(list(parts)).to(device)
-
-        self.n_atoms = n_atoms.to(device)
-        self.numbers = joined(graph.numbers for graph in graphs)
-        self.bond_vectors_ang = joined(graph.bond_vectors_ang for graph in graphs)
-        self.bonds = joined(graph.bonds + atoms for graph, atoms, _ in offsets)
-        self.edges = joined(graph.edges + atoms for graph, atoms, _ in offsets)
-        self.edge_bonds = joined(graph.edge_bonds + bonds for graph, _, bonds in offsets)
-        self.angles = joined(
-            graph.angles + torch.tensor([atoms, bonds, bonds]) for graph, atoms, bonds in offsets
-        )
-        self.angle_signs = joined(graph.angle_signs for graph in graphs)
-        self.atom_owners = torch.repeat_interleave(n_atoms).to(device)
-        self.bond_owners = torch.repeat_interleave(n_bonds).to(device)
-        volumes = torch.tensor([graph.volume_ang3 for graph in graphs])
-        self.volumes_ang3 = volumes[:, None, None].to(device)
+    @staticmethod
+    def _per_crystal(graph: CHGNetGraph, values: Tensor) -> Tensor:
+        return values.new_zeros(len(graph.sizes)).index_add(0, graph.owners, values)
 
 
-def _half_pairs(
-    positions: NDArray[np.float64], lattice: NDArray[np.float64], cutoff_ang: float
-) -> tuple[Integers, NDArray[np.float64], NDArray[np.float64]]:
-    """Each periodic pair once: (pairs, 2), the neighbour's image (pairs, 3), distances."""
-    centres, neighbours, images, distances = find_points_in_spheres(
-        positions, positions, r=cutoff_ang, pbc=_PERIODIC, lattice=lattice, tol=_TOLERANCE_ANG
+class _Biased:
+    """Bond features and their out biases, which only the 0.2.0 weights have.
+
+    There, chgnet leaves the bonds of a crystal without any angle as they are, and adds the
+    bias to every other bond, however long.
+    """
+
+    def __init__(self, module: CHGNet, graph: CHGNetGraph, short_lengths: Tensor) -> None:
+        self.module, self.graph = module, graph
+        self.has_bias = module.bond_conv_layers[0].mlp_out.layers[1].bias is not None
+        if self.has_bias:
+            below = short_lengths < module.graph_converter.bond_graph_cutoff
+            angles = below[graph.angles[:, 1]] & below[graph.angles[:, 2]]
+            crystals = torch.zeros(len(graph.sizes), device=below.device)
+            crystals = crystals.index_add(0, graph.owners[graph.angles[:, 0]], angles.to(crystals))
+            owners = graph.owners.index_select(0, graph.bonds[:, 0])
+            self.applies = (crystals > 0).float().index_select(0, owners)[:, None]
+
+    def out(self, layer: nn.Module, total: Tensor) -> Tensor:
+        """The layer's out map of short bonds."""
+        linear = layer.mlp_out.layers[1]
+        mapped = total @ linear.weight.T
+        if self.has_bias:
+            mapped = mapped + linear.bias * self.applies.index_select(0, self.graph.short_bonds)
+        return mapped
+
+    def bond_parts(self, index: int, basis: Tensor, bonds: Tensor) -> Tensor:
+        """Every bond's part of an atom layer's first layer, shape (bonds, 128)."""
+        maps = _first_maps(self.module.atom_conv_layers[index].twoBody_atom, 0, 3)[1]
+        parts = basis @ (self.module.bond_embedding.weight.T @ maps)
+        if index == 0:
+            return parts
+        if self.has_bias:
+            layers = self.module.bond_conv_layers[:index]
+            offset = torch.stack([one.mlp_out.layers[1].bias for one in layers]).sum(0)
+            parts = parts + self.applies * (offset @ maps)
+        return parts.index_copy(0, self.graph.short_bonds, bonds @ maps)
+
+
+def _first_maps(gated: nn.Module, index: int, n_parts: int) -> tuple[Tensor, ...]:
+    """The parts (64, 128) of the first layer, core and gate side by side."""
+    maps = (gated.mlp_core.layers[index].weight.T, gated.mlp_gate.layers[index].weight.T)
+    return torch.cat(maps, dim=1).chunk(n_parts)
+
+
+def _first_bias(gated: nn.Module, index: int) -> Tensor:
+    return torch.cat([gated.mlp_core.layers[index].bias, gated.mlp_gate.layers[index].bias])
+
+
+def _convolve_atoms(
+    layer: nn.Module, atoms: Tensor, bond_parts: Tensor, weights: Tensor, graph: CHGNetGraph
+) -> Tensor:
+    gated = layer.twoBody_atom
+    centre, _, neighbour = _first_maps(gated, 0, 3)
+    pre = (
+        (atoms @ centre + _first_bias(gated, 0)).index_select(0, graph.edges[:, 0])
+        + (atoms @ neighbour).index_select(0, graph.edges[:, 1])
+        + bond_parts.index_select(0, graph.edge_bonds)
     )
-    x, y, z = images.T
-    forwards = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
-    kept = (centres < neighbours) | ((centres == neighbours) & forwards)
-    return np.stack([centres, neighbours], axis=1)[kept], images[kept], distances[kept]
+    messages = _second(gated, pre) * weights
+    total = torch.zeros_like(atoms).index_add(0, graph.edges[:, 0], messages)
+    mapped: Tensor = layer.mlp_out(total)
+    return mapped + atoms
+
+
+def _bond_messages(
+    layer: nn.Module, atoms: Tensor, bonds: Tensor, angles: Tensor, graph: CHGNetGraph
+) -> Tensor:
+    gated = layer.twoBody_bond
+    return _second(gated, torch.cat(_angle_first(gated, 0, atoms, bonds, angles, graph), dim=1))
+
+
+def _angle_first(  # noqa: PLR0913, PLR0917 - an angle's first layer has four inputs
+    gated: nn.Module,
+    index: int,
+    atoms: Tensor,
+    bonds: Tensor,
+    angles: Tensor,
+    graph: CHGNetGraph,
+) -> tuple[Tensor, ...]:
+    """Core and gate (angles, 64) of the first layer on (bond, bond, angle, atom)."""
+    first, second, angle, atom = _first_maps(gated, index, 4)
+    pre = (
+        (bonds @ first).index_select(0, graph.angles[:, 1])
+        + (bonds @ second).index_select(0, graph.angles[:, 2])
+        + (atoms @ atom + _first_bias(gated, index)).index_select(0, graph.angles[:, 0])
+    )
+    return torch.addmm(pre, angles, angle).chunk(2, dim=1)
+
+
+def _second(gated: nn.Module, pre: Tensor) -> Tensor:
+    core, gate = functional.silu(pre).chunk(2, dim=1)
+    return _gate(gated, gated.mlp_core.layers[3](core), gated.mlp_gate.layers[3](gate))
+
+
+def _gate(gated: nn.Module, core: Tensor, gate: Tensor) -> Tensor:
+    if gated.bn1 is not None:
+        core, gate = gated.bn1(core), gated.bn2(gate)
+    return functional.silu(core) * torch.sigmoid(gate)
+
+
+# -- graphs ---------------------------------------------------------------------------------
+
+
+class TorchEvaluator:
+    """`Evaluator` by the layers in torch, on the potential's device.
+
+    The graph has a skin: bonds and angles beyond the cutoffs weigh exactly nothing.
+    """
+
+    def __init__(self, potential: CHGNetPotential, numbers: Sequence[Numbers]) -> None:
+        self.potential, self.numbers = potential, list(numbers)
+        self.cutoffs = potential.module.graph_converter
+        sizes = [len(one) for one in numbers]
+        self.skin_list = SkinList(sizes, float(self.cutoffs.atom_graph_cutoff), SKIN_ANG)
+        self._graph: CHGNetGraph | None = None
+
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
+        """One pass of the layers."""
+        positions, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
+        if self.skin_list.update(positions, cells) or self._graph is None:
+            self._graph = self._build(positions, cells)
+        graph = replace(
+            self._graph,
+            bond_vectors_ang=self._bond_vectors(self._graph, positions_ang, cells_ang),
+            volumes_ang3=torch.linalg.det(cells_ang).abs(),
+        )
+        said = self.potential.forward([graph], create_graph=False)
+        sizes = torch.tensor(graph.sizes, device=positions_ang.device)
+        return mark_lost(
+            Evaluation(
+                said.energies_ev_per_atom.double() * sizes,
+                said.forces_ev_per_ang.double(),
+                said.stresses_gpa.double(),
+            ),
+            lost_crystals(positions, cells, self.skin_list.owners),
+            self.skin_list.owners,
+        )
+
+    def _build(self, positions: NDArray[np.float64], cells: NDArray[np.float64]) -> CHGNetGraph:
+        pairs = self.skin_list.pairs
+        graph = build_graph(
+            pairs,
+            self.numbers,
+            pairs.vectors_ang(positions, cells[self.skin_list.owners[pairs.ends[:, 0]]]),
+            volumes_ang3=np.ones(len(cells)),
+            bond_reach_ang=float(self.cutoffs.bond_graph_cutoff) + SKIN_ANG,
+            device=self.potential.reference_energies_ev.device,
+        )
+        self._shifts = torch.from_numpy(pairs.images.astype(float)).to(graph.numbers.device)
+        return graph
+
+    def _bond_vectors(self, graph: CHGNetGraph, positions_ang: Tensor, cells_ang: Tensor) -> Tensor:
+        i, j = graph.bonds.T
+        cells = cells_ang.index_select(0, graph.owners.index_select(0, i))
+        shifts = torch.einsum("bi,bij->bj", self._shifts, cells)
+        return positions_ang.index_select(0, j) - positions_ang.index_select(0, i) + shifts
+
+
+def build_graph(
+    pairs: Pairs,
+    numbers: Sequence[Numbers],
+    vectors_ang: NDArray[np.float64],
+    *,
+    volumes_ang3: NDArray[np.float64],
+    bond_reach_ang: float,
+    device: torch.device,
+) -> CHGNetGraph:
+    """The graph of some crystals from their pairs.
+
+    Parameters
+    ----------
+    vectors_ang
+        Of the pairs, shape (pairs, 3).
+    volumes_ang3
+        Of the cells, shape (crystals,).
+    bond_reach_ang
+        Angles are made between bonds below it.
+    device
+        Where the graph's tensors are made.
+    """
+    froms = np.repeat(np.arange(len(pairs.starts) - 1), np.diff(pairs.starts))
+    ends = pairs.ends.astype(np.int64)[pairs.candidates]
+    tos = np.where(pairs.reversed, ends[:, 0], ends[:, 1])
+    signs = np.where(pairs.reversed, -1.0, 1.0)
+    short_bonds = np.flatnonzero(np.linalg.norm(vectors_ang, axis=1) < bond_reach_ang)
+    ranks = np.full(len(vectors_ang), -1)
+    ranks[short_bonds] = np.arange(len(short_bonds))
+    ranks = ranks[pairs.candidates]
+    short_edges = np.flatnonzero(ranks >= 0)
+    first, second = (short_edges[one] for one in _pairs_within_groups(froms[short_edges]))
+    sizes = [len(one) for one in numbers]
+
+    def tensor(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+    return CHGNetGraph(
+        sizes=tuple(sizes),
+        numbers=tensor(np.concatenate(list(numbers)).astype(np.int64)),
+        owners=tensor(np.repeat(np.arange(len(sizes)), sizes)),
+        bond_vectors_ang=tensor(vectors_ang),
+        bonds=tensor(pairs.ends.astype(np.int64)),
+        edges=tensor(np.stack([froms, tos], axis=1)),
+        edge_bonds=tensor(pairs.candidates.astype(np.int64)),
+        short_bonds=tensor(short_bonds),
+        angles=tensor(np.stack([froms[first], ranks[first], ranks[second]], axis=1)),
+        angle_signs=tensor((signs[first] * signs[second])[:, None]),
+        volumes_ang3=tensor(volumes_ang3),
+    )
+
+
+def _join(graphs: Sequence[CHGNetGraph], device: torch.device) -> CHGNetGraph:
+    """Graphs side by side: atoms, bonds and crystals are numbered through."""
+    if len(graphs) == 1:
+        return graphs[0]
+    columns: dict[str, list[Tensor]] = {}
+    atoms = bonds = shorts = crystals = 0
+    for graph in graphs:
+        shifted = {
+            "numbers": graph.numbers,
+            "owners": graph.owners + crystals,
+            "bond_vectors_ang": graph.bond_vectors_ang,
+            "bonds": graph.bonds + atoms,
+            "edges": graph.edges + atoms,
+            "edge_bonds": graph.edge_bonds + bonds,
+            "short_bonds": graph.short_bonds + bonds,
+            "angles": graph.angles + graph.angles.new_tensor([atoms, shorts, shorts]),
+            "angle_signs": graph.angle_signs,
+            "volumes_ang3": graph.volumes_ang3,
+        }
+        for name, part in shifted.items():
+            columns.setdefault(name, []).append(part)
+        atoms, bonds = atoms + len(graph.numbers), bonds + len(graph.bonds)
+        shorts, crystals = shorts + len(graph.short_bonds), crystals + len(graph.sizes)
+    sizes = tuple(size for graph in graphs for size in graph.sizes)
+    joined = {name: torch.cat(parts).to(device) for name, parts in columns.items()}
+    return CHGNetGraph(sizes=sizes, **joined)
 
 
 def _pairs_within_groups(groups: Integers) -> tuple[Integers, Integers]:
@@ -250,7 +519,3 @@ def _pairs_within_groups(groups: Integers) -> tuple[Integers, Integers]:
     second = starts[inverse[first]] + within
     different = first != second
     return first[different], second[different]
-
-
-def _integers(values: NDArray[Any]) -> Tensor:
-    return torch.tensor(np.ascontiguousarray(values), dtype=torch.int64)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
@@ -25,6 +26,25 @@ from lycb_flows.errors import PhysicsError
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Numbers = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a potential says about one structure.
+
+    Attributes
+    ----------
+    energy_ev
+        Total energy.
+    forces_ev_per_ang
+        Shape (n_atoms, 3).
+    stress_gpa
+        Shape (3, 3); tension positive, ASE's sign.
+    """
+
+    energy_ev: float
+    forces_ev_per_ang: NDArray[np.float64]
+    stress_gpa: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,27 @@ class Evaluation:
     energies_ev: Tensor
     forces_ev_per_ang: Tensor
     stresses_gpa: Tensor
+
+    def predictions(self, sizes: Sequence[int]) -> list[Prediction]:
+        """One prediction per crystal of so many atoms.
+
+        Raises
+        ------
+        PhysicsError
+            When one is not finite.
+        """
+        energies = self.energies_ev.tolist()
+        forces = [part.numpy() for part in self.forces_ev_per_ang.cpu().split(list(sizes))]
+        stresses = self.stresses_gpa.cpu().numpy()
+        predictions = list(map(Prediction, energies, forces, stresses))
+        for said in predictions:
+            values = (said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
+            if not all(np.isfinite(value).all() for value in values):
+                raise PhysicsError(
+                    "the potential's prediction is not finite",
+                    fix="look for overlapping atoms, or a run that has exploded",
+                )
+        return predictions
 
 
 class Evaluator(Protocol):
@@ -119,3 +160,23 @@ def _evaluate(
         )
     except PhysicsError:
         return float("nan"), np.full((len(atoms), 3), np.nan), np.full((3, 3), np.nan)
+
+
+def lost_crystals(
+    positions_ang: NDArray[np.float64], cells_ang: NDArray[np.float64], owners: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which crystals (m,) have positions or a cell that are not numbers."""
+    lost: NDArray[np.bool_] = ~np.isfinite(cells_ang).all(axis=(1, 2))
+    lost[owners[~np.isfinite(positions_ang).all(axis=1)]] = True
+    return lost
+
+
+def mark_lost(
+    evaluation: Evaluation, lost: NDArray[np.bool_], owners: NDArray[np.int64]
+) -> Evaluation:
+    """The evaluation with NaN for the crystals that are lost."""
+    if lost.any():
+        evaluation.energies_ev[lost] = torch.nan
+        evaluation.stresses_gpa[lost] = torch.nan
+        evaluation.forces_ev_per_ang[lost[owners]] = torch.nan
+    return evaluation

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
 
@@ -24,31 +24,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lycb_flows import schemas
-from lycb_flows.errors import PhysicsError
-from lycb_flows.potentials.evaluator import AseEvaluator, Evaluator, Numbers
+from lycb_flows.potentials.evaluator import (
+    Evaluation,
+    Evaluator,
+    Numbers,
+    Prediction,
+    lost_crystals,
+    mark_lost,
+)
 from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a potential says about one structure.
-
-    Attributes
-    ----------
-    energy_ev
-        Total energy.
-    forces_ev_per_ang
-        Shape (n_atoms, 3).
-    stress_gpa
-        Shape (3, 3); tension positive, ASE's sign.
-    """
-
-    energy_ev: float
-    forces_ev_per_ang: Array
-    stress_gpa: Array
+_ATOMS_PER_BATCH = 2000
 
 
 @dataclass(frozen=True)
@@ -119,51 +107,43 @@ class Potential(ABC):
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
         """The weights that train; higher levels (0 to 4) keep more of them fixed."""
 
+    def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
+        """An evaluator of crystals with these atomic numbers, one array each."""
+        return GraphEvaluator(self, numbers)
+
+    def predict(self, structures: Sequence[schemas.Structure]) -> list[Prediction]:
+        """The predictions for some structures.
+
+        Raises
+        ------
+        PhysicsError
+            When one of them is not finite.
+        """
+        return [
+            prediction
+            for batch in _batches([to_ase(structure) for structure in structures])
+            for prediction in self._predict(batch)
+        ]
+
     def predict_atoms(self, atoms: Atoms) -> Prediction:
         """The prediction for one crystal.
 
         Raises
         ------
         PhysicsError
-            When the crystal cannot be described or the prediction is not finite.
-        """
-        if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-            raise PhysicsError("positions or cell are not finite", fix="the run has exploded")
-        return self.predict_graph(self.graph(atoms))
-
-    def predict_graph(self, graph: Any) -> Prediction:  # noqa: ANN401 - see `graph`
-        """The prediction for one graph.
-
-        Raises
-        ------
-        PhysicsError
             When it is not finite.
         """
-        output = self.forward([graph], create_graph=False)
-        forces = _array(output.forces_ev_per_ang)
-        prediction = Prediction(
-            energy_ev=float(output.energies_ev_per_atom[0]) * len(forces),
-            forces_ev_per_ang=forces,
-            stress_gpa=_array(output.stresses_gpa[0]),
-        )
-        values = (prediction.energy_ev, prediction.forces_ev_per_ang, prediction.stress_gpa)
-        if not all(np.isfinite(value).all() for value in values):
-            raise PhysicsError(
-                "the potential's prediction is not finite", fix="look for overlapping atoms"
-            )
+        (prediction,) = self._predict([atoms])
         return prediction
 
-    def predict(self, structures: Sequence[schemas.Structure]) -> list[Prediction]:
-        """The predictions for some structures.
-
-        One by one: a batch would save little on a CPU, and a prediction may not depend
-        on its neighbours in a batch.
-        """
-        return [self.predict_atoms(to_ase(structure)) for structure in structures]
-
-    def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """An evaluator of crystals with these atomic numbers, one array each."""
-        return AseEvaluator(numbers, self.calculator)
+    def _predict(self, crystals: Sequence[Atoms]) -> list[Prediction]:
+        device = self.reference_energies_ev.device
+        evaluate = self.evaluator([atoms.numbers for atoms in crystals])
+        positions = np.concatenate([atoms.positions for atoms in crystals])
+        cells = np.array([atoms.cell.array for atoms in crystals])
+        return evaluate(
+            torch.from_numpy(positions).to(device), torch.from_numpy(cells).to(device)
+        ).predictions([len(atoms) for atoms in crystals])
 
     def calculator(self) -> PotentialCalculator:
         """The potential as an ASE calculator."""
@@ -196,14 +176,47 @@ class Potential(ABC):
         return child
 
 
+class GraphEvaluator:
+    """An architecture's `graph` and `forward` as an `Evaluator`, crystal by crystal."""
+
+    def __init__(self, potential: Potential, numbers: Sequence[Numbers]) -> None:
+        self.potential = potential
+        self.crystals = [Atoms(numbers=one, pbc=True) for one in numbers]
+        self.sizes = [len(atoms) for atoms in self.crystals]
+        self.owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
+        """One graph and one pass per crystal."""
+        parts, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
+        lost = lost_crystals(parts, cells, self.owners)
+        outputs = []
+        for index, atoms in enumerate(self.crystals):
+            atoms.set_cell(np.eye(3) if lost[index] else cells[index])
+            atoms.positions[:] = 0 if lost[index] else parts[self.owners == index]
+            graph = self.potential.graph(atoms)
+            outputs.append(self.potential.forward([graph], create_graph=False))
+        energies = torch.cat([one.energies_ev_per_atom for one in outputs]).double()
+        evaluation = Evaluation(
+            energies * torch.tensor(self.sizes, device=energies.device),
+            torch.cat([one.forces_ev_per_ang for one in outputs]).double(),
+            torch.cat([one.stresses_gpa for one in outputs]).double(),
+        )
+        return mark_lost(evaluation, lost, self.owners)
+
+
 class PotentialCalculator(Calculator):
-    """A `Potential` for ASE: energies in eV, stress in eV/Å^3 (Voigt order)."""
+    """A `Potential` for ASE: energies in eV, stress in eV/Å^3 (Voigt order).
+
+    >>> atoms.calc = load_model("chgnet-0.3.0").calculator()
+    """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE
 
     def __init__(self, potential: Potential) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # ASE is half annotated
         self.potential = potential
+        self._evaluator: Evaluator | None = None
+        self._numbers = np.empty(0, int)
 
     def calculate(
         self,
@@ -211,9 +224,24 @@ class PotentialCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """All properties at once; they cost one evaluation."""
+        """All properties at once; they cost one evaluation.
+
+        Raises
+        ------
+        PhysicsError
+            When the prediction is not finite.
+        """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
-        prediction = self.potential.predict_atoms(cast("Atoms", self.atoms))
+        now = cast("Atoms", self.atoms)
+        if self._evaluator is None or not np.array_equal(now.numbers, self._numbers):
+            self._evaluator = self.potential.evaluator([now.numbers])
+            self._numbers = now.numbers.copy()
+        like = self.potential.reference_energies_ev
+        said = self._evaluator(
+            torch.from_numpy(now.positions).to(like.device),
+            torch.from_numpy(now.cell.array[None].copy()).to(like.device),
+        )
+        (prediction,) = said.predictions([len(now)])
         stress_ev_per_ang3 = prediction.stress_gpa / EV_PER_ANG3_GPA
         self.results = {
             "energy": prediction.energy_ev,
@@ -223,5 +251,13 @@ class PotentialCalculator(Calculator):
         }
 
 
-def _array(tensor: Tensor) -> Array:
-    return tensor.cpu().numpy().astype(np.float64)
+def _batches(crystals: Sequence[Atoms]) -> Iterator[list[Atoms]]:
+    """The crystals in order, in batches of a memory that any machine has."""
+    batch: list[Atoms] = []
+    for atoms in crystals:
+        if batch and sum(map(len, batch)) + len(atoms) > _ATOMS_PER_BATCH:
+            yield batch
+            batch = []
+        batch.append(atoms)
+    if batch:
+        yield batch

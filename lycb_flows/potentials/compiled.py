@@ -1,0 +1,381 @@
+"""chgnet.cpp: built once per machine, and a CHGNet's weights in the order that it reads.
+
+The source is compiled with the machine's C++ compiler for its processor into the user's cache
+(`$XDG_CACHE_HOME/lycb_flows`, by default `~/.cache/lycb_flows`), under a name that holds the
+hashes of source, compiler and processor. Where there is no compiler, or
+`LYCB_COMPILED=0` is set, the layers run in torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from chgnet.model.model import CHGNet
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lycb_flows.potentials.evaluator import Evaluation, Numbers, lost_crystals, mark_lost
+from lycb_flows.potentials.graph import SkinList
+from lycb_flows.units import EV_PER_ANG3_GPA
+
+SKIN_ANG = 1.0
+"""Pairs beyond the cutoff cost a distance each, a new list 0.5 ms per 60 atoms."""
+
+_LOGGER = logging.getLogger(__name__)
+_FEATURES, _BASIS, _ORDER = 64, 32, 16  # chgnet.cpp's F, R, ORDER
+_FLAGS = (
+    "-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fno-trapping-math",
+    "-shared", "-fPIC",
+)  # fmt: skip
+_COMPILERS = ("c++", "g++", "clang++")
+_BUILD_TIMEOUT_S = 600
+
+Floats = NDArray[np.float64]
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("n_conv", "n_hidden", "norm", "readout_norm")),
+        *((name, ctypes.c_double) for name in ("atom_cutoff", "bond_cutoff", "envelope_power")),
+    )
+
+
+class _Pairs(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("n_crystals", "n_atoms", "n_pairs")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "numbers", "owners", "ends", "images", "starts", "candidates", "reversed",
+            )  # fmt: skip
+        ),
+    )
+
+
+class _Results(ctypes.Structure):
+    _fields_ = (
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("energies", "forces", "virials")
+        ),
+        ("counts", ctypes.c_int64 * 4),
+    )
+
+
+# -- the library ------------------------------------------------------------------------
+
+
+@functools.cache
+def load_library() -> ctypes.CDLL | None:
+    """The compiled source, built when it is not in the cache; None where it cannot be."""
+    if os.environ.get("LYCB_COMPILED", "1") == "0":
+        return None
+    compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
+    if compiler is None:
+        return None
+    source = resources.files("lycb_flows.potentials") / "chgnet.cpp"
+    with resources.as_file(source) as path:
+        try:
+            library = ctypes.CDLL(str(_built(path, compiler)))
+        except (OSError, subprocess.SubprocessError) as err:
+            _LOGGER.warning("cannot build the compiled CHGNet, torch is used: %s", err)
+            return None
+    library.lycb_chgnet_new.restype = ctypes.c_void_p
+    return library
+
+
+def _built(source: Path, compiler: str) -> Path:
+    version = subprocess.run(  # noqa: S603 - the compiler that was found
+        [compiler, "--version"], capture_output=True, check=True, timeout=_BUILD_TIMEOUT_S
+    ).stdout
+    parts = (source.read_bytes(), version, " ".join(_FLAGS).encode(), _processor())
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lycb_flows"
+    target = cache / f"chgnet-{digest}.so"
+    if not target.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            built = Path(folder) / target.name
+            subprocess.run(  # noqa: S603
+                [compiler, *_FLAGS, str(source), "-o", str(built)],
+                check=True,
+                capture_output=True,
+                timeout=_BUILD_TIMEOUT_S,
+            )
+            built.replace(target)  # another process may do the same: either file will do
+    return target
+
+
+def _processor() -> bytes:
+    """What -march=native may depend on."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor().encode()
+    wanted = ("flags", "Features", "model name")
+    return "\n".join(
+        sorted({line for line in text.splitlines() if line.startswith(wanted)})
+    ).encode()
+
+
+# -- weights -------------------------------------------------------------------------------
+
+
+def supports(module: CHGNet) -> bool:
+    """Whether chgnet.cpp has these layers: all published CHGNets, and what is trained from them."""
+    args = module.model_args
+    dims = ("atom_fea_dim", "bond_fea_dim", "angle_fea_dim")
+    hidden = ("atom_conv_hidden_dim", "bond_conv_hidden_dim")
+    return (
+        all(args[name] == _FEATURES for name in (*dims, *hidden))
+        and args["angle_layer_hidden_dim"] == 0
+        and args["update_bond"]
+        and args["update_angle"]
+        and args["mlp_first"]
+        and set(args["mlp_hidden_dims"]) == {_FEATURES}
+        and args["non_linearity"] == "silu"
+        and args.get("conv_norm") is None
+        and args["gMLP_norm"] in {None, "layer"}
+        and args["readout_norm"] in {None, "layer"}
+        and args["num_radial"] <= _BASIS
+        and args["num_angular"] <= 2 * _ORDER - 1
+        and args["n_conv"] > 1
+    )
+
+
+def pack(module: CHGNet) -> NDArray[np.float32]:
+    """All weights in chgnet.cpp's order; products are taken in float64."""
+    return np.concatenate([np.ravel(part) for part in _parts(module)]).astype(np.float32)
+
+
+def _parts(module: CHGNet) -> Iterator[Floats]:
+    """The parts in the order that `Weights` in chgnet.cpp reads them."""
+    bases = module.bond_basis_expansion
+    radial, angular = module.bond_basis_expansion.rbf_expansion_ag, module.angle_basis_expansion
+    yield _padded(_array(radial.frequencies), _BASIS)
+    yield _padded(_array(bases.rbf_expansion_bg.frequencies), _BASIS)
+    yield _padded(_array(angular.fourier_expansion.frequencies), _ORDER)
+    yield _array(module.atom_embedding.embedding.weight)
+    bond_embedding = _radial_rows(module.bond_embedding)
+    yield bond_embedding
+    yield _angular_rows(module.angle_embedding)
+    yield _radial_rows(module.bond_weights_ag)
+    yield _radial_rows(module.bond_weights_bg)
+    offset = np.zeros(_FEATURES)  # what the out biases have added to a long bond
+    bond_layers = list(module.bond_conv_layers)
+    for layer, bond_layer in zip(module.atom_conv_layers, [None, *bond_layers], strict=True):
+        if bond_layer is not None:
+            offset = offset + _bias(_output(bond_layer))
+        centre, bond, neighbour, bias = _first_layer(layer.twoBody_atom, 0, 3)
+        yield from (centre, neighbour, bond, bond_embedding @ bond, bias, offset @ bond)
+        yield from _second_layer(layer.twoBody_atom, _output(layer))
+    for layer in bond_layers:
+        yield from _first_layer(layer.twoBody_bond, 0, 4)
+        yield from _second_layer(layer.twoBody_bond, _output(layer))
+    for layer in module.angle_layers:
+        gated = layer.twoBody_bond
+        yield from (_centred(part, gated) for part in _first_layer(gated, 1, 4))
+        yield from _norms(gated)
+    yield from _affine(module.readout_norm)
+    *hidden, last = [one for one in module.mlp.layers if isinstance(one, nn.Linear)]
+    for linear in hidden:
+        yield from (_array(linear.weight).T, _array(linear.bias))
+    yield from (_array(last.weight), _array(last.bias))
+
+
+def _first_layer(gated: nn.Module, index: int, n_parts: int) -> list[Floats]:
+    """The parts (F, 2F) of a linear map of a concatenation, core and gate side by side; bias."""
+    maps = (gated.mlp_core.layers[index], gated.mlp_gate.layers[index])
+    both = np.concatenate([_array(one.weight).T for one in maps], axis=1)
+    return [*np.split(both, n_parts), np.concatenate([_array(one.bias) for one in maps])]
+
+
+def _second_layer(gated: nn.Module, out: nn.Linear) -> Iterator[Floats]:
+    """Core and gate maps with their means taken out, biases, norms, output map."""
+    maps = [one.layers[3] for one in (gated.mlp_core, gated.mlp_gate)]
+    biases = np.concatenate([_array(one.bias) for one in maps])
+    weights = np.concatenate([_array(one.weight).T for one in maps], axis=1)
+    yield from np.split(_centred(weights, gated), 2, axis=1)
+    yield _centred(biases, gated)
+    yield from _norms(gated)
+    yield from (_array(out.weight).T, _bias(out))
+
+
+def _centred(maps: Floats, gated: nn.Module) -> Floats:
+    """Outputs (..., 2F) minus their means over core and over gate: what a layer norm does first."""
+    if gated.bn1 is None:
+        return maps
+    halves = maps.reshape(*maps.shape[:-1], 2, _FEATURES)
+    centred: Floats = (halves - halves.mean(axis=-1, keepdims=True)).reshape(maps.shape)
+    return centred
+
+
+def _norms(gated: nn.Module) -> Iterator[Floats]:
+    gammas, betas = zip(*map(_affine, (gated.bn1, gated.bn2)), strict=True)
+    yield from (np.concatenate(gammas), np.concatenate(betas))
+
+
+def _affine(norm: nn.LayerNorm | None) -> tuple[Floats, Floats]:
+    if norm is None:
+        return np.ones(_FEATURES), np.zeros(_FEATURES)
+    return _array(norm.weight), _array(norm.bias)
+
+
+def _output(layer: nn.Module) -> nn.Linear:
+    linear: nn.Linear = layer.mlp_out.layers[1]
+    return linear
+
+
+def _bias(linear: nn.Linear) -> Floats:
+    return np.zeros(_FEATURES) if linear.bias is None else _array(linear.bias)
+
+
+def _radial_rows(linear: nn.Linear) -> Floats:
+    return _padded(_array(linear.weight).T, _BASIS)
+
+
+def _angular_rows(linear: nn.Linear) -> Floats:
+    """Rows sin 1 .. sin 16, cos 0 .. cos 15: the cosine of a frequency 0 stands for the constant.
+
+    chgnet's basis is [1 / sqrt(2), sines, cosines] / sqrt(pi).
+    """
+    rows = _array(linear.weight).T
+    order = (len(rows) - 1) // 2
+    constant, sines, cosines = rows[:1] / np.sqrt(2), rows[1 : order + 1], rows[order + 1 :]
+    padded = _padded(np.concatenate([cosines, constant]), _ORDER)
+    return np.concatenate([_padded(sines, _ORDER), padded])
+
+
+def _padded(rows: Floats, n: int) -> Floats:
+    return np.concatenate([rows, np.zeros((n - len(rows), *rows.shape[1:]))])
+
+
+def _array(parameter: Tensor) -> Floats:
+    return parameter.detach().cpu().double().numpy()
+
+
+# -- evaluation ---------------------------------------------------------------------------
+
+
+class CompiledEvaluator:
+    """`Evaluator` by chgnet.cpp; on the CPU.
+
+    Parameters
+    ----------
+    library
+        From `load_library`.
+    module
+        A CHGNet that `supports` accepts; its weights are copied.
+    numbers
+        Atomic numbers of each crystal.
+    references_ev
+        Added per atom of an element, by atomic number - 1.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        module: CHGNet,
+        numbers: Sequence[Numbers],
+        references_ev: Tensor,
+    ) -> None:
+        self._library = library
+        sizes = [len(one) for one in numbers]
+        converter = module.graph_converter
+        self.skin_list = SkinList(sizes, float(converter.atom_graph_cutoff), SKIN_ANG)
+        self._numbers = np.concatenate(list(numbers)).astype(np.int32)
+        owners = self.skin_list.owners
+        self._owners = owners.astype(np.int32)
+        self._references_ev = np.bincount(
+            owners, _array(references_ev)[self._numbers - 1], minlength=len(sizes)
+        )
+        self._engine = ctypes.c_void_p(self._new_engine(module))
+        self.counts: tuple[int, ...] = (0, 0, 0, 0)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_engine"):
+            self._library.lycb_chgnet_delete(self._engine)
+
+    def _new_engine(self, module: CHGNet) -> int:
+        args, converter = module.model_args, module.graph_converter
+        smooth = module.bond_basis_expansion.rbf_expansion_ag.smooth_cutoff
+        shape = _Shape(
+            n_conv=args["n_conv"],
+            n_hidden=len(args["mlp_hidden_dims"]),
+            norm=args["gMLP_norm"] is not None,
+            readout_norm=args["readout_norm"] is not None,
+            atom_cutoff=converter.atom_graph_cutoff,
+            bond_cutoff=converter.bond_graph_cutoff,
+            envelope_power=smooth.p,
+        )
+        packed = pack(module)
+        engine = self._library.lycb_chgnet_new(ctypes.byref(shape), _address(packed))
+        if engine is None:
+            raise MemoryError
+        return int(engine)
+
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
+        """One pass of the compiled layers."""
+        positions = np.ascontiguousarray(positions_ang.numpy())
+        cells = np.ascontiguousarray(cells_ang.numpy())
+        energies, forces, virials = self.run(positions, cells)
+        volumes = np.abs(np.linalg.det(cells))[:, None, None]
+        stresses = virials * (EV_PER_ANG3_GPA / volumes)
+        energies += self._references_ev
+        owners = self.skin_list.owners
+        said = Evaluation(*map(torch.from_numpy, (energies, forces, stresses)))
+        return mark_lost(said, lost_crystals(positions, cells, owners), owners)
+
+    def run(self, positions_ang: Floats, cells_ang: Floats) -> tuple[Floats, Floats, Floats]:
+        """Energies without references, forces, virials."""
+        self.skin_list.update(positions_ang, cells_ang)
+        n_crystals, n_atoms = len(cells_ang), len(positions_ang)
+        energies, forces = np.empty(n_crystals), np.empty((n_atoms, 3))
+        virials = np.empty((n_crystals, 3, 3))
+        results = _Results(*map(_address, (energies, forces, virials)))
+        pairs = self._pair_arguments()
+        self._library.lycb_set_threads(torch.get_num_threads())
+        status = self._library.lycb_chgnet_run(
+            self._engine,
+            ctypes.byref(pairs),
+            _address(positions_ang),
+            _address(cells_ang),
+            ctypes.byref(results),
+        )
+        if status:
+            raise MemoryError
+        self.counts = tuple(results.counts)
+        return energies, forces, virials
+
+    def _pair_arguments(self) -> _Pairs:
+        pairs = self.skin_list.pairs
+        return _Pairs(
+            len(self.skin_list.sizes),
+            len(self._numbers),
+            len(pairs.ends),
+            *map(
+                _address,
+                (
+                    self._numbers, self._owners, pairs.ends, pairs.images, pairs.starts,
+                    pairs.candidates, pairs.reversed,
+                ),
+            ),
+        )  # fmt: skip
+
+
+def _address(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
