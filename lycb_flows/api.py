@@ -20,9 +20,10 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.flows import campaign_flow
 from lycb_flows.md import protocol as md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
+from lycb_flows.potentials.evaluator import Prediction
 from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.potentials.potential import Potential, Prediction
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation import relax
 from lycb_flows.results import CampaignResults, find_results
 from lycb_flows.schemas import Structure

@@ -256,10 +256,10 @@ class _Loop:
 
 
 def _sample(potential: Potential, label: LabelledStructure) -> _Sample:
-    like = potential.reference_energies_ev
+    device = potential.reference_energies_ev.device
 
     def tensor(values: object) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device)
+        return torch.tensor(values, dtype=torch.float64, device=device)
 
     return _Sample(
         graph=potential.graph(to_ase(label.structure)),

@@ -11,7 +11,6 @@ import torch
 from ase import units
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
-from chgnet.model.model import CHGNet
 
 from lycb_flows import schemas
 from lycb_flows.config import EnumerationConfig
@@ -29,12 +28,9 @@ from lycb_flows.structures import (
     load_parent,
     structure_from_arrays,
     to_ase,
-    to_pymatgen,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
-
-FLOAT32_NOISE_EV_PER_ANG = 1e-4  # chgnet itself is up to 9e-5 from the same layers in float64
 
 
 @pytest.fixture(scope="module", params=["Li3YCl6", "Li3YBr6"])
@@ -50,35 +46,6 @@ def crystal(request: pytest.FixtureRequest) -> schemas.Structure:
 def load(name: str) -> Potential:
     source = find_model(name)
     return load_potential(source.model, source.weights)
-
-
-@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad:UserWarning")
-@pytest.mark.parametrize("version", ["0.3.0", "0.2.0", "r2scan"])
-def test_chgnet_agrees_with_the_shipped_predict_structure(crystal, version):
-    shipped = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
-    expected = shipped.predict_structure(to_pymatgen(crystal), task="efs")
-    (found,) = load(f"chgnet-{version}").predict([crystal])
-    n_atoms = len(crystal.species)
-    assert np.abs(expected["f"]).max() > 0.5
-    assert found.energy_ev / n_atoms == pytest.approx(float(expected["e"]), rel=0, abs=1e-5)
-    np.testing.assert_allclose(
-        found.forces_ev_per_ang, expected["f"], rtol=0, atol=FLOAT32_NOISE_EV_PER_ANG
-    )
-    np.testing.assert_allclose(found.stress_gpa, expected["s"], rtol=0, atol=2e-4)
-
-
-def test_a_batch_gives_the_same_numbers_as_one_by_one(crystal):
-    potential = load("chgnet-0.3.0")
-    atoms = to_ase(crystal)
-    other = atoms.repeat((1, 1, 2))
-    other.rattle(0.05, seed=3)
-    graphs = [potential.graph(other), potential.graph(atoms)]
-    batch = potential.forward(graphs, create_graph=False)
-    alone = potential.predict_atoms(atoms)
-    np.testing.assert_allclose(
-        batch.forces_ev_per_ang[len(other) :].numpy(), alone.forces_ev_per_ang, rtol=0, atol=1e-4
-    )
-    np.testing.assert_allclose(batch.stresses_gpa[1].numpy(), alone.stress_gpa, rtol=0, atol=2e-4)
 
 
 def test_atoms_far_outside_the_cell_feel_the_same_forces(crystal):
@@ -154,13 +121,6 @@ def test_reference_shift_moves_the_energy_alone(crystal):
         np.testing.assert_array_equal(after.forces_ev_per_ang, before.forces_ev_per_ang)
 
 
-def test_an_isolated_atom_is_a_physics_error():
-    lonely = structure_from_arrays(np.eye(3) * 30, ["Li", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    with pytest.raises(PhysicsError, match="without a neighbour") as caught:
-        load("chgnet-0.3.0").predict([lonely])
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize("name", ["toy-soft", "chgnet-0.3.0"])
 def test_overlapping_atoms_and_exploded_positions_are_physics_errors(name):
     potential = load(name)
@@ -169,7 +129,7 @@ def test_overlapping_atoms_and_exploded_positions_are_physics_errors(name):
         potential.predict([same])
     atoms = to_ase(same)
     atoms.positions[0, 0] = np.nan
-    with pytest.raises(PhysicsError, match="positions or cell"):
+    with pytest.raises(PhysicsError, match="not finite"):
         potential.predict_atoms(atoms)
 
 

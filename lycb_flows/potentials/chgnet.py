@@ -58,6 +58,7 @@ SKIN_ANG = 0.4
 """Bonds and angles within the skin are computed in vain; a new graph costs a few steps."""
 
 Integers = NDArray[np.int64]
+Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or Module
 
 
 @dataclass(frozen=True)
@@ -173,11 +174,13 @@ class CHGNetPotential(Potential):
         virials = (graph.bond_vectors_ang[:, :, None] * gradients[:, None, :]).flatten(1)
         stresses = gradients.new_zeros((len(sizes), 9))
         stresses = stresses.index_add(0, graph.owners[graph.bonds[:, 0]], virials)
-        energies = self._per_crystal(graph, site_energies + self._references_ev(graph))
+        energies = self._per_crystal(graph, (site_energies + self._references_ev(graph)).double())
         return BatchOutput(
             energies_ev_per_atom=(energies if create_graph else energies.detach()) / sizes,
             forces_ev_per_ang=forces,
-            stresses_gpa=(stresses * EV_PER_ANG3_GPA / graph.volumes_ang3[:, None]).unflatten(1, (3, 3)),
+            stresses_gpa=(stresses * EV_PER_ANG3_GPA / graph.volumes_ang3[:, None]).unflatten(
+                1, (3, 3)
+            ),
         )
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
@@ -220,14 +223,14 @@ class CHGNetPotential(Potential):
 
     def site_energies(self, graph: CHGNetGraph, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Energies in eV without references (atoms,), and features before the last convolution."""
-        module = self.module
-        precision = self.reference_energies_ev.dtype
+        module: Layer = self.module
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         short_lengths = lengths.index_select(0, graph.short_bonds)
-        basis = module.bond_basis_expansion.rbf_expansion_ag(lengths).to(precision)
-        basis_bg = module.bond_basis_expansion.rbf_expansion_bg(short_lengths).to(precision)
+        basis, basis_bg = self._radial_bases(lengths, short_lengths)
         weights = module.bond_weights_ag(basis).index_select(0, graph.edge_bonds)
         weights_bg = module.bond_weights_bg(basis_bg)
+        scale = weights_bg.index_select(0, graph.angles[:, 1])
+        scale = scale * weights_bg.index_select(0, graph.angles[:, 2])
         atoms = module.atom_embedding(graph.numbers - 1)
         bonds = module.bond_embedding(basis.index_select(0, graph.short_bonds))
         angles = self._first_angles(graph, vectors, lengths)
@@ -238,18 +241,21 @@ class CHGNetPotential(Potential):
             features, atoms = atoms, _convolve_atoms(layer, atoms, parts, weights, graph)
             if index < len(module.bond_conv_layers):
                 bond_layer = module.bond_conv_layers[index]
-                messages = _bond_messages(bond_layer, atoms, bonds, angles, graph)
-                scale = weights_bg.index_select(0, graph.angles[:, 1])
-                scale = scale * weights_bg.index_select(0, graph.angles[:, 2])
-                total = torch.zeros_like(bonds).index_add(0, graph.angles[:, 1], messages * scale)
+                messages = _bond_messages(bond_layer, atoms, bonds, angles, graph) * scale
+                total = torch.zeros_like(bonds).index_add(0, graph.angles[:, 1], messages)
                 bonds = biased.out(bond_layer, total) + bonds
-                if index < len(module.bond_conv_layers) - 1:  # nothing reads the last angles
-                    update = module.angle_layers[index].twoBody_bond
-                    parts = _angle_first(update, 1, atoms, bonds, angles, graph)
-                    angles = angles + _gate(update, *parts)
-        if module.readout_norm is not None:
-            atoms = module.readout_norm(atoms)
-        return module.mlp(atoms).squeeze(1), features
+            if index < len(module.bond_conv_layers) - 1:  # nothing reads the last angles
+                gated = module.angle_layers[index].twoBody_bond
+                angles = angles + _gate(gated, *_angle_first(gated, 1, atoms, bonds, angles, graph))
+        normed = atoms if module.readout_norm is None else module.readout_norm(atoms)
+        return module.mlp(normed).squeeze(1), features
+
+    def _radial_bases(self, lengths: Tensor, short_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the atom graph's and the bond graph's bonds, in the weights' precision."""
+        bases: Layer = self.module.bond_basis_expansion
+        expanded = (bases.rbf_expansion_ag(lengths), bases.rbf_expansion_bg(short_lengths))
+        basis, basis_bg = (one.to(self.reference_energies_ev.dtype) for one in expanded)
+        return basis, basis_bg
 
     def _first_angles(self, graph: CHGNetGraph, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Embedded angles, shape (angles, 64)."""
@@ -257,8 +263,9 @@ class CHGNetPotential(Potential):
         first = directions.index_select(0, graph.angles[:, 1]) * graph.angle_signs
         cosines = (first * directions.index_select(0, graph.angles[:, 2])).sum(1)
         angles = torch.acos(cosines * _COSINE_SCALE).to(self.reference_energies_ev.dtype)
-        basis = self.module.angle_basis_expansion.fourier_expansion(angles)
-        embedded: Tensor = self.module.angle_embedding(basis)
+        module: Layer = self.module
+        basis = module.angle_basis_expansion.fourier_expansion(angles)
+        embedded: Tensor = module.angle_embedding(basis)
         return embedded
 
     def _references_ev(self, graph: CHGNetGraph) -> Tensor:
@@ -276,7 +283,7 @@ class _Biased:
     bias to every other bond, however long.
     """
 
-    def __init__(self, module: CHGNet, graph: CHGNetGraph, short_lengths: Tensor) -> None:
+    def __init__(self, module: Layer, graph: CHGNetGraph, short_lengths: Tensor) -> None:
         self.module, self.graph = module, graph
         self.has_bias = module.bond_conv_layers[0].mlp_out.layers[1].bias is not None
         if self.has_bias:
@@ -287,10 +294,10 @@ class _Biased:
             owners = graph.owners.index_select(0, graph.bonds[:, 0])
             self.applies = (crystals > 0).float().index_select(0, owners)[:, None]
 
-    def out(self, layer: nn.Module, total: Tensor) -> Tensor:
+    def out(self, layer: Layer, total: Tensor) -> Tensor:
         """The layer's out map of short bonds."""
         linear = layer.mlp_out.layers[1]
-        mapped = total @ linear.weight.T
+        mapped: Tensor = total @ linear.weight.T
         if self.has_bias:
             mapped = mapped + linear.bias * self.applies.index_select(0, self.graph.short_bonds)
         return mapped
@@ -298,28 +305,29 @@ class _Biased:
     def bond_parts(self, index: int, basis: Tensor, bonds: Tensor) -> Tensor:
         """Every bond's part of an atom layer's first layer, shape (bonds, 128)."""
         maps = _first_maps(self.module.atom_conv_layers[index].twoBody_atom, 0, 3)[1]
-        parts = basis @ (self.module.bond_embedding.weight.T @ maps)
+        parts: Tensor = basis @ (self.module.bond_embedding.weight.T @ maps)
         if index == 0:
             return parts
         if self.has_bias:
             layers = self.module.bond_conv_layers[:index]
             offset = torch.stack([one.mlp_out.layers[1].bias for one in layers]).sum(0)
             parts = parts + self.applies * (offset @ maps)
-        return parts.index_copy(0, self.graph.short_bonds, bonds @ maps)
+        updated: Tensor = parts.index_copy(0, self.graph.short_bonds, bonds @ maps)
+        return updated
 
 
-def _first_maps(gated: nn.Module, index: int, n_parts: int) -> tuple[Tensor, ...]:
+def _first_maps(gated: Layer, index: int, n_parts: int) -> tuple[Tensor, ...]:
     """The parts (64, 128) of the first layer, core and gate side by side."""
     maps = (gated.mlp_core.layers[index].weight.T, gated.mlp_gate.layers[index].weight.T)
     return torch.cat(maps, dim=1).chunk(n_parts)
 
 
-def _first_bias(gated: nn.Module, index: int) -> Tensor:
+def _first_bias(gated: Layer, index: int) -> Tensor:
     return torch.cat([gated.mlp_core.layers[index].bias, gated.mlp_gate.layers[index].bias])
 
 
 def _convolve_atoms(
-    layer: nn.Module, atoms: Tensor, bond_parts: Tensor, weights: Tensor, graph: CHGNetGraph
+    layer: Layer, atoms: Tensor, bond_parts: Tensor, weights: Tensor, graph: CHGNetGraph
 ) -> Tensor:
     gated = layer.twoBody_atom
     centre, _, neighbour = _first_maps(gated, 0, 3)
@@ -335,14 +343,14 @@ def _convolve_atoms(
 
 
 def _bond_messages(
-    layer: nn.Module, atoms: Tensor, bonds: Tensor, angles: Tensor, graph: CHGNetGraph
+    layer: Layer, atoms: Tensor, bonds: Tensor, angles: Tensor, graph: CHGNetGraph
 ) -> Tensor:
     gated = layer.twoBody_bond
     return _second(gated, torch.cat(_angle_first(gated, 0, atoms, bonds, angles, graph), dim=1))
 
 
-def _angle_first(  # noqa: PLR0913, PLR0917 - an angle's first layer has four inputs
-    gated: nn.Module,
+def _angle_first(
+    gated: Layer,
     index: int,
     atoms: Tensor,
     bonds: Tensor,
@@ -359,12 +367,12 @@ def _angle_first(  # noqa: PLR0913, PLR0917 - an angle's first layer has four in
     return torch.addmm(pre, angles, angle).chunk(2, dim=1)
 
 
-def _second(gated: nn.Module, pre: Tensor) -> Tensor:
+def _second(gated: Layer, pre: Tensor) -> Tensor:
     core, gate = functional.silu(pre).chunk(2, dim=1)
     return _gate(gated, gated.mlp_core.layers[3](core), gated.mlp_gate.layers[3](gate))
 
 
-def _gate(gated: nn.Module, core: Tensor, gate: Tensor) -> Tensor:
+def _gate(gated: Layer, core: Tensor, gate: Tensor) -> Tensor:
     if gated.bn1 is not None:
         core, gate = gated.bn1(core), gated.bn2(gate)
     return functional.silu(core) * torch.sigmoid(gate)

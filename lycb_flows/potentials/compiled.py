@@ -45,33 +45,30 @@ _COMPILERS = ("c++", "g++", "clang++")
 _BUILD_TIMEOUT_S = 600
 
 Floats = NDArray[np.float64]
+Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or Module
+
+
+def _fields(kind: type, names: str) -> Iterator[tuple[str, type]]:
+    return ((name, kind) for name in names.split())
 
 
 class _Shape(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("n_conv", "n_hidden", "norm", "readout_norm")),
-        *((name, ctypes.c_double) for name in ("atom_cutoff", "bond_cutoff", "envelope_power")),
+        *_fields(ctypes.c_int32, "n_conv n_hidden norm readout_norm"),
+        *_fields(ctypes.c_double, "atom_cutoff bond_cutoff envelope_power"),
     )
 
 
 class _Pairs(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("n_crystals", "n_atoms", "n_pairs")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "numbers", "owners", "ends", "images", "starts", "candidates", "reversed",
-            )  # fmt: skip
-        ),
+        *_fields(ctypes.c_int64, "n_crystals n_atoms n_pairs"),
+        *_fields(ctypes.c_void_p, "numbers owners ends images starts candidates reversed"),
     )
 
 
 class _Results(ctypes.Structure):
     _fields_ = (
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("energies", "forces", "virials")
-        ),
+        *_fields(ctypes.c_void_p, "energies forces virials"),
         ("counts", ctypes.c_int64 * 4),
     )
 
@@ -162,28 +159,12 @@ def pack(module: CHGNet) -> NDArray[np.float32]:
     return np.concatenate([np.ravel(part) for part in _parts(module)]).astype(np.float32)
 
 
-def _parts(module: CHGNet) -> Iterator[Floats]:
+def _parts(module: Layer) -> Iterator[Floats]:
     """The parts in the order that `Weights` in chgnet.cpp reads them."""
-    bases = module.bond_basis_expansion
-    radial, angular = module.bond_basis_expansion.rbf_expansion_ag, module.angle_basis_expansion
-    yield _padded(_array(radial.frequencies), _BASIS)
-    yield _padded(_array(bases.rbf_expansion_bg.frequencies), _BASIS)
-    yield _padded(_array(angular.fourier_expansion.frequencies), _ORDER)
-    yield _array(module.atom_embedding.embedding.weight)
     bond_embedding = _radial_rows(module.bond_embedding)
-    yield bond_embedding
-    yield _angular_rows(module.angle_embedding)
-    yield _radial_rows(module.bond_weights_ag)
-    yield _radial_rows(module.bond_weights_bg)
-    offset = np.zeros(_FEATURES)  # what the out biases have added to a long bond
-    bond_layers = list(module.bond_conv_layers)
-    for layer, bond_layer in zip(module.atom_conv_layers, [None, *bond_layers], strict=True):
-        if bond_layer is not None:
-            offset = offset + _bias(_output(bond_layer))
-        centre, bond, neighbour, bias = _first_layer(layer.twoBody_atom, 0, 3)
-        yield from (centre, neighbour, bond, bond_embedding @ bond, bias, offset @ bond)
-        yield from _second_layer(layer.twoBody_atom, _output(layer))
-    for layer in bond_layers:
+    yield from _basis_parts(module, bond_embedding)
+    yield from _atom_layer_parts(module, bond_embedding)
+    for layer in module.bond_conv_layers:
         yield from _first_layer(layer.twoBody_bond, 0, 4)
         yield from _second_layer(layer.twoBody_bond, _output(layer))
     for layer in module.angle_layers:
@@ -197,14 +178,37 @@ def _parts(module: CHGNet) -> Iterator[Floats]:
     yield from (_array(last.weight), _array(last.bias))
 
 
-def _first_layer(gated: nn.Module, index: int, n_parts: int) -> list[Floats]:
+def _basis_parts(module: Layer, bond_embedding: Floats) -> Iterator[Floats]:
+    bases, fourier = module.bond_basis_expansion, module.angle_basis_expansion.fourier_expansion
+    yield _padded(_array(bases.rbf_expansion_ag.frequencies), _BASIS)
+    yield _padded(_array(bases.rbf_expansion_bg.frequencies), _BASIS)
+    yield _padded(_array(fourier.frequencies), _ORDER)
+    yield _array(module.atom_embedding.embedding.weight)
+    yield bond_embedding
+    yield _angular_rows(module.angle_embedding)
+    yield _radial_rows(module.bond_weights_ag)
+    yield _radial_rows(module.bond_weights_bg)
+
+
+def _atom_layer_parts(module: Layer, bond_embedding: Floats) -> Iterator[Floats]:
+    offset = np.zeros(_FEATURES)  # what the bond layers' out biases have added to a long bond
+    before = [None, *module.bond_conv_layers]
+    for layer, bond_layer in zip(module.atom_conv_layers, before, strict=True):
+        if bond_layer is not None:
+            offset = offset + _bias(_output(bond_layer))
+        centre, bond, neighbour, bias = _first_layer(layer.twoBody_atom, 0, 3)
+        yield from (centre, neighbour, bond, bond_embedding @ bond, bias, offset @ bond)
+        yield from _second_layer(layer.twoBody_atom, _output(layer))
+
+
+def _first_layer(gated: Layer, index: int, n_parts: int) -> list[Floats]:
     """The parts (F, 2F) of a linear map of a concatenation, core and gate side by side; bias."""
     maps = (gated.mlp_core.layers[index], gated.mlp_gate.layers[index])
     both = np.concatenate([_array(one.weight).T for one in maps], axis=1)
     return [*np.split(both, n_parts), np.concatenate([_array(one.bias) for one in maps])]
 
 
-def _second_layer(gated: nn.Module, out: nn.Linear) -> Iterator[Floats]:
+def _second_layer(gated: Layer, out: nn.Linear) -> Iterator[Floats]:
     """Core and gate maps with their means taken out, biases, norms, output map."""
     maps = [one.layers[3] for one in (gated.mlp_core, gated.mlp_gate)]
     biases = np.concatenate([_array(one.bias) for one in maps])
@@ -215,7 +219,7 @@ def _second_layer(gated: nn.Module, out: nn.Linear) -> Iterator[Floats]:
     yield from (_array(out.weight).T, _bias(out))
 
 
-def _centred(maps: Floats, gated: nn.Module) -> Floats:
+def _centred(maps: Floats, gated: Layer) -> Floats:
     """Outputs (..., 2F) minus their means over core and over gate: what a layer norm does first."""
     if gated.bn1 is None:
         return maps
@@ -224,7 +228,7 @@ def _centred(maps: Floats, gated: nn.Module) -> Floats:
     return centred
 
 
-def _norms(gated: nn.Module) -> Iterator[Floats]:
+def _norms(gated: Layer) -> Iterator[Floats]:
     gammas, betas = zip(*map(_affine, (gated.bn1, gated.bn2)), strict=True)
     yield from (np.concatenate(gammas), np.concatenate(betas))
 
@@ -235,7 +239,7 @@ def _affine(norm: nn.LayerNorm | None) -> tuple[Floats, Floats]:
     return _array(norm.weight), _array(norm.bias)
 
 
-def _output(layer: nn.Module) -> nn.Linear:
+def _output(layer: Layer) -> nn.Linear:
     linear: nn.Linear = layer.mlp_out.layers[1]
     return linear
 
@@ -289,7 +293,7 @@ class CompiledEvaluator:
     def __init__(
         self,
         library: ctypes.CDLL,
-        module: CHGNet,
+        module: Layer,
         numbers: Sequence[Numbers],
         references_ev: Tensor,
     ) -> None:
@@ -310,7 +314,7 @@ class CompiledEvaluator:
         if hasattr(self, "_engine"):
             self._library.lycb_chgnet_delete(self._engine)
 
-    def _new_engine(self, module: CHGNet) -> int:
+    def _new_engine(self, module: Layer) -> int:
         args, converter = module.model_args, module.graph_converter
         smooth = module.bond_basis_expansion.rbf_expansion_ag.smooth_cutoff
         shape = _Shape(
@@ -362,19 +366,11 @@ class CompiledEvaluator:
         return energies, forces, virials
 
     def _pair_arguments(self) -> _Pairs:
-        pairs = self.skin_list.pairs
-        return _Pairs(
-            len(self.skin_list.sizes),
-            len(self._numbers),
-            len(pairs.ends),
-            *map(
-                _address,
-                (
-                    self._numbers, self._owners, pairs.ends, pairs.images, pairs.starts,
-                    pairs.candidates, pairs.reversed,
-                ),
-            ),
-        )  # fmt: skip
+        found = self.skin_list.pairs
+        arrays: list[NDArray[Any]] = [self._numbers, self._owners, found.ends, found.images]
+        arrays += [found.starts, found.candidates, found.reversed]
+        sizes = (len(self.skin_list.sizes), len(self._numbers), len(found.ends))
+        return _Pairs(*sizes, *map(_address, arrays))
 
 
 def _address(array: NDArray[Any]) -> ctypes.c_void_p:

@@ -166,7 +166,7 @@ def lost_crystals(
     positions_ang: NDArray[np.float64], cells_ang: NDArray[np.float64], owners: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Which crystals (m,) have positions or a cell that are not numbers."""
-    lost: NDArray[np.bool_] = ~np.isfinite(cells_ang).all(axis=(1, 2))
+    lost: NDArray[np.bool_] = np.array(~np.isfinite(cells_ang).all(axis=(1, 2)))
     lost[owners[~np.isfinite(positions_ang).all(axis=1)]] = True
     return lost
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lycb_flows.errors import InputError
-from lycb_flows.potentials.potential import Array, Prediction
+from lycb_flows.potentials.evaluator import Prediction
+from lycb_flows.potentials.potential import Array
 from lycb_flows.schemas import ModelErrors, Structure
 
 

@@ -31,7 +31,8 @@ from lycb_flows.blobs import blob_of
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
 from lycb_flows.potentials.chgnet import CHGNetPotential
-from lycb_flows.potentials.potential import Potential, PotentialCalculator, Prediction
+from lycb_flows.potentials.evaluator import Prediction
+from lycb_flows.potentials.potential import Potential, PotentialCalculator
 from lycb_flows.potentials.toy import TOYS, ToyPotential
 
 __all__ = [

@@ -41,7 +41,7 @@ _ATOMS_PER_BATCH = 2000
 
 @dataclass(frozen=True)
 class BatchOutput:
-    """Tensors of m crystals with n atoms altogether, in the order given.
+    """Tensors (float64) of m crystals with n atoms altogether, in the order given.
 
     Attributes
     ----------
