@@ -6,33 +6,32 @@
 The funnel, with each candidate starting in the parent's refined cell:
 
 1. every candidate: positions in the refined cell, then positions and cell from there
-   (`relax_candidate`, coarse). The first step gives the energy at the refined cell, which
+   (`relax_candidates`, coarse). The first step gives the energy at the refined cell, which
    knows nothing of a potential's wish to expand, and is half of the second one's work.
-2. the best of them again, to the final force (`candidates_for_fine`, `refine_candidate`).
+2. the best of them again, to the final force (`candidates_for_fine`, `refine_candidates`).
 3. `rank_candidates`: by energy, those that expanded too much flagged.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Self
 
-import numpy as np
 import spglib
-from ase.filters import FrechetCellFilter
-from ase.optimize import FIRE
 
 from lycb_flows import schemas
 from lycb_flows.config import RankingConfig, RelaxationConfig
 from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.fire import Minimum, minimise
 from lycb_flows.keys import make_key
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import RankedCandidate
 from lycb_flows.structures import canonical_structure, to_ase, volume_ang3_per_atom
 
+MAX_ATOMS = 4000
+"""In a batch: enough to fill a large GPU, and CHGNet needs some 6 GB for them."""
 SYMPREC_ANG = 0.1
 """Of a relaxed structure's space group: forces of 0.01 eV/Å leave positions that uncertain."""
 
@@ -126,24 +125,58 @@ def relax(structure: schemas.Structure, potential: Potential, config: Relaxation
     PhysicsError
         When the structure flies apart.
     """
-    atoms = to_ase(structure)
-    atoms.calc = potential.calculator()
-    static_energy_ev = float(atoms.get_potential_energy())
-    target = FrechetCellFilter(atoms) if config.relax_cell else atoms
-    optimizer = FIRE(target, logfile=None)
-    with warnings.catch_warnings():
-        # scipy's logm calls an error of 2e-13 in the cell's strain inaccurate
-        warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
-        converged = optimizer.run(fmax=config.fmax_ev_per_ang, steps=config.max_steps)
-        forces = target.get_forces()
+    (outcome,) = relax_many([structure], potential, config)
+    if isinstance(outcome, PhysicsError):
+        raise outcome
+    return outcome
+
+
+def relax_many(
+    structures: Sequence[schemas.Structure],
+    potential: Potential,
+    config: RelaxationConfig,
+    *,
+    max_atoms: int = MAX_ATOMS,
+) -> Iterator[Relaxed | PhysicsError]:
+    """Relax structures side by side, each as `relax` would up to the potential's last digits.
+
+    Yields
+    ------
+    Relaxed or PhysicsError
+        In the order given, each when it and all before it are ready; the error says that
+        this one flew apart.
+    """
+    finished = minimise(
+        [to_ase(structure) for structure in structures],
+        potential,
+        config,
+        max_atoms=max_atoms,
+        device=potential.reference_energies_ev.device,
+    )
+    ready: dict[int, Minimum] = {}
+    for place, structure in enumerate(structures):
+        while place not in ready:
+            other, minimum = next(finished)
+            ready[other] = minimum
+        yield _outcome(structure, ready.pop(place))
+
+
+def _outcome(start: schemas.Structure, minimum: Minimum) -> Relaxed | PhysicsError:
+    if minimum.flew_apart:
+        return PhysicsError(
+            "the structure flew apart: the potential cannot describe it any more",
+            fix="look for overlapping or isolated atoms at the start",
+            formula=minimum.atoms.get_chemical_formula(),
+            steps=minimum.n_steps,
+        )
     return Relaxed(
-        start=structure,
-        structure=canonical_structure(atoms),
-        energy_ev=float(atoms.get_potential_energy()),
-        static_energy_ev=static_energy_ev,
-        max_force_ev_per_ang=float(np.linalg.norm(forces, axis=1).max()),
-        n_steps=int(optimizer.nsteps),
-        converged=bool(converged),
+        start=start,
+        structure=canonical_structure(minimum.atoms),
+        energy_ev=minimum.energy_ev,
+        static_energy_ev=minimum.static_energy_ev,
+        max_force_ev_per_ang=minimum.max_force_ev_per_ang,
+        n_steps=minimum.n_steps,
+        converged=minimum.converged,
     )
 
 
@@ -177,8 +210,8 @@ class Candidate:
 
 
 Stage = Literal["refined cell", "coarse", "fine"]
-StageRelaxer = Callable[[Stage, schemas.Structure], Relaxed]
-"""Relaxes a structure as a stage asks; a job's looks the result up first."""
+StageRelaxer = Callable[[Stage, Sequence[schemas.Structure]], Sequence[Relaxed | PhysicsError]]
+"""Relaxes structures as a stage asks; a job's looks each result up first."""
 
 
 def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
@@ -191,19 +224,37 @@ def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
     )
 
 
-def relax_candidate(
-    ordering: str, structure: schemas.Structure, relax_stage: StageRelaxer
-) -> Candidate:
-    """The coarse stage of one candidate, given in the refined cell; the result pickles."""
-    refined = relax_stage("refined cell", structure)
-    relaxed = relax_stage("coarse", refined.structure)
-    return Candidate(ordering, refined, relaxed, "coarse")
+def relax_candidates(
+    structures: Mapping[str, schemas.Structure], relax_stage: StageRelaxer
+) -> list[Candidate]:
+    """The coarse stage, without those that fly apart.
+
+    Parameters
+    ----------
+    structures
+        By key of their Ordering, in the refined cell.
+    """
+    refined = _survivors(structures, relax_stage("refined cell", list(structures.values())))
+    starts = [one.structure for one in refined.values()]
+    relaxed = _survivors(refined, relax_stage("coarse", starts))
+    return [Candidate(key, refined[key], one, "coarse") for key, one in relaxed.items()]
 
 
-def refine_candidate(candidate: Candidate, relax_stage: StageRelaxer) -> Candidate:
-    """The fine stage of one candidate."""
-    relaxed = relax_stage("fine", candidate.relaxed.structure)
-    return replace(candidate, relaxed=relaxed, stage="fine")
+def refine_candidates(
+    candidates: Sequence[Candidate], relax_stage: StageRelaxer
+) -> list[Candidate]:
+    """The fine stage, without those that fly apart."""
+    by_key = {candidate.ordering: candidate for candidate in candidates}
+    starts = [candidate.relaxed.structure for candidate in candidates]
+    relaxed = _survivors(by_key, relax_stage("fine", starts))
+    return [replace(by_key[key], relaxed=one, stage="fine") for key, one in relaxed.items()]
+
+
+def _survivors(
+    keys: Iterable[str], outcomes: Sequence[Relaxed | PhysicsError]
+) -> dict[str, Relaxed]:
+    pairs = zip(keys, outcomes, strict=True)
+    return {key: outcome for key, outcome in pairs if isinstance(outcome, Relaxed)}
 
 
 def candidates_for_fine(coarse: Sequence[Candidate], config: RankingConfig) -> list[Candidate]:

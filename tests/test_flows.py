@@ -339,14 +339,15 @@ def test_a_candidate_that_flies_apart_is_counted_and_the_others_are_ranked(
     finished, _, _ = loop_run
     best = next(iter(finished.find_all(Ranking))).best[0]
     gone = finished.load(Ordering, best.ordering).structure
-    relax = relaxation.relax
+    relax_many = relaxation.relax_many
 
-    def exploding(structure, potential, config):
-        if structure.key == gone:
-            raise PhysicsError("atoms without a neighbour", fix="check the structure")
-        return relax(structure, potential, config)
+    def exploding(structures, potential, config):
+        outcomes = relax_many(structures, potential, config)
+        for structure, outcome in zip(structures, outcomes, strict=True):
+            lost = PhysicsError("atoms without a neighbour", fix="check the structure")
+            yield lost if structure.key == gone else outcome
 
-    monkeypatch.setattr(relaxation, "relax", exploding)
+    monkeypatch.setattr(relaxation, "relax_many", exploding)
     store = ResultStore(tmp_path)
     run_campaign(store, loop_campaign, ranking_only=True)
     (ranking,) = store.find_all(Ranking)

@@ -17,9 +17,10 @@ from lycb_flows.relaxation import (
     Relaxed,
     candidates_for_fine,
     rank_candidates,
-    refine_candidate,
+    refine_candidates,
     relax,
-    relax_candidate,
+    relax_candidates,
+    relax_many,
     relaxation_key,
     space_group,
     stage_config,
@@ -93,13 +94,11 @@ def test_chgnet_relaxation_lowers_the_energy():
 def test_the_funnel_ranks_real_candidates():
     toy = load("toy-soft")
 
-    def relax_stage(stage, structure):
-        return relax(structure, toy, stage_config(RANKING, stage))
+    def relax_stage(stage, structures):
+        return list(relax_many(structures, toy, stage_config(RANKING, stage)))
 
-    coarse = [
-        relax_candidate(f"{index}" * 64, ordering("Li3YBr6", index), relax_stage)
-        for index in (0, 4, 5)
-    ]
+    starts = {f"{index}" * 64: ordering("Li3YBr6", index) for index in (0, 4, 5)}
+    coarse = relax_candidates(starts, relax_stage)
     assert pickle.loads(pickle.dumps(coarse)) == coarse  # noqa: S301 - our own bytes
     for candidate in coarse:
         assert (
@@ -107,7 +106,7 @@ def test_the_funnel_ranks_real_candidates():
         )
         assert candidate.relaxed.energy_ev < candidate.refined_cell.energy_ev
     chosen = candidates_for_fine(coarse, RANKING)
-    fine = [refine_candidate(candidate, relax_stage) for candidate in chosen]
+    fine = refine_candidates(chosen, relax_stage)
     assert all(candidate.relaxed.max_force_ev_per_ang <= 0.01 for candidate in fine)
     result = rank_candidates(coarse, fine, RANKING, {one.ordering: "r" for one in coarse})
     assert [row.ordering[0] for row in result.table] == ["5", "4", "0"]
@@ -117,6 +116,23 @@ def test_the_funnel_ranks_real_candidates():
     assert result.best[0].above_best_ev_per_atom == 0
     assert result.n_not_converged == 0
     assert sorted(row.refined_cell_rank for row in result.table) == [1, 2, 3]
+
+
+def test_a_candidate_that_flies_apart_at_any_stage_leaves_the_funnel():
+    starts = {f"{index}" * 64: ordering("Li3YBr6", index) for index in (0, 4, 5)}
+    stages = []
+
+    def relax_stage(stage, structures):
+        """The first one given flies apart, at every stage."""
+        stages.append(stage)
+        resting = [Relaxed(one, one, 0.0, 0.0, 0.0, 1, converged=True) for one in structures]
+        return [PhysicsError("gone", fix="none"), *resting[1:]]
+
+    coarse = relax_candidates(starts, relax_stage)
+    assert [one.ordering[0] for one in coarse] == ["5"]
+    assert coarse[0].relaxed.structure == starts["5" * 64]
+    assert refine_candidates(coarse, relax_stage) == []
+    assert stages == ["refined cell", "coarse", "fine"]
 
 
 def candidate(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from jobflow import Maker
 
@@ -13,7 +16,7 @@ from lycb_flows import (
     relaxation,
     schemas,
 )
-from lycb_flows.config import Campaign, RankingConfig
+from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
 from lycb_flows.errors import PhysicsError
 from lycb_flows.jobs.machine import (
     open_potential,
@@ -27,6 +30,8 @@ from lycb_flows.results import decorated_name, enumeration_key, load_crystal, ra
 from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.store import ResultStore
+
+T = TypeVar("T")
 
 
 @dataclass(kw_only=True)
@@ -90,11 +95,11 @@ class RankMaker(Maker):
         config = self.campaign.ranking
         enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
         orderings = self._orderings(store, enumeration_)
-        work = functools.partial(_relax_candidate, load_settings().store, config, self.name)
-        coarse = list(filter(None, process_pool().map_ordered(work, orderings)))
-        work_fine = functools.partial(_refine_candidate, load_settings().store, config, self.name)
+        work = functools.partial(_relax_batch, load_settings().store, config, self.name)
+        coarse = list(chain(*process_pool().map_ordered(work, _batches(orderings))))
         chosen = relaxation.candidates_for_fine(coarse, config)
-        fine = list(filter(None, process_pool().map_ordered(work_fine, chosen)))
+        work_fine = functools.partial(_refine_batch, load_settings().store, config, self.name)
+        fine = list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
         n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
@@ -146,31 +151,37 @@ class RankMaker(Maker):
         return orderings
 
 
-def _relax_candidate(
-    folder: Path, config: RankingConfig, job_name: str, ordering: schemas.Ordering
-) -> relaxation.Candidate | None:
-    """The coarse stage of one candidate, each relaxation looked up first.
+def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:
+    """What one process relaxes at a time.
 
-    None when it flies apart: a failed attempt that says why, and no reason to stop the rest.
+    On a CPU one candidate: more would gain nothing, and what it becomes may not depend on its
+    neighbours. A GPU takes all.
+    """
+    if load_settings().device == "cpu":
+        return [[candidate] for candidate in candidates]
+    return [candidates]
+
+
+def _relax_batch(
+    folder: Path, config: RankingConfig, job_name: str, orderings: Sequence[schemas.Ordering]
+) -> list[relaxation.Candidate]:
+    """The coarse stage of some candidates, each relaxation looked up first.
+
+    One that flies apart is missing: a failed attempt that says why, and no reason to stop
+    the rest.
     """
     store = open_store_at(folder)
+    structures = {one.key: store.load(schemas.Structure, one.structure) for one in orderings}
     relax_stage = functools.partial(_relax_once, store, config, job_name)
-    structure = store.load(schemas.Structure, ordering.structure)
-    try:
-        return relaxation.relax_candidate(ordering.key, structure, relax_stage)
-    except PhysicsError:
-        return None
+    return relaxation.relax_candidates(structures, relax_stage)
 
 
-def _refine_candidate(
-    folder: Path, config: RankingConfig, job_name: str, candidate: relaxation.Candidate
-) -> relaxation.Candidate | None:
-    """The fine stage of one candidate, looked up first; None when it flies apart."""
+def _refine_batch(
+    folder: Path, config: RankingConfig, job_name: str, candidates: Sequence[relaxation.Candidate]
+) -> list[relaxation.Candidate]:
+    """The fine stage of some candidates, looked up first; without those that fly apart."""
     relax_stage = functools.partial(_relax_once, open_store_at(folder), config, job_name)
-    try:
-        return relaxation.refine_candidate(candidate, relax_stage)
-    except PhysicsError:
-        return None
+    return relaxation.refine_candidates(candidates, relax_stage)
 
 
 def _relax_once(
@@ -178,18 +189,47 @@ def _relax_once(
     config: RankingConfig,
     job_name: str,
     stage: relaxation.Stage,
-    start: schemas.Structure,
-) -> relaxation.Relaxed:
+    starts: Sequence[schemas.Structure],
+) -> list[relaxation.Relaxed | PhysicsError]:
+    """Each relaxation looked up first; the missing ones move together.
+
+    An attempt lasts from the previous result to its own, so that all of them together cost
+    what the batch did.
+    """
     stage_config = relaxation.stage_config(config, stage)
-    key = relaxation.relaxation_key(start.key, config.model, stage_config)
+    relaxing = _relax_missing(store, config.model, stage_config, starts)
 
-    def compute() -> schemas.Relaxation:
-        potential = open_potential(store, config.model)
-        relaxed = relaxation.relax(start, potential, stage_config)
-        store.insert(relaxed.structure)
-        return relaxed.document(config.model, stage_config)
+    def relax(start: schemas.Structure) -> schemas.Relaxation:
+        outcome = next(outcome for one, outcome in relaxing if one.key == start.key)
+        if isinstance(outcome, PhysicsError):
+            raise outcome
+        store.insert(outcome.structure)
+        return outcome.document(config.model, stage_config)
 
-    found = store.once(schemas.Relaxation, key, compute, job_name)
-    return relaxation.Relaxed.from_document(
-        found, start, store.load(schemas.Structure, found.final_structure)
-    )
+    def relax_once(start: schemas.Structure) -> relaxation.Relaxed | PhysicsError:
+        key = relaxation.relaxation_key(start.key, config.model, stage_config)
+        try:
+            found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name)
+        except PhysicsError as error:
+            return error
+        final = store.load(schemas.Structure, found.final_structure)
+        return relaxation.Relaxed.from_document(found, start, final)
+
+    return [relax_once(start) for start in starts]
+
+
+def _relax_missing(
+    store: ResultStore,
+    model: str,
+    config: RelaxationConfig,
+    starts: Sequence[schemas.Structure],
+) -> Iterator[tuple[schemas.Structure, relaxation.Relaxed | PhysicsError]]:
+    """What the store lacks when the first is asked for, in the order of the starts."""
+    keys = [relaxation.relaxation_key(start.key, model, config) for start in starts]
+    missing = [
+        start
+        for start, key in zip(starts, keys, strict=True)
+        if store.find(schemas.Relaxation, key) is None
+    ]
+    outcomes = relaxation.relax_many(missing, open_potential(store, model), config)
+    yield from zip(missing, outcomes, strict=True)
