@@ -48,7 +48,7 @@ class BlobFolder:
             return blob
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_durably(path, content)
+            write_durably(path, content)
         except OSError as err:
             raise StoreError(
                 "cannot write a blob",
@@ -86,7 +86,8 @@ class BlobFolder:
         return self.folder / blob.sha256[:2] / blob.sha256
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent, whatever happens meanwhile."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -97,8 +98,13 @@ def _write_durably(path: Path, content: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself must survive a power cut
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)

@@ -157,7 +157,7 @@ class MDConfig(Config):
     time_step_fs: Positive = Field(1.0, description="paper: 1 fs.")
     thermostat_damping_ps: Positive = Field(0.1, description="Nosé-Hoover chains (paper).")
     barostat_damping_ps: Positive = Field(1.0, description="MTK barostat (paper).")
-    cell_shape: Literal["triclinic", "isotropic"] = Field(
+    cell_shape: Literal["triclinic", "anisotropic", "isotropic"] = Field(
         "triclinic", description="ours: the paper is silent; monoclinic LYB needs its angles."
     )
     start_temperature_k: Positive = Field(100.0, description="Velocities drawn at (paper).")
@@ -221,13 +221,15 @@ class MDProtocol(Config):
     Steps are counted from the first step of the ramp.
     """
 
-    ensemble: Literal["nvt", "npt"]
+    ensemble: Literal["nve", "nvt", "npt"]
     temperature_k: Positive
     pressure_bar: float | None = Field(None, description="npt only.")
     time_step_fs: Positive
     thermostat_damping_ps: Positive
     barostat_damping_ps: Positive | None = Field(None, description="npt only.")
-    cell_shape: Literal["triclinic", "isotropic"] | None = Field(None, description="npt only.")
+    cell_shape: Literal["triclinic", "anisotropic", "isotropic"] | None = Field(
+        None, description="npt only; anisotropic: lengths move, directions stand."
+    )
     start_temperature_k: Positive
     heating_steps: Count
     equilibration_steps: Count

@@ -154,6 +154,7 @@ class Relaxation(Document):
     """A structure relaxed by a potential."""
 
     kind = "relaxation"
+    method_version = 2
 
     structure: str
     final_structure: str
@@ -191,6 +192,7 @@ class Ranking(Document):
     """Candidates by energy, the ground-state candidate first."""
 
     kind = "ranking"
+    method_version = 2
 
     system: str
     enumeration: str
@@ -235,6 +237,7 @@ class Segment(Document):
     """A fixed stretch of a run."""
 
     kind = "segment"
+    method_version = 2
 
     run_identity: str
     index: int
@@ -251,12 +254,13 @@ class Run(Document):
     """One MD run: its segments, means, average cell, health."""
 
     kind = "run"
+    method_version = 2
 
     name: str
     start: str
     start_structure: str = Field(description="The structure that start stands for.")
     model: str
-    ensemble: Literal["nvt", "npt"]
+    ensemble: Literal["nve", "nvt", "npt"]
     temperature_k: float
     pressure_bar: float | None
     n_steps: int

@@ -98,7 +98,7 @@ def fine_tune(
         potential, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
     )
     with _deterministic_algorithms():
-        loop = _Loop(child, training, validation, config)
+        loop = EpochLoop(child, training, validation, config)
         while loop.epoch < config.epochs and loop.epoch - loop.best.epoch < config.patience:
             loop.run_epoch()
     return TrainedModel(loop.best.weights, shift_ev, loop.best.epoch, tuple(loop.history))
@@ -171,7 +171,7 @@ class _Best:
     weights: bytes
 
 
-class _Loop:
+class EpochLoop:
     """The state of one training."""
 
     def __init__(
@@ -201,14 +201,7 @@ class _Loop:
 
     def run_epoch(self) -> None:
         """Every training label once, then a look at the validation labels."""
-        self.epoch += 1
-        order = torch.randperm(len(self.samples), generator=self.generator).tolist()
-        losses = [
-            self._run_update(
-                [self.samples[i] for i in order[start : start + self.config.batch_size]]
-            )
-            for start in range(0, len(order), self.config.batch_size)
-        ]
+        losses = self.train_epoch()
         errors = self._validation_errors()
         record = EpochRecord(
             epoch=self.epoch,
@@ -223,13 +216,30 @@ class _Loop:
         if record.score < self.best.score:
             self.best = _Best(self.epoch, record.score, self.averaged.weights_bytes())
 
-    def _run_update(self, batch: Sequence[_Sample]) -> float:
+    def train_epoch(self) -> list[float]:
+        """Every training label once; the loss of each batch."""
+        self.epoch += 1
+        order = torch.randperm(len(self.samples), generator=self.generator).tolist()
+        return [
+            self._run_update(order[start : start + self.config.batch_size])
+            for start in range(0, len(order), self.config.batch_size)
+        ]
+
+    def loss_of(self, places: Sequence[int]) -> float:
+        """The loss of some training labels, with the weights as they are."""
+        return float(self._loss(places).detach())
+
+    def _loss(self, places: Sequence[int]) -> Tensor:
+        batch = [self.samples[place] for place in places]
+        output = self.child.forward([sample.graph for sample in batch], create_graph=True)
+        return _loss(output, batch, self.config)
+
+    def _run_update(self, places: Sequence[int]) -> float:
         factor = learning_rate_factor(self.update, self.n_updates, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         self.optimizer.zero_grad()
-        output = self.child.forward([sample.graph for sample in batch], create_graph=True)
-        loss = _loss(output, batch, self.config)
+        loss = self._loss(places)
         if not torch.isfinite(loss):
             raise PhysicsError(
                 "the training loss is not finite",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from jobflow import Maker
 
@@ -25,10 +28,13 @@ from lycb_flows.md import protocol as md
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
+from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.stages import run_key
 from lycb_flows.store import ResultStore
+
+Keeper: TypeAlias = Generator[md.RunAhead, md.SegmentResult, None]
 
 
 @dataclass(kw_only=True)
@@ -47,20 +53,70 @@ class MDMaker(Maker):
 
 
 def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
-    """Look up or compute every run; each segment is stored when it is reached."""
-    store = open_store()
+    """Look up or compute every run; each segment is stored when it is reached.
+
+    On a CPU each process takes one run at a time, so that no result depends on what else was
+    to do; on another device one process takes all runs of a model side by side.
+    """
+    store, settings = open_store(), load_settings()
     missing = [run for run in runs if store.find(schemas.Run, run_key(run)) is None]
-    work = functools.partial(_run_one, load_settings().store, job_name)
-    for _ in process_pool().map_ordered(work, missing):
-        pass
+    if settings.device == "cpu":
+        work = functools.partial(_run_batch, settings.store, job_name)
+        for _ in process_pool().map_ordered(work, [[run] for run in missing]):
+            pass
+    else:
+        for model in dict.fromkeys(run.model for run in missing):
+            batch = [run for run in missing if run.model == model]
+            _run_batch(settings.store, job_name, batch)
     return tuple(run_key(run) for run in runs)
 
 
-def _run_one(folder: Path, job_name: str, run: RunConfig) -> str:
+def _run_batch(folder: Path, job_name: str, runs: Sequence[RunConfig]) -> None:
+    """Runs of one model side by side."""
     store = open_store_at(folder)
-    key = run_key(run)
-    store.once(schemas.Run, key, lambda: _compute_run(store, key, run, job_name), job_name)
-    return key
+    potential = open_potential(store, runs[0].model)
+    keepers: list[Keeper] = []
+
+    def ahead() -> Iterator[md.RunAhead]:
+        for run in runs:
+            keeper = _keep_run(store, run, potential, job_name)
+            for run_ahead in itertools.islice(keeper, 1):  # none when every segment is stored
+                keepers.append(keeper)
+                yield run_ahead
+
+    device = load_settings().device
+    batch = md.run_batch(ahead(), potential, batch_size=len(runs), device=device)
+    try:
+        for place, result in batch:
+            with contextlib.suppress(StopIteration):
+                keepers[place].send(result)
+    except Exception as err:
+        for keeper in keepers:  # their attempts have failed
+            with contextlib.suppress(type(err), StopIteration):
+                keeper.throw(err)
+        raise
+
+
+def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
+    """Say what is left of a run, be sent its segments, store each and at last the run."""
+    key, start = run_key(run), _start_structure(store, run)
+    with store.attempt(schemas.Run, key, job_name) as made:
+        segments = _stored_segments(store, run)
+        if not _is_complete(run, segments):
+            if segments:
+                here = md.Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
+            else:
+                here = md.start_run(start, potential, run.protocol, run.seed)
+            ahead = md.RunAhead(here, run.protocol, run.steps)
+            while not _is_complete(run, segments):
+                segment_key = _segment_key(run, segments)
+                with store.attempt(schemas.Segment, segment_key, job_name) as segment_made:
+                    document = _segment(store, run, segments, (yield ahead))
+                    document = document.model_copy(update={"made": segment_made()})
+                    store.insert(document, segment_made.attempt)
+                segments.append(document)
+        summary = _summarise(store, run, start, segments)
+        store.insert(summary.model_copy(update={"made": made()}), made.attempt)
 
 
 def _start_structure(store: ResultStore, run: RunConfig) -> schemas.Structure:
@@ -77,49 +133,57 @@ def _start_structure(store: ResultStore, run: RunConfig) -> schemas.Structure:
     return md.prepare_start(given, strain=run.strain, repeat=run.repeat)
 
 
+def _stored_segments(store: ResultStore, run: RunConfig) -> list[schemas.Segment]:
+    """The segments of a run that are there, from the first on."""
+    segments: list[schemas.Segment] = []
+    while not _is_complete(run, segments):
+        found = store.find(schemas.Segment, _segment_key(run, segments))
+        if found is None:
+            break
+        segments.append(found)
+    return segments
+
+
+def _is_complete(run: RunConfig, segments: Sequence[schemas.Segment]) -> bool:
+    if not segments:
+        return False
+    return segments[-1].last_step >= run.steps or not segments[-1].health.healthy
+
+
+def _segment_key(run: RunConfig, before: Sequence[schemas.Segment]) -> str:
+    """Of the segment after those `before`."""
+    first_step = before[-1].last_step if before else 0
+    last_step = min(first_step + run.protocol.segment_steps, run.steps)
+    return make_key(schemas.Segment, run=run.identity(), index=len(before), last_step=last_step)
+
+
 def _segment(
     store: ResultStore,
     run: RunConfig,
     before: Sequence[schemas.Segment],
-    begin: Callable[[], md.Checkpoint],
-    job_name: str,
+    result: md.SegmentResult,
 ) -> schemas.Segment:
-    """The segment after those `before`: found, or computed from the last checkpoint."""
-    first_step = before[-1].last_step if before else 0
-    last_step = min(first_step + run.protocol.segment_steps, run.steps)
-    identity = digest(run.identity())
-    key = make_key(schemas.Segment, run=run.identity(), index=len(before), last_step=last_step)
-
-    def compute() -> schemas.Segment:
-        result = md.run_segment(begin(), open_potential(store, run.model), run.protocol, last_step)
-        return schemas.Segment(
-            key=key,
-            parents=(before[-1].key if before else run.start, run.model),
-            run_identity=identity,
-            index=result.index,
-            first_step=result.first_step,
-            last_step=result.last_step,
-            n_frames=result.n_frames,
-            trajectory=store.blobs.put(result.trajectory, TRAJECTORY_MEDIA_TYPE),
-            checkpoint=store.blobs.put(result.checkpoint, md.CHECKPOINT_MEDIA_TYPE),
-            thermodynamics=result.thermodynamics,
-            health=result.health,
-        )
-
-    return store.once(schemas.Segment, key, compute, job_name)
+    return schemas.Segment(
+        key=_segment_key(run, before),
+        parents=(before[-1].key if before else run.start, run.model),
+        run_identity=digest(run.identity()),
+        index=result.index,
+        first_step=result.first_step,
+        last_step=result.last_step,
+        n_frames=result.n_frames,
+        trajectory=store.blobs.put(result.trajectory, TRAJECTORY_MEDIA_TYPE),
+        checkpoint=store.blobs.put(result.checkpoint, md.CHECKPOINT_MEDIA_TYPE),
+        thermodynamics=result.thermodynamics,
+        health=result.health,
+    )
 
 
-def _compute_run(store: ResultStore, key: str, run: RunConfig, job_name: str) -> schemas.Run:
-    start = _start_structure(store, run)
-    segments: list[schemas.Segment] = []
-
-    def begin() -> md.Checkpoint:
-        if segments:
-            return md.Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
-        return md.start_run(start, open_potential(store, run.model), run.protocol, run.seed)
-
-    while not segments or (segments[-1].last_step < run.steps and segments[-1].health.healthy):
-        segments.append(_segment(store, run, segments, begin, job_name))
+def _summarise(
+    store: ResultStore,
+    run: RunConfig,
+    start: schemas.Structure,
+    segments: Sequence[schemas.Segment],
+) -> schemas.Run:
     summary = summarise_run(
         [store.blobs.read(segment.trajectory) for segment in segments],
         run.protocol,
@@ -129,7 +193,7 @@ def _compute_run(store: ResultStore, key: str, run: RunConfig, job_name: str) ->
     average = summary.average_structure
     store.insert_all([start] + ([average] if average else []))
     return schemas.Run(
-        key=key,
+        key=run_key(run),
         parents=(run.start, run.model, *(segment.key for segment in segments)),
         products=(start.key,) + ((average.key,) if average else ()),
         name=run.name,

@@ -1,17 +1,17 @@
-"""Whether a run is still physics: cheap looks at every step, thorough ones at every frame.
-
-Each look returns why the run has left physics, or an empty string.
-"""
+"""Whether a run is still physics: cheap looks at every step, thorough ones at every frame."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from lycb_flows.config import HealthConfig
-from lycb_flows.md.integrators import FloatArray
+from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.integrators import BoolArray, Dynamics
 from lycb_flows.md.trajectory import Snapshot
 
 _COLDEST_LIMIT_K = 300.0  # a cold target would make the temperature limit a matter of noise
@@ -25,14 +25,14 @@ class Reference:
     ----------
     frac_coords
         Shape (n_atoms, 3).
-    volume_ang3
-        Of the cell.
+    cell_ang
+        Shape (3, 3), rows a, b, c.
     energy_ev_per_atom
         Potential energy.
     """
 
     frac_coords: FloatArray
-    volume_ang3: float
+    cell_ang: FloatArray
     energy_ev_per_atom: float
 
 
@@ -42,12 +42,46 @@ def framework_mask(symbols: list[str], mobile_species: str) -> NDArray[np.bool_]
     return framework if framework.any() else ~framework
 
 
-def step_failure(temperature_k: float, target_k: float, config: HealthConfig) -> str:
-    """Looks at the temperature of one step."""
-    limit_k = config.max_temperature_factor * max(target_k, _COLDEST_LIMIT_K)
-    if temperature_k <= limit_k:  # False for NaN
-        return ""
-    return f"temperature {temperature_k:.4g} K is above {limit_k:.4g} K"
+class StepLimits:
+    """What every step of a batch is held against: numbers that the host has anyway."""
+
+    def __init__(self, configs: Sequence[HealthConfig], starts: Sequence[Reference]) -> None:
+        self.heat_factors = np.array([one.max_temperature_factor for one in configs])
+        self.volume_factors = np.array([one.max_volume_factor for one in configs])
+        self.jumps_ev_per_atom = np.array([one.max_energy_jump_ev_per_atom for one in configs])
+        self.volumes_ang3 = np.abs(np.linalg.det([start.cell_ang for start in starts]))
+        self.energies_ev_per_atom = np.array([start.energy_ev_per_atom for start in starts])
+
+    def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
+        """Which replicas (m,) are still physics; False where anything is not a number."""
+        hottest_k = self.heat_factors * np.maximum(targets_k, _COLDEST_LIMIT_K)
+        growths = self._growths(now)
+        kept: BoolArray = (
+            now.are_numbers
+            & (now.temperatures_k <= hottest_k)
+            & (self._jumps(now) <= self.jumps_ev_per_atom)
+            & (np.maximum(growths, 1 / growths) <= self.volume_factors)
+        )
+        return kept
+
+    def reason(self, now: Dynamics, targets_k: FloatArray, i: int) -> str:
+        """Why replica i is not."""
+        if not now.are_numbers[i]:
+            return "energy, stress or a momentum is not a number"
+        limit_k = self.heat_factors[i] * max(targets_k[i], _COLDEST_LIMIT_K)
+        if not now.temperatures_k[i] <= limit_k:
+            return f"temperature {now.temperatures_k[i]:.4g} K is above {limit_k:.4g} K"
+        if not self._jumps(now)[i] <= self.jumps_ev_per_atom[i]:
+            return f"energy is {self._jumps(now)[i]:.3g} eV/atom away from the start"
+        return f"volume is {self._growths(now)[i]:.3g} times the start's"
+
+    def _jumps(self, now: Dynamics) -> FloatArray:
+        jumps: FloatArray = np.abs(now.energies_ev / now.sizes - self.energies_ev_per_atom)
+        return jumps
+
+    def _growths(self, now: Dynamics) -> FloatArray:
+        growths: FloatArray = now.volumes_ang3 / self.volumes_ang3
+        return growths
 
 
 def frame_failure(
@@ -56,24 +90,11 @@ def frame_failure(
     framework: NDArray[np.bool_],
     config: HealthConfig,
 ) -> str:
-    """Looks at energy, volume, closest pair and framework of one frame."""
-    energy = frame.potential_energy_ev / len(frame.frac_coords)
-    numbers = (energy, frame.frac_coords, frame.cells_ang, frame.stress_gpa)
-    if not all(np.isfinite(number).all() for number in numbers):
-        return "energy, stress or a coordinate is not a number"
-    jump = abs(energy - start.energy_ev_per_atom)
-    if jump > config.max_energy_jump_ev_per_atom:
-        return f"energy is {jump:.3g} eV/atom away from the start"
-    growth = abs(np.linalg.det(frame.cells_ang)) / start.volume_ang3
-    if not 1 / config.max_volume_factor <= growth <= config.max_volume_factor:
-        return f"volume is {growth:.3g} times the start's"
+    """Why this frame is not physics, by its framework and its closest pair; or nothing."""
     rms = framework_rms_ang(frame, start, framework)
     if rms > config.max_framework_rms_ang:
         return f"framework has moved by {rms:.3g} Å (RMS)"
-    closest = closest_pair_ang(frame.frac_coords, frame.cells_ang)
-    if closest < config.min_distance_ang:
-        return f"two atoms are {closest:.3g} Å apart"
-    return ""
+    return collision(frame.frac_coords, frame.cells_ang, config.min_distance_ang)
 
 
 def framework_rms_ang(frame: Snapshot, start: Reference, framework: NDArray[np.bool_]) -> float:
@@ -83,15 +104,17 @@ def framework_rms_ang(frame: Snapshot, start: Reference, framework: NDArray[np.b
     return float(np.sqrt((moved**2).sum(axis=1).mean()))
 
 
-def closest_pair_ang(frac_coords: FloatArray, cell_ang: FloatArray) -> float:
-    """Distance of the closest two atoms, in Å; infinite for a single atom.
+def collision(frac_coords: FloatArray, cell_ang: FloatArray, min_distance_ang: float) -> str:
+    """Which two atoms are closer than this, or nothing.
 
-    Nearest images by rounding fractional differences: exact below half the smallest width of
-    the cell, which is where a collision is.
+    A tree of fractional coordinates finds every pair that could be: |dr| is at least the
+    smallest singular value of the cell times |ds|. Exact while the limit is below half of it.
     """
-    between = frac_coords[:, None] - frac_coords
-    between -= np.rint(between)
-    between = between @ cell_ang
-    squares = np.einsum("ijk,ijk->ij", between, between)
-    np.fill_diagonal(squares, np.inf)
-    return float(np.sqrt(squares.min()))
+    inside = frac_coords - np.floor(frac_coords)
+    inside[inside >= 1] = 0.0  # -1e-17 rounds up
+    reach = min_distance_ang / np.linalg.svd(cell_ang, compute_uv=False)[-1]
+    i, j = cKDTree(inside, boxsize=1.0).query_pairs(reach, output_type="ndarray").T
+    between = inside[i] - inside[j]
+    distances = np.linalg.norm((between - np.rint(between)) @ cell_ang, axis=1)
+    closest = distances.min(initial=np.inf)
+    return f"two atoms are {closest:.3g} Å apart" if closest < min_distance_ang else ""

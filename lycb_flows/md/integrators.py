@@ -1,171 +1,404 @@
-"""ASE's Nosé-Hoover chain and MTK integrators at zero total momentum, with their whole state.
+"""Batched molecular dynamics: NVE, Nosé-Hoover chains, and Martyna-Tobias-Klein (MTK) cells.
 
-Four things are ours, the equations of motion are ASE's (arXiv 2603.24061):
+Replicas of any size lie side by side. With r a row vector, h the cell (rows a, b, c) and
+V = dh/dt in units of the cell, h^-1 (dh/dt):
 
-- The total momentum is zero and stays zero: float32 forces do not sum to zero exactly, so
-  their mean is subtracted. Heat then lives in 3N - 3 degrees of freedom, and chain, barostat
-  and the temperature we report all count 3N - 3. (ASE counts 3N: with zero total momentum
-  that is N/(N-1) too hot, 20 K of 600 K in a cell of 30 atoms.)
-- The thermostat's target can move (the heating ramp); its masses follow, so that its period
-  stays what the protocol says, as in LAMMPS' `fix nvt`.
-- Forces and stress are asked for once per step. (ASE asks up to ten times, and each time its
-  calculator compares all atoms with the last ones: more than a step on a GPU costs.)
-- `state()` and `restore()`: with positions, momenta and cell of the Atoms they are everything
-  that the next step depends on.
+    dr/dt = p/m + r V        dp/dt = F - p (V^T + tr V / N_f) - p v_0        dh/dt = h V
 
-MTK in ASE 3.29: the cell is a full 3x3 matrix (no upper-triangular convention), strained by a
-symmetric rate, so it may turn slowly: compare lengths and angles, never matrix elements. The
-pressure given is external: positive compresses.
+| symbol | code | is |
+|---|---|---|
+| N_f = 3N - 3 | `degrees[:, 0]` | degrees of freedom: the total momentum is zero and stays zero |
+| Π = W X V X^-1 | `cell_momenta` | momenta of the cell in the frame X |
+| X | `frames` | anisotropic: unit vectors along a, b, c; otherwise the unit matrix |
+| W = (N_f/3 + 1) k_B T τ_p^2 | `_inertia_ev` | mass of the cell, per squared time unit |
+| v_0, v_1, v_2 | `chain_rates` | rates of the chains of particles and cell (`chains.py`) |
+
+What may move is a mask on the force on Π: all of it (triclinic, 6 degrees of freedom), its
+diagonal (anisotropic: lengths move, the directions of a, b, c stand), or a third of its trace on
+the diagonal (isotropic). A cell that stands has Π = 0 and the same equations.
+
+The order of the Trotter factors, the fourth-order Suzuki-Yoshida weights and the chain's length
+are ASE's (arXiv 2603.24061), and so are the trajectories but for what is counted: ASE counts
+3N degrees of freedom (with zero total momentum that is N/(N-1) too hot) and 9 for a triclinic
+cell whose momenta are symmetric, hence 6 (MTK, J. Chem. Phys. 1994, 101, 4177).
+
+- Forces do not sum to zero in float32: their mean is subtracted, per replica.
+- A thermostat's target may move (the heating ramp). Its masses follow, so its period stays.
+- Positions and momenta live on the device, all that is per replica (chains, cells) on the host
+  in numpy, because it is hundreds of operations on a handful of numbers. Each step the host
+  reads one small tensor: kinetic tensor, stress and energy of each replica.
+- A triclinic cell may turn slowly: compare lengths and angles, never matrix elements.
+  Pressure is external: positive compresses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from operator import attrgetter
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
-from ase import Atoms, units
-from ase.md.nose_hoover_chain import (
-    MTKNPT,
-    IsotropicMTKNPT,
-    NoseHooverChainNVT,
-    NoseHooverChainThermostat,
-)
+import torch
+from ase import units
+from ase.data import atomic_masses
 from numpy.typing import NDArray
+from scipy.special import exprel
+from torch import Tensor
 
 from lycb_flows.config import MDProtocol
+from lycb_flows.md.chains import CHAIN_LENGTH, SUZUKI_YOSHIDA, FloatArray, advance_chains
+from lycb_flows.potentials.evaluator import HasEvaluator, Numbers
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
-FloatArray = NDArray[np.float64]
-Ensemble = Literal["nvt", "npt"]
+BoolArray = NDArray[np.bool_]
 
-_CHAIN = ("_thermostat._eta", "_thermostat._p_eta")
-_BAROSTAT = ("_barostat._xi", "_barostat._p_xi")
+_UNIT = np.eye(3)
+_CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}  # None: stands, 1 / 1
 
 
-class _Thermostat(NoseHooverChainThermostat):
-    def retarget(self, temperature_k: float) -> None:
-        """Aim at another temperature with the same period."""
-        self._kT = units.kB * temperature_k
-        self._Q[0] = 3 * self._num_atoms_global * self._kT * self._tdamp**2
-        self._Q[1:] = self._kT * self._tdamp**2
+@dataclass(frozen=True)
+class Motion:
+    """All that the next step of one replica depends on, beside forces and protocol.
+
+    Attributes
+    ----------
+    positions_ang, momenta
+        Shape (n, 3); positions not wrapped, momenta in ASE's unit.
+    cell_ang
+        Shape (3, 3), rows a, b, c.
+    cell_momenta
+        Shape (3, 3), in the frame X.
+    chain_rates
+        Shape (2, 3), of the particles' chain and the cell's, per ASE time unit.
+    heat_ev
+        Shape (2,): what the chains have taken up.
+    kinetic_ev
+        Shape (3, 3): sum of p^T p / m, twice the kinetic energy on its trace.
+    """
+
+    positions_ang: FloatArray
+    momenta: FloatArray
+    cell_ang: FloatArray
+    cell_momenta: FloatArray
+    chain_rates: FloatArray
+    heat_ev: FloatArray
+    kinetic_ev: FloatArray
+
+
+MOTION_NAMES = tuple(field.name for field in fields(Motion))
+
+
+def begin_motion(
+    numbers: Numbers, positions_ang: FloatArray, cell_ang: FloatArray, momenta: FloatArray
+) -> Motion:
+    """Chains and cell at rest."""
+    return Motion(
+        positions_ang=positions_ang,
+        momenta=momenta,
+        cell_ang=cell_ang,
+        cell_momenta=np.zeros((3, 3)),
+        chain_rates=np.zeros((2, CHAIN_LENGTH)),
+        heat_ev=np.zeros(2),
+        kinetic_ev=momenta.T @ (momenta / atomic_masses[numbers][:, None]),
+    )
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One replica as a batch takes it in.
+
+    Attributes
+    ----------
+    numbers
+        Atomic numbers (n,).
+    start_cell_ang
+        Shape (3, 3): its rows are the directions along which an anisotropic cell scales.
+    """
+
+    numbers: Numbers
+    motion: Motion
+    protocol: MDProtocol
+    start_cell_ang: FloatArray
 
 
 class Dynamics:
-    """What our integrators add to ASE's; the first base of each."""
+    """A batch of m replicas with n atoms altogether, and the way to their next step.
 
-    state_names: ClassVar[tuple[str, ...]] = _CHAIN
-    momenta_names: ClassVar[tuple[str, ...]] = ("_p",)
+    Parameters
+    ----------
+    replicas
+        Each with its own size, cell, temperature, pressure and ensemble.
+    potential
+        Gives the evaluator of exactly these replicas.
+    device
+        Where positions and momenta live.
+
+    Attributes
+    ----------
+    positions_ang, momenta
+        Tensors (n, 3).
+    cells_ang
+        Host array (m, 3, 3).
+    energies_ev, stresses_gpa, kinetic_ev
+        Host arrays (m,), (m, 3, 3), (m, 3, 3) of the last step; stress without its kinetic
+        part, tension positive.
+    """
 
     def __init__(
-        self,
-        atoms: Atoms,
-        *,
-        temperature_K: float,  # noqa: N803  # ASE's name
-        tdamp: float,
-        **rest: float,
+        self, replicas: Sequence[Replica], potential: HasEvaluator, device: str = "cpu"
     ) -> None:
-        super().__init__(atoms, temperature_K=temperature_K, tdamp=tdamp, **rest)  # type: ignore[call-arg]  # ASE's class comes next
-        self._forces: FloatArray | None = None
-        self._stress: FloatArray | None = None
-        n_moving = len(atoms) - 1  # ASE multiplies it by 3
-        self._num_atoms_global = n_moving
-        self._thermostat = _Thermostat(n_moving, atoms.get_masses()[:, None], temperature_K, tdamp)
+        motions = [replica.motion for replica in replicas]
+        self._set_atoms(replicas, device)
+        self._set_cells(np.stack([motion.cell_ang for motion in motions]))
+        self.cell_momenta = np.stack([motion.cell_momenta for motion in motions])
+        self.chain_rates = np.stack([motion.chain_rates for motion in motions])
+        self.heat_ev = np.stack([motion.heat_ev for motion in motions])
+        self._set_couplings(replicas)
+        self.set_phase(np.zeros(len(replicas), bool))
+        self._evaluate = potential.evaluator([replica.numbers for replica in replicas])
+        self._evaluate_now()
+        self._read_host()
+        self.kinetic_ev = np.stack([motion.kinetic_ev for motion in motions])
+        self._twice_kinetic_ev = np.trace(self.kinetic_ev, axis1=1, axis2=2)
 
-    def _integrate_q(self, delta: float) -> None:
-        super()._integrate_q(delta)  # type: ignore[misc]  # ASE's
-        self._forces = self._stress = None  # the atoms have moved; the cell moves right after
+    def _set_atoms(self, replicas: Sequence[Replica], device: str) -> None:
+        motions = [replica.motion for replica in replicas]
+        self.sizes = [len(replica.numbers) for replica in replicas]
+        masses = atomic_masses[np.concatenate([replica.numbers for replica in replicas])]
+        times = [replica.protocol.time_step_fs * units.fs for replica in replicas]
 
-    def _get_forces(self) -> FloatArray:
-        if self._forces is None:
-            forces: FloatArray = super()._get_forces()  # type: ignore[misc]  # ASE's
-            self._forces = forces - forces.mean(axis=0)
-        return self._forces
+        def to_device(values: FloatArray) -> Tensor:
+            return torch.tensor(values, dtype=torch.float64, device=device)
 
-    def advance(self, temperature_k: float) -> None:
-        """One step with the thermostat aiming at `temperature_k`."""
-        self._thermostat.retarget(temperature_k)
-        self.step()  # type: ignore[attr-defined]  # ASE's
+        self._owner = torch.arange(len(replicas)).repeat_interleave(torch.tensor(self.sizes))
+        self._owner = self._owner.to(device)
+        self._inverse_masses = to_device(1 / masses[:, None])
+        self._half_times = to_device(np.repeat(times, self.sizes)[:, None] / 2)
+        self._times_per_mass = 2 * self._half_times * self._inverse_masses
+        self._inverse_sizes = to_device(1 / np.array(self.sizes, float)[:, None])
+        self.positions_ang = to_device(np.concatenate([one.positions_ang for one in motions]))
+        self.momenta = to_device(np.concatenate([one.momenta for one in motions]))
 
-    def is_finite(self) -> bool:
-        """Whether all momenta, the cell's included, are numbers."""
-        return all(np.isfinite(attrgetter(name)(self)).all() for name in self.momenta_names)
+    def _set_couplings(self, replicas: Sequence[Replica]) -> None:
+        protocols = [replica.protocol for replica in replicas]
+        self._times = np.array([one.time_step_fs for one in protocols]) * units.fs
+        self.degrees = np.array(
+            [
+                (3 * size - 3, _CELL_DEGREES[protocol.cell_shape])
+                for size, protocol in zip(self.sizes, protocols, strict=True)
+            ],
+            float,
+        )
+        periods_ps = np.array(
+            [(one.thermostat_damping_ps, one.barostat_damping_ps or 1.0) for one in protocols]
+        )
+        self._periods = periods_ps * (PS_FS * units.fs)
+        pressures_bar = np.array([one.pressure_bar or 0.0 for one in protocols])
+        self._pressures = pressures_bar * (BAR_GPA / EV_PER_ANG3_GPA)
+        self._ensembles = np.array([one.ensemble for one in protocols])
+        shapes = np.array([one.cell_shape for one in protocols])
+        self._masks = (shapes == "triclinic")[:, None, None] * np.ones((3, 3))
+        self._masks += (shapes == "anisotropic")[:, None, None] * np.eye(3)
+        self._thirds = (shapes == "isotropic") / 3
+        self.frames = np.stack(
+            [
+                _directions(replica.start_cell_ang)
+                if replica.protocol.cell_shape == "anisotropic"
+                else np.eye(3)
+                for replica in replicas
+            ]
+        )
+        self._inverse_frames = np.linalg.inv(self.frames)
 
-    def state(self) -> dict[str, FloatArray]:
-        """Chain and cell variables; positions, momenta and cell are in the Atoms."""
-        return {name: np.array(attrgetter(name)(self), float) for name in self.state_names}
+    def set_phase(self, producing: BoolArray) -> None:
+        """Which replicas (m,) are in their own ensemble; the others heat or settle in NVT."""
+        self._cell_moves = producing & (self._ensembles == "npt")
+        thermostatted = ~(producing & (self._ensembles == "nve"))
+        active = np.stack([thermostatted, self._cell_moves], axis=1)
+        halves = active * (self._times / 2)[:, None]
+        self._chain_times = [weight * halves for weight in SUZUKI_YOSHIDA]
+        self._cell_times = halves[:, 1]
 
-    def restore(self, state: Mapping[str, FloatArray]) -> None:
-        """Continue from `state()`; what an earlier ensemble did not have starts at rest."""
-        for name in self.state_names:
-            if name in state:
-                owner, _, leaf = name.rpartition(".")
-                value = state[name].copy() if state[name].ndim else float(state[name])
-                setattr(attrgetter(owner)(self) if owner else self, leaf, value)
+    # -- one step -----------------------------------------------------------------------
+
+    def step(self, targets_k: FloatArray) -> None:
+        """One step, the thermostats aiming at these temperatures (m,) in K."""
+        self._aim(targets_k)
+        self._couple()
+        if self._cell_moves.any():
+            self._push_cells()
+            self._move_with_cells()
+            self._push_cells()
+        else:
+            self.momenta = torch.addcmul(self.momenta, self._half_times, self._forces)
+            self.positions_ang = torch.addcmul(
+                self.positions_ang, self.momenta, self._times_per_mass
+            )
+            self._evaluate_now()
+            self.momenta = torch.addcmul(self.momenta, self._half_times, self._forces)
+            self._read_host()
+        self._couple()
+
+    def _aim(self, targets_k: FloatArray) -> None:
+        targets_ev = units.kB * targets_k
+        self._scales_ev = self.degrees * targets_ev[:, None]  # N k_B T of both chains
+        self._targets_ev = targets_ev[:, None]
+        self._inertia_ev = (self.degrees[:, 0] / 3 + 1) * targets_ev * self._periods[:, 1] ** 2
+
+    def _move_with_cells(self) -> None:
+        kick, drift = self._propagators()
+        self.momenta = self._apply(kick, self.momenta, self._forces)
+        velocities = self.momenta * self._inverse_masses
+        self.positions_ang = self._apply(drift, self.positions_ang, velocities)
+        self._set_cells(self.cells_ang @ drift[:, :3])
+        self._evaluate_now()
+        self.momenta = self._apply(kick, self.momenta, self._forces)
+        self._read_host()
+
+    def _set_cells(self, cells_ang: FloatArray) -> None:
+        self.cells_ang = cells_ang
+        self.volumes_ang3 = np.abs(np.linalg.det(cells_ang))
+        self._cells = torch.from_numpy(cells_ang).to(self.momenta.device)
+
+    def _evaluate_now(self) -> None:
+        """Energies, stresses, and forces with their mean per replica subtracted."""
+        self._last = self._evaluate(self.positions_ang, self._cells)
+        forces = self._last.forces_ev_per_ang
+        self._forces = forces - self._of_atoms(self._sums(forces) * self._inverse_sizes)
+
+    def _of_atoms(self, values: Tensor) -> Tensor:
+        """Per-replica rows (m, k) as per-atom rows that broadcast against (n, k)."""
+        return values if len(self.sizes) == 1 else values.index_select(0, self._owner)
+
+    def _sums(self, values: Tensor) -> Tensor:
+        """Per-atom rows (n, k) summed to per-replica rows (m, k)."""
+        if len(self.sizes) == 1:
+            return values.sum(0, keepdim=True)
+        sums = values.new_zeros((len(self.sizes), values.shape[1]))
+        return sums.index_add_(0, self._owner, values)
+
+    def _apply(self, propagator: FloatArray, rows: Tensor, sources: Tensor) -> Tensor:
+        """[rows, sources] (n, 6) times each replica's (6, 3) of a propagator (m, 6, 3)."""
+        matrices = torch.from_numpy(propagator).to(rows.device)
+        both = torch.cat((rows, sources), 1)
+        if len(self.sizes) == 1:
+            return both @ matrices[0]
+        return torch.bmm(both[:, None], matrices.index_select(0, self._owner))[:, 0]
+
+    def _read_host(self) -> None:
+        """Kinetic tensor, stress and energy: the one transfer of a step."""
+        m, last = len(self.sizes), self._last
+        velocities = self.momenta * self._inverse_masses
+        products = (self.momenta[:, :, None] * velocities[:, None]).view(-1, 9)
+        looks = (self._sums(products), last.stresses_gpa.view(m, 9), last.energies_ev[:, None])
+        host = torch.cat(looks, 1).cpu().numpy()
+        self.are_numbers = np.isfinite(host).all(axis=1)
+        self.kinetic_ev = host[:, :9].reshape(m, 3, 3)
+        self._twice_kinetic_ev = host[:, 0] + host[:, 4] + host[:, 8]
+        stresses = host[:, 9:18].reshape(m, 3, 3)
+        self.stresses_gpa = (stresses + stresses.swapaxes(1, 2)) / 2
+        self.energies_ev = host[:, 18]
+
+    # -- chains and cells, on the host -----------------------------------------------------
+
+    def _couple(self) -> None:
+        """Half a step of all chains, and what it does to the momenta of particles and cells."""
+        kinetic = np.empty_like(self._scales_ev)
+        kinetic[:, 0] = self._twice_kinetic_ev
+        kinetic[:, 1] = self._twice_cell_kinetic_ev()
+        kinetic /= self._scales_ev
+        scales, turns = advance_chains(
+            self.chain_rates, kinetic, self.degrees, self._periods, self._chain_times
+        )
+        self.heat_ev = self.heat_ev + self._targets_ev * turns
+        particles = scales[:, :1]
+        squares = particles * particles
+        self._twice_kinetic_ev = self._twice_kinetic_ev * squares[:, 0]
+        self.kinetic_ev = self.kinetic_ev * squares[:, :, None]
+        self.cell_momenta = self.cell_momenta * scales[:, 1:, None]
+        factors = torch.from_numpy(particles.copy()).to(self.momenta.device)
+        self.momenta = self.momenta * self._of_atoms(factors)
+
+    def _push_cells(self) -> None:
+        """Half a step of the force on the cells' momenta."""
+        volumes = self.volumes_ang3
+        tensor = self.kinetic_ev - (volumes / EV_PER_ANG3_GPA)[:, None, None] * self.stresses_gpa
+        even = self._twice_kinetic_ev / self.degrees[:, 0] - self._pressures * volumes
+        forces = self.frames @ tensor @ self._inverse_frames + even[:, None, None] * _UNIT
+        thirds = self._thirds * (forces[:, 0, 0] + forces[:, 1, 1] + forces[:, 2, 2])
+        forces = self._masks * forces + thirds[:, None, None] * _UNIT
+        self.cell_momenta = self.cell_momenta + self._cell_times[:, None, None] * forces
+
+    def _propagators(self) -> tuple[FloatArray, FloatArray]:
+        """Half a kick of the momenta and a whole drift of the positions, each (m, 6, 3).
+
+        The upper halves act on momenta or positions, the lower ones on forces or velocities:
+        the exact solution of each equation above with everything else held still.
+        """
+        momenta, frames = np.linalg.eigh(self.cell_momenta)
+        rates = momenta / self._inertia_ev[:, None]
+        axes = self._inverse_frames @ frames  # V = axes diag(rates) back
+        back = frames.swapaxes(1, 2) @ self.frames
+        times = self._times[:, None]
+        steps = rates * times
+        shrink = -(rates + rates.sum(axis=1, keepdims=True) / self.degrees[:, :1]) * (times / 2)
+
+        def spread(left: FloatArray, right: FloatArray, *factors: FloatArray) -> FloatArray:
+            return np.concatenate([(left * factor[:, None]) @ right for factor in factors], axis=1)
+
+        drift = spread(axes, back, np.exp(steps), times * exprel(steps))
+        left, right = back.swapaxes(1, 2), axes.swapaxes(1, 2)
+        return spread(left, right, np.exp(shrink), times / 2 * exprel(shrink)), drift
+
+    def _twice_cell_kinetic_ev(self) -> FloatArray:
+        twice: FloatArray = (self.cell_momenta**2).sum(axis=(1, 2)) / self._inertia_ev
+        return twice
+
+    # -- what it shows ------------------------------------------------------------------
+
+    @property
+    def temperatures_k(self) -> FloatArray:
+        """Shape (m,): kinetic, of 3N - 3 degrees of freedom."""
+        temperatures: FloatArray = self._twice_kinetic_ev / (self.degrees[:, 0] * units.kB)
+        return temperatures
+
+    @property
+    def full_stresses_gpa(self) -> FloatArray:
+        """Shape (m, 3, 3): tension positive, kinetic part included."""
+        kinetic = self.kinetic_ev / self.volumes_ang3[:, None, None]
+        stresses: FloatArray = self.stresses_gpa - kinetic * EV_PER_ANG3_GPA
+        return stresses
+
+    @property
+    def conserved_energies_ev(self) -> FloatArray:
+        """Shape (m,): what does not drift after a step while its target stands.
+
+        Particles, chains, and in NpT the cell and the work against the pressure.
+        """
+        degrees = np.stack([self.degrees, np.ones_like(self.degrees)], axis=2)[:, :, [0, 1, 1]]
+        squares = (degrees * self.chain_rates**2).sum(axis=2) * self._periods**2
+        chains = (self.heat_ev + self._targets_ev * squares / 2).sum(axis=1)
+        cells = self._twice_cell_kinetic_ev() / 2 + self._pressures * self.volumes_ang3
+        conserved: FloatArray = self.energies_ev + self._twice_kinetic_ev / 2 + chains + cells
+        return conserved
+
+    def motions(self) -> list[Motion]:
+        """The replicas' motion now, on the host."""
+        positions, momenta = (
+            [part.numpy().copy() for part in tensor.cpu().split(self.sizes)]
+            for tensor in (self.positions_ang, self.momenta)
+        )
+        per_replica = [getattr(self, name) for name in ("cell_momenta", "chain_rates", "heat_ev")]
+        return [
+            Motion(*parts)
+            for parts in zip(
+                positions, momenta, self.cells_ang, *per_replica, self.kinetic_ev, strict=True
+            )
+        ]
 
 
-class NVT(Dynamics, NoseHooverChainNVT):  # type: ignore[misc]  # ASE ships no types
-    """Fixed cell."""
-
-
-class _NPT(Dynamics):
-    """What both barostats read."""
-
-    def pressure_tensor(self) -> FloatArray:
-        """Internal pressure (3, 3) in eV/Å^3: kinetic part minus the potential's stress."""
-        if self._stress is None:
-            self._update_atoms()  # type: ignore[attr-defined]  # ASE's
-            self._stress = self.atoms.get_stress(voigt=False)  # type: ignore[attr-defined]
-        momenta, masses = self._p, self.masses  # type: ignore[attr-defined]
-        volume = self._get_volume()  # type: ignore[attr-defined]
-        tensor: FloatArray = momenta.T @ (momenta / masses) / volume - self._stress
-        return tensor
-
-
-class TriclinicNPT(_NPT, MTKNPT):  # type: ignore[misc]
-    """All six cell parameters move."""
-
-    state_names = (*_CHAIN, *_BAROSTAT, "_p_g")
-    momenta_names = ("_p", "_p_g")
-
-    def _get_stress(self) -> FloatArray:  # ASE's name and sign: compression positive
-        return self.pressure_tensor()
-
-
-class IsotropicNPT(_NPT, IsotropicMTKNPT):  # type: ignore[misc]
-    """The cell keeps its shape; its volume moves."""
-
-    state_names = (*_CHAIN, *_BAROSTAT, "_eps", "_p_eps", "_volume0", "_cell0")
-    momenta_names = ("_p", "_p_eps")
-
-    def _get_pressure(self) -> FloatArray:
-        pressure: FloatArray = np.trace(self.pressure_tensor()) / 3
-        return pressure
-
-
-def build_dynamics(atoms: Atoms, protocol: MDProtocol, ensemble: Ensemble) -> Dynamics:
-    """The integrator of one phase, chain and barostat at rest."""
-    common: dict[str, Any] = {
-        "timestep": protocol.time_step_fs * units.fs,
-        "temperature_K": protocol.temperature_k,
-        "tdamp": protocol.thermostat_damping_ps * PS_FS * units.fs,
-    }
-    if ensemble == "nvt":
-        return NVT(atoms, **common)
-    if protocol.pressure_bar is None or protocol.barostat_damping_ps is None:
-        raise AssertionError  # MDProtocol's validator refuses such an npt
-    barostat = {
-        "pressure_au": protocol.pressure_bar * BAR_GPA / EV_PER_ANG3_GPA,
-        "pdamp": protocol.barostat_damping_ps * PS_FS * units.fs,
-    }
-    kind = IsotropicNPT if protocol.cell_shape == "isotropic" else TriclinicNPT
-    return kind(atoms, **common, **barostat)
-
-
-def kinetic_temperature_k(atoms: Atoms) -> float:
-    """2 E_kin / ((3N - 3) k_B) in K, at zero total momentum."""
-    return float(2 * atoms.get_kinetic_energy() / (3 * (len(atoms) - 1) * units.kB))
+def _directions(cell_ang: FloatArray) -> FloatArray:
+    directions: FloatArray = cell_ang / np.linalg.norm(cell_ang, axis=1, keepdims=True)
+    return directions
 
 
 def thermal_momenta(

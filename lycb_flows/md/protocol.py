@@ -1,4 +1,4 @@
-"""One MD run: heat, equilibrate, then NVT or NpT; segment by segment; and what it amounts to.
+"""MD runs: heat, equilibrate, then NVE, NVT or NpT; segment by segment; many side by side.
 
 Steps are counted from 0, the drawn velocities. With h = heating steps, e = equilibration steps:
 
@@ -11,52 +11,59 @@ Steps are counted from 0, the drawn velocities. With h = heating steps, e = equi
 >>> for segment in run_md(start, potential, protocol, seed=0, n_steps=140_000):
 ...     store(segment)
 
-Each segment begins from its checkpoint's bytes with a calculator of its own, whether or not the
-run was interrupted: a neighbour list with a skin remembers when it was built and sums in that
-order. So a resumed run equals an uninterrupted one bit by bit (one machine type, one thread).
+A batch goes on until the first of its runs ends a segment or leaves physics. Then all of them
+come to the host as checkpoints, finished runs leave, waiting ones enter, and the batch begins
+anew with an evaluator of its own, whether or not anything was interrupted: a neighbour list with
+a skin remembers when it was built and sums in that order. So a run alone in its batch, resumed,
+equals an uninterrupted one bit by bit (one machine type, one thread); beside others it agrees
+within its errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import safetensors.numpy
-from ase import Atoms
-from ase.calculators.calculator import Calculator
+import torch
+from ase.data import atomic_masses, chemical_symbols
 from numpy.typing import NDArray
 
 from lycb_flows import schemas
 from lycb_flows.config import MDProtocol, Supercell
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.md.health import Reference, frame_failure, framework_mask, step_failure
+from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.health import (
+    Reference,
+    StepLimits,
+    collision,
+    frame_failure,
+    framework_mask,
+)
 from lycb_flows.md.integrators import (
+    MOTION_NAMES,
     Dynamics,
-    Ensemble,
-    FloatArray,
-    build_dynamics,
-    kinetic_temperature_k,
+    Motion,
+    Replica,
+    begin_motion,
     thermal_momenta,
 )
 from lycb_flows.md.trajectory import (
     Snapshot,
     mean_thermodynamics,
-    take_snapshot,
     to_trajectory,
     write_trajectory,
 )
+from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.structures import canonical_structure, to_ase
 
 CHECKPOINT_MEDIA_TYPE = "application/vnd.safetensors"
 
-
-class HasCalculator(Protocol):
-    """All that MD asks of a potential."""
-
-    def calculator(self) -> Calculator:
-        """A fresh ASE calculator with energy, forces and stress."""
+Watch = Callable[[int, Snapshot], None]
+"""Called with a run's place among the runs and each frame as it is kept."""
 
 
 @dataclass(frozen=True)
@@ -69,67 +76,59 @@ class Checkpoint:
         Steps done.
     numbers
         Atomic numbers (n,).
-    positions_ang, momenta
-        Shape (n, 3); positions not wrapped, momenta in ASE's unit.
-    cell_ang
-        Shape (3, 3), rows a, b, c.
-    integrator
-        Chain and cell variables by name.
+    motion
+        Positions, momenta, cell, chains.
     start
         What health is judged against.
     """
 
     step: int
     numbers: NDArray[np.int64]
-    positions_ang: FloatArray
-    momenta: FloatArray
-    cell_ang: FloatArray
-    integrator: dict[str, FloatArray]
+    motion: Motion
     start: Reference
-
-    def to_atoms(self) -> Atoms:
-        """The atoms with their momenta."""
-        return Atoms(
-            numbers=self.numbers,
-            positions=self.positions_ang,
-            momenta=self.momenta,
-            cell=self.cell_ang,
-            pbc=True,
-        )
 
     def to_bytes(self) -> bytes:
         """As safetensors, which cannot carry code."""
-        scalars = [self.start.volume_ang3, self.start.energy_ev_per_atom]
         arrays = {
             "step": np.array(self.step),
             "numbers": self.numbers,
-            "positions_ang": self.positions_ang,
-            "momenta": self.momenta,
-            "cell_ang": self.cell_ang,
             "start.frac_coords": self.start.frac_coords,
-            "start.volume_and_energy": np.array(scalars),
-        } | {f"integrator.{name}": value for name, value in self.integrator.items()}
+            "start.cell_ang": self.start.cell_ang,
+            "start.energy_ev_per_atom": np.array(self.start.energy_ev_per_atom),
+        } | {name: getattr(self.motion, name) for name in MOTION_NAMES}
         return bytes(safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()}))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
         """The checkpoint of `to_bytes`."""
         arrays = safetensors.numpy.load(content)
-        volume, energy = arrays["start.volume_and_energy"].tolist()
-        prefix = "integrator."
         return cls(
             step=int(arrays["step"].item()),
             numbers=arrays["numbers"],
-            positions_ang=arrays["positions_ang"],
-            momenta=arrays["momenta"],
-            cell_ang=arrays["cell_ang"],
-            integrator={
-                name.removeprefix(prefix): value
-                for name, value in arrays.items()
-                if name.startswith(prefix)
-            },
-            start=Reference(arrays["start.frac_coords"], volume, energy),
+            motion=Motion(**{name: arrays[name] for name in MOTION_NAMES}),
+            start=Reference(
+                arrays["start.frac_coords"],
+                arrays["start.cell_ang"],
+                arrays["start.energy_ev_per_atom"].item(),
+            ),
         )
+
+
+@dataclass(frozen=True)
+class RunAhead:
+    """What is left of a run.
+
+    Attributes
+    ----------
+    here
+        Step 0 (`start_run`) or the end of a whole segment.
+    n_steps
+        Length of the whole run, ramp and equilibration included.
+    """
+
+    here: Checkpoint
+    protocol: MDProtocol
+    n_steps: int
 
 
 @dataclass(frozen=True)
@@ -170,34 +169,63 @@ def prepare_start(
     return canonical_structure(atoms)
 
 
-def target_temperature_k(protocol: MDProtocol, step: int) -> float:
-    """What the thermostat aims at in this step."""
-    if step >= protocol.heating_steps:
-        return protocol.temperature_k
-    climb = protocol.temperature_k - protocol.start_temperature_k
-    return protocol.start_temperature_k + climb * step / protocol.heating_steps
-
-
 def production_start(protocol: MDProtocol) -> int:
     """The last step before production."""
     return protocol.heating_steps + protocol.equilibration_steps
 
 
-def ensemble_at(protocol: MDProtocol, step: int) -> Ensemble:
-    """The ensemble of this step."""
-    return protocol.ensemble if step > production_start(protocol) else "nvt"
+def start_run(
+    start: schemas.Structure, potential: HasEvaluator, protocol: MDProtocol, seed: int
+) -> Checkpoint:
+    """Step 0: velocities drawn at exactly `start_temperature_k`, zero total momentum.
+
+    Raises
+    ------
+    PhysicsError
+        When atoms overlap or the potential gives no numbers.
+    InputError
+        For fewer than two atoms, which have no temperature.
+    """
+    atoms = to_ase(start)
+    if len(atoms) < 2:  # noqa: PLR2004 - one atom at zero momentum stands still
+        raise InputError("MD needs at least two atoms", fix="repeat the cell", found=len(atoms))
+    numbers, cell_ang = atoms.numbers.astype(np.int64), atoms.cell.array
+    frac_coords = atoms.get_scaled_positions(wrap=False)
+    first = potential.evaluator([numbers])(
+        torch.from_numpy(atoms.positions), torch.from_numpy(cell_ang[None])
+    )
+    reason = collision(frac_coords, cell_ang, protocol.health.min_distance_ang)
+    said = (first.energies_ev, first.forces_ev_per_ang, first.stresses_gpa)
+    if not all(bool(torch.isfinite(numbers).all()) for numbers in said):
+        reason = reason or "energy, stress or a force is not a number"
+    if reason:
+        raise PhysicsError(
+            "this structure is no start for MD",
+            fix="relax it, or look at the potential",
+            reason=reason,
+            structure=start.key,
+        )
+    momenta = thermal_momenta(
+        atomic_masses[numbers], protocol.start_temperature_k, np.random.default_rng(seed)
+    )
+    return Checkpoint(
+        step=0,
+        numbers=numbers,
+        motion=begin_motion(numbers, atoms.positions, cell_ang, momenta),
+        start=Reference(frac_coords, cell_ang, first.energies_ev.item() / len(atoms)),
+    )
 
 
 def run_md(
     start: schemas.Structure,
-    potential: HasCalculator,
+    potential: HasEvaluator,
     protocol: MDProtocol,
     *,
     seed: int,
     n_steps: int,
     resume_from: bytes | None = None,
 ) -> Iterator[SegmentResult]:
-    """Yield each segment of a run when it is finished; an unhealthy one is the last.
+    """Yield each segment of one run when it is finished; an unhealthy one is the last.
 
     Parameters
     ----------
@@ -217,13 +245,6 @@ def run_md(
     PhysicsError
         When the start itself is not physics.
     """
-    if n_steps <= production_start(protocol):
-        raise InputError(
-            "a run must be longer than its ramp and equilibration",
-            fix="raise its length",
-            n_steps=n_steps,
-            ramp_and_equilibration_steps=production_start(protocol),
-        )
     if resume_from is None:
         here = start_run(start, potential, protocol, seed)
     else:
@@ -237,139 +258,198 @@ def run_md(
                 fix="give the checkpoint of its last whole segment",
                 step=here.step,
             )
-    while here.step < n_steps:
-        segment = run_segment(
-            here, potential, protocol, min(here.step + protocol.segment_steps, n_steps)
-        )
+    for _, segment in run_batch([RunAhead(here, protocol, n_steps)], potential):
         yield segment
-        if not segment.health.healthy:
-            return
-        here = Checkpoint.from_bytes(segment.checkpoint)
 
 
-def start_run(
-    start: schemas.Structure, potential: HasCalculator, protocol: MDProtocol, seed: int
-) -> Checkpoint:
-    """Step 0: velocities drawn at exactly `start_temperature_k`, zero total momentum.
+def run_batch(
+    runs: Iterable[RunAhead],
+    potential: HasEvaluator,
+    *,
+    batch_size: int = 1,
+    device: str = "cpu",
+    watch: Watch | None = None,
+) -> Iterator[tuple[int, SegmentResult]]:
+    """Yield each segment of some runs when it is finished, with its run's place among them.
+
+    A run that leaves physics ends there (its last segment is unhealthy); the others go on.
+
+    Parameters
+    ----------
+    runs
+        Asked for the next when a place is free.
+    batch_size
+        Most runs side by side.
+    device
+        Torch device of positions and momenta.
 
     Raises
     ------
-    PhysicsError
-        When atoms overlap or the potential gives no numbers.
     InputError
-        For fewer than two atoms, which have no temperature.
+        When a run has no production steps.
     """
-    atoms = to_ase(start)
-    if len(atoms) < 2:  # noqa: PLR2004 - one atom at zero momentum stands still
-        raise InputError("MD needs at least two atoms", fix="repeat the cell", found=len(atoms))
-    rng = np.random.default_rng(seed)
-    atoms.set_momenta(thermal_momenta(atoms.get_masses(), protocol.start_temperature_k, rng))
-    atoms.calc = potential.calculator()
-    snapshot = take_snapshot(atoms, 0)
-    energy = snapshot.potential_energy_ev / len(atoms)
-    reference = Reference(snapshot.frac_coords, float(atoms.get_volume()), energy)
-    framework = framework_mask(list(start.species), protocol.health.mobile_species)
-    reason = frame_failure(snapshot, reference, framework, protocol.health)
-    if reason or not np.isfinite(atoms.get_forces()).all():
-        raise PhysicsError(
-            "this structure is no start for MD",
-            fix="relax it, or look at the potential",
-            reason=reason or "a force is not a number",
-            structure=start.key,
-        )
-    return Checkpoint(
-        step=0,
-        numbers=atoms.numbers.astype(np.int64),
-        positions_ang=atoms.positions,
-        momenta=atoms.get_momenta(),
-        cell_ang=atoms.cell.array,
-        integrator={},
-        start=reference,
-    )
-
-
-def run_segment(
-    begin: Checkpoint, potential: HasCalculator, protocol: MDProtocol, last_step: int
-) -> SegmentResult:
-    """The steps after a checkpoint up to `last_step`, or to where the run leaves physics."""
-    segment = _Segment(begin, potential, protocol)
-    failure, step = "", begin.step
-    while not failure and step < last_step:
-        step += 1
-        failure = segment.take_step(step)
-    atoms = segment.atoms
-    trajectory = to_trajectory(segment.frames, atoms.get_chemical_symbols(), protocol.time_step_fs)
-    end = begin if failure else segment.checkpoint(step)
-    return SegmentResult(
-        index=begin.step // protocol.segment_steps,
-        first_step=begin.step,
-        last_step=step,
-        n_frames=trajectory.n_frames,
-        trajectory=write_trajectory(trajectory),
-        checkpoint=end.to_bytes(),
-        thermodynamics=mean_thermodynamics(trajectory) if trajectory.n_frames else None,
-        health=schemas.Health(
-            healthy=not failure, failed_step=step if failure else None, reason=failure
-        ),
-    )
+    waiting = enumerate(runs)
+    running: list[_Segment] = []
+    while True:
+        free = batch_size - len(running)
+        running += [_Segment(i, run, run.here) for i, run in itertools.islice(waiting, free)]
+        if not running:
+            return
+        _advance(running, potential, device, watch)
+        ended = [segment for segment in running if segment.has_ended]
+        running = [segment for segment in running if not segment.has_ended]
+        for segment in ended:
+            yield segment.place, segment.result()
+            if not segment.failure and segment.step < segment.run.n_steps:
+                running.append(_Segment(segment.place, segment.run, segment.checkpoint()))
 
 
 class _Segment:
-    """A segment while it runs: atoms, integrator, and the frames so far."""
+    """A segment while it runs: its motion and frames so far."""
 
-    def __init__(self, begin: Checkpoint, potential: HasCalculator, protocol: MDProtocol) -> None:
-        self.begin, self.protocol = begin, protocol
-        self.atoms = begin.to_atoms()
-        self.atoms.calc = potential.calculator()
-        self.framework = framework_mask(
-            self.atoms.get_chemical_symbols(), protocol.health.mobile_species
-        )
-        self.ensemble = ensemble_at(protocol, begin.step + 1)
-        self.dynamics = self._dynamics(begin.integrator)
+    def __init__(self, place: int, run: RunAhead, begin: Checkpoint) -> None:
+        first_step = production_start(run.protocol)
+        if run.n_steps <= first_step:
+            raise InputError(
+                "a run must be longer than its ramp and equilibration",
+                fix="raise its length",
+                n_steps=run.n_steps,
+                ramp_and_equilibration_steps=first_step,
+            )
+        self.place, self.run, self.begin = place, run, begin
+        self.step, self.motion = begin.step, begin.motion
+        self.index = begin.step // run.protocol.segment_steps
+        self.last_step = min((self.index + 1) * run.protocol.segment_steps, run.n_steps)
+        self.symbols = [chemical_symbols[number] for number in begin.numbers]
+        self.framework = framework_mask(self.symbols, run.protocol.health.mobile_species)
         self.frames: list[Snapshot] = []
-        if begin.step == 0:
-            self.frames.append(take_snapshot(self.atoms, 0))
+        self.failure = ""
 
-    def _dynamics(self, state: dict[str, FloatArray]) -> Dynamics:
-        dynamics = build_dynamics(self.atoms, self.protocol, self.ensemble)
-        dynamics.restore(state)
-        return dynamics
+    @property
+    def has_ended(self) -> bool:
+        return bool(self.failure) or self.step == self.last_step
 
-    def take_step(self, step: int) -> str:
-        """Go to `step`, keep its frame if one is due; return why the run has left physics."""
-        if self.ensemble != ensemble_at(self.protocol, step):
-            self.ensemble = ensemble_at(self.protocol, step)
-            self.dynamics = self._dynamics(self.dynamics.state())
-        target_k = target_temperature_k(self.protocol, step)
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # an explosion is judged below
-                self.dynamics.advance(target_k)
-                temperature_k = kinetic_temperature_k(self.atoms)
-            failure = step_failure(temperature_k, target_k, self.protocol.health)
-            if not failure and not self.dynamics.is_finite():
-                failure = "a momentum is not a number"
-            if not failure and step % self.protocol.sample_interval_steps == 0:
-                failure = self._keep_frame(step)
-        except PhysicsError as err:  # the potential saw an impossible crystal
-            return str(err)
-        return failure
-
-    def _keep_frame(self, step: int) -> str:
-        frame = take_snapshot(self.atoms, step)
-        health = self.protocol.health
-        failure = frame_failure(frame, self.begin.start, self.framework, health)
-        if not failure:
-            self.frames.append(frame)
-        return failure
-
-    def checkpoint(self, step: int) -> Checkpoint:
-        """The state after `step`."""
-        return Checkpoint(
-            step=step,
-            numbers=self.begin.numbers,
-            positions_ang=self.atoms.positions,
-            momenta=self.atoms.get_momenta(),
-            cell_ang=self.atoms.cell.array,
-            integrator=self.dynamics.state(),
-            start=self.begin.start,
+    def replica(self) -> Replica:
+        """Itself as the integrators take it."""
+        return Replica(
+            self.begin.numbers, self.motion, self.run.protocol, self.begin.start.cell_ang
         )
+
+    def keep(self, frame: Snapshot, watch: Watch | None) -> None:
+        """Keep a frame, unless it has left physics."""
+        health = self.run.protocol.health
+        self.failure = frame_failure(frame, self.begin.start, self.framework, health)
+        if not self.failure:
+            self.frames.append(frame)
+            if watch:
+                watch(self.place, frame)
+
+    def checkpoint(self) -> Checkpoint:
+        """The state now."""
+        return Checkpoint(self.step, self.begin.numbers, self.motion, self.begin.start)
+
+    def result(self) -> SegmentResult:
+        """What is told about it when it has ended."""
+        trajectory = to_trajectory(self.frames, self.symbols, self.run.protocol.time_step_fs)
+        failed_step = self.step if self.failure else None
+        return SegmentResult(
+            index=self.index,
+            first_step=self.begin.step,
+            last_step=self.step,
+            n_frames=trajectory.n_frames,
+            trajectory=write_trajectory(trajectory),
+            checkpoint=(self.begin if self.failure else self.checkpoint()).to_bytes(),
+            thermodynamics=mean_thermodynamics(trajectory) if trajectory.n_frames else None,
+            health=schemas.Health(
+                healthy=not self.failure, failed_step=failed_step, reason=self.failure
+            ),
+        )
+
+
+class Schedule:
+    """Which target and which phase each run has at which step; all (m,)."""
+
+    def __init__(self, protocols: Sequence[MDProtocol]) -> None:
+        self._starts_k = np.array([one.start_temperature_k for one in protocols])
+        self._ends_k = np.array([one.temperature_k for one in protocols])
+        self._heating = np.array([one.heating_steps for one in protocols])
+        self._settled = np.array([production_start(one) for one in protocols])
+        self._slopes_k = (self._ends_k - self._starts_k) / np.maximum(self._heating, 1)
+        self._intervals = np.array([one.sample_interval_steps for one in protocols])
+
+    def targets_k(self, steps: NDArray[np.int64]) -> FloatArray:
+        """What the thermostats aim at in these steps."""
+        climbing = self._starts_k + self._slopes_k * steps
+        return np.where(steps < self._heating, climbing, self._ends_k)
+
+    def producing(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether these steps belong to the production."""
+        producing: NDArray[np.bool_] = steps > self._settled
+        return producing
+
+    def begins_production(self, steps: NDArray[np.int64]) -> bool:
+        """Whether one of these steps is the first of its production."""
+        return bool((steps == self._settled + 1).any())
+
+    def sampled(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether these steps end with a frame."""
+        sampled: NDArray[np.bool_] = steps % self._intervals == 0
+        return sampled
+
+
+def _advance(
+    running: Sequence[_Segment], potential: HasEvaluator, device: str, watch: Watch | None
+) -> None:
+    """Take all of them on together, until the first has ended."""
+    schedule = Schedule([segment.run.protocol for segment in running])
+    limits = StepLimits(
+        [segment.run.protocol.health for segment in running],
+        [segment.begin.start for segment in running],
+    )
+    with np.errstate(all="ignore"):  # an explosion is judged below
+        dynamics = Dynamics([segment.replica() for segment in running], potential, device)
+        _keep_frames([segment for segment in running if not segment.step], running, dynamics, watch)
+        steps = np.array([segment.step for segment in running])
+        dynamics.set_phase(schedule.producing(steps + 1))
+        for _ in range(min(segment.last_step - segment.step for segment in running)):
+            steps += 1
+            if schedule.begins_production(steps):
+                dynamics.set_phase(schedule.producing(steps))
+            targets_k = schedule.targets_k(steps)
+            dynamics.step(targets_k)
+            kept, due = limits.are_kept(dynamics, targets_k), schedule.sampled(steps)
+            if kept.all() and not due.any():
+                continue
+            for segment, step in zip(running, steps.tolist(), strict=True):
+                segment.step = step
+            for i in np.flatnonzero(~kept).tolist():
+                running[i].failure = limits.reason(dynamics, targets_k, i)
+            sampled = [running[i] for i in np.flatnonzero(due & kept).tolist()]
+            _keep_frames(sampled, running, dynamics, watch)
+            if any(segment.failure for segment in running):
+                break
+    for segment, step, motion in zip(running, steps.tolist(), dynamics.motions(), strict=True):
+        segment.step, segment.motion = step, motion
+
+
+def _keep_frames(
+    sampled: Sequence[_Segment],
+    running: Sequence[_Segment],
+    dynamics: Dynamics,
+    watch: Watch | None,
+) -> None:
+    if not sampled:
+        return
+    positions = dynamics.positions_ang.cpu().split(dynamics.sizes)
+    stresses_gpa = dynamics.full_stresses_gpa
+    for i, segment in enumerate(running):
+        if segment in sampled:
+            frame = Snapshot(
+                steps=segment.step,
+                frac_coords=positions[i].numpy() @ np.linalg.inv(dynamics.cells_ang[i]),
+                cells_ang=dynamics.cells_ang[i],
+                potential_energy_ev=float(dynamics.energies_ev[i]),
+                temperature_k=float(dynamics.temperatures_k[i]),
+                stress_gpa=stresses_gpa[i],
+            )
+            segment.keep(frame, watch)

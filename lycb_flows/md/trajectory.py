@@ -17,19 +17,20 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from ase import Atoms
 from numpy.typing import NDArray
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
-from lycb_flows.md.integrators import FloatArray, kinetic_temperature_k
+from lycb_flows.md.chains import FloatArray
 from lycb_flows.structures import structure_from_arrays
-from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
+from lycb_flows.units import PS_FS
 
 MEDIA_TYPE = "application/x-hdf5"
 _FORMAT = "lycb-trajectory-1"
 _GZIP_LEVEL = 1  # higher levels: below 2 % smaller, many times slower (float32 noise)
-_CHUNK_FRAMES = 256
+CHUNK_FRAMES = 256
+COMMITTED = "committed"
+"""Of a file that grows: how many of its frames are whole."""
 _ARRAYS = {  # name -> (type, unit)
     "steps": (np.int64, "1"),
     "frac_coords": (np.float32, "cell vectors, unwrapped"),
@@ -38,6 +39,7 @@ _ARRAYS = {  # name -> (type, unit)
     "temperature_k": (np.float64, "K, 3N-3 degrees of freedom"),
     "stress_gpa": (np.float64, "GPa, tension positive, kinetic part included"),
 }
+ARRAY_NAMES = tuple(_ARRAYS)
 
 
 @dataclass(frozen=True)
@@ -135,53 +137,58 @@ class Snapshot:
     stress_gpa: FloatArray
 
 
-def take_snapshot(atoms: Atoms, step: int) -> Snapshot:
-    """The frame that the Atoms show now (their calculator's energy and stress)."""
-    return Snapshot(
-        steps=step,
-        frac_coords=atoms.get_scaled_positions(wrap=False),
-        cells_ang=atoms.cell.array.copy(),
-        potential_energy_ev=float(atoms.get_potential_energy()),
-        temperature_k=kinetic_temperature_k(atoms),
-        stress_gpa=atoms.get_stress(voigt=False, include_ideal_gas=True) * EV_PER_ANG3_GPA,
-    )
-
-
 def to_trajectory(
     snapshots: Sequence[Snapshot], species: Sequence[str], time_step_fs: float
 ) -> Trajectory:
     """Snapshots as a trajectory."""
-    n_atoms = len(species)
-    shapes = {"frac_coords": (n_atoms, 3), "cells_ang": (3, 3), "stress_gpa": (3, 3)}
     arrays: dict[str, Any] = {
         name: np.array([getattr(snapshot, name) for snapshot in snapshots], kind).reshape(
-            (len(snapshots), *shapes.get(name, ()))
+            (len(snapshots), *_shape(name, len(species)))
         )
         for name, (kind, _) in _ARRAYS.items()
     }
     return Trajectory(species=tuple(species), time_step_fs=time_step_fs, **arrays)
 
 
+def _shape(name: str, n_atoms: int) -> tuple[int, ...]:
+    shapes = {"frac_coords": (n_atoms, 3), "cells_ang": (3, 3), "stress_gpa": (3, 3)}
+    return shapes.get(name, ())
+
+
 def write_trajectory(trajectory: Trajectory) -> bytes:
     """The trajectory as HDF5 bytes; equal trajectories give equal bytes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver="v110") as file:
-        file.attrs["format"] = _FORMAT
-        file.attrs["species"] = np.array(trajectory.species, "S2")
-        file.attrs["time_step_fs"] = trajectory.time_step_fs
-        for name, (_, unit) in _ARRAYS.items():
-            values = getattr(trajectory, name)
-            options: dict[str, Any] = {}
-            if len(values):  # an empty array cannot be chunked
-                options = {
-                    "chunks": (min(len(values), _CHUNK_FRAMES), *values.shape[1:]),
-                    "compression": "gzip",
-                    "compression_opts": _GZIP_LEVEL,
-                    "shuffle": True,
-                }
-            dataset = file.create_dataset(name, data=values, track_times=False, **options)
-            dataset.attrs["unit"] = unit
+        for name, dataset in create_arrays(
+            file, trajectory.species, trajectory.time_step_fs, trajectory.n_frames
+        ).items():
+            dataset[...] = getattr(trajectory, name)
     return buffer.getvalue()
+
+
+def create_arrays(
+    file: h5py.File, species: Sequence[str], time_step_fs: float, n_frames: int | None
+) -> dict[str, h5py.Dataset]:
+    """Make a trajectory's attributes and empty arrays; without `n_frames` they may grow."""
+    file.attrs["format"] = _FORMAT
+    file.attrs["species"] = np.array(species, "S2")
+    file.attrs["time_step_fs"] = time_step_fs
+    datasets = {}
+    for name, (kind, unit) in _ARRAYS.items():
+        shape = _shape(name, len(species))
+        options: dict[str, Any] = {"maxshape": (None, *shape)} if n_frames is None else {}
+        if n_frames != 0:  # an empty array cannot be chunked
+            options |= {
+                "chunks": (min(n_frames or CHUNK_FRAMES, CHUNK_FRAMES), *shape),
+                "compression": "gzip",
+                "compression_opts": _GZIP_LEVEL,
+                "shuffle": True,
+            }
+        datasets[name] = file.create_dataset(
+            name, (n_frames or 0, *shape), kind, track_times=False, **options
+        )
+        datasets[name].attrs["unit"] = unit
+    return datasets
 
 
 def read_trajectory(content: bytes) -> Trajectory:
@@ -194,16 +201,32 @@ def read_trajectory(content: bytes) -> Trajectory:
     """
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            found = str(file.attrs.get("format", "unknown HDF5"))
-            if found == _FORMAT:
-                return Trajectory(
-                    species=tuple(symbol.decode() for symbol in file.attrs["species"]),
-                    time_step_fs=float(file.attrs["time_step_fs"]),
-                    **{name: file[name][()] for name in _ARRAYS},
-                )
-    except OSError:
-        found = "not HDF5"
-    raise InputError("not a trajectory", fix=f"give a {_FORMAT} file", found=found)
+            return read_arrays(file)
+    except OSError as err:
+        raise _no_trajectory("not HDF5") from err
+
+
+def read_arrays(file: h5py.File) -> Trajectory:
+    """The trajectory in an open file: what is committed, while the file still grows.
+
+    Raises
+    ------
+    InputError
+        When it is none.
+    """
+    found = str(file.attrs.get("format", "unknown HDF5"))
+    if found != _FORMAT:
+        raise _no_trajectory(found)
+    n_frames = file[COMMITTED][()] if COMMITTED in file else None
+    return Trajectory(
+        species=tuple(symbol.decode() for symbol in file.attrs["species"]),
+        time_step_fs=float(file.attrs["time_step_fs"]),
+        **{name: file[name][:n_frames] for name in _ARRAYS},
+    )
+
+
+def _no_trajectory(found: str) -> InputError:
+    return InputError("not a trajectory", fix=f"give a {_FORMAT} file", found=found)
 
 
 def join(trajectories: Sequence[Trajectory]) -> Trajectory:

@@ -13,6 +13,7 @@
 // bond, g angle. F features, H = core and gate side by side. Matrices are [inputs][outputs].
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -1245,6 +1246,22 @@ int lycb_chgnet_run(void* engine, const Pairs* pairs, const double* positions, c
         static_cast<Engine*>(engine)->run(*pairs, positions, cells, *results);
         return 0;
     } catch (const std::bad_alloc&) { return 1; }
+}
+
+// The rate of `product` on a block that stays in cache, one thread: what a step is held against.
+double lycb_peak_gflop_per_s() {
+    alignas(64) static float a[BLOCK * F], w[F * F], c[BLOCK * F];
+    for (float& x : a) x = 0.5f;
+    for (float& x : w) x = 0.01f;
+    const int repeats = 20000;
+    double best = 0;
+    for (int trial = 0; trial < 5; ++trial) {
+        auto began = std::chrono::steady_clock::now();
+        for (int i = 0; i < repeats; ++i) product<F, F>(BLOCK, a, F, w, c, F);
+        std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+        best = std::max(best, 2.0 * BLOCK * F * F * repeats / took.count() / 1e9);
+    }
+    return best;
 }
 
 void lycb_set_threads(int n) {

@@ -92,6 +92,7 @@ def load_library() -> ctypes.CDLL | None:
             _LOGGER.warning("cannot build the compiled CHGNet, torch is used: %s", err)
             return None
     library.lycb_chgnet_new.restype = ctypes.c_void_p
+    library.lycb_peak_gflop_per_s.restype = ctypes.c_double
     return library
 
 
@@ -270,6 +271,22 @@ def _padded(rows: Floats, n: int) -> Floats:
 
 def _array(parameter: Tensor) -> Floats:
     return parameter.detach().cpu().double().numpy()
+
+
+def flop_per_evaluation(counts: Sequence[int], n_atoms: int) -> float:
+    """Multiplications and additions of chgnet.cpp's products for four convolutions.
+
+    Per layer, with F = 64: an edge has two F x F maps forwards and two backwards, an angle the
+    same and its part of a first layer (F x 2F), a bond its part of a first layer (32 x 2F), an
+    atom three F x 2F maps and one F x F.
+    """
+    edges, bonds, shorts, angles = counts
+    square, wide, basis = _FEATURES**2, 2 * _FEATURES**2, 2 * _BASIS * _FEATURES
+    maps = float(4 * edges * 2 * square)
+    maps += angles * (3 * (2 * square + wide) + 2 * wide + basis / 2)
+    maps += bonds * (4 * basis + basis / 2) + shorts * (13 * wide + 3 * square)
+    maps += n_atoms * (4 * (2 * wide + square) + 5 * wide + 3 * square)
+    return 2 * 2 * maps  # a multiplication and an addition; forwards and backwards
 
 
 # -- evaluation ---------------------------------------------------------------------------

@@ -9,21 +9,21 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lycb_flows.cli import dynamics
+from lycb_flows.cli.output import JsonOption, checked, print_json, print_table
 from lycb_flows.errors import InputError, LycbError
 
 if TYPE_CHECKING:
     from lycb_flows.campaigns import Submission
-    from lycb_flows.config import Config, DecorationConfig, EnumerationConfig
+    from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.enumeration import EnumerationResult
     from lycb_flows.schemas import Document
     from lycb_flows.store import ResultStore
     from lycb_flows.structures import DisorderedCrystal
-
-C = TypeVar("C", bound="Config")
 
 app = typer.Typer(
     help="Disordered crystal in, ionic conductivity with an error bar out.",
@@ -40,7 +40,6 @@ StoreOption = Annotated[
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Report folder [default: in the store].")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
 CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
 
@@ -77,23 +76,6 @@ def _submit(campaign: str, store: ResultStore) -> Submission:
     return submit(store, find_campaign(store, campaign))
 
 
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table)
-
-
 # -- structures -------------------------------------------------------------------------------
 
 
@@ -122,34 +104,20 @@ def enumerate_(
     crystal = load_parent(parent)
     if x is None:
         options = {"supercell": supercell, "min_occupancy": min_occupancy, "engine": engine}
-        config = _checked(EnumerationConfig, options)
+        config = checked(EnumerationConfig, options)
         summary = _describe_orderings(crystal, config, list_members=not count_only)
     else:
-        summary = _describe_decorations(crystal, supercell, _checked(DecorationConfig, {"x": x}))
+        summary = _describe_decorations(crystal, supercell, checked(DecorationConfig, {"x": x}))
     summary = {"parent": crystal.name, "supercell": supercell} | summary
     if as_json:
-        _print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
+        print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
         return
     rows = [[name, _as_text(value)] for name, value in summary.items() if value is not None]
-    _print_table(f"Orderings of {parent}", ["", ""], rows)
+    print_table(f"Orderings of {parent}", ["", ""], rows)
 
 
 def _as_text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _checked(config: type[C], options: dict[str, Any]) -> C:
-    """The config of command-line options, or one line about the first that is wrong."""
-    from pydantic import ValidationError
-
-    try:
-        return config.model_validate(options)
-    except ValidationError as err:
-        first = err.errors()[0]
-        option = "--" + str(first["loc"][0]).replace("_", "-")
-        raise InputError(
-            first["msg"], fix="see --help", option=option, found=first["input"]
-        ) from err
 
 
 def _describe_orderings(
@@ -196,6 +164,12 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
     }
 
 
+# -- dynamics ---------------------------------------------------------------------------------
+
+app.command()(dynamics.md)
+app.command()(dynamics.bench)
+
+
 # -- campaigns ------------------------------------------------------------------------------
 
 
@@ -234,7 +208,7 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
             "",
             "structure",
         ]
-        _print_table(f"{name}: {ranking.n_candidates} candidates", columns, rows)
+        print_table(f"{name}: {ranking.n_candidates} candidates", columns, rows)
         typer.echo(ranking.ground_state_note)
 
 
@@ -288,7 +262,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
     submission = _submit(campaign, results)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:
-        _print_json([asdict(step) for step in steps])
+        print_json([asdict(step) for step in steps])
         return
     rows = [
         [step.stage, step.jobs[0], str(len(step.jobs)), step.work, _duration(step.cpu_s)]
@@ -297,7 +271,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
     n_jobs, cpu_s = sum(len(step.jobs) for step in steps), sum(step.cpu_s for step in steps)
     rows.append(["all", "", str(n_jobs), "", _duration(cpu_s)])
     columns = ["stage", "first job", "jobs", "work", "CPU time, one core (estimate)"]
-    _print_table(f"Plan of {submission.campaign.name}", columns, rows)
+    print_table(f"Plan of {submission.campaign.name}", columns, rows)
 
 
 def _duration(seconds: float) -> str:
@@ -324,7 +298,7 @@ def status(
     for name in names:
         found = campaign_status(results, _submit(name, results))
         if as_json:
-            _print_json(found)
+            print_json(found)
             continue
         rows = [
             [
@@ -335,7 +309,7 @@ def status(
             ]
             for field, value in found.items()
         ]
-        _print_table(f"Status of {name}", ["", ""], rows)
+        print_table(f"Status of {name}", ["", ""], rows)
 
 
 # -- the store --------------------------------------------------------------------------------
@@ -359,10 +333,10 @@ def query(
     found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
     if as_json:
         for document in found:
-            _print_json({"key": document.key, **document.facts()})
+            print_json({"key": document.key, **document.facts()})
         return
     rows = [[document.key[:12], _short_facts(document)] for document in found]
-    _print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
+    print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
 
 
 def _condition(text: str) -> tuple[str, Any]:
@@ -391,7 +365,7 @@ def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> No
     document = results.load_any(key)
     ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
     if as_json:
-        _print_json(
+        print_json(
             document.model_dump(mode="json")
             | {"kind": document.kind, "ancestors": [[one.kind, one.key] for one in ancestors]}
         )
@@ -404,9 +378,9 @@ def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> No
         [str(one.number), one.outcome, one.worker, f"{one.wall_s:.1f}", one.reason]
         for one in results.attempts(document.key)
     ]
-    _print_table("Attempts", ["number", "outcome", "worker", "wall s", "reason"], rows)
+    print_table("Attempts", ["number", "outcome", "worker", "wall s", "reason"], rows)
     rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
-    _print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+    print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
 
 
 @app.command()

@@ -1,0 +1,162 @@
+"""`lycb md` and `lycb bench`: one run, and how fast this machine is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from lycb_flows.cli.output import JsonOption, checked, print_json, print_table
+from lycb_flows.errors import InputError, PhysicsError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from lycb_flows import schemas
+    from lycb_flows.config import MDConfig, MDProtocol
+    from lycb_flows.md.single import Progress
+
+
+def md(
+    structure: Annotated[
+        Path, typer.Argument(help="An ordered crystal: a CIF, or what ASE reads.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of trajectory and checkpoint.")],
+    temperature_k: Annotated[float, typer.Option(help="Target temperature.")] = 600.0,
+    duration_ps: Annotated[float, typer.Option(help="After ramp and equilibration.")] = 10.0,
+    pressure_bar: Annotated[
+        float | None, typer.Option(help="NpT at this pressure; without it the cell is fixed.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name or file of the potential.")] = "chgnet-0.3.0",
+    protocol: Annotated[
+        Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
+    ] = None,
+    repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
+    seed: Annotated[int, typer.Option(help="Of the velocities.")] = 0,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write .extxyz, .traj, .lammpstrj or XDATCAR.")
+    ] = None,
+) -> None:
+    """Run molecular dynamics; the same command again goes on where it was stopped."""
+    from lycb_flows.md.protocol import prepare_start, production_start
+    from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
+    from lycb_flows.potentials.models import find_model, load_potential
+    from lycb_flows.settings import load_settings
+
+    config = _md_config(protocol)
+    how = _protocol(config, temperature_k, pressure_bar)
+    start = prepare_start(_read_ordered(structure), repeat=repeat)
+    run = SingleRun(start, how, seed, production_start(how) + config.steps(duration_ps))
+    source, settings = find_model(model), load_settings()
+    potential = load_potential(source.model, source.weights, settings.device)
+    with _telling(how.time_step_fs) as tell:
+        health = run_in_folder(out, run, potential, device=settings.device, tell=tell)
+    if not health.healthy:
+        raise PhysicsError(
+            "the run left physics", fix="look at its last frames", reason=health.reason
+        )
+    if export:
+        _export(out / TRAJECTORY_NAME, export)
+    typer.echo(out / TRAJECTORY_NAME)
+
+
+def _md_config(path: Path | None) -> MDConfig:
+    import yaml
+
+    from lycb_flows.config import MDConfig
+
+    if path is None:
+        return MDConfig()
+    try:
+        options = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise InputError(
+            "unreadable protocol", fix="give a YAML file", file=path, reason=str(err)
+        ) from err
+    if not isinstance(options, dict):
+        raise InputError("a protocol is a list of fields", fix="e.g. time_step_fs: 1", file=path)
+    return checked(MDConfig, options, prefix=f"{path.name}: ")
+
+
+def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None) -> MDProtocol:
+    if temperature_k <= 0:
+        raise InputError("a temperature is above 0 K", fix="see --help", found=temperature_k)
+    if pressure_bar is None:
+        return config.nvt(temperature_k, ramp=True)
+    return config.npt(temperature_k, pressure_bar)
+
+
+def _read_ordered(path: Path) -> schemas.Structure:
+    import ase.io
+    from ase.io.formats import UnknownFileTypeError
+
+    from lycb_flows.structures import canonical_structure, load_parent
+
+    if path.suffix.lower() == ".cif":
+        crystal = load_parent(str(path))
+        if not crystal.structure.is_ordered:
+            raise InputError(
+                "MD needs an ordered crystal",
+                fix="order it with `lycb rank` and `lycb export structures`",
+                found=path.name,
+            )
+        return canonical_structure(crystal.structure)
+    try:
+        return canonical_structure(cast("Atoms", ase.io.read(path, index=-1)))
+    except (OSError, ValueError, LookupError, StopIteration, UnknownFileTypeError) as err:
+        raise InputError(
+            "unreadable structure",
+            fix="give a CIF or another format of ASE's",
+            file=path,
+            reason=str(err) or type(err).__name__,
+        ) from err
+
+
+@contextmanager
+def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
+    """A live line: time, temperature, ns/day and what remains."""
+    from rich.live import Live
+
+    with Live(refresh_per_second=4, transient=True) as live:
+
+        def tell(now: Progress) -> None:
+            frame, step_ps = now.frame, time_step_fs / 1000
+            live.update(
+                f"{frame.steps * step_ps:.2f} of {now.n_steps * step_ps:g} ps"
+                f"   {frame.temperature_k:.0f} K   {now.ns_per_day:.3g} ns/day"
+                f"   {timedelta(seconds=round(now.remaining_s))} left"
+            )
+
+        yield tell
+
+
+def _export(trajectory: Path, target: Path) -> None:
+    from lycb_flows.md.export import export_trajectory
+    from lycb_flows.md.growing import read_trajectory_file
+
+    export_trajectory(read_trajectory_file(trajectory), target)
+
+
+def bench(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="md, lammps, relaxation, training, memory [all].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
+    from lycb_flows.bench import PARTS, run_bench
+
+    report = run_bench(parts or list(PARTS), lambda _: None)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    lines = [
+        [one.name, one.reference, f"{one.ours_s:.4g}", f"{one.ratio:.2f}", one.note]
+        for one in report.comparisons
+    ]
+    title = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    print_table(title, ["", "against", "ours, s", "times faster", ""], lines)

@@ -1,0 +1,52 @@
+"""What commands print, and options made into configs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.config import Config
+
+C = TypeVar("C", bound="Config")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
+
+
+def print_json(value: object) -> None:
+    """One line of JSON."""
+    sys.stdout.write(json.dumps(value) + "\n")
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table with a title."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console().print(table)
+
+
+def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:
+    """The config of command-line options, or one line about the first that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return config.model_validate(options)
+    except ValidationError as err:
+        first = err.errors()[0]
+        name = str(first["loc"][0])
+        option = prefix + (name.replace("_", "-") if prefix == "--" else name)
+        raise InputError(
+            first["msg"], fix="see --help", option=option, found=first["input"]
+        ) from err

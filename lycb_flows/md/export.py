@@ -1,0 +1,97 @@
+"""Trajectories in the formats of others, written frame by frame.
+
+| file | format | positions |
+|---|---|---|
+| `*.extxyz`, `*.xyz` | extended XYZ | unwrapped |
+| `*.traj` | ASE's own | unwrapped |
+| `*.lammpstrj`, `*.dump` | LAMMPS dump, box and columns `xu yu zu` in LAMMPS' frame | unwrapped |
+| `XDATCAR*` | VASP 5, cell in every frame | wrapped, as the format has it |
+
+Unwrapped positions are `Trajectory.unwrapped_ang`: their differences are displacements, also
+when the cell breathes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from ase import Atoms
+from ase.calculators.lammps import Prism
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_extxyz
+from ase.io.trajectory import TrajectoryWriter
+from ase.io.vasp import write_vasp_xdatcar
+
+from lycb_flows.errors import InputError
+from lycb_flows.md.trajectory import Trajectory
+
+_XYZ = (".extxyz", ".xyz")
+_LAMMPS = (".lammpstrj", ".dump")
+
+
+def export_trajectory(trajectory: Trajectory, path: Path) -> None:
+    """Write all frames; the file's name says in which format.
+
+    Raises
+    ------
+    InputError
+        When it does not.
+    """
+    if path.name.startswith("XDATCAR"):
+        with path.open("w") as file:
+            write_vasp_xdatcar(file, to_frames(trajectory))
+    elif path.suffix in _XYZ:
+        with path.open("w") as file:
+            for atoms in to_frames(trajectory):
+                write_extxyz(file, [atoms])
+    elif path.suffix == ".traj":
+        with TrajectoryWriter(path) as writer:
+            for atoms in to_frames(trajectory):
+                writer.write(atoms)
+    elif path.suffix in _LAMMPS:
+        with path.open("w") as file:
+            for atoms in to_frames(trajectory):
+                _write_dump_frame(file, atoms)
+    else:
+        formats = ", ".join(("XDATCAR", ".traj", *_XYZ, *_LAMMPS))
+        raise InputError("unknown trajectory format", fix=f"use {formats}", found=path.name)
+
+
+def to_frames(trajectory: Trajectory) -> Iterator[Atoms]:
+    """Each frame as Atoms at its unwrapped positions, with energy in eV and what else is known."""
+    for i, positions in enumerate(trajectory.unwrapped_ang()):
+        atoms = Atoms(
+            trajectory.species, positions=positions, cell=trajectory.cells_ang[i], pbc=True
+        )
+        atoms.calc = SinglePointCalculator(atoms, energy=trajectory.potential_energy_ev[i])
+        atoms.info = {
+            "step": int(trajectory.steps[i]),
+            "time_ps": float(trajectory.times_ps[i]),
+            "temperature_k": float(trajectory.temperature_k[i]),
+            "stress_with_kinetic_part_gpa": trajectory.stress_gpa[i],
+        }
+        yield atoms
+
+
+def _write_dump_frame(file: TextIO, atoms: Atoms) -> None:
+    prism = Prism(atoms.cell.array)
+    lx, ly, lz, xy, xz, yz = prism.get_lammps_prism()
+    bounds = (
+        (min(0, xy, xz, xy + xz), lx + max(0, xy, xz, xy + xz), xy),
+        (min(0, yz), ly + max(0, yz), xz),
+        (0, lz, yz),
+    )
+    lines = [
+        f"ITEM: TIMESTEP\n{atoms.info['step']}",
+        f"ITEM: NUMBER OF ATOMS\n{len(atoms)}",
+        "ITEM: BOX BOUNDS xy xz yz pp pp pp",
+        *(f"{low:.10g} {high:.10g} {tilt:.10g}" for low, high, tilt in bounds),
+        "ITEM: ATOMS id type element xu yu zu",
+    ]
+    kinds = {symbol: i for i, symbol in enumerate(dict.fromkeys(atoms.symbols), start=1)}
+    positions = prism.vector_to_lammps(atoms.positions)
+    for i, (symbol, (x, y, z)) in enumerate(zip(atoms.symbols, positions, strict=True), start=1):
+        lines.append(f"{i} {kinds[symbol]} {symbol} {x:.8f} {y:.8f} {z:.8f}")
+    file.write("\n".join(lines) + "\n")
