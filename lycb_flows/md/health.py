@@ -105,16 +105,18 @@ def framework_rms_ang(frame: Snapshot, start: Reference, framework: NDArray[np.b
 
 
 def collision(frac_coords: FloatArray, cell_ang: FloatArray, min_distance_ang: float) -> str:
-    """Which two atoms are closer than this, or nothing.
+    """How close the closest atoms are if that is closer than allowed, or nothing.
 
-    A tree of fractional coordinates finds every pair that could be: |dr| is at least the
-    smallest singular value of the cell times |ds|. Exact while the limit is below half of it.
+    A tree finds the pairs that could be: along no axis is |ds| times the width of the cell
+    larger than |dr|. Exact while the limit is below half the smallest width.
     """
+    widths_ang = 1 / np.linalg.norm(np.linalg.inv(cell_ang), axis=0)
     inside = frac_coords - np.floor(frac_coords)
-    inside[inside >= 1] = 0.0  # -1e-17 rounds up
-    reach = min_distance_ang / np.linalg.svd(cell_ang, compute_uv=False)[-1]
-    i, j = cKDTree(inside, boxsize=1.0).query_pairs(reach, output_type="ndarray").T
-    between = inside[i] - inside[j]
-    distances = np.linalg.norm((between - np.rint(between)) @ cell_ang, axis=1)
-    closest = distances.min(initial=np.inf)
+    points = np.minimum(inside * widths_ang, np.nextafter(widths_ang, 0))  # 1 - 1e-17 rounds up
+    tree = cKDTree(points, boxsize=widths_ang, compact_nodes=False, balanced_tree=False)
+    pairs = tree.query_pairs(min_distance_ang, p=np.inf, output_type="ndarray")
+    if not len(pairs):
+        return ""
+    between = inside[pairs[:, 0]] - inside[pairs[:, 1]]
+    closest = np.linalg.norm((between - np.rint(between)) @ cell_ang, axis=1).min()
     return f"two atoms are {closest:.3g} Å apart" if closest < min_distance_ang else ""
