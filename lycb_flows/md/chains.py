@@ -8,7 +8,7 @@ N k_B T τ^2, k_B T τ^2 and k_B T τ^2 for N degrees of freedom; order of the f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -19,81 +19,86 @@ Number = TypeVar("Number", float, FloatArray)
 
 CHAIN_LENGTH = 3
 _EDGE = 1 / (2 - 2 ** (1 / 3))
-SUZUKI_YOSHIDA = (_EDGE, 1 - 2 * _EDGE, _EDGE)
+_SUZUKI_YOSHIDA = (_EDGE, 1 - 2 * _EDGE, _EDGE)
 _FEW = 4
 
 
-def advance_chains(
-    rates: FloatArray,
-    kinetic: FloatArray,
-    degrees: FloatArray,
-    periods: FloatArray,
-    times: Sequence[FloatArray],
-) -> tuple[FloatArray, FloatArray]:
-    """Half a step of all chains: two per replica, the particles' and the cell's.
+class Chains:
+    """Two chains for each of m replicas: the particles' and the cell's.
 
     Parameters
     ----------
     rates
-        v_0, v_1, v_2 of each, shape (m, 2, 3); changed in place.
-    kinetic
-        Twice the kinetic energy over N k_B T, shape (m, 2).
+        v_0, v_1, v_2 of each, shape (m, 2, 3).
     degrees
         N, shape (m, 2).
     periods
-        τ, shape (m, 2).
-    times
-        Half a step by Suzuki and Yoshida's weights, shape (m, 2) each; a chain of time 0 rests.
-
-    Returns
-    -------
-    tuple
-        The factors on the momenta and the heats taken up over k_B T, both (m, 2).
+        τ, shape (m, 2), in the time unit of the rates.
     """
-    advance = _advance_one_by_one if len(rates) <= _FEW else _advance_together
-    return advance(rates, kinetic, degrees, periods, times)
 
+    def __init__(self, rates: FloatArray, degrees: FloatArray, periods: FloatArray) -> None:
+        self.rates, self.degrees = rates, degrees
+        self.squares = 1 / periods**2
+        self.set_times(np.zeros_like(degrees))
 
-def _advance_together(
-    rates: FloatArray,
-    kinetic: FloatArray,
-    degrees: FloatArray,
-    periods: FloatArray,
-    times: Sequence[FloatArray],
-) -> tuple[FloatArray, FloatArray]:
-    state = (rates[:, :, 0], rates[:, :, 1], rates[:, :, 2])
-    *moved, scales, turns = _advance_chain(state, kinetic, degrees, 1 / periods**2, times, np.exp)
-    rates[:] = np.stack(moved, axis=2)
-    return scales, turns
-
-
-def _advance_one_by_one(
-    rates: FloatArray,
-    kinetic: FloatArray,
-    degrees: FloatArray,
-    periods: FloatArray,
-    times: Sequence[FloatArray],
-) -> tuple[FloatArray, FloatArray]:
-    # Python's floats are faster than arrays of a few numbers
-    scales, turns = np.ones_like(kinetic), np.zeros_like(kinetic)
-    for i in zip(*times[0].nonzero(), strict=True):
-        try:
-            *moved, scale, turn = _advance_chain(
-                rates[i].tolist(),
-                kinetic.item(i),
-                degrees.item(i),
-                periods.item(i) ** -2,
-                [time.item(i) for time in times],
-                math.exp,
+    def set_times(self, times: FloatArray) -> None:
+        """Half a step of each, shape (m, 2); a chain of time 0 rests."""
+        self._times = [weight * times for weight in _SUZUKI_YOSHIDA]
+        self._moving = [
+            (
+                (int(i), int(j)),
+                float(self.degrees[i, j]),
+                float(self.squares[i, j]),
+                [float(time[i, j]) for time in self._times],
             )
-        except OverflowError:  # the replica has exploded; health sees that it is no number
-            moved, scale, turn = [np.nan] * CHAIN_LENGTH, np.nan, np.nan
-        rates[i], scales[i], turns[i] = moved, scale, turn
-    return scales, turns
+            for i, j in np.argwhere(times)
+        ]
+
+    def advance(self, kinetic: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Half a step of all chains.
+
+        Parameters
+        ----------
+        kinetic
+            Twice the kinetic energy over N k_B T, shape (m, 2).
+
+        Returns
+        -------
+        tuple
+            The factors on the momenta and the heats taken up over k_B T, both (m, 2).
+        """
+        few = len(self.rates) <= _FEW
+        return self._advance_one_by_one(kinetic) if few else self._advance_together(kinetic)
+
+    def twice_kinetic(self) -> FloatArray:
+        """Of the chains' own momenta over k_B T, shape (m, 2)."""
+        squares = self.rates**2
+        summed: FloatArray = self.degrees * squares[:, :, 0] + squares[:, :, 1] + squares[:, :, 2]
+        return summed / self.squares
+
+    def _advance_together(self, kinetic: FloatArray) -> tuple[FloatArray, FloatArray]:
+        *rates, scales, turns = _advance_chain(
+            np.moveaxis(self.rates, 2, 0), kinetic, self.degrees, self.squares, self._times, np.exp
+        )
+        self.rates = np.stack(rates, axis=2)
+        return scales, turns
+
+    def _advance_one_by_one(self, kinetic: FloatArray) -> tuple[FloatArray, FloatArray]:
+        # Python's floats are faster than arrays of a few numbers
+        scales, turns = np.ones_like(kinetic), np.zeros_like(kinetic)
+        for i, degrees, squares, times in self._moving:
+            try:
+                *rates, scale, turn = _advance_chain(
+                    self.rates[i].tolist(), kinetic.item(i), degrees, squares, times, math.exp
+                )
+            except OverflowError:  # the replica has exploded; health sees that it is no number
+                rates, scale, turn = [np.nan] * CHAIN_LENGTH, np.nan, np.nan
+            self.rates[i], scales[i], turns[i] = rates, scale, turn
+        return scales, turns
 
 
 def _advance_chain(
-    rates: Sequence[Number],
+    rates: Iterable[Number],
     kinetic: Number,
     degrees: Number,
     squares: Number,

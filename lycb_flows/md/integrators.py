@@ -11,7 +11,7 @@ V = dh/dt in units of the cell, h^-1 (dh/dt):
 | Π = W X V X^-1 | `cell_momenta` | momenta of the cell in the frame X |
 | X | `frames` | anisotropic: unit vectors along a, b, c; otherwise the unit matrix |
 | W = (N_f/3 + 1) k_B T τ_p^2 | `_inertia_ev` | mass of the cell, per squared time unit |
-| v_0, v_1, v_2 | `chain_rates` | rates of the chains of particles and cell (`chains.py`) |
+| v_0, v_1, v_2 | `chains.rates` | rates of the chains of particles and cell (`chains.py`) |
 
 What may move is a mask on the force on Π: all of it (triclinic, 6 degrees of freedom), its
 diagonal (anisotropic: lengths move, the directions of a, b, c stand), or a third of its trace on
@@ -45,7 +45,7 @@ from scipy.special import exprel
 from torch import Tensor
 
 from lycb_flows.config import MDProtocol
-from lycb_flows.md.chains import CHAIN_LENGTH, SUZUKI_YOSHIDA, FloatArray, advance_chains
+from lycb_flows.md.chains import CHAIN_LENGTH, Chains, FloatArray
 from lycb_flows.potentials.evaluator import HasEvaluator, Numbers
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
@@ -150,9 +150,10 @@ class Dynamics:
         self._set_atoms(replicas, device)
         self._set_cells(np.stack([motion.cell_ang for motion in motions]))
         self.cell_momenta = np.stack([motion.cell_momenta for motion in motions])
-        self.chain_rates = np.stack([motion.chain_rates for motion in motions])
         self.heat_ev = np.stack([motion.heat_ev for motion in motions])
         self._set_couplings(replicas)
+        rates = np.stack([motion.chain_rates for motion in motions])
+        self.chains = Chains(rates, self.degrees, self._periods)
         self.set_phase(np.zeros(len(replicas), bool))
         self._evaluate = potential.evaluator([replica.numbers for replica in replicas])
         self._evaluate_now()
@@ -215,7 +216,7 @@ class Dynamics:
         thermostatted = ~(producing & (self._ensembles == "nve"))
         active = np.stack([thermostatted, self._cell_moves], axis=1)
         halves = active * (self._times / 2)[:, None]
-        self._chain_times = [weight * halves for weight in SUZUKI_YOSHIDA]
+        self.chains.set_times(halves)
         self._cell_times = halves[:, 1]
 
     # -- one step -----------------------------------------------------------------------
@@ -306,9 +307,7 @@ class Dynamics:
         kinetic[:, 0] = self._twice_kinetic_ev
         kinetic[:, 1] = self._twice_cell_kinetic_ev()
         kinetic /= self._scales_ev
-        scales, turns = advance_chains(
-            self.chain_rates, kinetic, self.degrees, self._periods, self._chain_times
-        )
+        scales, turns = self.chains.advance(kinetic)
         self.heat_ev = self.heat_ev + self._targets_ev * turns
         particles = scales[:, :1]
         squares = particles * particles
@@ -374,9 +373,7 @@ class Dynamics:
 
         Particles, chains, and in NpT the cell and the work against the pressure.
         """
-        degrees = np.stack([self.degrees, np.ones_like(self.degrees)], axis=2)[:, :, [0, 1, 1]]
-        squares = (degrees * self.chain_rates**2).sum(axis=2) * self._periods**2
-        chains = (self.heat_ev + self._targets_ev * squares / 2).sum(axis=1)
+        chains = (self.heat_ev + self._targets_ev * self.chains.twice_kinetic() / 2).sum(axis=1)
         cells = self._twice_cell_kinetic_ev() / 2 + self._pressures * self.volumes_ang3
         conserved: FloatArray = self.energies_ev + self._twice_kinetic_ev / 2 + chains + cells
         return conserved
@@ -387,11 +384,17 @@ class Dynamics:
             [part.numpy().copy() for part in tensor.cpu().split(self.sizes)]
             for tensor in (self.positions_ang, self.momenta)
         )
-        per_replica = [getattr(self, name) for name in ("cell_momenta", "chain_rates", "heat_ev")]
         return [
             Motion(*parts)
             for parts in zip(
-                positions, momenta, self.cells_ang, *per_replica, self.kinetic_ev, strict=True
+                positions,
+                momenta,
+                self.cells_ang,
+                self.cell_momenta,
+                self.chains.rates,
+                self.heat_ev,
+                self.kinetic_ev,
+                strict=True,
             )
         ]
 
