@@ -308,6 +308,7 @@ class Label(Document):
     """Energy, forces and stress of a structure at one level of theory."""
 
     kind = "label"
+    method_version = 2
 
     structure: str
     theory: str = Field(description="Fingerprint.")
@@ -407,6 +408,7 @@ class Evaluation(Document):
     """A model on frozen test sets."""
 
     kind = "evaluation"
+    method_version = 2
 
     model: str
     test_sets: tuple[str, ...]

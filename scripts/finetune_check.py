@@ -5,7 +5,8 @@
 40 training frames (20-atom Li3YBr6 and 30-atom Li3YCl6, 20 each) by farthest points, one
 candidate per 100 fs of the first 85 % of 2 ps NVT at 300, 600 and 800 K with CHGNet 0.3.0; the
 candidates of the last 15 % choose the epoch and train nothing. 24 test frames from runs with
-other seeds at 500 K, strained by +3 % and -3 %. Labels by CHGNet r2SCAN. Trainings run in processes of their own: one thread twice, two threads twice.
+other seeds at 500 K, strained by +3 % and -3 %. Labels by CHGNet r2SCAN. Trainings run in
+processes of their own: one thread twice, two threads twice.
 Frames are kept in FOLDER and made only once.
 """
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 import numpy as np
 from ase import units
 from ase.md.nose_hoover_chain import MTKNPT
-from lycb_flows.md.lammps import run_lammps
 from numpy.typing import NDArray
 
 from lycb_flows.config import (
@@ -28,6 +27,7 @@ from lycb_flows.config import (
 )
 from lycb_flows.enumeration import enumerate_orderings
 from lycb_flows.md.integrators import thermal_momenta
+from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.protocol import prepare_start, production_start, run_md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.models import Potential, find_model, load_potential

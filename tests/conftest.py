@@ -4,10 +4,12 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from lycb_flows import cli
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.embedded import run_embedded
 from lycb_flows.flows import campaign_flow, ranking_flow
@@ -39,3 +41,33 @@ def loop_run(tmp_path_factory):
     """A finished three-round loop: (store, submission, names of its jobs)."""
     store = ResultStore(tmp_path_factory.mktemp("loop"))
     return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
+
+
+@pytest.fixture
+def lycb(monkeypatch, capsys, tmp_path):
+    """Run the command; returns (exit code, stdout, stderr or the exit message)."""
+    monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lycb", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        message = ""
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+            message = stop.code if isinstance(stop.code, str) else ""
+        printed = capsys.readouterr()
+        return code, printed.out, message or printed.err
+
+    return run
+
+
+def assert_one_line(result, *words):
+    code, _, message = result
+    assert code != 0
+    assert message.count("\n") <= 1
+    assert message.startswith("lycb: ")
+    for word in words:
+        assert word in message

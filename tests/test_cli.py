@@ -10,7 +10,7 @@ from pathlib import Path
 import ase.io
 import pytest
 import yaml
-from conftest import CAMPAIGNS
+from conftest import CAMPAIGNS, assert_one_line
 
 from lycb_flows import cli
 from lycb_flows.potentials.models import find_model
@@ -21,27 +21,6 @@ LOOP = CAMPAIGNS / "loop.yaml"
 
 
 @pytest.fixture
-def lycb(monkeypatch, capsys, tmp_path):
-    """Run the command; returns (exit code, stdout, stderr or the exit message)."""
-    monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lycb", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        code = 0
-        message = ""
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-            message = stop.code if isinstance(stop.code, str) else ""
-        printed = capsys.readouterr()
-        return code, printed.out, message or printed.err
-
-    return run
-
-
-@pytest.fixture
 def finished(lycb, loop_run, monkeypatch):
     """The store of a finished campaign, which commands then use by default."""
     del lycb  # whose default comes first
@@ -49,15 +28,6 @@ def finished(lycb, loop_run, monkeypatch):
     monkeypatch.setenv("LYCB_STORE", str(store.folder))
     monkeypatch.setenv("LYCB_PROCESSES", "1")
     return store
-
-
-def assert_one_line(result, *words):
-    code, _, message = result
-    assert code != 0
-    assert message.count("\n") <= 1
-    assert message.startswith("lycb: ")
-    for word in words:
-        assert word in message
 
 
 # -- enumerate -----------------------------------------------------------------------------
