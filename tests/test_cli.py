@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import CAMPAIGNS, assert_one_line
 
-from lycb_flows import cli
+from lycb_flows import structures
 from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
 from lycb_flows.store import ResultStore
@@ -86,7 +86,7 @@ def test_a_cell_that_cannot_be_made_commensurate_is_one_line(lycb, tmp_path):
 
 
 def cli_file(name):
-    return Path(cli.__file__).parent / "structures" / name
+    return Path(structures.__file__).parent / name
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_rank_shows_the_candidates(lycb):
 
 
 def test_plan_counts_every_job_of_the_paper(lycb, tmp_path):
-    paper = Path(cli.__file__).parent.parent / "workflows" / "lycb_paper.yaml"
+    paper = Path(__file__).parent.parent / "workflows" / "lycb_paper.yaml"
     code, out, _ = lycb("plan", paper, "--store", tmp_path / "store", "--json")
     steps = json.loads(out)
     assert code == 0
