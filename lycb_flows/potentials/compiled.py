@@ -1,4 +1,4 @@
-"""chgnet.cpp: built once per machine, and a CHGNet's weights in the order that it reads.
+"""native/chgnet.cpp: built once per machine, and a CHGNet's weights in the order that it reads.
 
 The source is compiled with the machine's C++ compiler for its processor into the user's cache
 (`$XDG_CACHE_HOME/lycb_flows`, by default `~/.cache/lycb_flows`), under a name that holds the
@@ -84,10 +84,9 @@ def load_library() -> ctypes.CDLL | None:
     compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
     if compiler is None:
         return None
-    source = resources.files("lycb_flows.potentials") / "chgnet.cpp"
-    with resources.as_file(source) as path:
+    with resources.as_file(resources.files("lycb_flows.potentials") / "native") as folder:
         try:
-            library = ctypes.CDLL(str(_built(path, compiler)))
+            library = ctypes.CDLL(str(_built(folder, compiler)))
         except (OSError, subprocess.SubprocessError) as err:
             _LOGGER.warning("cannot build the compiled CHGNet, torch is used: %s", err)
             return None
@@ -96,11 +95,12 @@ def load_library() -> ctypes.CDLL | None:
     return library
 
 
-def _built(source: Path, compiler: str) -> Path:
+def _built(sources: Path, compiler: str) -> Path:
     version = subprocess.run(  # noqa: S603 - the compiler that was found
         [compiler, "--version"], capture_output=True, check=True, timeout=_BUILD_TIMEOUT_S
     ).stdout
-    parts = (source.read_bytes(), version, " ".join(_FLAGS).encode(), _processor())
+    parts = [path.read_bytes() for path in sorted(sources.glob("*.?pp"))]
+    parts += [version, " ".join(_FLAGS).encode(), _processor()]
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lycb_flows"
     target = cache / f"chgnet-{digest}.so"
@@ -109,7 +109,7 @@ def _built(source: Path, compiler: str) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             built = Path(folder) / target.name
             subprocess.run(  # noqa: S603
-                [compiler, *_FLAGS, str(source), "-o", str(built)],
+                [compiler, *_FLAGS, str(sources / "chgnet.cpp"), "-o", str(built)],
                 check=True,
                 capture_output=True,
                 timeout=_BUILD_TIMEOUT_S,
