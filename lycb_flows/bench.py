@@ -41,6 +41,7 @@ from lycb_flows.config import EnumerationConfig, MDConfig, RelaxationConfig, Tra
 from lycb_flows.enumeration import EnumerationResult, enumerate_orderings
 from lycb_flows.errors import InputError
 from lycb_flows.md.integrators import thermal_momenta
+from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
@@ -222,6 +223,32 @@ def _their_md(atoms: Atoms) -> Callable[[int], object]:
         tdamp=100 * ase.units.fs,
     )
     return dynamics.run
+
+
+def compare_lammps() -> list[Comparison]:
+    """NVT steps of 60 atoms by our integrator and by LAMMPS, both with our forces."""
+    atoms, n_steps = _cell(0, (1, 1, 2)), 100
+    potential = _potential(MODEL)
+    protocol = MDConfig(sample_interval_fs=10.0).nvt(_TEMPERATURE_K, ramp=False)
+    start = canonical_structure(atoms)
+
+    def theirs() -> None:
+        run_lammps(start, potential, protocol, seed=0, n_steps=n_steps)
+
+    work = {
+        ("ours", 1): _threaded(1, _our_md(atoms, potential), n_steps),
+        ("theirs", 1): _threaded(1, theirs),
+    }
+    seconds = alternate(work, rounds=5)
+    return [
+        Comparison(
+            name="NVT step, 60 atoms, our integrator",
+            reference="LAMMPS' fix nvt with our forces",
+            ours_s=seconds["ours", 1] / n_steps,
+            reference_s=seconds["theirs", 1] / n_steps,
+            note="one thread; LAMMPS' start included, spread over 100 steps",
+        )
+    ]
 
 
 def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
@@ -470,6 +497,7 @@ def _cell(index: int, repeat: tuple[int, int, int], parent: str = "Li3YCl6") -> 
 
 PARTS: dict[str, Callable[[], list[Comparison]]] = {
     "md": compare_md,
+    "lammps": compare_lammps,
     "relaxation": compare_relaxation,
     "training": compare_training,
     "memory": measure_memory,

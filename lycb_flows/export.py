@@ -1,4 +1,4 @@
-"""Results in the formats of others: extended XYZ, CIF, safetensors with a card."""
+"""Results in the formats of others: extended XYZ, CIF, trajectories, safetensors with a card."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.io.cif import CifWriter
 
 from lycb_flows.errors import InputError
+from lycb_flows.jobs.dynamics import trajectory_of
+from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials.models import write_model
-from lycb_flows.schemas import Label, Model, Ranking, Structure
+from lycb_flows.schemas import Label, Model, Ranking, Run, Structure
 from lycb_flows.store import ResultStore
 from lycb_flows.structures import to_ase, to_pymatgen
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -71,3 +73,19 @@ def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
     path = folder / f"{document.key[:16]}.cif"
     CifWriter(to_pymatgen(document)).write_file(path)
     return path
+
+
+def write_run(store: ResultStore, key: str, path: Path) -> int:
+    """All frames of a run in the format that the file's name says; returns how many.
+
+    Raises
+    ------
+    InputError
+        When the key is no run's, or the format is unknown.
+    """
+    run = store.load_any(key)
+    if not isinstance(run, Run):
+        raise InputError("not a run", fix="see `lycb query run`", key=key, found=run.kind)
+    trajectory = trajectory_of(store, run)
+    export_trajectory(trajectory, path)
+    return trajectory.n_frames

@@ -242,6 +242,10 @@ def test_mistakes_with_the_store_are_one_line(lycb, tmp_path):
     assert_one_line(lycb("show", "abcdef0123"), "must match one")
     assert_one_line(lycb("export", "model", first_key(lycb, "run"), tmp_path / "m.safetensors"))
     assert_one_line(lycb("export", "structures", first_key(lycb, "run")), "not a structure")
+    frames = tmp_path / "frames.extxyz"
+    assert_one_line(lycb("export", "trajectory", first_key(lycb, "label"), frames), "not a run")
+    unknown = lycb("export", "trajectory", first_key(lycb, "run"), tmp_path / "frames.pdf")
+    assert_one_line(unknown, "trajectory format", "frames.pdf")
     assert_one_line(lycb("show", "abcdef", "--store", tmp_path / "absent"), "no result store")
 
 
@@ -260,6 +264,10 @@ def test_labels_and_models_go_out_and_come_back(lycb, finished, tmp_path):
     model = next(one for one in finished.find_all(Model) if one.source == "fine-tuned")
     path = tmp_path / "model.safetensors"
     assert lycb("export", "model", model.key, path)[0] == 0
+    frames = tmp_path / "frames.extxyz"
+    code, out, _ = lycb("export", "trajectory", first_key(lycb, "run"), frames)
+    assert code == 0
+    assert int(out.split()[0]) == len(ase.io.read(frames, ":")) > 1
     assert find_model(str(path)).model.weights.sha256 == model.weights.sha256
 
 

@@ -31,7 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-export_app = typer.Typer(help="Write labels, a model or structures to files.", no_args_is_help=True)
+export_app = typer.Typer(
+    help="Write labels, a model, structures or a trajectory to files.", no_args_is_help=True
+)
 app.add_typer(export_app, name="export")
 
 StoreOption = Annotated[
@@ -439,6 +441,18 @@ def export_model(
 
     write_stored_model(_open_store(store), key, path)
     typer.echo(path)
+
+
+@export_app.command("trajectory")
+def export_trajectory(
+    key: Key,
+    path: Annotated[Path, typer.Argument(help=".extxyz, .traj, .lammpstrj file, or XDATCAR.")],
+    store: StoreOption = None,
+) -> None:
+    """Write all frames of a run."""
+    from lycb_flows.export import write_run
+
+    typer.echo(f"{write_run(_open_store(store), key, path)} frames in {path}")
 
 
 @export_app.command("structures")
