@@ -463,6 +463,7 @@ class Transport(Document):
     """MSD and D of one production run."""
 
     kind = "transport"
+    method_version = 2
 
     run: str
     model: str
@@ -490,6 +491,7 @@ class Arrhenius(Document):
     """D(T) -> barrier, prefactor, conductivity at the extrapolation temperature."""
 
     kind = "arrhenius"
+    method_version = 2
 
     system: str
     pressure_bar: float

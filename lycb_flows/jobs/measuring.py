@@ -42,7 +42,8 @@ class TransportMaker(Maker):
         config = self.plan.nvt_run(self.system, self.pressure_bar, self.temperature_k)
         run = store.load(schemas.Run, run_key(config))
         diffusion_config = self.plan.campaign.measure.diffusion
-        result = _analyse(store, run, config, diffusion_config)
+        failure = _failure(store, run)
+        result = _analyse(store, run, config, diffusion_config, failure)
         return schemas.Transport(
             key=key,
             parents=(run.key,),
@@ -52,20 +53,36 @@ class TransportMaker(Maker):
             temperature_k=self.temperature_k,
             pressure_bar=self.pressure_bar,
             mobile_species=diffusion_config.mobile_species,
-            healthy=run.health.healthy,
+            healthy=not failure,
             **vars(result),
         )
 
 
+def _failure(store: ResultStore, run: schemas.Run) -> str:
+    """Why a production run says nothing about its condition; empty when it does.
+
+    A run whose NpT left physics has no cell of that temperature and pressure.
+    """
+    before = store.find_document(run.start)
+    chain = (("run", run), ("NpT run that was to find its cell", before))
+    for name, one in chain:
+        if isinstance(one, schemas.Run) and not one.health.healthy:
+            return f"the {name} left physics at step {one.health.failed_step}: {one.health.reason}"
+    return ""
+
+
 def _analyse(
-    store: ResultStore, run: schemas.Run, config: RunConfig, diffusion_config: DiffusionConfig
+    store: ResultStore,
+    run: schemas.Run,
+    config: RunConfig,
+    diffusion_config: DiffusionConfig,
+    failure: str,
 ) -> diffusion.DiffusionResult:
-    """What a production run says about transport; nothing, when it left physics."""
+    """What a production run says about transport; nothing, when it failed."""
     start = store.load(schemas.Structure, run.start_structure)
     mobile_mask = np.array(start.species) == diffusion_config.mobile_species
-    if not run.health.healthy:
-        reason = f"the run left physics at step {run.health.failed_step}: {run.health.reason}"
-        return diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), reason)
+    if failure:
+        return diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), failure)
     return diffusion.analyse_diffusion(
         trajectory_of(store, run).unwrapped_ang(),
         frame_interval_ps=config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
@@ -125,8 +142,10 @@ def _mobile_density_per_ang3(
 ) -> float:
     """Mobile ions per Å^3 at a temperature: of the coldest cell, or by a line through all.
 
-    The line (thermal expansion) needs three temperatures.
+    The line (thermal expansion) needs three temperatures. Cells of failed runs count only
+    where there are no others.
     """
+    transports = [one for one in transports if one.healthy] or transports
     temperatures = [one.temperature_k for one in transports]
     volumes = [one.volume_ang3_per_atom * one.n_atoms / one.n_mobile for one in transports]
     if len(set(temperatures)) < arrhenius.MIN_POINTS:
