@@ -11,9 +11,10 @@ from ase.neighborlist import neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import HealthConfig, MDProtocol
+from lycb_flows.errors import PhysicsError
 from lycb_flows.md.protocol import run_md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.evaluator import AseEvaluator, Evaluation
+from lycb_flows.potentials.evaluator import Evaluation
 from lycb_flows.structures import canonical_structure, to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -140,3 +141,50 @@ def frames_of(segments) -> Trajectory:
 def mean_and_error(series, n_blocks: int = 10):
     blocks = np.array([block.mean() for block in np.array_split(np.asarray(series), n_blocks)])
     return blocks.mean(), blocks.std(ddof=1) / n_blocks**0.5
+
+
+class AseEvaluator:
+    """Any ASE calculators behind the interface, crystal by crystal.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of each crystal.
+    make_calculator
+        Called once per crystal.
+    """
+
+    def __init__(self, numbers, make_calculator):
+        self.crystals = [Atoms(numbers=one, pbc=True) for one in numbers]
+        for atoms in self.crystals:
+            atoms.calc = make_calculator()
+
+    def __call__(self, positions_ang, cells_ang):
+        """One call of each calculator."""
+        parts = positions_ang.cpu().split([len(atoms) for atoms in self.crystals])
+        said = [
+            _evaluate(atoms, positions.numpy(), cell)
+            for atoms, positions, cell in zip(
+                self.crystals, parts, cells_ang.cpu().numpy(), strict=True
+            )
+        ]
+        energies, forces, stresses = zip(*said, strict=True)
+        like = positions_ang
+        return Evaluation(
+            like.new_tensor(np.array(energies)),
+            like.new_tensor(np.concatenate(forces)),
+            like.new_tensor(np.array(stresses)),
+        )
+
+
+def _evaluate(atoms, positions, cell):
+    atoms.set_cell(cell)
+    atoms.positions[:] = positions
+    try:
+        return (
+            float(atoms.get_potential_energy()),
+            atoms.get_forces(),
+            atoms.get_stress(voigt=False) * EV_PER_ANG3_GPA,
+        )
+    except PhysicsError:
+        return float("nan"), np.full((len(atoms), 3), np.nan), np.full((3, 3), np.nan)

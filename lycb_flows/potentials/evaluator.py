@@ -11,19 +11,16 @@ skin); what it returns depends on positions and cells alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from ase import Atoms
-from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lycb_flows.errors import PhysicsError
-from lycb_flows.units import EV_PER_ANG3_GPA
 
 Numbers = NDArray[np.integer[Any]]
 
@@ -109,57 +106,6 @@ class HasEvaluator(Protocol):
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
         """An evaluator of crystals with these atomic numbers, one array each."""
-
-
-class AseEvaluator:
-    """Any ASE calculators behind the interface, crystal by crystal.
-
-    Parameters
-    ----------
-    numbers
-        Atomic numbers of each crystal.
-    make_calculator
-        Called once per crystal.
-    """
-
-    def __init__(
-        self, numbers: Sequence[Numbers], make_calculator: Callable[[], Calculator]
-    ) -> None:
-        self.crystals = [Atoms(numbers=one, pbc=True) for one in numbers]
-        for atoms in self.crystals:
-            atoms.calc = make_calculator()
-
-    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
-        """One call of each calculator."""
-        parts = positions_ang.cpu().split([len(atoms) for atoms in self.crystals])
-        said = [
-            _evaluate(atoms, positions.numpy(), cell)
-            for atoms, positions, cell in zip(
-                self.crystals, parts, cells_ang.cpu().numpy(), strict=True
-            )
-        ]
-        energies, forces, stresses = zip(*said, strict=True)
-        like = positions_ang
-        return Evaluation(
-            like.new_tensor(np.array(energies)),
-            like.new_tensor(np.concatenate(forces)),
-            like.new_tensor(np.array(stresses)),
-        )
-
-
-def _evaluate(
-    atoms: Atoms, positions: NDArray[np.float64], cell: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    atoms.set_cell(cell)
-    atoms.positions[:] = positions
-    try:
-        return (
-            float(atoms.get_potential_energy()),
-            atoms.get_forces(),
-            atoms.get_stress(voigt=False) * EV_PER_ANG3_GPA,
-        )
-    except PhysicsError:
-        return float("nan"), np.full((len(atoms), 3), np.nan), np.full((3, 3), np.nan)
 
 
 def lost_crystals(
