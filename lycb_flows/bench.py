@@ -46,6 +46,7 @@ from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
+from lycb_flows.potentials.compiled import CompiledEvaluator
 from lycb_flows.potentials.evaluator import Evaluator, HasEvaluator, Numbers
 from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import find_model, load_potential
@@ -165,6 +166,8 @@ def _compare_md_of(atoms: Atoms, n_steps: int) -> list[Comparison]:
         "in torch": (_our_md(atoms, _TorchOnly(_potential(MODEL))), by_torch),
         "theirs": (_their_md(atoms), n_theirs),
     }
+    if compiled.load_library() is None:
+        del ways["compiled"]  # it would be the layers in torch once more
     work = {
         (name, threads): _threaded(threads, advance, n)
         for name, (advance, n) in ways.items()
@@ -259,9 +262,9 @@ def compare_lammps() -> list[Comparison]:
 def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
     """Arithmetic of one step, from the counts of edges and angles, and its rate."""
     potential = _potential(MODEL)
-    evaluate = potential.evaluator([atoms.numbers])
+    evaluate = cast("CompiledEvaluator", potential.evaluator([atoms.numbers]))
     evaluate(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array[None]))
-    flop = compiled.flop_per_evaluation(evaluate.counts, len(atoms))  # type: ignore[attr-defined]
+    flop = compiled.flop_per_evaluation(evaluate.counts, len(atoms))
     rate = flop / step_s / 1e9
     return (
         f"{flop / len(atoms) / 1e6:.1f} MFLOP per atom and step, {rate:.0f} GFLOP/s, "
