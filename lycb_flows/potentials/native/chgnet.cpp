@@ -91,7 +91,7 @@ struct Engine {
         expand_angles();
         embed();
         for (int l = 0; l < shape.n_conv; ++l) {
-            atom_layer<>(l);
+            atom_layer(l);
             if (l + 1 < shape.n_conv) {
                 bond_layer(l);
                 if (l + 2 < shape.n_conv) angle_layer(l);
@@ -319,7 +319,6 @@ struct Engine {
 
     // -- forward ----------------------------------------------------------------------------
 
-    template <int = 0>
     void atom_layer(int l) {
         AtomLayer& layer = w.atoms[l];
         float* centres = from_centre[l].need(n_atoms * H + H);

@@ -11,7 +11,6 @@ namespace lycb {
 constexpr double PI = 3.14159265358979323846;
 
 struct Matrix {
-    int rows = 0, columns = 0;
     Buffer<float> w, t;  // [rows][columns] and its transpose
 };
 
@@ -22,8 +21,6 @@ struct Reader {
         at += n;
     }
     void matrix(Matrix& to, int rows, int columns) {
-        to.rows = rows;
-        to.columns = columns;
         vector(to.w, rows * columns);
         to.t.need(rows * columns);
         for (int i = 0; i < rows; ++i)
@@ -75,7 +72,6 @@ struct Weights {
     Shape shape;
     double turns_ag[R], turns_bg[R], turns_angle[ORDER];
     float frequency_ag[R], frequency_bg[R], frequency_angle[ORDER];
-    int n_angular = 0;
     Buffer<float> embedding;
     Matrix bond_embedding, angle_embedding, smooth_ag, smooth_bg;
     std::vector<AtomLayer> atoms;
