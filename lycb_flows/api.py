@@ -27,7 +27,7 @@ from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation import relax
 from lycb_flows.results import CampaignResults, find_results
 from lycb_flows.schemas import Structure
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 from lycb_flows.structures import load_parent
 
 __all__ = [
@@ -164,7 +164,7 @@ def run_campaign(campaign: Path | str, store: Path | str) -> CampaignResults:
     store
         Folder of the result store.
     """
-    results = ResultStore(Path(store).resolve())
+    results = open_store(store)
     submission = submit(results, read_campaign(Path(campaign)))
     flow = campaign_flow(submission.campaign, submission.theory)
     run_embedded(results, flow, lambda _job, _finished: None)

@@ -1,61 +1,80 @@
-"""Bytes kept by content: `ab/abcd...`, named by their SHA-256.
+"""Bytes kept by content, named by their SHA-256, checked on read.
 
-Written to a temporary name, fsynced, renamed, so that a name always holds its whole
-content; the hash is checked on read.
+`BlobFolder` keeps them as files `ab/abcd...` on a local or shared file system: written to a
+temporary name, fsynced, renamed, so that a name always holds its whole content. The second
+backend, for workers without a shared file system, is `store/gridfs.py`. Both stream.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Blob
 
-
-def blob_of(content: bytes, media_type: str) -> Blob:
-    """The content address of some bytes."""
-    digest = hashlib.sha256(content).hexdigest()
-    return Blob(sha256=digest, size=len(content), media_type=media_type)
+CHUNK_BYTES = 1 << 20
+_TEMPORARY = ".writing-"
 
 
-class BlobFolder:
-    """A folder of blobs; any number of processes may write.
+@dataclass(frozen=True)
+class StoredBlob:
+    """What lies in a blob store, whoever names it; `name` is the SHA-256, or of a leftover."""
 
-    Parameters
-    ----------
-    folder
-        Made when first written to.
-    """
+    name: str
+    size: int
+    written_at: datetime
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
-    def put(self, content: bytes, media_type: str) -> Blob:
-        """Keep bytes; the same bytes are kept once.
+class Blobs(ABC):
+    """Bytes by content; any number of processes may write."""
+
+    @abstractmethod
+    def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
+        """Keep what a stream holds, in constant memory; the same bytes are kept once.
 
         Raises
         ------
         StoreError
             When the disk is full or not writable; nothing half-written stays.
         """
+
+    @abstractmethod
+    def write_to(self, blob: Blob, stream: BinaryIO) -> None:
+        """Copy a blob into a stream in constant memory, its hash checked at the end.
+
+        Raises
+        ------
+        StoreError
+            When it is missing or damaged.
+        """
+
+    @abstractmethod
+    def has(self, sha256: str) -> bool:
+        """Whether there is such a blob."""
+
+    @abstractmethod
+    def stored(self) -> Iterator[StoredBlob]:
+        """Everything that takes space, leftovers of killed writers too."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove what `stored` lists under this name."""
+
+    def put(self, content: bytes, media_type: str) -> Blob:
+        """Keep bytes."""
         blob = blob_of(content, media_type)
-        path = self.path(blob)
-        if path.exists():
-            return blob
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(path, content)
-        except OSError as err:
-            raise StoreError(
-                "cannot write a blob",
-                fix="free disk space or check rights, then run again",
-                size=blob.size,
-                reason=err.strerror,
-            ) from err
+        if not self.has(blob.sha256):
+            self.put_stream(io.BytesIO(content), media_type)
         return blob
 
     def put_json(self, value: object) -> Blob:
@@ -70,16 +89,98 @@ class BlobFolder:
         StoreError
             When they are missing or damaged.
         """
-        path = self.path(blob)
+        stream = io.BytesIO()
+        self.write_to(blob, stream)
+        return stream.getvalue()
+
+
+def blob_of(content: bytes, media_type: str) -> Blob:
+    """The content address of some bytes."""
+    digest = hashlib.sha256(content).hexdigest()
+    return Blob(sha256=digest, size=len(content), media_type=media_type)
+
+
+def chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """A stream in pieces that fit into memory."""
+    while piece := stream.read(CHUNK_BYTES):
+        yield piece
+
+
+class BlobFolder(Blobs):
+    """A folder of blobs.
+
+    Parameters
+    ----------
+    folder
+        Made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
+        """Keep what a stream holds, in constant memory; the same bytes are kept once."""
+        digest, size = hashlib.sha256(), 0
+        temporary: Path | None = None
         try:
-            content = path.read_bytes()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=_TEMPORARY)
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                for piece in chunks(stream):
+                    digest.update(piece)
+                    size += len(piece)
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            blob = Blob(sha256=digest.hexdigest(), size=size, media_type=media_type)
+            path = self.path(blob)
+            path.parent.mkdir(exist_ok=True)
+            temporary.chmod(0o644)  # mkstemp's 0600 would lock out a group's other members
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError as err:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+            raise StoreError(
+                "cannot write a blob",
+                fix="free disk space or check rights, then run again",
+                size=size,
+                reason=err.strerror,
+            ) from err
+        return blob
+
+    def write_to(self, blob: Blob, stream: BinaryIO) -> None:
+        """Copy a blob into a stream in constant memory, its hash checked at the end."""
+        path, digest = self.path(blob), hashlib.sha256()
+        try:
+            with path.open("rb") as file:
+                for piece in chunks(file):
+                    digest.update(piece)
+                    stream.write(piece)
         except OSError as err:
             raise StoreError(
                 "a blob is missing", fix="restore it, or retract what names it", file=path
             ) from err
-        if hashlib.sha256(content).hexdigest() != blob.sha256:
+        if digest.hexdigest() != blob.sha256:
             raise StoreError("a blob is damaged", fix="restore it from a backup", file=path)
-        return content
+
+    def has(self, sha256: str) -> bool:
+        """Whether there is such a blob."""
+        return (self.folder / sha256[:2] / sha256).exists()
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Everything that takes space, leftovers of killed writers too."""
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                facts = path.stat()
+                written_at = datetime.fromtimestamp(facts.st_mtime, UTC)
+                yield StoredBlob(path.name, facts.st_size, written_at)
+
+    def delete(self, name: str) -> None:
+        """Remove what `stored` lists under this name."""
+        folder = self.folder if name.startswith(_TEMPORARY) else self.folder / name[:2]
+        (folder / name).unlink(missing_ok=True)
 
     def path(self, blob: Blob) -> Path:
         """Where a blob lies."""
@@ -88,7 +189,7 @@ class BlobFolder:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file that is whole or absent, whatever happens meanwhile."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

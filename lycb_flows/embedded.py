@@ -27,7 +27,7 @@ def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
         The first that a job raises; what was finished before is kept.
     """
     before = os.environ.get("LYCB_STORE")
-    os.environ["LYCB_STORE"] = str(store.folder)  # jobs read their settings, as on a worker
+    os.environ["LYCB_STORE"] = store.address  # jobs read their settings, as on a worker
     handler = _JobHandler(listener)
     logger = logging.getLogger("jobflow.core.job")
     level, propagate = logger.level, logger.propagate

@@ -55,3 +55,11 @@ class StoreError(LycbError):
 
 class LabelError(LycbError):
     """A labeler could not make a label of this structure."""
+
+
+class GivenBackError(LycbError):
+    """The job goes back to the queue, unfinished but unfailed: walltime, or another's claim."""
+
+    def to_dict(self) -> dict[str, str]:
+        """What FireWorks keeps of it with the launch; the worker knows it again by this."""
+        return {"given_back": str(self)}

@@ -35,7 +35,7 @@ OTHER_ROUTE = "light"
 
 # What a deciding job adds is routed by name, not by the deciding job's own category.
 _deciding_job = job(
-    output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=True)
+    output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)
 )
 
 

@@ -114,7 +114,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     attempts = store.attempts()
     return {
         "campaign": submission.campaign.name,
-        "store": str(store.folder),
+        "store": store.label,
         "ranked": list(found.rankings),
         "labels": labels,
         "rounds": [_round_status(store, one) for one in found.rounds],

@@ -165,7 +165,7 @@ def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> 
         how="runs of their own: " + ", ".join(sorted(run.name for run in plan.test_runs())),
         runs=tuple(sorted(run_key(run) for run in plan.test_runs())),
     )
-    return store.once(TestSet, test_set.key, lambda: test_set, job=f"close {plan.title}")
+    return store.once(TestSet, test_set.key, lambda: test_set, f"close {plan.title}", claim=False)
 
 
 # -- the wall between training and testing -------------------------------------------------

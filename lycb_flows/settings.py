@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,7 +29,23 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LYCB_", extra="forbid", frozen=True)
 
-    store: Path = Field(Path("lycb_store"), description="Folder of the embedded result store.")
+    store: str = Field(
+        "lycb_store",
+        description="Where results are kept: a folder (embedded), or mongodb://host/database.",
+    )
+    store_password: SecretStr | None = Field(
+        None, description="Of the MongoDB user that `store` names; better not in the URI."
+    )
+    blobs: str | None = Field(
+        None,
+        description="Where a mongodb:// store keeps bytes: a folder that all workers share, or "
+        "gridfs (the default). An embedded store keeps them in its folder.",
+    )
+    outage_s: float = Field(600.0, gt=0, description="How long to wait for an absent database.")
+    scratch: Path = Field(Path("lycb_scratch"), description="Where workers keep launch folders.")
+    min_free_gb: float = Field(1.0, ge=0, description="Below this a worker takes no job.")
+    ping_s: float = Field(60.0, gt=0, description="A worker's heartbeat.")
+    lost_after_s: float = Field(600.0, gt=0, description="Silence after which a job is lost.")
     processes: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,

@@ -5,15 +5,20 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import sys
+import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
+from servers import NOT_RUN, MongoServer, NoServerError, find_mongod, not_run
+from slurm import SlurmServer, find_slurm
 
 from lycb_flows import cli
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.embedded import run_embedded
 from lycb_flows.flows import campaign_flow, ranking_flow
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 
 CAMPAIGNS = Path(__file__).parent / "campaigns"
 
@@ -39,7 +44,7 @@ def loop_campaign():
 @pytest.fixture(scope="session")
 def loop_run(tmp_path_factory):
     """A finished three-round loop: (store, submission, names of its jobs)."""
-    store = ResultStore(tmp_path_factory.mktemp("loop"))
+    store = open_store(tmp_path_factory.mktemp("loop"))
     return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
 
 
@@ -71,3 +76,69 @@ def assert_one_line(result, *words):
     assert message.startswith("lycb: ")
     for word in words:
         assert word in message
+
+
+@pytest.fixture(scope="session")
+def mongo_server(tmp_path_factory):
+    """One replica set for all tests, started when first needed; who kills starts another."""
+    try:
+        find_mongod()
+    except NoServerError as err:
+        not_run(err)
+    with MongoServer(tmp_path_factory.mktemp("mongo")) as server:
+        yield server
+
+
+@contextmanager
+def _fresh_database(server):
+    name = f"test_{uuid.uuid4().hex}"
+    yield name
+    with server.client() as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def mongo_uri(mongo_server):
+    """Of a database that is this test's own."""
+    with _fresh_database(mongo_server) as name:
+        yield mongo_server.uri(name)
+
+
+@pytest.fixture
+def launchpad_file(mongo_server, tmp_path):
+    """A launchpad.yaml for a database that is this test's own (not reset, as a user's)."""
+    with _fresh_database(mongo_server) as name:
+        file = tmp_path / "launchpad.yaml"
+        file.write_text(yaml.safe_dump(mongo_server.launchpad(name)))
+        yield file
+
+
+@pytest.fixture(scope="session")
+def slurm_server(tmp_path_factory):
+    """One Slurm for all tests, started when first needed."""
+    try:
+        find_slurm()
+    except NoServerError as err:
+        not_run(err)
+    with SlurmServer(tmp_path_factory.mktemp("slurm")) as server:
+        yield server
+
+
+@pytest.fixture
+def slurm(slurm_server, monkeypatch):
+    """Slurm, found by this process's commands too; no job of the test is left in it."""
+    for name, value in slurm_server.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_server
+    slurm_server.cancel_all()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The tests that found no server, by name."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    missed = [report for report in skipped if NOT_RUN in str(report.longrepr)]
+    if missed:
+        terminalreporter.section("NOT RUN", red=True, bold=True)
+    for report in missed:
+        reason = str(report.longrepr[2]).partition(NOT_RUN)[2]
+        terminalreporter.line(f"{NOT_RUN}{report.nodeid}: {reason}", red=True)

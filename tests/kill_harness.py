@@ -20,11 +20,11 @@ os.environ["LYCB_PROCESSES"] = "1"
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.embedded import run_embedded
 from lycb_flows.flows import campaign_flow
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 
 
 def run(campaign, folder):
-    store = ResultStore(folder)
+    store = open_store(folder)
     submission = submit(store, campaign)
     run_embedded(store, campaign_flow(submission.campaign, submission.theory), lambda *_: None)
 

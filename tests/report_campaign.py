@@ -7,7 +7,7 @@ import numpy as np
 from lycb_flows import schemas
 from lycb_flows.arrhenius import ArrheniusPoint, fit_arrhenius
 from lycb_flows.keys import digest
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
 TEACHER = "teacher: chgnet-r2scan (a potential, not DFT)"
@@ -19,7 +19,7 @@ class Campaign:
     """A store that fills up with the documents of one campaign, test data throughout."""
 
     def __init__(self, folder):
-        self.store = ResultStore(folder)
+        self.store = open_store(folder)
         self.keys = []
 
     def put(self, kind, name, **facts):

@@ -15,7 +15,7 @@ from conftest import CAMPAIGNS, assert_one_line
 from lycb_flows import structures
 from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 
 LOOP = CAMPAIGNS / "loop.yaml"
 
@@ -132,7 +132,7 @@ def changed_campaign(tmp_path, change):
 def test_a_mistake_in_a_campaign_is_one_line(lycb, tmp_path, change, words):
     path = changed_campaign(tmp_path, change)
     assert_one_line(lycb("run", path, "--store", tmp_path / "store"), *words)
-    store = ResultStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     assert list(store.find_all(CampaignRecord)) == []
 
 
@@ -272,7 +272,7 @@ def test_labels_and_models_go_out_and_come_back(lycb, finished, tmp_path):
 
 
 def test_retract_and_diff(lycb, tmp_path):
-    one, other = ResultStore(tmp_path / "one"), ResultStore(tmp_path / "other")
+    one, other = open_store(tmp_path / "one"), open_store(tmp_path / "other")
     for store in (one, other):
         store.insert_all([
             CampaignRecord(key="a" * 64, name="n", text="t"),
@@ -295,6 +295,7 @@ def test_settings_that_make_no_sense_are_one_line(lycb, monkeypatch, tmp_path):
     monkeypatch.setenv("LYCB_SETTINGS_FILE", str(tmp_path / "settings.yaml"))
     assert_one_line(lycb("query", "run", "--store", tmp_path), "bad setting", "proceses")
     (tmp_path / "settings.yaml").write_text("processes: 2\n")
+    open_store(tmp_path)
     assert lycb("query", "run", "--store", tmp_path)[0] == 0
 
 

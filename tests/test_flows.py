@@ -44,7 +44,7 @@ from lycb_flows.schemas import (
     Structure,
     TestSet,
 )
-from lycb_flows.store import ResultStore, differences
+from lycb_flows.store import differences, open_store
 
 
 def all_flows(store, submission):
@@ -131,7 +131,7 @@ def test_no_key_has_two_successful_attempts_and_a_rerun_computes_nothing(loop_ru
 
 def test_two_runs_of_a_campaign_have_the_same_facts(loop_run, loop_campaign, tmp_path):
     store, _, _ = loop_run
-    other = ResultStore(tmp_path)
+    other = open_store(tmp_path)
     run_campaign(other, loop_campaign)
     assert not any(differences(store, other).values())
 
@@ -188,7 +188,7 @@ def with_labels(campaign, **labels):
 def test_a_label_that_fails_for_good_leaves_a_round_that_closes(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     bad = broken_structure(loop_run)
     label = Teacher.label
 
@@ -210,7 +210,7 @@ def test_a_label_that_fails_for_good_leaves_a_round_that_closes(
 def test_a_label_that_never_ends_is_stopped_and_leaves_a_round_that_closes(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     bad = broken_structure(loop_run)
     label = Teacher.label
 
@@ -231,7 +231,7 @@ def test_a_label_that_never_ends_is_stopped_and_leaves_a_round_that_closes(
 def test_a_label_still_running_elsewhere_holds_nothing(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     late = broken_structure(loop_run)
     label = LabelMaker._label
     left_alone = []
@@ -255,7 +255,7 @@ def test_a_label_still_running_elsewhere_holds_nothing(
 def test_the_reaper_closes_after_the_grace_time_and_not_before(loop_run, tmp_path):
     finished, submission, _ = loop_run
     plan = find_results(finished, submission.campaign, submission.theory).stages[1]
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     frames = finished.load(Frames, plan.frames_key)
     done = label_status(finished, plan).done
     store.insert_all([frames, *done[:-1]])
@@ -278,7 +278,7 @@ def test_too_many_failed_labels_stop_the_campaign_with_one_clear_message(
         raise PhysicsError("the licence has expired", fix="renew it", structure=structure.key[:6])
 
     monkeypatch.setattr(Teacher, "label", failing)
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     with pytest.raises(LycbError, match=r"too many labels failed.*licence has expired") as caught:
         run_campaign(store, loop_campaign)
     assert "\n" not in str(caught.value)
@@ -297,7 +297,7 @@ def test_a_changed_measurement_reuses_the_loop_and_a_run_that_explodes_is_a_resu
 ):
     finished, _, _ = loop_run
     shutil.copytree(finished.folder, tmp_path / "store")
-    store = ResultStore(tmp_path / "store")
+    store = open_store(tmp_path / "store")
     n_attempts = len(store.attempts())
     measurement = loop_campaign.measure.model_copy(update={"temperatures_k": (200_000.0,)})
     submission, _ = run_campaign(store, loop_campaign.model_copy(update={"measure": measurement}))
@@ -327,7 +327,7 @@ def test_a_mobile_species_that_is_not_there_is_refused_before_anything_runs(
     diffusion = loop_campaign.measure.diffusion.model_copy(update={"mobile_species": "Na"})
     measurement = loop_campaign.measure.model_copy(update={"diffusion": diffusion})
     campaign = loop_campaign.model_copy(update={"measure": measurement})
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     with pytest.raises(InputError, match="mobile species"):
         run_campaign(store, campaign)
     assert list(store.find_all(CampaignRecord)) == []
@@ -348,7 +348,7 @@ def test_a_candidate_that_flies_apart_is_counted_and_the_others_are_ranked(
             yield lost if structure.key == gone else outcome
 
     monkeypatch.setattr(relaxation, "relax_many", exploding)
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     run_campaign(store, loop_campaign, ranking_only=True)
     (ranking,) = store.find_all(Ranking)
     assert ranking.n_candidates == 10

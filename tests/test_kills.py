@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CAMPAIGNS
 
-from lycb_flows.store import ResultStore, differences
+from lycb_flows.store import differences, open_store
 
 N_KILLS = 30
 HARNESS = Path(__file__).parent / "kill_harness.py"
@@ -21,12 +21,12 @@ def test_thirty_kills_on_the_tiny_campaign_change_no_fact_and_repeat_no_finished
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["kills"] == N_KILLS
-    reference = ResultStore(tmp_path / "reference")
+    reference = open_store(tmp_path / "reference")
     for folder in told["killed_stores"]:
-        killed = ResultStore(Path(folder))
+        killed = open_store(Path(folder))
         assert not any(differences(reference, killed).values())
         successes = Counter(attempt.key for attempt in killed.attempts(outcome="done"))
         assert set(successes.values()) == {1}
         assert not killed.attempts(outcome="superseded")
-    lost = [a for folder in told["killed_stores"] for a in ResultStore(Path(folder)).attempts()]
+    lost = [a for folder in told["killed_stores"] for a in open_store(Path(folder)).attempts()]
     assert any(attempt.outcome == "running" for attempt in lost)  # killed in the middle of work

@@ -16,7 +16,7 @@ from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.md.trajectory import read_trajectory
 from lycb_flows.potentials.models import find_model
 from lycb_flows.stages import run_key
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 from lycb_flows.structures import canonical_structure
 
 SMALL, LARGE = fcc(1), fcc(2)
@@ -149,7 +149,7 @@ def test_a_collision_is_found_across_borders_and_in_skewed_cells():
 
 
 def stored_runs(folder, n_steps):
-    store = ResultStore(folder)
+    store = open_store(folder)
     source = find_model("toy-soft")
     store.blobs.put(source.weights, source.model.weights.media_type)
     start = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))

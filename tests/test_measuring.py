@@ -4,7 +4,7 @@ import pytest
 
 from lycb_flows.jobs.measuring import _failure, _mobile_density_per_ang3
 from lycb_flows.schemas import DiffusionEstimate, Health, Run, Transport
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 
 BROKEN = Health(healthy=False, failed_step=812, reason="volume doubled")
 
@@ -43,7 +43,7 @@ def run_of(key, start, ensemble, health=None):
 def test_a_run_in_a_cell_that_was_never_found_says_nothing(
     tmp_path, npt_health, nvt_health, reason
 ):
-    store = ResultStore(tmp_path)
+    store = open_store(tmp_path)
     production = run_of("b", "a", "nvt", nvt_health)
     store.insert_all([run_of("a", "5", "npt", npt_health), production])
     found = _failure(store, production)

@@ -9,7 +9,7 @@ from lycb_flows.errors import PhysicsError
 from lycb_flows.jobs import structures as jobs
 from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import Ordering, Relaxation
-from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store
 from lycb_flows.structures import load_parent
 
 TOY = find_model("toy-soft")
@@ -18,7 +18,7 @@ RANKING = RankingConfig(model=TOY.model.key, n_fine=2)
 
 def fill_store(folder):
     """A store with the toy and three orderings of 20 atoms."""
-    store = ResultStore(folder)
+    store = open_store(folder)
     store.blobs.put(TOY.weights, TOY.model.weights.media_type)
     store.insert(TOY.model)
     listed = enumerate_orderings(load_parent("Li3YBr6"), EnumerationConfig(supercell=(1, 1, 1)))

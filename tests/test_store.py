@@ -1,5 +1,6 @@
 """The result store: first wins, nothing is lost, damage is seen."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -14,12 +15,24 @@ import pytest
 from lycb_flows import blobs
 from lycb_flows.errors import InputError, LycbError, StoreError
 from lycb_flows.schemas import Blob, CampaignRecord, Structure
-from lycb_flows.store import ResultStore, differences
+from lycb_flows.store import differences, open_store
+
+
+@pytest.fixture(params=["folder", "mongodb"])
+def store(request, tmp_path):
+    """A store that other processes may open by its address, too."""
+    if request.param == "folder":
+        address = tmp_path / "store"
+    else:
+        address = request.getfixturevalue("mongo_uri")
+    store = open_store(address)
+    yield store
+    store.close()
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = ResultStore(tmp_path / "store")
+def folder_store(tmp_path):
+    store = open_store(tmp_path / "store")
     yield store
     store.close()
 
@@ -118,31 +131,31 @@ def test_a_key_of_another_kind_is_not_taken_for_this_one(store):
         store.load(Structure, record(9).key)
 
 
-def test_twenty_thousand_documents_are_found_in_under_a_millisecond(store):
-    store.insert_all([record(i, "x" * 500) for i in range(20_000)])
+def test_twenty_thousand_documents_are_found_in_under_a_millisecond(folder_store):
+    folder_store.insert_all([record(i, "x" * 500) for i in range(20_000)])
     wanted = [record(i * 19).key for i in range(1000)]
     start = time.perf_counter()
-    found = [store.find(CampaignRecord, key) for key in wanted]
+    found = [folder_store.find(CampaignRecord, key) for key in wanted]
     per_look_up_s = (time.perf_counter() - start) / len(wanted)
     assert all(one is not None for one in found)
     assert per_look_up_s < 1e-3
 
 
 def insert_a_thousand(folder):
-    store = ResultStore(folder)
+    store = open_store(folder)
     return sum(store.insert(record(i, text=str(os.getpid()))) for i in range(1000))
 
 
 def test_three_processes_inserting_the_same_keys_leave_each_once(store):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        firsts = pool.map(insert_a_thousand, [store.folder] * 3, chunksize=1)
+        firsts = pool.map(insert_a_thousand, [store.address] * 3, chunksize=1)
     assert sum(firsts) == 1000
     assert len(list(store.find_all(CampaignRecord))) == 1000
 
 
-def test_a_second_run_in_the_same_folder_is_refused_in_one_line(store):
-    other = ResultStore(store.folder)
-    with store.lock():
+def test_a_second_run_in_the_same_folder_is_refused_in_one_line(folder_store):
+    other = open_store(folder_store.folder)
+    with folder_store.lock():
         with pytest.raises(StoreError, match="in use by another run") as caught, other.lock():
             pass
         assert "\n" not in str(caught.value)
@@ -151,29 +164,40 @@ def test_a_second_run_in_the_same_folder_is_refused_in_one_line(store):
         pass
 
 
-def test_blobs_are_kept_once_and_checked_on_read(store):
+def test_blobs_are_kept_once_and_missing_ones_are_one_line(store):
     blob = store.blobs.put(b"trajectory", "application/octet-stream")
     assert store.blobs.put(b"trajectory", "application/octet-stream") == blob
     assert store.blobs.read(blob) == b"trajectory"
-    store.blobs.path(blob).write_bytes(b"trajectorx")
-    with pytest.raises(StoreError, match="damaged"):
-        store.blobs.read(blob)
-    store.blobs.path(blob).unlink()
+    assert [(one.name, one.size) for one in store.blobs.stored()] == [(blob.sha256, 10)]
+    store.blobs.delete(blob.sha256)
+    assert list(store.blobs.stored()) == []
     with pytest.raises(StoreError, match="missing"):
         store.blobs.read(blob)
 
 
-def test_a_full_disk_while_a_blob_is_written_leaves_nothing_half_done(store, monkeypatch):
+def test_a_damaged_blob_is_not_given_out(folder_store, mongo_uri):
+    blob = folder_store.blobs.put(b"trajectory", "application/octet-stream")
+    folder_store.blobs.path(blob).write_bytes(b"trajectorx")
+    with pytest.raises(StoreError, match="damaged"):
+        folder_store.blobs.read(blob)
+    with contextlib.closing(open_store(mongo_uri)) as store:
+        store.blobs.put(b"trajectory", "application/octet-stream")
+        store.database["blobs.chunks"].update_one({}, {"$set": {"data": b"trajectorx"}})
+        with pytest.raises(StoreError, match="damaged"):
+            store.blobs.read(blob)
+
+
+def test_a_full_disk_while_a_blob_is_written_leaves_nothing_half_done(folder_store, monkeypatch):
     def no_space(_handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(blobs.os, "fsync", no_space)
     with pytest.raises(StoreError, match="No space left") as caught:
-        store.blobs.put(b"x" * 1000, "application/octet-stream")
+        folder_store.blobs.put(b"x" * 1000, "application/octet-stream")
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
-    assert [path for path in store.blobs.folder.rglob("*") if path.is_file()] == []
-    assert store.blobs.read(store.blobs.put(b"x" * 1000, "text/plain")) == b"x" * 1000
+    assert [path for path in folder_store.blobs.folder.rglob("*") if path.is_file()] == []
+    assert folder_store.blobs.read(folder_store.blobs.put(b"x" * 1000, "text/plain")) == b"x" * 1000
 
 
 def test_the_kernel_refusing_to_write_is_one_line_and_leaves_the_store_unharmed(tmp_path):
@@ -181,8 +205,8 @@ def test_the_kernel_refusing_to_write_is_one_line_and_leaves_the_store_unharmed(
 import resource, signal
 from pathlib import Path
 from lycb_flows.errors import StoreError
-from lycb_flows.store import ResultStore
-store = ResultStore(Path({str(tmp_path)!r}))
+from lycb_flows.store import open_store
+store = open_store(Path({str(tmp_path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 try:
@@ -195,20 +219,20 @@ except StoreError as err:
     assert "cannot write a blob" in done.stdout
     assert done.stdout.count("\n") == 1
     assert [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()] == []
-    assert list(ResultStore(tmp_path).find_all(CampaignRecord)) == []
+    assert list(open_store(tmp_path).find_all(CampaignRecord)) == []
 
 
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot open"):
-        ResultStore(tmp_path / "file" / "store")
+        open_store(tmp_path / "file" / "store")
     (tmp_path / "results.sqlite").write_text("this is no database" * 100)
     with pytest.raises(StoreError, match="cannot open"):
-        ResultStore(tmp_path)
+        open_store(tmp_path)
 
 
 def test_diff_compares_facts_and_not_who_made_them(store, tmp_path):
-    other = ResultStore(tmp_path / "other")
+    other = open_store(tmp_path / "other")
     store.insert_all([record(1), record(2), record(3, "one")])
     other.insert_all([record(1), record(3, "two"), record(4)])
     assert differences(store, other) == {

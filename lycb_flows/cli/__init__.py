@@ -37,7 +37,8 @@ export_app = typer.Typer(
 app.add_typer(export_app, name="export")
 
 StoreOption = Annotated[
-    Path | None, typer.Option("--store", help="Result store folder [default: LYCB_STORE].")
+    str | None,
+    typer.Option("--store", help="Result store: a folder or mongodb:// [default: LYCB_STORE]."),
 ]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Report folder [default: in the store].")
@@ -59,17 +60,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _open_store(folder: Path | None, *, create: bool = False) -> ResultStore:
+def _open_store(address: str | None, *, create: bool = False) -> ResultStore:
     from lycb_flows.settings import load_settings
-    from lycb_flows.store import ResultStore
+    from lycb_flows.store import open_store
 
     settings = load_settings()
-    path = (folder or settings.store).resolve()
-    if not create and not path.is_dir():
-        raise InputError(
-            "no result store here", fix="run a campaign first, or give --store", folder=path
-        )
-    return ResultStore(path)
+    return open_store(address or settings.store, create=create)
 
 
 def _submit(campaign: str, store: ResultStore) -> Submission:
@@ -249,8 +245,14 @@ def _write_report(results: ResultStore, submission: Submission, folder: Path | N
 
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()
-    path = write_report(results, name, keys, folder or results.folder / "reports" / name)
+    path = write_report(results, name, keys, folder or _report_folder(results) / name)
     typer.echo(path)
+
+
+def _report_folder(results: ResultStore) -> Path:
+    from lycb_flows.store.sqlite import SqliteStore
+
+    return results.folder / "reports" if isinstance(results, SqliteStore) else Path("reports")
 
 
 @app.command()
@@ -401,8 +403,8 @@ def retract(
 
 @app.command()
 def diff(
-    one: Annotated[Path, typer.Argument(help="Store folder.")],
-    other: Annotated[Path, typer.Argument(help="Store folder.")],
+    one: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
+    other: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
 ) -> None:
     """Compare the facts of two stores; exit code 1 when they differ."""
     from lycb_flows.store import differences

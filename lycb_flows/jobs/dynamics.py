@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 from jobflow import Maker
@@ -16,6 +15,7 @@ from lycb_flows import (
     schemas,
 )
 from lycb_flows.config import RunConfig
+from lycb_flows.errors import GivenBackError
 from lycb_flows.jobs.machine import (
     open_potential,
     open_store,
@@ -31,6 +31,7 @@ from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
+from lycb_flows.shift import SHIFT
 from lycb_flows.stages import run_key
 from lycb_flows.store import ResultStore
 
@@ -57,50 +58,85 @@ def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
 
     On a CPU each process takes one run at a time, so that no result depends on what else was
     to do; on another device one process takes all runs of a model side by side.
+
+    Raises
+    ------
+    GivenBackError
+        When the shift ends, or another worker has claimed a run; segments are kept.
     """
     store, settings = open_store(), load_settings()
     missing = [run for run in runs if store.find(schemas.Run, run_key(run)) is None]
-    if settings.device == "cpu":
-        work = functools.partial(_run_batch, settings.store, job_name)
-        for _ in process_pool().map_ordered(work, [[run] for run in missing]):
-            pass
-    else:
-        for model in dict.fromkeys(run.model for run in missing):
-            batch = [run for run in missing if run.model == model]
-            _run_batch(settings.store, job_name, batch)
+    batches = [[run] for run in missing]
+    if settings.device != "cpu":
+        models = dict.fromkeys(run.model for run in missing)
+        batches = [[run for run in missing if run.model == model] for model in models]
+    work = functools.partial(_run_batch, settings.store, job_name)
+    claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
+    if claimed:
+        raise GivenBackError("another worker computes these runs now", keys=claimed)
     return tuple(run_key(run) for run in runs)
 
 
-def _run_batch(folder: Path, job_name: str, runs: Sequence[RunConfig]) -> None:
-    """Runs of one model side by side."""
-    store = open_store_at(folder)
+def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[str]:
+    """Runs of one model side by side; the keys of those that another worker has claimed."""
+    store = open_store_at(address)
     potential = open_potential(store, runs[0].model)
-    keepers: list[Keeper] = []
+    keeping = _Keeping(store, potential, job_name)
+    ahead = keeping.ahead(runs)
+    device = load_settings().device
+    results = md.run_batch(ahead, potential, batch_size=len(runs), device=device)
+    try:
+        for place, result in results:
+            keeping.keep(place, result)
+    except BaseException as err:
+        keeping.end(err)
+        raise
+    return keeping.claimed
 
-    def ahead() -> Iterator[md.RunAhead]:
+
+class _Keeping:
+    """The keepers of a batch's runs, in the order in which the runs entered."""
+
+    def __init__(self, store: ResultStore, potential: HasEvaluator, job_name: str) -> None:
+        self.store, self.potential, self.job_name = store, potential, job_name
+        self.claimed: list[str] = []
+        self._keepers: list[Keeper] = []
+        self._since: list[float] = []
+
+    def ahead(self, runs: Sequence[RunConfig]) -> Iterator[md.RunAhead]:
+        """What is left of each run; nothing of those that are claimed or all stored."""
         for run in runs:
-            keeper = _keep_run(store, run, potential, job_name)
-            for run_ahead in itertools.islice(keeper, 1):  # none when every segment is stored
-                keepers.append(keeper)
+            SHIFT.leave_if_over(next_s=0.0)
+            keeper = _keep_run(self.store, run, self.potential, self.job_name)
+            try:
+                run_ahead = next(keeper, None)
+            except GivenBackError:
+                self.claimed.append(run_key(run))
+                continue
+            if run_ahead is not None:
+                self._keepers.append(keeper)
+                self._since.append(time.monotonic())
                 yield run_ahead
 
-    device = load_settings().device
-    batch = md.run_batch(ahead(), potential, batch_size=len(runs), device=device)
-    try:
-        for place, result in batch:
-            with contextlib.suppress(StopIteration):
-                keepers[place].send(result)
-    except Exception as err:
-        for keeper in keepers:  # their attempts have failed
+    def keep(self, place: int, result: md.SegmentResult) -> None:
+        """Store a segment; leave here if the next one would come too late."""
+        segment_s = time.monotonic() - self._since[place]
+        self._since[place] = time.monotonic()
+        with contextlib.suppress(StopIteration):
+            self._keepers[place].send(result)
+            SHIFT.leave_if_over(next_s=segment_s)
+
+    def end(self, err: BaseException) -> None:
+        """End the attempts of all runs with what ended the batch."""
+        for keeper in self._keepers:
             with contextlib.suppress(type(err), StopIteration):
                 keeper.throw(err)
-        raise
 
 
 def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
     """Say what is left of a run, be sent its segments, store each and at last the run."""
     key, start = run_key(run), _start_structure(store, run)
-    with store.attempt(schemas.Run, key, job_name) as made:
+    with store.claim(key), store.attempt(schemas.Run, key, job_name) as made:
         segments = _stored_segments(store, run)
         if not _is_complete(run, segments):
             if segments:

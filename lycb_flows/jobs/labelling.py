@@ -11,7 +11,7 @@ from lycb_flows import (
     schemas,
 )
 from lycb_flows.config import LabelConfig
-from lycb_flows.errors import LycbError, StoreError
+from lycb_flows.errors import GivenBackError, LycbError, StoreError
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
 from lycb_flows.labels import teacher
@@ -129,8 +129,8 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
 
     try:
         store.once(schemas.Label, key, compute, f"label {plan.title}")
-    except StoreError:
-        raise  # this machine's fault, not the label's
+    except (StoreError, GivenBackError):
+        raise  # this machine's fault, or another worker's turn
     except LycbError as err:
         return str(err)
     return ""

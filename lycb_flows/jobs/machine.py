@@ -6,14 +6,12 @@ import functools
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
-from jobflow import job
+from jobflow import JobConfig, job
 
-from lycb_flows import (
-    schemas,
-)
+from lycb_flows import schemas
+from lycb_flows import store as stores
 from lycb_flows.errors import LabelError
 from lycb_flows.potentials.models import load_potential
 from lycb_flows.potentials.potential import Potential
@@ -22,7 +20,8 @@ from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.store import ResultStore
 
-static_job = job(output_schema=Produced)
+# References only order jobs: nothing is ever read from jobflow's own store.
+static_job = job(output_schema=Produced, config=JobConfig(resolve_references=False))
 
 
 def open_store() -> ResultStore:
@@ -31,23 +30,23 @@ def open_store() -> ResultStore:
 
 
 @functools.lru_cache(maxsize=2)
-def open_store_at(folder: Path) -> ResultStore:
-    """The result store of a folder, opened once per process."""
-    return ResultStore(folder)
+def open_store_at(address: str) -> ResultStore:
+    """The result store of an address, opened once per process; a job never makes one."""
+    return stores.open_store(address, create=False)
 
 
 def open_potential(store: ResultStore, key: str) -> Potential:
     """The potential of a stored model, on this machine's device."""
-    return _open_potential(store.folder, key)
+    return _open_potential(store.address, key)
 
 
 @functools.lru_cache(maxsize=4)
-def _open_potential(folder: Path, key: str) -> Potential:
+def _open_potential(address: str, key: str) -> Potential:
     import torch  # noqa: PLC0415 - seconds; jobs without a potential do not pay them
 
     settings = load_settings()
     torch.set_num_threads(settings.threads)
-    store = open_store_at(folder)
+    store = open_store_at(address)
     model = store.load(schemas.Model, key)
     return load_potential(model, store.blobs.read(model.weights), settings.device)
 

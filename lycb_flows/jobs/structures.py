@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import TypeVar
 
 from jobflow import Maker
@@ -163,24 +162,24 @@ def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:
 
 
 def _relax_batch(
-    folder: Path, config: RankingConfig, job_name: str, orderings: Sequence[schemas.Ordering]
+    address: str, config: RankingConfig, job_name: str, orderings: Sequence[schemas.Ordering]
 ) -> list[relaxation.Candidate]:
     """The coarse stage of some candidates, each relaxation looked up first.
 
     One that flies apart is missing: a failed attempt that says why, and no reason to stop
     the rest.
     """
-    store = open_store_at(folder)
+    store = open_store_at(address)
     structures = {one.key: store.load(schemas.Structure, one.structure) for one in orderings}
     relax_stage = functools.partial(_relax_once, store, config, job_name)
     return relaxation.relax_candidates(structures, relax_stage)
 
 
 def _refine_batch(
-    folder: Path, config: RankingConfig, job_name: str, candidates: Sequence[relaxation.Candidate]
+    address: str, config: RankingConfig, job_name: str, candidates: Sequence[relaxation.Candidate]
 ) -> list[relaxation.Candidate]:
     """The fine stage of some candidates, looked up first; without those that fly apart."""
-    relax_stage = functools.partial(_relax_once, open_store_at(folder), config, job_name)
+    relax_stage = functools.partial(_relax_once, open_store_at(address), config, job_name)
     return relaxation.refine_candidates(candidates, relax_stage)
 
 

@@ -1,0 +1,55 @@
+"""What the worker of this process expects of the job that it runs: when to stop.
+
+The worker sets it; a long job asks `leave_if_over` between its restart points. In an
+embedded run, or under plain `rlaunch`, there is no shift and nothing ever stops.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from lycb_flows.errors import GivenBackError
+
+
+@dataclass
+class Shift:
+    """Of this process; the one instance is `SHIFT`.
+
+    Attributes
+    ----------
+    gives_back
+        Whether this process's worker returns a job to the queue when it raises
+        `GivenBackError`.
+    deadline
+        `time.time()` at which the worker wants to be gone, or None.
+    stop_reason
+        Why to stop at the next restart point; empty while there is no reason.
+    """
+
+    gives_back: bool = False
+    deadline: float | None = None
+    stop_reason: str = ""
+
+    def leave_if_over(self, next_s: float) -> None:
+        """Give the job back when asked to stop, or when `next_s` more would pass the deadline.
+
+        Parameters
+        ----------
+        next_s
+            Seconds until the next restart point, as far as one can tell.
+
+        Raises
+        ------
+        GivenBackError
+            When it is time to go.
+        """
+        if not self.gives_back:
+            return
+        if self.stop_reason:
+            raise GivenBackError("stopped at a restart point", reason=self.stop_reason)
+        if self.deadline is not None and time.time() + next_s > self.deadline:
+            raise GivenBackError("the walltime ends before the next restart point")
+
+
+SHIFT = Shift()

@@ -1,0 +1,469 @@
+"""ResultStore: documents by key, attempts, tombstones, claims, and the blobs they name.
+
+    documents   key, generation -> kind, facts, header; written once, never changed
+    attempts    every try at a key: worker, start, end, outcome, reason, cost
+    tombstones  withdrawn results: a look-up does not see them, the next one may come
+    claims      who computes a key now, with a heartbeat (service only)
+
+`open_store` picks the backend by address: a folder is one sqlite file (`sqlite.py`), a
+mongodb:// URI a database (`mongodb.py`). Nothing above knows which one it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lycb_flows.blobs import Blobs
+from lycb_flows.errors import GivenBackError, InputError, StoreError
+from lycb_flows.schemas import KINDS, Document, Made
+from lycb_flows.settings import load_settings
+
+D = TypeVar("D", bound=Document)
+Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
+AttemptId = int | str
+_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy")
+_MIN_PREFIX = 6
+MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
+
+
+class Attempt(BaseModel):
+    """One try at a key; `running` with a dead process means: lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: AttemptId
+    key: str
+    kind: str
+    number: int
+    job: str
+    worker: str
+    host: str
+    pid: int
+    started_at: str
+    ended_at: str | None
+    outcome: Outcome
+    reason: str
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """A document as a backend keeps it: plain data."""
+
+    key: str
+    kind: str
+    method_version: int
+    schema_version: int
+    facts: dict[str, Any]
+    parents: list[str]
+    products: list[str]
+    made: dict[str, Any]
+
+
+class ResultStore(ABC):
+    """What jobs and reports know of a store; a backend fills in the plain operations.
+
+    Attributes
+    ----------
+    address
+        What `open_store` takes; it may hold a password and is never printed.
+    label
+        The same for people.
+    blobs
+        The bytes that documents name.
+    """
+
+    address: str
+    label: str
+    blobs: Blobs
+
+    # -- what a backend does ---------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the database go."""
+
+    @abstractmethod
+    def _find_record(self, key: str) -> Record | None:
+        """The live record of a key."""
+
+    @abstractmethod
+    def _find_by_prefix(self, prefix: str) -> list[Record]:
+        """The live records whose keys start so; two are enough."""
+
+    @abstractmethod
+    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
+        """The live records of a kind whose facts equal `where`, in the order of their keys."""
+
+    @abstractmethod
+    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
+        """Keep a record unless its key has a live one; returns whether it was kept."""
+
+    @abstractmethod
+    def _add_all(self, records: Sequence[Record]) -> int:
+        """Keep many records, none of them an attempt's; returns how many were kept."""
+
+    @abstractmethod
+    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
+        """Write down that a try starts."""
+
+    @abstractmethod
+    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
+        """Write down how it ended."""
+
+    @abstractmethod
+    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
+        """Every try, in order; of one key or with one outcome only, if given."""
+
+    @abstractmethod
+    def makers(self, key: str) -> list[str]:
+        """Keys of the documents that this one came from or was born in, directly."""
+
+    @abstractmethod
+    def _made_from(self, key: str) -> list[str]:
+        """Keys of the documents that rest on this one, directly."""
+
+    @abstractmethod
+    def _bury(self, key: str, reason: str) -> None:
+        """Write a tombstone."""
+
+    @abstractmethod
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        """What is written inside comes together, where the backend can do that."""
+
+    @abstractmethod
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """The right to run a campaign embedded, alone where the backend needs that.
+
+        Raises
+        ------
+        StoreError
+            When another process has it.
+        """
+
+    @abstractmethod
+    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other workers from computing this key meanwhile.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker does so now, and this one's job may be given back.
+        """
+
+    # -- documents ------------------------------------------------------------------
+
+    def find(self, kind: type[D], key: str) -> D | None:
+        """The live document of this kind and key, or None."""
+        document = self.find_document(key)
+        if document is not None and not isinstance(document, kind):
+            raise StoreError("key of another kind", key=key, found=document.kind, wanted=kind.kind)
+        return document
+
+    def load(self, kind: type[D], key: str) -> D:
+        """The live document of this kind and key.
+
+        Raises
+        ------
+        StoreError
+            When there is none.
+        """
+        document = self.find(kind, key)
+        if document is None:
+            raise StoreError(
+                "no such result", fix="it was retracted or never made", kind=kind.kind, key=key
+            )
+        return document
+
+    def load_any(self, prefix: str) -> Document:
+        """The live document whose key starts with `prefix` (6 digits or more).
+
+        Raises
+        ------
+        InputError
+            When none or several match.
+        """
+        if len(prefix) < _MIN_PREFIX or not set(prefix) <= set("0123456789abcdef"):
+            raise InputError(
+                "not a key", fix="give at least 6 hexadecimal digits of it", found=prefix
+            )
+        records = self._find_by_prefix(prefix)
+        if len(records) != 1:
+            raise InputError(
+                "the key must match one document", fix="see `lycb query`", key=prefix,
+                matches="none" if not records else "several",
+            )  # fmt: skip
+        return _document(records[0])
+
+    def find_document(self, key: str) -> Document | None:
+        """The live document of this key, whatever its kind, or None."""
+        record = self._find_record(key)
+        return None if record is None else _document(record)
+
+    def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
+        """The live documents of a kind whose facts equal `where`, in the order of their keys.
+
+        Raises
+        ------
+        InputError
+            When a name in `where` is no field of this kind.
+        """
+        names = [name for name in kind.model_fields if name not in Document.model_fields]
+        for name in where:
+            if name not in names:
+                raise InputError(
+                    "no such field", fix=f"one of {', '.join(names)}", kind=kind.kind, found=name
+                )
+        records = self._find_by_kind(kind.kind, where)
+        return (kind.from_facts(record.facts, **_header(record)) for record in records)
+
+    def insert(self, document: Document, attempt: AttemptId | None = None) -> bool:
+        """Store a document once; the first wins.
+
+        Parameters
+        ----------
+        document
+            The result.
+        attempt
+            The try that made it; it ends with the insertion, as `done` or `superseded`.
+
+        Returns
+        -------
+        bool
+            Whether this was the first.
+        """
+        with self._transaction():
+            first = self._add(_record(document), attempt)
+            if attempt is not None:
+                reason = "" if first else self._compare(document)
+                self._end(attempt, "done" if first else "superseded", reason, document.made)
+        return first
+
+    def insert_all(self, documents: Sequence[Document]) -> int:
+        """Store many documents at once, none of them an attempt's; returns how many were new."""
+        return self._add_all([_record(document) for document in documents])
+
+    def _compare(self, document: Document) -> str:
+        stored = self.load(type(document), document.key).facts()
+        differing = [name for name, value in document.facts().items() if stored[name] != value]
+        return f"differs in {', '.join(differing)}" if differing else "equal"
+
+    def all_facts(self) -> dict[str, tuple[str, str]]:
+        """(kind, facts as JSON) of every live document, by key."""
+        return {
+            record.key: (record.kind, json.dumps(record.facts, sort_keys=True))
+            for kind in KINDS
+            for record in self._find_by_kind(kind, {})
+        }
+
+    # -- look-up first -------------------------------------------------------------
+
+    def once(
+        self,
+        kind: type[D],
+        key: str,
+        compute: Callable[[], D],
+        job: str = "",
+        *,
+        claim: bool = True,
+    ) -> D:
+        """The result under `key`: found, or computed now as a counted attempt.
+
+        Every expensive step goes through here: resume, cache, late labels and protection
+        against duplicates are this look-up.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker has claimed the key.
+        """
+        found = self.find(kind, key)
+        if found is not None:
+            return found
+        with self.claim(key) if claim else contextlib.nullcontext():
+            found = self.find(kind, key)  # another may have ended just before the claim
+            if found is not None:
+                return found
+            with self.attempt(kind, key, job) as made:
+                document = compute()
+                self.insert(document.model_copy(update={"made": made()}), made.attempt)
+        return self.load(kind, key)
+
+    @contextlib.contextmanager
+    def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
+        """A try at `key`, counted from now.
+
+        An exception ends it as `failed`; Ctrl-C, the end of a shift or a full disk, which
+        say nothing about the step itself, as `interrupted`.
+
+        Yields
+        ------
+        MadeNow
+            Call it for the `made` of the document to insert with its `attempt`.
+        """
+        made = MadeNow(job)
+        made.attempt = self._begin(kind.kind, key, made())
+        try:
+            yield made
+        except BaseException as err:
+            outside = not isinstance(err, Exception) or isinstance(err, StoreError | GivenBackError)
+            outcome: Outcome = "interrupted" if outside else "failed"
+            reason = str(err) or type(err).__name__
+            with contextlib.suppress(StoreError), self._transaction():
+                self._end(made.attempt, outcome, reason, made())
+            raise
+
+    # -- ancestry and retraction -----------------------------------------------------
+
+    def ancestors(self, key: str) -> list[str]:
+        """Keys that this result rests on, nearest first."""
+        return _walk(key, self.makers)
+
+    def descendants(self, key: str) -> list[str]:
+        """Keys that rest on this result, nearest first."""
+        return _walk(key, self._made_from)
+
+    def retract(self, key: str, reason: str) -> list[str]:
+        """Withdraw a result: look-ups treat it as absent; nothing is overwritten.
+
+        Returns
+        -------
+        list of str
+            Every descendant, still live: the caller decides about those.
+        """
+        document = self.load_any(key)
+        self._bury(document.key, reason)
+        return self.descendants(document.key)
+
+
+def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
+    seen, queue = {key: None}, [key]
+    while queue:
+        for found in neighbours(queue.pop(0)):
+            if found not in seen:
+                seen[found] = None
+                queue.append(found)
+    return list(seen)[1:]
+
+
+class MadeNow:
+    """Clock of one attempt: called, it says who works here and what was spent so far."""
+
+    def __init__(self, job: str) -> None:
+        self.attempt: AttemptId | None = None
+        self._job = job
+        self._started_at, self._wall, self._cpu = now(), time.monotonic(), time.process_time()
+
+    def __call__(self) -> Made:
+        """`made` as of now."""
+        settings = load_settings()
+        return Made(
+            worker=settings.worker_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            job=self._job,
+            threads=settings.threads,
+            device=settings.device,
+            versions=_versions(),
+            started_at=self._started_at,
+            ended_at=now(),
+            wall_s=time.monotonic() - self._wall,
+            cpu_s=time.process_time() - self._cpu,
+        )
+
+
+def open_store(address: str | Path, *, create: bool = True) -> ResultStore:
+    """The store at an address.
+
+    Parameters
+    ----------
+    address
+        A folder, or mongodb://[user@]host[,host]/database[?options]; TLS and authentication
+        are options of the URI, the password may come from the settings.
+    create
+        Whether a folder may be made.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be used, or is not there and may not be made.
+    """
+    if str(address).startswith(MONGODB_SCHEMES):
+        from lycb_flows.store.mongodb import connect  # noqa: PLC0415 - pymongo takes a while
+
+        return connect(str(address), load_settings())
+    from lycb_flows.store.sqlite import SqliteStore  # noqa: PLC0415 - it imports this module
+
+    folder = Path(address).resolve()
+    if not create and not (folder / "results.sqlite").is_file():
+        raise InputError(
+            "no result store here",
+            fix="run a campaign first, or set --store or LYCB_STORE",
+            folder=folder,
+        )
+    return SqliteStore(folder)
+
+
+def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
+    """How two stores differ: keys only in one, only in the other, and of differing facts.
+
+    Only facts are compared; who made them, where and when, is not.
+    """
+    facts, other_facts = one.all_facts(), other.all_facts()
+    shared = facts.keys() & other_facts.keys()
+    return {
+        "only in the first": sorted(facts.keys() - other_facts.keys()),
+        "only in the second": sorted(other_facts.keys() - facts.keys()),
+        "different facts": sorted(key for key in shared if facts[key] != other_facts[key]),
+    }
+
+
+def _record(document: Document) -> Record:
+    return Record(
+        key=document.key,
+        kind=document.kind,
+        method_version=document.method_version,
+        schema_version=document.schema_version,
+        facts=document.facts(),
+        parents=list(document.parents),
+        products=list(document.products),
+        made=document.made.model_dump(mode="json"),
+    )
+
+
+def _document(record: Record) -> Document:
+    return KINDS[record.kind].from_facts(record.facts, **_header(record))
+
+
+def _header(record: Record) -> dict[str, Any]:
+    return {
+        "key": record.key,
+        "parents": record.parents,
+        "products": record.products,
+        "made": record.made,
+    }
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in _RECORDED_PACKAGES}
+
+
+def now() -> str:
+    """UTC in ISO 8601, as attempts and `made` say it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

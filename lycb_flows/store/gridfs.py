@@ -1,0 +1,115 @@
+"""Blobs in MongoDB's GridFS, for workers without a shared file system; always streamed.
+
+GridFS with raw bytes in a maggma store comes back as a corrupted string, and encoded it
+needs gigabytes of memory (`reference/infrastructure.md`): plain upload streams do neither.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any, BinaryIO
+
+from bson import ObjectId
+from gridfs import GridFSBucket, NoFile
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from lycb_flows.blobs import CHUNK_BYTES, Blobs, StoredBlob, chunks
+from lycb_flows.errors import StoreError
+from lycb_flows.schemas import Blob
+from lycb_flows.store.outages import survives_outages
+
+_BUCKET = "blobs"
+
+
+class GridFSBlobs(Blobs):
+    """Blobs as GridFS files named by their SHA-256, each name once.
+
+    Parameters
+    ----------
+    database
+        Of the result store.
+    outage_s
+        How long to wait for an absent database.
+    """
+
+    def __init__(self, database: Database[Any], outage_s: float) -> None:
+        self.outage_s = outage_s
+        self._bucket = GridFSBucket(database, _BUCKET, chunk_size_bytes=CHUNK_BYTES)
+        self._files, self._chunks = database[f"{_BUCKET}.files"], database[f"{_BUCKET}.chunks"]
+
+    def create_indexes(self) -> None:
+        """One name, one file: of two writers of the same bytes the first wins."""
+        self._files.create_index("filename", unique=True)
+        self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+
+    @survives_outages
+    def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
+        """Keep what a stream holds, in constant memory; the same bytes are kept once."""
+        stream.seek(0)  # after an outage the upload starts again
+        digest, size = hashlib.sha256(), 0
+        upload = self._bucket.open_upload_stream(f"uploading {ObjectId()}")
+        try:
+            for piece in chunks(stream):
+                digest.update(piece)
+                size += len(piece)
+                upload.write(piece)
+            upload.filename = digest.hexdigest()
+            upload.close()
+        except DuplicateKeyError:
+            upload.abort()
+        except OperationFailure as err:
+            raise StoreError(
+                "the database refused a blob", fix="check its disk space and rights", size=size
+            ) from err
+        return Blob(sha256=digest.hexdigest(), size=size, media_type=media_type)
+
+    def write_to(self, blob: Blob, stream: BinaryIO) -> None:
+        """Copy a blob into a stream in constant memory, its hash checked at the end."""
+        self._write_to(blob, stream, stream.tell())
+
+    @survives_outages
+    def _write_to(self, blob: Blob, stream: BinaryIO, start: int) -> None:
+        stream.seek(start)  # after an outage the copy starts again
+        stream.truncate()
+        digest = hashlib.sha256()
+        try:
+            with self._bucket.open_download_stream_by_name(blob.sha256) as file:
+                for piece in chunks(file):
+                    digest.update(piece)
+                    stream.write(piece)
+        except NoFile as err:
+            raise StoreError(
+                "a blob is missing", fix="restore it, or retract what names it", blob=blob.sha256
+            ) from err
+        if digest.hexdigest() != blob.sha256:
+            raise StoreError("a blob is damaged", fix="restore a backup", blob=blob.sha256)
+
+    @survives_outages
+    def has(self, sha256: str) -> bool:
+        """Whether there is such a blob."""
+        return self._files.find_one({"filename": sha256}, {"_id": 1}) is not None
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Everything that takes space, leftovers of killed writers too."""
+        known = set()
+        for file in self._files.find({}):
+            known.add(file["_id"])
+            written_at = file["uploadDate"].replace(tzinfo=UTC)
+            yield StoredBlob(file["filename"], file["length"], written_at)
+        for found in self._chunks.aggregate(
+            [{"$group": {"_id": "$files_id", "n": {"$sum": 1}}}], allowDiskUse=True
+        ):
+            if found["_id"] not in known:
+                size = found["n"] * CHUNK_BYTES
+                yield StoredBlob(str(found["_id"]), size, found["_id"].generation_time)
+
+    def delete(self, name: str) -> None:
+        """Remove what `stored` lists under this name."""
+        file = self._files.find_one({"filename": name}, {"_id": 1})
+        if file is not None:
+            self._bucket.delete(file["_id"])
+        elif ObjectId.is_valid(name):
+            self._chunks.delete_many({"files_id": ObjectId(name)})

@@ -1,0 +1,361 @@
+"""The store of a service: a MongoDB database, a replica set (a standalone loses writes).
+
+Documents have `_id` = key, written once by `insert_one`: DuplicateKeyError means that
+somebody was first. A tombstone is the document's own field `withdrawn`. Facts are plain
+fields, to be queried by anything that speaks MongoDB. Every operation waits for an absent
+database and bears being repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pymongo import ASCENDING, MongoClient, WriteConcern, uri_parser
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+
+from lycb_flows.blobs import BlobFolder, Blobs
+from lycb_flows.errors import GivenBackError, InputError, StoreError
+from lycb_flows.schemas import Made
+from lycb_flows.settings import Settings
+from lycb_flows.shift import SHIFT
+from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, now
+from lycb_flows.store.gridfs import GridFSBlobs
+from lycb_flows.store.outages import survives_outages
+
+DEFAULT_DATABASE = "lycb_flows"
+_SELECTION_TIMEOUT_MS = 5000
+_BEATS_PER_CLAIM = 4
+_DUPLICATE_KEY = 11000
+_LIVE: dict[str, Any] = {"withdrawn": None}
+_WITHDRAWN: dict[str, Any] = {"withdrawn.at": {"$exists": True}}
+_DURABLE = WriteConcern(w="majority", j=True)
+
+
+def connect(address: str, settings: Settings) -> MongoStore:
+    """The store of a mongodb:// URI.
+
+    Raises
+    ------
+    InputError
+        When the URI cannot be used.
+    StoreError
+        When no server answers, or it refuses the user.
+    """
+    label = _without_password(address)
+    try:
+        client, name = _client(address, settings)
+    except (PyMongoError, ValueError) as err:
+        raise _unusable(label, err) from None  # the chain may quote the password
+    database = client.get_database(name, write_concern=_DURABLE)
+    blobs: Blobs
+    if settings.blobs in {None, "gridfs"}:
+        blobs = GridFSBlobs(database, settings.outage_s)
+    else:
+        blobs = BlobFolder(Path(str(settings.blobs)).expanduser().resolve())
+    store = MongoStore(database, blobs, address=address, label=label, settings=settings)
+    try:
+        client.admin.command("ping")
+        store.create_indexes()
+    except PyMongoError as err:
+        client.close()
+        raise _unusable(label, err) from None
+    return store
+
+
+def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any]], str]:
+    """A client, not yet connected, and the name of the database."""
+    parsed = uri_parser.parse_uri(address, validate=True)
+    credentials = {}
+    if settings.store_password and parsed["username"] and not parsed["password"]:
+        password = settings.store_password.get_secret_value()
+        credentials = {"username": parsed["username"], "password": password}
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        address,
+        serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS,
+        tz_aware=True,
+        appname="lycb_flows",
+        **credentials,
+    )
+    return client, parsed["database"] or DEFAULT_DATABASE
+
+
+def _without_password(address: str) -> str:
+    return re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
+
+
+def _unusable(label: str, err: Exception) -> StoreError | InputError:
+    name = type(err).__name__
+    if name in {"InvalidURI", "ConfigurationError", "ValueError", "InvalidName"}:
+        return InputError(
+            "not a usable MongoDB address", fix="see `store` in the settings", store=label,
+            reason=_without_password(str(err)),
+        )  # fmt: skip
+    if name == "OperationFailure":
+        return StoreError(
+            "the database refuses this user",
+            fix="check user, authSource and LYCB_STORE_PASSWORD",
+            store=label,
+        )
+    return StoreError("no database answers", fix="start it, or mend `store`", store=label)
+
+
+class MongoStore(ResultStore):
+    """See the module.
+
+    Parameters
+    ----------
+    database
+        Where the collections are.
+    blobs
+        Where the bytes are.
+    address, label
+        See `ResultStore`.
+    settings
+        Of this process: patience with outages, heartbeat of claims.
+    """
+
+    def __init__(
+        self,
+        database: Database[dict[str, Any]],
+        blobs: Blobs,
+        *,
+        address: str,
+        label: str,
+        settings: Settings,
+    ) -> None:
+        self.database, self.blobs, self.address, self.label = database, blobs, address, label
+        self.outage_s = settings.outage_s
+        self._documents, self._attempts = database["documents"], database["attempts"]
+        self._claims = _Claims(database, settings)
+
+    def create_indexes(self) -> None:
+        """Once per database; later calls find them there."""
+        self._documents.create_index([("kind", ASCENDING), ("key", ASCENDING)])
+        for field in ("key", "parents", "products"):
+            self._documents.create_index(field)
+        self._documents.create_index("withdrawn.at", sparse=True)
+        self._attempts.create_index("key")
+        self._attempts.create_index("outcome")
+        if isinstance(self.blobs, GridFSBlobs):
+            self.blobs.create_indexes()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.database.client.close()
+
+    # -- documents ------------------------------------------------------------------
+
+    @survives_outages
+    def _find_record(self, key: str) -> Record | None:
+        row = self._documents.find_one({"key": key, **_LIVE})
+        return None if row is None else _record(row)
+
+    @survives_outages
+    def _find_by_prefix(self, prefix: str) -> list[Record]:
+        rows = self._documents.find({"key": {"$regex": f"^{prefix}"}, **_LIVE}).limit(2)
+        return [_record(row) for row in rows]
+
+    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
+        return iter(self._list_kind(kind, where))
+
+    @survives_outages
+    def _list_kind(self, kind: str, where: dict[str, object]) -> list[Record]:
+        query = {"kind": kind, **_LIVE} | {f"facts.{name}": one for name, one in where.items()}
+        return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
+
+    @survives_outages
+    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
+        n_withdrawn = self._documents.count_documents({"key": record.key, **_WITHDRAWN})
+        row = _row(record, n_withdrawn, attempt)
+        try:
+            self._documents.insert_one(row)
+        except DuplicateKeyError:  # maybe by us, just before an outage
+            if attempt is None:
+                return False
+            first = self._documents.find_one({"_id": row["_id"]}, {"attempt": 1})
+            return first is not None and first["attempt"] == attempt
+        return True
+
+    @survives_outages
+    def _add_all(self, records: Sequence[Record]) -> int:
+        if not records:
+            return 0
+        withdrawn = Counter(row["key"] for row in self._documents.find(_WITHDRAWN, {"key": 1}))
+        rows = [_row(record, withdrawn[record.key]) for record in records]
+        try:
+            self._documents.insert_many(rows, ordered=False)
+        except BulkWriteError as err:
+            if any(one["code"] != _DUPLICATE_KEY for one in err.details["writeErrors"]):
+                raise
+            return int(err.details["nInserted"])
+        return len(rows)
+
+    # -- attempts --------------------------------------------------------------------
+
+    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
+        attempt = uuid.uuid4().hex
+        self._write_begin(attempt, kind, key, made)
+        return attempt
+
+    @survives_outages
+    def _write_begin(self, attempt: str, kind: str, key: str, made: Made) -> None:
+        row = {
+            "_id": attempt,
+            "key": key,
+            "kind": kind,
+            "number": self._attempts.count_documents({"key": key}) + 1,
+            **made.model_dump(include={"job", "worker", "host", "pid", "started_at"}),
+            "ended_at": None,
+            "outcome": "running",
+            "reason": "",
+            "wall_s": 0.0,
+            "cpu_s": 0.0,
+        }
+        with contextlib.suppress(DuplicateKeyError):
+            self._attempts.insert_one(row)
+
+    @survives_outages
+    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
+        ending = made.model_dump(include={"ended_at", "wall_s", "cpu_s"})
+        self._attempts.update_one(
+            {"_id": attempt}, {"$set": {"outcome": outcome, "reason": reason, **ending}}
+        )
+
+    @survives_outages
+    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
+        """Every try, in order; of one key or with one outcome only, if given."""
+        query = {"key": key, "outcome": outcome}
+        rows = self._attempts.find({name: value for name, value in query.items() if value})
+        rows = rows.sort([("started_at", ASCENDING), ("number", ASCENDING)])
+        return [Attempt.model_validate({"id": row.pop("_id"), **row}) for row in rows]
+
+    @survives_outages
+    def settle_attempts(self) -> int:
+        """End the tries whose document is there but whose worker died before it could say so.
+
+        Returns
+        -------
+        int
+            How many; the reaper asks for this.
+        """
+        settled = 0
+        for row in self._attempts.find({"outcome": "running"}):
+            document = self._documents.find_one({"key": row["key"], "attempt": row["_id"]})
+            if document is not None:
+                self._end(row["_id"], "done", "", Made.model_validate(document["made"]))
+                settled += 1
+        return settled
+
+    # -- ancestry, retraction ----------------------------------------------------------
+
+    @survives_outages
+    def makers(self, key: str) -> list[str]:
+        """Keys of the documents that this one came from or was born in, directly."""
+        parents = {one for row in self._documents.find({"key": key}) for one in row["parents"]}
+        born_in = self._documents.find({"products": key}, {"key": 1})
+        return sorted(parents | {row["key"] for row in born_in})
+
+    @survives_outages
+    def _made_from(self, key: str) -> list[str]:
+        products = {one for row in self._documents.find({"key": key}) for one in row["products"]}
+        children = self._documents.find({"parents": key}, {"key": 1})
+        return sorted(products | {row["key"] for row in children})
+
+    @survives_outages
+    def _bury(self, key: str, reason: str) -> None:
+        withdrawn = {"reason": reason, "at": now()}
+        self._documents.update_one({"key": key, **_LIVE}, {"$set": {"withdrawn": withdrawn}})
+
+    # -- many workers ------------------------------------------------------------------
+
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        """None: a document names its attempt, so `settle_attempts` can end that later."""
+        return contextlib.nullcontext()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """None: results are written once, whoever computes them."""
+        return contextlib.nullcontext()
+
+    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other workers from computing this key meanwhile."""
+        return self._claims.hold(key)
+
+
+class _Claims:
+    """Who computes which key now: one beating document per key."""
+
+    def __init__(self, database: Database[dict[str, Any]], settings: Settings) -> None:
+        self.outage_s, self._beat_s = settings.outage_s, settings.ping_s
+        self._claims = database["claims"]
+        self._owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
+        self._held: set[str] = set()
+        self._beating: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        """Claim a key; who cannot give its job back computes it all the same."""
+        if key in self._held:
+            yield
+            return
+        if not self._take(key):
+            if SHIFT.gives_back:
+                raise GivenBackError("another worker computes this now", key=key)
+            yield
+            return
+        self._held.add(key)
+        self._start_beating()
+        try:
+            yield
+        finally:
+            self._held.discard(key)
+            with contextlib.suppress(PyMongoError, StoreError):  # it goes stale by itself
+                self._claims.delete_one({"_id": key, "owner": self._owner})
+
+    @survives_outages
+    def _take(self, key: str) -> bool:
+        beat_at = datetime.now(UTC)
+        stale = beat_at - timedelta(seconds=_BEATS_PER_CLAIM * self._beat_s)
+        mine = {"owner": self._owner, "beat_at": beat_at}
+        try:
+            self._claims.insert_one({"_id": key, **mine})
+        except DuplicateKeyError:
+            free = {"$or": [{"owner": self._owner}, {"beat_at": {"$lt": stale}}]}
+            taken = self._claims.find_one_and_update({"_id": key, **free}, {"$set": mine})
+            return taken is not None
+        return True
+
+    def _start_beating(self) -> None:
+        if self._beating is None or not self._beating.is_alive():
+            self._beating = threading.Thread(target=self._beat, daemon=True, name="claims")
+            self._beating.start()
+
+    def _beat(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._beat_s):
+            with contextlib.suppress(PyMongoError):
+                self._claims.update_many(
+                    {"owner": self._owner, "_id": {"$in": [*self._held]}},
+                    {"$set": {"beat_at": datetime.now(UTC)}},
+                )
+
+
+def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
+    """A document; `_id` is the key, or key.1, key.2, ... after withdrawals."""
+    _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
+    return {"_id": _id, **asdict(record), "attempt": attempt, "withdrawn": None}
+
+
+def _record(row: dict[str, Any]) -> Record:
+    return Record(**{name: row[name] for name in Record.__dataclass_fields__})

@@ -1,0 +1,216 @@
+"""The embedded store of one folder: one sqlite file (WAL, primary key) and a folder of blobs.
+
+Any number of processes may write. WAL needs a local disk, not a network file system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lycb_flows.blobs import BlobFolder
+from lycb_flows.errors import StoreError
+from lycb_flows.schemas import Made
+from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, now
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    key TEXT NOT NULL, generation INTEGER NOT NULL, kind TEXT NOT NULL,
+    method_version INTEGER NOT NULL, schema_version INTEGER NOT NULL,
+    facts TEXT NOT NULL, parents TEXT NOT NULL, products TEXT NOT NULL, made TEXT NOT NULL,
+    PRIMARY KEY (key, generation)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind);
+CREATE TABLE IF NOT EXISTS edges (
+    ancestor TEXT NOT NULL, descendant TEXT NOT NULL, PRIMARY KEY (ancestor, descendant)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS edges_by_descendant ON edges (descendant);
+CREATE TABLE IF NOT EXISTS attempts (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
+    job TEXT NOT NULL, worker TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+    started_at TEXT NOT NULL, ended_at TEXT, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+    wall_s REAL NOT NULL, cpu_s REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
+CREATE TABLE IF NOT EXISTS tombstones (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tombstones_by_key ON tombstones (key);
+"""
+_LIVE = (
+    "SELECT * FROM documents "
+    "WHERE generation = (SELECT count(*) FROM tombstones t WHERE t.key = documents.key) AND "
+)
+
+
+class SqliteStore(ResultStore):
+    """See the module.
+
+    Parameters
+    ----------
+    folder
+        Made when absent.
+
+    Raises
+    ------
+    StoreError
+        When the folder or its database cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = self.label = str(folder)
+        self.blobs = BlobFolder(folder / "blobs")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / "results.sqlite"
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as err:
+            raise StoreError(
+                "cannot open the result store", fix="check path, rights and disk", found=err
+            ) from err
+
+    def close(self) -> None:
+        """Close the database connection."""
+        self._db.close()
+
+    def _find_record(self, key: str) -> Record | None:
+        row = self._db.execute(f"{_LIVE} key = ?", (key,)).fetchone()
+        return None if row is None else _record(row)
+
+    def _find_by_prefix(self, prefix: str) -> list[Record]:
+        return [*map(_record, self._db.execute(f"{_LIVE} key GLOB ? LIMIT 2", (prefix + "*",)))]
+
+    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
+        query = f"{_LIVE} kind = ?"
+        for name in where:  # checked against the kind's fields
+            query += f" AND json_extract(facts, '$.{name}') = ?"
+        return map(_record, self._db.execute(f"{query} ORDER BY key", (kind, *where.values())))
+
+    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
+        del attempt  # it ends in the same transaction
+        query = (
+            "INSERT INTO documents VALUES (?, (SELECT count(*) FROM tombstones WHERE key = ?), "
+            "?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        )
+        row = (
+            record.key, record.key, record.kind, record.method_version, record.schema_version,
+            *(json.dumps(part, sort_keys=True)
+              for part in (record.facts, record.parents, record.products, record.made)),
+        )  # fmt: skip
+        if self._db.execute(query, row).rowcount == 0:
+            return False
+        edges = [(parent, record.key) for parent in record.parents]
+        edges += [(record.key, product) for product in record.products]
+        self._db.executemany("INSERT INTO edges VALUES (?, ?) ON CONFLICT DO NOTHING", edges)
+        return True
+
+    def _add_all(self, records: Sequence[Record]) -> int:
+        with self._transaction():
+            return sum(self._add(record, None) for record in records)
+
+    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO attempts (key, kind, number, job, worker, host, pid, started_at, "
+                "outcome, reason, wall_s, cpu_s) VALUES (?, ?, (SELECT count(*) + 1 FROM attempts "
+                "WHERE key = ?), ?, ?, ?, ?, ?, 'running', '', 0, 0)",
+                (key, kind, key, made.job, made.worker, made.host, made.pid, made.started_at),
+            )
+        return cursor.lastrowid or 0
+
+    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
+        self._db.execute(
+            "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ?, wall_s = ?, cpu_s = ? "
+            "WHERE id = ?",
+            (outcome, reason, made.ended_at, made.wall_s, made.cpu_s, attempt),
+        )
+
+    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
+        """Every try, in order; of one key or with one outcome only, if given."""
+        rows = self._db.execute(
+            "SELECT * FROM attempts WHERE (?1 IS NULL OR key = ?1) "
+            "AND (?2 IS NULL OR outcome = ?2) ORDER BY id",
+            (key, outcome),
+        )
+        return [Attempt.model_validate(dict(row)) for row in rows]
+
+    def makers(self, key: str) -> list[str]:
+        """Keys of the documents that this one came from or was born in, directly."""
+        rows = self._db.execute(
+            "SELECT ancestor FROM edges WHERE descendant = ? ORDER BY ancestor", (key,)
+        )
+        return [row["ancestor"] for row in rows]
+
+    def _made_from(self, key: str) -> list[str]:
+        rows = self._db.execute(
+            "SELECT descendant FROM edges WHERE ancestor = ? ORDER BY descendant", (key,)
+        )
+        return [row["descendant"] for row in rows]
+
+    def _bury(self, key: str, reason: str) -> None:
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO tombstones (key, reason, at) VALUES (?, ?, ?)", (key, reason, now())
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """The right to run a campaign in this folder; it ends with the process."""
+        with (self.folder / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                file.seek(0)
+                raise StoreError(
+                    "this store is in use by another run",
+                    fix="wait for it, or give another folder with --store",
+                    folder=self.folder,
+                    pid=file.read().strip(),
+                ) from err
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Nothing to do: `lock` keeps a second campaign out."""
+        del key
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        except sqlite3.Error as err:
+            raise StoreError(
+                "the result store refused a write", fix="check disk space and rights", found=err
+            ) from err
+
+
+def _record(row: sqlite3.Row) -> Record:
+    return Record(
+        key=row["key"],
+        kind=row["kind"],
+        method_version=row["method_version"],
+        schema_version=row["schema_version"],
+        facts=json.loads(row["facts"]),
+        parents=json.loads(row["parents"]),
+        products=json.loads(row["products"]),
+        made=json.loads(row["made"]),
+    )
