@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
     )
 
 
-def find_campaign(store: ResultStore, name_or_path: str) -> Campaign:
+def find_submission(store: ResultStore, name_or_path: str) -> Submission:
     """A campaign by its file, or by the name under which it was submitted last.
 
     Raises
@@ -110,9 +111,20 @@ def find_campaign(store: ResultStore, name_or_path: str) -> Campaign:
     """
     records = list(store.find_all(CampaignRecord, name=name_or_path))
     if Path(name_or_path).is_file() or not records:
-        return read_campaign(Path(name_or_path))
-    newest = max(records, key=lambda record: record.made.ended_at)
-    return _validated(yaml.safe_load(newest.text), f"{name_or_path}, as submitted")
+        return submit(store, read_campaign(Path(name_or_path)))
+    return reopen(store, max(records, key=lambda record: record.made.ended_at))
+
+
+def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
+    """A submitted campaign; its files are not read again, they may be on another machine."""
+    if not record.resolved:  # of a store before 0.3
+        return submit(store, _validated(yaml.safe_load(record.text), f"{record.name}, submitted"))
+    campaign = _validated(json.loads(record.resolved), f"{record.name}, as submitted")
+    return Submission(campaign, _theory(store, campaign), record)
+
+
+def _theory(store: ResultStore, resolved: Campaign) -> Theory:
+    return teacher_theory(store.load(Model, resolved.labels.labeler.model))
 
 
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
@@ -145,10 +157,10 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         parents=tuple(dict.fromkeys(document.key for document in inputs)),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
+        resolved=resolved.model_dump_json(),
     )
-    store.once(CampaignRecord, record.key, lambda: record)
-    teacher = store.load(Model, resolved.labels.labeler.model)
-    return Submission(resolved, teacher_theory(teacher), record)
+    store.once(CampaignRecord, record.key, lambda: record, claim=False)
+    return Submission(resolved, _theory(store, resolved), record)
 
 
 def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str) -> None:

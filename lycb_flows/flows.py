@@ -8,6 +8,7 @@ nothing. Results never travel through references; references only order the jobs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobflow import Flow, Job, JobConfig, Maker, Response, job
@@ -32,6 +33,11 @@ ROUTES = {"rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label"
 """First word of a job's name -> worker category."""
 OTHER_ROUTE = "light"
 """A worker with a category never takes a job that has none, so every job has one."""
+CATEGORIES = tuple(dict.fromkeys([OTHER_ROUTE, *ROUTES.values()]))
+
+# Workers take the highest priority first: structures, then the rounds in their order, then the
+# measurement; among those the light jobs, which others wait for.
+_STRUCTURES_FIRST, _ROUNDS_NEXT, _MEASUREMENT_LAST, _LIGHT_BEFORE = 10_000, 1_000, 0, 1
 
 # What a deciding job adds is routed by name, not by the deciding job's own category.
 _deciding_job = job(
@@ -39,15 +45,20 @@ _deciding_job = job(
 )
 
 
-def route(flow: Flow | Job) -> Flow | Job:
-    """The flow with a worker category on every job, by `ROUTES`."""
+def route(flow: Flow | Job, priority: int) -> Flow | Job:
+    """The flow with a worker category, by `ROUTES`, and a priority on every job."""
     jobs = [flow] if isinstance(flow, Job) else [one for one, _ in flow.iterflow()]
     for one in jobs:
         category = ROUTES.get(one.name.split()[0], OTHER_ROUTE)
-        one.update_config(
-            {"manager_config": {"_category": category}}, attributes=["manager_config"]
-        )
+        rank = priority + (_LIGHT_BEFORE if category == OTHER_ROUTE else 0)
+        routing = {"_category": category, "_priority": rank}
+        one.update_config({"manager_config": routing}, attributes=["manager_config"])
     return flow
+
+
+def _round_priority(plan: StagePlan) -> int:
+    """Earlier rounds first: of several campaigns the one that is behind catches up."""
+    return _ROUNDS_NEXT - 10 * (plan.index + 1)
 
 
 # -- in: structures ------------------------------------------------------------------------
@@ -62,7 +73,7 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
     ranked = [one.output.keys for one in ranking.jobs if one.name.startswith("rank ")]
     begin = BeginMaker(campaign=campaign, theory=theory).make(after=ranked)
     flow = Flow([ranking, begin], name=campaign.name)
-    route(flow)
+    route(flow, _STRUCTURES_FIRST)
     return flow
 
 
@@ -81,7 +92,7 @@ def ranking_flow(campaign: Campaign) -> Flow:
         ranked[name] = ranking.output.keys
         flow_jobs += [listing, ranking]
     flow = Flow(flow_jobs, name=f"rank {campaign.name}")
-    route(flow)
+    route(flow, _STRUCTURES_FIRST)
     return flow
 
 
@@ -124,17 +135,24 @@ def stage_flow(plan: StagePlan) -> Flow:
         for i in range(plan.n_labels)
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
-    route(flow)
+    route(flow, _round_priority(plan))
     return flow
 
 
 @dataclass(kw_only=True)
 class LabelMaker(Maker):
-    """Label one frame; the label that closes the stage adds what comes next."""
+    """Label one frame; the label that closes the stage adds what comes next.
+
+    Attributes
+    ----------
+    again
+        Try once more a label that has failed for good (`lycb relabel`).
+    """
 
     name: str = "label"
     plan: StagePlan
     index: int
+    again: bool = False
 
     @_deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -157,12 +175,42 @@ class LabelMaker(Maker):
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
-        reason = ""
-        while store.find(Label, key) is None and not failed_for_good(store, self.plan, key):
+        reason, again = "", self.again
+        while store.find(Label, key) is None and (
+            again or not failed_for_good(store, self.plan, key)
+        ):
+            again = False
             reason = labelling.try_label(store, self.plan, structure, key)
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason
+
+
+def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
+    """One more try at labels of a stage that have failed for good.
+
+    A workflow of its own: rerunning the old jobs would rerun all that came after them. If
+    the stage was still open, the last label closes it and the loop goes on from here; if
+    not, the labels join the next round's dataset.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    indices
+        Of its frames.
+    stamp
+        Makes the jobs' names their own.
+    """
+    labels: list[Flow | Job] = [
+        LabelMaker(
+            name=f"label {plan.title} {i:04d} again {stamp}", plan=plan, index=i, again=True
+        ).make(after=None)
+        for i in indices
+    ]
+    flow = Flow(labels, name=f"relabel {plan.title}")
+    route(flow, _round_priority(plan))
+    return flow
 
 
 def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
@@ -180,7 +228,7 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
         after=[one.output.keys for one in judged]
     )
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
-    route(flow)
+    route(flow, _round_priority(plan))
     return flow
 
 
@@ -205,7 +253,7 @@ class DecideMaker(Maker):
                 theory=plan.theory,
                 rounds=list(rounds),
             ).make()
-            addition: Flow | Job = route(ending)
+            addition: Flow | Job = route(ending, _MEASUREMENT_LAST)
         else:
             addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
@@ -260,5 +308,5 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
         ).make(after=[transport.output.keys for transport in transports])
         flow_jobs += [*transports, fitted]
     flow = Flow(flow_jobs, name="measurement")
-    route(flow)
+    route(flow, _MEASUREMENT_LAST)
     return flow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,7 +110,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
                 "failed": len(where.failed),
                 "pending": len(where.pending),
             }
-    attempts = store.attempts()
+    totals = store.total_attempts()
     return {
         "campaign": submission.campaign.name,
         "store": store.label,
@@ -120,8 +119,8 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "rounds": [_round_status(store, one) for one in found.rounds],
         "measured": [f"{one.system} {one.temperature_k:g} K" for one in found.transports],
         "arrhenius": [one.system for one in found.arrhenius],
-        "attempts": dict(Counter(attempt.outcome for attempt in attempts)),
-        "wall_s": round(sum(attempt.wall_s for attempt in attempts), 1),
+        "attempts": {outcome: total.n for outcome, total in totals.items()},
+        "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
     }
 
 

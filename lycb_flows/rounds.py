@@ -22,9 +22,9 @@ from lycb_flows.store import ResultStore
 
 @dataclass(frozen=True)
 class LabelStatus:
-    """Where the labels of a stage stand."""
+    """Where the labels of a stage stand, as keys; `done` says when each was made."""
 
-    done: tuple[Label, ...]
+    done: dict[str, str]
     failed: tuple[str, ...]
     pending: tuple[str, ...]
     short_systems: tuple[str, ...]
@@ -38,21 +38,22 @@ class LabelStatus:
 
 def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
     """Count results and final failures of the stage's labels in the store."""
-    done, failed, pending = [], [], []
+    frames = store.load(Frames, plan.frames_key).frames
+    keys = [label_key(frame.structure, plan.theory.fingerprint) for frame in frames]
+    done = store.find_ends(keys)
+    failures = store.count_failures([key for key in keys if key not in done])
+    final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
     per_system = dict.fromkeys(plan.starts, 0)
-    for frame in store.load(Frames, plan.frames_key).frames:
-        key = label_key(frame.structure, plan.theory.fingerprint)
-        label = store.find(Label, key)
-        if label is not None:
-            done.append(label)
-            per_system[frame.system] += 1
-        elif failed_for_good(store, plan, key):
-            failed.append(key)
-        else:
-            pending.append(key)
+    for key, frame in zip(keys, frames, strict=True):
+        per_system[frame.system] += key in done
+    distinct = dict.fromkeys(keys)
     minimum = plan.campaign.labels.min_per_system
-    short = tuple(system for system, count in per_system.items() if count < minimum)
-    return LabelStatus(tuple(done), tuple(failed), tuple(pending), short)
+    return LabelStatus(
+        done=done,
+        failed=tuple(key for key in distinct if key in final),
+        pending=tuple(key for key in distinct if key not in done and key not in final),
+        short_systems=tuple(name for name, n in per_system.items() if n < minimum),
+    )
 
 
 def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
@@ -96,7 +97,7 @@ def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:
     config = plan.campaign.labels
     n_labels = len(status.done) + len(status.failed) + len(status.pending)
     n_quorum = max(1, ceil(config.quorum * n_labels))
-    ends = sorted(label.made.ended_at for label in status.done)
+    ends = sorted(status.done.values())
     reached = datetime.fromisoformat(ends[n_quorum - 1])
     return datetime.now(UTC) - reached >= timedelta(seconds=config.grace_s)
 

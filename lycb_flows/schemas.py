@@ -522,6 +522,7 @@ class CampaignRecord(Document):
 
     name: str
     text: str
+    resolved: str = Field("", description="The same as JSON, parents and models as keys.")
 
 
 KINDS: dict[str, type[Document]] = {

@@ -57,7 +57,7 @@ def all_flows(store, submission):
         yield after_stage(plan, store.load(Dataset, plan.dataset_key))
     keys = [one.key for one in found.rounds]
     yield flows.route(
-        flows.Flow([ChooseMaker(campaign=campaign, theory=theory, rounds=keys).make()])
+        flows.Flow([ChooseMaker(campaign=campaign, theory=theory, rounds=keys).make()]), priority=0
     )
     yield measurement_flow(
         MeasurementPlan(
@@ -257,7 +257,7 @@ def test_the_reaper_closes_after_the_grace_time_and_not_before(loop_run, tmp_pat
     plan = find_results(finished, submission.campaign, submission.theory).stages[1]
     store = open_store(tmp_path)
     frames = finished.load(Frames, plan.frames_key)
-    done = label_status(finished, plan).done
+    done = [finished.load(Label, key) for key in label_status(finished, plan).done]
     store.insert_all([frames, *done[:-1]])
 
     def with_grace(seconds):

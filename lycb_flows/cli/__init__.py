@@ -69,9 +69,9 @@ def _open_store(address: str | None, *, create: bool = False) -> ResultStore:
 
 
 def _submit(campaign: str, store: ResultStore) -> Submission:
-    from lycb_flows.campaigns import find_campaign, submit
+    from lycb_flows.campaigns import find_submission
 
-    return submit(store, find_campaign(store, campaign))
+    return find_submission(store, campaign)
 
 
 # -- structures -------------------------------------------------------------------------------

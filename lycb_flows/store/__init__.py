@@ -18,6 +18,7 @@ import os
 import socket
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,6 +58,15 @@ class Attempt(BaseModel):
     ended_at: str | None
     outcome: Outcome
     reason: str
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of some attempts."""
+
+    n: int
     wall_s: float
     cpu_s: float
 
@@ -129,6 +139,18 @@ class ResultStore(ABC):
     @abstractmethod
     def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
         """Every try, in order; of one key or with one outcome only, if given."""
+
+    @abstractmethod
+    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
+        """When each of these live documents was made; the others are missing."""
+
+    @abstractmethod
+    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
+        """How many tries at each of these keys have failed."""
+
+    @abstractmethod
+    def total_attempts(self) -> dict[str, Totals]:
+        """Number and cost of all tries, by outcome."""
 
     @abstractmethod
     def makers(self, key: str) -> list[str]:

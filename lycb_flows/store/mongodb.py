@@ -30,7 +30,7 @@ from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.schemas import Made
 from lycb_flows.settings import Settings
 from lycb_flows.shift import SHIFT
-from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, now
+from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, Totals, now
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.outages import survives_outages
 
@@ -240,6 +240,29 @@ class MongoStore(ResultStore):
         rows = self._attempts.find({name: value for name, value in query.items() if value})
         rows = rows.sort([("started_at", ASCENDING), ("number", ASCENDING)])
         return [Attempt.model_validate({"id": row.pop("_id"), **row}) for row in rows]
+
+    @survives_outages
+    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
+        """When each of these live documents was made; the others are missing."""
+        rows = self._documents.find(
+            {"key": {"$in": list(keys)}, **_LIVE}, {"key": 1, "made.ended_at": 1}
+        )
+        return {row["key"]: row["made"]["ended_at"] for row in rows}
+
+    @survives_outages
+    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
+        """How many tries at each of these keys have failed."""
+        failed = {"key": {"$in": list(keys)}, "outcome": "failed"}
+        return Counter(row["key"] for row in self._attempts.find(failed, {"key": 1}))
+
+    @survives_outages
+    def total_attempts(self) -> dict[str, Totals]:
+        """Number and cost of all tries, by outcome."""
+        sums = {"n": {"$sum": 1}, "wall_s": {"$sum": "$wall_s"}, "cpu_s": {"$sum": "$cpu_s"}}
+        rows = self._attempts.aggregate(
+            [{"$group": {"_id": "$outcome", **sums}}, {"$sort": {"_id": 1}}]
+        )
+        return {row.pop("_id"): Totals(**row) for row in rows}
 
     @survives_outages
     def settle_attempts(self) -> int:

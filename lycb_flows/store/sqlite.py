@@ -10,13 +10,14 @@ import fcntl
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lycb_flows.blobs import BlobFolder
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
-from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, now
+from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, Totals, now
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -143,6 +144,29 @@ class SqliteStore(ResultStore):
             (key, outcome),
         )
         return [Attempt.model_validate(dict(row)) for row in rows]
+
+    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
+        """When each of these live documents was made; the others are missing."""
+        query = f"{_LIVE} key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
+        rows = self._db.execute(query, (json.dumps(list(keys)),))
+        return {row["key"]: json.loads(row["made"])["ended_at"] for row in rows}
+
+    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
+        """How many tries at each of these keys have failed."""
+        rows = self._db.execute(
+            "SELECT key, count(*) AS n FROM attempts WHERE outcome = 'failed' "
+            "AND key IN (SELECT value FROM json_each(?)) GROUP BY key",
+            (json.dumps(list(keys)),),
+        )
+        return Counter({row["key"]: row["n"] for row in rows})
+
+    def total_attempts(self) -> dict[str, Totals]:
+        """Number and cost of all tries, by outcome."""
+        rows = self._db.execute(
+            "SELECT outcome, count(*), sum(wall_s), sum(cpu_s) FROM attempts "
+            "GROUP BY outcome ORDER BY outcome"
+        )
+        return {outcome: Totals(*sums) for outcome, *sums in rows}
 
     def makers(self, key: str) -> list[str]:
         """Keys of the documents that this one came from or was born in, directly."""
