@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable
 
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
 
+from lycb_flows.campaigns import Submission
+from lycb_flows.flows import relabel_flow
+from lycb_flows.results import find_results
+from lycb_flows.rounds import failed_labels
 from lycb_flows.store import ResultStore
 
 JobListener = Callable[[str, bool], None]
@@ -52,6 +57,20 @@ def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
+    """One more try at every label that has failed for good; how many, by stage.
+
+    What a repaired label makes possible comes with the next `lycb run`.
+    """
+    stamp, tried = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), {}
+    for plan in find_results(store, submission.campaign, submission.theory).stages:
+        indices = failed_labels(store, plan)
+        if indices:
+            tried[plan.title] = len(indices)
+            run_embedded(store, relabel_flow(plan, indices, stamp), lambda _job, _done: None)
+    return tried
 
 
 class _JobHandler(logging.Handler):

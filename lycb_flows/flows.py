@@ -129,14 +129,17 @@ def stage_flow(plan: StagePlan) -> Flow:
         flow_jobs.append(done)
     selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=order)
     labels = [
-        LabelMaker(name=f"label {plan.title} {i:04d}", plan=plan, index=i).make(
-            after=selected.output.keys
-        )
+        LabelMaker(name=label_name(plan, i), plan=plan, index=i).make(after=selected.output.keys)
         for i in range(plan.n_labels)
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
     route(flow, _round_priority(plan))
     return flow
+
+
+def label_name(plan: StagePlan, index: int) -> str:
+    """Of the job that labels a stage's frame."""
+    return f"label {plan.title} {index:04d}"
 
 
 @dataclass(kw_only=True)
@@ -169,9 +172,20 @@ class LabelMaker(Maker):
             keys = () if reason else (key,)
         dataset = close_stage(store, self.plan, self.name)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
-        if dataset is not None and dataset.made.job == self.name:
+        if dataset is not None and self._goes_on(dataset.made.job):
             response.addition = after_stage(self.plan, dataset)
         return response
+
+    def _goes_on(self, closed_by: str) -> bool:
+        """Whether this job adds what comes next, on a rerun too.
+
+        The one that closed the stage does; if none of this flow did (the reaper, a repaired
+        label, another campaign), the last one.
+        """
+        n_labels = self.plan.n_labels
+        if closed_by in {label_name(self.plan, i) for i in range(n_labels)}:
+            return closed_by == self.name
+        return closed_by == self.name or self.name == label_name(self.plan, n_labels - 1)
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
@@ -204,7 +218,7 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
     """
     labels: list[Flow | Job] = [
         LabelMaker(
-            name=f"label {plan.title} {i:04d} again {stamp}", plan=plan, index=i, again=True
+            name=f"{label_name(plan, i)} again {stamp}", plan=plan, index=i, again=True
         ).make(after=None)
         for i in indices
     ]

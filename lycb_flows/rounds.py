@@ -56,6 +56,19 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
     )
 
 
+def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
+    """Indices of the stage's frames whose labels have failed for good."""
+    frames = store.find(Frames, plan.frames_key)
+    if frames is None:
+        return []
+    failed = set(label_status(store, plan).failed)
+    return [
+        i
+        for i, frame in enumerate(frames.frames)
+        if label_key(frame.structure, plan.theory.fingerprint) in failed
+    ]
+
+
 def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
     """Whether every allowed try at a label has failed."""
     return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli import dynamics
-from lycb_flows.cli.output import JsonOption, checked, print_json, print_table
+from lycb_flows.cli import dynamics, service
+from lycb_flows.cli.output import (
+    CampaignFile,
+    JsonOption,
+    StoreOption,
+    checked,
+    open_results,
+    open_submission,
+    print_json,
+    print_table,
+)
 from lycb_flows.errors import InputError, LycbError
 
 if TYPE_CHECKING:
@@ -36,14 +45,9 @@ export_app = typer.Typer(
 )
 app.add_typer(export_app, name="export")
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", help="Result store: a folder or mongodb:// [default: LYCB_STORE]."),
-]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Report folder [default: in the store].")
 ]
-CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
 
 
@@ -58,20 +62,6 @@ def main() -> None:
         sys.exit("lycb: interrupted; finished steps are kept, run the same command to go on")
     except BrokenPipeError:  # e.g. `lycb query label | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _open_store(address: str | None, *, create: bool = False) -> ResultStore:
-    from lycb_flows.settings import load_settings
-    from lycb_flows.store import open_store
-
-    settings = load_settings()
-    return open_store(address or settings.store, create=create)
-
-
-def _submit(campaign: str, store: ResultStore) -> Submission:
-    from lycb_flows.campaigns import find_submission
-
-    return find_submission(store, campaign)
 
 
 # -- structures -------------------------------------------------------------------------------
@@ -179,8 +169,8 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
     from lycb_flows.progress import live_progress
     from lycb_flows.results import find_results
 
-    results = _open_store(store, create=True)
-    submission = _submit(campaign, results)
+    results = open_results(store, create=True)
+    submission = open_submission(campaign, results)
     with live_progress(results, submission) as listener:
         run_embedded(results, ranking_flow(submission.campaign), listener)
     found = find_results(results, submission.campaign, submission.theory)
@@ -221,8 +211,8 @@ def run(
     from lycb_flows.flows import campaign_flow
     from lycb_flows.progress import live_progress
 
-    results = _open_store(store, create=True)
-    submission = _submit(campaign, results)
+    results = open_results(store, create=True)
+    submission = open_submission(campaign, results)
     with live_progress(results, submission) as listener:
         run_embedded(results, campaign_flow(submission.campaign, submission.theory), listener)
     _write_report(results, submission, folder)
@@ -235,8 +225,8 @@ def report(
     folder: ReportOption = None,
 ) -> None:
     """Write the report of a campaign as far as it has come."""
-    results = _open_store(store)
-    _write_report(results, _submit(campaign, results), folder)
+    results = open_results(store)
+    _write_report(results, open_submission(campaign, results), folder)
 
 
 def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
@@ -262,8 +252,8 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
 
     from lycb_flows.planning import plan_campaign
 
-    results = _open_store(store, create=True)
-    submission = _submit(campaign, results)
+    results = open_results(store, create=True)
+    submission = open_submission(campaign, results)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:
         print_json([asdict(step) for step in steps])
@@ -285,35 +275,18 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-@app.command()
-def status(
-    campaign: Annotated[
-        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
-    ] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show how far campaigns have come: stages, labels, model errors, attempts, cost."""
-    from lycb_flows.progress import campaign_status
-    from lycb_flows.schemas import CampaignRecord
+# -- the service ------------------------------------------------------------------------------
 
-    results = _open_store(store)
-    names = [campaign] if campaign else sorted({r.name for r in results.find_all(CampaignRecord)})
-    for name in names:
-        found = campaign_status(results, _submit(name, results))
-        if as_json:
-            print_json(found)
-            continue
-        rows = [
-            [
-                field,
-                json.dumps(value, ensure_ascii=False)
-                if isinstance(value, dict | list)
-                else str(value),
-            ]
-            for field, value in found.items()
-        ]
-        print_table(f"Status of {name}", ["", ""], rows)
+app.command()(service.submit)
+app.command()(service.status)
+app.command()(service.watch)
+app.command()(service.cancel)
+app.command()(service.pause)
+app.command()(service.resume)
+app.command()(service.relabel)
+app.command()(service.worker)
+app.command()(service.reap)
+app.command("serve-reaper")(service.serve_reaper)
 
 
 # -- the store --------------------------------------------------------------------------------
@@ -331,7 +304,7 @@ def query(
     """List the documents of a kind."""
     from lycb_flows.schemas import KINDS
 
-    results = _open_store(store)
+    results = open_results(store)
     if kind not in KINDS:
         raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
     found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
@@ -365,7 +338,7 @@ def _short_facts(document: Document) -> str:
 @app.command()
 def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show a document, its attempts, and its ancestry down to the CIF."""
-    results = _open_store(store)
+    results = open_results(store)
     document = results.load_any(key)
     ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
     if as_json:
@@ -394,7 +367,7 @@ def retract(
     store: StoreOption = None,
 ) -> None:
     """Withdraw a result: look-ups treat it as absent. Lists what rests on it."""
-    results = _open_store(store)
+    results = open_results(store)
     descendants = results.retract(key, reason)
     typer.echo(f"retracted; {len(descendants)} live results rest on it")
     for document in filter(None, map(results.find_document, descendants)):
@@ -409,7 +382,7 @@ def diff(
     """Compare the facts of two stores; exit code 1 when they differ."""
     from lycb_flows.store import differences
 
-    found = differences(_open_store(one), _open_store(other))
+    found = differences(open_results(one), open_results(other))
     for name, keys in found.items():
         typer.echo(f"{len(keys)} {name}")
         for key in keys[:20]:
@@ -429,7 +402,7 @@ def export_labels(
     """Write every label to one extended XYZ file (eV, eV/Å, eV/Å³)."""
     from lycb_flows.export import write_labels
 
-    typer.echo(f"{write_labels(_open_store(store), path)} labels in {path}")
+    typer.echo(f"{write_labels(open_results(store), path)} labels in {path}")
 
 
 @export_app.command("model")
@@ -441,7 +414,7 @@ def export_model(
     """Write a model's weights and card."""
     from lycb_flows.export import write_stored_model
 
-    write_stored_model(_open_store(store), key, path)
+    write_stored_model(open_results(store), key, path)
     typer.echo(path)
 
 
@@ -454,7 +427,7 @@ def export_trajectory(
     """Write all frames of a run."""
     from lycb_flows.export import write_run
 
-    typer.echo(f"{write_run(_open_store(store), key, path)} frames in {path}")
+    typer.echo(f"{write_run(open_results(store), key, path)} frames in {path}")
 
 
 @export_app.command("structures")
@@ -466,7 +439,7 @@ def export_structures(
     """Write structures as CIF; of a ranking, its ground state."""
     from lycb_flows.export import write_structure
 
-    results = _open_store(store)
+    results = open_results(store)
     for key in keys:
         typer.echo(write_structure(results, key, folder))
 

@@ -11,10 +11,19 @@ import typer
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lycb_flows.campaigns import Submission
     from lycb_flows.config import Config
+    from lycb_flows.store import ResultStore
 
 C = TypeVar("C", bound="Config")
 
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="Result store: a folder or mongodb:// [default: LYCB_STORE]."),
+]
+CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
 
 
@@ -23,9 +32,31 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
 
 
+def open_results(address: str | None, *, create: bool = False) -> ResultStore:
+    """The store of an option or of the settings."""
+    from lycb_flows.settings import load_settings
+    from lycb_flows.store import open_store
+
+    settings = load_settings()
+    return open_store(address or settings.store, create=create)
+
+
+def open_submission(campaign: str, store: ResultStore) -> Submission:
+    """A campaign by file or name, its parents and models in the store."""
+    from lycb_flows.campaigns import find_submission
+
+    return find_submission(store, campaign)
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """A table with a title."""
     from rich.console import Console
+
+    Console().print(as_table(title, columns, rows))
+
+
+def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    """The same, to be printed later."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -34,7 +65,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console().print(table)
+    return table
 
 
 def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:

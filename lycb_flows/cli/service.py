@@ -1,0 +1,323 @@
+"""Commands of the service: the LaunchPad, workers, the reaper, their health."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lycb_flows.cli.output import (
+    CampaignFile,
+    JsonOption,
+    StoreOption,
+    open_results,
+    open_submission,
+    print_json,
+    print_table,
+)
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.campaigns import Submission
+    from lycb_flows.launchpad import ServiceLaunchPad
+    from lycb_flows.reaper import Reaping
+    from lycb_flows.store import ResultStore
+
+LaunchPadOption = Annotated[
+    Path | None,
+    typer.Option("--launchpad", help="launchpad.yaml [default: FW_CONFIG_FILE, then here]."),
+]
+CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
+_MINUTE_S = 60
+
+
+def _launchpad(path: Path | None) -> ServiceLaunchPad:
+    from lycb_flows.launchpad import load_launchpad
+
+    return load_launchpad(path)
+
+
+def _service_store(address: str | None) -> ResultStore:
+    from lycb_flows.store.mongodb import MongoStore
+
+    store = open_results(address)
+    if not isinstance(store, MongoStore):
+        raise InputError(
+            "workers need a result store that they all reach",
+            fix="set LYCB_STORE to mongodb://host/database; `lycb run` needs none",
+            found=store.label,
+        )
+    return store
+
+
+# -- campaigns ------------------------------------------------------------------------------
+
+
+def submit(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Put a campaign on the LaunchPad for workers to run; twice adds nothing."""
+    from lycb_flows.service import other_versions, submit_campaign
+
+    results, pad = _service_store(store), _launchpad(launchpad)
+    submission = open_submission(campaign, results)
+    added = submit_campaign(pad, submission)
+    name = submission.campaign.name
+    if added:
+        typer.echo(f"{name}: submitted; start workers with `lycb worker`, look with `lycb watch`")
+    else:
+        typer.echo(f"{name}: already there, nothing added")
+    for other in other_versions(pad, submission):
+        typer.echo(
+            f"another version of {name} is {other.state.lower()} with {len(other.fw_ids)} jobs: "
+            f"`lycb cancel {name}` and submit again to have only this one"
+        )
+
+
+def cancel(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
+    from lycb_flows.launchpad import cancel as cancel_workflows
+
+    _pull(cancel_workflows, name, launchpad, "will not run")
+
+
+def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Let running jobs of a campaign end and start no other."""
+    from lycb_flows.launchpad import pause as pause_workflows
+
+    _pull(pause_workflows, name, launchpad, "wait")
+
+
+def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Undo `lycb pause`."""
+    from lycb_flows.launchpad import resume as resume_workflows
+
+    _pull(resume_workflows, name, launchpad, "may run again")
+
+
+def _pull(
+    lever: Callable[[ServiceLaunchPad, str], int], name: str, path: Path | None, outcome: str
+) -> None:
+    from lycb_flows.launchpad import campaign_workflows
+
+    pad = _launchpad(path)
+    if not campaign_workflows(pad, name):
+        known = sorted({one.metadata["campaign"] for one in campaign_workflows(pad, None)})
+        raise InputError(
+            "no such campaign on this LaunchPad",
+            fix=f"one of {', '.join(known)}" if known else "see `lycb submit`",
+            found=name,
+        )
+    typer.echo(f"{name}: {lever(pad, name)} jobs {outcome}")
+
+
+def relabel(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Try once more the labels that have failed for good; late ones join the next round."""
+    from lycb_flows.embedded import relabel_embedded
+    from lycb_flows.service import relabel as relabel_on
+    from lycb_flows.store.mongodb import MongoStore
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    if isinstance(results, MongoStore):
+        tried = relabel_on(_launchpad(launchpad), results, submission)
+        verb = "submitted again"
+    else:
+        tried = relabel_embedded(results, submission)
+        verb = "tried again; `lycb run` goes on"
+    if not tried:
+        typer.echo(f"{submission.campaign.name}: no label has failed for good")
+    for stage, n_labels in tried.items():
+        typer.echo(f"{stage}: {n_labels} labels {verb}")
+
+
+# -- workers and the reaper ------------------------------------------------------------------
+
+
+def worker(
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Jobs to take; may be given several times [default: my_fworker.yaml]."),
+    ] = None,
+    launchpad: LaunchPadOption = None,
+    nlaunches: Annotated[
+        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: for ever].")
+    ] = None,
+    max_idle_s: Annotated[
+        float | None, typer.Option(help="Leave after so long without a job [default: never].")
+    ] = None,
+    walltime_minutes: Annotated[
+        float | None, typer.Option(help="When the queue ends it [default: what Slurm says].")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Written into results [default: host and pid].")] = "",
+    device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
+    store: StoreOption = None,
+) -> None:
+    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
+    from lycb_flows.flows import CATEGORIES
+    from lycb_flows.worker import WorkerOptions, run_worker
+
+    unknown = set(category or ()) - set(CATEGORIES)
+    if unknown:
+        raise InputError(
+            "no job has this category", fix=f"one of {', '.join(CATEGORIES)}", found=min(unknown)
+        )
+    _choose_store(store)
+    options = WorkerOptions(
+        categories=tuple(category or ()),
+        n_launches=nlaunches,
+        max_idle_s=max_idle_s,
+        walltime_s=None if walltime_minutes is None else _MINUTE_S * walltime_minutes,
+        name=name,
+        device=device,
+    )
+    run_worker(_launchpad(launchpad), options, typer.echo)
+
+
+def _choose_store(address: str | None) -> None:
+    """Jobs read their settings from the environment."""
+    if address is not None:
+        os.environ["LYCB_STORE"] = address
+
+
+def reap(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    lost_after_s: Annotated[
+        float | None, typer.Option(help="Silence that means lost [default: LYCB_LOST_AFTER_S].")
+    ] = None,
+    launchpad: LaunchPadOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once."""
+    from lycb_flows.reaper import reap as reap_once
+
+    pad, results = _launchpad(launchpad), _service_store(store)
+    found = reap_once(
+        pad,
+        lost_after_s=lost_after_s,
+        dry_run=dry_run,
+        extra=_closing(pad, results, dry_run=dry_run),
+    )
+    rows = [
+        [one.what, one.name, one.why, one.action, "done" if one.done else "not yet"]
+        for one in found
+    ]
+    print_table(f"{len(found)} findings", ["what", "job", "evidence", "action", ""], rows)
+
+
+def serve_reaper(
+    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 60.0,
+    launchpad: LaunchPadOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Reap again and again, until SIGTERM."""
+    from lycb_flows.reaper import serve
+
+    pad, results = _launchpad(launchpad), _service_store(store)
+    serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
+
+
+def _closing(pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool) -> Callable[[], list[Reaping]]:
+    """What the reaper does beside FireWorks' own matters."""
+    from lycb_flows.service import close_open_stages
+    from lycb_flows.store.mongodb import MongoStore
+
+    def close() -> list[Reaping]:
+        if isinstance(results, MongoStore) and not dry_run:
+            results.settle_attempts()
+        return close_open_stages(pad, results, dry_run=dry_run)
+
+    return close
+
+
+# -- looking ----------------------------------------------------------------------------------
+
+
+def status(
+    campaign: Annotated[
+        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+    ] = None,
+    store: StoreOption = None,
+    launchpad: LaunchPadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest."""
+    results = open_results(store)
+    for found in _statuses(campaign, results, launchpad):
+        if as_json:
+            print_json(found)
+        else:
+            print_table(f"Status of {found['campaign']}", ["", ""], _status_rows(found))
+
+
+def watch(
+    campaign: Annotated[
+        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+    ] = None,
+    store: StoreOption = None,
+    launchpad: LaunchPadOption = None,
+    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 5.0,
+) -> None:
+    """Show the status live, until Ctrl-C."""
+    from rich.console import Group
+    from rich.live import Live
+
+    from lycb_flows.cli.output import as_table
+
+    results = open_results(store)
+    with Live(auto_refresh=False) as live:
+        while True:
+            tables = [
+                as_table(f"{found['campaign']}, {time.strftime('%H:%M:%S')}", ["", ""], rows)
+                for found in _statuses(campaign, results, launchpad)
+                for rows in [_status_rows(found)]
+            ]
+            live.update(Group(*tables), refresh=True)
+            time.sleep(interval_s)
+
+
+def _statuses(
+    campaign: str | None, results: ResultStore, launchpad: Path | None
+) -> list[dict[str, Any]]:
+    from lycb_flows.schemas import CampaignRecord
+
+    names = [campaign] if campaign else sorted({r.name for r in results.find_all(CampaignRecord)})
+    return [_status(results, open_submission(name, results), launchpad) for name in names]
+
+
+def _status(results: ResultStore, submission: Submission, launchpad: Path | None) -> dict[str, Any]:
+    from lycb_flows.progress import campaign_status
+    from lycb_flows.service import service_status
+    from lycb_flows.store.mongodb import MongoStore
+
+    found = campaign_status(results, submission)
+    if isinstance(results, MongoStore):
+        found |= service_status(_launchpad(launchpad), results, submission)
+    return found
+
+
+def _status_rows(found: dict[str, Any]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for field, value in found.items():
+        if isinstance(value, dict):
+            rows += [[f"{field} {name}", _said(one)] for name, one in value.items()]
+        elif isinstance(value, list):
+            rows.append([field, "\n".join(map(str, value))])
+        else:
+            rows.append([field, str(value)])
+    return rows
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{n} {name}" for name, n in value.items())
+    return json.dumps(value, ensure_ascii=False)

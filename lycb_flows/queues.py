@@ -1,0 +1,190 @@
+"""Queue adapters: what `qlaunch` submits so that a batch system starts our workers.
+
+Slurm uses FireWorks' own template; PBS ours (`pbs_template.txt`), because FireWorks' knows
+neither `select` nor GPUs.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from lycb_flows.config import Config
+from lycb_flows.errors import InputError
+
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@:+,/-]+$")]
+Line = Annotated[str, Field(pattern=r"^[^\n]*$")]
+
+_PBS_TEMPLATE = Path(__file__).with_name("pbs_template.txt")
+_HEADER = "# Written by `lycb qadapter` for FireWorks' qlaunch.\n"
+
+
+class QueueConfig(Config):
+    """One batch job: what it asks of the queue, and the worker that it runs."""
+
+    queue_type: Literal["SLURM", "PBS"] = Field("SLURM", description="The batch system.")
+    queue: Word | None = Field(None, description="Slurm's partition, PBS' queue.")
+    account: Word | None = Field(None, description="Who pays.")
+    job_name: Word = Field("lycb", description="As the queue shows it.")
+    walltime_minutes: int = Field(1440, ge=2, description="What the queue grants.")
+    signal_before_s: int = Field(
+        120,
+        ge=0,
+        description="The worker plans to end this long before the walltime; Slurm's USR1 comes "
+        "then, too.",
+    )
+    nodes: int = Field(1, ge=1, description="More than one: for MPI in labels.")
+    tasks_per_node: int = Field(1, ge=1, description="MPI ranks of a label.")
+    cpus_per_task: int = Field(1, ge=1, description="Cores; also the worker's processes.")
+    gpus: int = Field(0, ge=0, description="Per node.")
+    memory_gb: int | None = Field(None, ge=1, description="Per node; default: the queue's.")
+    category: tuple[Word, ...] = Field(
+        ("gpu",), min_length=1, description="Categories of jobs that the worker takes."
+    )
+    n_launches: int | None = Field(None, ge=1, description="Most jobs per worker; default: any.")
+    max_idle_s: int = Field(300, ge=0, description="A worker without work leaves after this.")
+    launchpad: Path | None = Field(
+        None, description="launchpad.yaml, on a file system that the nodes share."
+    )
+    pre_rocket: tuple[Line, ...] = Field((), description="Shell lines before the worker starts.")
+    command: Line | None = Field(
+        None, description="One command instead of our worker, such as `rlaunch rapidfire`."
+    )
+
+    @model_validator(mode="after")
+    def _warning_lies_within_the_walltime(self) -> Self:
+        if self.worker_walltime_minutes < 1:
+            msg = "signal_before_s leaves less than a minute of walltime_minutes"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def worker_walltime_minutes(self) -> int:
+        """What the worker is told: a little less than the queue's."""
+        return (self.walltime_minutes * 60 - self.signal_before_s) // 60
+
+
+def check_queue_config(fields: dict[str, Any]) -> QueueConfig:
+    """The config of these fields, such as a command line's options.
+
+    Raises
+    ------
+    InputError
+        Naming the first field that is not usable.
+    """
+    try:
+        return QueueConfig.model_validate(fields)
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise InputError(
+            first["msg"].removeprefix("Value error, "),
+            fix="see `lycb qadapter --help`",
+            at=".".join(map(str, first["loc"])) or "the queue",
+            found=str(first["input"])[:80],
+        ) from err
+
+
+def write_qadapter(config: QueueConfig, path: Path) -> None:
+    """A `my_qadapter.yaml` for FireWorks' `qlaunch`.
+
+    Examples
+    --------
+    >>> write_qadapter(QueueConfig(queue="gpu", gpus=1), Path("my_qadapter.yaml"))
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    try:
+        path.write_text(
+            _HEADER + yaml.dump(_adapter(config), Dumper=_Dumper, sort_keys=False, width=1000)
+        )
+    except OSError as err:
+        raise InputError(
+            "cannot write the queue adapter",
+            fix="name a file in a folder that exists",
+            file=path,
+            reason=err.strerror,
+        ) from err
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes shell lines as lines: people edit this file."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    ),
+)
+
+
+def _adapter(config: QueueConfig) -> dict[str, Any]:
+    resources = _slurm_resources if config.queue_type == "SLURM" else _pbs_resources
+    fields = {
+        "_fw_name": "CommonAdapter",
+        "_fw_q_type": config.queue_type,
+        # The worker takes the shell's place: the batch system signals the shell, which would
+        # die of USR1 and, of TERM, before the worker has saved anything.
+        "rocket_launch": f"exec {config.command or _worker_command(config)}",
+        "job_name": config.job_name,
+        "queue": config.queue,
+        "account": config.account,
+        "walltime": f"{config.walltime_minutes // 60:02}:{config.walltime_minutes % 60:02}:00",
+        **resources(config),
+        "pre_rocket": "\n".join([*_machine_settings(config), *config.pre_rocket]),
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _worker_command(config: QueueConfig) -> str:
+    lycb = Path(sys.executable).with_name("lycb")  # a batch job's PATH is not ours
+    words = [str(lycb), "worker"]
+    for category in config.category:
+        words += ["--category", category]
+    if config.launchpad:
+        words += ["--launchpad", str(config.launchpad.absolute())]
+    if config.n_launches is not None:
+        words += ["--nlaunches", str(config.n_launches)]
+    words += ["--max-idle-s", str(config.max_idle_s)]
+    words += ["--walltime-minutes", str(config.worker_walltime_minutes)]
+    return shlex.join(words)
+
+
+def _machine_settings(config: QueueConfig) -> list[str]:
+    """The job's share of the node: Python counts the cores of all of it."""
+    lines = [f"export LYCB_PROCESSES={config.cpus_per_task}"]
+    return [*lines, "export LYCB_DEVICE=cuda"] if config.gpus else lines
+
+
+def _slurm_resources(config: QueueConfig) -> dict[str, Any]:
+    return {
+        "nodes": config.nodes,
+        "ntasks_per_node": config.tasks_per_node,
+        "cpus_per_task": config.cpus_per_task,
+        "gpus_per_node": config.gpus or None,
+        "mem": None if config.memory_gb is None else f"{config.memory_gb}G",
+        # B: is the batch shell, that is, the worker; without it only `srun` steps are told.
+        "signal": f"B:USR1@{config.signal_before_s}" if config.signal_before_s else None,
+    }
+
+
+def _pbs_resources(config: QueueConfig) -> dict[str, Any]:
+    """PBS warns of nothing: the worker's own clock and the final TERM must do."""
+    chunk = [
+        f"select={config.nodes}",
+        f"ncpus={config.tasks_per_node * config.cpus_per_task}",
+        f"mpiprocs={config.tasks_per_node}",
+    ]
+    if config.gpus:
+        chunk.append(f"ngpus={config.gpus}")
+    if config.memory_gb is not None:
+        chunk.append(f"mem={config.memory_gb}gb")
+    return {"_fw_template_file": str(_PBS_TEMPLATE), "select": ":".join(chunk)}

@@ -1,0 +1,209 @@
+"""Campaigns on a LaunchPad: submitting them, closing their rounds, repairing their labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ASCENDING
+
+from lycb_flows.campaigns import Submission, reopen
+from lycb_flows.errors import LycbError
+from lycb_flows.flows import after_stage, campaign_flow, relabel_flow
+from lycb_flows.launchpad import (
+    CampaignWorkflow,
+    ServiceLaunchPad,
+    campaign_workflows,
+    count_interruptions,
+    count_states,
+    find_workers,
+    submit_flow,
+)
+from lycb_flows.launchpad.faults import GIVEN_BACK
+from lycb_flows.planning import plan_campaign
+from lycb_flows.reaper import Reaping
+from lycb_flows.results import find_results
+from lycb_flows.rounds import close_stage, failed_labels
+from lycb_flows.schemas import CampaignRecord, Dataset, Frames
+from lycb_flows.settings import load_settings
+from lycb_flows.stages import StagePlan
+from lycb_flows.store import ResultStore
+
+REAPER = "reaper"
+_OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
+_ALIVE_PINGS = 3
+
+
+def submit_campaign(launchpad: ServiceLaunchPad, submission: Submission) -> list[int]:
+    """Put a campaign on the LaunchPad; ids of its first jobs, empty when it was there.
+
+    A changed campaign is another record and comes beside the old one: what both have in
+    common is looked up, whoever computed it.
+    """
+    flow = campaign_flow(submission.campaign, submission.theory)
+    metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
+    return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
+
+
+def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[CampaignWorkflow]:
+    """Unfinished workflows of the same name but another content."""
+    return [
+        one
+        for one in campaign_workflows(launchpad, submission.campaign.name)
+        if one.state not in _OVER
+        and one.metadata.get("record") not in {None, submission.record.key}
+    ]
+
+
+# -- rounds and labels ---------------------------------------------------------------------
+
+
+def close_open_stages(
+    launchpad: ServiceLaunchPad, store: ResultStore, *, dry_run: bool = False
+) -> list[Reaping]:
+    """Close the stages whose last labels hang, and see to it that every closed stage goes on.
+
+    Label jobs do both themselves; this is for those that never end, and for those that died
+    between the two.
+    """
+    return [
+        found
+        for workflow, submission in _open_campaigns(launchpad, store)
+        for found in _close(launchpad, store, workflow, submission, dry_run=dry_run)
+    ]
+
+
+def _open_campaigns(
+    launchpad: ServiceLaunchPad, store: ResultStore
+) -> Iterator[tuple[CampaignWorkflow, Submission]]:
+    for workflow in campaign_workflows(launchpad, None):
+        record = store.find(CampaignRecord, str(workflow.metadata.get("record")))
+        if workflow.state not in _OVER and record is not None:
+            yield workflow, reopen(store, record)
+
+
+def _close(
+    launchpad: ServiceLaunchPad,
+    store: ResultStore,
+    workflow: CampaignWorkflow,
+    submission: Submission,
+    *,
+    dry_run: bool,
+) -> Iterator[Reaping]:
+    stages = find_results(store, submission.campaign, submission.theory).stages
+    for plan in stages[-2:]:  # an earlier one has been gone on from
+        if store.find(Frames, plan.frames_key) is None:
+            return
+        name = f"stage {plan.title} of {submission.campaign.name}"
+        dataset = store.find(Dataset, plan.dataset_key)
+        if dataset is None and not dry_run:
+            try:
+                dataset = close_stage(store, plan, REAPER)
+            except LycbError as err:
+                yield Reaping("open stage", None, name, str(err), "none: mend the labels")
+        if dataset is not None:
+            yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
+
+
+def _go_on(
+    launchpad: ServiceLaunchPad,
+    workflow: CampaignWorkflow,
+    plan: StagePlan,
+    dataset: Dataset,
+    name: str,
+    *,
+    dry_run: bool,
+) -> Iterator[Reaping]:
+    selection = _firework(launchpad, workflow, f"select {plan.title}")
+    following = after_stage(plan, dataset)
+    first = next(job for job, _ in following.iterflow()).name
+    if selection is not None and _firework(launchpad, workflow, first) is None:
+        done = not dry_run and launchpad.append_flow(selection, following)
+        why = f"closed by {dataset.made.job}, but nothing follows"
+        yield Reaping("closed stage", selection, name, why, "go on", done=done)
+
+
+def _firework(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, name: str) -> int | None:
+    found = launchpad.fireworks.find_one(
+        {"fw_id": {"$in": list(workflow.fw_ids)}, "name": name}, {"fw_id": 1}
+    )
+    return None if found is None else int(found["fw_id"])
+
+
+def relabel(
+    launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
+) -> dict[str, int]:
+    """One more try at every label that has failed for good; how many, by stage.
+
+    The new jobs hang below their stage's selection and have no children: rerunning the old
+    ones would rerun everything that came after them.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    tried: dict[str, int] = {}
+    for workflow in campaign_workflows(launchpad, submission.campaign.name):
+        if workflow.metadata.get("record") != submission.record.key:
+            continue
+        for plan in find_results(store, submission.campaign, submission.theory).stages:
+            indices = failed_labels(store, plan)
+            selection = _firework(launchpad, workflow, f"select {plan.title}")
+            if indices and selection is not None:
+                launchpad.append_flow(selection, relabel_flow(plan, indices, stamp))
+                tried[plan.title] = len(indices)
+        _try_failed_jobs_again(launchpad, workflow)
+    return tried
+
+
+def _try_failed_jobs_again(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow) -> None:
+    """Label jobs that said "too many labels failed" look again when it is their turn."""
+    failed = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
+    for row in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
+        if row["name"].startswith("label ") and row["launches"]:
+            launchpad.give_back(row["fw_id"], row["launches"][-1], **{GIVEN_BACK: "relabelled"})
+
+
+# -- status ---------------------------------------------------------------------------------
+
+
+def service_status(
+    launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
+) -> dict[str, Any]:
+    """What the queue knows of a campaign, as plain data."""
+    name = submission.campaign.name
+    workers = find_workers(launchpad, silent_s=_ALIVE_PINGS * load_settings().ping_s)
+    return {
+        "jobs": count_states(launchpad, name),
+        "interrupted": count_interruptions(launchpad, name),
+        "workers": [
+            f"{one.name} ({'/'.join(one.categories)}): {one.job or one.state}, "
+            f"seen {one.seen_s:.0f} s ago"
+            for one in workers
+        ],
+        **_progress(launchpad, store, submission),
+    }
+
+
+def _progress(
+    launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
+) -> dict[str, str]:
+    """How much of the planned cost is done, and how long the rest takes at this pace."""
+    steps = plan_campaign(store, submission.campaign, submission.theory)
+    costs = {job: max(step.cpu_s / len(step.jobs), 1e-3) for step in steps for job in step.jobs}
+    ids = [
+        fw_id
+        for one in campaign_workflows(launchpad, submission.campaign.name)
+        if one.metadata.get("record") == submission.record.key
+        for fw_id in one.fw_ids
+    ]
+    completed = {"fw_id": {"$in": ids}, "state": "COMPLETED"}
+    done = {row["name"] for row in launchpad.fireworks.find(completed, {"name": 1, "_id": 0})}
+    share = sum(costs.get(job, 0.0) for job in done) / sum(costs.values())
+    first = launchpad.launches.find_one({"fw_id": {"$in": ids}}, sort=[("launch_id", ASCENDING)])
+    rest = "unknown"
+    if first is not None and share > 0:
+        began = datetime.fromisoformat(first["state_history"][0]["created_on"])
+        began = began if began.tzinfo else began.replace(tzinfo=UTC)
+        minutes = (launchpad.now() - began).total_seconds() / 60 * (1 / share - 1)
+        rest = f"about {minutes:.0f} min at the pace so far"
+    return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}
