@@ -15,9 +15,8 @@ from pydantic import BaseModel, ValidationError
 from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
-from lycb_flows.labels.teacher import teacher_theory
-from lycb_flows.labels.theory import Theory
-from lycb_flows.potentials.models import MODEL_NAMES, find_model
+from lycb_flows.labels.theory import Theory, teacher_theory
+from lycb_flows.potentials.names import MODEL_NAMES
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
 from lycb_flows.structures import PARENT_NAMES, DisorderedCrystal, load_parent
@@ -135,6 +134,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     InputError
         When a parent or a model cannot be used.
     """
+    from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
+
     parents, models = [], []
     for system in campaign.systems:
         crystal = load_parent(system.parent)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from jobflow import Flow, Job, JobConfig, Maker, Response, job
 
-from lycb_flows.config import Campaign
+from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.jobs import labelling
 from lycb_flows.jobs.dynamics import MDMaker
 from lycb_flows.jobs.labelling import SelectMaker
@@ -26,7 +26,7 @@ from lycb_flows.measurement import MeasurementPlan, choose_model
 from lycb_flows.results import find_results, measurement_plan, system_names
 from lycb_flows.rounds import close_stage, failed_for_good
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
-from lycb_flows.stages import TEST_STAGE, StagePlan
+from lycb_flows.stages import TEST_STAGE, StagePlan, run_key
 from lycb_flows.store import ResultStore
 
 ROUTES = {"rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label": "dft"}
@@ -52,7 +52,8 @@ def route(flow: Flow | Job, priority: int) -> Flow | Job:
         category = ROUTES.get(one.name.split()[0], OTHER_ROUTE)
         rank = priority + (_LIGHT_BEFORE if category == OTHER_ROUTE else 0)
         routing = {"_category": category, "_priority": rank}
-        one.update_config({"manager_config": routing}, attributes=["manager_config"])
+        # not dynamic: jobflow would route everything that a job adds like the job itself
+        one.update_config({"manager_config": routing}, attributes=["manager_config"], dynamic=False)
     return flow
 
 
@@ -121,13 +122,9 @@ class BeginMaker(Maker):
 
 def stage_flow(plan: StagePlan) -> Flow:
     """MD, selection and labels of one stage; its last label adds what comes next."""
-    flow_jobs: list[Flow | Job] = []
-    order: list[object] = []
-    for name, runs in plan.run_batches():
-        done = MDMaker(name=name, runs=list(runs)).make(after=list(order))
-        order.append(done.output.keys)
-        flow_jobs.append(done)
-    selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=order)
+    _, flow_jobs = _md_jobs(plan.run_batches())
+    everything = [one.output.keys for one in flow_jobs]
+    selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=everything)
     labels = [
         LabelMaker(name=label_name(plan, i), plan=plan, index=i).make(after=selected.output.keys)
         for i in range(plan.n_labels)
@@ -135,6 +132,23 @@ def stage_flow(plan: StagePlan) -> Flow:
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
     route(flow, _round_priority(plan))
     return flow
+
+
+def _md_jobs(
+    batches: Sequence[tuple[str, tuple[RunConfig, ...]]],
+) -> tuple[dict[str, object], list[Job]]:
+    """A job per batch, after those whose runs it starts from, and the job of each run's key.
+
+    Batches that need nothing of each other run side by side.
+    """
+    simulated: dict[str, object] = {}
+    md_jobs: list[Job] = []
+    for name, runs in batches:
+        starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
+        done = MDMaker(name=name, runs=list(runs)).make(after=list(starts.values()))
+        simulated |= dict.fromkeys(map(run_key, runs), done.output.keys)
+        md_jobs.append(done)
+    return simulated, md_jobs
 
 
 def label_name(plan: StagePlan, index: int) -> str:
@@ -299,12 +313,8 @@ class ChooseMaker(Maker):
 
 def measurement_flow(plan: MeasurementPlan) -> Flow:
     """Production MD, transport and Arrhenius for every system and pressure."""
-    flow_jobs: list[Flow | Job] = []
-    order: list[object] = []
-    for name, runs in plan.run_batches():
-        done = MDMaker(name=name, runs=list(runs)).make(after=list(order))
-        order.append(done.output.keys)
-        flow_jobs.append(done)
+    simulated, md_jobs = _md_jobs(plan.run_batches())
+    flow_jobs: list[Flow | Job] = [*md_jobs]
     for system, pressure_bar in plan.conditions():
         title = f"{system} {pressure_bar:g} bar"
         transports = [
@@ -314,7 +324,7 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
                 system=system,
                 pressure_bar=pressure_bar,
                 temperature_k=temperature_k,
-            ).make(after=order)
+            ).make(after=simulated[run_key(plan.nvt_run(system, pressure_bar, temperature_k))])
             for temperature_k in plan.temperatures_k
         ]
         fitted = ArrheniusMaker(

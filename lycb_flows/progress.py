@@ -5,20 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lycb_flows.campaigns import Submission
-from lycb_flows.embedded import JobListener
 from lycb_flows.planning import PlannedStep, plan_campaign
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
 from lycb_flows.schemas import Evaluation, Frames, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
+
+if TYPE_CHECKING:  # jobflow takes a while, and `lycb status` needs none
+    from lycb_flows.embedded import JobListener
 
 _MINUTE_S = 60
 

@@ -8,7 +8,9 @@ import bson
 import pytest
 from conftest import CAMPAIGNS, run_campaign
 from fireworks import Firework
+from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
+from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from lycb_flows import flows, relaxation
@@ -111,6 +113,19 @@ def test_what_a_deciding_job_adds_keeps_its_own_route(loop_run):
     for flow in all_flows(store, submission):
         deciding = [job for job in jobs_of(flow) if isinstance(job.maker, LabelMaker | DecideMaker)]
         assert not any(job.config.pass_manager_config for job in deciding)
+
+
+def test_what_is_added_by_a_job_that_ran_has_its_own_category(loop_run, monkeypatch):
+    store, submission, _ = loop_run
+    monkeypatch.setenv("LYCB_STORE", store.address)
+    flow = campaign_flow(submission.campaign, submission.theory)
+    begin = next(job for job in jobs_of(flow) if job.name == "begin")
+    outputs = JobStore(MemoryStore())
+    outputs.connect()
+    added = jobs_of(begin.run(outputs).addition)
+    categories = {job.config.manager_config["_category"] for job in added}
+    assert categories == {"gpu", "dft", "light"}
+    assert all(job.config.manager_config["_priority"] < 10_000 for job in added)
 
 
 def test_the_plan_names_exactly_the_jobs_that_ran(loop_run):

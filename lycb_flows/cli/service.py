@@ -226,7 +226,9 @@ def serve_reaper(
     serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
 
 
-def _closing(pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool) -> Callable[[], list[Reaping]]:
+def _closing(
+    pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
+) -> Callable[[], list[Reaping]]:
     """What the reaper does beside FireWorks' own matters."""
     from lycb_flows.service import close_open_stages
     from lycb_flows.store.mongodb import MongoStore
@@ -295,8 +297,8 @@ def _statuses(
 
 
 def _status(results: ResultStore, submission: Submission, launchpad: Path | None) -> dict[str, Any]:
+    from lycb_flows.monitor import service_status
     from lycb_flows.progress import campaign_status
-    from lycb_flows.service import service_status
     from lycb_flows.store.mongodb import MongoStore
 
     found = campaign_status(results, submission)

@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lycb_flows import schemas
-from lycb_flows.labels.theory import Theory, label_key
+from lycb_flows.labels.theory import label_key, teacher_theory
 from lycb_flows.potentials.potential import Potential
-
-
-def teacher_theory(model: schemas.Model) -> Theory:
-    """The level of theory that a teacher stands for: none but its own weights."""
-    return Theory(
-        code="teacher",
-        version="1",
-        functional=f"{model.name} (a potential, not DFT)",
-        parameters={"model": model.key, "weights_sha256": model.weights.sha256},
-    )
 
 
 class Teacher:

@@ -34,6 +34,16 @@ class Theory(Config):
         return digest(self)
 
 
+def teacher_theory(model: schemas.Model) -> Theory:
+    """The level of theory that a teacher stands for: none but its own weights."""
+    return Theory(
+        code="teacher",
+        version="1",
+        functional=f"{model.name} (a potential, not DFT)",
+        parameters={"model": model.key, "weights_sha256": model.weights.sha256},
+    )
+
+
 class Labeler(Protocol):
     """What makes labels: the door that every engine comes through."""
 

@@ -32,6 +32,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
 from lycb_flows.potentials.chgnet import CHGNetPotential
 from lycb_flows.potentials.evaluator import Prediction
+from lycb_flows.potentials.names import CHGNET_FOLDERS, MODEL_NAMES
 from lycb_flows.potentials.potential import Potential, PotentialCalculator
 from lycb_flows.potentials.toy import TOYS, ToyPotential
 
@@ -50,16 +51,10 @@ __all__ = [
 WEIGHTS_MEDIA_TYPE = "application/vnd.safetensors"
 _SAFETENSORS = ".safetensors"
 _CHECKPOINT = ".pth.tar"
-_CHGNET_FOLDERS = {
-    "chgnet-0.3.0": "0.3.0",
-    "chgnet-0.2.0": "0.2.0",
-    "chgnet-r2scan": "r2scan",
-}
 _ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], Potential]] = {
     "chgnet": CHGNetPotential,
     "toy": ToyPotential,
 }
-MODEL_NAMES = (*_CHGNET_FOLDERS, *TOYS)
 
 
 @dataclass(frozen=True)
@@ -79,8 +74,8 @@ def find_model(name_or_path: str) -> ModelSource:
         When there is none, or the file is not a model that can be loaded without
         running code from it.
     """
-    if name_or_path in _CHGNET_FOLDERS:
-        folder = resources.files("chgnet") / "pretrained" / _CHGNET_FOLDERS[name_or_path]
+    if name_or_path in CHGNET_FOLDERS:
+        folder = resources.files("chgnet") / "pretrained" / CHGNET_FOLDERS[name_or_path]
         (path,) = [item for item in folder.iterdir() if item.name.endswith(_CHECKPOINT)]
         with resources.as_file(path) as file:
             return _from_checkpoint(name_or_path, file, "pretrained")

@@ -36,6 +36,7 @@ from scipy import constants
 from torch import Tensor, nn
 
 from lycb_flows.errors import InputError
+from lycb_flows.potentials.names import TOY_NAMES
 from lycb_flows.potentials.potential import BatchOutput, Potential
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -84,12 +85,9 @@ class ToyWeights:
 
 # Found by hand: orderings of Li3YCl6 and Li3YBr6 relax (to within 20 % of the refined volume),
 # their frameworks stand 800 K, and the teacher differs enough to be worth learning.
-TOYS = {
-    "toy-soft": ToyWeights((0.90, 1.00, 1.50, 1.60), 0.33, 0.50, 200.0, (0.0, 0.0, 0.0, 0.0)),
-    "toy-teacher": ToyWeights(
-        (0.96, 1.05, 1.47, 1.57), 0.33, 0.50, 200.0, (-1.9, -6.4, -1.8, -1.6)
-    ),
-}
+_SOFT = ToyWeights((0.90, 1.00, 1.50, 1.60), 0.33, 0.50, 200.0, (0.0, 0.0, 0.0, 0.0))
+_TEACHER = ToyWeights((0.96, 1.05, 1.47, 1.57), 0.33, 0.50, 200.0, (-1.9, -6.4, -1.8, -1.6))
+TOYS = dict(zip(TOY_NAMES, (_SOFT, _TEACHER), strict=True))
 
 
 @dataclass(frozen=True)
