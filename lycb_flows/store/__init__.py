@@ -4,6 +4,7 @@
     attempts    every try at a key: worker, start, end, outcome, reason, cost
     tombstones  withdrawn results: a look-up does not see them, the next one may come
     claims      who computes a key now, with a heartbeat (service only)
+    notes       small things that are no results: the list of garbage, for one
 
 `open_store` picks the backend by address: a folder is one sqlite file (`sqlite.py`), a
 mongodb:// URI a database (`mongodb.py`). Nothing above knows which one it is.
@@ -163,6 +164,21 @@ class ResultStore(ABC):
     @abstractmethod
     def _bury(self, key: str, reason: str) -> None:
         """Write a tombstone."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Everything that may name a blob, as plain data in constant memory.
+
+        All documents, live or withdrawn, all attempts and claims; in no order.
+        """
+
+    @abstractmethod
+    def note(self, name: str) -> dict[str, Any] | None:
+        """A small thing that is no result and may change; None when there is none."""
+
+    @abstractmethod
+    def set_note(self, name: str, value: dict[str, Any]) -> None:
+        """Write a note over an older one of its name; plain data, far below 16 MB."""
 
     @abstractmethod
     def _transaction(self) -> contextlib.AbstractContextManager[None]:

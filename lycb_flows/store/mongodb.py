@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import ASCENDING, MongoClient, WriteConcern, uri_parser
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
@@ -38,6 +39,7 @@ DEFAULT_DATABASE = "lycb_flows"
 _SELECTION_TIMEOUT_MS = 5000
 _BEATS_PER_CLAIM = 4
 _DUPLICATE_KEY = 11000
+_PAGE = 200
 _LIVE: dict[str, Any] = {"withdrawn": None}
 _WITHDRAWN: dict[str, Any] = {"withdrawn.at": {"$exists": True}}
 _DURABLE = WriteConcern(w="majority", j=True)
@@ -138,6 +140,7 @@ class MongoStore(ResultStore):
         self.database, self.blobs, self.address, self.label = database, blobs, address, label
         self.outage_s = settings.outage_s
         self._documents, self._attempts = database["documents"], database["attempts"]
+        self._notes = database["notes"]
         self._claims = _Claims(database, settings)
 
     def create_indexes(self) -> None:
@@ -300,6 +303,34 @@ class MongoStore(ResultStore):
     def _bury(self, key: str, reason: str) -> None:
         withdrawn = {"reason": reason, "at": now()}
         self._documents.update_one({"key": key, **_LIVE}, {"$set": {"withdrawn": withdrawn}})
+
+    # -- no results --------------------------------------------------------------------
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Everything that may name a blob, as plain data in constant memory."""
+        for collection in (self._documents, self._attempts, self.database["claims"]):
+            page = self._read_page(collection, {})
+            while page:
+                yield from page
+                page = self._read_page(collection, {"_id": {"$gt": page[-1]["_id"]}})
+
+    @survives_outages
+    def _read_page(
+        self, collection: Collection[dict[str, Any]], query: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """By page, not by cursor: an outage in between is no matter."""
+        return list(collection.find(query).sort("_id", ASCENDING).limit(_PAGE))
+
+    @survives_outages
+    def note(self, name: str) -> dict[str, Any] | None:
+        """A small thing that is no result and may change; None when there is none."""
+        row = self._notes.find_one({"_id": name})
+        return None if row is None else dict(row["value"])
+
+    @survives_outages
+    def set_note(self, name: str, value: dict[str, Any]) -> None:
+        """Write a note over an older one of its name."""
+        self._notes.replace_one({"_id": name}, {"value": value}, upsert=True)
 
     # -- many workers ------------------------------------------------------------------
 

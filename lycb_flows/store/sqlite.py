@@ -13,6 +13,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from lycb_flows.blobs import BlobFolder
 from lycb_flows.errors import StoreError
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS tombstones (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS tombstones_by_key ON tombstones (key);
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _LIVE = (
     "SELECT * FROM documents "
@@ -185,6 +187,26 @@ class SqliteStore(ResultStore):
         with self._transaction():
             self._db.execute(
                 "INSERT INTO tombstones (key, reason, at) VALUES (?, ?, ?)", (key, reason, now())
+            )
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Everything that may name a blob, as plain data in constant memory."""
+        for row in self._db.execute("SELECT facts, made FROM documents"):
+            yield {part: json.loads(row[part]) for part in ("facts", "made")}
+        yield from map(dict, self._db.execute("SELECT * FROM attempts"))
+
+    def note(self, name: str) -> dict[str, Any] | None:
+        """A small thing that is no result and may change; None when there is none."""
+        row = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row["value"])
+
+    def set_note(self, name: str, value: dict[str, Any]) -> None:
+        """Write a note over an older one of its name."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO notes VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (name, json.dumps(value)),
             )
 
     @contextlib.contextmanager

@@ -1,0 +1,135 @@
+"""Looks at the LaunchPad, its workers, and what jobflow does with outputs.
+
+A look imports what it looks at, so that a broken part is one line and not the end.
+"""
+# ruff: noqa: PLC0415 - see above
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lycb_flows.doctor.patient import (
+    Finding,
+    NotApplicableError,
+    Patient,
+    compare_clocks,
+    say_hello,
+)
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.launchpad import ServiceLaunchPad
+
+_ALIVE_PINGS = 3
+
+
+def look_at_launchpad(patient: Patient) -> Finding:
+    """The LaunchPad answers, lets us in, and is a replica set."""
+    if not patient.has_queue:
+        raise NotApplicableError("embedded: no queue")
+    from lycb_flows.launchpad import load_launchpad
+    from lycb_flows.launchpad.connect import PASSWORD_VARIABLE
+
+    patient.hide(os.environ.get(PASSWORD_VARIABLE))
+    patient.launchpad = load_launchpad(patient.launchpad_path)
+    patient.hide(patient.launchpad.password)
+    hello = say_hello(patient.launchpad.connection)
+    where = f"{patient.launchpad.name} on {hello.get('me', 'a sharded cluster')}"
+    n_workflows = patient.launchpad.workflows.estimated_document_count()
+    return Finding(ok=True, found=f"{where}: {n_workflows} workflows")
+
+
+def look_at_launchpad_writes(patient: Patient) -> Finding:
+    """What is written to the LaunchPad comes back."""
+    own = patient.queue().db[f"lycb_doctor_{uuid.uuid4().hex}"]
+    try:
+        own.insert_one({"_id": 1})
+        back = own.find_one({"_id": 1})
+    finally:
+        own.drop()
+    if back is None:
+        return Finding(ok=False, found="a document does not come back", fix="see mongod's log")
+    return Finding(ok=True, found="a document, written and read back")
+
+
+def look_at_launchpad_clock(patient: Patient) -> Finding:
+    """The LaunchPad's clock is ours."""
+    return compare_clocks(patient.queue().connection)
+
+
+def look_at_categories(patient: Patient) -> Finding:
+    """The categories in my_fworker.yaml are some that jobs have."""
+    from fireworks import fw_config
+
+    from lycb_flows.flows import CATEGORIES
+
+    if not patient.has_queue:
+        raise NotApplicableError("embedded: no worker")
+    path = Path(fw_config.FWORKER_LOC or "my_fworker.yaml")
+    if not path.is_file():
+        return Finding(None, f"no {path}: a worker without --category takes every job")
+    try:
+        category = yaml.safe_load(path.read_text(encoding="utf-8")).get("category") or ()
+    except (yaml.YAMLError, AttributeError) as err:
+        raise InputError("not a worker's file", fix=f"correct {path}", path=path) from err
+    named = (category,) if isinstance(category, str) else tuple(map(str, category))
+    unknown = [one for one in named if one not in CATEGORIES]
+    if unknown:
+        fix = f"name some of {', '.join(CATEGORIES)} in {path}"
+        return Finding(ok=False, found=f"no job has the category {', '.join(unknown)}", fix=fix)
+    return Finding(ok=True, found=f"{path}: {', '.join(named) or 'every job'}")
+
+
+def look_at_workers(patient: Patient) -> Finding:
+    """Every open job has a worker that takes it."""
+    from lycb_flows.launchpad import find_workers
+
+    launchpad = patient.queue()
+    alive = find_workers(launchpad, silent_s=_ALIVE_PINGS * patient.settings.ping_s)
+    taken = {category for worker in alive for category in worker.categories}
+    # plain rlaunch is in no register
+    taken |= set(launchpad.launches.distinct("fworker.category", {"state": "RUNNING"}))
+    n_jobs = _open_jobs(launchpad)
+    found = f"{len(alive)} workers alive, {sum(n_jobs.values())} jobs open"
+    everything = any(not worker.categories for worker in alive) or "" in taken
+    left = {} if everything else {one: n for one, n in n_jobs.items() if one not in taken}
+    if not left:
+        return Finding(ok=True, found=found)
+    named = ", ".join(f"{n} {category or 'without category'}" for category, n in left.items())
+    options = " ".join(f"--category {category}" for category in left if category)
+    fix = f"start `lycb worker {options}`" if options else "start `rlaunch` for those"
+    return Finding(ok=False, found=f"{found}; nobody takes {named}", fix=fix)
+
+
+def _open_jobs(launchpad: ServiceLaunchPad) -> dict[str, int]:
+    """Category -> jobs that wait or are ready; without category under the empty string."""
+    rows = launchpad.fireworks.aggregate(
+        [
+            {"$match": {"state": {"$in": ["READY", "WAITING"]}}},
+            {"$group": {"_id": "$spec._category", "n": {"$sum": 1}}},
+            {"$sort": {"_id": 1}},
+        ]
+    )
+    return {row["_id"] or "": row["n"] for row in rows}
+
+
+def look_at_job_store(patient: Patient) -> Finding:
+    """What plain rlaunch makes is kept."""
+    if not patient.has_queue:
+        raise NotApplicableError("embedded: nothing reads it")
+    import jobflow
+    from maggma.stores import MemoryStore
+
+    configured: Any = jobflow.SETTINGS.JOB_STORE
+    stores = [configured.docs_store, *configured.additional_stores.values()]
+    kinds = ", ".join(type(store).__name__ for store in stores)
+    if any(isinstance(store, MemoryStore) for store in stores):
+        found = f"{kinds}: what plain rlaunch makes would be nowhere"
+        fix = "use `lycb worker`, or configure MongoStores in jobflow.yaml"
+        return Finding(None, found, fix)
+    return Finding(ok=True, found=kinds)

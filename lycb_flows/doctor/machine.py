@@ -1,0 +1,192 @@
+"""Looks at what jobs call, and at what this machine has for them.
+
+A look imports what it looks at, so that a broken part is one line and not the end.
+"""
+# ruff: noqa: PLC0415 - see above
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from lycb_flows.doctor.patient import (
+    Finding,
+    NotApplicableError,
+    Patient,
+    find_room,
+    nearest_folder,
+    write_file,
+)
+from lycb_flows.errors import LycbError
+
+PROCESS_GB = 1.0
+"""Memory that a process with torch and a batch needs."""
+_ANSWER_S = 10.0
+_GB = 1e9
+
+# -- what jobs call --------------------------------------------------------------------------
+
+
+def look_at_models(_patient: Patient) -> Finding:
+    """The models that have names load."""
+    from lycb_flows.potentials.models import MODEL_NAMES, find_model
+
+    sizes = {name: len(find_model(name).weights) for name in MODEL_NAMES}
+    return Finding(
+        ok=True, found=", ".join(f"{name} {n / 1e6:.1f} MB" for name, n in sizes.items())
+    )
+
+
+def look_at_device(patient: Patient) -> Finding:
+    """Torch has the device of the settings."""
+    import torch
+
+    name = patient.settings.device
+    try:
+        device = torch.device(name)
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError) as err:  # torch without CUDA asserts
+        reason = (str(err).splitlines() or [""])[0]
+        fix = "set LYCB_DEVICE=cpu, or mend driver, torch build or CUDA_VISIBLE_DEVICES"
+        return Finding(ok=False, found=f"no {name}: {reason}", fix=fix)
+    here = torch.cuda.get_device_name(device) if device.type == "cuda" else "torch"
+    return Finding(ok=True, found=f"{name}: {here} {torch.__version__}")
+
+
+def look_at_compiled(patient: Patient) -> Finding:
+    """The compiled CHGNet is built, or can be."""
+    from lycb_flows.potentials.compiled import load_library
+
+    if not patient.settings.device.startswith("cpu"):
+        raise NotApplicableError("for the CPU only")
+    if os.environ.get("LYCB_COMPILED") == "0":
+        raise NotApplicableError("switched off by LYCB_COMPILED=0")
+    if load_library() is not None:
+        return Finding(ok=True, found="built")
+    return Finding(
+        ok=False,
+        found="no C++ compiler that builds it: torch is used and is slower",
+        fix="install g++ (or name one in CXX), or accept it by LYCB_COMPILED=0",
+    )
+
+
+def look_at_enumlib(_patient: Patient) -> Finding:
+    """The programs of enumlib; nobody needs them."""
+    missing = [name for name in ("enum.x", "makestr.x") if not shutil.which(name)]
+    if missing:
+        return Finding(None, f"no {' and '.join(missing)}: engine builtin does the same")
+    return Finding(ok=True, found="enum.x and makestr.x")
+
+
+def look_at_vasp(patient: Patient) -> Finding:
+    """The command by which atomate2 starts VASP."""
+    from atomate2 import SETTINGS
+
+    command = str(SETTINGS.VASP_CMD)
+    words = shlex.split(os.path.expandvars(command)) or [""]
+    programs = [words[0], *(one for one in words[1:] if Path(one).name.startswith("vasp"))]
+    missing = [one for one in programs if not shutil.which(one)]
+    patient.vasp_found = not missing
+    if not missing:
+        return Finding(ok=True, found=command)
+    if command == type(SETTINGS).model_fields["VASP_CMD"].default:
+        return Finding(None, f"no {command}: needed by workers that label with VASP only")
+    return Finding(
+        ok=False,
+        found=f"`{command}`: no {missing[0]}",
+        fix=f"correct VASP_CMD in {SETTINGS.CONFIG_FILE}, or load VASP's module first",
+    )
+
+
+def look_at_pseudopotentials(patient: Patient) -> Finding:
+    """Where pymatgen takes VASP's pseudopotentials from."""
+    from pymatgen.core import SETTINGS
+    from pymatgen.io.vasp.inputs import PotcarSingle
+
+    fix = "set PMG_VASP_PSP_DIR in ~/.config/.pmgrc.yaml to the folder that `pmg config -p` made"
+    if not SETTINGS.get("PMG_VASP_PSP_DIR"):
+        if patient.vasp_found:
+            return Finding(ok=False, found="PMG_VASP_PSP_DIR is not set", fix=fix)
+        raise NotApplicableError("no PMG_VASP_PSP_DIR: needed with VASP only")
+    folder = Path(SETTINGS["PMG_VASP_PSP_DIR"]).expanduser()
+    known = sorted(set(PotcarSingle.functional_dir.values()))
+    there = [name for name in known if (folder / name).is_dir()]
+    if not there:
+        return Finding(ok=False, found=f"no POT_... folder in {folder}", fix=fix)
+    return Finding(ok=True, found=f"{folder}: {', '.join(there)}")
+
+
+def look_at_slurm(_patient: Patient) -> Finding:
+    """Slurm's commands get an answer."""
+    programs = {name: shutil.which(name) for name in ("sinfo", "squeue")}
+    if not all(programs.values()):
+        raise NotApplicableError("no sinfo and squeue")
+    partitions = _output(str(programs["sinfo"]), "--noheader", "--format=%P")
+    _output(str(programs["squeue"]), "--noheader", "--me")
+    return Finding(ok=True, found=f"partitions {', '.join(partitions.split())}")
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - found on PATH
+            command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise LycbError("a command does not answer", command=command[0]) from None
+    if done.returncode:
+        reason = next(iter(done.stderr.splitlines()), "")
+        raise LycbError("a command fails", command=command[0], reason=reason)
+    return done.stdout
+
+
+# -- this machine ----------------------------------------------------------------------------
+
+
+def look_at_scratch(patient: Patient) -> Finding:
+    """The launch folders' disk can be written and has room."""
+    folder = nearest_folder(patient.settings.scratch.expanduser())
+    write_file(folder)
+    free = shutil.disk_usage(folder).free
+    fix = "free the disk, set LYCB_SCRATCH elsewhere, or lower LYCB_MIN_FREE_GB"
+    return find_room({str(patient.settings.scratch): free}, patient, fix)
+
+
+def look_at_threads(patient: Patient) -> Finding:
+    """OpenMP's threads are the settings', and there is a core for each."""
+    settings, openmp = patient.settings, os.environ.get("OMP_NUM_THREADS", "")
+    if openmp != str(settings.threads):
+        return Finding(
+            ok=False,
+            found=f"OMP_NUM_THREADS is {openmp or 'not set'}, `threads` is {settings.threads}",
+            fix=f"export OMP_NUM_THREADS={settings.threads}, or set LYCB_THREADS",
+        )
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    n_cores = n_cores or 1
+    found = f"{settings.processes} processes of {settings.threads} threads on {n_cores} cores"
+    if settings.processes * settings.threads > n_cores:
+        most = max(1, n_cores // settings.threads)
+        return Finding(ok=False, found=found, fix=f"set LYCB_PROCESSES to {most} or less")
+    return Finding(ok=True, found=found)
+
+
+def look_at_memory(patient: Patient) -> Finding:
+    """There is memory for all processes."""
+    n_processes, total_gb = patient.settings.processes, _memory_bytes() / _GB
+    found = f"{total_gb:.1f} GB for {n_processes} processes"
+    if total_gb >= n_processes * PROCESS_GB:
+        return Finding(ok=True, found=found)
+    most = max(1, int(total_gb / PROCESS_GB))
+    return Finding(ok=False, found=found, fix=f"set LYCB_PROCESSES to {most} or less")
+
+
+def _memory_bytes() -> int:
+    """Of the machine, or less where a container or job has a limit."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups 2 and 1
+        with contextlib.suppress(OSError, ValueError):  # none, or "max"
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")))
+    return min(limits)

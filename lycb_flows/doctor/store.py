@@ -1,0 +1,111 @@
+"""Looks at the settings and the result store.
+
+A look imports what it looks at, so that a broken part is one line and not the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+from lycb_flows.doctor.patient import (
+    Finding,
+    NotApplicableError,
+    Patient,
+    compare_clocks,
+    find_room,
+    nearest_folder,
+    say_hello,
+    write_file,
+)
+from lycb_flows.errors import InputError
+from lycb_flows.store import now, open_store
+
+_OUTAGE_S = 5.0
+
+
+def look_at_settings(patient: Patient) -> Finding:
+    """What is configured is where one thinks it is."""
+    path = patient.settings.settings_file
+    return Finding(ok=True, found=f"{path}" if path.is_file() else f"defaults; no {path}")
+
+
+def look_at_store(patient: Patient) -> Finding:
+    """The result store opens."""
+    if patient.in_mongodb:
+        from lycb_flows.store.mongodb import connect  # noqa: PLC0415 - see above
+
+        patient.store = connect(
+            patient.address, patient.settings.model_copy(update={"outage_s": _OUTAGE_S})
+        )
+        return Finding(ok=True, found=patient.store.label)
+    if "://" in patient.address:
+        raise InputError("neither a folder nor mongodb://", fix="correct `store` in the settings")
+    folder = Path(patient.address).expanduser()
+    if not (folder / "results.sqlite").is_file():
+        write_file(nearest_folder(folder))
+        return Finding(None, f"none in {folder} yet; the first campaign makes it")
+    patient.store = open_store(folder, create=False)
+    return Finding(ok=True, found=patient.store.label)
+
+
+def look_at_replica_set(patient: Patient) -> Finding:
+    """The database is a replica set: a standalone mongod loses writes."""
+    hello = say_hello(patient.database().client)
+    if hello.get("msg") == "isdbgrid":
+        return Finding(ok=True, found="a sharded cluster")
+    if not hello.get("setName"):
+        return Finding(
+            ok=False,
+            found="a standalone mongod: it loses acknowledged writes when killed",
+            fix="start it with --replSet rs0 and run rs.initiate() once",
+        )
+    return Finding(ok=True, found=f"{hello['setName']} of {len(hello['hosts'])}")
+
+
+def look_at_writes(patient: Patient) -> Finding:
+    """What is written comes back."""
+    store, value = patient.opened(), {"examined_at": now()}
+    store.set_note("doctor", value)
+    if store.note("doctor") != value:
+        return Finding(
+            ok=False, found="a note comes back changed", fix="check the database's log and disk"
+        )
+    return Finding(ok=True, found="a note, written and read back")
+
+
+def look_at_blobs(patient: Patient) -> Finding:
+    """A blob is written, read and deleted again."""
+    blobs, content = patient.opened().blobs, f"lycb doctor {uuid.uuid4().hex}".encode()
+    blob = blobs.put(content, "text/plain")
+    try:
+        blobs.read(blob)
+    finally:
+        blobs.delete(blob.sha256)
+    if blobs.has(blob.sha256):
+        return Finding(ok=False, found="a blob cannot be deleted", fix="check the blobs' rights")
+    return Finding(ok=True, found=f"{_blob_place(patient)}: written, read, deleted")
+
+
+def _blob_place(patient: Patient) -> str:
+    return str(getattr(patient.opened().blobs, "folder", "GridFS"))
+
+
+def look_at_space(patient: Patient) -> Finding:
+    """Where results and blobs go, there is room."""
+    blobs, free_bytes = _blob_place(patient), {}
+    if blobs != "GridFS":
+        free_bytes[blobs] = shutil.disk_usage(nearest_folder(Path(blobs))).free
+    if patient.in_mongodb:
+        sizes = patient.database().command("dbStats")
+        if "fsTotalSize" in sizes:  # hosted databases do not say it
+            free_bytes["the database"] = sizes["fsTotalSize"] - sizes["fsUsedSize"]
+    if not free_bytes:
+        raise NotApplicableError("the database does not say it")
+    return find_room(free_bytes, patient, "free disk space, e.g. with `lycb gc`")
+
+
+def look_at_clock(patient: Patient) -> Finding:
+    """The result store's clock is ours."""
+    return compare_clocks(patient.database().client)
