@@ -7,10 +7,12 @@ backend, for workers without a shared file system, is `store/gridfs.py`. Both st
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import stat
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -63,6 +65,10 @@ class Blobs(ABC):
         """Whether there is such a blob."""
 
     @abstractmethod
+    def touch(self, sha256: str) -> bool:
+        """Make a blob young, for somebody is about to name it; False when there is none."""
+
+    @abstractmethod
     def stored(self) -> Iterator[StoredBlob]:
         """Everything that takes space, leftovers of killed writers too."""
 
@@ -73,7 +79,7 @@ class Blobs(ABC):
     def put(self, content: bytes, media_type: str) -> Blob:
         """Keep bytes."""
         blob = blob_of(content, media_type)
-        if not self.has(blob.sha256):
+        if not self.touch(blob.sha256):
             self.put_stream(io.BytesIO(content), media_type)
         return blob
 
@@ -169,11 +175,23 @@ class BlobFolder(Blobs):
         """Whether there is such a blob."""
         return (self.folder / sha256[:2] / sha256).exists()
 
+    def touch(self, sha256: str) -> bool:
+        """Make a blob young, for somebody is about to name it; False when there is none."""
+        try:
+            os.utime(self.folder / sha256[:2] / sha256)
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # another user's: as old as it is
+            return True
+        return True
+
     def stored(self) -> Iterator[StoredBlob]:
         """Everything that takes space, leftovers of killed writers too."""
         for path in self.folder.rglob("*"):
-            if path.is_file():
+            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
                 facts = path.stat()
+                if not stat.S_ISREG(facts.st_mode):
+                    continue
                 written_at = datetime.fromtimestamp(facts.st_mtime, UTC)
                 yield StoredBlob(path.name, facts.st_size, written_at)
 

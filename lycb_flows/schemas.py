@@ -67,7 +67,7 @@ class Document(BaseModel):
     @classmethod
     def from_facts(cls, facts: dict[str, Any], **header: object) -> Self:
         """The document of stored facts and header."""
-        return cls.model_validate({**facts, **header})
+        return cls.model_validate(facts | header)
 
 
 class Produced(BaseModel):

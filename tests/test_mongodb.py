@@ -73,21 +73,21 @@ def test_facts_are_plain_fields_and_the_id_is_the_key(store):
 
 def test_a_result_whose_worker_died_before_it_could_say_so_counts_as_done(store):
     with store.attempt(CampaignRecord, record(1).key) as made:
-        store._add(_plain(record(1, made=made())), made.attempt)
+        _add(store, record(1, made=made()), made.attempt)
         assert [one.outcome for one in store.attempts()] == ["running"]
         assert store.settle_attempts() == 1
         assert [one.outcome for one in store.attempts()] == ["done"]
         assert store.settle_attempts() == 0
 
 
-def _plain(document):
-    return stores._record(document)
+def _add(store, document, attempt):
+    return store._add(store._packed(document), stores._edges(document), attempt)
 
 
 def test_a_write_repeated_after_an_outage_is_still_the_first(store):
     with store.attempt(CampaignRecord, record(1).key) as made:
         for _ in range(2):
-            assert store._add(_plain(record(1)), made.attempt)
+            assert _add(store, record(1), made.attempt)
         store.insert(record(1, made=made()), made.attempt)
     assert [one.outcome for one in store.attempts()] == ["done"]
 

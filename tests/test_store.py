@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import multiprocessing
 import os
 import resource
@@ -245,3 +246,14 @@ def test_diff_compares_facts_and_not_who_made_them(store, tmp_path):
 def test_blob_paths_are_spread_over_folders():
     blob = Blob(sha256="ab" * 32, size=1, media_type="text/plain")
     assert blobs.BlobFolder(Path("b")).path(blob) == Path("b/ab") / ("ab" * 32)
+
+
+def test_a_large_document_is_kept_small_and_read_whole(store):
+    big = record(1, "x" * 200_000, parents=tuple(record(i).key for i in range(2, 600)))
+    assert store.insert(big)
+    assert store.load(CampaignRecord, big.key) == big
+    assert [one.text for one in store.find_all(CampaignRecord, name="name")] == [big.text]
+    assert store.makers(big.key) == sorted(big.parents)
+    assert store.descendants(record(3).key) == [big.key]
+    assert max(len(json.dumps(row, default=str)) for row in store.rows()) < 100_000
+    assert store.all_facts()[big.key][1] == json.dumps(big.facts(), sort_keys=True)

@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lycb_flows.blobs import Blobs
 from lycb_flows.errors import GivenBackError, InputError, StoreError
-from lycb_flows.schemas import KINDS, Document, Made
+from lycb_flows.schemas import KINDS, Blob, Document, Made
 from lycb_flows.settings import load_settings
 
 D = TypeVar("D", bound=Document)
@@ -39,6 +39,12 @@ Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
 _RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy")
 _MIN_PREFIX = 6
+Edges = list[tuple[str, str]]
+"""(ancestor, descendant)"""
+MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
+"""A document stays below 100 kB (MongoDB's limit is 16 MB, and a finished job whose document
+is larger is lost): larger fields and longer lists of keys become blobs."""
+_SPILLED = "spilled"
 MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -72,17 +78,21 @@ class Totals:
     cpu_s: float
 
 
+Spilled = dict[str, dict[str, Any]]
+"""{"spilled": blob}: in place of something too large for a document."""
+
+
 @dataclass(frozen=True)
 class Record:
-    """A document as a backend keeps it: plain data."""
+    """A document as a backend keeps it: plain data, what is large as a blob."""
 
     key: str
     kind: str
     method_version: int
     schema_version: int
     facts: dict[str, Any]
-    parents: list[str]
-    products: list[str]
+    parents: list[str] | Spilled
+    products: list[str] | Spilled
     made: dict[str, Any]
 
 
@@ -122,12 +132,12 @@ class ResultStore(ABC):
         """The live records of a kind whose facts equal `where`, in the order of their keys."""
 
     @abstractmethod
-    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
-        """Keep a record unless its key has a live one; returns whether it was kept."""
+    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
+        """Keep a record and its edges unless its key has a live one; whether it was kept."""
 
     @abstractmethod
-    def _add_all(self, records: Sequence[Record]) -> int:
-        """Keep many records, none of them an attempt's; returns how many were kept."""
+    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
+        """Keep many, none of them an attempt's; returns how many were kept."""
 
     @abstractmethod
     def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
@@ -246,12 +256,12 @@ class ResultStore(ABC):
                 "the key must match one document", fix="see `lycb query`", key=prefix,
                 matches="none" if not records else "several",
             )  # fmt: skip
-        return _document(records[0])
+        return self._document(records[0])
 
     def find_document(self, key: str) -> Document | None:
         """The live document of this key, whatever its kind, or None."""
         record = self._find_record(key)
-        return None if record is None else _document(record)
+        return None if record is None else self._document(record)
 
     def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
         """The live documents of a kind whose facts equal `where`, in the order of their keys.
@@ -268,7 +278,7 @@ class ResultStore(ABC):
                     "no such field", fix=f"one of {', '.join(names)}", kind=kind.kind, found=name
                 )
         records = self._find_by_kind(kind.kind, where)
-        return (kind.from_facts(record.facts, **_header(record)) for record in records)
+        return (kind.from_facts(**self._unpacked(record)) for record in records)
 
     def insert(self, document: Document, attempt: AttemptId | None = None) -> bool:
         """Store a document once; the first wins.
@@ -286,7 +296,7 @@ class ResultStore(ABC):
             Whether this was the first.
         """
         with self._transaction():
-            first = self._add(_record(document), attempt)
+            first = self._add(self._packed(document), _edges(document), attempt)
             if attempt is not None:
                 reason = "" if first else self._compare(document)
                 self._end(attempt, "done" if first else "superseded", reason, document.made)
@@ -294,7 +304,7 @@ class ResultStore(ABC):
 
     def insert_all(self, documents: Sequence[Document]) -> int:
         """Store many documents at once, none of them an attempt's; returns how many were new."""
-        return self._add_all([_record(document) for document in documents])
+        return self._add_all([(self._packed(one), _edges(one)) for one in documents])
 
     def _compare(self, document: Document) -> str:
         stored = self.load(type(document), document.key).facts()
@@ -304,10 +314,57 @@ class ResultStore(ABC):
     def all_facts(self) -> dict[str, tuple[str, str]]:
         """(kind, facts as JSON) of every live document, by key."""
         return {
-            record.key: (record.kind, json.dumps(record.facts, sort_keys=True))
+            record.key: (record.kind, json.dumps(self._unpacked(record)["facts"], sort_keys=True))
             for kind in KINDS
             for record in self._find_by_kind(kind, {})
         }
+
+    # -- small documents -----------------------------------------------------------
+
+    def _packed(self, document: Document) -> Record:
+        """What is kept of a document: below `MAX_FACTS_BYTES`, the largest fields as blobs."""
+        facts = document.facts()
+        if len(json.dumps(facts)) > MAX_FACTS_BYTES:
+            sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
+            while sum(sizes.values()) > MAX_FACTS_BYTES:
+                largest = max(sizes, key=lambda name: sizes[name])
+                facts[largest] = self._spilled(facts[largest])
+                sizes[largest] = 0
+        parents, products = (
+            list(keys) if len(keys) <= MAX_KEYS else self._spilled(list(keys))
+            for keys in (document.parents, document.products)
+        )
+        return Record(
+            key=document.key,
+            kind=document.kind,
+            method_version=document.method_version,
+            schema_version=document.schema_version,
+            facts=facts,
+            parents=parents,
+            products=products,
+            made=document.made.model_dump(mode="json"),
+        )
+
+    def _spilled(self, value: object) -> Spilled:
+        return {_SPILLED: self.blobs.put_json(value).model_dump()}
+
+    def _unpacked(self, record: Record) -> dict[str, Any]:
+        """Facts and header as they were."""
+        return {
+            "facts": {name: self._unspilled(value) for name, value in record.facts.items()},
+            "key": record.key,
+            "parents": self._unspilled(record.parents),
+            "products": self._unspilled(record.products),
+            "made": record.made,
+        }
+
+    def _unspilled(self, value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
+        if isinstance(value, dict) and value.keys() == {_SPILLED}:
+            return json.loads(self.blobs.read(Blob.model_validate(value[_SPILLED])))
+        return value
+
+    def _document(self, record: Record) -> Document:
+        return KINDS[record.kind].from_facts(**self._unpacked(record))
 
     # -- look-up first -------------------------------------------------------------
 
@@ -471,30 +528,10 @@ def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
     }
 
 
-def _record(document: Document) -> Record:
-    return Record(
-        key=document.key,
-        kind=document.kind,
-        method_version=document.method_version,
-        schema_version=document.schema_version,
-        facts=document.facts(),
-        parents=list(document.parents),
-        products=list(document.products),
-        made=document.made.model_dump(mode="json"),
-    )
-
-
-def _document(record: Record) -> Document:
-    return KINDS[record.kind].from_facts(record.facts, **_header(record))
-
-
-def _header(record: Record) -> dict[str, Any]:
-    return {
-        "key": record.key,
-        "parents": record.parents,
-        "products": record.products,
-        "made": record.made,
-    }
+def _edges(document: Document) -> Edges:
+    """From everything that a document rests on to it, and from it to what was born in it."""
+    edges = [(parent, document.key) for parent in document.parents]
+    return edges + [(document.key, product) for product in document.products]
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from bson import ObjectId
@@ -60,6 +60,7 @@ class GridFSBlobs(Blobs):
             upload.close()
         except DuplicateKeyError:
             upload.abort()
+            self.touch(digest.hexdigest())
         except OperationFailure as err:
             raise StoreError(
                 "the database refused a blob", fix="check its disk space and rights", size=size
@@ -92,6 +93,12 @@ class GridFSBlobs(Blobs):
         """Whether there is such a blob."""
         return self._files.find_one({"filename": sha256}, {"_id": 1}) is not None
 
+    @survives_outages
+    def touch(self, sha256: str) -> bool:
+        """Make a blob young, for somebody is about to name it; False when there is none."""
+        now = {"$set": {"uploadDate": datetime.now(UTC)}}
+        return bool(self._files.update_one({"filename": sha256}, now).matched_count)
+
     def stored(self) -> Iterator[StoredBlob]:
         """Everything that takes space, leftovers of killed writers too."""
         known = set()
@@ -106,6 +113,7 @@ class GridFSBlobs(Blobs):
                 size = found["n"] * CHUNK_BYTES
                 yield StoredBlob(str(found["_id"]), size, found["_id"].generation_time)
 
+    @survives_outages
     def delete(self, name: str) -> None:
         """Remove what `stored` lists under this name."""
         file = self._files.find_one({"filename": name}, {"_id": 1})

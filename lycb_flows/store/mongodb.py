@@ -31,7 +31,7 @@ from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.schemas import Made
 from lycb_flows.settings import Settings
 from lycb_flows.shift import SHIFT
-from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, Totals, now
+from lycb_flows.store import Attempt, AttemptId, Edges, Outcome, Record, ResultStore, Totals, now
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.outages import survives_outages
 
@@ -94,7 +94,9 @@ def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any
 
 
 def _without_password(address: str) -> str:
-    return re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
+    """For people: neither the password nor options that may hold one."""
+    bare = re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
+    return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
 
 
 def _unusable(label: str, err: Exception) -> StoreError | InputError:
@@ -140,7 +142,7 @@ class MongoStore(ResultStore):
         self.database, self.blobs, self.address, self.label = database, blobs, address, label
         self.outage_s = settings.outage_s
         self._documents, self._attempts = database["documents"], database["attempts"]
-        self._notes = database["notes"]
+        self._notes, self._edges = database["notes"], database["edges"]
         self._claims = _Claims(database, settings)
 
     def create_indexes(self) -> None:
@@ -149,6 +151,8 @@ class MongoStore(ResultStore):
         for field in ("key", "parents", "products"):
             self._documents.create_index(field)
         self._documents.create_index("withdrawn.at", sparse=True)
+        for field in ("ancestor", "descendant"):
+            self._edges.create_index(field)
         self._attempts.create_index("key")
         self._attempts.create_index("outcome")
         if isinstance(self.blobs, GridFSBlobs):
@@ -179,7 +183,8 @@ class MongoStore(ResultStore):
         return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
 
     @survives_outages
-    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
+    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
+        self._add_edges([(record, edges)])
         n_withdrawn = self._documents.count_documents({"key": record.key, **_WITHDRAWN})
         row = _row(record, n_withdrawn, attempt)
         try:
@@ -192,18 +197,24 @@ class MongoStore(ResultStore):
         return True
 
     @survives_outages
-    def _add_all(self, records: Sequence[Record]) -> int:
+    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
         if not records:
             return 0
+        self._add_edges(records)
         withdrawn = Counter(row["key"] for row in self._documents.find(_WITHDRAWN, {"key": 1}))
-        rows = [_row(record, withdrawn[record.key]) for record in records]
-        try:
-            self._documents.insert_many(rows, ordered=False)
-        except BulkWriteError as err:
-            if any(one["code"] != _DUPLICATE_KEY for one in err.details["writeErrors"]):
-                raise
-            return int(err.details["nInserted"])
-        return len(rows)
+        rows = [_row(record, withdrawn[record.key]) for record, _ in records]
+        return _insert_new(self._documents, rows)
+
+    def _add_edges(self, records: Sequence[tuple[Record, Edges]]) -> None:
+        """Of records whose lists of keys are blobs; the others' fields are found by index."""
+        rows = [
+            {"_id": f"{ancestor} {descendant}", "ancestor": ancestor, "descendant": descendant}
+            for record, edges in records
+            if isinstance(record.parents, dict) or isinstance(record.products, dict)
+            for ancestor, descendant in edges
+        ]
+        if rows:
+            _insert_new(self._edges, rows)
 
     # -- attempts --------------------------------------------------------------------
 
@@ -289,15 +300,26 @@ class MongoStore(ResultStore):
     @survives_outages
     def makers(self, key: str) -> list[str]:
         """Keys of the documents that this one came from or was born in, directly."""
-        parents = {one for row in self._documents.find({"key": key}) for one in row["parents"]}
+        parents = self._keys_in("parents", key)
         born_in = self._documents.find({"products": key}, {"key": 1})
-        return sorted(parents | {row["key"] for row in born_in})
+        edges = self._edges.find({"descendant": key})
+        return sorted(
+            parents | {row["key"] for row in born_in} | {row["ancestor"] for row in edges}
+        )
 
     @survives_outages
     def _made_from(self, key: str) -> list[str]:
-        products = {one for row in self._documents.find({"key": key}) for one in row["products"]}
+        products = self._keys_in("products", key)
         children = self._documents.find({"parents": key}, {"key": 1})
-        return sorted(products | {row["key"] for row in children})
+        edges = self._edges.find({"ancestor": key})
+        return sorted(
+            products | {row["key"] for row in children} | {row["descendant"] for row in edges}
+        )
+
+    def _keys_in(self, field: str, key: str) -> set[str]:
+        """Listed in a document's own field; those of a blob are among the edges."""
+        rows = self._documents.find({"key": key}, {field: 1})
+        return {one for row in rows if isinstance(row[field], list) for one in row[field]}
 
     @survives_outages
     def _bury(self, key: str, reason: str) -> None:
@@ -403,6 +425,17 @@ class _Claims:
                     {"owner": self._owner, "_id": {"$in": [*self._held]}},
                     {"$set": {"beat_at": datetime.now(UTC)}},
                 )
+
+
+def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:
+    """Insert what is not there yet; returns how many that were."""
+    try:
+        collection.insert_many(rows, ordered=False)
+    except BulkWriteError as err:
+        if any(one["code"] != _DUPLICATE_KEY for one in err.details["writeErrors"]):
+            raise
+        return int(err.details["nInserted"])
+    return len(rows)
 
 
 def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from lycb_flows.blobs import BlobFolder
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
-from lycb_flows.store import Attempt, AttemptId, Outcome, Record, ResultStore, Totals, now
+from lycb_flows.store import Attempt, AttemptId, Edges, Outcome, Record, ResultStore, Totals, now
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -99,7 +99,7 @@ class SqliteStore(ResultStore):
             query += f" AND json_extract(facts, '$.{name}') = ?"
         return map(_record, self._db.execute(f"{query} ORDER BY key", (kind, *where.values())))
 
-    def _add(self, record: Record, attempt: AttemptId | None) -> bool:
+    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         del attempt  # it ends in the same transaction
         query = (
             "INSERT INTO documents VALUES (?, (SELECT count(*) FROM tombstones WHERE key = ?), "
@@ -112,14 +112,12 @@ class SqliteStore(ResultStore):
         )  # fmt: skip
         if self._db.execute(query, row).rowcount == 0:
             return False
-        edges = [(parent, record.key) for parent in record.parents]
-        edges += [(record.key, product) for product in record.products]
         self._db.executemany("INSERT INTO edges VALUES (?, ?) ON CONFLICT DO NOTHING", edges)
         return True
 
-    def _add_all(self, records: Sequence[Record]) -> int:
+    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
         with self._transaction():
-            return sum(self._add(record, None) for record in records)
+            return sum(self._add(record, edges, None) for record, edges in records)
 
     def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
         with self._transaction():
@@ -191,8 +189,9 @@ class SqliteStore(ResultStore):
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Everything that may name a blob, as plain data in constant memory."""
-        for row in self._db.execute("SELECT facts, made FROM documents"):
-            yield {part: json.loads(row[part]) for part in ("facts", "made")}
+        parts = ("facts", "parents", "products", "made")
+        for row in self._db.execute("SELECT * FROM documents"):
+            yield {part: json.loads(row[part]) for part in parts}
         yield from map(dict, self._db.execute("SELECT * FROM attempts"))
 
     def note(self, name: str) -> dict[str, Any] | None:
