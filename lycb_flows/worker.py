@@ -54,6 +54,7 @@ ALIVE_PINGS = 3
 """A worker that was silent for so many heartbeats is not counted on."""
 _LAST_MINUTE_S, _LAST_SHARE = 60.0, 0.05
 _QUERY_TIMEOUT_S = 5.0
+_AWAY = "no database"
 _FIRST_NAP_S, _SLICE_S = 0.1, 0.2
 _AVOID_S, _AVOID_LONGEST_S = 30.0, 600.0
 
@@ -240,7 +241,8 @@ class Worker:
         finally:
             self.launchpad.watcher = before
             SHIFT.gives_back, SHIFT.deadline, SHIFT.stop_reason = False, None, ""
-            self._registration.tell(state=LEFT, fw_id=None, job="")
+            if self._state != _AWAY:
+                self._registration.tell(state=LEFT, fw_id=None, job="")
         self.say(f"{self.name}: {reason}; {self._summary()}")
         return WorkerReport(
             self.name,
@@ -379,9 +381,9 @@ class Worker:
 
     def _wait_for_database(self) -> None:
         """Told once; ends the worker after `outage_s`."""
-        if self._state != "no database":
+        if self._state != _AWAY:
             self._away_since = time.monotonic()
-        self._in_trouble("no database", "the LaunchPad's database is away")
+        self._in_trouble(_AWAY, "the LaunchPad's database is away")
         if time.monotonic() - self._away_since > self.settings.outage_s:
             raise StoreError(self._trouble, fix="start MongoDB, then the worker")
 
@@ -389,7 +391,10 @@ class Worker:
         if not self._trouble or self._state != state:
             self.say(f"{self.name} waits: {trouble}")
         self._trouble = trouble
-        self._tell_now_and_then(state=state)
+        if state == _AWAY:
+            self._state = state
+        else:
+            self._tell_now_and_then(state=state)
 
     def _nap(self, seconds: float) -> None:
         """Sleep in slices: a signal shall not wait for a long one."""

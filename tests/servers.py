@@ -214,7 +214,8 @@ def install_packages(*names):
     if os.geteuid():
         msg = f"not root: `apt-get install {' '.join(names)}` would help"
         raise NoServerError(msg)
-    install = ["apt-get", "install", "-qq", "--no-install-recommends", *names]
+    waiting = "-oDPkg::Lock::Timeout=120"  # another test run may be at it
+    install = ["apt-get", "install", "-qq", waiting, "--no-install-recommends", *names]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for _ in range(2):
         done = subprocess.run(install, env=environment, capture_output=True, text=True, check=False)

@@ -287,6 +287,9 @@ app.command()(service.relabel)
 app.command()(service.worker)
 app.command()(service.reap)
 app.command("serve-reaper")(service.serve_reaper)
+app.command()(service.qadapter)
+app.command()(service.doctor)
+app.command()(service.gc)
 
 
 # -- the store --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -161,14 +161,9 @@ def worker(
     store: StoreOption = None,
 ) -> None:
     """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
-    from lycb_flows.flows import CATEGORIES
     from lycb_flows.worker import WorkerOptions, run_worker
 
-    unknown = set(category or ()) - set(CATEGORIES)
-    if unknown:
-        raise InputError(
-            "no job has this category", fix=f"one of {', '.join(CATEGORIES)}", found=min(unknown)
-        )
+    _check_categories(category or ())
     _choose_store(store)
     options = WorkerOptions(
         categories=tuple(category or ()),
@@ -179,6 +174,16 @@ def worker(
         device=device,
     )
     run_worker(_launchpad(launchpad), options, typer.echo)
+
+
+def _check_categories(categories: Iterable[str]) -> None:
+    from lycb_flows.flows import CATEGORIES
+
+    unknown = set(categories) - set(CATEGORIES)
+    if unknown:
+        raise InputError(
+            "no job has this category", fix=f"one of {', '.join(CATEGORIES)}", found=min(unknown)
+        )
 
 
 def _choose_store(address: str | None) -> None:
@@ -239,6 +244,95 @@ def _closing(
         return close_open_stages(pad, results, dry_run=dry_run)
 
     return close
+
+
+def qadapter(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_qadapter.yaml"),
+    queue_type: Annotated[str, typer.Option(help="SLURM or PBS.")] = "SLURM",
+    queue: Annotated[str | None, typer.Option(help="Slurm's partition, PBS' queue.")] = None,
+    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
+    walltime_minutes: Annotated[int, typer.Option(help="What the queue grants.")] = 1440,
+    signal_before_s: Annotated[int, typer.Option(help="Warning before the walltime.")] = 120,
+    nodes: Annotated[int, typer.Option(help="More than one: for MPI in labels.")] = 1,
+    tasks_per_node: Annotated[int, typer.Option(help="MPI ranks of a label.")] = 1,
+    cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
+    gpus: Annotated[int, typer.Option(help="Per node.")] = 0,
+    memory_gb: Annotated[int | None, typer.Option(help="Per node [default: the queue's].")] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Jobs to take; several times [default: gpu].")
+    ] = None,
+    n_launches: Annotated[int | None, typer.Option(help="Most jobs per worker.")] = None,
+    max_idle_s: Annotated[int, typer.Option(help="A worker leaves after so long idle.")] = 300,
+    launchpad: Annotated[
+        Path | None, typer.Option(help="launchpad.yaml, where the nodes see it.")
+    ] = None,
+    pre_rocket: Annotated[
+        list[str] | None, typer.Option(help="Shell line before the worker; several times.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Instead of our worker, e.g. 'rlaunch rapidfire'.")
+    ] = None,
+) -> None:
+    """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
+    from lycb_flows.queues import check_queue_config, write_qadapter
+
+    fields = locals().copy()
+    for name in ("path", "check_queue_config", "write_qadapter"):
+        del fields[name]
+    categories = tuple(category or ("gpu",))
+    _check_categories(categories)
+    fields |= {"category": categories, "pre_rocket": tuple(pre_rocket or ())}
+    write_qadapter(check_queue_config(fields), path)
+    typer.echo(f"{path}; next: qlaunch -q {path} rapidfire -m 2")
+
+
+def doctor(
+    store: StoreOption = None, launchpad: LaunchPadOption = None, as_json: JsonOption = False
+) -> None:
+    """Check this machine and its service: database, blobs, workers, models, Slurm, space."""
+    from dataclasses import asdict
+
+    from lycb_flows.doctor import examine
+    from lycb_flows.settings import load_settings
+
+    checks = examine(store or load_settings().store, launchpad)
+    if as_json:
+        print_json([asdict(one) for one in checks])
+    else:
+        words = {True: "ok", False: "FAILS", None: "-"}
+        rows = [[words[one.ok], one.name, one.found, one.fix] for one in checks]
+        print_table("This machine", ["", "what", "found", "what to do"], rows)
+    if any(one.ok is False for one in checks):
+        raise typer.Exit(1)
+
+
+def gc(
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Remove what was listed a day ago or earlier.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --sweep: really.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """List blobs that nothing names; a day later --sweep --yes removes them."""
+    from datetime import UTC, datetime
+
+    from lycb_flows import gc as garbage
+
+    results, now = open_results(store), datetime.now(UTC)
+    if not sweep:
+        listed = garbage.list_garbage(results, now=now)
+        rows = [[one.name, f"{one.size:,}", f"{one.listed_at:%F %R}"] for one in listed.blobs]
+        print_table(
+            f"{len(rows)} blobs that nothing names, {listed.n_bytes:,} bytes",
+            ["name", "bytes", "on the list since"],
+            rows,
+        )
+        return
+    swept = garbage.sweep(results, now=now, dry=not yes)
+    rows = [[one.name, f"{one.size:,}"] for one in swept.removed]
+    verb = "to be removed with --yes" if swept.dry else "removed"
+    print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
+    typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")
 
 
 # -- looking ----------------------------------------------------------------------------------

@@ -1,0 +1,43 @@
+"""The service's queue: FireWorks' LaunchPad, made to lose nothing.
+
+connect.py    launchpad.yaml -> a LaunchPad that answers
+pad.py        checkout, heartbeat, completion, giving back; one transaction each
+locking.py    workflow locks that say who holds them
+submitted.py  campaigns as workflows: submit, find, count, pause, resume, cancel
+workers.py    the register of workers
+faults.py     runs that ended without their job having failed
+identity.py   which process that was, and whether it is dead
+"""
+
+from __future__ import annotations
+
+from lycb_flows.launchpad.connect import load_launchpad
+from lycb_flows.launchpad.pad import ServiceLaunchPad
+from lycb_flows.launchpad.submitted import (
+    CampaignWorkflow,
+    campaign_workflows,
+    cancel,
+    count_interruptions,
+    count_states,
+    initialise,
+    pause,
+    resume,
+    submit_flow,
+)
+from lycb_flows.launchpad.workers import WorkerRecord, find_workers
+
+__all__ = [
+    "CampaignWorkflow",
+    "ServiceLaunchPad",
+    "WorkerRecord",
+    "campaign_workflows",
+    "cancel",
+    "count_interruptions",
+    "count_states",
+    "find_workers",
+    "initialise",
+    "load_launchpad",
+    "pause",
+    "resume",
+    "submit_flow",
+]
