@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from lycb_flows.campaigns import Submission
 from lycb_flows.planning import PlannedStep, plan_campaign
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
-from lycb_flows.schemas import Evaluation, Frames, ModelErrors, Round
+from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
+from lycb_flows.stages import StagePlan
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
 
@@ -111,6 +112,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
                 "done": len(where.done),
                 "failed": len(where.failed),
                 "pending": len(where.pending),
+                "late": _count_late(store, plan, where.done),
             }
     totals = store.total_attempts()
     return {
@@ -124,6 +126,12 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
     }
+
+
+def _count_late(store: ResultStore, plan: StagePlan, done: Collection[str]) -> int:
+    """Labels that came after their round's dataset was closed."""
+    dataset = store.find(Dataset, plan.dataset_key)
+    return 0 if dataset is None else sum(key in done for key in dataset.missing)
 
 
 def _round_status(store: ResultStore, one: Round) -> str:

@@ -15,6 +15,7 @@ import typer
 
 from lycb_flows.cli import dynamics, service
 from lycb_flows.cli.output import (
+    AT_THE_END,
     CampaignFile,
     JsonOption,
     StoreOption,
@@ -55,7 +56,8 @@ def main() -> None:
     """Run the command line; a known failure is one line on stderr and exit code 1."""
     os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("LYCB_THREADS", "1"))
     try:
-        app()
+        with AT_THE_END:
+            app()
     except LycbError as err:
         sys.exit(f"lycb: {err}")
     except KeyboardInterrupt:

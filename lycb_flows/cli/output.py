@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -27,18 +28,24 @@ CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a su
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
 
 
+AT_THE_END = contextlib.ExitStack()
+"""Connections to close when the command is over."""
+
+
 def print_json(value: object) -> None:
     """One line of JSON."""
     sys.stdout.write(json.dumps(value) + "\n")
 
 
 def open_results(address: str | None, *, create: bool = False) -> ResultStore:
-    """The store of an option or of the settings."""
+    """The store of an option or of the settings, closed when the command ends."""
     from lycb_flows.settings import load_settings
     from lycb_flows.store import open_store
 
     settings = load_settings()
-    return open_store(address or settings.store, create=create)
+    store = open_store(address or settings.store, create=create)
+    AT_THE_END.callback(store.close)
+    return store
 
 
 def open_submission(campaign: str, store: ResultStore) -> Submission:

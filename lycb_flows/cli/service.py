@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lycb_flows.cli.output import (
+    AT_THE_END,
     CampaignFile,
     JsonOption,
     StoreOption,
@@ -39,7 +40,9 @@ _MINUTE_S = 60
 def _launchpad(path: Path | None) -> ServiceLaunchPad:
     from lycb_flows.launchpad import load_launchpad
 
-    return load_launchpad(path)
+    launchpad = load_launchpad(path)
+    AT_THE_END.callback(launchpad.connection.close)
+    return launchpad
 
 
 def _service_store(address: str | None) -> ResultStore:

@@ -208,7 +208,8 @@ def _relax_once(
     def relax_once(start: schemas.Structure) -> relaxation.Relaxed | PhysicsError:
         key = relaxation.relaxation_key(start.key, config.model, stage_config)
         try:
-            found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name)
+            # the ranking is claimed
+            found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name, claim=False)
         except PhysicsError as error:
             return error
         final = store.load(schemas.Structure, found.final_structure)

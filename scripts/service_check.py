@@ -1,0 +1,169 @@
+"""The service at size: a plan of 10,000 jobs, a campaign of 5,000 structures, idle jobs.
+
+    LYCB_STORE=mongodb://... python scripts/service_check.py plan sizes overhead
+
+plan: time and memory of submitting 10,000 jobs, time of `lycb status` on them. sizes: a campaign
+that ranks 5,794 orderings (the toy), and the largest document of every collection. overhead:
+seconds per job that does nothing, with four workers. Uses ./launchpad.yaml; a database of its own,
+please: the campaigns stay there.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import bson
+import yaml
+from jobflow import Flow, Job
+
+from lycb_flows.campaigns import Submission, find_submission
+from lycb_flows.flows import CATEGORIES, route, stage_flow
+from lycb_flows.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
+from lycb_flows.results import first_stage
+from lycb_flows.schemas import Ranking
+from lycb_flows.stages import StagePlan
+from lycb_flows.store import ResultStore, open_store
+from lycb_flows.store.mongodb import MongoStore
+
+N_JOBS, N_NO_OPS, N_WORKERS = 10_000, 400, 4
+LYCB = Path(sys.executable).with_name("lycb")
+NO_RELAXATION = {"coarse_fmax_ev_per_ang": 60.0, "fine_fmax_ev_per_ang": 50.0}
+CAMPAIGN = Path(__file__).parents[1] / "tests" / "campaigns" / "loop.yaml"
+
+
+def written(folder: Path, name: str, **changes: dict[str, object]) -> Path:
+    """The toy's campaign with other sections."""
+    content = yaml.safe_load(CAMPAIGN.read_text()) | {"name": name}
+    for section, fields in changes.items():
+        content[section] |= fields
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def work(*, n_workers: int) -> None:
+    """Empty the LaunchPad."""
+    command = [LYCB, "worker", "--nlaunches", "0"]
+    for category in CATEGORIES:
+        command += ["--category", category]
+    workers = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
+        for _ in range(n_workers)
+    ]
+    if any(worker.wait() for worker in workers):
+        sys.exit("a worker failed")
+
+
+# -- plan ---------------------------------------------------------------------------------------
+
+
+def check_plan(store: ResultStore, launchpad: ServiceLaunchPad, folder: Path) -> None:
+    """Submit a stage of 10,000 labels, as a deciding job does, and ask for the status."""
+    path = written(
+        folder,
+        "ten_thousand",
+        learning={"selection": {"n_frames": N_JOBS - 4, "thinning_fs": 8.0}, "nvt_ps": 100.0},
+    )
+    submission = find_submission(store, str(path))
+    plan = stage_of(submission)
+    before_mb = peak_mb()
+    begin = time.perf_counter()
+    metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
+    ids = submit_flow(launchpad, stage_flow(plan), name="ten_thousand", metadata=metadata)
+    took_s = time.perf_counter() - begin
+    print(f"{len(ids)} jobs: {took_s:.1f} s, {peak_mb():.0f} MB at most ({before_mb:.0f} before)")
+    begin = time.perf_counter()
+    subprocess.run([LYCB, "status", "ten_thousand", "--json"], check=True)  # noqa: S603 - ours
+    print(f"lycb status: {time.perf_counter() - begin:.2f} s")
+
+
+def stage_of(submission: Submission) -> StagePlan:
+    """A first round whose structures nobody has ranked: nothing of it will run."""
+    name = submission.campaign.systems[0].name
+    ranking = Ranking.model_construct(key="0" * 64, ground_state="0" * 64)
+    plan = first_stage(submission.campaign, submission.theory, {name: ranking})
+    return plan.model_copy(update={"index": 0, "dataset": "0" * 64})
+
+
+def peak_mb() -> float:
+    """Of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# -- sizes ----------------------------------------------------------------------------------------
+
+
+def check_sizes(store: MongoStore, launchpad: ServiceLaunchPad, folder: Path) -> None:
+    """Run a campaign of 5,794 structures and print the largest document of each collection."""
+    system = {"name": "LYC", "parent": "Li3YCl6", "enumeration": {"supercell": [1, 1, 2]}}
+    path = written(folder, "five_thousand", ranking=NO_RELAXATION)
+    content = yaml.safe_load(path.read_text()) | {"systems": [system]}
+    path.write_text(yaml.safe_dump(content))
+    subprocess.run([LYCB, "submit", str(path)], check=True)  # noqa: S603 - our own command
+    begin = time.perf_counter()
+    work(n_workers=1)
+    print(f"campaign: {time.perf_counter() - begin:.0f} s")
+    for database in (launchpad.db, store.database):
+        for name in sorted(database.list_collection_names()):
+            if name.endswith(".chunks"):
+                continue
+            rows = database[name].find()
+            sizes = [(len(bson.encode(row)), str(row.get("kind", ""))) for row in rows]
+            if sizes:
+                largest, kind = max(sizes)
+                print(f"{name}: {len(sizes)}, the largest {largest:,} bytes {kind}")
+
+
+# -- overhead ----------------------------------------------------------------------------------
+
+
+def check_overhead(_store: ResultStore, launchpad: ServiceLaunchPad, _folder: Path) -> None:
+    """Seconds per job that does nothing: as workflows of their own, and in one workflow."""
+    jobs = [Job(len, function_args=("",), name=f"nothing {i}") for i in range(2 * N_NO_OPS)]
+    for one in jobs[:N_NO_OPS]:
+        _add_nothing(launchpad, [one], one.name)
+    _tell_overhead(launchpad, "workflows of their own")
+    _add_nothing(launchpad, jobs[N_NO_OPS:], "many")
+    _tell_overhead(launchpad, "one workflow")
+
+
+def _add_nothing(launchpad: ServiceLaunchPad, jobs: list[Job], name: str) -> None:
+    flow = route(Flow(jobs), priority=0)
+    submit_flow(launchpad, flow, name=name, metadata={"campaign": "nothing"})
+
+
+def _tell_overhead(launchpad: ServiceLaunchPad, how: str) -> None:
+    """From the first launch to the last end of what the workers find now."""
+    before = launchpad.launches.count_documents({})
+    work(n_workers=N_WORKERS)
+    times = [
+        datetime.fromisoformat(entry["created_on"])
+        for launch in launchpad.launches.find({"launch_id": {"$gt": before}})
+        for entry in launch["state_history"]
+    ]
+    per_job_ms = 1000 * (max(times) - min(times)).total_seconds() / N_NO_OPS
+    print(f"{N_NO_OPS} jobs, {N_WORKERS} workers, {how}: {per_job_ms:.1f} ms per job")
+
+
+CHECKS = {"plan": check_plan, "sizes": check_sizes, "overhead": check_overhead}
+
+
+def main() -> None:
+    """Run the checks that are named, or all."""
+    store, launchpad = open_store(os.environ["LYCB_STORE"]), load_launchpad(Path("launchpad.yaml"))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sys.argv[1:] or CHECKS:
+            CHECKS[name](store, launchpad, Path(folder))
+    store.close()
+    launchpad.connection.close()
+
+
+if __name__ == "__main__":
+    main()

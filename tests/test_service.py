@@ -1,0 +1,302 @@
+"""A campaign as a user of the service sees it: submit, work, look, repair. The queue is real."""
+
+import contextlib
+import json
+import time
+
+import pytest
+import yaml
+from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from servers import MongoServer
+
+from lycb_flows.campaigns import find_submission, read_campaign
+from lycb_flows.errors import LabelError
+from lycb_flows.flows import CATEGORIES, OTHER_ROUTE, ROUTES
+from lycb_flows.labels.teacher import Teacher
+from lycb_flows.jobs import machine
+from lycb_flows.launchpad import load_launchpad
+from lycb_flows.results import find_results
+from lycb_flows.rounds import label_status
+from lycb_flows.schemas import Label, Round
+from lycb_flows.store import differences, open_store
+
+LOOP = CAMPAIGNS / "loop.yaml"
+ALL = [word for category in CATEGORIES for word in ("--category", category)]
+
+
+@pytest.fixture
+def service(lycb, mongo_uri, launchpad_file, monkeypatch, tmp_path):
+    """Run commands against a LaunchPad and a store of one's own."""
+    monkeypatch.setenv("LYCB_STORE", mongo_uri)
+    monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.setenv("LYCB_PING_S", "1")
+    monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.01")
+
+    def run(*words):
+        return lycb(*words, "--launchpad", launchpad_file)
+
+    yield run
+    machine.open_store_at(mongo_uri).close()  # of the jobs that ran in this process
+    machine.open_store_at.cache_clear()
+
+
+@pytest.fixture
+def store(mongo_uri):
+    with contextlib.closing(open_store(mongo_uri)) as store:
+        yield store
+
+
+@pytest.fixture
+def launchpad(launchpad_file):
+    pad = load_launchpad(launchpad_file)
+    yield pad
+    pad.connection.close()
+
+
+def work(service, *words):
+    code, out, err = service("worker", "--nlaunches", 0, *(words or ALL))
+    assert code == 0, err
+    return out
+
+
+def campaign_file(tmp_path, **changes):
+    """loop.yaml with other sections."""
+    content = yaml.safe_load(LOOP.read_text())
+    for section, fields in changes.items():
+        content[section] |= fields
+    path = tmp_path / "campaign.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_submitted_campaign_gives_the_embedded_runs_facts(service, store, launchpad, loop_run):
+    reference, _, names = loop_run
+    assert "submitted" in service("submit", LOOP)[1]
+    assert "nothing added" in service("submit", LOOP)[1]
+    work(service)
+    assert not any(differences(reference, store).values())
+    jobs = list(launchpad.fireworks.find({}))
+    assert sorted(job["name"] for job in jobs) == sorted(names)
+    for job in jobs:
+        wanted = ROUTES.get(job["name"].split()[0], OTHER_ROUTE)
+        assert job["spec"]["_category"] == wanted
+    order = {job["name"]: job["spec"]["_priority"] for job in jobs}
+    assert order["begin"] > order["md npt r00 200 K 00"] > order["md npt r01 400 K 00"]
+    assert order["md npt r02 600 K 00"] > order["md npt production 00"]
+    assert order["select r00 200 K"] > order["label r00 200 K 0000"]
+
+
+def test_status_counts_jobs_workers_labels_and_cost(service):
+    service("submit", LOOP)
+    (before,) = json_lines(service("status", "--json"))
+    assert before["jobs"] == {"light": {"READY": 1, "WAITING": 1}, "gpu": {"WAITING": 1}}
+    work(service)
+    (after,) = json_lines(service("status", "loop", "--json"))
+    assert sum(after["jobs"]["dft"].values()) == after["jobs"]["dft"]["COMPLETED"]
+    assert len(after["rounds"]) == 3
+    assert after["labels"]["r00 200 K"] == {"done": 4, "failed": 0, "pending": 0, "late": 0}
+    assert after["done"].endswith("100% of the cost")
+    assert "Status of loop" in service("status")[1]
+
+
+def json_lines(result):
+    code, out, err = result
+    assert code == 0, err
+    return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+
+def test_a_second_campaign_with_the_same_first_round_computes_nothing_in_it(
+    service, store, tmp_path
+):
+    service("submit", LOOP)
+    work(service)
+    found = find_submission(store, "loop")
+    plans = find_results(store, found.campaign, found.theory).stages
+    n_before = {one.key: one.number for one in store.attempts()}
+    other = campaign_file(tmp_path, learning={"max_temperature_k": 400.0})
+    content = yaml.safe_load(other.read_text()) | {"name": "shorter"}
+    other.write_text(yaml.safe_dump(content))
+    service("submit", other)
+    work(service)
+    again = [one for one in store.attempts() if one.key in n_before]
+    assert len(again) == len(n_before)
+    short = find_submission(store, "shorter")
+    rounds = find_results(store, short.campaign, short.theory).rounds
+    assert [one.temperature_k for one in rounds] == [200.0, 400.0]
+    assert rounds[0].key in {one.key for one in store.find_all(Round)}
+    shared = {plan.dataset_key for plan in plans} & {
+        plan.dataset_key for plan in find_results(store, short.campaign, short.theory).stages
+    }
+    assert len(shared) == 3  # test, first and second round
+
+
+def test_pause_resume_cancel_and_submit_again(service, launchpad):
+    service("submit", LOOP)
+    assert "3 jobs wait" in service("pause", "loop")[1]
+    assert "no job is left" in work(service)
+    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 0
+    assert "3 jobs may run" in service("resume", "loop")[1]
+    service("worker", "--nlaunches", 2, *ALL)
+    assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 2
+    assert "will not run" in service("cancel", "loop")[1]
+    assert "no job is left" in work(service)
+    assert "submitted" in service("submit", LOOP)[1]
+    work(service)
+    (status,) = json_lines(service("status", "loop", "--json"))
+    assert len(status["rounds"]) == 3
+
+
+def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(service, tmp_path):
+    path = campaign_file(tmp_path, labels={"quorum": 0.5, "grace_s": 1.0})
+    service("submit", path)
+    no_dft = ["--category", "light", "--category", "gpu"]
+    work(service, *no_dft)
+    service("worker", "--nlaunches", 2, "--category", "dft")  # the test stage's two labels
+    for _ in range(3):  # the rounds: one label of each is never run
+        work(service, *no_dft)
+        n_labels = 4
+        service("worker", "--nlaunches", n_labels - 1, "--category", "dft")
+        assert "closed stage" not in service("reap")[1]
+        time.sleep(1.1)
+        assert "closed stage" in service("reap", "--dry-run")[1] + service("reap")[1]
+        assert "closed stage" not in service("reap")[1]  # once
+    work(service, *no_dft)
+    (status,) = json_lines(service("status", "--json"))
+    assert len(status["rounds"]) == 3
+    assert status["arrhenius"] == ["LYB"]
+    assert sum(one["pending"] for one in status["labels"].values()) >= 3
+
+
+def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
+    service, store, launchpad, tmp_path, monkeypatch
+):
+    path = campaign_file(tmp_path, labels={"quorum": 1.0, "max_attempts": 2})
+    label, broken = Teacher.label, []
+
+    def unlucky(teacher, structure):
+        if not broken or structure.key in broken:
+            broken.append(structure.key)
+            raise LabelError("the SCF did not converge", fix="look at it")
+        return label(teacher, structure)
+
+    monkeypatch.setattr(Teacher, "label", unlucky)
+    service("submit", path)
+    work(service)
+    failed = list(launchpad.fireworks.find({"state": "FIZZLED"}))
+    assert len(failed) == 1
+    (status,) = json_lines(service("status", "--json"))
+    assert status["labels"]["test"]["failed"] == 1
+    assert "too many labels failed" in service("reap")[1]
+    assert {one.reason for one in store.attempts(outcome="failed")} == {
+        "the SCF did not converge: look at it"
+    }
+    monkeypatch.setattr(Teacher, "label", label)
+    assert "1 labels submitted again" in service("relabel", path)[1]
+    work(service)
+    assert launchpad.fireworks.count_documents({"state": {"$ne": "COMPLETED"}}) == 0
+    (status,) = json_lines(service("status", "--json"))
+    assert len(status["rounds"]) == 3
+    assert "no label has failed" in service("relabel", path)[1]
+
+
+def test_a_late_label_joins_the_next_rounds_dataset(service, store, tmp_path, monkeypatch):
+    path = campaign_file(tmp_path, labels={"quorum": 0.5, "max_attempts": 1, "grace_s": 0.0})
+    label, broken = Teacher.label, []
+
+    def unlucky(teacher, structure):
+        if len(list(store.find_all(Label))) == 3 and len(broken) == 0:
+            broken.append(structure.key)
+            raise LabelError("not now", fix="later")
+        return label(teacher, structure)
+
+    monkeypatch.setattr(Teacher, "label", unlucky)
+    service("submit", path)
+    while not broken:
+        service("worker", "--nlaunches", 1, *ALL)
+    submission = find_submission(store, str(path))
+    service("relabel", path)
+    work(service)
+    found = find_results(store, submission.campaign, submission.theory)
+    first, second = (store.find_document(one.dataset) for one in found.rounds[:2])
+    late = set(first.missing)
+    assert len(late) == 1
+    assert late <= {*second.training_labels, *second.validation_labels}
+    assert label_status(store, found.stages[1]).failed == ()
+
+
+def test_bad_input_is_one_line(service, lycb, launchpad_file, tmp_path):
+    assert_one_line(service("cancel", "nothing"), "no such campaign")
+    assert_one_line(service("worker", "--category", "gpus"), "no job has this category", "gpus")
+    assert_one_line(lycb("submit", LOOP, "--launchpad", tmp_path / "no.yaml"), "no LaunchPad")
+    folder = ["--store", tmp_path / "folder"]
+    open_store(tmp_path / "folder").close()
+    assert_one_line(
+        lycb("submit", LOOP, *folder, "--launchpad", launchpad_file), "store that they all reach"
+    )
+    assert_one_line(
+        lycb("submit", tmp_path / "none.yaml", "--launchpad", launchpad_file), "cannot read"
+    )
+
+
+def test_no_password_is_anywhere(lycb, tmp_path, monkeypatch):
+    with MongoServer(tmp_path / "locked", auth=True) as server:
+        pad_file = tmp_path / "launchpad.yaml"
+        content = server.launchpad("lycb_fw")
+        content.pop("password")
+        pad_file.write_text(yaml.safe_dump(content))
+        uri = server.uri("lycb_results", user="lycb")
+        scratch = tmp_path / "scratch"
+        for name, value in {
+            "LYCB_STORE": uri,
+            "LYCB_STORE_PASSWORD": server.password,
+            "LYCB_LAUNCHPAD_PASSWORD": server.password,
+            "LYCB_SCRATCH": str(scratch),
+            "LYCB_MIN_FREE_GB": "0.01",
+        }.items():
+            monkeypatch.setenv(name, value)
+        said = [lycb("submit", LOOP, "--launchpad", pad_file)]
+
+        def broken(_teacher, _structure):
+            raise RuntimeError("a bug")  # a FIZZLED job leaves its folder, with a traceback
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Teacher, "label", broken)
+            said.append(lycb("worker", "--nlaunches", 0, *ALL, "--launchpad", pad_file))
+        said.append(lycb("status", "--json", "--launchpad", pad_file))
+        said.append(lycb("reap", "--launchpad", pad_file))
+        said.append(lycb("doctor", "--launchpad", pad_file))
+        assert list(scratch.rglob("FW.json"))
+        with server.client() as client:
+            dump = [
+                str(row)
+                for name in ("lycb_fw", "lycb_results")
+                for collection in client[name].list_collection_names()
+                for row in client[name][collection].find({})
+            ]
+        files = [path.read_text(errors="replace") for path in scratch.rglob("*") if path.is_file()]
+        assert len(dump) > 50
+        assert not [text for text in (*dump, *files, str(said)) if server.password in text]
+        monkeypatch.setenv("LYCB_LAUNCHPAD_PASSWORD", "the-wrong-one")
+        result = lycb("submit", LOOP, "--launchpad", pad_file)
+        assert_one_line(result, "refuses this user")
+        assert "the-wrong-one" not in result[2]
+
+
+def test_the_embedded_store_can_relabel_too(tmp_path, lycb, monkeypatch):
+    campaign = read_campaign(campaign_file(tmp_path, labels={"quorum": 1.0, "max_attempts": 1}))
+    store, label = open_store(tmp_path / "store"), Teacher.label
+    broken = []
+
+    def unlucky(teacher, structure):
+        if not broken:
+            broken.append(structure.key)
+            raise LabelError("not now", fix="later")
+        return label(teacher, structure)
+
+    monkeypatch.setattr(Teacher, "label", unlucky)
+    with pytest.raises(Exception, match="too many labels failed"):
+        run_campaign(store, campaign)
+    code, out, err = lycb("relabel", campaign.name, "--store", store.address)
+    assert (code, "1 labels tried again" in out) == (0, True), err
+    run_campaign(store, campaign)
+    assert len(list(store.find_all(Round))) == 3
