@@ -61,7 +61,7 @@ class Service:
     def __exit__(self, *_):
         for process in self.processes:
             process.kill()
-        self.pad.connection.close()
+        self.pad.close()
 
     def submit(self, *jobs, record="r", campaign="c"):
         metadata = {"campaign": campaign, "record": record}

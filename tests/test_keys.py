@@ -12,8 +12,7 @@ from lycb_flows.config import Campaign, DiffusionConfig, EnumerationConfig, Rank
 from lycb_flows.enumeration import ordering_key
 from lycb_flows.errors import InputError
 from lycb_flows.keys import canonical, make_key
-from lycb_flows.labels.theory import teacher_theory
-from lycb_flows.labels.theory import label_key
+from lycb_flows.labels.theory import label_key, teacher_theory
 from lycb_flows.measurement import MeasurementPlan
 from lycb_flows.potentials.models import MODEL_NAMES, find_model
 from lycb_flows.schemas import KINDS, CampaignRecord, Label, Ranking, Structure

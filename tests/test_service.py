@@ -12,8 +12,8 @@ from servers import MongoServer
 from lycb_flows.campaigns import find_submission, read_campaign
 from lycb_flows.errors import LabelError
 from lycb_flows.flows import CATEGORIES, OTHER_ROUTE, ROUTES
-from lycb_flows.labels.teacher import Teacher
 from lycb_flows.jobs import machine
+from lycb_flows.labels.teacher import Teacher
 from lycb_flows.launchpad import load_launchpad
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
@@ -238,48 +238,56 @@ def test_bad_input_is_one_line(service, lycb, launchpad_file, tmp_path):
     )
 
 
-def test_no_password_is_anywhere(lycb, tmp_path, monkeypatch):
+@pytest.fixture
+def locked(lycb, tmp_path, monkeypatch):
+    """A server with a password, and commands that know it from the environment only."""
     with MongoServer(tmp_path / "locked", auth=True) as server:
-        pad_file = tmp_path / "launchpad.yaml"
+        pad_file = tmp_path / "locked.yaml"
         content = server.launchpad("lycb_fw")
         content.pop("password")
         pad_file.write_text(yaml.safe_dump(content))
         uri = server.uri("lycb_results", user="lycb")
-        scratch = tmp_path / "scratch"
-        for name, value in {
-            "LYCB_STORE": uri,
-            "LYCB_STORE_PASSWORD": server.password,
-            "LYCB_LAUNCHPAD_PASSWORD": server.password,
-            "LYCB_SCRATCH": str(scratch),
-            "LYCB_MIN_FREE_GB": "0.01",
-        }.items():
-            monkeypatch.setenv(name, value)
-        said = [lycb("submit", LOOP, "--launchpad", pad_file)]
+        monkeypatch.setenv("LYCB_STORE", uri)
+        monkeypatch.setenv("LYCB_STORE_PASSWORD", server.password)
+        monkeypatch.setenv("LYCB_LAUNCHPAD_PASSWORD", server.password)
+        monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
+        monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.01")
+        yield server, lambda *words: lycb(*words, "--launchpad", pad_file)
+        machine.open_store_at(uri).close()
+        machine.open_store_at.cache_clear()
 
-        def broken(_teacher, _structure):
-            raise RuntimeError("a bug")  # a FIZZLED job leaves its folder, with a traceback
 
-        with monkeypatch.context() as patch:
-            patch.setattr(Teacher, "label", broken)
-            said.append(lycb("worker", "--nlaunches", 0, *ALL, "--launchpad", pad_file))
-        said.append(lycb("status", "--json", "--launchpad", pad_file))
-        said.append(lycb("reap", "--launchpad", pad_file))
-        said.append(lycb("doctor", "--launchpad", pad_file))
-        assert list(scratch.rglob("FW.json"))
-        with server.client() as client:
-            dump = [
-                str(row)
-                for name in ("lycb_fw", "lycb_results")
-                for collection in client[name].list_collection_names()
-                for row in client[name][collection].find({})
-            ]
-        files = [path.read_text(errors="replace") for path in scratch.rglob("*") if path.is_file()]
-        assert len(dump) > 50
-        assert not [text for text in (*dump, *files, str(said)) if server.password in text]
-        monkeypatch.setenv("LYCB_LAUNCHPAD_PASSWORD", "the-wrong-one")
-        result = lycb("submit", LOOP, "--launchpad", pad_file)
-        assert_one_line(result, "refuses this user")
-        assert "the-wrong-one" not in result[2]
+def dump(server):
+    """Every document of both databases, as text."""
+    with server.client() as client:
+        return [
+            str(row)
+            for name in ("lycb_fw", "lycb_results")
+            for collection in client[name].list_collection_names()
+            for row in client[name][collection].find({})
+        ]
+
+
+def test_no_password_is_anywhere(locked, tmp_path, monkeypatch):
+    server, run = locked
+
+    def broken(_teacher, _structure):
+        raise RuntimeError("a bug")  # a FIZZLED job leaves its folder, with a traceback
+
+    monkeypatch.setattr(Teacher, "label", broken)
+    said = [run("submit", LOOP), run("worker", "--nlaunches", 0, *ALL)]
+    said += [run("status", "--json"), run("reap"), run("doctor")]
+    scratch = tmp_path / "scratch"
+    assert list(scratch.rglob("FW.json"))
+    files = [path.read_text(errors="replace") for path in scratch.rglob("*") if path.is_file()]
+    documents = dump(server)
+    assert len(documents) > 50
+    texts = [*documents, *files, str(said)]
+    assert not [text for text in texts if server.password in text]
+    monkeypatch.setenv("LYCB_LAUNCHPAD_PASSWORD", "the-wrong-one")
+    result = run("submit", LOOP)
+    assert_one_line(result, "refuses this user")
+    assert "the-wrong-one" not in result[2]
 
 
 def test_the_embedded_store_can_relabel_too(tmp_path, lycb, monkeypatch):

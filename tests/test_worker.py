@@ -22,7 +22,8 @@ from service_jobs import crawl, decide, march, named, note, notes, nothing, shy,
 from lycb_flows.errors import InputError
 from lycb_flows.launchpad import count_interruptions, find_workers
 from lycb_flows.settings import Settings
-from lycb_flows.worker import Interrupted, StopSignals, durable_outputs
+from lycb_flows.worker.outputs import durable_outputs
+from lycb_flows.worker.signals import Interrupted, StopSignals
 
 MONGO_DB = "lycb_test"
 
@@ -185,8 +186,9 @@ def test_a_worker_waits_until_its_full_disk_is_free_again(service, tmp_path):
         environment = {"LYCB_SCRATCH": str(disk), "LYCB_MIN_FREE_GB": "0.004"}
         worker = service.worker(n_launches=1, environment=environment)
         wait_until(lambda: "GB free" in worker.said(), "the complaint")
-        [known] = find_workers(service.pad, silent_s=10)
-        assert known.state == "full disk"
+        wait_until(
+            lambda: find_workers(service.pad, silent_s=10)[0].state == "full disk", "its state"
+        )
         assert service.state("a") == "READY"
         ballast.unlink()
         assert worker.wait() == 0
@@ -301,8 +303,9 @@ def test_an_interrupted_job_is_given_back_wherever_the_signal_strikes(service, t
     """SIGTERM at many moments of a worker that runs short jobs: none is lost, none fizzles."""
     n_jobs = 30
     service.submit(*(named(note(str(tmp_path), f"n{i}"), f"n{i}") for i in range(n_jobs)))
-    for nap_s in (0.25, 0.3, 0.35, 0.4):
+    for nap_s in (0.0, 0.05, 0.1, 0.15):
         worker = service.worker(n_launches=0)
+        wait_until(lambda: find_workers(service.pad, silent_s=10), "the worker")
         time.sleep(nap_s)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.said()
@@ -511,3 +514,21 @@ def test_nothing_runs_without_a_job(service):
     assert "no job is left; no job" in worker.said()
     service.submit(named(nothing(), "a"))
     assert service.worker(n_launches=1, max_idle_s=5).wait() == 0
+
+
+def test_a_workflow_that_stays_locked_is_left_to_the_reaper(service, tmp_path):
+    """Somebody alive holds it for longer than the worker waits."""
+    [fw_id] = service.submit(named(wait(str(tmp_path), "a", 60), "a"))
+    worker = service.worker(n_launches=1, environment={"LYCB_OUTAGE_S": "0.5", "LYCB_PING_S": "9"})
+    started(service)
+    service.pad.workflows.update_one({}, {"$set": {"locked": True}})
+    go(service)
+    assert worker.wait() == 0
+    assert "left to the reaper" in worker.said()
+    assert service.launches(fw_id)[0]["state"] == "COMPLETED"
+    assert service.state("a") == "RUNNING"
+    service.reap()
+    service.reap_twice()
+    service.reap_twice()
+    assert service.state("a") == "COMPLETED"
+    service.assert_sound()

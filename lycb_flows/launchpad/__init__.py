@@ -1,12 +1,17 @@
 """The service's queue: FireWorks' LaunchPad, made to lose nothing.
 
-connect.py    launchpad.yaml -> a LaunchPad that answers
-pad.py        checkout, heartbeat, completion, giving back; one transaction each
-locking.py    workflow locks that say who holds them
-submitted.py  campaigns as workflows: submit, find, count, pause, resume, cancel
-workers.py    the register of workers
-faults.py     runs that ended without their job having failed
-identity.py   which process that was, and whether it is dead
+connect.py
+    launchpad.yaml -> a LaunchPad that answers
+pad.py, writing.py, light.py
+    checkout, heartbeat, completion, giving back; written together; a thousand jobs at once
+locking.py
+    workflow locks that say who holds them
+submitted.py
+    campaigns as workflows: submit, find, count, pause, resume, cancel
+workers.py, watching.py
+    the register of workers; who is told what happens to jobs
+faults.py, identity.py
+    runs that ended without their job having failed; which process it was, whether it is dead
 """
 
 from __future__ import annotations

@@ -91,14 +91,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _with_password(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's own password, or else that of the environment."""
     password = os.environ.get(PASSWORD_VARIABLE)
     if not password or content.get("password"):
         return content
     if not content.get("uri_mode"):
         return content | {"password": password}
-    user = pymongo.uri_parser.parse_uri(content["host"], validate=False)["username"]
+    try:
+        found = pymongo.uri_parser.parse_uri(content["host"], validate=False)
+    except PyMongoError:  # told when it is used
+        return content
+    if found["password"]:
+        return content
     options = dict(content.get("mongoclient_kwargs") or {})
-    return content | {"mongoclient_kwargs": options | {"username": user, "password": password}}
+    options |= {"username": found["username"], "password": password}
+    return content | {"mongoclient_kwargs": options}
 
 
 def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
@@ -109,16 +116,16 @@ def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
             hello = launchpad.connection.admin.command("hello")
             launchpad.fw_id_assigner.find_one({})
     except OperationFailure as err:
-        launchpad.connection.close()
+        launchpad.close()
         raise StoreError(
             "the LaunchPad's database refuses this user",
             fix=f"check username, authsource and {PASSWORD_VARIABLE}", **where, reason=err.code,
         ) from None  # fmt: skip
     except PyMongoError:
-        launchpad.connection.close()
+        launchpad.close()
         raise _silent(launchpad, where) from None
     if not hello.get("setName") and hello.get("msg") != "isdbgrid":
-        launchpad.connection.close()
+        launchpad.close()
         raise _standalone(where)
     behind = hello["localTime"].replace(tzinfo=UTC) - datetime.now(UTC)
     launchpad.clock_ahead_s = behind.total_seconds()

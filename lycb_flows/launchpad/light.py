@@ -157,10 +157,11 @@ def _apply(
     workflow: Workflow,
     apply: Callable[[FWAction, int], list[int]],
     news: Callable[[Workflow, FWAction], FWAction],
-    action: FWAction,
+    action: FWAction | None,
     fw_id: int,
 ) -> list[int]:
     """FireWorks' `apply_action` where additions cost no refresh each."""
+    action = action or FWAction()  # of a run that was completed by hand
     if action.update_spec or action.mod_spec or action.detours or action.append_wfs:
         raise NeedsJobsError
     rest = copy(action)

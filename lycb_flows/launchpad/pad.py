@@ -9,38 +9,31 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from copy import copy
-from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar
 
 import pymongo
 from fireworks import Firework, FWAction, FWorker, Workflow
-from fireworks.core.launchpad import LaunchPad, LockedWorkflowError
+from fireworks.core.launchpad import LockedWorkflowError
 from fireworks.utilities.fw_serializers import recursive_dict
 from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
-from pymongo import ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import PyMongoError
 
 from lycb_flows.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, is_outage, why_unfinished
 from lycb_flows.launchpad.identity import this_process
 from lycb_flows.launchpad.light import (
-    LightFirework,
     NeedsJobsError,
     load_light,
-    workflow_change,
 )
 from lycb_flows.launchpad.locking import OwnedLock, use_owned_locks
+from lycb_flows.launchpad.watching import NobodyWatches, Watcher
+from lycb_flows.launchpad.writing import WritingLaunchPad
 
-PAUSED = "lycb_paused"
-"""In a workflow's metadata: whatever becomes runnable there is PAUSED instead."""
-MAX_TOGETHER = 1000
-"""So many jobs are changed in one transaction: they are held in the database's cache."""
-_BATCH = 1000
-_PING_TIMEOUT_S = 10.0
+_PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
 T = TypeVar("T")
@@ -53,45 +46,7 @@ class DatabaseGoneError(SystemExit):
     """The database stayed away while a job ended; not an Exception, so FireWorks lets it pass."""
 
 
-class Watcher(Protocol):
-    """Who wants to know what happens to the jobs of this process."""
-
-    def took(self, firework: Firework, launch_id: int) -> None:
-        """A job was checked out and runs next."""
-
-    def pinged(self) -> None:
-        """A heartbeat reached the database; from the ping's thread."""
-
-    def lost(self, launch_id: int) -> None:
-        """The launch is somebody else's now; from the ping's thread."""
-
-    def ended(self, launch_id: int, state: str, reason: str) -> None:
-        """COMPLETED, FIZZLED, or READY: given back. ARCHIVED: it was somebody else's."""
-
-    def avoid(self, fw_id: int) -> None:
-        """Do not take this one again for a while."""
-
-
-class NobodyWatches:
-    """The default `Watcher`."""
-
-    def took(self, firework: Firework, launch_id: int) -> None:
-        """Nothing."""
-
-    def pinged(self) -> None:
-        """Nothing."""
-
-    def lost(self, launch_id: int) -> None:
-        """Nothing."""
-
-    def ended(self, launch_id: int, state: str, reason: str) -> None:
-        """Nothing."""
-
-    def avoid(self, fw_id: int) -> None:
-        """Nothing."""
-
-
-class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no types
+class ServiceLaunchPad(WritingLaunchPad):
     """A LaunchPad on a replica set; made by `load_launchpad`.
 
     Parameters
@@ -122,7 +77,9 @@ class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
     ) -> None:
         options = dict(connection.pop("mongoclient_kwargs", None) or {})
         # pymongo repeats an operation until then: outages end inside of it
-        options |= {"timeoutMS": int(1000 * outage_s), "w": "majority", "appname": "lycb_flows"}
+        patience_ms = int(1000 * outage_s)
+        options |= {"timeoutMS": patience_ms, "serverSelectionTimeoutMS": patience_ms}
+        options |= {"w": "majority", "appname": "lycb_flows"}
         super().__init__(mongoclient_kwargs=options, **connection)
         self.outage_s, self.stale_lock_s = outage_s, stale_lock_s
         self.owner = this_process()
@@ -134,11 +91,13 @@ class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
     def to_dict(self) -> dict[str, Any]:
         """FireWorks' form, without credentials."""
         content: dict[str, Any] = super().to_dict()
-        return content | {"password": None, "host": None if self.uri_mode else self.host}
+        hidden: dict[str, Any] = {"password": None, "mongoclient_kwargs": {}}
+        return content | hidden | {"host": None if self.uri_mode else self.host}
 
-    def now(self) -> datetime:
-        """The database's time."""
-        return datetime.now(UTC) + timedelta(seconds=self.clock_ahead_s)
+    def close(self) -> None:
+        """Let the connection go, also when the database is away."""
+        with pymongo.timeout(_CLOSE_S):
+            self.connection.close()
 
     # -- a job's life ----------------------------------------------------------------
 
@@ -272,16 +231,6 @@ class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
         self._archive_launches([launch_id], {GIVEN_BACK: "no workflow lists the job"}, None)
         self.watcher.avoid(fw_id)
 
-    def _archive_launches(
-        self, launch_ids: Sequence[int], why: dict[str, str], session: Session
-    ) -> None:
-        entry = {"state": "ARCHIVED", "created_on": self.now().isoformat(), **why}
-        self.launches.update_many(
-            {"launch_id": {"$in": list(launch_ids)}},
-            {"$set": {"state": "ARCHIVED"}, "$push": {"state_history": entry}},
-            session=session,
-        )
-
     # -- workflows -----------------------------------------------------------------
 
     def append_flow(self, fw_id: int, flow: Flow | Job) -> bool:
@@ -299,13 +248,6 @@ class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
                 return False
             self._update_wf(workflow, workflow.append_wf(addition, [fw_id]))
         return True
-
-    def break_lock(self, seen: dict[str, Any]) -> bool:
-        """Unlock a workflow, unless its lock is not the one seen any more."""
-        same = {name: seen.get(name) for name in ("_id", "locked", "updated_on")}
-        broken = self.workflows.update_one(same, {"$unset": {"locked": ""}})
-        logger.warning("broke a stale lock of workflow %s", seen.get("name"))
-        return bool(broken.modified_count)
 
     def get_wf_by_fw_id_lzyfw(self, fw_id: int) -> Workflow:
         """FireWorks' lazily read workflow; an action adds no job to it that is there."""
@@ -383,102 +325,6 @@ class ServiceLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
         self._listed = bool(shown.matched_count)
         return True
 
-    def _update_wf(
-        self,
-        workflow: Workflow,
-        updated_ids: Sequence[int],
-        ended: tuple[Sequence[int], dict[str, str]] = ((), {}),
-    ) -> None:
-        """Write changed and new jobs, the workflow and ended launches together.
-
-        Raises
-        ------
-        LockedWorkflowError
-            When our lock was broken meanwhile; nothing is changed then.
-        """
-        changed = [workflow.id_fw[fw_id] for fw_id in updated_ids]
-        node = next(fw_id for fw_id in workflow.links if fw_id >= 0)
-        new = [one for one in changed if one.fw_id < 0]
-        new_ids = self.number(workflow, new)
-        _pause(workflow, changed)
-        writes = [_write(one) for one in changed if one.fw_id not in new_ids]
-        content = workflow_change(workflow)
-
-        def write(session: ClientSession) -> None:
-            self.change_workflow(node, {"$set": content}, session)
-            if writes:
-                self.fireworks.bulk_write(writes[:MAX_TOGETHER], session=session)
-            if ended[0]:
-                self._archive_launches(ended[0], ended[1], session)
-
-        self.add_fireworks(new, write)
-        if len(writes) > MAX_TOGETHER:  # children mostly; the reaper ends this if we cannot
-            self.fireworks.bulk_write(writes[MAX_TOGETHER:])
-
-    def number(self, workflow: Workflow, new: Sequence[Firework]) -> set[int]:
-        """Give new jobs of a workflow their ids, in the order they were made in."""
-        if not new:
-            return set()
-        ordered = sorted(new, key=lambda one: -one.fw_id)
-        first = self.get_new_fw_id(len(ordered))
-        ids = {one.fw_id: number for number, one in enumerate(ordered, start=first)}
-        for one in ordered:
-            one.fw_id = ids[one.fw_id]
-        workflow._reassign_ids(ids)  # noqa: SLF001 - as FireWorks' own methods do
-        return set(ids.values())
-
-    def add_fireworks(
-        self, new: Sequence[Firework], write: Callable[[ClientSession], None]
-    ) -> None:
-        """Run a transaction that lists new jobs in a workflow, and makes them runnable.
-
-        The jobs themselves are written before, WAITING, as a transaction holds some 10 MB only;
-        if it never comes, nobody takes them, and the reaper deletes them.
-        """
-        states: dict[str, list[int]] = {}
-        for one in new:
-            states.setdefault(one.state, []).append(one.fw_id)
-        states.pop("WAITING", None)
-        runnable = [(state, ids[:MAX_TOGETHER]) for state, ids in states.items()]
-        for batch in batched((one.to_db_dict() | {"state": "WAITING"} for one in new), _BATCH):
-            self.fireworks.insert_many(batch, ordered=False)
-
-        def write_all(session: ClientSession) -> None:
-            write(session)
-            for state, ids in runnable:
-                self._set_state(ids, state, session)
-
-        try:
-            with self.connection.start_session() as session:
-                session.with_transaction(write_all)
-        except (LockedWorkflowError, DuplicateKeyError):
-            ids = [one.fw_id for one in new]
-            self.fireworks.delete_many({"fw_id": {"$in": ids}})
-            raise
-        for state, ids in states.items():
-            self._set_state(ids[MAX_TOGETHER:], state, None)
-
-    def _set_state(self, fw_ids: Sequence[int], state: str, session: Session) -> None:
-        if fw_ids:
-            self.fireworks.update_many(
-                {"fw_id": {"$in": list(fw_ids)}, "state": "WAITING"},
-                {"$set": {"state": state}},
-                session=session,
-            )
-
-    def change_workflow(self, node: int, change: dict[str, Any], session: Session = None) -> None:
-        """Update a workflow that we have locked.
-
-        Raises
-        ------
-        LockedWorkflowError
-            When our lock was broken meanwhile; the transaction is undone then.
-        """
-        mine = {"nodes": node, "locked.by": self.owner}
-        if not self.workflows.update_one(mine, change, session=session).matched_count:
-            msg = f"the lock of firework {node} was broken"
-            raise LockedWorkflowError(msg)
-
     def _patiently(self, act: Callable[[], T]) -> T:
         """Repeat through outages and locks for up to `outage_s`."""
         until, wait_s = time.monotonic() + self.outage_s, _FIRST_WAIT_S
@@ -499,26 +345,3 @@ def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 -
     with warnings.catch_warnings():  # jobs that wait for no other are no mistake
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
         return flow_to_workflow(flow, **options)
-
-
-def _write(firework: Firework) -> UpdateOne | ReplaceOne[dict[str, Any]]:
-    if isinstance(firework, LightFirework):
-        return UpdateOne({"fw_id": firework.fw_id}, {"$set": firework.changes()})
-    return ReplaceOne({"fw_id": firework.fw_id}, firework.to_db_dict())
-
-
-def _pause(workflow: Workflow, changed: Sequence[Firework]) -> None:
-    """In a paused workflow nothing becomes runnable."""
-    if not workflow.metadata.get(PAUSED):
-        return
-    for firework in changed:
-        if firework.state in {"WAITING", "READY"}:
-            firework.state = "PAUSED"
-            workflow.fw_states[firework.fw_id] = "PAUSED"
-
-
-def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` rows, the last one shorter (itertools has it from Python 3.12 on)."""
-    remaining = iter(rows)
-    while batch := list(islice(remaining, size)):
-        yield batch

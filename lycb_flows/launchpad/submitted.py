@@ -16,7 +16,8 @@ from pymongo.errors import DuplicateKeyError
 from lycb_flows.errors import InputError
 from lycb_flows.launchpad.faults import FAULT, GIVEN_BACK, LOST
 from lycb_flows.launchpad.locking import OwnedLock
-from lycb_flows.launchpad.pad import PAUSED, ServiceLaunchPad, to_workflow
+from lycb_flows.launchpad.pad import ServiceLaunchPad, to_workflow
+from lycb_flows.launchpad.writing import PAUSED
 
 _RECORD_INDEX = "lycb_record"
 _ENDED = {"ARCHIVED", "DEFUSED", "COMPLETED"}

@@ -32,6 +32,8 @@ class WorkerRecord:
     ----------
     owner
         Its process, as its launches name it.
+    categories
+        What it takes; empty: everything.
     state
         idle, running, full disk, no database, or left.
     alive
