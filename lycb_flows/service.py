@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -85,7 +86,7 @@ def _close(
     stages = find_results(store, submission.campaign, submission.theory).stages
     for plan in stages[-2:]:  # an earlier one has been gone on from
         if store.find(Frames, plan.frames_key) is None:
-            return
+            break
         name = f"stage {plan.title} of {submission.campaign.name}"
         dataset = store.find(Dataset, plan.dataset_key)
         if dataset is None and not dry_run:
@@ -95,6 +96,9 @@ def _close(
                 yield Reaping("open stage", None, name, str(err), "none: mend the labels")
         if dataset is not None:
             yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
+    for plan in stages:
+        if store.find(Dataset, plan.dataset_key) is not None:
+            yield from _look_again(launchpad, workflow, plan, dry_run=dry_run)
 
 
 def _go_on(
@@ -113,6 +117,23 @@ def _go_on(
         done = not dry_run and launchpad.append_flow(selection, following)
         why = f"closed by {dataset.made.job}, but nothing follows"
         yield Reaping("closed stage", selection, name, why, "go on", done=done)
+
+
+def _look_again(
+    launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, plan: StagePlan, *, dry_run: bool
+) -> Iterator[Reaping]:
+    """Label jobs that had said "too many labels failed": now there is nothing to say."""
+    failed = {
+        "fw_id": {"$in": list(workflow.fw_ids)},
+        "state": "FIZZLED",
+        "name": {"$regex": f"^label {re.escape(plan.title)} "},
+    }
+    for row in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
+        why = {GIVEN_BACK: "its stage is closed"}
+        done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
+        yield Reaping(
+            "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
+        )
 
 
 def _firework(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, name: str) -> int | None:
@@ -141,13 +162,4 @@ def relabel(
             if indices and selection is not None:
                 launchpad.append_flow(selection, relabel_flow(plan, indices, stamp))
                 tried[plan.title] = len(indices)
-        _try_failed_jobs_again(launchpad, workflow)
     return tried
-
-
-def _try_failed_jobs_again(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow) -> None:
-    """Label jobs that said "too many labels failed" look again when it is their turn."""
-    failed = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
-    for row in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
-        if row["name"].startswith("label ") and row["launches"]:
-            launchpad.give_back(row["fw_id"], row["launches"][-1], **{GIVEN_BACK: "relabelled"})
