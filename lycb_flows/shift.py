@@ -6,10 +6,13 @@ embedded run, or under plain `rlaunch`, there is no shift and nothing ever stops
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
 from lycb_flows.errors import GivenBackError
+
+_VARIABLE = "LYCB_SHIFT_DEADLINE"
 
 
 @dataclass
@@ -51,5 +54,18 @@ class Shift:
         if self.deadline is not None and time.time() + next_s > self.deadline:
             raise GivenBackError("the walltime ends before the next restart point")
 
+    def tell_children(self) -> None:
+        """Let processes that start from now on have the same shift, but for `stop_reason`."""
+        if self.gives_back:
+            os.environ[_VARIABLE] = str(self.deadline or "")
+        else:
+            os.environ.pop(_VARIABLE, None)
 
-SHIFT = Shift()
+
+def _inherited() -> Shift:
+    """Of a worker's own processes: the worker's; else none."""
+    deadline = os.environ.get(_VARIABLE)
+    return Shift(gives_back=deadline is not None, deadline=float(deadline) if deadline else None)
+
+
+SHIFT = _inherited()

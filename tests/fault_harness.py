@@ -263,7 +263,9 @@ class Service:
             self.keep_manned()
             with self.database() as (launchpad, _):
                 states = [one.state for one in campaign_workflows(launchpad, self.name)]
-            if states == ["COMPLETED"]:
+                active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
+                n_active = launchpad.launches.count_documents(active)  # what the reaper tidies up
+            if states == ["COMPLETED"] and n_active == 0:
                 return
             time.sleep(1)
         pytest.fail(f"the campaign did not end: {states}, see {self.log.name}")

@@ -228,7 +228,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.fireworks.update_one(
             {"fw_id": fw_id}, {"$set": {"state": "READY"}, "$pull": {"launches": launch_id}}
         )
-        self._archive_launches([launch_id], {GIVEN_BACK: "no workflow lists the job"}, None)
+        self.archive_launches([launch_id], {GIVEN_BACK: "no workflow lists the job"}, None)
         self.watcher.avoid(fw_id)
 
     # -- workflows -----------------------------------------------------------------

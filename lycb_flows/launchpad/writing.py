@@ -79,7 +79,7 @@ class WritingLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
             if writes:
                 self.fireworks.bulk_write(writes[:MAX_TOGETHER], session=session)
             if ended[0]:
-                self._archive_launches(ended[0], ended[1], session)
+                self.archive_launches(ended[0], ended[1], session)
 
         self.add_fireworks(new, write)
         if len(writes) > MAX_TOGETHER:  # children mostly; the reaper ends this if we cannot
@@ -149,9 +149,10 @@ class WritingLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
             msg = f"the lock of firework {node} was broken"
             raise LockedWorkflowError(msg)
 
-    def _archive_launches(
+    def archive_launches(
         self, launch_ids: Sequence[int], why: dict[str, str], session: Session
     ) -> None:
+        """Runs that no job counts any more, and why."""
         entry = {"state": "ARCHIVED", "created_on": self.now().isoformat(), **why}
         self.launches.update_many(
             {"launch_id": {"$in": list(launch_ids)}},

@@ -6,6 +6,7 @@
     stale lock           nobody holds it any more                                -> unlocked
     orphan               a job that no workflow lists: half of an addition       -> deleted
     fault                FIZZLED although only database, store or disk failed    -> given back
+    forgotten run        RUNNING, but its job was started anew                   -> archived
 
 Certain evidence (a dead process on this machine, a job that Slurm does not know) counts at
 once. Silence and halves may be somebody at work, so they must be seen twice, `grace_s` apart.

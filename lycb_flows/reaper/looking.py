@@ -89,7 +89,15 @@ class Pass:
     def run(self) -> list[Reaping]:
         """Locks first: what they keep from being finished is found afterwards."""
         found: list[Reaping] = []
-        for look in (self._locks, self._orphans, self._half_applied, self._active, self._faults):
+        looks = (
+            self._locks,
+            self._orphans,
+            self._half_applied,
+            self._active,
+            self._faults,
+            self._forgotten,
+        )
+        for look in looks:
             found += [self._decide(finding) for finding in look()]
         if not self.dry_run:
             self.sightings.keep()
@@ -313,6 +321,27 @@ class Pass:
                     Reaping("fault", job["fw_id"], job["name"], told, "given back"),
                     _bind(self._give_back, job["fw_id"], run["launch_id"], why),
                 )
+
+    # -- runs that no job counts ------------------------------------------------------------
+
+    def _forgotten(self) -> Iterator[Finding]:
+        """FireWorks' `rerun_fw` leaves the running launches of what it resets as they are."""
+        active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
+        for row in self.launchpad.launches.find(active, {"launch_id": 1, "fw_id": 1}):
+            launch_id = row["launch_id"]
+            if not self.launchpad.fireworks.count_documents({"launches": launch_id}, limit=1):
+                reaping = Reaping(
+                    "forgotten run",
+                    row["fw_id"],
+                    f"launch {launch_id}",
+                    "its job was started anew",
+                    "archived",
+                )
+                yield Finding(reaping, _bind(self._archive, launch_id), str(launch_id))
+
+    def _archive(self, launch_id: int) -> bool:
+        self.launchpad.archive_launches([launch_id], {LOST: "its job was started anew"}, None)
+        return True
 
 
 def _bind(act: Callable[..., bool], *args: object) -> Callable[[], bool]:

@@ -133,12 +133,14 @@ class Worker:
         before, self.launchpad.watcher = self.launchpad.watcher, self
         SHIFT.gives_back, SHIFT.stop_reason = True, self.stop.asked
         SHIFT.deadline = deadline_of(self.options, started)
+        SHIFT.tell_children()
         try:
             self._registration.tell()
             reason = self._work()
         finally:
             self.launchpad.watcher = before
             SHIFT.gives_back, SHIFT.deadline, SHIFT.stop_reason = False, None, ""
+            SHIFT.tell_children()
             if self._state != _AWAY:
                 self._registration.tell(state=LEFT, fw_id=None, job="")
         self.say(f"{self.name}: {reason}; {self._summary()}")
