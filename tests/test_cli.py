@@ -201,7 +201,7 @@ def test_status_says_how_far_a_campaign_has_come(lycb):
     status = json.loads(out)
     assert code == 0
     assert len(status["rounds"]) == 3
-    assert status["labels"]["r00 200 K"] == {"done": 4, "failed": 0, "pending": 0}
+    assert status["labels"]["r00 200 K"] == {"done": 4, "failed": 0, "pending": 0, "late": 0}
     assert set(status["attempts"]) == {"done"}
     assert lycb("status", LOOP)[0] == 0
     code, out, _ = lycb("status")
