@@ -59,8 +59,8 @@ def _progress(
     done = {row["name"] for row in launchpad.fireworks.find(completed, {"name": 1, "_id": 0})}
     share = sum(costs.get(job, 0.0) for job in done) / sum(costs.values())
     first = launchpad.launches.find_one({"fw_id": {"$in": ids}}, sort=[("launch_id", ASCENDING)])
-    rest = "unknown"
-    if first is not None and share > 0:
+    rest = "nothing" if share >= 1 else "unknown"
+    if first is not None and 0 < share < 1:
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])
         began = began if began.tzinfo else began.replace(tzinfo=UTC)
         minutes = (launchpad.now() - began).total_seconds() / 60 * (1 / share - 1)

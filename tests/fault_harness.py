@@ -122,6 +122,7 @@ class Service:
 
     def close(self, launchpad, store):
         store.settle_attempts()
+        store.forget_stale_claims()
         return close_open_stages(launchpad, store)
 
     def work(self, number, scratch):
@@ -261,11 +262,12 @@ class Service:
         until = time.monotonic() + END_S
         while time.monotonic() < until:
             self.keep_manned()
-            with self.database() as (launchpad, _):
+            with self.database() as (launchpad, store):
                 states = [one.state for one in campaign_workflows(launchpad, self.name)]
                 active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
-                n_active = launchpad.launches.count_documents(active)  # what the reaper tidies up
-            if states == ["COMPLETED"] and n_active == 0:
+                untidy = launchpad.launches.count_documents(active)  # until the reaper comes
+                untidy += store.database["claims"].count_documents({})
+            if states == ["COMPLETED"] and not untidy:
                 return
             time.sleep(1)
         pytest.fail(f"the campaign did not end: {states}, see {self.log.name}")

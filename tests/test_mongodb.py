@@ -108,9 +108,13 @@ def test_a_live_claim_gives_the_job_back_and_a_stale_one_does_not(mongo_uri, mon
     with other.claim("k"):
         pass
     one._claims._take("k")  # and dies: nobody beats
+    assert other.forget_stale_claims() == 0
     time.sleep(1.0)
     with other.claim("k"):
         pass
+    one._claims._take("k")
+    time.sleep(1.0)
+    assert other.forget_stale_claims() == 1
     one.close()
     other.close()
 

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,16 +47,17 @@ def _launchpad(path: Path | None) -> ServiceLaunchPad:
 
 
 def _service_store(address: str | None) -> ResultStore:
-    from lycb_flows.store.mongodb import MongoStore
+    from lycb_flows.settings import load_settings
+    from lycb_flows.store import MONGODB_SCHEMES
 
-    store = open_results(address)
-    if not isinstance(store, MongoStore):
+    settings = load_settings()
+    if not (address or settings.store).startswith(MONGODB_SCHEMES):
         raise InputError(
             "workers need a result store that they all reach",
             fix="set LYCB_STORE to mongodb://host/database; `lycb run` needs none",
-            found=store.label,
+            found=address or settings.store,
         )
-    return store
+    return open_results(address)
 
 
 # -- campaigns ------------------------------------------------------------------------------
@@ -244,6 +246,7 @@ def _closing(
     def close() -> list[Reaping]:
         if isinstance(results, MongoStore) and not dry_run:
             results.settle_attempts()
+            results.forget_stale_claims()
         return close_open_stages(pad, results, dry_run=dry_run)
 
     return close
@@ -373,7 +376,7 @@ def watch(
     from lycb_flows.cli.output import as_table
 
     results = open_results(store)
-    with Live(auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
             tables = [
                 as_table(f"{found['campaign']}, {time.strftime('%H:%M:%S')}", ["", ""], rows)

@@ -295,6 +295,10 @@ class MongoStore(ResultStore):
                 settled += 1
         return settled
 
+    def forget_stale_claims(self) -> int:
+        """Delete the claims of dead workers; they hold nobody up. Returns how many."""
+        return self._claims.forget_stale()
+
     # -- ancestry, retraction ----------------------------------------------------------
 
     @survives_outages
@@ -401,16 +405,24 @@ class _Claims:
 
     @survives_outages
     def _take(self, key: str) -> bool:
-        beat_at = datetime.now(UTC)
-        stale = beat_at - timedelta(seconds=_BEATS_PER_CLAIM * self._beat_s)
-        mine = {"owner": self._owner, "beat_at": beat_at}
+        mine = {"owner": self._owner, "beat_at": datetime.now(UTC)}
         try:
             self._claims.insert_one({"_id": key, **mine})
         except DuplicateKeyError:
-            free = {"$or": [{"owner": self._owner}, {"beat_at": {"$lt": stale}}]}
+            free = {"$or": [{"owner": self._owner}, {"beat_at": {"$lt": self._stale_before()}}]}
             taken = self._claims.find_one_and_update({"_id": key, **free}, {"$set": mine})
             return taken is not None
         return True
+
+    @survives_outages
+    def forget_stale(self) -> int:
+        """Delete claims whose owners are silent; returns how many."""
+        return int(
+            self._claims.delete_many({"beat_at": {"$lt": self._stale_before()}}).deleted_count
+        )
+
+    def _stale_before(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=_BEATS_PER_CLAIM * self._beat_s)
 
     def _start_beating(self) -> None:
         if self._beating is None or not self._beating.is_alive():
