@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,7 @@ os.environ |= {
 
 import pytest
 import yaml
+from fireworks.core.launchpad import LockedWorkflowError
 from servers import MongoServer
 
 from lycb_flows.campaigns import read_campaign, submit
@@ -247,8 +248,10 @@ class Service:
                     )
                 ]
                 if done:
-                    launchpad.rerun_fw(self.chance.choice(sorted(done)))
-                    return
+                    # a heartbeat of 1 s: a slow lock is taken for a dead one's; then once more
+                    with suppress(LockedWorkflowError):
+                        launchpad.rerun_fw(self.chance.choice(sorted(done)))
+                        return
             time.sleep(1)
         pytest.fail(f"nothing to rerun: {query}")
 
