@@ -179,7 +179,7 @@ class BlobFolder(Blobs):
         """Make a blob young, for somebody is about to name it; False when there is none."""
         try:
             os.utime(self.folder / sha256[:2] / sha256)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except PermissionError:  # another user's: as old as it is
             return True
