@@ -12,10 +12,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lycb_flows.config import Campaign
+from lycb_flows.config import Campaign, TeacherLabeler
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
-from lycb_flows.labels.theory import Theory, teacher_theory
+from lycb_flows.labels.choice import check_labeler, theory_of
+from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.names import MODEL_NAMES
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
@@ -80,13 +81,26 @@ def _first_error(source: str, error: ValidationError) -> InputError:
 
 def _fields_at(model: type[BaseModel], place: Iterable[Any]) -> list[str]:
     """The fields of the nested config at this place of an error."""
+    candidates: list[object] = [model]
     for step in place:
         if isinstance(step, int):
             continue
-        annotation = model.model_fields[step].annotation
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
+        model = _models(candidates)[0]
+        if step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            candidates = [annotation, *getattr(annotation, "__args__", ())]
+        else:  # the tag of one of several configs
+            candidates = [c for c in _models(candidates) if _has_tag(c, step)]
+    return list(_models(candidates)[0].model_fields)
+
+
+def _models(annotations: Iterable[object]) -> list[type[BaseModel]]:
+    return [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+def _has_tag(candidate: type[BaseModel], tag: str) -> bool:
+    kind = candidate.model_fields.get("type")
+    return kind is not None and kind.default == tag
 
 
 def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
@@ -123,7 +137,7 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
 
 
 def _theory(store: ResultStore, resolved: Campaign) -> Theory:
-    return teacher_theory(store.load(Model, resolved.labels.labeler.model))
+    return theory_of(resolved.labels.labeler, lambda key: store.load(Model, key))
 
 
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
@@ -132,16 +146,19 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     Raises
     ------
     InputError
-        When a parent or a model cannot be used.
+        When a parent or a model cannot be used, or what labels is not installed.
     """
     from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
 
-    parents, models = [], []
+    parents, models, elements = [], [], set[str]()
     for system in campaign.systems:
         crystal = load_parent(system.parent)
+        elements |= _elements(crystal)
+        elements |= {"Cl", "Br"} if system.decorations else set()
         _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
+    check_labeler(campaign.labels.labeler, elements)
     for name in _model_names(campaign):
         source = find_model(name)
         store.blobs.put(source.weights, source.model.weights.media_type)
@@ -164,8 +181,12 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     return Submission(resolved, _theory(store, resolved), record)
 
 
+def _elements(crystal: DisorderedCrystal) -> set[str]:
+    return {element.symbol for element in crystal.structure.composition.elements}
+
+
 def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str) -> None:
-    elements = {element.symbol for element in crystal.structure.composition.elements}
+    elements = _elements(crystal)
     if species not in elements:
         raise InputError(
             "the mobile species is not in the parent",
@@ -176,17 +197,21 @@ def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str)
         )
 
 
-def _model_names(campaign: Campaign) -> tuple[str, str, str]:
-    return campaign.ranking.model, campaign.learning.model, campaign.labels.labeler.model
+def _model_names(campaign: Campaign) -> list[str]:
+    """Ranking's, learning's and, where a potential labels, the teacher's."""
+    labeler = campaign.labels.labeler
+    teachers = [labeler.model] if isinstance(labeler, TeacherLabeler) else []
+    return [campaign.ranking.model, campaign.learning.model, *teachers]
 
 
 def _replaced(campaign: Campaign, parents: list[str], models: list[str]) -> Campaign:
     """The campaign with other names for its parents and models."""
-    ranking, learning, labeler = models
+    ranking, learning, *teachers = models
     data = campaign.model_dump()
     for system, parent in zip(data["systems"], parents, strict=True):
         system["parent"] = parent
     data["ranking"]["model"] = ranking
     data["learning"]["model"] = learning
-    data["labels"]["labeler"]["model"] = labeler
+    for teacher in teachers:
+        data["labels"]["labeler"]["model"] = teacher
     return Campaign.model_validate(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 NOT_KEYED = "not-keyed"
 """Marks a field that never enters a key: a name, a comment, a matter of the machine."""
@@ -287,10 +287,36 @@ class TeacherLabeler(Config):
     model: str = Field("chgnet-r2scan", description="Name, key or file of the teacher.")
 
 
+class GpawLabeler(Config):
+    """Labels by GPAW: density-functional theory without a licence."""
+
+    type: Literal["gpaw"] = "gpaw"
+    theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
+
+
+class AseLabeler(Config):
+    """Labels by any of ASE's calculators; what cannot be known of it is stated here."""
+
+    type: Literal["ase"] = "ase"
+    calculator: str = Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        description="Import path of the class, e.g. ase.calculators.cp2k.CP2K.",
+    )
+    version: str = Field(min_length=1, description="Of the code behind it.")
+    functional: str = Field(min_length=1, description="What its numbers are, e.g. PBE.")
+    raw_pbe: bool = Field(
+        default=False,
+        description="Energies are uncorrected PBE: MP2020 is removed before training.",
+    )
+    parameters: dict[str, JsonValue] = Field({}, description="The class is called with these.")
+
+
 class LabelConfig(Config):
     """Who labels, and when a round may close."""
 
-    labeler: TeacherLabeler = TeacherLabeler()
+    labeler: TeacherLabeler | GpawLabeler | AseLabeler = Field(
+        TeacherLabeler(), discriminator="type"
+    )
     max_force_ev_per_ang: Positive = Field(
         25.0, description="A label with a larger force never trains."
     )
@@ -305,6 +331,12 @@ class LabelConfig(Config):
     max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
         2, description="Tries before a label has failed for good."
     )
+
+    @field_validator("labeler", mode="before")
+    @classmethod
+    def _a_labeler_without_a_type_is_a_teacher(cls, value: object) -> object:
+        """As it was when there were no others."""
+        return {"type": "teacher", **value} if isinstance(value, dict) else value
 
 
 class LossWeights(Config):

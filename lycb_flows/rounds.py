@@ -182,7 +182,27 @@ def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> 
     return store.once(TestSet, test_set.key, lambda: test_set, f"close {plan.title}", claim=False)
 
 
-# -- the wall between training and testing -------------------------------------------------
+# -- the walls: between levels of theory, between training and testing ----------------------
+
+
+def refuse_mixture(store: ResultStore, labels: Iterable[str]) -> None:
+    """Refuse labels of more than one level of theory in one training or evaluation.
+
+    Raises
+    ------
+    LycbError
+        With both fingerprints.
+    """
+    names: dict[str, str] = {}
+    for key in labels:
+        label = store.load(Label, key)
+        names.setdefault(label.theory, label.theory_name)
+    if len(names) > 1:
+        raise LycbError(
+            "labels of different levels of theory never meet",
+            fix="train on those of one",
+            found=" and ".join(f"{name} [{theory}]" for theory, name in names.items()),
+        )
 
 
 def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterable[str]) -> None:

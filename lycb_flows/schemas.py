@@ -317,6 +317,9 @@ class Label(Document):
     forces_ev_per_ang: tuple[Vector, ...] = Field(description="(n_atoms, 3)")
     stress_gpa: Matrix = Field(description="Tension positive, ASE's sign.")
     converged: bool
+    kpoint_mesh: tuple[int, int, int] | None = Field(
+        None, description="That the theory's rule gave this cell; None: no k-points."
+    )
     warnings: tuple[str, ...] = ()
 
 

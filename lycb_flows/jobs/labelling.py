@@ -10,11 +10,11 @@ from lycb_flows import (
     sampling,
     schemas,
 )
-from lycb_flows.config import LabelConfig
+from lycb_flows.config import LabelConfig, TeacherLabeler
 from lycb_flows.errors import GivenBackError, LycbError, StoreError
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
-from lycb_flows.labels import teacher
+from lycb_flows.labels import choice, teacher
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.md import protocol as md
 from lycb_flows.schemas import Produced
@@ -138,5 +138,7 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
 
 def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
     """The labeler of a campaign whose models are keys."""
+    if not isinstance(config.labeler, TeacherLabeler):
+        return choice.open_engine(config.labeler)
     model = store.load(schemas.Model, config.labeler.model)
     return teacher.Teacher(model, open_potential(store, model.key))

@@ -44,6 +44,7 @@ def _train(store: ResultStore, plan: StagePlan) -> schemas.Model:
     dataset = store.load(schemas.Dataset, plan.dataset_key)
     used = (*dataset.training_labels, *dataset.validation_labels)
     rounds.refuse_overlap(store, used, dataset.test_sets)
+    rounds.refuse_mixture(store, used)
     parent = store.load(schemas.Model, plan.parent_model)
     trained = training.fine_tune(
         open_potential(store, parent.key),
@@ -121,6 +122,7 @@ def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> schem
     rounds.refuse_overlap(store, sorted(seen), test_sets)
     tests = [store.load(schemas.TestSet, key) for key in test_sets]
     keys = sorted({label for test in tests for label in test.labels})
+    rounds.refuse_mixture(store, keys)
     result = evaluation.evaluate(open_potential(store, model), labelled(store, keys))
     return schemas.Evaluation(
         key=evaluation_key(model, test_sets),

@@ -17,6 +17,7 @@ from lycb_flows.report.quantities import as_printed, counted, number, scientific
 from lycb_flows.units import EV_MEV
 
 TEACHER = "teacher"
+CALCULATOR = "ase "
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 _PS_PER_NS: Final = 1000.0
 
@@ -165,6 +166,15 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
         yield Statement(
             "No number here is a prediction: no DFT stands behind the labels "
             f"({'; '.join(teachers)}). Conductivities and barriers are rehearsal numbers."
+        )
+
+
+def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
+    stated = [name for name in data.theory_names if name.startswith(CALCULATOR)]
+    if stated:
+        yield Statement(
+            f"What the labels are rests on their user's word ({'; '.join(stated)}): a calculator "
+            "of ASE's may be anything."
         )
 
 
@@ -338,9 +348,9 @@ _FINDINGS: Final[tuple[Rule, ...]] = (
     _conductivities, _diffusivities, _learned, _ground_states, _counts,
 )  # fmt: skip
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained, _unhealthy,
-    _not_equilibrated, _short, _small_cells, _targets_missed, _labels_lost, _ranking_doubts,
-    _sampled,
+    _no_dft, _on_a_users_word, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained,
+    _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed, _labels_lost,
+    _ranking_doubts, _sampled,
 )  # fmt: skip
 
 

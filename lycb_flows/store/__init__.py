@@ -37,7 +37,7 @@ from lycb_flows.settings import load_settings
 D = TypeVar("D", bound=Document)
 Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
-_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy")
+_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy", "gpaw")
 _MIN_PREFIX = 6
 Edges = list[tuple[str, str]]
 """(ancestor, descendant)"""
@@ -536,7 +536,11 @@ def _edges(document: Document) -> Edges:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _RECORDED_PACKAGES}
+    found: dict[str, str] = {}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # GPAW is an extra
+            found[name] = metadata.version(name)
+    return found
 
 
 def now() -> str:

@@ -1,0 +1,46 @@
+"""Which labeler a campaign has, and whether it can label here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler
+from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
+from lycb_flows.labels.gpaw import Gpaw, check_gpaw
+from lycb_flows.labels.theory import Labeler, Theory, ase_theory, gpaw_theory, teacher_theory
+from lycb_flows.schemas import Model
+
+AnyLabeler = TeacherLabeler | GpawLabeler | AseLabeler
+
+
+def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
+    """The level of theory of a labeler; a teacher's model is found by its key."""
+    match labeler:
+        case GpawLabeler():
+            return gpaw_theory(labeler.theory)
+        case AseLabeler():
+            return ase_theory(labeler)
+        case TeacherLabeler():
+            return teacher_theory(find_model(labeler.model))
+
+
+def check_labeler(labeler: AnyLabeler, elements: Iterable[str]) -> None:
+    """Before anything is queued: what labels is installed here and fits the elements.
+
+    Raises
+    ------
+    InputError
+        When it is not.
+    """
+    match labeler:
+        case GpawLabeler():
+            check_gpaw(gpaw_theory(labeler.theory), elements)
+        case AseLabeler():
+            find_calculator(labeler.calculator)
+        case TeacherLabeler():  # its model is loaded when the campaign is submitted
+            pass
+
+
+def open_engine(labeler: GpawLabeler | AseLabeler) -> Labeler:
+    """The labeler at work; a teacher needs its weights and is opened by its job."""
+    return Gpaw(labeler) if isinstance(labeler, GpawLabeler) else AseCalculator(labeler)

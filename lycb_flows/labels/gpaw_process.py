@@ -1,0 +1,91 @@
+"""One GPAW calculation: `python -m lycb_flows.labels.gpaw_process FOLDER`.
+
+Reads `question.json` in the folder and leaves `answer.json`, or `reason.txt` when GPAW has no
+answer. The only module that imports GPAW. One thread; killed with whoever asked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from lycb_flows.errors import LabelError
+from lycb_flows.labels.answers import Answer, ask
+from lycb_flows.labels.theory import Convergence, Smearing, Theory
+from lycb_flows.schemas import Structure
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Answer the question of the folder in the first argument."""
+    _die_with_parent()
+    folder = Path(sys.argv[1])
+    question = json.loads((folder / "question.json").read_text())
+    structure = Structure.model_validate(question["structure"])
+    theory = Theory.model_validate(question["theory"])
+    try:
+        answer = calculate(structure, theory, question["kpoint_mesh"], folder / "gpaw.txt")
+    except LabelError as err:
+        (folder / "reason.txt").write_text(str(err))
+        sys.exit(1)
+    (folder / "answer.json").write_text(answer.model_dump_json())
+
+
+def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) -> Answer:
+    """GPAW's energy (smearing extrapolated to zero), forces and stress.
+
+    Raises
+    ------
+    LabelError
+        When the electrons have not converged.
+    """
+    from gpaw import GPAW, ConvergenceError  # noqa: PLC0415 - only here
+
+    calculator = GPAW(**gpaw_parameters(theory, mesh), txt=str(log))
+    try:
+        return ask(calculator, structure)
+    except ConvergenceError as err:
+        raise LabelError(
+            "the electrons have not converged", fix="look at the structure", reason=err
+        ) from err
+
+
+def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
+    """GPAW's own keywords for a level of theory."""
+    smearing, convergence = theory.smearing, theory.convergence
+    if not isinstance(smearing, Smearing) or not isinstance(convergence, Convergence):
+        raise LabelError("an incomplete level of theory", fix="state it whole", level=theory.level)
+    return {
+        "mode": {"name": "pw", "ecut": theory.cutoff_ev},
+        "xc": theory.functional,
+        "setups": "paw",
+        "kpts": {"size": mesh, "gamma": True},
+        "occupations": {"name": smearing.kind, "width": smearing.width_ev},
+        "convergence": {
+            "energy": convergence.energy_ev_per_electron,
+            "density": convergence.density_e_per_electron,
+        },
+        # not convergence's "maximum iterations": that one calls the last iteration converged
+        "maxiter": convergence.max_iterations,
+        "spinpol": theory.spin == "polarised",
+        "symmetry": {"point_group": False, "time_reversal": True},
+    }
+
+
+def _die_with_parent() -> None:
+    """Linux kills this process when its parent ends, in whatever way."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
