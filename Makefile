@@ -41,8 +41,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: $(VENV)/.installed scripts/install_gpaw.sh
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	scripts/install_gpaw.sh $(BIN)/python || echo "no gpaw: its tests will be NOT RUN"
 	touch $@
 
 clean:
