@@ -75,7 +75,7 @@ def _run(question: dict[str, object]) -> Answer:
         (folder / "question.json").write_text(json.dumps(question))
         finished = subprocess.run(  # noqa: S603 - this Python and a module of ours
             [sys.executable, "-m", "lycb_flows.labels.gpaw_process", name],
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=os.environ | _environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -93,6 +93,12 @@ def _run(question: dict[str, object]) -> Answer:
                 exit_status=finished.returncode,
                 said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
             ) from err
+
+
+def _environment() -> dict[str, str]:
+    """One thread, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
+    folders = os.pathsep.join(map(str, _data_folders()))
+    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GPAW_SETUP_PATH": folders}
 
 
 # -- whether it can label, without importing it --------------------------------------------------
@@ -145,13 +151,17 @@ def _check_data_set(paw: PawDataSets, element: str) -> None:
         )
 
 
-def _find_data_set(name: str) -> bytes | None:
-    """The data set that GPAW will find: `GPAW_SETUP_PATH` first, then the package's."""
+def _data_folders() -> list[Path]:
+    """Where GPAW looks for data sets: `GPAW_SETUP_PATH` first, then the package's."""
     folders = [Path(one) for one in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if one]
     package = util.find_spec("gpaw_data")
     if package is not None and package.origin is not None:
         folders.append(Path(package.origin).parent / "setups")
-    for folder in folders:
+    return folders
+
+
+def _find_data_set(name: str) -> bytes | None:
+    for folder in _data_folders():
         if (folder / f"{name}.gz").is_file():
             return gzip.decompress((folder / f"{name}.gz").read_bytes())
         if (folder / name).is_file():
