@@ -3,7 +3,9 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 
+import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -318,3 +320,19 @@ def test_a_calculator_is_named_by_path_version_and_parameters():
     ]
     assert len({theory.fingerprint for theory in theories}) == len(theories)
     assert find_calculator(LJ.calculator) is LennardJones
+
+
+def test_the_committed_data_set_is_of_the_level_that_it_names():
+    path = Path(__file__).parent.parent / "docs" / "dft_labels" / "li3ybr6_pbe.extxyz"
+    frames = ase.io.read(path, ":")
+    theory = gpaw_theory("paper-static").fingerprint
+    assert len(frames) == 28
+    assert {frame.info["theory"] for frame in frames} == {theory}
+    for frame in frames:
+        structure = canonical_structure(frame)
+        assert frame.get_chemical_formula() == "Br6Li3Y"
+        assert np.abs(frame.get_forces().sum(axis=0)).max() < 0.1  # eV/Å, of a grid's egg box
+        assert frame.get_stress(voigt=False).shape == (3, 3)
+        assert structure.species == tuple(frame.get_chemical_symbols())
+    splits = {frame.info["split"]: None for frame in frames}
+    assert set(splits) == {"train", "validation", "test"}

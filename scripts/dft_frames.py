@@ -1,0 +1,192 @@
+"""Real DFT labels of a few small cells, and what CHGNet learns from them.
+
+    scripts/dft_frames.py FOLDER
+
+Relaxes the 10-atom orderings of Li3YBr6 with CHGNet, runs short MD from 100 to 600 K at several
+volumes, labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of
+their own. Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
+FOLDER/li3ybr6_pbe.extxyz and FOLDER/errors.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+
+import lycb_flows as lf
+from lycb_flows.config import (
+    EnumerationConfig,
+    GpawLabeler,
+    MDConfig,
+    RelaxationConfig,
+    SelectionConfig,
+    TrainingConfig,
+)
+from lycb_flows.errors import LycbError
+from lycb_flows.labels.gpaw import Gpaw
+from lycb_flows.labels.theory import label_key
+from lycb_flows.potentials.labelled import LabelledStructure, model_errors
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.schemas import Label, Structure
+from lycb_flows.store import ResultStore, open_store
+from lycb_flows.structures import canonical_structure, structure_from_arrays, to_ase, to_pymatgen
+from lycb_flows.training import fine_tune, shift_reference
+from lycb_flows.units import EV_PER_ANG3_GPA
+
+N_ATOMS = 10
+# (temperature in K, isotropic strain, frames) of each ordering's runs, by what they are for
+RUNS = {
+    "train": ((100.0, 0.0, 2), (300.0, -0.02, 3), (600.0, 0.01, 3)),
+    "validation": ((450.0, 0.0, 2),),
+    "test": ((300.0, 0.01, 2), (600.0, -0.01, 2)),
+}
+DURATION_PS = 2.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame and where it comes from."""
+
+    structure: Structure
+    split: str
+    ordering: int
+    temperature_k: float
+    strain: float
+
+
+def small_cells(potential: Potential) -> Iterator[tuple[int, Structure]]:
+    """The orderings of Li3YBr6 whose primitive cell has 10 atoms, relaxed."""
+    listing = lf.enumerate_orderings(
+        lf.load_parent("Li3YBr6"), EnumerationConfig(supercell=(1, 1, 1))
+    )
+    for i in range(listing.count):
+        primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
+        if len(primitive) == N_ATOMS:
+            start = canonical_structure(primitive)
+            yield i, lf.relax(start, potential, RelaxationConfig(fmax_ev_per_ang=0.02)).structure
+
+
+def sampled_frames(potential: Potential) -> Iterator[Frame]:
+    """Frames of short runs, the most different ones of each."""
+    for ordering, relaxed in small_cells(potential):
+        for split, runs in RUNS.items():
+            for seed, (temperature_k, strain, n_frames) in enumerate(runs):
+                lattice = np.array(relaxed.lattice_ang) * (1 + strain)
+                start = structure_from_arrays(lattice, list(relaxed.species), relaxed.frac_coords)
+                trajectory = lf.run_md(
+                    start,
+                    potential,
+                    MDConfig(heating_ps=0.5, time_step_fs=2.0).nvt(temperature_k, ramp=True),
+                    duration_ps=DURATION_PS,
+                    seed=100 * ordering + 10 * list(RUNS).index(split) + seed,
+                )
+                selection = SelectionConfig(n_frames=n_frames, thinning_fs=100.0)
+                for structure in lf.select_frames(trajectory, selection):
+                    yield Frame(structure, split, ordering, temperature_k, strain)
+
+
+def labelled_frames(store: ResultStore, frames: list[Frame]) -> Iterator[tuple[Frame, Label]]:
+    """The frames with their labels, looked up first; one that fails is left out and named."""
+    engine = Gpaw(GpawLabeler(theory="paper-static"))
+    for i, frame in enumerate(frames):
+        key = label_key(frame.structure.key, engine.theory.fingerprint)
+        store.insert_all([frame.structure])
+        try:
+            label = store.once(
+                Label, key, lambda frame=frame: engine.label(frame.structure), f"frame {i}"
+            )
+        except LycbError as err:
+            print(f"{i + 1}/{len(frames)} failed: {err}", flush=True)
+            continue
+        print(f"{i + 1}/{len(frames)} {frame.split} {label.made.wall_s:.0f} s", flush=True)
+        yield frame, label
+
+
+def write_frames(pairs: list[tuple[Frame, Label]], path: Path) -> None:
+    """Energies in eV, forces in eV/Å, stress in eV/Å^3 (tension positive)."""
+    images = []
+    for frame, label in pairs:
+        atoms = to_ase(frame.structure)
+        atoms.info |= {
+            "split": frame.split,
+            "ordering": frame.ordering,
+            "temperature_k": frame.temperature_k,
+            "strain": frame.strain,
+            "kpoint_mesh": " ".join(map(str, label.kpoint_mesh or ())),
+            "theory": label.theory,
+            "label": label.key,
+        }
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=label.energy_ev,
+            forces=label.forces_ev_per_ang,
+            stress=full_3x3_to_voigt_6_stress(label.stress_gpa) / EV_PER_ANG3_GPA,
+        )
+        images.append(atoms)
+    ase.io.write(path, images, format="extxyz")
+
+
+def errors_table(potential: Potential, pairs: list[tuple[Frame, Label]]) -> str:
+    """Errors on the test frames before, after the reference shift alone, and after training."""
+    sets = {
+        split: [
+            LabelledStructure(
+                frame.structure,
+                label.energy_ev,
+                np.array(label.forces_ev_per_ang),
+                np.array(label.stress_gpa),
+                label.key,
+            )
+            for frame, label in pairs
+            if frame.split == split
+        ]
+        for split in RUNS
+    }
+    shifted, _ = shift_reference(potential, sets["train"], raw_pbe=True, ridge_ev_per_atom=1.0)
+    trained = fine_tune(
+        potential, sets["train"], sets["validation"], TrainingConfig(), raw_pbe=True
+    )
+    models = {
+        "CHGNet 0.3.0": potential,
+        "after the reference shift": shifted,
+        f"after training (epoch {trained.best_epoch})": potential.with_weights(trained.weights),
+    }
+    lines = [
+        "| model | energy, meV/atom | forces, meV/Å | stress, GPa | force slope |",
+        "|---|---|---|---|---|",
+    ]
+    structures = [one.structure for one in sets["test"]]
+    for name, model in models.items():
+        errors = model_errors(sets["test"], model.predict(structures))
+        lines.append(
+            f"| {name} | {1e3 * errors.energy_mae_ev_per_atom:.1f} "
+            f"| {1e3 * errors.force_mae_ev_per_ang:.0f} | {errors.stress_mae_gpa:.3f} "
+            f"| {errors.force_slope:.2f} |"
+        )
+    counts = ", ".join(f"{len(labels)} {split}" for split, labels in sets.items())
+    return "\n".join([*lines, "", f"Frames: {counts}."])
+
+
+def main() -> None:
+    """Frames, labels, data set, table."""
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    store, potential = open_store(folder / "store"), lf.load_model("chgnet-0.3.0")
+    frames = list(sampled_frames(potential))
+    print(f"{len(frames)} frames", flush=True)
+    pairs = list(labelled_frames(store, frames))
+    write_frames(pairs, folder / "li3ybr6_pbe.extxyz")
+    table = errors_table(potential, pairs)
+    (folder / "errors.md").write_text(table + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
