@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ase.io
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.io.cif import CifWriter
@@ -27,17 +28,24 @@ def write_labels(store: ResultStore, path: Path) -> int:
     """
     frames = []
     for label in store.find_all(Label):
-        atoms = to_ase(store.load(Structure, label.structure))
-        atoms.info |= {"label": label.key, "theory": label.theory, "theory_name": label.theory_name}
-        atoms.calc = SinglePointCalculator(
-            atoms,
-            energy=label.energy_ev,
-            forces=label.forces_ev_per_ang,
-            stress=full_3x3_to_voigt_6_stress(label.stress_gpa) / EV_PER_ANG3_GPA,
-        )
+        atoms = labelled_atoms(store.load(Structure, label.structure), label)
+        atoms.info["theory_name"] = label.theory_name
         frames.append(atoms)
     ase.io.write(path, frames, format="extxyz")
     return len(frames)
+
+
+def labelled_atoms(structure: Structure, label: Label) -> Atoms:
+    """A structure with its label as ASE has it: eV, eV/Å, eV/Å^3, tension positive."""
+    atoms = to_ase(structure)
+    atoms.info |= {"label": label.key, "theory": label.theory}
+    atoms.calc = SinglePointCalculator(
+        atoms,
+        energy=label.energy_ev,
+        forces=label.forces_ev_per_ang,
+        stress=full_3x3_to_voigt_6_stress(label.stress_gpa) / EV_PER_ANG3_GPA,
+    )
+    return atoms
 
 
 def write_stored_model(store: ResultStore, key: str, path: Path) -> None:

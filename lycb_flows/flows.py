@@ -151,9 +151,14 @@ def _md_jobs(
     return simulated, md_jobs
 
 
+def label_prefix(plan: StagePlan) -> str:
+    """What the names of a stage's label jobs begin with."""
+    return f"label {plan.title} "
+
+
 def label_name(plan: StagePlan, index: int) -> str:
     """Of the job that labels a stage's frame."""
-    return f"label {plan.title} {index:04d}"
+    return f"{label_prefix(plan)}{index:04d}"
 
 
 @dataclass(kw_only=True)
@@ -245,7 +250,7 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     """What a closed stage's dataset leads to: the first round, or training and a decision."""
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = TrainMaker(name=f"train {plan.title}", plan=plan).make()
+    trained = TrainMaker(name=first_after_stage(plan, dataset), plan=plan).make()
     judged = [
         EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
             after=trained.output.keys
@@ -258,6 +263,13 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow, _round_priority(plan))
     return flow
+
+
+def first_after_stage(plan: StagePlan, dataset: Dataset) -> str:
+    """Name of the first job of `after_stage`, without making its flow."""
+    if plan.index == TEST_STAGE:
+        return plan.first_round(dataset).run_batches()[0][0]
+    return f"train {plan.title}"
 
 
 @dataclass(kw_only=True)

@@ -19,10 +19,7 @@ from lycb_flows.launchpad import (
     find_workers,
 )
 from lycb_flows.planning import plan_campaign
-from lycb_flows.settings import load_settings
 from lycb_flows.store import ResultStore
-
-_ALIVE_PINGS = 3
 
 
 def service_status(
@@ -30,7 +27,7 @@ def service_status(
 ) -> dict[str, Any]:
     """What the queue knows of a campaign, as plain data."""
     name = submission.campaign.name
-    workers = find_workers(launchpad, silent_s=_ALIVE_PINGS * load_settings().ping_s)
+    workers = find_workers(launchpad)
     return {
         "jobs": count_states(launchpad, name),
         "interrupted": count_interruptions(launchpad, name),

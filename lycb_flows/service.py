@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lycb_flows.campaigns import Submission, reopen
 from lycb_flows.errors import LycbError
-from lycb_flows.flows import after_stage, campaign_flow, relabel_flow
+from lycb_flows.flows import (
+    after_stage,
+    campaign_flow,
+    first_after_stage,
+    label_prefix,
+    relabel_flow,
+)
 from lycb_flows.launchpad import (
     CampaignWorkflow,
     ServiceLaunchPad,
@@ -70,8 +75,10 @@ def _open_campaigns(
     launchpad: ServiceLaunchPad, store: ResultStore
 ) -> Iterator[tuple[CampaignWorkflow, Submission]]:
     for workflow in campaign_workflows(launchpad, None):
+        if workflow.state in _OVER:
+            continue
         record = store.find(CampaignRecord, str(workflow.metadata.get("record")))
-        if workflow.state not in _OVER and record is not None:
+        if record is not None:
             yield workflow, reopen(store, record)
 
 
@@ -96,9 +103,7 @@ def _close(
                 yield Reaping("open stage", None, name, str(err), "none: mend the labels")
         if dataset is not None:
             yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
-    for plan in stages:
-        if store.find(Dataset, plan.dataset_key) is not None:
-            yield from _look_again(launchpad, workflow, plan, dry_run=dry_run)
+    yield from _look_again(launchpad, store, workflow, stages, dry_run=dry_run)
 
 
 def _go_on(
@@ -111,29 +116,34 @@ def _go_on(
     dry_run: bool,
 ) -> Iterator[Reaping]:
     selection = _firework(launchpad, workflow, f"select {plan.title}")
-    following = after_stage(plan, dataset)
-    first = next(job for job, _ in following.iterflow()).name
+    first = first_after_stage(plan, dataset)
     if selection is not None and _firework(launchpad, workflow, first) is None:
-        done = not dry_run and launchpad.append_flow(selection, following)
+        done = not dry_run and launchpad.append_flow(selection, after_stage(plan, dataset))
         why = f"closed by {dataset.made.job}, but nothing follows"
         yield Reaping("closed stage", selection, name, why, "go on", done=done)
 
 
 def _look_again(
-    launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, plan: StagePlan, *, dry_run: bool
+    launchpad: ServiceLaunchPad,
+    store: ResultStore,
+    workflow: CampaignWorkflow,
+    stages: Sequence[StagePlan],
+    *,
+    dry_run: bool,
 ) -> Iterator[Reaping]:
     """Label jobs that had said "too many labels failed": now there is nothing to say."""
-    failed = {
-        "fw_id": {"$in": list(workflow.fw_ids)},
-        "state": "FIZZLED",
-        "name": {"$regex": f"^label {re.escape(plan.title)} "},
-    }
-    for row in launchpad.fireworks.find(failed, {"fw_id": 1, "name": 1, "launches": 1}):
-        why = {GIVEN_BACK: "its stage is closed"}
-        done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
-        yield Reaping(
-            "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
-        )
+    fizzled = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
+    rows = launchpad.fireworks.find(
+        fizzled | {"name": {"$regex": "^label "}}, {"fw_id": 1, "name": 1, "launches": 1}
+    )
+    for row in rows:
+        plan = next((one for one in stages if row["name"].startswith(label_prefix(one))), None)
+        if plan is not None and store.find(Dataset, plan.dataset_key) is not None:
+            why = {GIVEN_BACK: "its stage is closed"}
+            done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
+            yield Reaping(
+                "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
+            )
 
 
 def _firework(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, name: str) -> int | None:

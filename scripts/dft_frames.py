@@ -17,8 +17,6 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 
 import lycb_flows as lf
 from lycb_flows.config import (
@@ -30,15 +28,15 @@ from lycb_flows.config import (
     TrainingConfig,
 )
 from lycb_flows.errors import LycbError
+from lycb_flows.export import labelled_atoms
 from lycb_flows.labels.gpaw import Gpaw
 from lycb_flows.labels.theory import label_key
 from lycb_flows.potentials.labelled import LabelledStructure, model_errors
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.store import ResultStore, open_store
-from lycb_flows.structures import canonical_structure, structure_from_arrays, to_ase, to_pymatgen
+from lycb_flows.structures import canonical_structure, structure_from_arrays, to_pymatgen
 from lycb_flows.training import fine_tune, shift_reference
-from lycb_flows.units import EV_PER_ANG3_GPA
 
 N_ATOMS = 10
 # (temperature in K, isotropic strain, frames) of each ordering's runs, by what they are for
@@ -113,22 +111,14 @@ def write_frames(pairs: list[tuple[Frame, Label]], path: Path) -> None:
     """Energies in eV, forces in eV/Å, stress in eV/Å^3 (tension positive)."""
     images = []
     for frame, label in pairs:
-        atoms = to_ase(frame.structure)
+        atoms = labelled_atoms(frame.structure, label)
         atoms.info |= {
             "split": frame.split,
             "ordering": frame.ordering,
             "temperature_k": frame.temperature_k,
             "strain": frame.strain,
             "kpoint_mesh": " ".join(map(str, label.kpoint_mesh or ())),
-            "theory": label.theory,
-            "label": label.key,
         }
-        atoms.calc = SinglePointCalculator(
-            atoms,
-            energy=label.energy_ev,
-            forces=label.forces_ev_per_ang,
-            stress=full_3x3_to_voigt_6_stress(label.stress_gpa) / EV_PER_ANG3_GPA,
-        )
         images.append(atoms)
     ase.io.write(path, images, format="extxyz")
 

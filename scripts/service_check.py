@@ -24,10 +24,12 @@ import yaml
 from jobflow import Flow, Job
 
 from lycb_flows.campaigns import Submission, find_submission
+from lycb_flows.config import MDConfig, RunConfig
 from lycb_flows.flows import CATEGORIES, route, stage_flow
+from lycb_flows.jobs.dynamics import run_md
 from lycb_flows.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
 from lycb_flows.results import first_stage
-from lycb_flows.schemas import Ranking
+from lycb_flows.schemas import Ranking, Run, Segment
 from lycb_flows.stages import StagePlan
 from lycb_flows.store import ResultStore, open_store
 from lycb_flows.store.mongodb import MongoStore
@@ -101,7 +103,10 @@ def peak_mb() -> float:
 
 
 def check_sizes(store: MongoStore, launchpad: ServiceLaunchPad, folder: Path) -> None:
-    """Run a campaign of 5,794 structures and print the largest document of each collection."""
+    """Run a campaign of 5,794 structures and print the largest document of each collection.
+
+    And a run of 60 atoms whose one segment is a trajectory of more than 20 MB.
+    """
     system = {"name": "LYC", "parent": "Li3YCl6", "enumeration": {"supercell": [1, 1, 2]}}
     path = written(folder, "five_thousand", ranking=NO_RELAXATION)
     content = yaml.safe_load(path.read_text()) | {"systems": [system]}
@@ -110,6 +115,7 @@ def check_sizes(store: MongoStore, launchpad: ServiceLaunchPad, folder: Path) ->
     begin = time.perf_counter()
     work(n_workers=1)
     print(f"campaign: {time.perf_counter() - begin:.0f} s")
+    run_long(store, find_submission(store, "five_thousand"))
     for database in (launchpad.db, store.database):
         for name in sorted(database.list_collection_names()):
             if name.endswith(".chunks"):
@@ -119,6 +125,31 @@ def check_sizes(store: MongoStore, launchpad: ServiceLaunchPad, folder: Path) ->
             if sizes:
                 largest, kind = max(sizes)
                 print(f"{name}: {len(sizes)}, the largest {largest:,} bytes {kind}")
+
+
+def run_long(store: MongoStore, submission: Submission) -> None:
+    """Keep every step of 36 ps."""
+    ranking = next(store.find_all(Ranking, system="LYC"))
+    config = MDConfig(
+        time_step_fs=2.0,
+        heating_ps=0.02,
+        equilibration_ps=0.02,
+        sample_interval_fs=2.0,
+        segment_ps=40.0,
+    )
+    protocol = config.nvt(100.0, ramp=True)
+    long = RunConfig(
+        name="long",
+        system="LYC",
+        start=ranking.ground_state,
+        model=submission.campaign.learning.model,
+        protocol=protocol,
+        seed=1,
+        steps=config.steps(36.0),
+    )
+    (key,) = run_md([long], "long")
+    (segment,) = (store.load(Segment, one) for one in store.load(Run, key).segments)
+    print(f"trajectory: {segment.n_frames} frames, {segment.trajectory.size:,} bytes")
 
 
 # -- overhead ----------------------------------------------------------------------------------

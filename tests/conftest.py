@@ -133,6 +133,13 @@ def slurm(slurm_server, monkeypatch):
     slurm_server.cancel_all()
 
 
+@pytest.fixture
+def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mongod, not run
+    """A server that a test may kill."""
+    with MongoServer(tmp_path / "own") as server:
+        yield server
+
+
 def pytest_terminal_summary(terminalreporter):
     """The tests that found no server, by name."""
     skipped = terminalreporter.stats.get("skipped", [])

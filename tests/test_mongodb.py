@@ -34,13 +34,6 @@ def store(mongo_uri):
 
 
 @pytest.fixture
-def own_server(tmp_path):
-    """A server that a test may kill."""
-    with MongoServer(tmp_path / "own") as server:
-        yield server
-
-
-@pytest.fixture
 def worker(monkeypatch):
     """As if a worker of ours ran this process."""
     monkeypatch.setattr(SHIFT, "gives_back", True)

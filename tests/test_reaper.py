@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from fireworks import FWorker, LaunchPad
-from servers import MongoServer
 from service import Service, run_here, wait_until
 from service_jobs import decide, named, note, notes, nothing, stumble
 from test_worker import service_on
@@ -25,12 +24,6 @@ EMPTY = Slurm({}, frozenset({HERE.partition(".")[0]}))
 def service(launchpad_file, mongo_uri, tmp_path):
     with Service(launchpad_file, mongo_uri, tmp_path) as one:
         yield one
-
-
-@pytest.fixture
-def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mongod, not run
-    with MongoServer(tmp_path / "own") as server:
-        yield server
 
 
 @pytest.fixture

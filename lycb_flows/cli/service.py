@@ -280,11 +280,10 @@ def qadapter(
     ] = None,
 ) -> None:
     """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
+    fields = dict(locals())  # the options, whose names are the config's
     from lycb_flows.queues import check_queue_config, write_qadapter
 
-    fields = locals().copy()
-    for name in ("path", "check_queue_config", "write_qadapter"):
-        del fields[name]
+    del fields["path"]
     categories = tuple(category or ("gpu",))
     _check_categories(categories)
     fields |= {"category": categories, "pre_rocket": tuple(pre_rocket or ())}
@@ -353,8 +352,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest."""
-    results = open_results(store)
-    for found in _statuses(campaign, results, launchpad):
+    for found in _Watched(campaign, store, launchpad).look():
         if as_json:
             print_json(found)
         else:
@@ -375,36 +373,48 @@ def watch(
 
     from lycb_flows.cli.output import as_table
 
-    results = open_results(store)
+    watched = _Watched(campaign, store, launchpad)
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
+            at = time.strftime("%H:%M:%S")
             tables = [
-                as_table(f"{found['campaign']}, {time.strftime('%H:%M:%S')}", ["", ""], rows)
-                for found in _statuses(campaign, results, launchpad)
-                for rows in [_status_rows(found)]
+                as_table(f"{found['campaign']}, {at}", ["", ""], _status_rows(found))
+                for found in watched.look()
             ]
             live.update(Group(*tables), refresh=True)
             time.sleep(interval_s)
 
 
-def _statuses(
-    campaign: str | None, results: ResultStore, launchpad: Path | None
-) -> list[dict[str, Any]]:
-    from lycb_flows.schemas import CampaignRecord
+class _Watched:
+    """One campaign, or all that there are; connections are opened once."""
 
-    names = [campaign] if campaign else sorted({r.name for r in results.find_all(CampaignRecord)})
-    return [_status(results, open_submission(name, results), launchpad) for name in names]
+    def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
+        from lycb_flows.store.mongodb import MongoStore
 
+        self.results = open_results(store)
+        self.pad = _launchpad(launchpad) if isinstance(self.results, MongoStore) else None
+        self.one = open_submission(campaign, self.results) if campaign else None
 
-def _status(results: ResultStore, submission: Submission, launchpad: Path | None) -> dict[str, Any]:
-    from lycb_flows.monitor import service_status
-    from lycb_flows.progress import campaign_status
-    from lycb_flows.store.mongodb import MongoStore
+    def look(self) -> list[dict[str, Any]]:
+        """How far each has come."""
+        return [self._status(one) for one in self._submissions()]
 
-    found = campaign_status(results, submission)
-    if isinstance(results, MongoStore):
-        found |= service_status(_launchpad(launchpad), results, submission)
-    return found
+    def _submissions(self) -> list[Submission]:
+        from lycb_flows.schemas import CampaignRecord
+
+        if self.one is not None:
+            return [self.one]
+        names = sorted({record.name for record in self.results.find_all(CampaignRecord)})
+        return [open_submission(name, self.results) for name in names]
+
+    def _status(self, submission: Submission) -> dict[str, Any]:
+        from lycb_flows.monitor import service_status
+        from lycb_flows.progress import campaign_status
+
+        found = campaign_status(self.results, submission)
+        if self.pad is not None:
+            found |= service_status(self.pad, self.results, submission)
+        return found
 
 
 def _status_rows(found: dict[str, Any]) -> list[list[str]]:

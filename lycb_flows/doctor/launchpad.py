@@ -25,8 +25,6 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from lycb_flows.launchpad import ServiceLaunchPad
 
-_ALIVE_PINGS = 3
-
 
 def look_at_launchpad(patient: Patient) -> Finding:
     """The LaunchPad answers, lets us in, and is a replica set."""
@@ -90,7 +88,7 @@ def look_at_workers(patient: Patient) -> Finding:
     from lycb_flows.launchpad import find_workers
 
     launchpad = patient.queue()
-    alive = find_workers(launchpad, silent_s=_ALIVE_PINGS * patient.settings.ping_s)
+    alive = find_workers(launchpad)
     taken = {category for worker in alive for category in worker.categories}
     # plain rlaunch is in no register
     taken |= set(launchpad.launches.distinct("fworker.category", {"state": "RUNNING"}))

@@ -7,16 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pymongo.errors import ConnectionFailure, PyMongoError
-
 from lycb_flows.errors import StoreError
+from lycb_flows.store.outages import is_outage
 
 GIVEN_BACK, FAULT, LOST = "given_back", "fault", "lost"
 """Why a launch was archived: by the job or its worker, by the machine, by the reaper."""
 MAX_FAULTS = 3
 """So often a job runs again after its machine failed; then it stays FIZZLED."""
 
-_OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkError")
 # the last line of a traceback that plain `rlaunch` wrote
 _FAULT_LINE = re.compile(
     r"^(?:pymongo\.errors\.(?:AutoReconnect|ConnectionFailure|NetworkTimeout|NotPrimaryError"
@@ -25,14 +23,6 @@ _FAULT_LINE = re.compile(
     r"|OSError(?=: \[Errno (?:28|122)\]))\b.*",
     re.MULTILINE,
 )
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database is away (and not: the request is wrong)."""
-    if not isinstance(error, PyMongoError):
-        return False
-    labelled = any(error.has_error_label(label) for label in _OUTAGE_LABELS)
-    return isinstance(error, ConnectionFailure) or bool(error.timeout) or labelled
 
 
 def machine_fault(error: BaseException | None) -> str:

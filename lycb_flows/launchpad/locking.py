@@ -14,9 +14,10 @@ from typing import Any
 
 from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LaunchPad, LockedWorkflowError, WFLock
+from pymongo.errors import PyMongoError
 
-from lycb_flows.launchpad.faults import is_outage
 from lycb_flows.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.store.outages import is_outage
 
 _FIRST_NAP_S, _LONGEST_NAP_S = 0.005, 0.25
 
@@ -99,7 +100,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             self.lp.workflows.update_one(
                 {"nodes": self.fw_id, "locked.by": self.lp.owner}, {"$unset": {"locked": ""}}
             )
-        except Exception as err:
+        except PyMongoError as err:
             if not is_outage(err):
                 raise
             # ours by name: entered again by the retry, or broken by whoever comes first

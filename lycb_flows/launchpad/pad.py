@@ -7,12 +7,10 @@ finish goes back to the queue instead of failing.
 from __future__ import annotations
 
 import logging
-import time
 import warnings
-from collections.abc import Callable
 from copy import copy
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import pymongo
 from fireworks import Firework, FWAction, FWorker, Workflow
@@ -23,7 +21,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
-from lycb_flows.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, is_outage, why_unfinished
+from lycb_flows.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
 from lycb_flows.launchpad.identity import this_process
 from lycb_flows.launchpad.light import (
     NeedsJobsError,
@@ -32,11 +30,10 @@ from lycb_flows.launchpad.light import (
 from lycb_flows.launchpad.locking import OwnedLock, use_owned_locks
 from lycb_flows.launchpad.watching import NobodyWatches, Watcher
 from lycb_flows.launchpad.writing import WritingLaunchPad
+from lycb_flows.store.outages import is_outage, patiently
 
 _PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 
-T = TypeVar("T")
 Session = ClientSession | None
 
 logger = logging.getLogger(__name__)
@@ -60,10 +57,6 @@ class ServiceLaunchPad(WritingLaunchPad):
 
     Attributes
     ----------
-    owner
-        This process, as its locks and launches name it.
-    clock_ahead_s
-        The database's clock minus ours; pings are in the database's time.
     watcher
         Told what happens to this process's jobs.
     """
@@ -161,7 +154,9 @@ class ServiceLaunchPad(WritingLaunchPad):
             When others keep the workflow locked as long; the reaper does the rest.
         """
         try:
-            return self._patiently(lambda: self._complete(launch_id, action, state))
+            return patiently(
+                lambda: self._complete(launch_id, action, state), self.outage_s, _may_pass
+            )
         except PyMongoError as err:
             if is_outage(err):
                 raise DatabaseGoneError("the database stayed away when a job ended") from err
@@ -325,19 +320,10 @@ class ServiceLaunchPad(WritingLaunchPad):
         self._listed = bool(shown.matched_count)
         return True
 
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Repeat through outages and locks for up to `outage_s`."""
-        until, wait_s = time.monotonic() + self.outage_s, _FIRST_WAIT_S
-        while True:
-            try:
-                return act()
-            except (PyMongoError, LockedWorkflowError) as err:
-                outage = isinstance(err, LockedWorkflowError) or is_outage(err)
-                if not outage or time.monotonic() + wait_s > until:
-                    raise
-                logger.warning("trying again in %.1f s: %s", wait_s, type(err).__name__)
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+def _may_pass(error: Exception) -> bool:
+    """An outage, or somebody else's lock."""
+    return isinstance(error, LockedWorkflowError) or is_outage(error)
 
 
 def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own

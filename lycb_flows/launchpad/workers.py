@@ -16,10 +16,12 @@ from pymongo.errors import PyMongoError
 
 from lycb_flows.launchpad.identity import is_gone, this_process
 from lycb_flows.launchpad.pad import ServiceLaunchPad
+from lycb_flows.settings import load_settings
 
 COLLECTION = "lycb_workers"
 LEFT = "left"
 _TIMEOUT_S = 5.0
+_ALIVE_PINGS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class Registration:
 
 
 def find_workers(
-    launchpad: ServiceLaunchPad, *, silent_s: float, everyone: bool = False
+    launchpad: ServiceLaunchPad, *, silent_s: float | None = None, everyone: bool = False
 ) -> list[WorkerRecord]:
     """The workers that are alive, or also those that were, by name.
 
@@ -127,11 +129,12 @@ def find_workers(
     launchpad
         Where they are registered.
     silent_s
-        Silence after which one is not called alive: a few heartbeats.
+        Silence after which one is not called alive; by default three heartbeats.
     everyone
         Whether also those that left or died lately.
     """
     now = launchpad.now()
+    silent_s = _ALIVE_PINGS * load_settings().ping_s if silent_s is None else silent_s
     found = [_record(row, now, silent_s) for row in launchpad.db[COLLECTION].find({})]
     return sorted((one for one in found if everyone or one.alive), key=lambda one: one.name)
 

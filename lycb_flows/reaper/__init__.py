@@ -26,9 +26,9 @@ from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import StoreError
 from lycb_flows.launchpad import ServiceLaunchPad
-from lycb_flows.launchpad.faults import is_outage
 from lycb_flows.reaper.looking import Pass, Reaping
 from lycb_flows.settings import load_settings
+from lycb_flows.store.outages import is_outage
 
 __all__ = ["Reaping", "reap", "serve"]
 

@@ -61,15 +61,21 @@ def measured(transports: Sequence[schemas.Transport]) -> list[schemas.Transport]
     return [t for t in transports if t.estimate.diffusivity_m2_per_s is not None]
 
 
+def _bounds(transports: Sequence[schemas.Transport]) -> list[schemas.Transport]:
+    """Those with an upper bound instead of a D."""
+    return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
+
+
 def _headline(data: ReportData) -> str:
     n_measured, n_all = len(measured(data.transports)), len(data.transports)
     fitted = [fit for fit in data.fits if fit.fitted]
     if not n_all:
         outcome = "Unfinished: no diffusivity has been measured yet."
     elif not n_measured:
+        n_bounds = len(_bounds(data.transports))
         outcome = (
-            f"No diffusion was resolved: every D ({n_all} of {n_all}) is an upper bound, "
-            "so there is no barrier and no conductivity at 300 K."
+            f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds} of "
+            f"{n_all}) is an upper bound, so there is no barrier and no conductivity at 300 K."
         )
     elif not fitted:
         outcome = (
@@ -179,12 +185,23 @@ def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
 
 
 def _only_bounds(data: ReportData) -> Iterator[Statement]:
-    bounds = [t for t in data.transports if t.estimate.diffusivity_m2_per_s is None]
+    bounds = _bounds(data.transports)
     if bounds:
         yield Statement(
             f"{len(bounds)} of {len(data.transports)} diffusivities are upper bounds (95 %), not "
             f"values: {_listed([place(t) for t in bounds])}.",
             tuple(t.key for t in bounds),
+        )
+
+
+def _neither(data: ReportData) -> Iterator[Statement]:
+    known = {t.key for t in (*measured(data.transports), *_bounds(data.transports))}
+    missing = [t for t in data.transports if t.key not in known]
+    if missing:
+        yield Statement(
+            f"{len(missing)} of {counted(len(data.transports), 'run')} left physics and gave "
+            f"neither a diffusivity nor a bound: {_listed([place(t) for t in missing])}.",
+            tuple(t.key for t in missing),
         )
 
 
@@ -348,9 +365,9 @@ _FINDINGS: Final[tuple[Rule, ...]] = (
     _conductivities, _diffusivities, _learned, _ground_states, _counts,
 )  # fmt: skip
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _on_a_users_word, _only_bounds, _no_fit, _unfinished, _retracted, _not_trained,
-    _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed, _labels_lost,
-    _ranking_doubts, _sampled,
+    _no_dft, _on_a_users_word, _only_bounds, _neither, _no_fit, _unfinished, _retracted,
+    _not_trained, _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed,
+    _labels_lost, _ranking_doubts, _sampled,
 )  # fmt: skip
 
 

@@ -391,9 +391,8 @@ class ResultStore(ABC):
         if found is not None:
             return found
         with self.claim(key) if claim else contextlib.nullcontext():
-            found = self.find(kind, key)  # another may have ended just before the claim
-            if found is not None:
-                return found
+            if claim and (found := self.find(kind, key)) is not None:
+                return found  # another worker has ended just before
             with self.attempt(kind, key, job) as made:
                 document = compute()
                 self.insert(document.model_copy(update={"made": made()}), made.attempt)

@@ -21,11 +21,11 @@ from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import StoreError
 from lycb_flows.launchpad import ServiceLaunchPad, find_workers
-from lycb_flows.launchpad.faults import is_outage
 from lycb_flows.launchpad.pad import DatabaseGoneError
 from lycb_flows.launchpad.workers import LEFT, Registration
 from lycb_flows.settings import load_settings
 from lycb_flows.shift import SHIFT
+from lycb_flows.store.outages import is_outage
 from lycb_flows.worker.outputs import durable_outputs, keep_outputs
 from lycb_flows.worker.signals import Interrupted, StopSignals
 from lycb_flows.worker.surroundings import (
@@ -39,8 +39,6 @@ from lycb_flows.worker.surroundings import (
     load_fworker,
 )
 
-ALIVE_PINGS = 3
-"""A worker that was silent for so many heartbeats is not counted on."""
 _AWAY = "no database"
 _QUERY_TIMEOUT_S = 5.0
 _FIRST_NAP_S, _SLICE_S = 0.1, 0.2
@@ -261,8 +259,7 @@ class Worker:
                 if self.launchpad.run_exists(ours):
                     return False
                 ready = set(fireworks.distinct("spec._category", {"state": "READY"}))
-                silent_s = ALIVE_PINGS * self.settings.ping_s
-                workers = find_workers(self.launchpad, silent_s=silent_s)
+                workers = find_workers(self.launchpad)
         except PyMongoError:
             return False
         if not ready:

@@ -54,7 +54,7 @@ def durable_outputs(settings: Settings) -> JobStore | None:
             store=settings.store,
         )  # fmt: skip
     configured = jobflow.SETTINGS.JOB_STORE
-    more: dict[str, Store] = configured.additional_stores  # type: ignore[has-type]
+    more: dict[str, Store] = configured.additional_stores  # type: ignore[has-type]  # jobflow
     stores = [configured.docs_store, *more.values()]
     volatile = [store for store in stores if isinstance(store, MemoryStore)]
     if not volatile:
