@@ -373,11 +373,11 @@ def test_a_job_that_another_claims_is_left_alone_for_a_while(service, tmp_path):
 def test_a_worker_stays_while_others_may_add_jobs_for_it(service, tmp_path):
     first = named(wait(str(tmp_path), "a", 60), "a", "dft")
     service.submit(first, named(note(str(tmp_path), "b", after=first.output), "b", "gpu"))
-    gpu = service.worker(n_launches=0, categories=["gpu"])
     dft = service.worker(n_launches=0, categories=["dft"])
-    started(service)
+    started(service)  # before the other, which would leave if nobody took the ready job
+    gpu = service.worker(n_launches=0, categories=["gpu"])
+    wait_until(lambda: len(find_workers(service.pad, silent_s=10)) == 2)
     time.sleep(0.7)
-    assert [one.state for one in find_workers(service.pad, silent_s=10)] != []
     go(service)
     assert gpu.wait() == dft.wait() == 0
     assert "b (2): completed" in gpu.said()
