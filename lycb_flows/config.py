@@ -72,6 +72,11 @@ class EnumerationConfig(Config):
     """How a disordered parent becomes symmetry-distinct orderings."""
 
     supercell: Supercell = Field((1, 1, 2), description="Multiples of a, b, c (paper: 1 1 2).")
+    cell: Literal["primitive"] | None = Field(
+        None,
+        description="Multiples of the parent's reduced primitive cell, not of the CIF's setting: "
+        "half of C-centred Li3YBr6, 10 atoms, for labels that cost.",
+    )
     engine: Literal["builtin", "enumlib"] = Field(
         "builtin", description="Own exact generator, or enum.x through pymatgen; same answer."
     )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from pymatgen.core.structure import Structure as PymatgenStructure
 
-from lycb_flows.config import AseLabeler, Campaign, RunConfig, TeacherLabeler
-from lycb_flows.enumeration import count_orderings
+from lycb_flows.config import AseLabeler, Campaign, RunConfig, SystemConfig, TeacherLabeler
+from lycb_flows.enumeration import count_orderings, parent_cell
 from lycb_flows.labels.theory import Theory
 from lycb_flows.measurement import MeasurementPlan
 from lycb_flows.results import decorated_name, load_crystal
@@ -83,12 +84,16 @@ class _Planner:
 
     def _atoms(self) -> Iterator[tuple[str, int]]:
         for system in self.campaign.systems:
-            crystal = load_crystal(self.store, system.parent)
             n_cells = prod(system.enumeration.supercell)
-            n_atoms = round(crystal.structure.composition.num_atoms * n_cells)
+            n_atoms = round(self._cell(system).composition.num_atoms * n_cells)
             yield system.name, n_atoms
             for decoration in system.decorations:
                 yield decorated_name(system.name, decoration.x), n_atoms
+
+    def _cell(self, system: SystemConfig) -> PymatgenStructure:
+        """The parent's cell, whose multiples are enumerated."""
+        crystal = load_crystal(self.store, system.parent)
+        return parent_cell(crystal, system.enumeration).structure
 
     def _rates(self, model: str) -> Rates:
         return RATES[self.store.load(Model, model).architecture]
@@ -180,8 +185,9 @@ class _Planner:
         if self.theory.kpoints is None or self.theory.cutoff_ev is None:
             return 0.0
         system = next(one for one in self.campaign.systems if one.name == name)
-        lattice = load_crystal(self.store, system.parent).structure.lattice.matrix
-        supercell = lattice * np.array(system.enumeration.supercell)[:, None]
+        supercell = (
+            self._cell(system).lattice.matrix * np.array(system.enumeration.supercell)[:, None]
+        )
         mesh = self.theory.kpoints.mesh_for(supercell.tolist())
         return plane_wave_s(self.n_atoms[name], mesh, self.theory.cutoff_ev)
 

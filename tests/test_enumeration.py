@@ -80,6 +80,25 @@ def test_ground_states_of_the_paper_are_reachable(lyc0):
     assert "C2" in groups
 
 
+def test_primitive_cell_halves_the_orderings_that_repeat_in_it():
+    parent = load_parent("Li3YBr6")
+    small, cell = (
+        enumerate_orderings(parent, EnumerationConfig(supercell=SMALL, cell=cell))
+        for cell in ("primitive", None)
+    )
+    assert (small.n_atoms, small.raw_count, cell.n_atoms) == (10, 4, 20)
+    everything = [to_pymatgen(cell.structure(i)) for i in range(cell.count)]
+    halves = [one for one in everything if len(one.get_primitive_structure()) == small.n_atoms]
+    matcher = StructureMatcher(scale=False, ltol=0.01, stol=0.01)
+    found = {
+        index
+        for i in range(small.count)
+        for index, one in enumerate(halves)
+        if matcher.fit(to_pymatgen(small.structure(i)), one)
+    }
+    assert len(halves) == small.count == len(found)
+
+
 def test_structures_are_canonical_and_no_two_alike(chloride):
     chosen = [chloride.structure(i) for i in range(0, chloride.count, 500)]
     assert len({structure.key for structure in chosen}) == len(chosen)

@@ -19,6 +19,7 @@ from lycb_flows.enumeration.orderings import (
     count_orderings,
     enumerate_orderings,
     ordering_key,
+    parent_cell,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "enumerate_decorations",
     "enumerate_orderings",
     "ordering_key",
+    "parent_cell",
 ]

@@ -107,6 +107,11 @@ def ordering_key(parent: DisorderedCrystal, config: EnumerationConfig) -> str:
     return make_key(schemas.Enumeration, parent=parent.document().key, **config.keyed())
 
 
+def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
+    """The parent in the cell whose multiples are enumerated."""
+    return parent.primitive() if config.cell == "primitive" else parent
+
+
 def count_orderings(parent: DisorderedCrystal, config: EnumerationConfig) -> tuple[int, int]:
     """The numbers of distinct and of raw orderings, exact, without listing them."""
     return count_distinct(_disordered_cell(parent, _resolved(parent, config)).problem)
@@ -193,6 +198,7 @@ class _DisorderedCell:
 
 
 def _disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> _DisorderedCell:
+    parent = parent_cell(parent, config)
     occupancies = _occupancies(parent)
     composition = _composition(occupancies, config.supercell)
     options, dropped = _options(parent, occupancies, config)

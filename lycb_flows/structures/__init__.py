@@ -9,7 +9,7 @@ Nothing is sorted or reduced: a cached label's forces must land on the right ato
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from lycb_flows.keys import make_key
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
 USER_MIN_OCCUPANCY = 0.15
+_SAME_SITE_ANG = 0.01
+"""Special positions in a CIF carry at least three decimals."""
 
 _SCHLEM = (
     "Schlem et al., Chem. Mater. 2021, 33, 327 ({icsd}), as carried by OBELiX entry {entry} "
@@ -67,6 +69,13 @@ class DisorderedCrystal:
     cif: bytes
     provenance: str
     min_occupancy: float
+
+    def primitive(self) -> DisorderedCrystal:
+        """The same crystal in its reduced primitive cell; sites keep their labels."""
+        labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
+        cell = labelled.get_primitive_structure(_SAME_SITE_ANG, use_site_props=True)
+        labels = tuple(cell.site_properties["site_label"])
+        return replace(self, structure=cell, site_labels=labels)
 
     def document(self) -> schemas.Parent:
         """The parent as a document; its blob is `cif`."""
