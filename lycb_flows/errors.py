@@ -49,7 +49,11 @@ class PhysicsError(LycbError):
     """A computation left physics: lost ions, exploded cell, energy jump, NaN."""
 
 
-class StoreError(LycbError):
+class MachineError(LycbError):
+    """This machine lacks what a job needs; another may have it, and nothing is said of the job."""
+
+
+class StoreError(MachineError):
     """The result store or a blob is damaged, locked, full or missing something."""
 
 

@@ -2,10 +2,11 @@
 
     scripts/dft_frames.py FOLDER
 
-Relaxes the 10-atom orderings of Li3YBr6 with CHGNet, runs short MD from 100 to 600 K at several
-volumes, labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of
-their own. Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
-FOLDER/li3ybr6_pbe.extxyz and FOLDER/errors.md.
+Relaxes small cells with CHGNet: the 10-atom orderings of Li3YBr6 (C2/m), the same with chlorine,
+and the lowest 30-atom ordering of Li3YCl6 (P-3m1). Runs short MD from 100 to 600 K at several volumes,
+labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of their own.
+Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
+FOLDER/li3yx6_pbe.extxyz and FOLDER/errors.md.
 """
 
 from __future__ import annotations
@@ -39,13 +40,27 @@ from lycb_flows.structures import canonical_structure, structure_from_arrays, to
 from lycb_flows.training import fine_tune, shift_reference
 
 N_ATOMS = 10
-# (temperature in K, isotropic strain, frames) of each ordering's runs, by what they are for
-RUNS = {
+# (temperature in K, isotropic strain, frames) of each cell's runs, by what they are for
+Runs = dict[str, tuple[tuple[float, float, int], ...]]
+RUNS: Runs = {
     "train": ((100.0, 0.0, 2), (300.0, -0.02, 3), (600.0, 0.01, 3)),
     "validation": ((450.0, 0.0, 2),),
     "test": ((300.0, 0.01, 2), (600.0, -0.01, 2)),
 }
+FEW_RUNS: Runs = {"train": ((600.0, 0.01, 2),), "validation": (), "test": ((450.0, -0.01, 1),)}
 DURATION_PS = 2.0
+RELAXATION = RelaxationConfig(fmax_ev_per_ang=0.02)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A relaxed ordering and the runs from it."""
+
+    system: str
+    ordering: int
+    structure: Structure
+    runs: Runs
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -54,40 +69,55 @@ class Frame:
 
     structure: Structure
     split: str
-    ordering: int
+    cell: Cell
     temperature_k: float
     strain: float
 
 
-def small_cells(potential: Potential) -> Iterator[tuple[int, Structure]]:
-    """The orderings of Li3YBr6 whose primitive cell has 10 atoms, relaxed."""
+def monoclinic_cells(potential: Potential) -> Iterator[Cell]:
+    """The orderings of Li3YBr6 whose primitive cell has 10 atoms, and the same of Li3YCl6."""
     listing = lf.enumerate_orderings(
         lf.load_parent("Li3YBr6"), EnumerationConfig(supercell=(1, 1, 1))
     )
-    for i in range(listing.count):
-        primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
-        if len(primitive) == N_ATOMS:
-            start = canonical_structure(primitive)
-            yield i, lf.relax(start, potential, RelaxationConfig(fmax_ev_per_ang=0.02)).structure
+    for halide, first_seed in (("Br", 0), ("Cl", 1000)):
+        for i in range(listing.count):
+            primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
+            if len(primitive) != N_ATOMS:
+                continue
+            primitive.replace_species({"Br": halide})
+            relaxed = lf.relax(canonical_structure(primitive), potential, RELAXATION).structure
+            yield Cell(f"Li3Y{halide}6 C2/m", i, relaxed, RUNS, first_seed + 100 * i)
 
 
-def sampled_frames(potential: Potential) -> Iterator[Frame]:
+def trigonal_cell(potential: Potential) -> Cell:
+    """Of the 30-atom orderings of Li3YCl6 the lowest as refined, relaxed."""
+    listing = lf.enumerate_orderings(
+        lf.load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 1))
+    )
+    predicted = potential.predict([listing.structure(i) for i in range(listing.count)])
+    lowest = int(np.argmin([one.energy_ev for one in predicted]))
+    relaxed = lf.relax(listing.structure(lowest), potential, RELAXATION).structure
+    return Cell("Li3YCl6 P-3m1", lowest, relaxed, FEW_RUNS, 2000)
+
+
+def sampled_frames(cell: Cell, potential: Potential) -> Iterator[Frame]:
     """Frames of short runs, the most different ones of each."""
-    for ordering, relaxed in small_cells(potential):
-        for split, runs in RUNS.items():
-            for seed, (temperature_k, strain, n_frames) in enumerate(runs):
-                lattice = np.array(relaxed.lattice_ang) * (1 + strain)
-                start = structure_from_arrays(lattice, list(relaxed.species), relaxed.frac_coords)
-                trajectory = lf.run_md(
-                    start,
-                    potential,
-                    MDConfig(heating_ps=0.5, time_step_fs=2.0).nvt(temperature_k, ramp=True),
-                    duration_ps=DURATION_PS,
-                    seed=100 * ordering + 10 * list(RUNS).index(split) + seed,
-                )
-                selection = SelectionConfig(n_frames=n_frames, thinning_fs=100.0)
-                for structure in lf.select_frames(trajectory, selection):
-                    yield Frame(structure, split, ordering, temperature_k, strain)
+    for split, runs in cell.runs.items():
+        for seed, (temperature_k, strain, n_frames) in enumerate(runs):
+            lattice = np.array(cell.structure.lattice_ang) * (1 + strain)
+            start = structure_from_arrays(
+                lattice, list(cell.structure.species), cell.structure.frac_coords
+            )
+            trajectory = lf.run_md(
+                start,
+                potential,
+                MDConfig(heating_ps=0.5, time_step_fs=2.0).nvt(temperature_k, ramp=True),
+                duration_ps=DURATION_PS,
+                seed=cell.seed + 10 * list(RUNS).index(split) + seed,
+            )
+            selection = SelectionConfig(n_frames=n_frames, thinning_fs=100.0)
+            for structure in lf.select_frames(trajectory, selection):
+                yield Frame(structure, split, cell, temperature_k, strain)
 
 
 def labelled_frames(store: ResultStore, frames: list[Frame]) -> Iterator[tuple[Frame, Label]]:
@@ -114,7 +144,8 @@ def write_frames(pairs: list[tuple[Frame, Label]], path: Path) -> None:
         atoms = labelled_atoms(frame.structure, label)
         atoms.info |= {
             "split": frame.split,
-            "ordering": frame.ordering,
+            "system": frame.cell.system,
+            "ordering": frame.cell.ordering,
             "temperature_k": frame.temperature_k,
             "strain": frame.strain,
             "kpoint_mesh": " ".join(map(str, label.kpoint_mesh or ())),
@@ -149,17 +180,21 @@ def errors_table(potential: Potential, pairs: list[tuple[Frame, Label]]) -> str:
         f"after training (epoch {trained.best_epoch})": potential.with_weights(trained.weights),
     }
     lines = [
-        "| model | energy, meV/atom | forces, meV/Å | stress, GPa | force slope |",
-        "|---|---|---|---|---|",
+        "| model | test frames of | energy, meV/atom | forces, meV/Å | stress, GPa | force slope |",
+        "|---|---|---|---|---|---|",
     ]
-    structures = [one.structure for one in sets["test"]]
+    of_halide = {
+        halide: [one for one in sets["test"] if halide in one.structure.species]
+        for halide in ("Br", "Cl")
+    }
     for name, model in models.items():
-        errors = model_errors(sets["test"], model.predict(structures))
-        lines.append(
-            f"| {name} | {1e3 * errors.energy_mae_ev_per_atom:.1f} "
-            f"| {1e3 * errors.force_mae_ev_per_ang:.0f} | {errors.stress_mae_gpa:.3f} "
-            f"| {errors.force_slope:.2f} |"
-        )
+        for halide, test in of_halide.items():
+            errors = model_errors(test, model.predict([one.structure for one in test]))
+            lines.append(
+                f"| {name} | Li3Y{halide}6 | {1e3 * errors.energy_mae_ev_per_atom:.1f} "
+                f"| {1e3 * errors.force_mae_ev_per_ang:.0f} | {errors.stress_mae_gpa:.3f} "
+                f"| {errors.force_slope:.2f} |"
+            )
     counts = ", ".join(f"{len(labels)} {split}" for split, labels in sets.items())
     return "\n".join([*lines, "", f"Frames: {counts}."])
 
@@ -169,10 +204,11 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     store, potential = open_store(folder / "store"), lf.load_model("chgnet-0.3.0")
-    frames = list(sampled_frames(potential))
+    cells = [*monoclinic_cells(potential), trigonal_cell(potential)]
+    frames = [frame for cell in cells for frame in sampled_frames(cell, potential)]
     print(f"{len(frames)} frames", flush=True)
     pairs = list(labelled_frames(store, frames))
-    write_frames(pairs, folder / "li3ybr6_pbe.extxyz")
+    write_frames(pairs, folder / "li3yx6_pbe.extxyz")
     table = errors_table(potential, pairs)
     (folder / "errors.md").write_text(table + "\n")
     print(table)

@@ -15,7 +15,7 @@ from monty.json import MontyDecoder
 
 from lycb_flows import flows, relaxation
 from lycb_flows.campaigns import read_campaign
-from lycb_flows.errors import InputError, LycbError, PhysicsError
+from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
 from lycb_flows.flows import (
     ChooseMaker,
     DecideMaker,
@@ -26,6 +26,7 @@ from lycb_flows.flows import (
     stage_flow,
 )
 from lycb_flows.labels.teacher import Teacher
+from lycb_flows.launchpad.faults import machine_fault
 from lycb_flows.measurement import MeasurementPlan
 from lycb_flows.planning import plan_campaign
 from lycb_flows.report import write_report
@@ -220,6 +221,28 @@ def test_a_label_that_fails_for_good_leaves_a_round_that_closes(
     (missing,) = dataset.missing
     failures = store.attempts(missing, "failed")
     assert [one.reason for one in failures] == ["no convergence: give up"] * 3
+
+
+def test_a_machine_that_cannot_label_spends_no_try_and_another_goes_on(
+    loop_run, loop_campaign, tmp_path, monkeypatch
+):
+    store, bad, label = open_store(tmp_path), broken_structure(loop_run), Teacher.label
+
+    def lacking(self, structure):
+        if structure.key == bad:
+            raise InputError("GPAW is not installed", fix="install it")
+        return label(self, structure)
+
+    monkeypatch.setattr(Teacher, "label", lacking)
+    with pytest.raises(MachineError, match=r"no label can be made here.*not installed") as caught:
+        run_campaign(store, loop_campaign)
+    assert "\n" not in str(caught.value)
+    assert machine_fault(caught.value) == f"MachineError: {caught.value}"
+    assert [one for one in store.attempts(outcome="failed") if one.kind == Label.kind] == []
+    monkeypatch.setattr(Teacher, "label", label)
+    submission, _ = run_campaign(store, loop_campaign)
+    found = find_results(store, submission.campaign, submission.theory)
+    assert [store.load(Dataset, one.dataset).missing for one in found.rounds] == [()] * 3
 
 
 def test_a_label_that_never_ends_is_stopped_and_leaves_a_round_that_closes(

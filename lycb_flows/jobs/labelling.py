@@ -11,7 +11,7 @@ from lycb_flows import (
     schemas,
 )
 from lycb_flows.config import LabelConfig, TeacherLabeler
-from lycb_flows.errors import GivenBackError, LycbError, StoreError
+from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
 from lycb_flows.labels import choice, teacher
@@ -125,11 +125,14 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
 
     def compute() -> schemas.Label:
         with time_limit(config.timeout_s):
-            return labeler.label(store.load(schemas.Structure, structure))
+            try:
+                return labeler.label(store.load(schemas.Structure, structure))
+            except InputError as err:  # was checked before the campaign was queued, elsewhere
+                raise MachineError("no label can be made here", reason=err) from err
 
     try:
         store.once(schemas.Label, key, compute, f"label {plan.title}")
-    except (StoreError, GivenBackError):
+    except (MachineError, GivenBackError):
         raise  # this machine's fault, or another worker's turn
     except LycbError as err:
         return str(err)

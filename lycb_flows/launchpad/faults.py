@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lycb_flows.errors import StoreError
+from lycb_flows.errors import MachineError
 from lycb_flows.store.outages import is_outage
 
 GIVEN_BACK, FAULT, LOST = "given_back", "fault", "lost"
@@ -19,17 +19,17 @@ MAX_FAULTS = 3
 _FAULT_LINE = re.compile(
     r"^(?:pymongo\.errors\.(?:AutoReconnect|ConnectionFailure|NetworkTimeout|NotPrimaryError"
     r"|ServerSelectionTimeoutError|WaitQueueTimeoutError|_OperationCancelled)"
-    r"|lycb_flows\.errors\.StoreError"
+    r"|lycb_flows\.errors\.(?:Machine|Store)Error"
     r"|OSError(?=: \[Errno (?:28|122)\]))\b.*",
     re.MULTILINE,
 )
 
 
 def machine_fault(error: BaseException | None) -> str:
-    """One line when database, result store or disk made a job fail, else empty."""
+    """One line when database, store, disk or what is installed made a job fail, else empty."""
     while error is not None:
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-        if full or isinstance(error, StoreError) or is_outage(error):
+        if full or isinstance(error, MachineError) or is_outage(error):
             return _line(f"{type(error).__name__}: {error}")
         error = error.__cause__
     return ""

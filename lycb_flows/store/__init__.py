@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from lycb_flows.blobs import Blobs
-from lycb_flows.errors import GivenBackError, InputError, StoreError
+from lycb_flows.errors import GivenBackError, InputError, MachineError, StoreError
 from lycb_flows.schemas import KINDS, Blob, Document, Made
 from lycb_flows.settings import load_settings
 
@@ -402,8 +402,8 @@ class ResultStore(ABC):
     def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
         """A try at `key`, counted from now.
 
-        An exception ends it as `failed`; Ctrl-C, the end of a shift or a full disk, which
-        say nothing about the step itself, as `interrupted`.
+        An exception ends it as `failed`; Ctrl-C, the end of a shift, a full disk or a missing
+        program, which say nothing about the step itself, as `interrupted`.
 
         Yields
         ------
@@ -415,7 +415,9 @@ class ResultStore(ABC):
         try:
             yield made
         except BaseException as err:
-            outside = not isinstance(err, Exception) or isinstance(err, StoreError | GivenBackError)
+            outside = not isinstance(err, Exception) or isinstance(
+                err, MachineError | GivenBackError
+            )
             outcome: Outcome = "interrupted" if outside else "failed"
             reason = str(err) or type(err).__name__
             with contextlib.suppress(StoreError), self._transaction():
