@@ -50,7 +50,7 @@ class PhysicsError(LycbError):
 
 
 class MachineError(LycbError):
-    """This machine lacks what a job needs; another may have it, and nothing is said of the job."""
+    """What a job needs is not on this machine; that says nothing of the job itself."""
 
 
 class StoreError(MachineError):

@@ -3,9 +3,9 @@
     scripts/dft_frames.py FOLDER
 
 Relaxes small cells with CHGNet: the 10-atom orderings of Li3YBr6 (C2/m), the same with chlorine,
-and the lowest 30-atom ordering of Li3YCl6 (P-3m1). Runs short MD from 100 to 600 K at several volumes,
-labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of their own.
-Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
+and the lowest 30-atom ordering of Li3YCl6 (P-3m1). Runs short MD from 100 to 600 K at several
+volumes, labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of
+their own. Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
 FOLDER/li3yx6_pbe.extxyz and FOLDER/errors.md.
 """
 
