@@ -51,7 +51,10 @@ class Settings(BaseSettings):
         ge=1,
         description="Processes for independent work.",
     )
-    threads: int = Field(1, ge=1, description="Torch threads per process (engine.md 14).")
+    threads: int = Field(1, ge=1, description="Of torch and GPAW, per process (engine.md 14).")
+    gpaw_launcher: str = Field(
+        "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
+    )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")
     settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")

@@ -96,6 +96,21 @@ def test_a_process_that_dies_is_a_reason_and_not_the_workers_end(rehearsal, monk
     assert "\n" not in str(caught.value)
 
 
+def test_a_launcher_starts_it_and_needs_a_gpaw_with_mpi(rehearsal, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where ranks on other machines see it
+    ran = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        gpaw.subprocess, "run", lambda c, **options: ran.append(c) or run(c, **options)
+    )
+    engine = Gpaw(GpawLabeler(theory="rehearsal"), launcher="nice -n 1")
+    with pytest.raises(InputError, match=r"not built with MPI.*LYCB_GPAW_LAUNCHER"):
+        engine.label(salt())
+    assert ran[0][:4] == ["nice", "-n", "1", sys.executable]
+    assert str(tmp_path) in ran[0][-1]
+    assert rehearsal.label(salt()).converged
+
+
 # -- without GPAW ------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from lycb_flows.labels.theory import PawDataSets, Theory, gpaw_theory
 
 _INSTALL = "run scripts/install_gpaw.sh, here and on the workers"
 _LOG_CHARACTERS = 300
+_NO_MPI = "GPAW is not compiled with MPI"
 
 
 class Gpaw:
@@ -36,10 +38,15 @@ class Gpaw:
     ----------
     config
         Names the level.
+    launcher
+        Put before Python, e.g. "mpiexec -n 8", for a GPAW that was built with MPI.
+    threads
+        Of OpenMP and BLAS, per process.
     """
 
-    def __init__(self, config: GpawLabeler) -> None:
+    def __init__(self, config: GpawLabeler, *, launcher: str = "", threads: int = 1) -> None:
         self.theory = gpaw_theory(config.theory)
+        self._launcher, self._threads = shlex.split(launcher), threads
 
     def label(self, structure: schemas.Structure) -> schemas.Label:
         """The label of a structure.
@@ -58,8 +65,37 @@ class Gpaw:
             "theory": self.theory.model_dump(mode="json"),
             "kpoint_mesh": mesh,
         }
-        answer = _run(question)
+        answer = self._run(question)
         return checked_label(structure, self.theory, answer, kpoint_mesh=mesh)
+
+    def _run(self, question: dict[str, object]) -> Answer:
+        """The answer of processes that end with this call in whatever way."""
+        # ranks on other machines see the launch folder, but not this one's /tmp
+        shared = Path.cwd() if self._launcher else None
+        with tempfile.TemporaryDirectory(prefix="lycb-gpaw-", dir=shared) as name:
+            folder = Path(name)
+            (folder / "question.json").write_text(json.dumps(question))
+            finished = subprocess.run(  # noqa: S603 - this Python and a module of ours
+                [*self._launcher, sys.executable, "-m", "lycb_flows.labels.gpaw_process", name],
+                env=os.environ | self._environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            return _read_answer(folder, finished)
+
+    def _environment(self) -> dict[str, str]:
+        """The threads, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
+        threads = str(self._threads)
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "GPAW_SETUP_PATH": os.pathsep.join(map(str, _data_folders())),
+        }
+        if self._launcher:  # without it GPAW refuses to run below mpiexec
+            environment["GPAW_MPI_BACKEND"] = "cgpaw"
+        return environment
 
 
 def _mesh(theory: Theory, structure: schemas.Structure) -> tuple[int, int, int]:
@@ -68,37 +104,24 @@ def _mesh(theory: Theory, structure: schemas.Structure) -> tuple[int, int, int]:
     return theory.kpoints.mesh_for(structure.lattice_ang)
 
 
-def _run(question: dict[str, object]) -> Answer:
-    """The answer of a process with one thread, which ends with this call in whatever way."""
-    with tempfile.TemporaryDirectory(prefix="lycb-gpaw-") as name:
-        folder = Path(name)
-        (folder / "question.json").write_text(json.dumps(question))
-        finished = subprocess.run(  # noqa: S603 - this Python and a module of ours
-            [sys.executable, "-m", "lycb_flows.labels.gpaw_process", name],
-            env=os.environ | _environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> Answer:
+    """What the process left in its folder, or why it left nothing."""
+    if _NO_MPI in finished.stderr:
+        raise InputError(
+            "GPAW is not built with MPI", fix="build it so, or unset LYCB_GPAW_LAUNCHER"
         )
-        reason = folder / "reason.txt"
-        if reason.is_file():
-            raise LabelError("GPAW gave no label", fix="see the reason", reason=reason.read_text())
-        try:
-            return Answer.model_validate_json((folder / "answer.json").read_bytes())
-        except (OSError, ValidationError) as err:
-            raise LabelError(
-                "GPAW's process died",
-                fix="killed (-9) is most often out of memory",
-                exit_status=finished.returncode,
-                said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
-            ) from err
-
-
-def _environment() -> dict[str, str]:
-    """One thread, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
-    folders = os.pathsep.join(map(str, _data_folders()))
-    return {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GPAW_SETUP_PATH": folders}
+    reason = folder / "reason.txt"
+    if reason.is_file():
+        raise LabelError("GPAW gave no label", fix="see the reason", reason=reason.read_text())
+    try:
+        return Answer.model_validate_json((folder / "answer.json").read_bytes())
+    except (OSError, ValidationError) as err:
+        raise LabelError(
+            "GPAW's process died",
+            fix="killed (-9) is most often out of memory",
+            exit_status=finished.returncode,
+            said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
+        ) from err
 
 
 # -- whether it can label, without importing it --------------------------------------------------

@@ -1,7 +1,8 @@
 """One GPAW calculation: `python -m lycb_flows.labels.gpaw_process FOLDER`.
 
 Reads `question.json` in the folder and leaves `answer.json`, or `reason.txt` when GPAW has no
-answer. The only module that imports GPAW. One thread; killed with whoever asked.
+answer. The only module that imports GPAW. Every MPI rank runs it, the first one writes; killed
+with whoever asked.
 """
 
 from __future__ import annotations
@@ -32,9 +33,17 @@ def main() -> None:
     try:
         answer = calculate(structure, theory, question["kpoint_mesh"], folder / "gpaw.txt")
     except LabelError as err:
-        (folder / "reason.txt").write_text(str(err))
+        _write(folder / "reason.txt", str(err))
         sys.exit(1)
-    (folder / "answer.json").write_text(answer.model_dump_json())
+    _write(folder / "answer.json", answer.model_dump_json())
+
+
+def _write(path: Path, text: str) -> None:
+    """By the first MPI rank."""
+    from gpaw.mpi import world  # noqa: PLC0415 - only here
+
+    if world.rank == 0:
+        path.write_text(text)
 
 
 def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) -> Answer:
