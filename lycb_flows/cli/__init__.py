@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli import dynamics, service
+from lycb_flows.cli import dynamics, labels, service
 from lycb_flows.cli.output import (
     AT_THE_END,
     CampaignFile,
@@ -45,6 +45,8 @@ export_app = typer.Typer(
     help="Write labels, a model, structures or a trajectory to files.", no_args_is_help=True
 )
 app.add_typer(export_app, name="export")
+import_app = typer.Typer(help="Labels of others into the store.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
 
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Report folder [default: in the store].")
@@ -356,6 +358,8 @@ def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> No
     typer.echo(json.dumps(document.facts(), indent=1)[:4000])
     made = document.made
     typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    if made.job:
+        typer.echo(f"job: {made.job}")
     rows = [
         [str(one.number), one.outcome, one.worker, f"{one.wall_s:.1f}", one.reason]
         for one in results.attempts(document.key)
@@ -396,18 +400,11 @@ def diff(
         raise typer.Exit(1)
 
 
-# -- export -----------------------------------------------------------------------------------
+# -- import and export -----------------------------------------------------------------------------------
 
 
-@export_app.command("labels")
-def export_labels(
-    path: Annotated[Path, typer.Argument(help="extxyz file to write.")],
-    store: StoreOption = None,
-) -> None:
-    """Write every label to one extended XYZ file (eV, eV/Å, eV/Å³)."""
-    from lycb_flows.export import write_labels
-
-    typer.echo(f"{write_labels(open_results(store), path)} labels in {path}")
+export_app.command("labels")(labels.export_labels)
+import_app.command("labels")(labels.import_labels)
 
 
 @export_app.command("model")
