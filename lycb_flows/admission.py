@@ -8,6 +8,7 @@ import numpy as np
 
 from lycb_flows.config import LabelConfig
 from lycb_flows.errors import InputError
+from lycb_flows.labels.stated import Level, contradictions
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Import, Label, Structure
 from lycb_flows.store import ResultStore
@@ -71,24 +72,18 @@ def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> No
             unknown=", ".join(document.unknown),
             found=both,
         )
-    if not document.unknown or _contradicts(document, theory):
+    statement = document.statement
+    known = Theory.model_validate(statement) if statement is not None else None
+    level = Level(document.theory, document.theory_name, known, document.unknown)
+    different = contradictions(level, Level.of(theory))
+    if not document.unknown or different:
         raise InputError(
             "labels of different levels of theory never meet",
             fix="take the set out of labels.imported",
             set=document.name,
             found=both,
+            **({"differs": "; ".join(different)} if different else {}),
         )
-
-
-def _contradicts(document: Import, theory: Theory) -> bool:
-    """Whether what is known of a level is another than the campaign's."""
-    campaign, statement = theory.model_dump(mode="json"), document.statement or {}
-    silent = {"level", "parameters", "unknown", *document.unknown}
-    return any(
-        value is not None and value != campaign[name]
-        for name, value in statement.items()
-        if name not in silent
-    )
 
 
 def admitted_levels(store: ResultStore, config: LabelConfig) -> set[str]:

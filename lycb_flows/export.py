@@ -53,9 +53,7 @@ def write_labels(
         )
     unknown = {one.theory: one.unknown for one in store.find_all(Import) if one.unknown}
     sets = [
-        WrittenLabel(
-            store.load(Structure, label.structure), label, unknown.get(label.theory, ())
-        )
+        WrittenLabel(store.load(Structure, label.structure), label, unknown.get(label.theory, ()))
         for label in labels
     ]
     WRITERS[file_format](sets, path)

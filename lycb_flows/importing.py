@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 
@@ -24,7 +23,13 @@ from lycb_flows.keys import make_key
 from lycb_flows.labels import foreign, vasprun
 from lycb_flows.labels.answers import checked_numbers
 from lycb_flows.labels.foreign import ForeignLabel, Refusal
-from lycb_flows.labels.stated import Level, Statement, level_of_fingerprint, stated_level
+from lycb_flows.labels.stated import (
+    Level,
+    Statement,
+    contradictions,
+    level_of_fingerprint,
+    stated_level,
+)
 from lycb_flows.labels.theory import label_key
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore
@@ -49,8 +54,8 @@ _UNREADABLE = (
     EOFError,
     LookupError,
     OSError,
-    ParseError,
     RuntimeError,
+    SyntaxError,
     TypeError,
     ValueError,
     sqlite3.Error,
@@ -136,12 +141,6 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
     """
     statement = statement or Statement()
     sources = list(_sources(path, file_format))
-    if not statement.is_empty and any(one.file_format == "vasp" for one in sources):
-        raise InputError(
-            "vasprun.xml states its level of theory itself",
-            fix="leave the options of the level out",
-            stated=", ".join(statement.model_dump(exclude_none=True)),
-        )
     stated = stated_level(statement)
     reader = _Reader(store, stated, stated_by_user=not statement.is_empty, all_steps=all_steps)
     summary = Summary(name or path.resolve().name)
@@ -210,8 +209,20 @@ class _Reader:
     def _found(self, source: _Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
         if source.file_format == "vasp":
             theory, labels = vasprun.read_vasprun(source.path, all_steps=self.all_steps)
-            return labels, Level.of(theory)
+            return labels, self._agreed(Level.of(theory))
         return list(_READERS[source.file_format](source.path)), self.stated
+
+    def _agreed(self, read: Level) -> Level:
+        """The user's level for a run that states its own, unless the run contradicts it."""
+        if not self.stated_by_user:
+            return read
+        if different := contradictions(self.stated, read):
+            raise LabelError(
+                "the run is of another level of theory than was stated",
+                fix="leave the options of the level out",
+                differs="; ".join(different),
+            )
+        return self.stated
 
     def _checked(self, found: ForeignLabel | LabelError, level: Level) -> _Checked:
         if isinstance(found, LabelError):

@@ -400,7 +400,7 @@ def diff(
         raise typer.Exit(1)
 
 
-# -- import and export -----------------------------------------------------------------------------------
+# -- import and export ------------------------------------------------------------------------
 
 
 export_app.command("labels")(labels.export_labels)

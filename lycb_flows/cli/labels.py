@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db", "mptrj": "mptrj"}
 
 
-def import_labels(  # noqa: PLR0913 - options
+def import_labels(
     path: Annotated[Path, typer.Argument(help="File, or a folder (tree) with vasprun.xml.")],
     file_format: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")

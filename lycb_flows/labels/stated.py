@@ -119,6 +119,24 @@ def level_of_fingerprint(fingerprint: str, name: str, unknown: tuple[str, ...] =
     return Level(fingerprint, name or "stated by its fingerprint only", unknown=unknown)
 
 
+def contradictions(one: Level, other: Level) -> list[str]:
+    """What two levels both state, and differently; empty where they may be the same."""
+    if one.theory is None or other.theory is None:
+        return []
+    fields, others = (theory.model_dump(mode="json") for theory in (one.theory, other.theory))
+    silent = {"level", "parameters", "unknown", *one.unknown, *other.unknown}
+    pairs = [(name, fields[name], others[name]) for name in fields if name not in silent]
+    pairs += [
+        (name, value, others["parameters"].get(name))
+        for name, value in fields["parameters"].items()
+    ]
+    return [
+        f"{name}: {value} and {another}"
+        for name, value, another in pairs
+        if value is not None and another is not None and value != another
+    ]
+
+
 def our_levels() -> dict[str, Theory]:
     """Every level of theory of levels.yaml by code and name, e.g. `gpaw/paper-static`."""
     text = resources.files(__package__).joinpath("levels.yaml").read_text()

@@ -11,12 +11,16 @@ positive; ours is tension positive.
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from monty.serialization import loadfn
 from pymatgen.io.vasp.outputs import Vasprun
+from pymatgen.io.vasp.sets import MPRelaxSet
 
 from lycb_flows import schemas
 from lycb_flows.errors import LabelError
@@ -91,7 +95,7 @@ def _theory_of(run: Vasprun, functional: str) -> Theory:
     }
     parameters = {f"INCAR {name}": str(value) for name, value in (stated | effective).items()}
     parameters["KPOINTS"] = _kpoints(run)
-    parameters["POTCAR"] = ", ".join(sorted(run.potcar_symbols))
+    parameters["POTCAR"] = _potcars(run)
     raw_pbe = functional == "PBE" or (
         functional == "GGA" and all(name.startswith("PAW_PBE") for name in run.potcar_symbols)
     )
@@ -105,6 +109,26 @@ def _theory_of(run: Vasprun, functional: str) -> Theory:
         spin="polarised" if run.parameters.get("ISPIN") == 2 else "paired",  # noqa: PLR2004
         corrections="none",
     )
+
+
+def _potcars(run: Vasprun) -> str:
+    """MPRelaxSet's choice of a release, so that chlorides and bromides meet; else the titles."""
+    chosen = MPRelaxSet.CONFIG["POTCAR"]
+    elements = dict.fromkeys(run.atomic_symbols)
+    symbols = [title.split()[1] for title in run.potcar_symbols]
+    if symbols == [chosen.get(element) for element in elements]:
+        for release, titles in _titles().items():
+            if all(title.replace(" ", "") in titles for title in run.potcar_symbols):
+                return f"MPRelaxSet's of {release}"
+    return ", ".join(sorted(run.potcar_symbols))
+
+
+@functools.cache
+def _titles() -> dict[str, frozenset[str]]:
+    """Titles of the releases of PBE, blanks taken out; the release of today's MPRelaxSet first."""
+    path = resources.files("pymatgen.io.vasp").joinpath("potcar-summary-stats.json.bz2")
+    releases = loadfn(str(path))
+    return {name: frozenset(releases[name]) for name in ("PBE_54", "PBE_52", "PBE")}
 
 
 def _functional_of(run: Vasprun, functional: str) -> str:

@@ -85,7 +85,7 @@ def _described(one: WrittenLabel) -> Atoms:
 
 
 def _stress_ev_per_ang3(label: schemas.Label) -> np.ndarray[Any, Any]:
-    return np.array(label.stress_gpa) / EV_PER_ANG3_GPA
+    return np.asarray(label.stress_gpa) / float(EV_PER_ANG3_GPA)
 
 
 def _write_extxyz(labels: Sequence[WrittenLabel], path: Path) -> None:
