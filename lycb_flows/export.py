@@ -35,7 +35,8 @@ def write_labels(
     Raises
     ------
     InputError
-        When nothing matches, or levels of theory would mix in a format that cannot tell them.
+        When nothing matches, or levels of theory would mix in a format that cannot tell them,
+        or the file cannot be written.
     """
     if file_format not in WRITERS:
         raise InputError(
@@ -56,7 +57,12 @@ def write_labels(
         WrittenLabel(store.load(Structure, label.structure), label, unknown.get(label.theory, ()))
         for label in labels
     ]
-    WRITERS[file_format](sets, path)
+    try:
+        WRITERS[file_format](sets, path)
+    except OSError as err:
+        raise InputError(
+            "cannot write the labels", fix="write elsewhere", file=path, reason=err.strerror
+        ) from err
     return len(sets)
 
 

@@ -222,7 +222,7 @@ class _Reader:
                 fix="leave the options of the level out",
                 differs="; ".join(different),
             )
-        return self.stated
+        return read if self.stated.unknown else self.stated
 
     def _checked(self, found: ForeignLabel | LabelError, level: Level) -> _Checked:
         if isinstance(found, LabelError):
