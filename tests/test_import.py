@@ -615,39 +615,57 @@ def importing_campaign(**labels):
     return campaign.model_copy(update={"labels": campaign.labels.model_copy(update=labels)})
 
 
-def test_imported_labels_train_and_those_of_tests_do_not(finished, tmp_path):
+@pytest.fixture(scope="module")
+def joining(finished, tmp_path_factory):
+    """The same campaign with the labels of `finished` imported, one that is new, and one of a test.
+
+    (store, submission, dataset, the new label, the labels behind the wall)
+    """
     store, submission, dataset = finished
+    folder = tmp_path_factory.mktemp("joining")
     (test_set,) = dataset.test_sets
     test_label = store.load(schemas.TestSet, test_set).labels[0]
-    shifted = moved(store, submission, dataset.training_labels[0], 0.1)
+    new = moved(store, submission, dataset.training_labels[0], 0.1)
     rounded = moved(store, submission, test_label, 1e-5)  # the same crystal by another key
-    helper = open_store(tmp_path / "helper")
+    others = open_store(folder / "others")
     for key in (*dataset.training_labels, *dataset.validation_labels, test_label):
         label = store.load(schemas.Label, key)
-        helper.insert_all([store.load(schemas.Structure, label.structure), label])
-    for structure, label in (shifted, rounded):
-        helper.insert_all([structure, label])
-    path = tmp_path / "others.extxyz"
-    write_labels(helper, path)
+        others.insert_all([store.load(schemas.Structure, label.structure), label])
+    others.insert_all([*new, *rounded])
+    write_labels(others, folder / "others.extxyz")
 
-    other = open_store(tmp_path / "other")
-    import_labels(other, path, name="others")
+    other = open_store(folder / "store")
+    import_labels(other, folder / "others.extxyz", name="others")
     again, _ = run_campaign(other, importing_campaign(imported=("others",)))
     (one,) = find_results(other, again.campaign, again.theory).rounds
     joined = other.load(schemas.Dataset, one.dataset)
+    return other, again, joined, new[1].key, {test_label, rounded[1].key}
+
+
+def test_imported_labels_train_and_those_of_tests_do_not(finished, joining):
+    dataset = finished[2]
+    store, submission, joined, new, behind_the_wall = joining
     assert joined.key != dataset.key
-    assert set(joined.training_labels) == {*dataset.training_labels, shifted[1].key}
+    assert set(joined.training_labels) == {*dataset.training_labels, new}
     assert joined.validation_labels == dataset.validation_labels
     assert joined.test_sets == dataset.test_sets
     assert joined.rejected == dict.fromkeys(
-        (test_label, rounded[1].key), "imported, and in a test set"
+        behind_the_wall, "imported, and in a test set"
     ) | dict.fromkeys(dataset.validation_labels, "imported, and among the validation labels")
-    imports = [one.key for one in other.find_all(schemas.Import)]
-    assert set(imports) <= set(other.ancestors(one.model))
-    steps = plan_campaign(other, again.campaign, again.theory)
-    assert any("and 6 imported labels" in step.work for step in steps)
-    found = find_results(other, again.campaign, again.theory)
-    assert write_report(other, "calculator", found.document_keys(), tmp_path / "report").is_file()
+    (one,) = find_results(store, submission.campaign, submission.theory).rounds
+    imports = {one.key for one in store.find_all(schemas.Import)}
+    assert imports
+    assert imports <= set(store.ancestors(one.model))
+
+
+def test_the_plan_and_the_report_know_imported_labels(joining, tmp_path):
+    store, submission, joined, _, _ = joining
+    n_imported = sum(len(one.labels) for one in store.find_all(schemas.Import))
+    assert n_imported == len(joined.training_labels) + len(joined.rejected)
+    steps = plan_campaign(store, submission.campaign, submission.theory)
+    assert any(f"and {n_imported} imported labels" in step.work for step in steps)
+    found = find_results(store, submission.campaign, submission.theory)
+    assert write_report(store, "joined", found.document_keys(), tmp_path / "report").is_file()
 
 
 def test_another_level_of_theory_is_refused_with_both_printed(store):
