@@ -198,6 +198,19 @@ def test_all_steps_or_the_last(tmp_path):
     assert "other numbers" in refusal.reason
 
 
+def test_a_run_whose_cell_moved_is_another_level_than_a_static_one(store, tmp_path):
+    block = r"( *<calculation>.*</calculation>\n)"
+    moved_too = edited(
+        tmp_path / "vasprun.xml",
+        (block, lambda m: m.group() + m.group().replace("2.72739551", "2.80000000")),
+    )
+    (static,) = import_labels(store, ROCK_SALT).levels.values()
+    (relaxed,) = import_labels(store, moved_too).levels.values()
+    assert relaxed.theory.parameters["plane waves"] == "of the run's first cell"
+    assert "plane waves" not in static.theory.parameters
+    assert relaxed.fingerprint != static.fingerprint
+
+
 def test_how_a_run_was_iterated_is_no_physics_and_its_cutoff_is(store, tmp_path):
     def fingerprint(folder, *changes):
         path = edited(tmp_path / folder / "vasprun.xml", *changes)

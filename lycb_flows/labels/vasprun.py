@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monty.serialization import loadfn
 from pymatgen.io.vasp.outputs import Vasprun
 from pymatgen.io.vasp.sets import MPRelaxSet
@@ -47,6 +48,7 @@ _FIELDS_OF_A_THEORY = "ENCUT ISPIN GGA METAGGA PSTRESS KSPACING KGAMMA"
 _NOT_PHYSICS = frozenset(
     f"{_WORDS_AND_MACHINE} {_HOW_ELECTRONS_ITERATE} {_WHAT_MOVES} {_FIELDS_OF_A_THEORY}".split()
 )
+_MOVED_ANG = 1e-6
 _DEFAULTS_THAT_MATTER = (
     "PREC", "EDIFF", "ISMEAR", "SIGMA", "LREAL", "ADDGRID", "LASPH", "ISYM", "IVDW", "LUSE_VDW",
     "LHFCALC", "LDAU", "LSORBIT",
@@ -96,6 +98,11 @@ def _theory_of(run: Vasprun, functional: str) -> Theory:
     parameters = {f"INCAR {name}": str(value) for name, value in (stated | effective).items()}
     parameters["KPOINTS"] = _kpoints(run)
     parameters["POTCAR"] = _potcars(run)
+    lattices = np.array([step["structure"].lattice.matrix for step in run.ionic_steps])
+    if np.ptp(lattices, axis=0).max() > _MOVED_ANG:
+        # VASP keeps the plane waves of the first cell: later energies and stresses lack the
+        # waves, or have too many, for their own cutoff
+        parameters["plane waves"] = "of the run's first cell"
     raw_pbe = functional == "PBE" or (
         functional == "GGA" and all(name.startswith("PAW_PBE") for name in run.potcar_symbols)
     )
