@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pymatgen.core.structure import StructureError
 
 from lycb_flows.errors import InputError, LabelError, LycbError
 from lycb_flows.keys import make_key
@@ -55,6 +56,7 @@ _UNREADABLE = (
     LookupError,
     OSError,
     RuntimeError,
+    StructureError,
     SyntaxError,
     TypeError,
     ValueError,

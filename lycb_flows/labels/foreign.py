@@ -26,6 +26,7 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike
 from pymatgen.core.structure import Structure as PymatgenStructure
+from pymatgen.core.structure import StructureError
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError, LabelError
@@ -141,7 +142,7 @@ def _label_of_frame(place: int, frame: Mapping[str, Any]) -> ForeignLabel | Labe
         structure = canonical_structure(crystal)
     except InputError as err:  # partial occupancies
         return LabelError(err.message, fix=err.fix, **err.facts)
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
+    except (AttributeError, LookupError, StructureError, TypeError, ValueError) as err:
         reason = f"{type(err).__name__}: {err}"
         return LabelError("not pymatgen's JSON of a structure", fix="mend it", reason=reason)
     energy_ev, stress_kb = frame.get("uncorrected_total_energy"), frame.get("stress")
