@@ -146,7 +146,7 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
                 blocks[frame.block].append(label.key)
     test_set = _freeze_test_set(store, plan, blocks["test"])
     test_sets = plan.test_sets + ((test_set.key,) if test_set else ())
-    if plan.index != TEST_STAGE:
+    if plan.campaign.labels.imported and plan.index != TEST_STAGE:
         rejected |= _add_imported(store, plan, blocks, test_sets)
     return Dataset(
         key=plan.dataset_key,

@@ -6,6 +6,7 @@ labels never pass for those of a level that is stated in full.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -137,6 +138,7 @@ def contradictions(one: Level, other: Level) -> list[str]:
     ]
 
 
+@functools.cache
 def our_levels() -> dict[str, Theory]:
     """Every level of theory of levels.yaml by code and name, e.g. `gpaw/paper-static`."""
     text = resources.files(__package__).joinpath("levels.yaml").read_text()
