@@ -264,7 +264,8 @@ class _Reader:
             return level
         unknown = tuple(str(notes.get("unknown") or "").split())
         own = level_of_fingerprint(fingerprint, str(notes.get("theory_name", "")), unknown)
-        if self.stated_by_user and own.fingerprint != level.fingerprint:
+        another = own.fingerprint != level.fingerprint and not level.unknown
+        if self.stated_by_user and (another or contradictions(level, own)):
             raise LabelError(
                 "it is of another level of theory than was stated",
                 fix="leave the options of the level out",

@@ -166,15 +166,18 @@ def test_a_tree_of_runs_gives_its_good_ones_and_a_line_for_each_bad_one(lycb, tm
     edited(tree / "enthalpy" / "vasprun.xml", ('name="PSTRESS">[^<]*<', 'name="PSTRESS"> 5.0<'))
     edited(tree / "unconverged" / "vasprun.xml", ('name="NELM"> *100<', 'name="NELM"> 80<'))
     edited(tree / "no stress" / "vasprun.xml", (r'<varray name="stress" >.*?</varray>', ""))
+    program = 'name="program" type="string">'
+    edited(tree / "stand-in" / "vasprun.xml", (f"{program}vasp", f"{program}stand-in of vasp"))
     (tree / "cut").mkdir()
     (tree / "cut" / "vasprun.xml.gz").write_bytes(gzip.compress(ROCK_SALT.read_bytes()[:50_000]))
     code, out, _ = lycb("import", "labels", tree)
     assert code == 0
-    assert "runs: 1 imported, 0 already there, 4 refused" in out
+    assert "runs: 1 imported, 0 already there, 5 refused" in out
     for name, reason in {
         "enthalpy/vasprun.xml": "enthalpies",
         "unconverged/vasprun.xml[0]": "have not converged",
         "no stress/vasprun.xml[0]": "missing=stress",
+        "stand-in/vasprun.xml": "no file of VASP's",
         "cut/vasprun.xml.gz": "unreadable: XMLSyntaxError",
     }.items():
         (line,) = [line for line in out.splitlines() if line.startswith(f"refused {name}")]
@@ -310,6 +313,8 @@ def test_a_frame_that_names_its_level_is_refused_under_another(store):
     summary = import_labels(store, LI3YBR6, statement=statement)
     assert summary.new == []
     assert len(summary.refused) == 28
+    assert len(import_labels(store, LI3YBR6, statement=Statement(functional="PBE")).new) == 28
+    assert import_labels(store, LI3YBR6, statement=Statement(functional="PBEsol")).new == []
     for fingerprint in (PAPER_STATIC.fingerprint, gpaw_theory("mp-compatible").fingerprint):
         assert fingerprint in summary.refused[0].reason
 

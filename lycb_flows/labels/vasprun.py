@@ -84,6 +84,13 @@ def _check_run(run: Vasprun) -> None:
             fix="run a static calculation without PSTRESS",
             PSTRESS=run.parameters["PSTRESS"],
         )
+    words = " ".join(map(str, [*run.generator.values(), run.incar.get("SYSTEM", "")])).lower()
+    if str(run.generator.get("program")).lower() != "vasp" or "stand-in" in words:
+        raise LabelError(
+            "no file of VASP's",
+            fix="import what made it by another way, under its own name",
+            program=words,
+        )
     if run.incar.get("ML_LMLFF"):
         raise LabelError(
             "its numbers are a force field's", fix="run a static calculation", ML_LMLFF=True
