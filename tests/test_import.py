@@ -235,7 +235,7 @@ def test_how_a_run_was_iterated_is_no_physics_and_its_cutoff_is(store, tmp_path)
 
 
 def test_a_level_that_is_stated_for_runs_of_vasp_must_be_theirs(lycb, tmp_path):
-    fields = "{code: vasp, version: '6.3', functional: PBE, raw_pbe: true, cutoff_ev: %s}"
+    fields = "{code: vasp, version: '6', functional: PBE, raw_pbe: true, cutoff_ev: %s}"
     (tmp_path / "mine.yaml").write_text(fields % 400)
     (tmp_path / "other.yaml").write_text(fields % 520)
     path = edited(tmp_path / "vasprun.xml")

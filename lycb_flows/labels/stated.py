@@ -134,8 +134,16 @@ def contradictions(one: Level, other: Level) -> list[str]:
     return [
         f"{name}: {value} and {another}"
         for name, value, another in pairs
-        if value is not None and another is not None and value != another
+        if value is not None
+        and another is not None
+        and value != another
+        and not (name == "version" and _covers(value, another))
     ]
+
+
+def _covers(version: str, other: str) -> bool:
+    """Whether one of two versions is the other in less detail: 6 and 6.3."""
+    return f"{version}.".startswith(f"{other}.") or f"{other}.".startswith(f"{version}.")
 
 
 @functools.cache
