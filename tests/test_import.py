@@ -225,6 +225,11 @@ def test_how_a_run_was_iterated_is_no_physics_and_its_cutoff_is(store, tmp_path)
     more = ('<i type="string" name="ALGO">Fast</i>', '<i type="int" name="NCORE"> 4</i>')
     assert fingerprint("iterated", (incar, incar + "".join(more))) == as_it_is
     assert fingerprint("cutoff", ('name="ENMAX">[^<]*<', 'name="ENMAX"> 520.0<')) != as_it_is
+    hybrid = r'<i (name="(AEXX|HFSCREEN)"|type="logical" name="LHFCALC")>[^<]*</i>'
+    (level,) = import_labels(
+        store, edited(tmp_path / "short" / "vasprun.xml", (hybrid, "")), dry_run=True
+    ).levels.values()
+    assert (level.theory.functional, level.theory.raw_pbe) == ("PBE", True)
     unheard = '<i name="LSOMETHING" type="logical"> T </i>'
     assert fingerprint("unheard", (incar, incar + unheard)) != as_it_is
     # the chosen POTCARs of a release are one level, whichever elements a run has

@@ -45,6 +45,9 @@ _DEFAULTS_THAT_MATTER = (
 
 def level_as_read(run: Vasprun) -> Theory:
     """What a run says of its own level; a mesh is stated as one, for its rule is not known."""
+    for name, default in {"AEXX": 0.0, "HFSCREEN": 0.0, "LHFCALC": False}.items():
+        # pymatgen takes a file that leaves these out for a hybrid's; VASP's default is none
+        run.parameters.setdefault(name, default)
     functional = run.run_type
     stated = {name: value for name, value in run.incar.items() if name not in NOT_PHYSICS}
     effective = {
