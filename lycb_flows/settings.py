@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     gpaw_launcher: str = Field(
         "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
     )
+    vasp_command: str | None = Field(
+        None, description="By which VASP is started, e.g. 'srun vasp_std'; none: not here."
+    )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")
     settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler
+from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
-from lycb_flows.labels.theory import Labeler, Theory, ase_theory, gpaw_theory, teacher_theory
+from lycb_flows.labels.theory import (
+    Labeler,
+    Theory,
+    ase_theory,
+    gpaw_theory,
+    teacher_theory,
+    vasp_theory,
+)
+from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
 
-AnyLabeler = TeacherLabeler | GpawLabeler | AseLabeler
+AnyLabeler = TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What engines need to know of where they run; it decides no number.
+
+    Attributes
+    ----------
+    threads
+        Of OpenMP and BLAS, per process.
+    gpaw_launcher
+        Put before GPAW's Python, e.g. "mpiexec -n 8".
+    vasp_command
+        By which VASP is started, e.g. "srun vasp_std"; None: not here.
+    """
+
+    threads: int = 1
+    gpaw_launcher: str = ""
+    vasp_command: str | None = None
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
@@ -18,13 +46,15 @@ def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory
     match labeler:
         case GpawLabeler():
             return gpaw_theory(labeler.theory)
+        case VaspLabeler():
+            return vasp_theory(labeler.theory, stand_in=labeler.stand_in)
         case AseLabeler():
             return ase_theory(labeler)
         case TeacherLabeler():
             return teacher_theory(find_model(labeler.model))
 
 
-def check_labeler(labeler: AnyLabeler, elements: Iterable[str]) -> None:
+def check_labeler(labeler: AnyLabeler, elements: Iterable[str], machine: Machine) -> None:
     """Before anything is queued: what labels is installed here and fits the elements.
 
     Raises
@@ -35,12 +65,21 @@ def check_labeler(labeler: AnyLabeler, elements: Iterable[str]) -> None:
     match labeler:
         case GpawLabeler():
             check_gpaw(gpaw_theory(labeler.theory), elements)
+        case VaspLabeler():
+            theory = vasp_theory(labeler.theory, stand_in=labeler.stand_in)
+            check_vasp(theory, elements, command=machine.vasp_command)
         case AseLabeler():
             find_calculator(labeler.calculator)
         case TeacherLabeler():  # its model is loaded when the campaign is submitted
             pass
 
 
-def open_engine(labeler: GpawLabeler | AseLabeler) -> Labeler:
+def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machine) -> Labeler:
     """The labeler at work; a teacher needs its weights and is opened by its job."""
-    return Gpaw(labeler) if isinstance(labeler, GpawLabeler) else AseCalculator(labeler)
+    match labeler:
+        case GpawLabeler():
+            return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
+        case VaspLabeler():
+            raise NotImplementedError
+        case AseLabeler():
+            return AseCalculator(labeler)

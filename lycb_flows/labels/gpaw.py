@@ -138,14 +138,14 @@ def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
     if util.find_spec("gpaw") is None:
         raise InputError("GPAW is not installed", fix=_INSTALL)
     installed = metadata.version("gpaw")
-    if installed != theory.version and not installed.startswith(f"{theory.version}."):
+    if not theory.covers_version(installed):
         raise InputError(
             "another version of GPAW than the level of theory states",
             fix=_INSTALL,
             stated=theory.version,
             installed=installed,
         )
-    if theory.paw is not None:
+    if isinstance(theory.paw, PawDataSets):
         for element in sorted(elements):
             _check_data_set(theory.paw, element)
 
