@@ -75,6 +75,7 @@ def planned(folder: Path, wish: str) -> str:
 def strike_early(failure: str, outputs: Outputs) -> None:
     """Those that end a run before there is an energy; the headers are written."""
     if failure in _STDOUT:
+        outputs.iterate()
         outputs.say(_STDOUT[failure])
         sys.exit(0)
     if failure in _STDERR:

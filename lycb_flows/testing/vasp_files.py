@@ -22,7 +22,8 @@ from lycb_flows.testing.vasp_task import Task
 
 PROGRAM = "vasp stand-in"
 """`program` in vasprun.xml, where VASP has "vasp"."""
-VERSION = "1.0"
+VERSION = "6.0.0"
+"""Of the VASP whose files these resemble."""
 _NOTE = "lycb stand-in for VASP: numbers of the potential {potential}, not DFT"
 _FFT_POINTS = 32
 _BOHR_ANG, _RYDBERG_EV = 0.529177249, 13.605826  # VASP's own digits
@@ -63,6 +64,7 @@ class Outputs:
 
     def __init__(self, folder: Path, task: Task, potential: str) -> None:
         self.task, self.note = task, _NOTE.format(potential=potential)
+        self._potential = potential
         self.vasprun = folder / "vasprun.xml"
         self._outcar, self._oszicar = folder / "OUTCAR", folder / "OSZICAR"
         self._contcar = folder / "CONTCAR"
@@ -77,10 +79,14 @@ class Outputs:
         """Headers; of VASP's files those of an earlier run are gone now."""
         self.say(self.note)
         self.say("running on    1 total cores")
-        self.vasprun.write_text(vasprun_head(self.task, self.note))
+        self.vasprun.write_text(vasprun_head(self.task, self.note, self._potential))
         self._outcar.write_text(outcar_head(self.task, self.note))
         self._oszicar.write_text("")
         self._contcar.write_text("")
+
+    def iterate(self) -> None:
+        """One electronic step, without an energy that anybody could read."""
+        _append(self._outcar, f"{_iteration(1, 1)}{_electrons(self.task)}")
 
     def add(self, step: IonicStep, *, stress: bool) -> None:
         """One ionic step."""
@@ -110,9 +116,9 @@ def _append(path: Path, text: str) -> None:
 # -- vasprun.xml ---------------------------------------------------------------------------------
 
 
-def vasprun_head(task: Task, note: str) -> str:
+def vasprun_head(task: Task, note: str, potential: str) -> str:
     """Everything before the first ionic step."""
-    facts = {"program": PROGRAM, "version": VERSION, "subversion": note, "platform": "none"}
+    facts = {"program": PROGRAM, "version": VERSION, "subversion": potential, "platform": "none"}
     return (
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n'
         f"<!-- {note} -->\n"
@@ -260,7 +266,7 @@ def _n_waves(task: Task) -> int:
 def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> str:
     """One ionic step."""
     electronic = "".join(
-        f"----------------------------------- Iteration {number:6d}({index:4d})  ---\n"
+        f"{_iteration(number, index)}"
         f"  free  energy   TOTEN  = {energy - step.entropy_ev / 2:18.8f} eV\n"
         for index, energy in enumerate(step.electronic_energies_ev, start=1)
     )
@@ -277,7 +283,7 @@ def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> st
     rule = f" {'-' * 83}\n"
     return (
         f"{electronic}------------------------ {ending} ----------------------------------------\n"
-        f" number of electron  {task.n_electrons:14.7f} magnetization\n"
+        f"{_electrons(task)}"
         + (f"  in kB  {in_kb}\n  external pressure = {np.trace(step.stress_kb) / 3:11.2f} kB\n" if stress else "")
         + f"  volume of cell : {abs(np.linalg.det(step.lattice_ang)):11.2f}\n"
         f"      direct lattice vectors\n{lattice}"
@@ -288,6 +294,14 @@ def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> st
         f"  energy  without entropy= {step.energy_ev + step.entropy_ev / 2:18.8f}"
         f"  energy(sigma->0) = {step.energy_ev:18.8f}\n\n"
     )
+
+
+def _iteration(number: int, index: int) -> str:
+    return f"----------------------------------- Iteration {number:6d}({index:4d})  ---\n"
+
+
+def _electrons(task: Task) -> str:
+    return f" number of electron  {task.n_electrons:14.7f} magnetization\n"
 
 
 _OUTCAR_END = (
