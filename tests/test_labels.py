@@ -209,7 +209,7 @@ def test_a_campaign_with_a_calculator_goes_from_the_yaml_to_the_report(tmp_path)
 
 
 def test_the_plan_of_dft_labels_counts_atoms_points_and_plane_waves(tmp_path, monkeypatch):
-    monkeypatch.setattr("lycb_flows.campaigns.check_labeler", lambda _labeler, _elements: None)
+    monkeypatch.setattr("lycb_flows.campaigns.check_labeler", lambda *_: None)
     store = open_store(tmp_path)
     campaign = read_campaign(with_labeler(tmp_path, {"type": "gpaw"}))
     submission = submit(store, campaign)

@@ -18,6 +18,7 @@ from lycb_flows.labels import choice, teacher
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.md import protocol as md
 from lycb_flows.schemas import Produced
+from lycb_flows.settings import load_settings
 from lycb_flows.stages import StagePlan, run_key
 from lycb_flows.store import ResultStore
 
@@ -142,6 +143,6 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
 def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
     """The labeler of a campaign whose models are keys."""
     if not isinstance(config.labeler, TeacherLabeler):
-        return choice.open_engine(config.labeler)
+        return choice.open_engine(config.labeler, load_settings().machine)
     model = store.load(schemas.Model, config.labeler.model)
     return teacher.Teacher(model, open_potential(store, model.key))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
+from lycb_flows.labels.machine import Machine
 from lycb_flows.labels.theory import (
     Labeler,
     Theory,
@@ -20,25 +20,6 @@ from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
 
 AnyLabeler = TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What engines need to know of where they run; it decides no number.
-
-    Attributes
-    ----------
-    threads
-        Of OpenMP and BLAS, per process.
-    gpaw_launcher
-        Put before GPAW's Python, e.g. "mpiexec -n 8".
-    vasp_command
-        By which VASP is started, e.g. "srun vasp_std"; None: not here.
-    """
-
-    threads: int = 1
-    gpaw_launcher: str = ""
-    vasp_command: str | None = None
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:

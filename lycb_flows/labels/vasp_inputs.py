@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 Mesh = tuple[int, int, int]
 Optimizer = Literal["fire", "cg"]
 """Of VASP's own relaxations: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
-MACHINE_KEYS = frozenset({"KPAR", "LCHARG", "LPLANE", "LSCALAPACK", "LWAVE", "NCORE", "NPAR", "NSIM"})
+MACHINE_KEYS = frozenset(
+    {"KPAR", "LCHARG", "LPLANE", "LSCALAPACK", "LWAVE", "NCORE", "NPAR", "NSIM"}
+)
 """INCAR keys that a machine may set: they share the work and keep files."""
 _ISMEAR = {"gaussian": 0}
 _ISPIN = {"paired": 1, "polarised": 2}
@@ -309,7 +311,9 @@ def _find_potcar(potcars: Potcars, element: str) -> tuple[PotcarSingle, str]:
         )
     statistics = found.spec()["summary_stats"].get("stats", {}).get("data", {})
     same = all(
-        np.isclose(statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL)
+        np.isclose(
+            statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL
+        )
         for name, value in stated.statistics.items()
     )
     warning = "" if same else f"POTCAR {title}: its numbers are not those that pymatgen knows"
