@@ -15,11 +15,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -29,7 +27,8 @@ from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels import vasp_results
 from lycb_flows.labels.answers import checked_label
 from lycb_flows.labels.leash import read_ended, run_leashed
-from lycb_flows.labels.logs import archive
+from lycb_flows.labels.logs import Log, archive
+from lycb_flows.labels.machine import Machine
 from lycb_flows.labels.theory import VASP_STAND_IN, label_key, vasp_theory
 from lycb_flows.labels.vasp_inputs import VaspInputs, check_vasp, command_of, vasp_inputs
 from lycb_flows.labels.vasp_policy import Outcome, Request
@@ -40,32 +39,6 @@ _LARGE = frozenset({*_WAVES, "CHG", "DOSCAR", "PROCAR", "EIGENVAL", "XDATCAR", "
 """In no archive: large, and nothing of a label is in them."""
 
 
-@dataclass(frozen=True)
-class VaspRuns:
-    """How a machine runs VASP; nothing here decides a number.
-
-    Attributes
-    ----------
-    scratch
-        Where folders of runs are made; None: the job's launch folder, which ranks on other
-        nodes see, too.
-    incar
-        INCAR keys of the machine: NCORE, KPAR, LWAVE ...
-    keep_waves
-        Where WAVECAR and CHGCAR go, one folder per label; None: nowhere.
-    clean_up
-        Which folders go: all, those of labels, none.
-    frozen_s
-        Silence after which VASP hangs.
-    """
-
-    scratch: Path | None = None
-    incar: Mapping[str, int | bool] = field(default_factory=dict)
-    keep_waves: Path | None = None
-    clean_up: Literal["always", "success", "never"] = "always"
-    frozen_s: float = 21_600.0
-
-
 class Vasp:
     """VASP, or its stand-in, at one of its levels of theory.
 
@@ -73,30 +46,19 @@ class Vasp:
     ----------
     config
         Names the level.
-    command
-        By which VASP is started here.
-    runs
-        How.
-    threads
-        Of OpenMP and BLAS, per process.
+    machine
+        By which command VASP runs here, and where.
 
     Attributes
     ----------
     logs
-        Inputs and outputs of the last label, whether it worked or not: name -> bytes.
+        Inputs and outputs of the last label, whether it worked or not.
     """
 
-    def __init__(
-        self,
-        config: VaspLabeler,
-        *,
-        command: str | None = None,
-        runs: VaspRuns | None = None,
-        threads: int = 1,
-    ) -> None:
+    def __init__(self, config: VaspLabeler, machine: Machine) -> None:
         self.theory = vasp_theory(config.theory, stand_in=config.stand_in)
-        self.logs: dict[str, bytes] = {}
-        self._command, self._runs, self._threads = command, runs or VaspRuns(), threads
+        self.logs: dict[str, Log] = {}
+        self._machine = machine
 
     def label(self, structure: schemas.Structure) -> schemas.Label:
         """The label of a structure.
@@ -111,8 +73,8 @@ class Vasp:
             When there is no converged answer, custodian wanted another physics, or the
             answer fails a check.
         """
-        check_vasp(self.theory, set(structure.species), command=self._command)
-        inputs = vasp_inputs(self.theory, structure, machine=self._runs.incar)
+        check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
+        inputs = vasp_inputs(self.theory, structure, machine=self._machine.vasp_incar)
         self.logs = {}
         key = label_key(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
@@ -132,9 +94,10 @@ class Vasp:
         stand_in = self.theory.code == VASP_STAND_IN
         warnings = inputs.write(folder, potcar=not stand_in)
         request = Request(
-            command=command_of(self.theory, self._command), frozen_s=self._runs.frozen_s
+            command=command_of(self.theory, self._machine.vasp_command),
+            frozen_s=self._machine.vasp_frozen_s,
         )
-        outcome = run(folder, request, threads=self._threads)
+        outcome = run(folder, request, threads=self._machine.threads)
         if outcome.vetoes:
             raise vasp_results.quarantined(
                 saw=", ".join(outcome.vetoes[0]["errors"]),
@@ -147,7 +110,7 @@ class Vasp:
     @contextmanager
     def _folder(self, key: str) -> Iterator[Path]:
         """A folder for one run; archived and cleared whatever happens in it."""
-        parent = self._runs.scratch or Path.cwd()
+        parent = self._machine.vasp_scratch or Path.cwd()
         try:
             parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="lycb-vasp-", dir=parent))
@@ -160,18 +123,19 @@ class Vasp:
             yield folder
             failed = False
         finally:
-            self.logs = {"vasp.tar.gz": archive(folder, without=_is_left_out)}
+            self.logs = {"vasp": archive(folder, without=_is_left_out)}
             self._keep_waves(folder, key)
-            clean_up = self._runs.clean_up
+            clean_up = self._machine.vasp_clean_up
             if clean_up == "always" or (clean_up == "success" and not failed):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _keep_waves(self, folder: Path, key: str) -> None:
-        if self._runs.keep_waves is None:
+        waves = self._machine.vasp_waves
+        if waves is None:
             return
         for name in _WAVES:
             if (folder / name).is_file() and (folder / name).stat().st_size:
-                kept = self._runs.keep_waves / key
+                kept = waves / key
                 kept.mkdir(parents=True, exist_ok=True)
                 shutil.move(folder / name, kept / name)
 

@@ -27,14 +27,40 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 ASKED = ".orig"
 """custodian's own suffix of the inputs that a job started with."""
 SOLVER_KEYS = frozenset(
-    """
-    ALGO IALGO ISEARCH TIME NELM NELMIN NELMDL LDIAG LSUBROT
-    AMIX BMIX AMIX_MAG BMIX_MAG AMIN IMIX MAXMIX MIXPRE INIMIX WC
-    ISTART ICHARG INIWAV LWAVE LCHARG
-    NCORE NPAR KPAR NSIM LPLANE LSCALAPACK
-    """.split()
+    [
+        "ALGO",
+        "IALGO",
+        "ISEARCH",
+        "TIME",
+        "NELM",
+        "NELMIN",
+        "NELMDL",
+        "LDIAG",
+        "LSUBROT",
+        "AMIX",
+        "BMIX",
+        "AMIX_MAG",
+        "BMIX_MAG",
+        "AMIN",
+        "IMIX",
+        "MAXMIX",
+        "MIXPRE",
+        "INIMIX",
+        "WC",
+        "ISTART",
+        "ICHARG",
+        "INIWAV",
+        "LWAVE",
+        "LCHARG",
+        "NCORE",
+        "NPAR",
+        "KPAR",
+        "NSIM",
+        "LPLANE",
+        "LSCALAPACK",
+    ]
 )
-OPTIMIZER_KEYS = frozenset("IBRION IOPT POTIM SMASS NFREE".split())
+OPTIMIZER_KEYS = frozenset(["IBRION", "IOPT", "POTIM", "SMASS", "NFREE"])
 """Of no effect on a static run."""
 _NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps a density
 _SAME_PLACE_ANG = 1e-6
@@ -75,7 +101,8 @@ class Changes:
 
 def find_changes(asked: Inputs, used: Inputs) -> Changes:
     """Sort the differences by the policy."""
-    allowed, physics = [], []
+    allowed: list[str] = []
+    physics: list[str] = []
     for name in sorted({*asked.incar, *used.incar}):
         before, after = asked.incar.get(name), used.incar.get(name)
         if _equal(before, after):

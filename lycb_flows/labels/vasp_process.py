@@ -71,16 +71,20 @@ class Policed(ErrorHandler):
         self.max_num_corrections = handler.max_num_corrections
         self.raise_on_max = handler.raise_on_max
 
+    def __repr__(self) -> str:
+        """Custodian's own name of the handler, for messages."""
+        return type(self.handler).__name__
+
     def check(self, directory: str = "./") -> bool:
         """Whether it found its error."""
-        return bool(self.handler.check(directory=directory))
+        return bool(self.handler.check(directory=directory))  # type: ignore[no-untyped-call]  # custodian has no types
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
         """Its correction, or none."""
         folder = Path(directory)
         names = ("INCAR", "KPOINTS", "POSCAR")
         before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-        record: dict[str, Any] = self.handler.correct(directory=directory)
+        record: dict[str, Any] = self.handler.correct(directory=directory)  # type: ignore[no-untyped-call]  # likewise
         tracked_lru_cache.tracked_cache_clear()
         asked = Inputs.from_folder(folder, ASKED)
         changes = find_changes(asked, Inputs.from_folder(folder))
@@ -109,7 +113,7 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
             run.run_vasp(
                 vasp_cmd=shlex.join(leashed(shlex.split(request.command), folder / "ended.json")),
                 max_errors=MAX_CORRECTIONS,
-                scratch_dir=None,
+                scratch_dir=None,  # type: ignore[arg-type]  # ours, whatever atomate2's settings say
                 handlers=handlers,
                 vasp_job_kwargs={"auto_gamma": False},
                 custodian_kwargs={
@@ -154,8 +158,8 @@ def _end_children() -> None:
     until = time.monotonic() + GRACE_S + 1
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < until:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+            if ended == 0:
                 time.sleep(_POLL_S / 10)
 
 

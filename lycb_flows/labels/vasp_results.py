@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
-from lxml.etree import XMLSyntaxError
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
@@ -75,7 +73,7 @@ def read_vasprun(path: Path) -> Vasprun:
             # pymatgen warns of what is checked below: unconverged runs, POTCARs not beside it
             warnings.simplefilter("ignore")
             result = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (OSError, XMLSyntaxError, ParseError, ValueError, KeyError, AttributeError) as err:
+    except (OSError, SyntaxError, ValueError, KeyError, AttributeError) as err:
         reason = f"{type(err).__name__}: {err}"[:200]
         raise LabelError("no readable vasprun.xml", fix="see the archive", reason=reason) from err
     if not result.ionic_steps:

@@ -19,12 +19,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
+from ase.optimize.optimize import Optimizer
 
 from lycb_flows.potentials.names import TOY_NAMES
 from lycb_flows.testing import vasp_failures as failures
@@ -79,13 +81,13 @@ def _ionic_steps(task: Task, calculator: BaseCalculator) -> Iterator[Atoms]:
     if task.nsw <= 0 or task.ibrion < 0:
         yield atoms
         return
-    moving = FrechetCellFilter(atoms) if task.relaxes_cell else atoms
-    optimizer = FIRE if task.ibrion == 3 and task.iopt == 7 else BFGS  # noqa: PLR2004 - VASP's numbers
+    moving: Any = FrechetCellFilter(atoms) if task.relaxes_cell else atoms
+    walk: type[Optimizer] = FIRE if task.ibrion == 3 and task.iopt == 7 else BFGS  # noqa: PLR2004 - VASP's numbers
     with warnings.catch_warnings():
         # the filter takes a logarithm of the strain in every step; scipy misses 1e-13 in it
         warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
         for n_done, _ in enumerate(
-            optimizer(moving, logfile=None).irun(fmax=task.force_limit_ev_per_ang), start=1
+            walk(moving, logfile=None).irun(fmax=task.force_limit_ev_per_ang), start=1
         ):
             yield atoms
             if n_done == task.nsw:

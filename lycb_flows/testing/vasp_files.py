@@ -238,8 +238,9 @@ def _energy(energy_ev: float, entropy_ev: float) -> str:
 def outcar_head(task: Task, note: str) -> str:
     """What VASP says before it computes."""
     spin = task.incar.get("ISPIN", 1)
+    n_waves = _n_waves(task)
     waves = "".join(
-        f" k-point{index:4d} :  {k[0]:8.4f}{k[1]:8.4f}{k[2]:8.4f}  plane waves: {_n_waves(task):7d}\n"
+        f" k-point{index:4d} :  {k[0]:8.4f}{k[1]:8.4f}{k[2]:8.4f}  plane waves: {n_waves:7d}\n"
         for index, (k, _) in enumerate(task.kpoints, start=1)
     )
     titles = "".join(f" POTCAR:    STAND-IN {symbol} none\n" for *_, symbol in task.groups)
@@ -252,7 +253,7 @@ def outcar_head(task: Task, note: str) -> str:
         f"   IBRION ={task.ibrion:7d}    ionic relax: 0-MD 1-quasi-New 2-CG\n"
         f"   NELECT ={task.n_electrons:12.4f}    total number of electrons\n"
         f"\n\n\n{'-' * 104}\n\n\n{waves}\n maximum and minimum number of plane-waves per node : "
-        f"{_n_waves(task):9d}{_n_waves(task):9d}\n\n"
+        f"{n_waves:9d}{n_waves:9d}\n\n"
     )
 
 
@@ -271,7 +272,11 @@ def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> st
         for index, energy in enumerate(step.electronic_energies_ev, start=1)
     )
     converged = len(step.electronic_energies_ev) < task.nelm
-    ending = "aborting loop because EDIFF is reached" if converged else "aborting loop EDIFF was not reached (unconverged)"
+    ending = (
+        "aborting loop because EDIFF is reached"
+        if converged
+        else "aborting loop EDIFF was not reached (unconverged)"
+    )
     in_kb = " ".join(f"{step.stress_kb[i, j]:12.5f}" for i, j in _VOIGT)
     positions = step.frac_coords @ step.lattice_ang
     table = "".join(
@@ -284,10 +289,14 @@ def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> st
     return (
         f"{electronic}------------------------ {ending} ----------------------------------------\n"
         f"{_electrons(task)}"
-        + (f"  in kB  {in_kb}\n  external pressure = {np.trace(step.stress_kb) / 3:11.2f} kB\n" if stress else "")
+        + (
+            f"  in kB  {in_kb}\n  external pressure = {np.trace(step.stress_kb) / 3:11.2f} kB\n"
+            if stress
+            else ""
+        )
         + f"  volume of cell : {abs(np.linalg.det(step.lattice_ang)):11.2f}\n"
         f"      direct lattice vectors\n{lattice}"
-        f" POSITION                                       TOTAL-FORCE (eV/Angst)\n{rule}{table}{rule}"
+        f" POSITION{'TOTAL-FORCE (eV/Angst)':>61}\n{rule}{table}{rule}"
         f"    total drift:                           {drift}\n\n"
         "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
         f"  free  energy   TOTEN  = {step.free_energy_ev:18.8f} eV\n\n"
@@ -317,7 +326,9 @@ def oszicar_step(step: IonicStep, number: int, change_ev: float) -> str:
     before = 0.0
     for index, energy in enumerate(step.electronic_energies_ev, start=1):
         change = energy - before
-        lines.append(f"DAV: {index:3d}    {energy: .12E}   {change: .5E}  {change: .5E}  100   0.1E-02")
+        lines.append(
+            f"DAV: {index:3d}    {energy: .12E}   {change: .5E}  {change: .5E}  100   0.1E-02"
+        )
         before = energy
     lines.append(
         f"{number:4d} F= {step.free_energy_ev:.8E} E0= {step.energy_ev:.8E}  d E ={change_ev: .6E}"

@@ -95,7 +95,9 @@ class Task:
     @property
     def n_bands(self) -> int:
         """VASP's default, spin paired."""
-        default = max(self.n_electrons // 2 + max(len(self.atoms) // 2, 3), self.n_electrons * 6 // 10)
+        default = max(
+            self.n_electrons // 2 + max(len(self.atoms) // 2, 3), self.n_electrons * 6 // 10
+        )
         return int(self.incar.get("NBANDS", default))
 
     @property
