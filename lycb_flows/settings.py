@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from lycb_flows.errors import InputError
-from lycb_flows.labels.machine import Machine
+from lycb_flows.labels.machine import CleanUp, Machine
 
 
 def _settings_file() -> Path:
@@ -67,6 +67,22 @@ class Settings(BaseSettings):
     )
     vasp_kpar: int | None = Field(
         None, ge=1, description="VASP's KPAR, k-points at a time; `lycb doctor` suggests one."
+    )
+    vasp_scratch: Path | None = Field(
+        None, description="Where VASP runs, seen by all its nodes; none: the launch folder."
+    )
+    vasp_waves: Path | None = Field(
+        None, description="Where WAVECAR and CHGCAR are kept; none: they are not written."
+    )
+    vasp_clean_up: CleanUp = Field(
+        "always", description="Which folders of VASP's go: always, success (of labels), never."
+    )
+    vasp_frozen_s: float = Field(
+        21_600.0, gt=0, description="Silence after which VASP hangs (custodian's 6 h)."
+    )
+    keep_logs: bool = Field(
+        default=True,
+        description="Keep what VASP and GPAW wrote, compressed, with each label and failure.",
     )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")

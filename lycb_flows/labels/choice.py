@@ -16,6 +16,7 @@ from lycb_flows.labels.theory import (
     teacher_theory,
     vasp_theory,
 )
+from lycb_flows.labels.vasp import Vasp
 from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
 
@@ -61,6 +62,6 @@ def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machin
         case GpawLabeler():
             return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
         case VaspLabeler():
-            raise NotImplementedError
+            return Vasp(labeler, machine)
         case AseLabeler():
             return AseCalculator(labeler)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, sqrt
+from pathlib import Path
+from typing import Literal
+
+CleanUp = Literal["always", "success", "never"]
 
 _MIN_GROUP = 4
 """Cores that a k-point keeps: fewer, and every group repeats too much of the memory."""
@@ -23,6 +27,15 @@ class Machine:
         By which VASP is started, e.g. "srun vasp_std"; None: not here.
     vasp_ncore, vasp_kpar
         NCORE and KPAR of the INCAR; None: VASP's defaults.
+    vasp_scratch
+        Where folders of runs are made; None: the job's launch folder, which ranks on other
+        nodes see, too.
+    vasp_waves
+        Where WAVECAR and CHGCAR are kept, one folder per label; None: they are not written.
+    vasp_clean_up
+        Which folders of runs go: all, those of labels, none.
+    vasp_frozen_s
+        Silence after which VASP hangs.
     """
 
     threads: int = 1
@@ -30,11 +43,16 @@ class Machine:
     vasp_command: str | None = None
     vasp_ncore: int | None = None
     vasp_kpar: int | None = None
+    vasp_scratch: Path | None = None
+    vasp_waves: Path | None = None
+    vasp_clean_up: CleanUp = "always"
+    vasp_frozen_s: float = 21_600.0
 
     @property
-    def vasp_incar(self) -> dict[str, int]:
-        """INCAR settings that share VASP's work."""
-        keys = {"NCORE": self.vasp_ncore, "KPAR": self.vasp_kpar}
+    def vasp_incar(self) -> dict[str, int | bool]:
+        """INCAR settings that share VASP's work and keep its files."""
+        waves = None if self.vasp_waves is None else True
+        keys = {"NCORE": self.vasp_ncore, "KPAR": self.vasp_kpar, "LWAVE": waves, "LCHARG": waves}
         return {key: value for key, value in keys.items() if value is not None}
 
 
