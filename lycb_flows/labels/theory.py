@@ -61,7 +61,9 @@ class Potcars(Config):
     release: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = Field(
         description="pymatgen's name, which leads to the folder, e.g. POT_GGA_PAW_PBE_54."
     )
-    table: Annotated[str, NOT_KEYED] = Field(description="Beside this module: element -> StatedPotcar.")
+    table: Annotated[str, NOT_KEYED] = Field(
+        description="Beside this module: element -> StatedPotcar."
+    )
     table_sha256: str = Field(description="Of the table, and so of every title.")
 
     def of(self, element: str) -> StatedPotcar:
