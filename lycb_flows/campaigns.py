@@ -20,6 +20,7 @@ from lycb_flows.labels.choice import check_labeler, theory_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.names import MODEL_NAMES
 from lycb_flows.schemas import CampaignRecord, Model, Parent
+from lycb_flows.settings import load_settings
 from lycb_flows.store import ResultStore
 from lycb_flows.structures import PARENT_NAMES, DisorderedCrystal, load_parent
 
@@ -160,7 +161,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
-    check_labeler(campaign.labels.labeler, elements)
+    check_labeler(campaign.labels.labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
         source = find_model(name)
         store.blobs.put(source.weights, source.model.weights.media_type)

@@ -299,6 +299,17 @@ class GpawLabeler(Config):
     theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
 
 
+class VaspLabeler(Config):
+    """Labels by VASP, for who has a licence; command and scratch are the machine's settings."""
+
+    type: Literal["vasp"] = "vasp"
+    theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
+    stand_in: bool = Field(
+        default=False,
+        description="Labels are a potential's behind VASP's files: a rehearsal, named as one.",
+    )
+
+
 class AseLabeler(Config):
     """Labels by any of ASE's calculators; what cannot be known of it is stated here."""
 
@@ -319,7 +330,7 @@ class AseLabeler(Config):
 class LabelConfig(Config):
     """Who labels, and when a round may close."""
 
-    labeler: TeacherLabeler | GpawLabeler | AseLabeler = Field(
+    labeler: TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler = Field(
         TeacherLabeler(), discriminator="type"
     )
     imported: tuple[str, ...] | None = Field(

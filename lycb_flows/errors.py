@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LycbError(Exception):
     """A failure that a person can act on.
@@ -15,6 +18,11 @@ class LycbError(Exception):
     **facts
         What was found; keyword-only, so that the exception pickles.
 
+    Attributes
+    ----------
+    logs
+        Blobs of what an engine wrote before it failed: kept with the attempt, in no message.
+
     Examples
     --------
     >>> str(LycbError("no such parent", fix="run `lycb enumerate --help`", name="LiF"))
@@ -24,6 +32,7 @@ class LycbError(Exception):
     def __init__(self, message: str, *, fix: str = "", **facts: object) -> None:
         super().__init__(message)
         self.message, self.fix, self.facts = message, fix, facts
+        self.logs: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
         """One line: what, found, do."""

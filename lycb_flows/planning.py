@@ -14,7 +14,14 @@ import numpy as np
 from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.admission import imported_labels
-from lycb_flows.config import AseLabeler, Campaign, RunConfig, SystemConfig, TeacherLabeler
+from lycb_flows.config import (
+    AseLabeler,
+    Campaign,
+    RunConfig,
+    SystemConfig,
+    TeacherLabeler,
+    VaspLabeler,
+)
 from lycb_flows.enumeration import count_orderings, parent_cell
 from lycb_flows.labels.theory import Theory
 from lycb_flows.measurement import MeasurementPlan
@@ -26,6 +33,9 @@ from lycb_flows.store import ResultStore
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
+
+_STAND_IN_S = 8.0
+"""Of VASP's stand-in: a process that loads torch; what it then computes is less."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ RATES = {"chgnet": Rates(2.5e-4, 2e-3), "toy": Rates(5e-5, 1e-4)}
 
 
 def plane_wave_s(n_atoms: int, mesh: tuple[int, int, int], cutoff_ev: float) -> float:
-    """CPU seconds of a GPAW label; within a factor of two of what was measured.
+    """CPU seconds of a label by plane waves; GPAW's are within a factor of two of measured ones.
 
     One busy core, 350 eV: 10 atoms 6, 40 and 225 s with Gamma, 3x3x3 and 5x5x5; 60 atoms and
     Gamma 114 s. Time reversal halves the mesh; work per point grows with the square of the
@@ -174,6 +184,8 @@ class _Planner:
         each_s = [self._label_s(name) for name in plan.starts]
         if isinstance(labeler, AseLabeler):
             work += ", their cost unknown and not counted"
+        if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
+            work += ", their cost taken to be GPAW's"
         cpu_s = plan.n_labels * sum(each_s) / len(each_s)
         names = tuple(f"label {plan.title} {i:04d}" for i in range(plan.n_labels))
         return PlannedStep(plan.title, names, work, cpu_s)
@@ -183,6 +195,8 @@ class _Planner:
         labeler = self.campaign.labels.labeler
         if isinstance(labeler, TeacherLabeler):
             return self.n_atoms[name] * self._rates(labeler.model).force_call_s
+        if isinstance(labeler, VaspLabeler) and labeler.stand_in:
+            return _STAND_IN_S
         if self.theory.kpoints is None or self.theory.cutoff_ev is None:
             return 0.0
         system = next(one for one in self.campaign.systems if one.name == name)

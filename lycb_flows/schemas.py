@@ -44,6 +44,7 @@ class Made(BaseModel):
     ended_at: str = Field("", description="ISO 8601, UTC")
     wall_s: float = 0.0
     cpu_s: float = 0.0
+    logs: dict[str, Blob] = Field({}, description="What an engine wrote: evidence, no facts.")
 
 
 class Document(BaseModel):
@@ -319,6 +320,9 @@ class Label(Document):
     converged: bool
     kpoint_mesh: tuple[int, int, int] | None = Field(
         None, description="That the theory's rule gave this cell; None: no k-points."
+    )
+    corrections: tuple[str, ...] = Field(
+        (), description="What custodian changed of how the electrons were iterated."
     )
     warnings: tuple[str, ...] = ()
 

@@ -7,6 +7,7 @@ Sources, strongest first: `LYCB_*` environment variables, then one YAML file
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -18,6 +19,7 @@ from pydantic_settings import (
 )
 
 from lycb_flows.errors import InputError
+from lycb_flows.labels.machine import CleanUp, Machine
 
 
 def _settings_file() -> Path:
@@ -51,13 +53,45 @@ class Settings(BaseSettings):
         ge=1,
         description="Processes for independent work.",
     )
-    threads: int = Field(1, ge=1, description="Of torch and GPAW, per process (engine.md 14).")
+    threads: int = Field(
+        1, ge=1, description="Of torch, GPAW and VASP, per process (engine.md 14)."
+    )
     gpaw_launcher: str = Field(
         "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
+    )
+    vasp_command: str | None = Field(
+        None, description="By which VASP is started, e.g. 'srun vasp_std'; none: not here."
+    )
+    vasp_ncore: int | None = Field(
+        None, ge=1, description="VASP's NCORE, cores per orbital; `lycb doctor` suggests one."
+    )
+    vasp_kpar: int | None = Field(
+        None, ge=1, description="VASP's KPAR, k-points at a time; `lycb doctor` suggests one."
+    )
+    vasp_scratch: Path | None = Field(
+        None, description="Where VASP runs, seen by all its nodes; none: the launch folder."
+    )
+    vasp_waves: Path | None = Field(
+        None, description="Where WAVECAR and CHGCAR are kept; none: they are not written."
+    )
+    vasp_clean_up: CleanUp = Field(
+        "always", description="Which folders of VASP's go: always, success (of labels), never."
+    )
+    vasp_frozen_s: float = Field(
+        21_600.0, gt=0, description="Silence after which VASP hangs (custodian's 6 h)."
+    )
+    keep_logs: bool = Field(
+        default=True,
+        description="Keep what VASP and GPAW wrote, compressed, with each label and failure.",
     )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")
     settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")
+
+    @property
+    def machine(self) -> Machine:
+        """What labelling engines see of them."""
+        return Machine(**{one.name: getattr(self, one.name) for one in fields(Machine)})
 
     @classmethod
     def settings_customise_sources(

@@ -1,7 +1,6 @@
 """Real DFT: GPAW's labels of small cells, and what happens when it cannot label."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -15,6 +14,7 @@ from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels import gpaw
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
 from lycb_flows.labels.gpaw_process import gpaw_parameters
+from lycb_flows.labels.leash import run_leashed
 from lycb_flows.labels.theory import Convergence, gpaw_theory
 from lycb_flows.structures import canonical_structure, load_parent, to_pymatgen
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -89,8 +89,7 @@ def test_electrons_that_do_not_converge_make_no_label(rehearsal):
 def test_a_process_that_dies_is_a_reason_and_not_the_workers_end(rehearsal, monkeypatch):
     killed = "import os, signal, sys; print('out of memory', file=sys.stderr, flush=True)"
     command = [sys.executable, "-c", f"{killed}; os.kill(os.getpid(), signal.SIGKILL)"]
-    run = subprocess.run
-    monkeypatch.setattr(gpaw.subprocess, "run", lambda _c, **options: run(command, **options))
+    monkeypatch.setattr(gpaw, "run_leashed", lambda _c, **options: run_leashed(command, **options))
     with pytest.raises(LabelError, match=r"exit_status=-9.*out of memory") as caught:
         rehearsal.label(salt())
     assert "\n" not in str(caught.value)
@@ -99,14 +98,13 @@ def test_a_process_that_dies_is_a_reason_and_not_the_workers_end(rehearsal, monk
 def test_a_launcher_starts_it_and_needs_a_gpaw_with_mpi(rehearsal, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # where ranks on other machines see it
     ran = []
-    run = subprocess.run
     monkeypatch.setattr(
-        gpaw.subprocess, "run", lambda c, **options: ran.append(c) or run(c, **options)
+        gpaw, "run_leashed", lambda c, **options: ran.append(c) or run_leashed(c, **options)
     )
     engine = Gpaw(GpawLabeler(theory="rehearsal"), launcher="nice -n 1")
     with pytest.raises(InputError, match=r"not built with MPI.*LYCB_GPAW_LAUNCHER"):
         engine.label(salt())
-    assert ran[0][:4] == ["nice", "-n", "1", sys.executable]
+    assert ran[0][5:9] == ["nice", "-n", "1", sys.executable]  # behind their leash
     assert str(tmp_path) in ran[0][-1]
     assert rehearsal.label(salt()).converged
 

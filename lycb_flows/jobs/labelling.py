@@ -15,9 +15,11 @@ from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineErro
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
 from lycb_flows.labels import choice, teacher
+from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.md import protocol as md
 from lycb_flows.schemas import Produced
+from lycb_flows.settings import load_settings
 from lycb_flows.stages import StagePlan, run_key
 from lycb_flows.store import ResultStore
 
@@ -124,11 +126,8 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
         )
 
     def compute() -> schemas.Label:
-        with time_limit(config.timeout_s):
-            try:
-                return labeler.label(store.load(schemas.Structure, structure))
-            except InputError as err:  # was checked before the campaign was queued, elsewhere
-                raise MachineError("no label can be made here", reason=err) from err
+        found = store.load(schemas.Structure, structure)
+        return label_and_logs(store, labeler, found, config.timeout_s)
 
     try:
         store.once(schemas.Label, key, compute, f"label {plan.title}")
@@ -139,9 +138,40 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
     return ""
 
 
+def label_and_logs(
+    store: ResultStore, labeler: Labeler, structure: schemas.Structure, timeout_s: float
+) -> schemas.Label:
+    """The label of a structure; what its engine wrote is kept, whether there is one or not.
+
+    Raises
+    ------
+    MachineError
+        When this machine cannot label.
+    LabelError
+        When there is none, or it took too long.
+    """
+    try:
+        with time_limit(timeout_s):
+            label = labeler.label(structure)
+    except InputError as err:  # was checked before the campaign was queued, elsewhere
+        raise MachineError("no label can be made here", reason=err) from err
+    except LycbError as err:
+        err.logs = _kept_logs(store, labeler)
+        raise
+    return label.model_copy(update={"made": schemas.Made(logs=_kept_logs(store, labeler))})
+
+
+def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, schemas.Blob]:
+    if not isinstance(labeler, KeepsLogs) or not load_settings().keep_logs:
+        return {}
+    return {
+        name: store.blobs.put(log.content, log.media_type) for name, log in labeler.logs.items()
+    }
+
+
 def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
     """The labeler of a campaign whose models are keys."""
     if not isinstance(config.labeler, TeacherLabeler):
-        return choice.open_engine(config.labeler)
+        return choice.open_engine(config.labeler, load_settings().machine)
     model = store.load(schemas.Model, config.labeler.model)
     return teacher.Teacher(model, open_potential(store, model.key))

@@ -81,6 +81,7 @@ def checked_label(
     answer: Answer,
     *,
     kpoint_mesh: tuple[int, int, int] | None = None,
+    corrections: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> schemas.Label:
     """The label that an answer is, or the reason why it is none.
@@ -104,6 +105,7 @@ def checked_label(
         stress_gpa=tuple(map(tuple, stress_gpa.tolist())),
         converged=True,
         kpoint_mesh=kpoint_mesh,
+        corrections=corrections,
         warnings=(*warnings, *answer.notes),
     )
 

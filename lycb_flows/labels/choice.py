@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler
+from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
-from lycb_flows.labels.theory import Labeler, Theory, ase_theory, gpaw_theory, teacher_theory
+from lycb_flows.labels.machine import Machine
+from lycb_flows.labels.theory import (
+    Labeler,
+    Theory,
+    ase_theory,
+    gpaw_theory,
+    teacher_theory,
+    vasp_theory,
+)
+from lycb_flows.labels.vasp import Vasp
+from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
 
-AnyLabeler = TeacherLabeler | GpawLabeler | AseLabeler
+AnyLabeler = TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
@@ -18,13 +28,15 @@ def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory
     match labeler:
         case GpawLabeler():
             return gpaw_theory(labeler.theory)
+        case VaspLabeler():
+            return vasp_theory(labeler.theory, stand_in=labeler.stand_in)
         case AseLabeler():
             return ase_theory(labeler)
         case TeacherLabeler():
             return teacher_theory(find_model(labeler.model))
 
 
-def check_labeler(labeler: AnyLabeler, elements: Iterable[str]) -> None:
+def check_labeler(labeler: AnyLabeler, elements: Iterable[str], machine: Machine) -> None:
     """Before anything is queued: what labels is installed here and fits the elements.
 
     Raises
@@ -35,12 +47,21 @@ def check_labeler(labeler: AnyLabeler, elements: Iterable[str]) -> None:
     match labeler:
         case GpawLabeler():
             check_gpaw(gpaw_theory(labeler.theory), elements)
+        case VaspLabeler():
+            theory = vasp_theory(labeler.theory, stand_in=labeler.stand_in)
+            check_vasp(theory, elements, command=machine.vasp_command)
         case AseLabeler():
             find_calculator(labeler.calculator)
         case TeacherLabeler():  # its model is loaded when the campaign is submitted
             pass
 
 
-def open_engine(labeler: GpawLabeler | AseLabeler) -> Labeler:
+def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machine) -> Labeler:
     """The labeler at work; a teacher needs its weights and is opened by its job."""
-    return Gpaw(labeler) if isinstance(labeler, GpawLabeler) else AseCalculator(labeler)
+    match labeler:
+        case GpawLabeler():
+            return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
+        case VaspLabeler():
+            return Vasp(labeler, machine)
+        case AseLabeler():
+            return AseCalculator(labeler)

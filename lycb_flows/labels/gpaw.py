@@ -24,6 +24,8 @@ from lycb_flows import schemas
 from lycb_flows.config import GpawLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.answers import Answer, checked_label
+from lycb_flows.labels.leash import leashed, run_leashed
+from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import PawDataSets, Theory, gpaw_theory
 
 _INSTALL = "run scripts/install_gpaw.sh, here and on the workers"
@@ -42,10 +44,16 @@ class Gpaw:
         Put before Python, e.g. "mpiexec -n 8", for a GPAW that was built with MPI.
     threads
         Of OpenMP and BLAS, per process.
+
+    Attributes
+    ----------
+    logs
+        GPAW's text and our question of the last label, whether it worked or not.
     """
 
     def __init__(self, config: GpawLabeler, *, launcher: str = "", threads: int = 1) -> None:
         self.theory = gpaw_theory(config.theory)
+        self.logs: dict[str, Log] = {}
         self._launcher, self._threads = shlex.split(launcher), threads
 
     def label(self, structure: schemas.Structure) -> schemas.Label:
@@ -58,6 +66,7 @@ class Gpaw:
         LabelError
             When there is no converged answer, or it fails a check.
         """
+        self.logs = {}
         check_gpaw(self.theory, set(structure.species))
         mesh = _mesh(self.theory, structure)
         question: dict[str, object] = {
@@ -75,14 +84,13 @@ class Gpaw:
         with tempfile.TemporaryDirectory(prefix="lycb-gpaw-", dir=shared) as name:
             folder = Path(name)
             (folder / "question.json").write_text(json.dumps(question))
-            finished = subprocess.run(  # noqa: S603 - this Python and a module of ours
-                [*self._launcher, sys.executable, "-m", "lycb_flows.labels.gpaw_process", name],
-                env=os.environ | self._environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = [sys.executable, "-m", "lycb_flows.labels.gpaw_process", name]
+            if self._launcher:  # mpiexec ends its ranks when it is asked to, by its leash
+                command = leashed([*self._launcher, *command], folder / "ended.json")
+            try:
+                finished = run_leashed(command, environment=self._environment())
+            finally:
+                self.logs = {"gpaw": archive(folder)}
             return _read_answer(folder, finished)
 
     def _environment(self) -> dict[str, str]:
@@ -138,14 +146,14 @@ def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
     if util.find_spec("gpaw") is None:
         raise InputError("GPAW is not installed", fix=_INSTALL)
     installed = metadata.version("gpaw")
-    if installed != theory.version and not installed.startswith(f"{theory.version}."):
+    if not theory.covers_version(installed):
         raise InputError(
             "another version of GPAW than the level of theory states",
             fix=_INSTALL,
             stated=theory.version,
             installed=installed,
         )
-    if theory.paw is not None:
+    if isinstance(theory.paw, PawDataSets):
         for element in sorted(elements):
             _check_data_set(theory.paw, element)
 

@@ -7,25 +7,21 @@ with whoever asked.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.answers import Answer, ask
+from lycb_flows.labels.leash import die_with_parent
 from lycb_flows.labels.theory import Convergence, Smearing, Theory
 from lycb_flows.schemas import Structure
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Answer the question of the folder in the first argument."""
-    _die_with_parent()
+    die_with_parent()
     folder = Path(sys.argv[1])
     question = json.loads((folder / "question.json").read_text())
     structure = Structure.model_validate(question["structure"])
@@ -85,15 +81,6 @@ def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
         "spinpol": theory.spin == "polarised",
         "symmetry": {"point_group": False, "time_reversal": True},
     }
-
-
-def _die_with_parent() -> None:
-    """Linux kills this process when its parent ends, in whatever way."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":

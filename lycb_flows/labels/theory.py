@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib import resources
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import yaml
 from pydantic import Field
@@ -15,6 +15,9 @@ from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
 from lycb_flows.keys import digest, make_key
 from lycb_flows.labels.kpoints import KPointRule
+
+VASP_STAND_IN = "vasp stand-in"
+"""The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""
 
 
 class PawDataSets(Config):
@@ -33,24 +36,74 @@ class PawDataSets(Config):
         InputError
             When the table is not the one that was stated.
         """
-        content = resources.files(__package__).joinpath(self.table).read_bytes()
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.table_sha256:
-            raise InputError(
-                "the table of PAW data sets was changed",
-                fix="install lycb_flows anew",
-                table=self.table,
-                stated=self.table_sha256[:12],
-                found=found[:12],
-            )
-        hashes: dict[str, str] = json.loads(content)
+        hashes: dict[str, str] = json.loads(_stated_table(self.table, self.table_sha256))
         return hashes
+
+
+class StatedPotcar(Config):
+    """What is known of a VASP data set without showing it: its licence forbids that."""
+
+    title: str = Field(description="TITEL in the file: functional, symbol, date.")
+    electrons: Positive = Field(description="Valence electrons, ZVAL.")
+    statistics: dict[str, float] = Field(
+        description="pymatgen's of all numbers below the header: MEAN, ABSMEAN, VAR, MIN, MAX."
+    )
+
+    @property
+    def symbol(self) -> str:
+        """As POTCAR.spec and folders of POTCARs name it, e.g. Li_sv."""
+        return self.title.split()[1]
+
+
+class Potcars(Config):
+    """The POTCARs of all elements: one release, each known by title and statistics."""
+
+    release: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = Field(
+        description="pymatgen's name, which leads to the folder, e.g. POT_GGA_PAW_PBE_54."
+    )
+    table: Annotated[str, NOT_KEYED] = Field(
+        description="Beside this module: element -> StatedPotcar."
+    )
+    table_sha256: str = Field(description="Of the table, and so of every title.")
+
+    def of(self, element: str) -> StatedPotcar:
+        """The POTCAR of an element.
+
+        Raises
+        ------
+        InputError
+            When there is none, or the table is not the one that was stated.
+        """
+        potcars: dict[str, Any] = json.loads(_stated_table(self.table, self.table_sha256))
+        if element not in potcars:
+            raise InputError(
+                "the level of theory has no POTCAR of this element",
+                fix="use another level of theory",
+                element=element,
+                release=self.release,
+            )
+        return StatedPotcar.model_validate(potcars[element])
+
+
+def _stated_table(table: str, stated: str) -> bytes:
+    """A file beside this module, when its SHA-256 is the stated one."""
+    content = resources.files(__package__).joinpath(table).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != stated:
+        raise InputError(
+            "the table of PAW data sets was changed",
+            fix="install lycb_flows anew",
+            table=table,
+            stated=stated[:12],
+            found=found[:12],
+        )
+    return content
 
 
 class Smearing(Config):
     """How states are occupied."""
 
-    kind: Literal["fermi-dirac"]
+    kind: Literal["fermi-dirac", "gaussian"]
     width_ev: Positive
 
 
@@ -59,6 +112,13 @@ class Convergence(Config):
 
     energy_ev_per_electron: Positive
     density_e_per_electron: Positive
+    max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
+
+
+class TotalConvergence(Config):
+    """When the electrons have converged, as VASP counts: by the whole cell's energy."""
+
+    energy_ev: Positive = Field(description="EDIFF: total energy and band energy change by less.")
     max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
 
 
@@ -77,11 +137,11 @@ class Theory(Config):
     )
     parameters: dict[str, str] = Field({}, description="Everything else that decides a number.")
     level: Annotated[str | None, NOT_KEYED] = Field(None, description="Its name in levels.yaml.")
-    paw: PawDataSets | None = None
+    paw: PawDataSets | Potcars | None = None
     cutoff_ev: Positive | None = Field(None, description="Of plane waves.")
     kpoints: KPointRule | None = Field(None, description="A cell's Gamma-centred mesh.")
     smearing: Smearing | None = None
-    convergence: Convergence | None = None
+    convergence: Convergence | TotalConvergence | None = None
     spin: Literal["paired", "polarised"] | None = None
     symmetry: Literal["time reversal"] | None = Field(None, description="What is made use of.")
     corrections: str | None = Field(None, description="Added to the energies, or 'none'.")
@@ -99,6 +159,10 @@ class Theory(Config):
     def fingerprint(self) -> str:
         """64 hexadecimal digits that stand for every field."""
         return digest(self)
+
+    def covers_version(self, found: str) -> bool:
+        """Whether a program of this version is at this level: 6.4.2 is where 6 is stated."""
+        return found == self.version or found.startswith(f"{self.version}.")
 
 
 def teacher_theory(model: schemas.Model) -> Theory:
@@ -119,13 +183,44 @@ def gpaw_theory(level: str) -> Theory:
     InputError
         When there is none of this name.
     """
+    return Theory(level=level, **_level("gpaw", "GPAW", level))
+
+
+def vasp_theory(level: str, *, stand_in: bool = False) -> Theory:
+    """A level of theory of VASP's, by name.
+
+    Parameters
+    ----------
+    level
+        Its name in levels.yaml.
+    stand_in
+        A program that reads VASP's files and asks a potential computes: same settings,
+        another theory, so that its labels and VASP's never meet.
+
+    Raises
+    ------
+    InputError
+        When there is none of this name.
+    """
+    theory = Theory(level=level, **_level("vasp", "VASP", level))
+    if not stand_in:
+        return theory
+    another = {
+        "code": VASP_STAND_IN,
+        "functional": "a potential, not DFT",
+        "raw_pbe": False,
+    }
+    return theory.model_copy(update=another)
+
+
+def _level(code: str, name: str, level: str) -> dict[str, Any]:
     text = resources.files(__package__).joinpath("levels.yaml").read_text()
-    levels = yaml.safe_load(text)["gpaw"]
+    levels: dict[str, dict[str, Any]] = yaml.safe_load(text)[code]
     if level not in levels:
         raise InputError(
-            "no such level of theory", fix=f"GPAW has {', '.join(levels)}", found=level
+            "no such level of theory", fix=f"{name} has {', '.join(levels)}", found=level
         )
-    return Theory(level=level, **levels[level])
+    return levels[level]
 
 
 def ase_theory(labeler: AseLabeler) -> Theory:

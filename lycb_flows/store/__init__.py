@@ -20,7 +20,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -30,7 +30,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from lycb_flows.blobs import Blobs
-from lycb_flows.errors import GivenBackError, InputError, MachineError, StoreError
+from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
 from lycb_flows.schemas import KINDS, Blob, Document, Made
 from lycb_flows.settings import load_settings
 
@@ -67,6 +67,7 @@ class Attempt(BaseModel):
     reason: str
     wall_s: float
     cpu_s: float
+    logs: dict[str, Blob] = {}
 
 
 @dataclass(frozen=True)
@@ -395,7 +396,8 @@ class ResultStore(ABC):
                 return found  # another worker has ended just before
             with self.attempt(kind, key, job) as made:
                 document = compute()
-                self.insert(document.model_copy(update={"made": made()}), made.attempt)
+                done = document.model_copy(update={"made": made(document.made.logs)})
+                self.insert(done, made.attempt)
         return self.load(kind, key)
 
     @contextlib.contextmanager
@@ -420,8 +422,9 @@ class ResultStore(ABC):
             )
             outcome: Outcome = "interrupted" if outside else "failed"
             reason = str(err) or type(err).__name__
+            logs = err.logs if isinstance(err, LycbError) else {}
             with contextlib.suppress(StoreError), self._transaction():
-                self._end(made.attempt, outcome, reason, made())
+                self._end(made.attempt, outcome, reason, made(logs))
             raise
 
     # -- ancestry and retraction -----------------------------------------------------
@@ -465,8 +468,8 @@ class MadeNow:
         self._job = job
         self._started_at, self._wall, self._cpu = now(), time.monotonic(), _cpu_s()
 
-    def __call__(self) -> Made:
-        """`made` as of now."""
+    def __call__(self, logs: Mapping[str, Blob] | None = None) -> Made:
+        """`made` as of now, with what an engine wrote."""
         settings = load_settings()
         return Made(
             worker=settings.worker_name,
@@ -480,6 +483,7 @@ class MadeNow:
             ended_at=now(),
             wall_s=time.monotonic() - self._wall,
             cpu_s=_cpu_s() - self._cpu,
+            logs=dict(logs or {}),
         )
 
 

@@ -242,7 +242,7 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
-        ending = made.model_dump(include={"ended_at", "wall_s", "cpu_s"})
+        ending = made.model_dump(include={"ended_at", "wall_s", "cpu_s", "logs"})
         self._attempts.update_one(
             {"_id": attempt}, {"$set": {"outcome": outcome, "reason": reason, **ending}}
         )

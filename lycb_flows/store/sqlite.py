@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS attempts (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
     job TEXT NOT NULL, worker TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
     started_at TEXT NOT NULL, ended_at TEXT, outcome TEXT NOT NULL, reason TEXT NOT NULL,
-    wall_s REAL NOT NULL, cpu_s REAL NOT NULL
+    wall_s REAL NOT NULL, cpu_s REAL NOT NULL, logs TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
 CREATE TABLE IF NOT EXISTS tombstones (
@@ -77,10 +77,18 @@ class SqliteStore(ResultStore):
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
+            self._add_column_of_logs()
         except (OSError, sqlite3.Error) as err:
             raise StoreError(
                 "cannot open the result store", fix="check path, rights and disk", found=err
             ) from err
+
+    def _add_column_of_logs(self) -> None:
+        """To the attempts of a store that is older than it."""
+        names = {row["name"] for row in self._db.execute("PRAGMA table_info(attempts)")}
+        if "logs" not in names:
+            with contextlib.suppress(sqlite3.OperationalError):  # another process was quicker
+                self._db.execute("ALTER TABLE attempts ADD COLUMN logs TEXT NOT NULL DEFAULT '{}'")
 
     def close(self) -> None:
         """Close the database connection."""
@@ -131,9 +139,9 @@ class SqliteStore(ResultStore):
 
     def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
         self._db.execute(
-            "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ?, wall_s = ?, cpu_s = ? "
-            "WHERE id = ?",
-            (outcome, reason, made.ended_at, made.wall_s, made.cpu_s, attempt),
+            "UPDATE attempts SET outcome = ?, reason = ?, ended_at = ?, wall_s = ?, cpu_s = ?, "
+            "logs = ? WHERE id = ?",
+            (outcome, reason, made.ended_at, made.wall_s, made.cpu_s, _logs(made), attempt),
         )
 
     def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
@@ -143,7 +151,7 @@ class SqliteStore(ResultStore):
             "AND (?2 IS NULL OR outcome = ?2) ORDER BY id",
             (key, outcome),
         )
-        return [Attempt.model_validate(dict(row)) for row in rows]
+        return [Attempt.model_validate(_attempt(row)) for row in rows]
 
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
         """When each of these live documents was made; the others are missing."""
@@ -192,7 +200,7 @@ class SqliteStore(ResultStore):
         parts = ("facts", "parents", "products", "made")
         for row in self._db.execute("SELECT * FROM documents"):
             yield {part: json.loads(row[part]) for part in parts}
-        yield from map(dict, self._db.execute("SELECT * FROM attempts"))
+        yield from map(_attempt, self._db.execute("SELECT * FROM attempts"))
 
     def note(self, name: str) -> dict[str, Any] | None:
         """A small thing that is no result and may change; None when there is none."""
@@ -246,6 +254,14 @@ class SqliteStore(ResultStore):
             raise StoreError(
                 "the result store refused a write", fix="check disk space and rights", found=err
             ) from err
+
+
+def _attempt(row: sqlite3.Row) -> dict[str, Any]:
+    return {**dict(row), "logs": json.loads(row["logs"])}
+
+
+def _logs(made: Made) -> str:
+    return json.dumps({name: blob.model_dump() for name, blob in made.logs.items()})
 
 
 def _record(row: sqlite3.Row) -> Record:

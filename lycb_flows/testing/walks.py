@@ -1,4 +1,4 @@
-"""Stand-ins whose answer is known: random walks of known diffusivity."""
+"""Random walks of known diffusivity."""
 
 from __future__ import annotations
 

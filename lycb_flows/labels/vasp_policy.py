@@ -1,0 +1,201 @@
+"""What custodian may change of a VASP run, and what ends it.
+
+Custodian repairs runs by editing INCAR, KPOINTS and POSCAR. Labels of one data set are only
+comparable while the physics stays, so every edit is compared with what was asked:
+
+    solver     how the electrons are iterated, how work is shared: allowed, told in the label
+    optimizer  how ions walk (relaxations): allowed, told
+    progress   a relaxation that goes on from where it was: allowed, told
+    physics    everything else: the run ends at once, and the label is quarantined
+
+A key that is not known here is physics. `docs/vasp_failures.md` lists what follows of each
+failure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+
+ASKED = ".orig"
+"""custodian's own suffix of the inputs that a job started with."""
+SOLVER_KEYS = frozenset(
+    [
+        "ALGO",
+        "IALGO",
+        "ISEARCH",
+        "TIME",
+        "NELM",
+        "NELMIN",
+        "NELMDL",
+        "LDIAG",
+        "LSUBROT",
+        "AMIX",
+        "BMIX",
+        "AMIX_MAG",
+        "BMIX_MAG",
+        "AMIN",
+        "IMIX",
+        "MAXMIX",
+        "MIXPRE",
+        "INIMIX",
+        "WC",
+        "ISTART",
+        "ICHARG",
+        "INIWAV",
+        "LWAVE",
+        "LCHARG",
+        "NCORE",
+        "NPAR",
+        "KPAR",
+        "NSIM",
+        "LPLANE",
+        "LSCALAPACK",
+    ]
+)
+OPTIMIZER_KEYS = frozenset(["IBRION", "IOPT", "POTIM", "SMASS", "NFREE"])
+"""Of no effect on a static run."""
+_NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps a density
+_SAME_PLACE_ANG = 1e-6
+_REL = 1e-9
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a folder asks of VASP."""
+
+    incar: Mapping[str, Any]
+    kpoints: Kpoints | None
+    poscar: Poscar
+
+    @classmethod
+    def from_folder(cls, folder: Path, suffix: str = "") -> Inputs:
+        """INCAR, KPOINTS and POSCAR, or what custodian kept of them under a suffix."""
+        kpoints = folder / f"KPOINTS{suffix}"
+        return cls(
+            dict(Incar.from_str((folder / f"INCAR{suffix}").read_text())),
+            Kpoints.from_str(kpoints.read_text()) if kpoints.is_file() else None,
+            Poscar.from_str((folder / f"POSCAR{suffix}").read_text()),
+        )
+
+    @property
+    def relaxes(self) -> bool:
+        """Whether ions move."""
+        return int(self.incar.get("NSW", 0)) > 0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the inputs used last differ from those asked, as "ALGO: Normal -> All"."""
+
+    allowed: tuple[str, ...]
+    physics: tuple[str, ...]
+
+
+def find_changes(asked: Inputs, used: Inputs) -> Changes:
+    """Sort the differences by the policy."""
+    allowed: list[str] = []
+    physics: list[str] = []
+    for name in sorted({*asked.incar, *used.incar}):
+        before, after = asked.incar.get(name), used.incar.get(name)
+        if _equal(before, after):
+            continue
+        told = f"{name}: {_word(before)} -> {_word(after)}"
+        (allowed if _is_allowed(name, asked, after) else physics).append(told)
+    before_mesh, after_mesh = _mesh(asked.kpoints), _mesh(used.kpoints)
+    if before_mesh != after_mesh:
+        physics.append(f"KPOINTS: {before_mesh} -> {after_mesh}")
+    if used.poscar.site_symbols != asked.poscar.site_symbols or _moved(asked, used) is None:
+        physics.append("POSCAR: another composition or order of atoms")
+    elif (moved := _moved(asked, used)) and moved > _SAME_PLACE_ANG:
+        (allowed if asked.relaxes else physics).append(f"POSCAR: moved by {moved:.2g} Å")
+    return Changes(tuple(allowed), tuple(physics))
+
+
+def _is_allowed(name: str, asked: Inputs, after: object) -> bool:
+    match name:
+        case "ICHARG":
+            return after is None or int(str(after)) < _NON_SELF_CONSISTENT
+        case "EDIFF":  # custodian tightens it; what was stated still holds
+            return isinstance(after, float) and after <= float(asked.incar.get(name, 1e-4))
+        case "NBANDS":  # more empty bands
+            before = asked.incar.get(name)
+            return isinstance(after, int) and (before is None or after >= int(before))
+        case "SYMPREC":  # without effect where symmetry is not used
+            return int(asked.incar.get("ISYM", 2)) <= 0
+        case _:
+            return name in SOLVER_KEYS or name in OPTIMIZER_KEYS
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=_REL)
+    if isinstance(one, str) and isinstance(other, str):
+        return one.casefold() == other.casefold()
+    return one == other
+
+
+def _word(value: object) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _mesh(kpoints: Kpoints | None) -> str:
+    if kpoints is None:
+        return "none"
+    rows = " ".join(str(tuple(row)) for row in kpoints.kpts)
+    shift = tuple(kpoints.kpts_shift)
+    return f"{kpoints.style.name} {rows}" + (f" shift {shift}" if any(shift) else "")
+
+
+def _moved(asked: Inputs, used: Inputs) -> float | None:
+    """The largest move of a cell vector or an atom in Å; None for another number of atoms."""
+    before, after = asked.poscar.structure, used.poscar.structure
+    if len(before) != len(after) or before.species != after.species:
+        return None
+    steps = after.frac_coords - before.frac_coords
+    steps = (steps - np.round(steps)) @ before.lattice.matrix
+    cell = np.abs(after.lattice.matrix - before.lattice.matrix).max()
+    return float(max(np.abs(steps).max(), cell))
+
+
+# -- the letters between a labeler and its custodian, `vasp_process.py` -------------------------
+
+
+class Request(BaseModel):
+    """What is asked of the process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: str
+    frozen_s: float
+    """Silence of VASP after which it hangs."""
+    monitor_s: float = 60.0
+    """Between looks at the files of a running VASP."""
+
+
+class Outcome(BaseModel):
+    """How custodian ended.
+
+    Attributes
+    ----------
+    error
+        custodian's, empty when it is content.
+    vetoes
+        Corrections that the policy refused: what custodian saw, what it wanted.
+    errors
+        What custodian saw, in order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    error: str = ""
+    message: str = ""
+    vetoes: tuple[dict[str, Any], ...] = ()
+    errors: tuple[str, ...] = ()

@@ -1,0 +1,98 @@
+"""How the stand-in for VASP fails: VASP's own words, in the places where VASP writes them.
+
+`LYCB_STAND_IN_FAILS` is a name and how often: "edddav,once" fails in the first run of a
+folder, "edddav,always" in every run.
+
+| name | what happens |
+|---|---|
+| unconverged | the electrons reach NELM, vasprun.xml is whole |
+| zbrent, edddav, brmix, dentet | the message in stdout, vasprun.xml ends early |
+| killed | SIGKILL to itself, as the kernel does that is out of memory |
+| memory | VASP's message in stderr, exit code 1 |
+| time | the words of Slurm in stderr, ended by SIGTERM |
+| hangs | sleeps until it is killed |
+| disk | ENOSPC while WAVECAR is written, exit code 38 |
+| exit | everything is written, then exit code 1 |
+| truncated | vasprun.xml ends in the middle, exit code 0 |
+| no-stress | no stress in vasprun.xml, as with ISIF=0 |
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.testing.vasp_files import Outputs
+
+UNCONVERGED, NO_STRESS = "unconverged", "no-stress"
+_STDOUT = {
+    "zbrent": "ZBRENT: fatal error in bracketing\n"
+    "     please rerun with smaller EDIFF, or copy CONTCAR\n     to POSCAR and continue",
+    "edddav": "Error EDDDAV: Call to ZHEGV failed. Returncode =  12  2  24",
+    "brmix": "BRMIX: very serious problems\n the old and the new charge density differ",
+    "dentet": "internal error in subroutine DENTET: can't reach specified precision",
+}
+_STDERR = {
+    "memory": ("Allocation would exceed memory limit", 1),
+    "time": ("slurmstepd: error: *** STEP 1.0 ON node CANCELLED DUE TO TIME LIMIT ***", None),
+    "disk": (
+        "forrtl: No space left on device\nforrtl: severe (38): error during write, unit 12, "
+        "file WAVECAR",
+        38,
+    ),
+}
+_SILENT = (UNCONVERGED, NO_STRESS, "killed", "hangs", "exit", "truncated")
+FAILURES = (*_SILENT, *_STDOUT, *_STDERR)
+_COUNT = "stand_in_runs"
+
+
+def planned(folder: Path, wish: str) -> str:
+    """The failure of this run of a folder; empty when it shall work.
+
+    Raises
+    ------
+    InputError
+        When there is no such failure.
+    """
+    count = folder / _COUNT
+    n_before = len(count.read_text()) if count.is_file() else 0
+    count.write_text("x" * (n_before + 1))
+    name, _, how_often = wish.partition(",")
+    if wish and (name not in FAILURES or how_often not in {"once", "always"}):
+        raise InputError(
+            "no such failure", fix=f"NAME,once or NAME,always of {', '.join(FAILURES)}", found=wish
+        )
+    return "" if how_often == "once" and n_before else name
+
+
+def strike_early(failure: str, outputs: Outputs) -> None:
+    """Those that end a run before there is an energy; the headers are written."""
+    if failure in _STDOUT:
+        outputs.iterate()
+        outputs.say(_STDOUT[failure])
+        sys.exit(0)
+    if failure in _STDERR:
+        message, code = _STDERR[failure]
+        print(message, file=sys.stderr, flush=True)  # noqa: T201 - as VASP
+        if code is None:
+            os.kill(os.getpid(), signal.SIGTERM)
+        sys.exit(code)
+    if failure == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while failure == "hangs":
+        time.sleep(1)
+
+
+def strike_late(failure: str, outputs: Outputs) -> int:
+    """Those of a run that has written everything; the exit code."""
+    if failure == "truncated":
+        content = outputs.vasprun.read_bytes()
+        outputs.vasprun.write_bytes(content[: len(content) * 2 // 3])
+    return 1 if failure == "exit" else 0
