@@ -210,15 +210,22 @@ class _Reader:
 
     def _found(self, source: _Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
         if source.file_format == "vasp":
-            theory, labels = vasprun.read_vasprun(source.path, all_steps=self.all_steps)
-            return labels, self._agreed(Level.of(theory))
+            level, labels = vasprun.read_vasprun(source.path, all_steps=self.all_steps)
+            return labels, self._agreed(level)
         return list(_READERS[source.file_format](source.path)), self.stated
 
     def _agreed(self, read: Level) -> Level:
-        """The user's level for a run that states its own, unless the run contradicts it."""
+        """The user's level for a run that states its own, unless the run contradicts it.
+
+        One of ours by name is for runs with exactly its inputs.
+        """
         if not self.stated_by_user:
             return read
-        if different := contradictions(self.stated, read):
+        different = contradictions(self.stated, read)
+        ours = self.stated.theory is not None and self.stated.theory.level is not None
+        if ours and self.stated.fingerprint != read.fingerprint:
+            different = [*different, read.note]
+        if different:
             raise LabelError(
                 "the run is of another level of theory than was stated",
                 fix="leave the options of the level out",

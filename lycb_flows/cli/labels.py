@@ -76,7 +76,7 @@ def import_labels(
 
 def _levels(summary: Summary) -> dict[str, dict[str, object]]:
     return {
-        level.fingerprint: {"name": level.name, "unknown": level.unknown}
+        level.fingerprint: {"name": level.name, "unknown": level.unknown, "note": level.note}
         for level in summary.levels.values()
     }
 
@@ -87,6 +87,8 @@ def _tell(summary: Summary, *, dry_run: bool) -> None:
         typer.echo(f"refused {one.file}{place}: {one.reason}")
     for level in summary.levels.values():
         typer.echo(f"level of theory {level.name} [{level.fingerprint}]")
+        if level.note:
+            typer.echo(f"  {level.note}")
         if level.unknown:
             typer.echo(
                 f"  not stated: {', '.join(level.unknown)}; trains with labels.allow_unknown only"

@@ -48,17 +48,20 @@ class Level:
         None when the source gives the fingerprint only.
     unknown
         What the source does not state.
+    note
+        How a run of VASP differs from the nearest of our levels.
     """
 
     fingerprint: str
     name: str
     theory: Theory | None = None
     unknown: tuple[str, ...] = ()
+    note: str = ""
 
     @classmethod
-    def of(cls, theory: Theory) -> Level:
+    def of(cls, theory: Theory, note: str = "") -> Level:
         """Of a theory with every field at hand."""
-        return cls(theory.fingerprint, theory.name, theory, theory.unknown or ())
+        return cls(theory.fingerprint, theory.name, theory, theory.unknown or (), note)
 
 
 class Statement(Config):

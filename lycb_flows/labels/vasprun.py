@@ -1,4 +1,4 @@
-"""Labels from vasprun.xml, by pymatgen; their level of theory: `vasprun_level.py`.
+"""Labels from vasprun.xml, by pymatgen; their level of theory: `vasp_presets.py`.
 
 Energies are sigma -> 0, as MPtrj's and GPAW's. vasprun.xml's stress is in kB, compression
 positive; ours is tension positive.
@@ -16,15 +16,15 @@ from pymatgen.io.vasp.outputs import Vasprun
 from lycb_flows import schemas
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.foreign import VASP_KB, ForeignLabel, answer_of, check_complete
-from lycb_flows.labels.theory import Theory
-from lycb_flows.labels.vasprun_level import level_as_read
+from lycb_flows.labels.stated import Level
+from lycb_flows.labels.vasp_presets import level_of_run
 from lycb_flows.structures import canonical_structure
 
 Place = tuple[int, ForeignLabel | LabelError]
 """An ionic step, from 0, and what it gives."""
 
 
-def read_vasprun(path: Path, *, all_steps: bool) -> tuple[Theory, list[Place]]:
+def read_vasprun(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
     """The level of a run, and its steps: all of them, or the last.
 
     Raises
@@ -37,9 +37,9 @@ def read_vasprun(path: Path, *, all_steps: bool) -> tuple[Theory, list[Place]]:
         warnings.simplefilter("ignore")
         run = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
         _check_run(run)
-        theory = level_as_read(run)
+        level = level_of_run(run)
     steps = list(enumerate(run.ionic_steps))
-    return theory, list(_labels(run, steps if all_steps else steps[-1:]))
+    return level, list(_labels(run, steps if all_steps else steps[-1:]))
 
 
 def _check_run(run: Vasprun) -> None:
