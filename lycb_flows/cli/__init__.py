@@ -167,9 +167,9 @@ app.command()(dynamics.bench)
 def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
     """Enumerate and rank a campaign's systems; `lycb run` then goes on from there."""
     from lycb_flows.embedded import run_embedded
-    from lycb_flows.flows import ranking_flow
     from lycb_flows.progress import live_progress
     from lycb_flows.results import find_results
+    from lycb_flows.structure_flows import ranking_flow
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)

@@ -10,7 +10,7 @@ from lycb_flows import (
     sampling,
     schemas,
 )
-from lycb_flows.config import LabelConfig, TeacherLabeler
+from lycb_flows.config import AnyLabeler, TeacherLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
@@ -114,7 +114,7 @@ def _labelled(store: ResultStore, plan: StagePlan) -> list[schemas.Structure]:
 def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> str:
     """One try at a label; empty when it worked, else why not. Never raises for a label."""
     config = plan.campaign.labels
-    labeler = open_labeler(store, config)
+    labeler = open_labeler(store, config.labeler)
     if labeler.theory != plan.theory:
         raise LycbError(
             "the labeler is not at the campaign's level of theory",
@@ -139,9 +139,9 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
     return ""
 
 
-def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
-    """The labeler of a campaign whose models are keys."""
-    if not isinstance(config.labeler, TeacherLabeler):
-        return choice.open_engine(config.labeler)
-    model = store.load(schemas.Model, config.labeler.model)
+def open_labeler(store: ResultStore, config: AnyLabeler) -> Labeler:
+    """A labeler of a campaign whose models are keys."""
+    if not isinstance(config, TeacherLabeler):
+        return choice.open_engine(config)
+    model = store.load(schemas.Model, config.model)
     return teacher.Teacher(model, open_potential(store, model.key))

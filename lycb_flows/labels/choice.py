@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler
+from lycb_flows.config import AnyLabeler, AseLabeler, GpawLabeler, TeacherLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
 from lycb_flows.labels.theory import Labeler, Theory, ase_theory, gpaw_theory, teacher_theory
 from lycb_flows.schemas import Model
-
-AnyLabeler = TeacherLabeler | GpawLabeler | AseLabeler
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
