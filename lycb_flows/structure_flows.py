@@ -16,7 +16,8 @@ from typing import Protocol, cast
 from jobflow import Flow, Job, Maker, Response
 
 from lycb_flows.config import Campaign
-from lycb_flows.ground_states import decide_ground_state
+from lycb_flows.dft_order import decide_ground_state
+from lycb_flows.ground_states import dft_name
 from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
 from lycb_flows.jobs.machine import deciding_job, open_store
 from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
@@ -89,11 +90,6 @@ def _rank_jobs(
         ranked[name] = ranking.output.keys
         flow_jobs += [listing, ranking]
     return flow_jobs, ranked
-
-
-def dft_name(name: str, place: int) -> str:
-    """Of the job that relaxes a system's candidate."""
-    return f"dft-relax {name} {place:02d}"
 
 
 def _dft_jobs(

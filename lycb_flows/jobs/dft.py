@@ -13,8 +13,8 @@ from lycb_flows.config import Campaign, DftConfig
 from lycb_flows.errors import GivenBackError, LycbError, StoreError
 from lycb_flows.jobs.labelling import open_labeler
 from lycb_flows.jobs.machine import open_store, static_job, time_limit
-from lycb_flows.labels.relaxing import Relaxer, drive_fire, theory_relaxation_key
-from lycb_flows.labels.theory import Labeler, Theory, label_key
+from lycb_flows.labels.relaxing import Relaxer, drive_fire
+from lycb_flows.labels.theory import Labeler, Theory, label_key, theory_relaxation_key
 from lycb_flows.results import dft_theory, ground_state_plan
 from lycb_flows.schemas import Produced
 from lycb_flows.shift import SHIFT

@@ -20,8 +20,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.keys import make_key
-from lycb_flows.labels.theory import Theory
+from lycb_flows.labels.theory import Theory, theory_relaxation_key
 from lycb_flows.structures import canonical_structure, to_ase, volume_ang3_per_atom
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -98,11 +97,6 @@ class Relaxer(Protocol):
             When there is none; the reason becomes an attempt.
         """
         ...
-
-
-def theory_relaxation_key(structure: str, theory: str, config: RelaxationConfig) -> str:
-    """The key of a structure's relaxation at a theory, both given by key or fingerprint."""
-    return make_key(schemas.Relaxation, structure=structure, theory=theory, **config.keyed())
 
 
 def drive_fire(
