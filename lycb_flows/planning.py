@@ -199,7 +199,8 @@ class _Planner:
         self, theory: Theory, names: tuple[str, ...], what: str, step_s: float
     ) -> PlannedStep:
         """`step_s`: CPU seconds of one FIRE step of all of them."""
-        work = f"{len(names)} relaxations by {theory.name}: {what}"
+        noun = "relaxation" if len(names) == 1 else "relaxations"
+        work = f"{len(names)} {noun} by {theory.name}: {what}"
         if not step_s:
             work += "; their cost unknown and not counted"
         return PlannedStep("structures", names, work, _DFT_STEPS * step_s)
