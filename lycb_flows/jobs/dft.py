@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jobflow import Maker
 
 from lycb_flows import schemas
 from lycb_flows.config import Campaign, DftConfig
-from lycb_flows.errors import GivenBackError, LycbError, StoreError
+from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler
 from lycb_flows.jobs.machine import open_store, static_job, time_limit
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
@@ -106,7 +107,7 @@ def relax_by_dft(
     for _ in range(dft.max_attempts):
         try:
             store.once(schemas.Relaxation, key, lambda: work.relax(start), job)
-        except (StoreError, GivenBackError):
+        except (MachineError, GivenBackError):
             raise  # this machine's fault, or another worker's turn
         except LycbError as err:
             reason = str(err)
@@ -126,7 +127,7 @@ class _Work:
         """By the code itself where it can, else by FIRE over labels."""
         config, labeler = self.dft.relaxation, self.labeler
         if isinstance(labeler, Relaxer):
-            with self._time_limit():
+            with self._bounded():
                 found = labeler.relax(start, config)
         else:
             found = drive_fire(start, self.label_of, config, labeler.theory)
@@ -150,8 +151,14 @@ class _Work:
         return label
 
     def _label(self, structure: schemas.Structure) -> schemas.Label:
-        with self._time_limit():
+        with self._bounded():
             return self.labeler.label(structure)
 
-    def _time_limit(self) -> AbstractContextManager[None]:
-        return time_limit(self.dft.timeout_s, "ranking.dft.timeout_s")
+    @contextmanager
+    def _bounded(self) -> Iterator[None]:
+        """In time, and on a machine that has what it needs."""
+        try:
+            with time_limit(self.dft.timeout_s, "ranking.dft.timeout_s"):
+                yield
+        except InputError as err:  # was checked before the campaign was queued, elsewhere
+            raise MachineError("no relaxation can be made here", reason=err) from err
