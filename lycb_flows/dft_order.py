@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
@@ -72,7 +71,7 @@ def _compare(store: ResultStore, plan: GroundStatePlan, n: int) -> GroundState:
         n_there=n_there,
         candidates=tuple(rows),
         ground_state=best.structure or "",
-        note=_note(rows, plan.dft, at_edge=at_edge, widened=widened),
+        note=_note(rows, plan.dft, anchors, at_edge=at_edge, widened=widened),
         kendall_tau=tau,
         spearman_rho=rho,
         at_edge=at_edge,
@@ -131,21 +130,24 @@ def _beside_best(row: DftCandidate, best: DftCandidate, config: DftConfig) -> Df
 
 
 def correlations(rows: Sequence[DftCandidate]) -> tuple[float | None, float | None]:
-    """Kendall's tau and Spearman's rho of the model's energies with DFT's; None below three."""
-    if len(rows) < _MIN_FOR_CORRELATION:
-        return None, None
+    """Kendall's tau and Spearman's rho of the model's energies with DFT's.
+
+    None below three candidates, or where all energies of one are equal.
+    """
     model = [row.model_above_best_ev_per_atom for row in rows]
     dft = [row.energy_ev_per_atom for row in rows]
-    return _statistic(kendalltau(model, dft)), _statistic(spearmanr(model, dft))
-
-
-def _statistic(result: Any) -> float | None:  # noqa: ANN401 - scipy's own class
-    """None where it is not defined: all energies equal."""
-    return float(result.statistic) if np.isfinite(result.statistic) else None
+    if len(rows) < _MIN_FOR_CORRELATION or min(len(set(model)), len(set(dft))) == 1:
+        return None, None
+    return float(kendalltau(model, dft).statistic), float(spearmanr(model, dft).statistic)
 
 
 def _note(
-    rows: Sequence[DftCandidate], config: DftConfig, *, at_edge: bool, widened: int | None
+    rows: Sequence[DftCandidate],
+    config: DftConfig,
+    anchors: Collection[str],
+    *,
+    at_edge: bool,
+    widened: int | None,
 ) -> str:
     """The choice, its ties, what is missing and the edge, in words."""
     best = next(row for row in rows if row.converged)
@@ -162,6 +164,9 @@ def _note(
     unfinished = [str(row.model_rank) for row in rows if row.relaxation and not row.converged]
     if unfinished:
         remarks.append(f"not converged and left out: number {', '.join(unfinished)}")
+    lost = [name for name in BINARY_NAMES if config.anchors and name not in anchors]
+    if lost:
+        remarks.append(f"no converged relaxation of {', '.join(lost)} to count formation from")
     if widened is not None:
         remarks.append(f"at the edge of the list, which grows to {widened}")
     elif at_edge:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import linprog
 
-from lycb_flows.structures.binaries import load_binary
+from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
 
 _ATOMS = 1e-6
 
@@ -34,12 +34,13 @@ def formation_energy_ev_per_atom(
     Returns
     -------
     float or None
-        None when the binaries at hand do not make up the crystal.
+        None when binaries do not make up the crystal, or one that might is missing: without
+        it the mixture may not be the lowest.
     """
     elements = sorted(set(species))
-    contents = {name: Counter(load_binary(name).species) for name in binary_energies_ev}
+    contents = {name: Counter(load_binary(name).species) for name in BINARY_NAMES}
     usable = [name for name, content in contents.items() if set(content) <= set(elements)]
-    if not usable:
+    if not usable or not set(usable) <= set(binary_energies_ev):
         return None
     found = linprog(
         c=[binary_energies_ev[name] for name in usable],
