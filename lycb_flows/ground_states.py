@@ -59,6 +59,14 @@ class GroundStatePlan(Config):
             yield found
             n = found.widened_to
 
+    def count_relaxed(self, store: ResultStore) -> tuple[int, int]:
+        """How many of the list that is at work are relaxed, and its length."""
+        last = next(reversed(list(self.lists(store))), None)
+        n = self.first_n if last is None else last.widened_to or last.n
+        listed = self.candidates(store)[:n]
+        done = store.find_ends([self.relaxation_key(one.structure) for one in listed])
+        return len(done), len(listed)
+
     def decision(self, store: ResultStore) -> GroundState | None:
         """The last list, if its minimum stands."""
         last = next(reversed(list(self.lists(store))), None)
