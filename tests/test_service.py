@@ -11,13 +11,13 @@ from servers import MongoServer
 from lycb_flows import rounds
 from lycb_flows.campaigns import find_submission, read_campaign
 from lycb_flows.errors import LabelError
-from lycb_flows.flows import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.jobs import machine
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import label_key
 from lycb_flows.launchpad import load_launchpad
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
+from lycb_flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.schemas import Label, Round
 from lycb_flows.store import differences, open_store
 

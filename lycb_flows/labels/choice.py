@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
+from lycb_flows.config import AnyLabeler, AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
 from lycb_flows.labels.machine import Machine
@@ -19,8 +19,6 @@ from lycb_flows.labels.theory import (
 from lycb_flows.labels.vasp import Vasp
 from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
-
-AnyLabeler = TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
