@@ -16,8 +16,6 @@ from lycb_flows.labels.theory import (
     teacher_theory,
     vasp_theory,
 )
-from lycb_flows.labels.vasp import Vasp
-from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
 
 
@@ -46,6 +44,9 @@ def check_labeler(labeler: AnyLabeler, elements: Iterable[str], machine: Machine
         case GpawLabeler():
             check_gpaw(gpaw_theory(labeler.theory), elements)
         case VaspLabeler():
+            # here: pymatgen's side of VASP doubles the seconds that every command spends on imports
+            from lycb_flows.labels.vasp_inputs import check_vasp  # noqa: PLC0415
+
             theory = vasp_theory(labeler.theory, stand_in=labeler.stand_in)
             check_vasp(theory, elements, command=machine.vasp_command)
         case AseLabeler():
@@ -60,6 +61,8 @@ def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machin
         case GpawLabeler():
             return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
         case VaspLabeler():
+            from lycb_flows.labels.vasp import Vasp  # noqa: PLC0415 - likewise
+
             return Vasp(labeler, machine)
         case AseLabeler():
             return AseCalculator(labeler)
