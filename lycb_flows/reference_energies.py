@@ -37,6 +37,8 @@ def formation_energy_ev_per_atom(
         None when binaries do not make up the crystal, or one that might is missing: without
         it the mixture may not be the lowest.
     """
+    if not binary_energies_ev:
+        return None
     elements = sorted(set(species))
     contents = {name: Counter(load_binary(name).species) for name in BINARY_NAMES}
     usable = [name for name, content in contents.items() if set(content) <= set(elements)]

@@ -5,6 +5,7 @@ Each is the start of a relaxation; what it relaxes to is a result like any other
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +74,7 @@ _BINARIES = {
 BINARY_NAMES = tuple(_BINARIES)
 
 
+@functools.cache  # pymatgen takes a second to put Fm-3m together
 def load_binary(name: str) -> schemas.Structure:
     """The primitive cell of a binary halide.
 
