@@ -476,6 +476,24 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
     assert not list(store.find_all(Label))
 
 
+def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(tmp_path, monkeypatch):
+    monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
+    labeler = {"type": "vasp", "theory": "paper-relax", "stand_in": True}
+    store = open_store(tmp_path / "store")
+    # a process of seconds for each label: two candidates, and none moves
+    campaign = one_parent(n=2, limit=2, labeler=labeler, relaxation=CONTRARY["relaxation"])
+    (decided,) = rank(store, campaign)[0].by_dft["LYC"]
+    assert [row.converged for row in decided.candidates] == [True, True]
+    assert "not DFT" in decided.theory_name
+    for row in decided.candidates:
+        relaxed = store.load(Relaxation, row.relaxation)
+        assert "stand-in" in relaxed.optimizer
+        assert "stand-in" in relaxed.warnings[0]
+    energies = [row.energy_ev_per_atom for row in decided.candidates]
+    assert energies == sorted(energies)
+    assert energies[0] < energies[1]
+
+
 # -- binaries -------------------------------------------------------------------------------------
 
 
