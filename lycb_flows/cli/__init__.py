@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.enumeration import EnumerationResult
     from lycb_flows.schemas import Document
-    from lycb_flows.store import ResultStore
+    from lycb_flows.store import Attempt, ResultStore
     from lycb_flows.structures import DisorderedCrystal
 
 app = typer.Typer(
@@ -340,10 +341,44 @@ def _short_facts(document: Document) -> str:
     return ", ".join(f"{name}={value}" for name, value in simple.items())
 
 
+def _show_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
+    """Tries at a key, with names and sizes of what an engine wrote in them."""
+    rows = []
+    for one in attempts:
+        sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in one.logs.items())
+        cost = f"{one.wall_s:.1f}"
+        rows.append([str(one.number), one.outcome, one.worker, cost, ", ".join(sizes), one.reason])
+    print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
+    for one in attempts if logs is not None else ():
+        _write_logs(results, one, logs)
+
+
+def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
+    from lycb_flows.labels.logs import ENDINGS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in attempt.logs.items():
+        ending = ENDINGS.get(blob.media_type, "")
+        path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{ending}"
+        path.write_bytes(results.blobs.read(blob))
+        typer.echo(f"wrote {path}")
+
+
 @app.command()
-def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def show(
+    key: Key,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    logs: Annotated[
+        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
+    ] = None,
+) -> None:
     """Show a document, its attempts, and its ancestry down to the CIF."""
     results = open_results(store)
+    attempts = results.attempts(key)
+    if attempts and results.find_document(key) is None:  # it has only failed so far
+        _show_attempts(results, attempts, logs)
+        return
     document = results.load_any(key)
     ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
     if as_json:
@@ -356,11 +391,7 @@ def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> No
     typer.echo(json.dumps(document.facts(), indent=1)[:4000])
     made = document.made
     typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
-    rows = [
-        [str(one.number), one.outcome, one.worker, f"{one.wall_s:.1f}", one.reason]
-        for one in results.attempts(document.key)
-    ]
-    print_table("Attempts", ["number", "outcome", "worker", "wall s", "reason"], rows)
+    _show_attempts(results, results.attempts(document.key), logs)
     rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
     print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
 

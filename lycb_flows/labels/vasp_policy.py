@@ -27,40 +27,15 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 ASKED = ".orig"
 """custodian's own suffix of the inputs that a job started with."""
 SOLVER_KEYS = frozenset(
-    [
-        "ALGO",
-        "IALGO",
-        "ISEARCH",
-        "TIME",
-        "NELM",
-        "NELMIN",
-        "NELMDL",
-        "LDIAG",
-        "LSUBROT",
-        "AMIX",
-        "BMIX",
-        "AMIX_MAG",
-        "BMIX_MAG",
-        "AMIN",
-        "IMIX",
-        "MAXMIX",
-        "MIXPRE",
-        "INIMIX",
-        "WC",
-        "ISTART",
-        "ICHARG",
-        "INIWAV",
-        "LWAVE",
-        "LCHARG",
-        "NCORE",
-        "NPAR",
-        "KPAR",
-        "NSIM",
-        "LPLANE",
-        "LSCALAPACK",
-    ]
-)
-OPTIMIZER_KEYS = frozenset(["IBRION", "IOPT", "POTIM", "SMASS", "NFREE"])
+    {
+        "ALGO", "IALGO", "ISEARCH", "TIME", "NELM", "NELMIN", "NELMDL", "LDIAG", "LSUBROT",
+        "AMIX", "BMIX", "AMIX_MAG", "BMIX_MAG", "AMIN", "IMIX", "MAXMIX", "MIXPRE", "INIMIX", "WC",
+        "ISTART", "INIWAV", "LWAVE", "LCHARG",
+        "NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK",
+    }
+)  # fmt: skip
+"""ICHARG, EDIFF, NBANDS and SYMPREC: within bounds, see `_is_allowed`."""
+OPTIMIZER_KEYS = frozenset({"IBRION", "IOPT", "POTIM", "SMASS", "NFREE"})
 """Of no effect on a static run."""
 _NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps a density
 _SAME_PLACE_ANG = 1e-6
