@@ -349,8 +349,9 @@ def _show_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path
         cost = f"{one.wall_s:.1f}"
         rows.append([str(one.number), one.outcome, one.worker, cost, ", ".join(sizes), one.reason])
     print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
-    for one in attempts if logs is not None else ():
-        _write_logs(results, one, logs)
+    if logs is not None:
+        for one in attempts:
+            _write_logs(results, one, logs)
 
 
 def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
