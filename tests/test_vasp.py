@@ -1,4 +1,4 @@
-"""VASP's side of a label, with the stand-in: runs, custodian, policy, parsing and failures are real."""
+"""Labels by VASP, with the stand-in: runs, custodian, policy, parsing, failures are real."""
 
 import io
 import os
@@ -10,6 +10,7 @@ import sys
 import tarfile
 import time
 import warnings
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
+from lycb_flows.gc import list_garbage
 from lycb_flows.jobs.labelling import label_and_logs
 from lycb_flows.jobs.machine import time_limit
 from lycb_flows.labels import leash, vasp, vasp_process, vasp_results
@@ -81,7 +83,7 @@ def under_custodian(tmp_path, monkeypatch):
     return Vasp(STAND_IN, Machine(vasp_scratch=tmp_path))
 
 
-# -- what the stand-in writes, and what we read ------------------------------------------------
+# -- what the stand-in writes, and what we read ---------------------------------------------------
 
 
 def test_a_label_is_the_potentials_numbers_in_our_units_and_order(engine):
@@ -166,7 +168,7 @@ def test_the_stand_in_relaxes_atoms_and_cell_step_by_step(tmp_path, optimizer):
     assert len(Oszicar(tmp_path / "OSZICAR").ionic_steps) == len(energies)
 
 
-# -- checks of what a run leaves --------------------------------------------------------------------
+# -- checks of what a run leaves ------------------------------------------------------------------
 
 
 def change(text, before, after):
@@ -187,6 +189,10 @@ def in_step(text, before, after):
     return text[:start] + changed
 
 
+def other_digit(found):
+    return found[1] + str((int(found[2]) + 5) % 10)
+
+
 CHECKS = {
     "program": (lambda t: change(t, ">vasp stand-in<", ">vasp<"), "another program.*found=vasp"),
     "version": (lambda t: change(t, ">6.0.0<", ">5.4.4<"), "another version of VASP.*5.4.4"),
@@ -205,9 +211,18 @@ CHECKS = {
         lambda t: t[: t.index("<calculation>")] + t[t.rindex("</calculation>") + 14 :],
         "no readable vasprun.xml",
     ),
-    "moved": (lambda t: in_step(t, r'("positions">\s*<v>\s+-?0\.)\d', r"\g<1>9"), "moved the atoms"),
-    "cell": (lambda t: in_step(t, r'("basis">\s*<v>\s+-?\d)\.\d', r"\g<1>.9"), "changed the cell"),
-    "no stress": (lambda t: change(t, '<varray name="stress">', '<varray name="virial">'), "stress"),
+    "moved": (
+        lambda t: in_step(t, r'("positions">\s*<v>\s+-?0\.)(\d)', other_digit),
+        "moved the atoms",
+    ),
+    "cell": (
+        lambda t: in_step(t, r'("basis">\s*<v>\s+-?\d\.)(\d)', other_digit),
+        "changed the cell",
+    ),
+    "no stress": (
+        lambda t: change(t, '<varray name="stress">', '<varray name="virial">'),
+        "missing=stress",
+    ),
     "not finite": (
         lambda t: in_step(t, r'("stress">\s*<v>\s+)\S+', r"\g<1>NaN"), "not finite.*stress"
     ),
@@ -245,7 +260,7 @@ def test_vasps_own_file_is_no_label_of_the_stand_in_and_the_other_way_round(fini
     folder, inputs = finished
     result = vasp_results.read_vasprun(folder / "vasprun.xml")
     vasp_results.check_program(result, inputs.theory)
-    with pytest.raises(LabelError, match="another program.*stated=vasp, found=vasp stand-in"):
+    with pytest.raises(LabelError, match=r"another program.*stated=vasp, found=vasp stand-in"):
         vasp_results.check_program(result, vasp_theory("paper-static"))
 
 
@@ -260,7 +275,7 @@ def test_electrons_that_are_not_at_rest_make_no_label(finished, steps, words):
         vasp_results.check_converged(result, 1e-6)
 
 
-# -- the policy -------------------------------------------------------------------------------------
+# -- the policy -----------------------------------------------------------------------------------
 
 
 def asked(**incar):
@@ -269,9 +284,8 @@ def asked(**incar):
 
 
 def with_incar(inputs, **changes):
-    incar = {
-        name: value for name, value in {**inputs.incar, **changes}.items() if value is not None
-    }
+    both = {**inputs.incar, **changes}
+    incar = {name: value for name, value in both.items() if value is not None}
     return Inputs(Incar.from_str(str(Incar(incar))), inputs.kpoints, inputs.poscar)
 
 
@@ -326,7 +340,7 @@ def test_mesh_and_structure_are_physics_unless_a_relaxation_goes_on():
     assert find_changes(before, before) == find_changes(going_on, going_on)
 
 
-# -- failures, through custodian ----------------------------------------------------------------------
+# -- failures, through custodian ------------------------------------------------------------------
 
 REPAIRED = {
     "unconverged,once": ("ALGO: Normal -> All", "ISEARCH: unset -> 1"),
@@ -414,7 +428,7 @@ def test_memory_is_saved_by_fewer_kpoints_at_a_time(tmp_path, under_custodian, m
     assert under_custodian.theory == engine.theory
 
 
-# -- ends: of VASP with its job ---------------------------------------------------------------------------
+# -- ends: of VASP with its job -------------------------------------------------------------------
 
 
 def processes_in(folder):
@@ -480,12 +494,12 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
     assert leash.run_leashed(leash.leashed(["no-such-vasp"], status)).returncode == 127
 
 
-# -- logs -----------------------------------------------------------------------------------------------
+# -- logs -----------------------------------------------------------------------------------------
 
 
-def test_what_vasp_wrote_is_kept_with_labels_and_failures_and_is_no_fact(
-    engine, tmp_path, monkeypatch, lycb
-):
+@pytest.fixture
+def tried(engine, tmp_path, monkeypatch):
+    """A label that was made after a failure: (store, label's key, both attempts)."""
     store, structure = open_store(tmp_path / "store"), salt()
     store.insert_all([structure])
     key = engine.label(structure).key
@@ -495,37 +509,59 @@ def test_what_vasp_wrote_is_kept_with_labels_and_failures_and_is_no_fact(
 
     with monkeypatch.context() as patch:
         patch.setenv("LYCB_STAND_IN_FAILS", "no-stress,always")
-        with pytest.raises(LabelError):
+        with pytest.raises(LabelError, match="stress"):
             store.once(Label, key, compute)
-    code, out, _ = lycb("show", key, "--store", store.address)  # nothing but a failure so far
-    assert (code, "without energy" in out, "vasp 5 kB" in out or "vasp 4 kB" in out) == (
-        0,
-        True,
-        True,
-    )
-    label = store.once(Label, key, compute)
-    assert "logs" not in str(label.facts())
-    failed, done = store.attempts(key)
-    assert failed.outcome, done.outcome == ("failed", "done")
-    for kept in (failed.logs, done.logs, label.made.logs):
-        content = store.blobs.read(kept["vasp"])
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            assert {"INCAR", "KPOINTS", "POSCAR", "vasprun.xml", "OUTCAR"} <= set(tar.getnames())
-    named = {blob.sha256 for one in (failed, done) for blob in one.logs.values()}
-    assert named == {one.name for one in store.blobs.stored()}
-    assert len(named) == 2
-    unnamed = set(named)
-    for row in store.rows():
-        from lycb_flows.gc import _forget_named  # noqa: PLC0415 - looked into here only
+    store.once(Label, key, compute)
+    yield store, key, store.attempts(key)
+    monkeypatch.setenv("LYCB_KEEP_LOGS", "false")
+    assert compute().made.logs == {}
+    store.close()
 
-        _forget_named(row, unnamed)
-    assert not unnamed
+
+def test_what_vasp_wrote_is_kept_with_labels_and_failures_and_is_no_fact(tried):
+    store, key, (failed, done) = tried
+    label = store.load(Label, key)
+    assert (failed.outcome, done.outcome) == ("failed", "done")
+    assert "logs" not in label.facts()
+    assert label.made.logs == done.logs != failed.logs
+    for one in (failed, done):
+        with tarfile.open(fileobj=io.BytesIO(store.blobs.read(one.logs["vasp"]))) as tar:
+            assert {"INCAR", "KPOINTS", "POSCAR", "vasprun.xml", "OUTCAR"} <= set(tar.getnames())
+
+
+def test_logs_are_used_blobs_and_garbage_without_their_attempt(tried):
+    store, _, (failed, done) = tried
+    kept = {failed.logs["vasp"].sha256, done.logs["vasp"].sha256}
+    assert {one.name for one in store.blobs.stored()} == kept
+    soon = datetime.now(UTC) + timedelta(days=8)
+    assert list_garbage(store, now=soon).blobs == ()
+    store._db.execute("UPDATE attempts SET logs = '{}' WHERE id = ?", (failed.id,))
+    (garbage,) = list_garbage(store, now=soon).blobs
+    assert garbage.name == failed.logs["vasp"].sha256
+
+
+def test_show_tells_the_logs_and_writes_them(tried, lycb, tmp_path):
+    store, key, _ = tried
     code, out, _ = lycb("show", key, "--store", store.address, "--logs", tmp_path / "logs")
     assert code == 0
-    assert "vasp" in out
-    assert len(list((tmp_path / "logs").glob("*.tar.gz"))) == 2
-    monkeypatch.setenv("LYCB_KEEP_LOGS", "false")
-    assert label_and_logs(store, engine, structure, 60.0).made.logs == {}
+    assert len(re.findall(r"vasp \d+ kB", out)) == 2
+    assert "without energy, forces and stress" in out
+    assert len(list((tmp_path / "logs").glob(f"{key[:12]}_*_vasp.tar.gz"))) == 2
+    store.retract(key, "to see a key that has only attempts")
+    code, out, _ = lycb("show", key, "--store", store.address)
+    assert (code, "Attempts" in out) == (0, True)
+
+
+def test_a_store_from_before_there_were_logs_opens(tmp_path):
+    store = open_store(tmp_path)
+    store._db.execute("ALTER TABLE attempts DROP COLUMN logs")
+    store.close()
+    store = open_store(tmp_path)
+    with pytest.raises(LabelError), store.attempt(Label, "k"):
+        raise LabelError("failed", fix="none")
+    (attempt,) = store.attempts("k")
+    assert (attempt.outcome, attempt.logs) == ("failed", {})
+    store.close()
 
 
 def test_the_stress_of_a_calculator_is_turned_once(engine):
