@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import UTC, datetime, timedelta
+from importlib import metadata, util
 
 import atomate2
 import jobflow
@@ -17,6 +18,8 @@ from servers import MongoServer
 from lycb_flows import doctor
 from lycb_flows.doctor import examine, patient
 from lycb_flows.errors import StoreError
+from lycb_flows.labels.machine import suggested_shares
+from lycb_flows.labels.theory import Potcars, vasp_theory
 from lycb_flows.launchpad import load_launchpad
 from lycb_flows.launchpad.workers import Registration
 from lycb_flows.potentials import compiled, models
@@ -85,8 +88,8 @@ def test_a_healthy_service_passes_and_nothing_of_the_doctor_stays(mongo_uri, lau
     checks = examine(mongo_uri, launchpad_file)
     assert failures(checks) == set()
     found = by_name(checks)
-    unneeded = {"enum.x", "VASP", "pseudopotentials", "JOB_STORE"}
-    assert {one.name for one in checks if one.ok is None} == unneeded
+    unneeded = {"enum.x", "VASP", "pseudopotentials", "VASP's shares", "JOB_STORE"}
+    assert {one.name for one in checks if one.ok is None} - {"GPAW"} == unneeded
     assert found["replica set"].found == "rs0 of 1"
     assert found["my_fworker.yaml"].found == "my_fworker.yaml: light, gpu"
     assert found["Slurm"].found == "partitions debug*"
@@ -332,20 +335,100 @@ def test_enumlib_is_seen_where_it_is(folder, place):
     assert look("enum.x", folder).ok
 
 
+FAKE_POTCAR = """ {title}
+ parameters from PSCTR are:
+   VRHFIN = {element}: a fake for tests, no data set of VASP's
+   LEXCH  = PE
+   TITEL  = {title}
+   ZVAL   = 1.0
+ END of PSCTR-controll parameters
+ local part
+  1.0 2.0 3.0
+ End of Dataset
+"""
+
+
 def test_vasp_and_its_pseudopotentials(folder, place, monkeypatch):
-    monkeypatch.setattr(atomate2.SETTINGS, "VASP_CMD", "mpirun -n 4 vasp_gam")
+    assert failures(examine(str(folder))) == set()
+    monkeypatch.setenv("LYCB_VASP_COMMAND", "mpirun -n 4 vasp_gam")
     assert failures(examine(str(folder))) == {"VASP"}
     install(place, "mpirun", "exit 0")
     assert "no vasp_gam" in look("VASP", folder).found
+    assert look("VASP's shares", folder).ok is None
     install(place, "vasp_gam", "exit 0")
     assert failures(examine(str(folder))) == {"pseudopotentials"}
+    assert look("VASP", folder).found == "mpirun -n 4 vasp_gam"
+    assert "PMG_VASP_PSP_DIR is not set" in look("pseudopotentials", folder).found
     monkeypatch.setitem(pymatgen.core.SETTINGS, "PMG_VASP_PSP_DIR", str(place))
-    assert "no POT_" in look("pseudopotentials", folder).found
-    (place / "POT_PAW_PBE_64").mkdir()
-    checks = examine(str(folder))
-    assert failures(checks) == set()
-    assert by_name(checks)["VASP"].found == "mpirun -n 4 vasp_gam"
-    assert "POT_PAW_PBE_64" in by_name(checks)["pseudopotentials"].found
+    assert "symbol=Li_sv, release=PBE_54" in look("pseudopotentials", folder).found
+
+
+def test_potcars_are_known_by_title_and_statistics(folder, place, monkeypatch):
+    monkeypatch.setitem(pymatgen.core.SETTINGS, "PMG_VASP_PSP_DIR", str(place))
+    stated_of = Potcars.of
+    for element in ("Li", "Y", "Cl", "Br"):
+        stated = vasp_theory("paper-static").paw.of(element)
+        file = place / "POT_GGA_PAW_PBE_54" / stated.symbol / "POTCAR"
+        file.parent.mkdir(parents=True)
+        file.write_text(FAKE_POTCAR.format(element=element, title=stated.title))
+    one = look("pseudopotentials", folder)
+    assert one.ok is False
+    assert "Li_sv 10Sep2004: its numbers are not those" in one.found
+
+    def of_the_fakes(self, element):
+        known = {"MEAN": 2.0, "ABSMEAN": 2.0, "VAR": 14 / 3, "MIN": 1.0, "MAX": 3.0}
+        return stated_of(self, element).model_copy(update={"statistics": known})
+
+    monkeypatch.setattr(Potcars, "of", of_the_fakes)
+    one = look("pseudopotentials", folder)
+    assert one.ok
+    assert "PAW_PBE Y_sv 25May2007" in one.found
+    assert "not mp-compatible" in one.found
+
+
+def test_atomates_vasp_is_pointed_at(folder, place, monkeypatch):
+    monkeypatch.setattr(atomate2.SETTINGS, "VASP_CMD", "vasp_std")
+    assert not look("VASP", folder).fix
+    install(place, "vasp_std", "exit 0")
+    one = look("VASP", folder)
+    assert one.ok is None
+    assert "LYCB_VASP_COMMAND" in one.fix
+
+
+def test_ncore_and_kpar_are_suggested_for_this_node(folder, place, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(32)))
+    monkeypatch.setenv("LYCB_VASP_COMMAND", "vasp_std")
+    monkeypatch.setenv("LYCB_VASP_KPAR", "4")
+    install(place, "vasp_std", "exit 0")
+    found = look("VASP's shares", folder).found
+    assert "NCORE not set, KPAR 4;" in found
+    assert "32 ranks and the paper's 14 k-points: LYCB_VASP_NCORE=4 LYCB_VASP_KPAR=2" in found
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "n_kpoints", "kpar", "ncore"),
+    [(1, 14, 1, 1), (2, 14, 1, 1), (28, 14, 7, 2), (48, 14, 2, 4), (64, 1, 1, 8), (40, 5, 5, 2)],
+)
+def test_shares_divide_the_cores_and_leave_few_idle(n_cores, n_kpoints, kpar, ncore):
+    shares = suggested_shares(n_cores, n_kpoints)
+    assert (shares.vasp_kpar, shares.vasp_ncore) == (kpar, ncore)
+    assert n_cores % (kpar * ncore) == 0
+
+
+def test_gpaw_is_seen_and_another_version_is_refused(folder, monkeypatch):
+    find_spec, version = util.find_spec, metadata.version
+    there = {"gpaw": None}
+    monkeypatch.setattr(
+        util, "find_spec", lambda name: there[name] if name in there else find_spec(name)
+    )
+    assert look("GPAW", folder).ok is None
+    there["gpaw"] = find_spec("lycb_flows")
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "25.1.0" if name == "gpaw" else version(name)
+    )
+    one = look("GPAW", folder)
+    assert one.ok is False
+    assert "stated=26.7, installed=25.1.0" in one.found
 
 
 def test_a_slurm_that_does_not_answer(folder, place):

@@ -143,12 +143,12 @@ def test_two_levels_of_theory_in_one_training_set_are_refused_with_both(tmp_path
 # -- the labeler in a campaign --------------------------------------------------------------------
 
 
-def test_a_labeler_is_one_of_three_and_without_a_type_a_teacher():
+def test_a_labeler_is_one_of_four_and_without_a_type_a_teacher():
     assert LabelConfig().labeler == TeacherLabeler()
     assert LabelConfig(labeler={"model": "toy-soft"}).labeler.model == "toy-soft"
     assert LabelConfig(labeler={"type": "gpaw"}).labeler == GpawLabeler(theory="paper-static")
     assert LabelConfig(labeler=LJ).labeler == LJ
-    with pytest.raises(ValidationError, match="'teacher', 'gpaw', 'ase'"):
+    with pytest.raises(ValidationError, match="'teacher', 'gpaw', 'vasp', 'ase'"):
         LabelConfig(labeler={"type": "magic"})
 
 

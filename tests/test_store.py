@@ -67,6 +67,16 @@ def test_once_computes_once(store):
     assert first.made.wall_s >= 0
 
 
+def test_a_step_costs_what_its_subprocesses_cost(store):
+    def compute():
+        program = "import time\nwhile time.process_time() < 0.5: pass"
+        subprocess.run([sys.executable, "-c", program], check=True)
+        return record(1)
+
+    made = store.once(CampaignRecord, record(1).key, compute).made
+    assert 0.4 < made.cpu_s < made.wall_s + 0.5
+
+
 def test_what_went_wrong_is_an_attempt_and_never_in_the_way(store):
     def fail():
         raise LycbError("no luck", fix="try again")

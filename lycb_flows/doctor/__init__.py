@@ -3,6 +3,7 @@
 store.py      the settings, the result store
 launchpad.py  the LaunchPad, its workers, jobflow's outputs
 machine.py    what jobs call (models, device, programs), scratch, threads, memory
+labelling.py  what labels by density-functional theory: VASP, POTCARs, GPAW
 patient.py    what is examined
 
 Nothing raises, nothing says a password, and of the examination one note stays in the store.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pymongo
 
-from lycb_flows.doctor import launchpad, machine, store
+from lycb_flows.doctor import labelling, launchpad, machine, store
 from lycb_flows.doctor.patient import Finding, NotApplicableError, Patient
 from lycb_flows.errors import InputError, LycbError
 from lycb_flows.settings import Settings, load_settings
@@ -117,8 +118,10 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], Finding], str], ...] = (
     ("device", machine.look_at_device, "install torch again"),
     ("compiled CHGNet", machine.look_at_compiled, "install lycb-flows again"),
     ("enum.x", machine.look_at_enumlib, "install enumlib again"),
-    ("VASP", machine.look_at_vasp, "correct atomate2's settings"),
-    ("pseudopotentials", machine.look_at_pseudopotentials, "correct pymatgen's settings"),
+    ("VASP", labelling.look_at_vasp, "correct LYCB_VASP_COMMAND"),
+    ("pseudopotentials", labelling.look_at_pseudopotentials, "correct pymatgen's settings"),
+    ("VASP's shares", labelling.look_at_shares, "set LYCB_VASP_NCORE and LYCB_VASP_KPAR"),
+    ("GPAW", labelling.look_at_gpaw, "run scripts/install_gpaw.sh"),
     ("Slurm", machine.look_at_slurm, "ask for slurmctld, or leave Slurm off PATH"),
     ("scratch", machine.look_at_scratch, "set LYCB_SCRATCH to a folder that can be written"),
     ("threads", machine.look_at_threads, "set LYCB_THREADS"),

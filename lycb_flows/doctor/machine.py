@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ from lycb_flows.doctor.patient import (
     Finding,
     NotApplicableError,
     Patient,
+    count_cores,
     find_room,
     nearest_folder,
     write_file,
@@ -82,44 +82,6 @@ def look_at_enumlib(_patient: Patient) -> Finding:
     return Finding(ok=True, found="enum.x and makestr.x")
 
 
-def look_at_vasp(patient: Patient) -> Finding:
-    """The command by which atomate2 starts VASP."""
-    from atomate2 import SETTINGS
-
-    command = str(SETTINGS.VASP_CMD)
-    words = shlex.split(os.path.expandvars(command)) or [""]
-    programs = [words[0], *(one for one in words[1:] if Path(one).name.startswith("vasp"))]
-    missing = [one for one in programs if not shutil.which(one)]
-    patient.vasp_found = not missing
-    if not missing:
-        return Finding(ok=True, found=command)
-    if command == type(SETTINGS).model_fields["VASP_CMD"].default:
-        return Finding(None, f"no {command}: needed by workers that label with VASP only")
-    return Finding(
-        ok=False,
-        found=f"`{command}`: no {missing[0]}",
-        fix=f"correct VASP_CMD in {SETTINGS.CONFIG_FILE}, or load VASP's module first",
-    )
-
-
-def look_at_pseudopotentials(patient: Patient) -> Finding:
-    """Where pymatgen takes VASP's pseudopotentials from."""
-    from pymatgen.core import SETTINGS
-    from pymatgen.io.vasp.inputs import PotcarSingle
-
-    fix = "set PMG_VASP_PSP_DIR in ~/.config/.pmgrc.yaml to the folder that `pmg config -p` made"
-    if not SETTINGS.get("PMG_VASP_PSP_DIR"):
-        if patient.vasp_found:
-            return Finding(ok=False, found="PMG_VASP_PSP_DIR is not set", fix=fix)
-        raise NotApplicableError("no PMG_VASP_PSP_DIR: needed with VASP only")
-    folder = Path(SETTINGS["PMG_VASP_PSP_DIR"]).expanduser()
-    known = sorted(set(PotcarSingle.functional_dir.values()))
-    there = [name for name in known if (folder / name).is_dir()]
-    if not there:
-        return Finding(ok=False, found=f"no POT_... folder in {folder}", fix=fix)
-    return Finding(ok=True, found=f"{folder}: {', '.join(there)}")
-
-
 def look_at_slurm(_patient: Patient) -> Finding:
     """Slurm's commands get an answer."""
     programs = {name: shutil.which(name) for name in ("sinfo", "squeue")}
@@ -164,8 +126,7 @@ def look_at_threads(patient: Patient) -> Finding:
             found=f"OMP_NUM_THREADS is {openmp or 'not set'}, `threads` is {settings.threads}",
             fix=f"export OMP_NUM_THREADS={settings.threads}, or set LYCB_THREADS",
         )
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    n_cores = n_cores or 1
+    n_cores = count_cores()
     found = f"{settings.processes} processes of {settings.threads} threads on {n_cores} cores"
     if settings.processes * settings.threads > n_cores:
         most = max(1, n_cores // settings.threads)

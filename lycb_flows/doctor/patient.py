@@ -122,6 +122,13 @@ def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Fi
     return Finding(ok=False, found=f"{found}; min_free_gb is {wanted_gb:g}", fix=fix)
 
 
+def count_cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def nearest_folder(path: Path) -> Path:
     """The path, or the one that is there and that it would be made in."""
     path = path.absolute()

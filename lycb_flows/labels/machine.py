@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Literal
 
 CleanUp = Literal["always", "success", "never"]
+
+_MIN_GROUP = 4
+"""Cores that a k-point keeps: fewer, and every group repeats too much of the memory."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,28 @@ class Machine:
         waves = None if self.vasp_waves is None else True
         keys = {"NCORE": self.vasp_ncore, "KPAR": self.vasp_kpar, "LWAVE": waves, "LCHARG": waves}
         return {key: value for key, value in keys.items() if value is not None}
+
+
+def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:
+    """KPAR and NCORE to begin with, for one node.
+
+    KPAR divides the cores and leaves the fewest idle in the last turn over the k-points, the
+    largest such: groups hardly talk to each other. NCORE divides a group's cores, as close to
+    their square root as it goes (VASP's manual).
+
+    Parameters
+    ----------
+    n_cores
+        MPI ranks of the node.
+    n_kpoints
+        After symmetry.
+    """
+    groups = [n for n in _divisors(n_cores) if n == 1 or n_cores // n >= _MIN_GROUP]
+    kpar = max(groups, key=lambda n: (n_kpoints / (n * ceil(n_kpoints / n)), n))
+    group = n_cores // kpar
+    ncore = min(_divisors(group), key=lambda n: (abs(n - sqrt(group)), n))
+    return Machine(vasp_ncore=ncore, vasp_kpar=kpar)
+
+
+def _divisors(n: int) -> list[int]:
+    return [one for one in range(1, n + 1) if n % one == 0]

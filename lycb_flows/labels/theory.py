@@ -40,7 +40,7 @@ class PawDataSets(Config):
         return hashes
 
 
-class Potcar(Config):
+class StatedPotcar(Config):
     """What is known of a VASP data set without showing it: its licence forbids that."""
 
     title: str = Field(description="TITEL in the file: functional, symbol, date.")
@@ -61,10 +61,12 @@ class Potcars(Config):
     release: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = Field(
         description="pymatgen's name, which leads to the folder, e.g. POT_GGA_PAW_PBE_54."
     )
-    table: Annotated[str, NOT_KEYED] = Field(description="Beside this module: element -> Potcar.")
+    table: Annotated[str, NOT_KEYED] = Field(
+        description="Beside this module: element -> StatedPotcar."
+    )
     table_sha256: str = Field(description="Of the table, and so of every title.")
 
-    def of(self, element: str) -> Potcar:
+    def of(self, element: str) -> StatedPotcar:
         """The POTCAR of an element.
 
         Raises
@@ -80,7 +82,7 @@ class Potcars(Config):
                 element=element,
                 release=self.release,
             )
-        return Potcar.model_validate(potcars[element])
+        return StatedPotcar.model_validate(potcars[element])
 
 
 def _stated_table(table: str, stated: str) -> bytes:

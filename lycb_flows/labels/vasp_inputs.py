@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pymatgen.core import SETTINGS, Element
+from pymatgen.core import SETTINGS
+from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, PotcarSingle
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
 
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
@@ -85,11 +86,13 @@ class VaspInputs:
             When a POTCAR is missing or has another title.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        said: list[str] = []
+        said = []
         if potcar:
-            found = [_find_potcar(_potcars(self.theory), el) for el in self.poscar.site_symbols]
+            found = [find_potcar(self.theory, element) for element in self.poscar.site_symbols]
             said = [warning for _, warning in found if warning]
-            (folder / "POTCAR").write_text("".join(str(one) for one, _ in found))
+            whole = Potcar()
+            whole.extend(one for one, _ in found)
+            whole.write_file(folder / "POTCAR")
         else:
             (folder / "POTCAR.spec").write_text("\n".join(self.potcar_spec) + "\n")
         self.incar.write_file(folder / "INCAR")
@@ -194,7 +197,10 @@ def _order(species: tuple[str, ...]) -> tuple[int, ...]:
 def _moves(relaxation: RelaxationConfig | None, optimizer: Optimizer) -> dict[str, Any]:
     if relaxation is None:
         return {"NSW": 0, "IBRION": -1, "ISIF": 2}
-    by = {"fire": {"IBRION": 3, "POTIM": 0.0, "IOPT": 7}, "cg": {"IBRION": 2}}
+    by: dict[Optimizer, dict[str, Any]] = {
+        "fire": {"IBRION": 3, "POTIM": 0.0, "IOPT": 7},
+        "cg": {"IBRION": 2},
+    }
     return {
         "NSW": relaxation.max_steps,
         "ISIF": 3 if relaxation.relax_cell else 2,
@@ -230,7 +236,7 @@ def _generator(
     generator: VaspInputGenerator = kind(
         config_dict=config,
         user_incar_settings={"ALGO": "Normal", **updates, **settings},
-        user_kpoints_settings=kpoints,
+        user_kpoints_settings=kpoints,  # type: ignore[arg-type]  # pymatgen takes either
         sort_structure=False,
         auto_ismear=False,
         inherit_incar=False,
@@ -288,7 +294,7 @@ def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) 
     if theory.code == VASP_STAND_IN:
         return
     for element in sorted(elements):
-        _find_potcar(_potcars(theory), element)
+        find_potcar(theory, element)
 
 
 def _potcars(theory: Theory) -> Potcars:
@@ -297,8 +303,15 @@ def _potcars(theory: Theory) -> Potcars:
     return theory.paw
 
 
-def _find_potcar(potcars: Potcars, element: str) -> tuple[PotcarSingle, str]:
-    """The file of an element's POTCAR, and what is to be said of it."""
+def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
+    """The file of an element's POTCAR, and what is to be said of it: nothing, or a warning.
+
+    Raises
+    ------
+    InputError
+        When there is none, or one of another title.
+    """
+    potcars = _potcars(theory)
     stated = potcars.of(element)
     found = _read_potcar(stated.symbol, potcars.release)
     title = " ".join(str(found.keywords.get("TITEL", "none")).split())
