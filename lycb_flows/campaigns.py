@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from lycb_flows.admission import named_imports
 from lycb_flows.config import Campaign, TeacherLabeler
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
@@ -147,7 +148,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     Raises
     ------
     InputError
-        When a parent or a model cannot be used, or what labels is not installed.
+        When a parent, a model or a set of imported labels cannot be used, or what labels is
+        not installed.
     """
     from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
 
@@ -171,15 +173,26 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         parents=[parent.key for parent in parents],
         models=[model.key for model in models],
     )
+    theory = _theory(store, resolved)
+    imported = named_imports(
+        store, campaign.labels.imported or (), theory, allow_unknown=campaign.labels.allow_unknown
+    )
+    if imported:
+        resolved = _with_imports(resolved, imported)
     record = CampaignRecord(
         key=make_key(CampaignRecord, name=campaign.name, campaign=resolved),
-        parents=tuple(dict.fromkeys(document.key for document in inputs)),
+        parents=tuple(dict.fromkeys([*(document.key for document in inputs), *imported])),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
         resolved=resolved.model_dump_json(),
     )
     store.once(CampaignRecord, record.key, lambda: record, claim=False)
-    return Submission(resolved, _theory(store, resolved), record)
+    return Submission(resolved, theory, record)
+
+
+def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
+    labels = campaign.labels.model_copy(update={"imported": imported})
+    return campaign.model_copy(update={"labels": labels})
 
 
 def _elements(crystal: DisorderedCrystal) -> set[str]:

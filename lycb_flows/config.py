@@ -333,6 +333,13 @@ class LabelConfig(Config):
     labeler: TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler = Field(
         TeacherLabeler(), discriminator="type"
     )
+    imported: tuple[str, ...] | None = Field(
+        None, description="Sets of imported labels that join every training (`lycb import`)."
+    )
+    allow_unknown: Annotated[bool, NOT_KEYED] = Field(
+        default=False,
+        description="Whether imported labels may come whose level is not known in full.",
+    )
     max_force_ev_per_ang: Positive = Field(
         25.0, description="A label with a larger force never trains."
     )

@@ -1,51 +1,69 @@
-"""Results in the formats of others: extended XYZ, CIF, trajectories, safetensors with a card."""
+"""Results in the formats of others: labels, CIF, trajectories, safetensors with a card."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import ase.io
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.stress import full_3x3_to_voigt_6_stress
 from pymatgen.io.cif import CifWriter
 
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.dynamics import trajectory_of
+from lycb_flows.labels.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials.models import write_model
-from lycb_flows.schemas import Label, Model, Ranking, Run, Structure
+from lycb_flows.schemas import Import, Label, Model, Ranking, Run, Structure
 from lycb_flows.store import ResultStore
-from lycb_flows.structures import to_ase, to_pymatgen
-from lycb_flows.units import EV_PER_ANG3_GPA
+from lycb_flows.structures import to_pymatgen
 
 
-def write_labels(store: ResultStore, path: Path) -> int:
-    """Every label as one frame of an extended XYZ file; returns how many.
+def write_labels(
+    store: ResultStore, path: Path, *, file_format: str = "extxyz", theory: str = ""
+) -> int:
+    """Labels in a format of `labels/writing.py`; returns how many.
 
-    Energies in eV, forces in eV/Å, stress in eV/Å^3 (ASE's sign); each frame carries its
-    label's key and level of theory.
+    Parameters
+    ----------
+    store
+        Where they are.
+    path
+        File or, of DeePMD's format, folder to write.
+    file_format
+        One of `WRITERS`.
+    theory
+        First digits of the fingerprint of the level to write; all, if empty.
+
+    Raises
+    ------
+    InputError
+        When nothing matches, or levels of theory would mix in a format that cannot tell them,
+        or the file cannot be written.
     """
-    frames = []
-    for label in store.find_all(Label):
-        atoms = labelled_atoms(store.load(Structure, label.structure), label)
-        atoms.info["theory_name"] = label.theory_name
-        frames.append(atoms)
-    ase.io.write(path, frames, format="extxyz")
-    return len(frames)
-
-
-def labelled_atoms(structure: Structure, label: Label) -> Atoms:
-    """A structure with its label as ASE has it: eV, eV/Å, eV/Å^3, tension positive."""
-    atoms = to_ase(structure)
-    atoms.info |= {"label": label.key, "theory": label.theory}
-    atoms.calc = SinglePointCalculator(
-        atoms,
-        energy=label.energy_ev,
-        forces=label.forces_ev_per_ang,
-        stress=full_3x3_to_voigt_6_stress(label.stress_gpa) / EV_PER_ANG3_GPA,
-    )
-    return atoms
+    if file_format not in WRITERS:
+        raise InputError(
+            "no such format of labels", fix=f"one of {', '.join(WRITERS)}", found=file_format
+        )
+    labels = [one for one in store.find_all(Label) if one.theory.startswith(theory)]
+    names = {one.theory: one.theory_name for one in labels}
+    if not labels:
+        raise InputError("no labels to write", fix="see `lycb query label`", theory=theory or "any")
+    if len(names) > 1 and file_format not in TELL_LEVELS:
+        raise InputError(
+            "labels of different levels of theory never meet in this format",
+            fix="choose one with --theory, or write extxyz",
+            found=" and ".join(f"{name} [{theory}]" for theory, name in names.items()),
+        )
+    unknown = {one.theory: one.unknown for one in store.find_all(Import) if one.unknown}
+    sets = [
+        WrittenLabel(store.load(Structure, label.structure), label, unknown.get(label.theory, ()))
+        for label in labels
+    ]
+    try:
+        WRITERS[file_format](sets, path)
+    except OSError as err:
+        raise InputError(
+            "cannot write the labels", fix="write elsewhere", file=path, reason=err.strerror
+        ) from err
+    return len(sets)
 
 
 def write_stored_model(store: ResultStore, key: str, path: Path) -> None:

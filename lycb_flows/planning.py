@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from pymatgen.core.structure import Structure as PymatgenStructure
 
+from lycb_flows.admission import imported_labels
 from lycb_flows.config import (
     AseLabeler,
     Campaign,
@@ -207,11 +208,13 @@ class _Planner:
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title, config = plan.title, self.campaign.learning.training
-        n_atoms = sum(self.n_atoms[name] for name in plan.starts)
-        n_structures = self.campaign.learning.selection.n_frames * (plan.index + 1)
+        n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
+        n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
+        n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
         rate = self._rates(self.campaign.learning.model).training_s
-        cpu_s = config.epochs * n_structures * n_atoms * rate
-        work = f"{n_structures * len(plan.starts)} structures, {config.epochs} epochs"
+        cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
+        also = f" and {n_imported} imported labels" if n_imported else ""
+        work = f"{n_frames} structures{also}, {config.epochs} epochs"
         yield PlannedStep(title, (f"train {title}",), work, cpu_s)
         judged = tuple(f"evaluate {title} {when}" for when in ("before", "after"))
         yield PlannedStep(title, (*judged, f"decide {title}"), "evaluate, decide", 2.0)

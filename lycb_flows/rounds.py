@@ -5,18 +5,19 @@ No workflow engine here: label jobs, tests and the reaper call the same function
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
 import numpy as np
 
+from lycb_flows.admission import KnownCrystals, imported_labels
 from lycb_flows.errors import LycbError
 from lycb_flows.keys import make_key
 from lycb_flows.labels.theory import label_key
-from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, TestSet
-from lycb_flows.stages import StagePlan, run_key
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Structure, TestSet
+from lycb_flows.stages import TEST_STAGE, StagePlan, run_key
 from lycb_flows.store import ResultStore
 
 
@@ -145,6 +146,8 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
                 blocks[frame.block].append(label.key)
     test_set = _freeze_test_set(store, plan, blocks["test"])
     test_sets = plan.test_sets + ((test_set.key,) if test_set else ())
+    if plan.campaign.labels.imported and plan.index != TEST_STAGE:
+        rejected |= _add_imported(store, plan, blocks, test_sets)
     return Dataset(
         key=plan.dataset_key,
         parents=(*blocks["train"], *blocks["validation"], *test_sets),
@@ -157,6 +160,31 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
         test_sets=test_sets,
         made=made,
     )
+
+
+def _add_imported(
+    store: ResultStore, plan: StagePlan, blocks: dict[str, list[str]], test_sets: tuple[str, ...]
+) -> dict[str, str]:
+    """Imported labels join the training; those left out, and why."""
+    rejected: dict[str, str] = {}
+    wall = _Wall(store, test_sets)
+    validating = KnownCrystals(_structures(store, blocks["validation"]))
+    for label in imported_labels(store, plan.campaign.labels):
+        structure = store.load(Structure, label.structure)
+        reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
+        if wall.has(structure):
+            reason = "imported, and in a test set"
+        elif structure in validating:
+            reason = "imported, and among the validation labels"
+        if reason:
+            rejected[label.key] = reason
+        elif label.key not in blocks["train"]:
+            blocks["train"].append(label.key)
+    return rejected
+
+
+def _structures(store: ResultStore, labels: Iterable[str]) -> list[Structure]:
+    return [store.load(Structure, store.load(Label, key).structure) for key in labels]
 
 
 def _why_unusable(label: Label, max_force_ev_per_ang: float) -> str:
@@ -185,8 +213,19 @@ def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> 
 # -- the walls: between levels of theory, between training and testing ----------------------
 
 
-def refuse_mixture(store: ResultStore, labels: Iterable[str]) -> None:
+def refuse_mixture(
+    store: ResultStore, labels: Iterable[str], admitted: Collection[str] = ()
+) -> None:
     """Refuse labels of more than one level of theory in one training or evaluation.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    labels
+        Their keys.
+    admitted
+        Fingerprints that may meet any other: imported, not known in full, allowed.
 
     Raises
     ------
@@ -196,7 +235,8 @@ def refuse_mixture(store: ResultStore, labels: Iterable[str]) -> None:
     names: dict[str, str] = {}
     for key in labels:
         label = store.load(Label, key)
-        names.setdefault(label.theory, label.theory_name)
+        if label.theory not in admitted:
+            names.setdefault(label.theory, label.theory_name)
     if len(names) > 1:
         raise LycbError(
             "labels of different levels of theory never meet",
@@ -213,20 +253,36 @@ def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterabl
     LycbError
         With the overlap.
     """
-    tests = [store.load(TestSet, key) for key in test_sets]
-    test_structures = {store.load(Label, key).structure for test in tests for key in test.labels}
-    test_runs = {run for test in tests for run in test.runs}
+    wall = _Wall(store, test_sets)
     for key in labels:
-        structure = store.load(Label, key).structure
-        runs = {frame.run for frame in frames_of(store, structure)}
-        if structure in test_structures or runs & test_runs:
+        structure = store.load(Structure, store.load(Label, key).structure)
+        if wall.has(structure):
             raise LycbError(
                 "a training label is in a test set",
                 fix="take it out of one of them",
                 label=key,
-                structure=structure,
-                runs=sorted(runs & test_runs),
+                structure=structure.key,
+                runs=sorted(wall.runs_of(structure)),
             )
+
+
+class _Wall:
+    """What no training may see: the structures of test sets, and all of their runs."""
+
+    def __init__(self, store: ResultStore, test_sets: Iterable[str]) -> None:
+        tests = [store.load(TestSet, key) for key in test_sets]
+        self._store = store
+        self._runs = {run for test in tests for run in test.runs}
+        labels = dict.fromkeys(key for test in tests for key in test.labels)
+        self._crystals = KnownCrystals(_structures(store, labels))
+
+    def has(self, structure: Structure) -> bool:
+        """Whether it stands behind the wall."""
+        return structure in self._crystals or bool(self.runs_of(structure))
+
+    def runs_of(self, structure: Structure) -> set[str]:
+        """The test runs that it is a frame of."""
+        return {frame.run for frame in frames_of(self._store, structure.key)} & self._runs
 
 
 def frames_of(store: ResultStore, structure: str) -> list[Frame]:

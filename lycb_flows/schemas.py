@@ -327,6 +327,26 @@ class Label(Document):
     warnings: tuple[str, ...] = ()
 
 
+class Import(Document):
+    """Labels that a file brought, and what it states of their level of theory."""
+
+    kind = "import"
+
+    name: str = Field(description="Of the set of labels that this belongs to.")
+    file: str = Field(description="Where it lay when it was read, within what was imported.")
+    file_format: str
+    sha256: str = Field(description="Of the file.")
+    content: Blob | None = Field(description="The file; None when it was too large to keep.")
+    theory: str = Field(description="Fingerprint.")
+    theory_name: str
+    statement: dict[str, Any] | None = Field(
+        description="The level of theory in full; None when only its fingerprint is known."
+    )
+    unknown: tuple[str, ...] = Field(description="What nobody can know of the level any more.")
+    labels: tuple[str, ...]
+    places: tuple[int, ...] = Field(description="Of each label in the file, from 0.")
+
+
 class Dataset(Document):
     """The exact labels that one training used; first wins."""
 
@@ -536,6 +556,7 @@ KINDS: dict[str, type[Document]] = {
     document.kind: document
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, Segment, Run, Frames,
-        Label, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius, CampaignRecord,
+        Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        CampaignRecord,
     )
 }  # fmt: skip

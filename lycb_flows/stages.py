@@ -162,7 +162,7 @@ class StagePlan(Config):
             frames=self.frames_key,
             theory=self.theory.fingerprint,
             labels=self.campaign.labels.model_dump(
-                include={"max_force_ev_per_ang", "quorum", "min_per_system"}
+                include={"imported", "max_force_ev_per_ang", "quorum", "min_per_system"}
             ),
             previous=self.dataset,
             index=self.index,

@@ -29,9 +29,9 @@ from lycb_flows.config import (
     TrainingConfig,
 )
 from lycb_flows.errors import LycbError
-from lycb_flows.export import labelled_atoms
 from lycb_flows.labels.gpaw import Gpaw
 from lycb_flows.labels.theory import label_key
+from lycb_flows.labels.writing import labelled_atoms
 from lycb_flows.potentials.labelled import LabelledStructure, model_errors
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Label, Structure
@@ -148,7 +148,6 @@ def write_frames(pairs: list[tuple[Frame, Label]], path: Path) -> None:
             "ordering": frame.cell.ordering,
             "temperature_k": frame.temperature_k,
             "strain": frame.strain,
-            "kpoint_mesh": " ".join(map(str, label.kpoint_mesh or ())),
         }
         images.append(atoms)
     ase.io.write(path, images, format="extxyz")

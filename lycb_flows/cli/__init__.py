@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli import dynamics, service
+from lycb_flows.cli import dynamics, labels, service
 from lycb_flows.cli.output import (
     AT_THE_END,
     CampaignFile,
@@ -23,6 +22,7 @@ from lycb_flows.cli.output import (
     checked,
     open_results,
     open_submission,
+    print_attempts,
     print_json,
     print_table,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.enumeration import EnumerationResult
     from lycb_flows.schemas import Document
-    from lycb_flows.store import Attempt, ResultStore
+    from lycb_flows.store import ResultStore
     from lycb_flows.structures import DisorderedCrystal
 
 app = typer.Typer(
@@ -46,6 +46,8 @@ export_app = typer.Typer(
     help="Write labels, a model, structures or a trajectory to files.", no_args_is_help=True
 )
 app.add_typer(export_app, name="export")
+import_app = typer.Typer(help="Labels of others into the store.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
 
 ReportOption = Annotated[
     Path | None, typer.Option("--report", help="Report folder [default: in the store].")
@@ -341,30 +343,6 @@ def _short_facts(document: Document) -> str:
     return ", ".join(f"{name}={value}" for name, value in simple.items())
 
 
-def _show_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
-    """Tries at a key, with names and sizes of what an engine wrote in them."""
-    rows = []
-    for one in attempts:
-        sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in one.logs.items())
-        cost = f"{one.wall_s:.1f}"
-        rows.append([str(one.number), one.outcome, one.worker, cost, ", ".join(sizes), one.reason])
-    print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
-    if logs is not None:
-        for one in attempts:
-            _write_logs(results, one, logs)
-
-
-def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
-    from lycb_flows.labels.logs import ENDINGS
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, blob in attempt.logs.items():
-        ending = ENDINGS.get(blob.media_type, "")
-        path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{ending}"
-        path.write_bytes(results.blobs.read(blob))
-        typer.echo(f"wrote {path}")
-
-
 @app.command()
 def show(
     key: Key,
@@ -378,7 +356,7 @@ def show(
     results = open_results(store)
     attempts = results.attempts(key)
     if attempts and results.find_document(key) is None:  # it has only failed so far
-        _show_attempts(results, attempts, logs)
+        print_attempts(results, attempts, logs)
         return
     document = results.load_any(key)
     ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
@@ -392,7 +370,9 @@ def show(
     typer.echo(json.dumps(document.facts(), indent=1)[:4000])
     made = document.made
     typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
-    _show_attempts(results, results.attempts(document.key), logs)
+    if made.job:
+        typer.echo(f"job: {made.job}")
+    print_attempts(results, results.attempts(document.key), logs)
     rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
     print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
 
@@ -428,18 +408,11 @@ def diff(
         raise typer.Exit(1)
 
 
-# -- export -----------------------------------------------------------------------------------
+# -- import and export ------------------------------------------------------------------------
 
 
-@export_app.command("labels")
-def export_labels(
-    path: Annotated[Path, typer.Argument(help="extxyz file to write.")],
-    store: StoreOption = None,
-) -> None:
-    """Write every label to one extended XYZ file (eV, eV/Å, eV/Å³)."""
-    from lycb_flows.export import write_labels
-
-    typer.echo(f"{write_labels(open_results(store), path)} labels in {path}")
+export_app.command("labels")(labels.export_labels)
+import_app.command("labels")(labels.import_labels)
 
 
 @export_app.command("model")

@@ -15,6 +15,7 @@ from lycb_flows import (
     schemas,
     training,
 )
+from lycb_flows.admission import admitted_levels
 from lycb_flows.jobs.machine import open_potential, open_store, static_job
 from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import WEIGHTS_MEDIA_TYPE
@@ -44,7 +45,7 @@ def _train(store: ResultStore, plan: StagePlan) -> schemas.Model:
     dataset = store.load(schemas.Dataset, plan.dataset_key)
     used = (*dataset.training_labels, *dataset.validation_labels)
     rounds.refuse_overlap(store, used, dataset.test_sets)
-    rounds.refuse_mixture(store, used)
+    rounds.refuse_mixture(store, used, admitted_levels(store, plan.campaign.labels))
     parent = store.load(schemas.Model, plan.parent_model)
     trained = training.fine_tune(
         open_potential(store, parent.key),

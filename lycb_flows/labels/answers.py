@@ -19,6 +19,8 @@ from lycb_flows.labels.theory import Theory, label_key
 from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
+VASP_KB = -10.0 * EV_PER_ANG3_GPA
+"""1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 MAX_FORCE_EV_PER_ANG = 200.0
 """Ions on top of each other; a campaign's own limit for training is far below."""
 MAX_STRESS_GPA = 500.0
@@ -91,17 +93,9 @@ def checked_label(
     LabelError
         Naming the first check that failed.
     """
-    _check_structure(structure, answer)
-    forces = np.array(answer.forces_ev_per_ang)
-    stress_gpa = np.array(answer.stress_ev_per_ang3) * EV_PER_ANG3_GPA
-    _check_shape("forces", forces, (len(structure.species), 3))
-    _check_shape("stress", stress_gpa, (3, 3))
-    counted_from_atoms = theory.paw is not None
-    energy_limit = MAX_ENERGY_EV_PER_ATOM if counted_from_atoms else math.inf
-    energy = np.array(answer.energy_ev / len(structure.species))
-    _check_size("energy", energy, energy_limit, "eV/atom")
-    _check_size("force", forces, MAX_FORCE_EV_PER_ANG, "eV/Å")
-    _check_size("stress", stress_gpa, MAX_STRESS_GPA, "GPa")
+    forces, stress_gpa = checked_numbers(
+        structure, answer, counted_from_atoms=theory.paw is not None
+    )
     return schemas.Label(
         key=label_key(structure.key, theory.fingerprint),
         parents=(structure.key,),
@@ -116,6 +110,38 @@ def checked_label(
         corrections=corrections,
         warnings=(*warnings, *answer.notes),
     )
+
+
+def checked_numbers(
+    structure: schemas.Structure, answer: Answer, *, counted_from_atoms: bool
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Forces (n_atoms, 3) in eV/Å and stress (3, 3) in GPa, once every number makes sense.
+
+    Parameters
+    ----------
+    structure
+        What was asked about.
+    answer
+        What was said.
+    counted_from_atoms
+        Whether the energy is, so that its size can be judged.
+
+    Raises
+    ------
+    LabelError
+        Naming the first check that failed.
+    """
+    _check_structure(structure, answer)
+    forces = np.array(answer.forces_ev_per_ang)
+    stress_gpa = np.array(answer.stress_ev_per_ang3) * EV_PER_ANG3_GPA
+    _check_shape("forces", forces, (len(structure.species), 3))
+    _check_shape("stress", stress_gpa, (3, 3))
+    energy = np.array(answer.energy_ev / len(structure.species))
+    energy_limit = MAX_ENERGY_EV_PER_ATOM if counted_from_atoms else math.inf
+    _check_size("energy", energy, energy_limit, "eV/atom")
+    _check_size("force", forces, MAX_FORCE_EV_PER_ANG, "eV/Å")
+    _check_size("stress", stress_gpa, MAX_STRESS_GPA, "GPa")
+    return forces, stress_gpa
 
 
 def _check_structure(structure: schemas.Structure, answer: Answer) -> None:

@@ -145,6 +145,9 @@ class Theory(Config):
     spin: Literal["paired", "polarised"] | None = None
     symmetry: Literal["time reversal"] | None = Field(None, description="What is made use of.")
     corrections: str | None = Field(None, description="Added to the energies, or 'none'.")
+    unknown: tuple[str, ...] | None = Field(
+        None, description="Fields that an imported label's source does not state; sorted."
+    )
 
     @property
     def name(self) -> str:

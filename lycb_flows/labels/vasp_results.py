@@ -18,14 +18,11 @@ from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.answers import Answer
+from lycb_flows.labels.answers import VASP_KB, Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp_inputs import VaspInputs
 from lycb_flows.labels.vasp_policy import Inputs, find_changes
-from lycb_flows.units import EV_PER_ANG3_GPA
 
-VASP_KB = -10.0 * EV_PER_ANG3_GPA
-"""1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 _ROUNDING_EV = 1e-8
 """Of vasprun.xml."""
 _SAME_PLACE_ANG = 1e-6

@@ -1,0 +1,117 @@
+"""`lycb import labels` and `lycb export labels`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lycb_flows.cli.output import JsonOption, StoreOption, checked, open_results, print_json
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.importing import Summary
+
+_FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db", "mptrj": "mptrj"}
+
+
+def import_labels(
+    path: Annotated[Path, typer.Argument(help="File, or a folder (tree) with vasprun.xml.")],
+    file_format: Annotated[
+        str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
+    ] = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="Of the set, for labels.imported [default: the path's].")
+    ] = None,
+    theory: Annotated[
+        str | None, typer.Option(help="Level of theory, e.g. gpaw/paper-static, or a YAML file.")
+    ] = None,
+    code: Annotated[str | None, typer.Option(help="That made the labels.")] = None,
+    version: Annotated[str | None, typer.Option(help="Of the code.")] = None,
+    functional: Annotated[str | None, typer.Option(help="E.g. PBE.")] = None,
+    raw_pbe: Annotated[
+        bool | None, typer.Option("--raw-pbe/--corrected", help="Uncorrected PBE energies.")
+    ] = None,
+    steps: Annotated[str, typer.Option(help="Of VASP's runs: last or all.")] = "last",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check only.")] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Labels of others into the store; what cannot be known of them is marked unknown."""
+    from lycb_flows.importing import import_labels as into
+    from lycb_flows.labels.stated import Statement
+
+    if file_format not in _FORMATS or steps not in {"last", "all"}:
+        raise InputError(
+            "no such choice",
+            fix=f"--format {'|'.join(_FORMATS)}, --steps last|all",
+            format=file_format,
+            steps=steps,
+        )
+    options = {
+        "theory": theory,
+        "code": code,
+        "version": version,
+        "functional": functional,
+        "raw_pbe": raw_pbe,
+    }
+    summary = into(
+        open_results(store, create=True),
+        path,
+        file_format=_FORMATS[file_format],  # type: ignore[arg-type]  # looked up just above
+        name=name,
+        statement=checked(Statement, options),
+        all_steps=steps == "all",
+        dry_run=dry_run,
+    )
+    if as_json:
+        print_json(asdict(summary) | {"levels": _levels(summary), "dry_run": dry_run})
+    else:
+        _tell(summary, dry_run=dry_run)
+    if summary.refused and not (summary.new or summary.known):
+        raise typer.Exit(1)
+
+
+def _levels(summary: Summary) -> dict[str, dict[str, object]]:
+    return {
+        level.fingerprint: {"name": level.name, "unknown": level.unknown, "note": level.note}
+        for level in summary.levels.values()
+    }
+
+
+def _tell(summary: Summary, *, dry_run: bool) -> None:
+    for one in summary.refused:
+        place = "" if one.place is None else f"[{one.place}]"
+        typer.echo(f"refused {one.file}{place}: {one.reason}")
+    for level in summary.levels.values():
+        typer.echo(f"level of theory {level.name} [{level.fingerprint}]")
+        if level.note:
+            typer.echo(f"  {level.note}")
+        if level.unknown:
+            typer.echo(
+                f"  not stated: {', '.join(level.unknown)}; trains with labels.allow_unknown only"
+            )
+    verb = "would be imported" if dry_run else "imported"
+    typer.echo(
+        f"{summary.name}: {len(summary.new)} {verb}, {len(summary.known)} already there, "
+        f"{len(summary.refused)} refused"
+    )
+
+
+def export_labels(
+    path: Annotated[Path, typer.Argument(help="File to write, or folder (deepmd).")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="extxyz, ase-db, mace, chgnet, matgl or deepmd.")
+    ] = "extxyz",
+    theory: Annotated[
+        str, typer.Option(help="First digits of the fingerprint of the level to write.")
+    ] = "",
+    store: StoreOption = None,
+) -> None:
+    """Write labels for others to train on."""
+    from lycb_flows.export import write_labels
+
+    n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
+    typer.echo(f"{n_labels} labels in {path}")
