@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.admission import named_imports
-from lycb_flows.config import Campaign, TeacherLabeler
+from lycb_flows.config import AnyLabeler, Campaign, TeacherLabeler
 from lycb_flows.errors import InputError
 from lycb_flows.keys import make_key
 from lycb_flows.labels.choice import check_labeler, theory_of
@@ -161,7 +161,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
-    check_labeler(campaign.labels.labeler, elements, load_settings().machine)
+    for labeler in _labelers(campaign):
+        check_labeler(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
         source = find_model(name)
         store.blobs.put(source.weights, source.model.weights.media_type)
@@ -211,10 +212,15 @@ def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str)
         )
 
 
+def _labelers(campaign: Campaign) -> list[AnyLabeler]:
+    """Who labels frames and, if anybody does, who relaxes candidates."""
+    dft = campaign.ranking.dft
+    return [campaign.labels.labeler, *([dft.labeler] if dft is not None else [])]
+
+
 def _model_names(campaign: Campaign) -> list[str]:
-    """Ranking's, learning's and, where a potential labels, the teacher's."""
-    labeler = campaign.labels.labeler
-    teachers = [labeler.model] if isinstance(labeler, TeacherLabeler) else []
+    """Ranking's, learning's and, where potentials label, the teachers'."""
+    teachers = [one.model for one in _labelers(campaign) if isinstance(one, TeacherLabeler)]
     return [campaign.ranking.model, campaign.learning.model, *teachers]
 
 
@@ -226,6 +232,8 @@ def _replaced(campaign: Campaign, parents: list[str], models: list[str]) -> Camp
         system["parent"] = parent
     data["ranking"]["model"] = ranking
     data["learning"]["model"] = learning
-    for teacher in teachers:
-        data["labels"]["labeler"]["model"] = teacher
+    labelers = [data["labels"]["labeler"], (data["ranking"]["dft"] or {}).get("labeler", {})]
+    taught = [one for one in labelers if one.get("type") == "teacher"]
+    for labeler, teacher in zip(taught, teachers, strict=True):
+        labeler["model"] = teacher
     return Campaign.model_validate(data)

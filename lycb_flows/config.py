@@ -7,6 +7,7 @@ constants of nature in `units.py`. Defaults marked *paper* are Böhm & Champagne
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -110,20 +111,6 @@ class RelaxationConfig(Config):
     fmax_ev_per_ang: Positive = Field(0.01, description="Force threshold (paper: 0.01 eV/Å).")
     max_steps: int = Field(1000, ge=1, description="Most FIRE steps; beyond: not converged.")
     relax_cell: bool = True
-
-
-class RankingConfig(Config):
-    """Two-stage funnel over relaxed candidates."""
-
-    model: str = Field("chgnet-0.3.0", description="Name, key or file of the ranking potential.")
-    coarse_fmax_ev_per_ang: Positive = Field(0.05, description="ours: cheap first stage.")
-    fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
-    n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")
-    max_steps: int = Field(1000, ge=1)
-    volume_flag: Positive = Field(
-        0.05, description="Flag candidates whose volume exceeds the refined cell's by this share."
-    )
-    tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
 
 
 class SystemConfig(Config):
@@ -327,12 +314,15 @@ class AseLabeler(Config):
     parameters: dict[str, JsonValue] = Field({}, description="The class is called with these.")
 
 
+AnyLabeler = Annotated[
+    TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler, Field(discriminator="type")
+]
+
+
 class LabelConfig(Config):
     """Who labels, and when a round may close."""
 
-    labeler: TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler = Field(
-        TeacherLabeler(), discriminator="type"
-    )
+    labeler: AnyLabeler = TeacherLabeler()
     imported: tuple[str, ...] | None = Field(
         None, description="Sets of imported labels that join every training (`lycb import`)."
     )
@@ -360,6 +350,77 @@ class LabelConfig(Config):
     def _a_labeler_without_a_type_is_a_teacher(cls, value: object) -> object:
         """As it was when there were no others."""
         return {"type": "teacher", **value} if isinstance(value, dict) else value
+
+
+class DftConfig(Config):
+    """The best candidates relaxed by DFT: which of them the campaign starts from."""
+
+    labeler: AnyLabeler
+    n: int = Field(20, ge=1, description="Best candidates of every parent (paper: 20).")
+    n_decorations: Count = Field(
+        1, description="Best candidates of every mixed halide; 0: the model's word stands."
+    )
+    relaxation: RelaxationConfig = RelaxationConfig(max_steps=300)
+    tie_ev_per_atom: Positive = Field(
+        0.0005, description="Energies closer than this are a tie (paper: converged to 0.5 meV)."
+    )
+    edge_fraction: Fraction = Field(
+        0.25, description="ours: a minimum in this last share of the list asks for a longer one."
+    )
+    widen: int = Field(10, ge=1, description="Candidates that a list at its edge grows by.")
+    limit: int = Field(40, ge=1, description="Longest list.")
+    anchors: bool = Field(
+        default=False, description="Relax LiCl, LiBr, YCl3, YBr3 too: formation energies."
+    )
+    timeout_s: Annotated[float, Field(gt=0), NOT_KEYED] = Field(
+        86_400.0, description="A step, or a relaxation of the code's own, is stopped after this."
+    )
+    max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
+        2, description="Tries of a job at a relaxation that fails."
+    )
+
+    @model_validator(mode="after")
+    def _limit_is_no_shorter(self) -> Self:
+        if self.limit < self.n:
+            msg = f"limit = {self.limit} lies below n = {self.n}"
+            raise ValueError(msg)
+        return self
+
+    def first_of_edge(self, n: int) -> int:
+        """The place (from 1) in a list of n from which on a minimum lies at the edge."""
+        return n - max(1, ceil(self.edge_fraction * n)) + 1
+
+    def widened(self, n: int, best_place: int, n_there: int) -> int | None:
+        """How long the list of n must become; None when it is long enough, or cannot grow.
+
+        Parameters
+        ----------
+        n
+            Its length now.
+        best_place
+            Of the DFT minimum in the model's order, from 1.
+        n_there
+            Candidates that there are.
+        """
+        longest = min(self.limit, n_there)
+        if best_place < self.first_of_edge(n) or n >= longest:
+            return None
+        return min(n + self.widen, longest)
+
+
+class RankingConfig(Config):
+    """Two-stage funnel over relaxed candidates."""
+
+    model: str = Field("chgnet-0.3.0", description="Name, key or file of the ranking potential.")
+    coarse_fmax_ev_per_ang: Positive = Field(0.05, description="ours: cheap first stage.")
+    fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
+    n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")
+    max_steps: int = Field(1000, ge=1)
+    volume_flag: Positive = Field(
+        0.05, description="Flag candidates whose volume exceeds the refined cell's by this share."
+    )
+    tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
+    dft: DftConfig | None = Field(None, description="The best relaxed by DFT, which decides.")
 
 
 class LossWeights(Config):

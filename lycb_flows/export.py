@@ -11,7 +11,7 @@ from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.labels.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials.models import write_model
-from lycb_flows.schemas import Import, Label, Model, Ranking, Run, Structure
+from lycb_flows.schemas import GroundState, Import, Label, Model, Ranking, Run, Structure
 from lycb_flows.store import ResultStore
 from lycb_flows.structures import to_pymatgen
 
@@ -81,7 +81,7 @@ def write_stored_model(store: ResultStore, key: str, path: Path) -> None:
 
 
 def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
-    """A structure, or a ranking's ground state, as `<key>.cif` in a folder.
+    """A structure, or a ground state by model or DFT, as `<key>.cif` in a folder.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
         When the key is neither's.
     """
     document = store.load_any(key)
-    if isinstance(document, Ranking):
+    if isinstance(document, Ranking | GroundState):
         document = store.load(Structure, document.ground_state)
     if not isinstance(document, Structure):
         raise InputError(

@@ -11,55 +11,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobflow import Flow, Job, JobConfig, Maker, Response, job
+from jobflow import Flow, Job, Maker, Response
 
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.jobs import labelling
 from lycb_flows.jobs.dynamics import MDMaker
 from lycb_flows.jobs.labelling import SelectMaker
 from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
-from lycb_flows.jobs.machine import open_store
+from lycb_flows.jobs.machine import deciding_job, open_store
 from lycb_flows.jobs.measuring import ArrheniusMaker, TransportMaker
-from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
 from lycb_flows.labels.theory import Theory, label_key
 from lycb_flows.measurement import MeasurementPlan, choose_model
-from lycb_flows.results import find_results, measurement_plan, system_names
+from lycb_flows.results import find_results, measurement_plan
 from lycb_flows.rounds import close_stage, failed_for_good
+from lycb_flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, route
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
 from lycb_flows.stages import TEST_STAGE, StagePlan, run_key
 from lycb_flows.store import ResultStore
-
-ROUTES = {"rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label": "dft"}
-"""First word of a job's name -> worker category."""
-OTHER_ROUTE = "light"
-"""A worker with a category never takes a job that has none, so every job has one."""
-CATEGORIES = tuple(dict.fromkeys([OTHER_ROUTE, *ROUTES.values()]))
-
-# Workers take the highest priority first: structures, then the rounds in their order, then the
-# measurement; among those the light jobs, which others wait for.
-_STRUCTURES_FIRST, _ROUNDS_NEXT, _MEASUREMENT_LAST, _LIGHT_BEFORE = 10_000, 1_000, 0, 1
-
-# What a deciding job adds is routed by name, not by the deciding job's own category.
-_deciding_job = job(
-    output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)
-)
-
-
-def route(flow: Flow | Job, priority: int) -> Flow | Job:
-    """The flow with a worker category, by `ROUTES`, and a priority on every job."""
-    jobs = [flow] if isinstance(flow, Job) else [one for one, _ in flow.iterflow()]
-    for one in jobs:
-        category = ROUTES.get(one.name.split()[0], OTHER_ROUTE)
-        rank = priority + (_LIGHT_BEFORE if category == OTHER_ROUTE else 0)
-        routing = {"_category": category, "_priority": rank}
-        # not dynamic: jobflow would route everything that a job adds like the job itself
-        one.update_config({"manager_config": routing}, attributes=["manager_config"], dynamic=False)
-    return flow
+from lycb_flows.structure_flows import ranking_flow
 
 
 def _round_priority(plan: StagePlan) -> int:
     """Earlier rounds first: of several campaigns the one that is behind catches up."""
-    return _ROUNDS_NEXT - 10 * (plan.index + 1)
+    return ROUNDS_NEXT - 10 * (plan.index + 1)
 
 
 # -- in: structures ------------------------------------------------------------------------
@@ -70,31 +44,7 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
     """
-    ranking = ranking_flow(campaign)
-    ranked = [one.output.keys for one in ranking.jobs if one.name.startswith("rank ")]
-    begin = BeginMaker(campaign=campaign, theory=theory).make(after=ranked)
-    flow = Flow([ranking, begin], name=campaign.name)
-    route(flow, _STRUCTURES_FIRST)
-    return flow
-
-
-def ranking_flow(campaign: Campaign) -> Flow:
-    """Enumerate and rank every system, its mixed halides after their ground state."""
-    flow_jobs: list[Flow | Job] = []
-    ranked: dict[str, object] = {}
-    for name, system, x in system_names(campaign):
-        order = [] if x is None else [ranked[system]]
-        listing = EnumerateMaker(
-            name=f"enumerate {name}", campaign=campaign, system=system, x=x
-        ).make(after=order)
-        ranking = RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
-            after=listing.output.keys
-        )
-        ranked[name] = ranking.output.keys
-        flow_jobs += [listing, ranking]
-    flow = Flow(flow_jobs, name=f"rank {campaign.name}")
-    route(flow, _STRUCTURES_FIRST)
-    return flow
+    return ranking_flow(campaign, BeginMaker(campaign=campaign, theory=theory))
 
 
 @dataclass(kw_only=True)
@@ -105,7 +55,7 @@ class BeginMaker(Maker):
     campaign: Campaign
     theory: Theory
 
-    @_deciding_job
+    @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """The first stage, from the rankings."""
         del after  # order only
@@ -176,7 +126,7 @@ class LabelMaker(Maker):
     index: int
     again: bool = False
 
-    @_deciding_job
+    @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """A label, or a counted failure; never an exception for a label that failed."""
         del after  # order only
@@ -279,7 +229,7 @@ class DecideMaker(Maker):
     name: str = "decide"
     plan: StagePlan
 
-    @_deciding_job
+    @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """The Round and what follows it."""
         del after  # order only
@@ -293,7 +243,7 @@ class DecideMaker(Maker):
                 theory=plan.theory,
                 rounds=list(rounds),
             ).make()
-            addition: Flow | Job = route(ending, _MEASUREMENT_LAST)
+            addition: Flow | Job = route(ending, MEASUREMENT_LAST)
         else:
             addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
@@ -311,15 +261,15 @@ class ChooseMaker(Maker):
     theory: Theory
     rounds: list[str]
 
-    @_deciding_job
+    @deciding_job
     def make(self) -> Response[Produced]:
         """The chosen model and its measurement."""
         store = open_store()
         rounds = [store.load(Round, key) for key in self.rounds]
         evaluations = evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
-        rankings = find_results(store, self.campaign, self.theory).rankings
-        plan = measurement_plan(self.campaign, rankings, chosen)
+        starts = find_results(store, self.campaign, self.theory).ground_states
+        plan = measurement_plan(self.campaign, starts, chosen)
         return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
 
 
@@ -344,5 +294,5 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
         ).make(after=[transport.output.keys for transport in transports])
         flow_jobs += [*transports, fitted]
     flow = Flow(flow_jobs, name="measurement")
-    route(flow, _MEASUREMENT_LAST)
+    route(flow, MEASUREMENT_LAST)
     return flow

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.admission import imported_labels
 from lycb_flows.config import (
+    AnyLabeler,
     AseLabeler,
     Campaign,
     RunConfig,
@@ -23,16 +25,20 @@ from lycb_flows.config import (
     VaspLabeler,
 )
 from lycb_flows.enumeration import count_orderings, parent_cell
+from lycb_flows.ground_states import dft_name
 from lycb_flows.labels.theory import Theory
 from lycb_flows.measurement import MeasurementPlan
-from lycb_flows.results import decorated_name, load_crystal
+from lycb_flows.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.stages import StagePlan
 from lycb_flows.store import ResultStore
+from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
 
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
+_DFT_STEPS = 50
+"""Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 
 _STAND_IN_S = 8.0
 """Of VASP's stand-in: a process that loads torch; what it then computes is less."""
@@ -91,7 +97,9 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
 class _Planner:
     def __init__(self, store: ResultStore, campaign: Campaign, theory: Theory) -> None:
         self.store, self.campaign, self.theory = store, campaign, theory
+        self.dft_theory = dft_theory(store, campaign)
         self.n_atoms = dict(self._atoms())
+        self.n_listed: dict[str, int] = {}
 
     def _atoms(self) -> Iterator[tuple[str, int]]:
         for system in self.campaign.systems:
@@ -113,6 +121,8 @@ class _Planner:
         """In the order of the campaign."""
         for system in self.campaign.systems:
             yield from self._structures(system.name)
+        if self.dft_theory is not None:
+            yield from self._dft(self.dft_theory)
         yield PlannedStep("structures", ("begin",), "collect the ground states", 0.0)
         starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
         plan = StagePlan(
@@ -155,11 +165,50 @@ class _Planner:
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
         ranking, n_atoms = self.campaign.ranking, self.n_atoms[name]
+        self.n_listed[name] = n_candidates
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
         work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
         cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
         return PlannedStep("structures", (f"rank {name}",), work, cpu_s)
+
+    def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
+        """Without the lists that grow: whether they do is DFT's to say."""
+        dft = self.campaign.ranking.dft
+        if dft is None:
+            return
+        if dft.anchors:
+            names = tuple(f"dft-relax {name}" for name in BINARY_NAMES)
+            cells = [load_binary(name) for name in BINARY_NAMES]
+            cpu_s = sum(
+                self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
+                for cell in cells
+            )
+            yield self._relaxations(theory, names, "binaries", cpu_s)
+        mixed = False
+        for name, system, x in system_names(self.campaign):
+            n = dft.n if x is None else dft.n_decorations
+            if not n:
+                continue
+            mixed = mixed or x is not None
+            names = tuple(dft_name(name, place) for place in range(n))
+            n_tried = min(n, self.n_listed[name])
+            each_s = self._label_s(dft.labeler, theory, self.n_atoms[name], self._supercell(system))
+            longest = f", up to {dft.limit} if the minimum is at the edge" if x is None else ""
+            what = f"candidates of {self.n_atoms[name]} atoms{longest}"
+            yield self._relaxations(theory, names, what, n_tried * each_s)
+        decisions = ("decide dft 00", *(["decide dft mixed"] if mixed else []))
+        yield PlannedStep("structures", decisions, "the ground states by DFT", 1.0)
+
+    def _relaxations(
+        self, theory: Theory, names: tuple[str, ...], what: str, step_s: float
+    ) -> PlannedStep:
+        """`step_s`: CPU seconds of one FIRE step of all of them."""
+        noun = "relaxation" if len(names) == 1 else "relaxations"
+        work = f"{len(names)} {noun} by {theory.name}: {what}"
+        if not step_s:
+            work += "; their cost unknown and not counted"
+        return PlannedStep("structures", names, work, _DFT_STEPS * step_s)
 
     def _md(
         self, stage: str, batches: Sequence[tuple[str, tuple[RunConfig, ...]]], n_repeats: int = 1
@@ -181,7 +230,10 @@ class _Planner:
     def _labels(self, plan: StagePlan) -> PlannedStep:
         labeler = self.campaign.labels.labeler
         work = f"{plan.n_labels} labels by {self.theory.name}"
-        each_s = [self._label_s(name) for name in plan.starts]
+        each_s = [
+            self._label_s(labeler, self.theory, self.n_atoms[name], self._supercell(name))
+            for name in plan.starts
+        ]
         if isinstance(labeler, AseLabeler):
             work += ", their cost unknown and not counted"
         if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
@@ -190,21 +242,24 @@ class _Planner:
         names = tuple(f"label {plan.title} {i:04d}" for i in range(plan.n_labels))
         return PlannedStep(plan.title, names, work, cpu_s)
 
-    def _label_s(self, name: str) -> float:
-        """CPU seconds of one label of a system; 0 where nobody can know."""
-        labeler = self.campaign.labels.labeler
+    def _supercell(self, name: str) -> NDArray[np.float64]:
+        """Rows a, b, c in Å of a system's cells."""
+        system = next(one for one in self.campaign.systems if one.name == name)
+        lattice = self._cell(system).lattice.matrix
+        return np.asarray(lattice * np.array(system.enumeration.supercell)[:, None])
+
+    def _label_s(
+        self, labeler: AnyLabeler, theory: Theory, n_atoms: int, lattice_ang: NDArray[np.float64]
+    ) -> float:
+        """CPU seconds of one label; 0 where nobody can know."""
         if isinstance(labeler, TeacherLabeler):
-            return self.n_atoms[name] * self._rates(labeler.model).force_call_s
+            return n_atoms * self._rates(labeler.model).force_call_s
         if isinstance(labeler, VaspLabeler) and labeler.stand_in:
             return _STAND_IN_S
-        if self.theory.kpoints is None or self.theory.cutoff_ev is None:
+        if theory.kpoints is None or theory.cutoff_ev is None:
             return 0.0
-        system = next(one for one in self.campaign.systems if one.name == name)
-        supercell = (
-            self._cell(system).lattice.matrix * np.array(system.enumeration.supercell)[:, None]
-        )
-        mesh = self.theory.kpoints.mesh_for(supercell.tolist())
-        return plane_wave_s(self.n_atoms[name], mesh, self.theory.cutoff_ev)
+        mesh = theory.kpoints.mesh_for(lattice_ang.tolist())
+        return plane_wave_s(n_atoms, mesh, theory.cutoff_ev)
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title, config = plan.title, self.campaign.learning.training

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lycb_flows.campaigns import Submission
+from lycb_flows.config import Campaign
 from lycb_flows.planning import PlannedStep, plan_campaign
-from lycb_flows.results import find_results
+from lycb_flows.results import CampaignResults, find_results, ground_state_plan, system_names
 from lycb_flows.rounds import label_status
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
 from lycb_flows.stages import StagePlan
@@ -119,6 +120,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "campaign": submission.campaign.name,
         "store": store.label,
         "ranked": list(found.rankings),
+        "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
         "rounds": [_round_status(store, one) for one in found.rounds],
         "measured": [f"{one.system} {one.temperature_k:g} K" for one in found.transports],
@@ -126,6 +128,17 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
     }
+
+
+def _dft_status(store: ResultStore, campaign: Campaign, found: CampaignResults) -> dict[str, str]:
+    """Of each ranked system: relaxed candidates, and whether its ground state is known."""
+    told = {}
+    for name, system, x in system_names(campaign):
+        plan = ground_state_plan(store, campaign, system, x) if name in found.rankings else None
+        if plan is not None:
+            n_done, n = plan.count_relaxed(store)
+            told[name] = f"{n_done} of {n}" + (", decided" if name in found.ground_states else "")
+    return told
 
 
 def _count_late(store: ResultStore, plan: StagePlan, done: Collection[str]) -> int:

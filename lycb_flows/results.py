@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 
 from lycb_flows.config import Campaign
 from lycb_flows.enumeration import decoration_key, ordering_key
+from lycb_flows.errors import StoreError
+from lycb_flows.ground_states import GroundStatePlan
 from lycb_flows.keys import make_key
+from lycb_flows.labels.choice import theory_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.measurement import MeasurementPlan, choose_model
 from lycb_flows.schemas import (
     Arrhenius,
     Dataset,
     Evaluation,
+    GroundState,
+    Model,
     Parent,
     Ranking,
     Round,
@@ -30,9 +35,18 @@ from lycb_flows.structures import DisorderedCrystal, parse_cif
 
 @dataclass
 class CampaignResults:
-    """What is there, in the order of the campaign; empty where it has not come so far."""
+    """What is there, in the order of the campaign; empty where it has not come so far.
+
+    Attributes
+    ----------
+    ground_states
+        System, mixed halides among them -> key of the structure that the rest starts from:
+        DFT's where it was asked, else the model's.
+    """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
+    by_dft: dict[str, list[GroundState]] = field(default_factory=dict)
+    ground_states: dict[str, str] = field(default_factory=dict)
     stages: list[StagePlan] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
@@ -43,6 +57,7 @@ class CampaignResults:
         """Keys of the documents, for the report."""
         documents = [
             *self.rankings.values(),
+            *(one for lists in self.by_dft.values() for one in lists),
             *self.rounds,
             *self.evaluations.values(),
             *self.transports,
@@ -77,35 +92,89 @@ def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: floa
     if x is None:
         return ordering_key(load_crystal(store, config.parent), config.enumeration)
     decoration = next(one for one in config.decorations if one.x == x)
-    ground_state = store.load(Ranking, ranking_key(store, campaign, system)).ground_state
+    ground_state = find_ground_state(store, campaign, system)
+    if ground_state is None:
+        raise StoreError("no ground state yet", fix="rank the system first", system=system)
     return decoration_key(store.load(Structure, ground_state), decoration)
 
 
 def ranking_key(store: ResultStore, campaign: Campaign, system: str, x: float | None = None) -> str:
-    """The key of a system's ranking."""
+    """The key of a system's ranking, whatever DFT says of it."""
     enumeration = enumeration_key(store, campaign, system, x)
-    return make_key(Ranking, enumeration=enumeration, ranking=campaign.ranking)
+    ranking = campaign.ranking.model_copy(update={"dft": None})
+    return make_key(Ranking, enumeration=enumeration, ranking=ranking)
+
+
+def dft_theory(store: ResultStore, campaign: Campaign) -> Theory | None:
+    """The level of theory that ground states are decided at, if by DFT."""
+    if campaign.ranking.dft is None:
+        return None
+    return theory_of(campaign.ranking.dft.labeler, lambda key: store.load(Model, key))
+
+
+def ground_state_plan(
+    store: ResultStore, campaign: Campaign, system: str, x: float | None = None
+) -> GroundStatePlan | None:
+    """How DFT decides on a ranked system; None where the model's word stands."""
+    dft, theory = campaign.ranking.dft, dft_theory(store, campaign)
+    if dft is None or theory is None or (x is not None and not dft.n_decorations):
+        return None
+    return GroundStatePlan(
+        dft=dft,
+        theory=theory,
+        system=system if x is None else decorated_name(system, x),
+        ranking=ranking_key(store, campaign, system, x),
+        mixed=x is not None,
+    )
+
+
+def find_ground_state(
+    store: ResultStore, campaign: Campaign, system: str, x: float | None = None
+) -> str | None:
+    """The structure that a system goes on from, by key; None while it is undecided."""
+    plan = ground_state_plan(store, campaign, system, x)
+    if plan is None:
+        ranking = store.find(Ranking, ranking_key(store, campaign, system, x))
+        return None if ranking is None else ranking.ground_state
+    decision = plan.decision(store)
+    return None if decision is None else decision.ground_state
 
 
 def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> CampaignResults:
     """Everything that a submitted campaign has produced so far."""
     found = CampaignResults()
     for name, system, x in system_names(campaign):
-        if x is not None and system not in found.rankings:
-            continue
-        ranking = store.find(Ranking, ranking_key(store, campaign, system, x))
-        if ranking is not None:
-            found.rankings[name] = ranking
-    if all(system.name in found.rankings for system in campaign.systems):
-        found.stages.append(first_stage(campaign, theory, found.rankings))
+        if x is None or system in found.ground_states:
+            _follow_ranking(store, campaign, found, (name, system, x))
+    if all(system.name in found.ground_states for system in campaign.systems):
+        found.stages.append(first_stage(campaign, theory, found.ground_states))
         _follow_rounds(store, found)
         _follow_measurement(store, campaign, found)
     return found
 
 
-def first_stage(campaign: Campaign, theory: Theory, rankings: dict[str, Ranking]) -> StagePlan:
+def _follow_ranking(
+    store: ResultStore,
+    campaign: Campaign,
+    found: CampaignResults,
+    which: tuple[str, str, float | None],
+) -> None:
+    name, system, x = which
+    ranking = store.find(Ranking, ranking_key(store, campaign, system, x))
+    if ranking is None:
+        return
+    found.rankings[name] = ranking
+    plan = ground_state_plan(store, campaign, system, x)
+    if plan is not None:
+        found.by_dft[name] = list(plan.lists(store))
+    ground_state = find_ground_state(store, campaign, system, x)
+    if ground_state is not None:
+        found.ground_states[name] = ground_state
+
+
+def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str]) -> StagePlan:
     """The plan of the making of the test set, from the ground states."""
-    starts = {system.name: rankings[system.name].ground_state for system in campaign.systems}
+    starts = {system.name: ground_states[system.name] for system in campaign.systems}
     return StagePlan(campaign=campaign, theory=theory, starts=starts, model=campaign.learning.model)
 
 
@@ -139,7 +208,8 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
     if len(done) < len(final):
         return
     found.evaluations |= {one.key: one for one in done.values()}
-    plan = measurement_plan(campaign, found.rankings, choose_model(campaign, found.rounds, done))
+    model = choose_model(campaign, found.rounds, done)
+    plan = measurement_plan(campaign, found.ground_states, model)
     for system, pressure_bar in plan.conditions():
         keys = [plan.transport_key(system, pressure_bar, t) for t in plan.temperatures_k]
         found.transports += filter(None, (store.find(Transport, key) for key in keys))
@@ -148,11 +218,11 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
 
 
 def measurement_plan(
-    campaign: Campaign, rankings: dict[str, Ranking], model: str
+    campaign: Campaign, ground_states: dict[str, str], model: str
 ) -> MeasurementPlan:
     """The plan of the ending: ground states, mixed halides among them if wished."""
     names = [
         name for name, _, x in system_names(campaign) if x is None or campaign.measure.decorations
     ]
-    starts = {name: rankings[name].ground_state for name in names}
+    starts = {name: ground_states[name] for name in names}
     return MeasurementPlan(campaign=campaign, starts=starts, model=model)

@@ -152,14 +152,19 @@ class Ordering(Document):
 
 
 class Relaxation(Document):
-    """A structure relaxed by a potential."""
+    """A structure relaxed by a potential, or at a level of theory: then its steps are labels."""
 
     kind = "relaxation"
     method_version = 2
 
     structure: str
     final_structure: str
-    model: str
+    model: str | None = Field(None, description="None: at a level of theory.")
+    theory: str | None = Field(None, description="Fingerprint; None: by a model.")
+    theory_name: str | None = None
+    optimizer: str | None = Field(None, description="None: our batched FIRE.")
+    labels: tuple[str, ...] = Field((), description="Of its steps, in order; none if made inside.")
+    warnings: tuple[str, ...] = ()
     energy_ev: float
     energy_ev_per_atom: float
     static_energy_ev_per_atom: float = Field(description="At the cell and positions given.")
@@ -204,6 +209,52 @@ class Ranking(Document):
     table: Blob = Field(description="JSON: every candidate")
     ground_state: str = Field(description="Structure of the best candidate without volume flag.")
     ground_state_note: str
+
+
+class DftCandidate(BaseModel):
+    """A candidate in the model's order and in DFT's; numbers of DFT are None where it failed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ordering: str
+    model_rank: int = Field(description="1-based, by the model's energy.")
+    model_above_best_ev_per_atom: float
+    model_volume_flag: bool
+    relaxation: str | None = None
+    structure: str | None = Field(None, description="Relaxed.")
+    space_group: str | None = None
+    energy_ev_per_atom: float | None = None
+    above_best_ev_per_atom: float | None = None
+    formation_energy_ev_per_atom: float | None = Field(
+        None, description="From the mixture of binaries that is lowest in energy."
+    )
+    volume_ang3_per_atom: float | None = None
+    volume_change: float | None = Field(None, description="Relative to the model's structure.")
+    n_steps: int | None = None
+    converged: bool = False
+    tied_with_best: bool = False
+    reason: str = Field("", description="Why there is no relaxation.")
+
+
+class GroundState(Document):
+    """The best candidates of a ranking by DFT, and the ground state among them."""
+
+    kind = "ground_state"
+
+    system: str
+    ranking: str
+    theory: str = Field(description="Fingerprint.")
+    theory_name: str
+    n: int = Field(description="Candidates that DFT looked at.")
+    n_there: int = Field(description="Candidates that the ranking has.")
+    candidates: tuple[DftCandidate, ...] = Field(description="By DFT's energy, failures last.")
+    ground_state: str = Field(description="Structure.")
+    note: str = Field(description="Ties, failures and the edge, in words.")
+    kendall_tau: float | None = Field(None, description="Of the two orders; None below three.")
+    spearman_rho: float | None = None
+    at_edge: bool = Field(description="Whether the minimum lies in the last part of the list.")
+    widened_to: int | None = Field(description="Length of the next list; None: this one decides.")
+    anchors: dict[str, str] = Field({}, description="Binary -> its Relaxation.")
 
 
 # -- MD ---------------------------------------------------------------------------------
@@ -555,8 +606,8 @@ class CampaignRecord(Document):
 KINDS: dict[str, type[Document]] = {
     document.kind: document
     for document in (
-        Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, Segment, Run, Frames,
-        Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
+        Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
         CampaignRecord,
     )
 }  # fmt: skip

@@ -25,10 +25,11 @@ from jobflow import Flow, Job
 
 from lycb_flows.campaigns import Submission, find_submission
 from lycb_flows.config import MDConfig, RunConfig
-from lycb_flows.flows import CATEGORIES, route, stage_flow
+from lycb_flows.flows import stage_flow
 from lycb_flows.jobs.dynamics import run_md
 from lycb_flows.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
 from lycb_flows.results import first_stage
+from lycb_flows.routing import CATEGORIES, route
 from lycb_flows.schemas import Ranking, Run, Segment
 from lycb_flows.stages import StagePlan
 from lycb_flows.store import ResultStore, open_store
@@ -89,8 +90,7 @@ def check_plan(store: ResultStore, launchpad: ServiceLaunchPad, folder: Path) ->
 def stage_of(submission: Submission) -> StagePlan:
     """A first round whose structures nobody has ranked: nothing of it will run."""
     name = submission.campaign.systems[0].name
-    ranking = Ranking.model_construct(key="0" * 64, ground_state="0" * 64)
-    plan = first_stage(submission.campaign, submission.theory, {name: ranking})
+    plan = first_stage(submission.campaign, submission.theory, {name: "0" * 64})
     return plan.model_copy(update={"index": 0, "dataset": "0" * 64})
 
 

@@ -37,9 +37,10 @@ from servers import MongoServer
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.embedded import run_embedded
 from lycb_flows.errors import LycbError
-from lycb_flows.flows import CATEGORIES, campaign_flow
+from lycb_flows.flows import campaign_flow
 from lycb_flows.launchpad import campaign_workflows, count_interruptions, load_launchpad
 from lycb_flows.reaper import serve
+from lycb_flows.routing import CATEGORIES
 from lycb_flows.schemas import Round
 from lycb_flows.service import close_open_stages, submit_campaign
 from lycb_flows.store import differences, open_store

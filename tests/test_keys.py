@@ -8,9 +8,16 @@ import pytest
 from ase import Atoms
 
 from lycb_flows.campaigns import read_campaign
-from lycb_flows.config import Campaign, DiffusionConfig, EnumerationConfig, RankingConfig
+from lycb_flows.config import (
+    Campaign,
+    DftConfig,
+    DiffusionConfig,
+    EnumerationConfig,
+    RankingConfig,
+)
 from lycb_flows.enumeration import ordering_key
 from lycb_flows.errors import InputError
+from lycb_flows.ground_states import GroundStatePlan
 from lycb_flows.keys import canonical, make_key
 from lycb_flows.labels.theory import label_key, teacher_theory
 from lycb_flows.measurement import MeasurementPlan
@@ -25,6 +32,7 @@ from lycb_flows.structures import (
     to_ase,
     to_pymatgen,
 )
+from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
 
 DATA = Path(__file__).parent / "data"
 TINY = Path(__file__).parent / "campaigns" / "tiny.yaml"
@@ -111,6 +119,12 @@ def golden_keys():
     keys["ranking"] = make_key(Ranking, enumeration="0" * 64, ranking=RankingConfig())
     keys["structure"] = random_structure(0).key
     keys["label"] = label_key("0" * 64, theory.fingerprint)
+    keys |= {f"binary {name}": load_binary(name).key for name in BINARY_NAMES}
+    by_dft = GroundStatePlan(
+        dft=DftConfig(labeler={"type": "teacher"}), theory=theory, system="LYC", ranking="0" * 64
+    )
+    keys["ground state"] = by_dft.key(20)
+    keys["relaxation at a theory"] = by_dft.relaxation_key("0" * 64)
     for name, plan_campaign in (("tiny", campaign), ("paper", paper)):
         keys |= plan_keys(name, plan_campaign, theory)
     return keys

@@ -13,7 +13,6 @@ from servers import MongoServer
 from lycb_flows import rounds
 from lycb_flows.campaigns import find_submission, read_campaign
 from lycb_flows.errors import LabelError
-from lycb_flows.flows import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.gc import list_garbage
 from lycb_flows.jobs import machine
 from lycb_flows.labels import vasp
@@ -23,6 +22,7 @@ from lycb_flows.labels.vasp_process import run_custodian
 from lycb_flows.launchpad import load_launchpad
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
+from lycb_flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.schemas import Label, Round
 from lycb_flows.store import differences, open_store
 

@@ -1,7 +1,9 @@
 """VASP's levels of theory and input files: each line with its source, POTCARs by title."""
 
+import hashlib
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,6 +91,19 @@ def test_every_expected_line_cites_the_paper_vasps_default_or_our_reason(level, 
     for lines in files.values():
         for line, citation in lines:
             assert CITATION.fullmatch(citation), line
+
+
+def test_the_paper_is_quoted_word_for_word():
+    said = " ".join((EXPECTED / "paper.txt").read_text().partition("\n\n")[2].split())
+    lines = {
+        citation
+        for level, name in CASES
+        for file in expectation(level, name).values()
+        for _, citation in file
+    }
+    quotes = {quote for citation in lines for quote in re.findall(r'paper: "([^"]+)"', citation)}
+    assert len(quotes) >= 5
+    assert [quote for quote in sorted(quotes) if quote not in said] == []
 
 
 def test_lyc0_and_lyb0_are_the_papers_cells():
@@ -286,6 +301,24 @@ def test_a_potcar_of_the_right_title_and_unknown_numbers_is_a_warning(potcars, t
     assert text.count("End of Dataset") == 3
     assert not (tmp_path / "run" / "POTCAR.spec").exists()
     check_vasp(vasp_theory("paper-static"), ("Li", "Y", "Br"), command=sys.executable)
+
+
+def test_a_potcar_is_identified_by_title_and_hash_without_being_shown(potcars):
+    files = [potcars(element) for element in ("Li", "Y", "Br")]
+    inputs = vasp_inputs(vasp_theory("paper-static"), crystal("LYB0"))
+    identities = inputs.potcar_identities()
+    for file, identity in zip(files, identities, strict=True):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in identity
+    assert identities[0].startswith("PAW_PBE Li_sv 10Sep2004, SHA-256 ")
+    files[0].write_text(files[0].read_text().replace("3.0\n End", "3.1\n End"))
+    assert inputs.potcar_identities()[0] != identities[0]
+    assert inputs.potcar_identities()[1:] == identities[1:]
+
+
+def test_commands_that_need_no_vasp_do_not_import_its_side_of_pymatgen():
+    code = "import sys, lycb_flows.campaigns; print('pymatgen.io.vasp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_potcar_whose_numbers_are_the_stated_ones_is_no_warning(potcars, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lycb_flows.campaigns import Submission
     from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.enumeration import EnumerationResult
-    from lycb_flows.schemas import Document
+    from lycb_flows.schemas import Document, GroundState
     from lycb_flows.store import ResultStore
     from lycb_flows.structures import DisorderedCrystal
 
@@ -170,9 +170,9 @@ app.command()(dynamics.bench)
 def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
     """Enumerate and rank a campaign's systems; `lycb run` then goes on from there."""
     from lycb_flows.embedded import run_embedded
-    from lycb_flows.flows import ranking_flow
     from lycb_flows.progress import live_progress
     from lycb_flows.results import find_results
+    from lycb_flows.structure_flows import ranking_flow
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)
@@ -203,6 +203,26 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
         ]
         print_table(f"{name}: {ranking.n_candidates} candidates", columns, rows)
         typer.echo(ranking.ground_state_note)
+        for decided in found.by_dft.get(name, []):
+            _print_dft_order(decided)
+
+
+def _print_dft_order(found: GroundState) -> None:
+    rows = [
+        [
+            str(i),
+            str(row.model_rank),
+            "" if (above := row.above_best_ev_per_atom) is None else f"{above * 1000:.2f}",
+            f"{row.model_above_best_ev_per_atom * 1000:.2f}",
+            row.space_group or "",
+            "tie" if row.tied_with_best else row.reason,
+            (row.structure or "")[:12],
+        ]
+        for i, row in enumerate(found.candidates, start=1)
+    ]
+    columns = ["DFT", "model", "meV/atom", "model's", "space group", "", "structure"]
+    print_table(f"{found.system}: best {found.n} by {found.theory_name}", columns, rows)
+    typer.echo(found.note)
 
 
 @app.command()

@@ -182,7 +182,7 @@ def worker(
 
 
 def _check_categories(categories: Iterable[str]) -> None:
-    from lycb_flows.flows import CATEGORIES
+    from lycb_flows.routing import CATEGORIES
 
     unknown = set(categories) - set(CATEGORIES)
     if unknown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jobflow import Maker
 
@@ -10,7 +12,7 @@ from lycb_flows import (
     sampling,
     schemas,
 )
-from lycb_flows.config import LabelConfig, TeacherLabeler
+from lycb_flows.config import AnyLabeler, TeacherLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.jobs.machine import open_potential, open_store, static_job, time_limit
@@ -22,6 +24,8 @@ from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.stages import StagePlan, run_key
 from lycb_flows.store import ResultStore
+
+D = TypeVar("D", bound=schemas.Document)
 
 
 @dataclass(kw_only=True)
@@ -116,7 +120,7 @@ def _labelled(store: ResultStore, plan: StagePlan) -> list[schemas.Structure]:
 def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> str:
     """One try at a label; empty when it worked, else why not. Never raises for a label."""
     config = plan.campaign.labels
-    labeler = open_labeler(store, config)
+    labeler = open_labeler(store, config.labeler)
     if labeler.theory != plan.theory:
         raise LycbError(
             "the labeler is not at the campaign's level of theory",
@@ -127,7 +131,7 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
 
     def compute() -> schemas.Label:
         found = store.load(schemas.Structure, structure)
-        return label_and_logs(store, labeler, found, config.timeout_s)
+        return with_logs(store, labeler, lambda: labeler.label(found), limit_s=config.timeout_s)
 
     try:
         store.once(schemas.Label, key, compute, f"label {plan.title}")
@@ -138,27 +142,43 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
     return ""
 
 
-def label_and_logs(
-    store: ResultStore, labeler: Labeler, structure: schemas.Structure, timeout_s: float
-) -> schemas.Label:
-    """The label of a structure; what its engine wrote is kept, whether there is one or not.
+def with_logs(
+    store: ResultStore,
+    labeler: Labeler,
+    act: Callable[[], D],
+    *,
+    limit_s: float,
+    setting: str = "labels.timeout_s",
+) -> D:
+    """What a labeler's work gives; what its engine wrote is kept, whether it gave anything or not.
+
+    Parameters
+    ----------
+    store
+        Keeps the logs.
+    labeler
+        At work.
+    act
+        Its work.
+    limit_s, setting
+        When it is stopped, and where a user changes that.
 
     Raises
     ------
     MachineError
         When this machine cannot label.
-    LabelError
-        When there is none, or it took too long.
+    LycbError
+        When there is no result, or it took too long.
     """
     try:
-        with time_limit(timeout_s):
-            label = labeler.label(structure)
+        with time_limit(limit_s, setting):
+            found = act()
     except InputError as err:  # was checked before the campaign was queued, elsewhere
         raise MachineError("no label can be made here", reason=err) from err
     except LycbError as err:
         err.logs = _kept_logs(store, labeler)
         raise
-    return label.model_copy(update={"made": schemas.Made(logs=_kept_logs(store, labeler))})
+    return found.model_copy(update={"made": schemas.Made(logs=_kept_logs(store, labeler))})
 
 
 def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, schemas.Blob]:
@@ -169,9 +189,9 @@ def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, schemas.Blob]:
     }
 
 
-def open_labeler(store: ResultStore, config: LabelConfig) -> Labeler:
-    """The labeler of a campaign whose models are keys."""
-    if not isinstance(config.labeler, TeacherLabeler):
-        return choice.open_engine(config.labeler, load_settings().machine)
-    model = store.load(schemas.Model, config.labeler.model)
+def open_labeler(store: ResultStore, config: AnyLabeler) -> Labeler:
+    """A labeler of a campaign whose models are keys."""
+    if not isinstance(config, TeacherLabeler):
+        return choice.open_engine(config, load_settings().machine)
+    model = store.load(schemas.Model, config.model)
     return teacher.Teacher(model, open_potential(store, model.key))

@@ -22,6 +22,10 @@ from lycb_flows.store import ResultStore
 
 # References only order jobs: nothing is ever read from jobflow's own store.
 static_job = job(output_schema=Produced, config=JobConfig(resolve_references=False))
+# What a deciding job adds is routed by name, not by the deciding job's own category.
+deciding_job = job(
+    output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)
+)
 
 
 def open_store() -> ResultStore:
@@ -59,12 +63,12 @@ def process_pool() -> ProcessPool:
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float, setting: str = "labels.timeout_s") -> Iterator[None]:
     """Raise LabelError in this (main) thread after `seconds`; a waiting subprocess ends too."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise LabelError(
-            "a label took too long", fix="raise labels.timeout_s if that is normal", limit_s=seconds
+            "a label took too long", fix=f"raise {setting} if that is normal", limit_s=seconds
         )
 
     previous = signal.signal(signal.SIGALRM, stop)

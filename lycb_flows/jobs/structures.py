@@ -16,7 +16,7 @@ from lycb_flows import (
     schemas,
 )
 from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
-from lycb_flows.errors import PhysicsError
+from lycb_flows.errors import PhysicsError, StoreError
 from lycb_flows.jobs.machine import (
     open_potential,
     open_store,
@@ -25,7 +25,13 @@ from lycb_flows.jobs.machine import (
     static_job,
 )
 from lycb_flows.keys import make_key
-from lycb_flows.results import decorated_name, enumeration_key, load_crystal, ranking_key
+from lycb_flows.results import (
+    decorated_name,
+    enumeration_key,
+    find_ground_state,
+    load_crystal,
+    ranking_key,
+)
 from lycb_flows.schemas import Produced
 from lycb_flows.settings import load_settings
 from lycb_flows.store import ResultStore
@@ -66,8 +72,10 @@ def list_members(
     if x is None:
         crystal = load_crystal(store, config.parent)
         return enumeration.enumerate_orderings(crystal, config.enumeration), config.parent
-    ranking = store.load(schemas.Ranking, ranking_key(store, campaign, system))
-    ground_state = store.load(schemas.Structure, ranking.ground_state)
+    found = find_ground_state(store, campaign, system)
+    if found is None:
+        raise StoreError("no ground state yet", fix="rank the system first", system=system)
+    ground_state = store.load(schemas.Structure, found)
     decoration = next(one for one in config.decorations if one.x == x)
     return enumeration.enumerate_decorations(ground_state, decoration), ground_state.key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from lycb_flows.config import AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
+from lycb_flows.config import AnyLabeler, AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
 from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
 from lycb_flows.labels.gpaw import Gpaw, check_gpaw
 from lycb_flows.labels.machine import Machine
@@ -16,11 +16,7 @@ from lycb_flows.labels.theory import (
     teacher_theory,
     vasp_theory,
 )
-from lycb_flows.labels.vasp import Vasp
-from lycb_flows.labels.vasp_inputs import check_vasp
 from lycb_flows.schemas import Model
-
-AnyLabeler = TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler
 
 
 def theory_of(labeler: AnyLabeler, find_model: Callable[[str], Model]) -> Theory:
@@ -48,6 +44,9 @@ def check_labeler(labeler: AnyLabeler, elements: Iterable[str], machine: Machine
         case GpawLabeler():
             check_gpaw(gpaw_theory(labeler.theory), elements)
         case VaspLabeler():
+            # here: pymatgen's side of VASP doubles the seconds that every command spends on imports
+            from lycb_flows.labels.vasp_inputs import check_vasp  # noqa: PLC0415
+
             theory = vasp_theory(labeler.theory, stand_in=labeler.stand_in)
             check_vasp(theory, elements, command=machine.vasp_command)
         case AseLabeler():
@@ -62,6 +61,8 @@ def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machin
         case GpawLabeler():
             return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
         case VaspLabeler():
+            from lycb_flows.labels.vasp import Vasp  # noqa: PLC0415 - likewise
+
             return Vasp(labeler, machine)
         case AseLabeler():
             return AseCalculator(labeler)

@@ -7,6 +7,7 @@ level's own rule, so that KPOINTS says what was computed.
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import shlex
 import shutil
@@ -71,6 +72,20 @@ class VaspInputs:
     potcar_spec: tuple[str, ...]
     kpoint_mesh: Mesh
     order: tuple[int, ...]
+
+    def potcar_identities(self) -> tuple[str, ...]:
+        """Title and SHA-256 of every POTCAR's text, for the label: it may not show the file.
+
+        Raises
+        ------
+        InputError
+            When one is missing or has another title.
+        """
+        found = [find_potcar(self.theory, element)[0] for element in self.poscar.site_symbols]
+        return tuple(
+            f"{one.keywords['TITEL']}, SHA-256 {hashlib.sha256(one.data.encode()).hexdigest()}"
+            for one in found
+        )
 
     def write(self, folder: Path, *, potcar: bool) -> tuple[str, ...]:
         """INCAR, KPOINTS, POSCAR, and POTCAR, or POTCAR.spec where nobody has a licence.

@@ -62,7 +62,7 @@ def submit_flow(
     launchpad
         Where to.
     flow
-        Its jobs need a category each, see `lycb_flows.flows.route`.
+        Its jobs need a category each, see `lycb_flows.routing.route`.
     name
         Of the workflow.
     metadata

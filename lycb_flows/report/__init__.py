@@ -189,6 +189,15 @@ def _ranking(data: ReportData, album: _Album) -> Section:
                 tables=(tables.candidates_table(data, ranking),),
             )
         )
+        parts += [
+            Part(
+                f"{found.system} by DFT" + (f", first {found.n}" if found.widened_to else ""),
+                lead=(f"Ground state: {found.note}.",),
+                tables=(tables.dft_order_table(data, found),),
+            )
+            for found in data.by_dft
+            if found.ranking == ranking.key
+        ]
     return Section("ranking", "Ranking", () if parts else ("No ranking yet.",), tuple(parts))
 
 

@@ -69,6 +69,7 @@ class ReportData:
     enumerations: list[schemas.Enumeration] = field(default_factory=list)
     rankings: list[schemas.Ranking] = field(default_factory=list)
     candidates: dict[str, list[schemas.RankedCandidate]] = field(default_factory=dict)
+    by_dft: list[schemas.GroundState] = field(default_factory=list)
     rounds: list[LearnedRound] = field(default_factory=list)
     evaluations: list[schemas.Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)
@@ -90,11 +91,21 @@ class ReportData:
 
     def structure_of_system(self, system: str) -> schemas.Structure | None:
         """A structure of a system, for its composition: ground state, or a run's start."""
-        keys = [r.ground_state for r in self.rankings if r.system == system]
+        keys = [one.ground_state for one in self.by_dft if one.system == system]
+        keys += [one.ground_state for one in self.rankings if one.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
         found = [self.find(schemas.Structure, key) for key in keys]
         found += [self.structure_of(t) for t in self.transports if t.system == system]
         return next((structure for structure in found if structure is not None), None)
+
+    def ground_states(self) -> dict[str, str]:
+        """Structure -> the system whose ground state it is, by a model or by DFT."""
+        by_model = {one.ground_state: one.system for one in self.rankings}
+        return by_model | {one.ground_state: one.system for one in self.by_dft}
+
+    def decided_by_dft(self) -> list[schemas.GroundState]:
+        """The lists that decide: those that did not grow."""
+        return [one for one in self.by_dft if one.widened_to is None]
 
     def model_name(self, key: str) -> str:
         """Name of a model, or the start of its key."""
@@ -122,6 +133,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
+    data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
     data.transports = sorted(
         _unique(data.transports), key=lambda t: (t.system, t.pressure_bar, t.temperature_k, t.key)
     )
@@ -161,6 +173,8 @@ class _Collector:
                 self.enumeration(document.key)
             case schemas.Ranking():
                 self.ranking(document)
+            case schemas.GroundState():
+                self.ground_state(document)
             case schemas.Round():
                 self.round(document)
             case schemas.Evaluation():
@@ -197,6 +211,13 @@ class _Collector:
         self.data.candidates[ranking.key] = [
             schemas.RankedCandidate.model_validate(row) for row in rows
         ]
+
+    def ground_state(self, found: schemas.GroundState) -> None:
+        """What DFT says of a ranking, and the relaxations behind it."""
+        self.data.by_dft.append(found)
+        self.take(schemas.Structure, found.ground_state, f"ground state of {found.system} by DFT")
+        for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
+            self.take(schemas.Relaxation, key, "a relaxation by DFT")
 
     def round(self, round_: schemas.Round) -> None:
         """A round with its dataset, frames, model, evaluations and runs."""
@@ -260,7 +281,7 @@ class _Collector:
 
     def follow_runs(self) -> None:
         """Name each NpT run's system: by the ground state it started from, else by its name."""
-        systems = {ranking.ground_state: ranking.system for ranking in self.data.rankings}
+        systems = self.data.ground_states()
         self.data.cell_runs = [
             CellRun(systems.get(c.run.start) or c.run.name.split(" ")[0], c.role, c.run)
             for c in self.data.cell_runs
@@ -271,14 +292,17 @@ class _Collector:
         ancestry = dict.fromkeys([*final, *self.data.documents])
         for key in list(ancestry):
             ancestry |= dict.fromkeys(self.store.ancestors(key))
-        theories = set()
+        theories: dict[str, str] = {}
+        steps: set[str] = set()
         for key in ancestry:
             document = self.data.documents.get(key) or self.store.find_document(key)
             if document is None:
                 self.data.missing.setdefault(key, "an ancestor")
             elif isinstance(document, schemas.Label):
-                theories.add(document.theory_name)
-        self.data.theory_names = sorted(theories)
+                theories[key] = document.theory_name
+            elif isinstance(document, schemas.Relaxation):
+                steps.update(document.labels)  # nothing learns from those
+        self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
         for learned in self.data.rounds:
             failed = learned.dataset.missing if learned.dataset else ()
             ancestry |= dict.fromkeys(failed)

@@ -89,8 +89,8 @@ def _parent_name(data: ReportData, enumeration: schemas.Enumeration) -> str:
             case schemas.Parent(name=name):
                 return name
             case schemas.Structure():
-                systems = [r.system for r in data.rankings if r.ground_state == key]
-                return f"ground state of {systems[0]}" if systems else f"structure {key[:12]}"
+                system = data.ground_states().get(key)
+                return f"ground state of {system}" if system else f"structure {key[:12]}"
     return MISSING
 
 
@@ -123,6 +123,56 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
         ),
         tuple(rows),
     )  # fmt: skip
+
+
+def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
+    """DFT's order of the best candidates, with the model's beside it."""
+    rows = [_dft_row(data, found, place, one) for place, one in enumerate(found.candidates, 1)]
+    tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
+    return Table(
+        f"Best {found.n} of {found.n_there:,} by {found.theory_name}",
+        (
+            "DFT rank", "model rank", "DFT: above ground state (meV/atom)",
+            "model: above its own (meV/atom)", "formation (meV/atom)", "space group",
+            "volume change (%)", "steps", "",
+        ),
+        tuple(rows),
+        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum to DFT's. "
+        "Formation: from LiCl, LiBr, YCl3 and YBr3 at the same level of theory.",
+    )  # fmt: skip
+
+
+def _dft_row(
+    data: ReportData, found: schemas.GroundState, place: int, one: schemas.DftCandidate
+) -> tuple[Cell, ...]:
+    model = (str(one.model_rank), fixed(one.model_above_best_ev_per_atom * EV_MEV))
+    if one.relaxation is None:
+        known = ours(found.key, (MISSING, model[0], MISSING, model[1]))
+        return (*known, *[Cell(MISSING)] * 4, Cell(one.reason, found.key, "warn"))
+    key = one.relaxation if one.relaxation in data.documents else found.key
+    words = ["ground state"] if one.structure == found.ground_state else []
+    words += ["tied"] if one.tied_with_best else []
+    words += [] if one.converged else ["not converged"]
+    return (
+        Cell(str(place), found.key),
+        Cell(model[0], found.key),
+        *ours(key, (fixed(_mev(one.above_best_ev_per_atom)),)),
+        Cell(model[1], found.key),
+        *ours(
+            key,
+            (
+                fixed(_mev(one.formation_energy_ev_per_atom)),
+                one.space_group or MISSING,
+                fixed(None if one.volume_change is None else _PERCENT * one.volume_change),
+                MISSING if one.n_steps is None else str(one.n_steps),
+            ),
+        ),
+        Cell(", ".join(words), found.key, "" if one.converged else "warn"),
+    )
+
+
+def _mev(value_ev: float | None) -> float | None:
+    return None if value_ev is None else value_ev * EV_MEV
 
 
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
@@ -242,5 +292,9 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
         )
     columns = ("kind", *outcomes, "wall time", "median", "paper")
     return Table(
-        "", columns, tuple(rows), "A run's wall time includes that of its segments made with it."
+        "",
+        columns,
+        tuple(rows),
+        "A run's wall time includes that of its segments made with it, a relaxation's by DFT that "
+        "of its steps' labels.",
     )

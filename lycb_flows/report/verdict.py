@@ -153,6 +153,21 @@ def _ground_states(data: ReportData) -> Iterator[Statement]:
             )
 
 
+def _dft_ground_states(data: ReportData) -> Iterator[Statement]:
+    for found in data.decided_by_dft():
+        best = next(c for c in found.candidates if c.structure == found.ground_state)
+        space_group = (best.space_group or "unknown").replace("-", _HYPHEN)
+        formation = best.formation_energy_ev_per_atom
+        formed = (
+            "" if formation is None else f", {number(formation * EV_MEV)} meV/atom from binaries"
+        )
+        yield Statement(
+            f"{found.system}: the ground state by {found.theory_name} is {space_group}{formed}; "
+            f"{found.note}.",
+            (found.key,),
+        )
+
+
 def _counts(data: ReportData) -> Iterator[Statement]:
     for enumeration in data.enumerations:
         if enumeration.exhaustive:
@@ -173,6 +188,35 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
             "No number here is a prediction: no DFT stands behind the labels "
             f"({'; '.join(teachers)}). Conductivities and barriers are rehearsal numbers."
         )
+
+
+def _dft_doubts(data: ReportData) -> Iterator[Statement]:
+    for found in data.decided_by_dft():
+        if found.theory_name.startswith(TEACHER):
+            yield Statement(
+                f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
+                (found.key,),
+            )
+        lost = [c for c in found.candidates if not c.converged]
+        if lost:
+            yield Statement(
+                f"{found.system}: {counted(len(lost), 'candidate')} of {found.n} without a "
+                "converged relaxation by DFT.",
+                (found.key,),
+            )
+        if found.at_edge:
+            yield Statement(
+                f"{found.system}: DFT's minimum lies at the end of the longest list allowed, "
+                f"{found.n} of {found.n_there:,}; a lower one may lie beyond.",
+                (found.key,),
+            )
+        tied = sum(c.tied_with_best for c in found.candidates)
+        if tied:
+            yield Statement(
+                f"{found.system}: DFT cannot tell the ground state from "
+                f"{counted(tied, 'other candidate')}.",
+                (found.key,),
+            )
 
 
 def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
@@ -362,11 +406,11 @@ def _sampled(data: ReportData) -> Iterator[Statement]:
 
 
 _FINDINGS: Final[tuple[Rule, ...]] = (
-    _conductivities, _diffusivities, _learned, _ground_states, _counts,
+    _conductivities, _diffusivities, _learned, _ground_states, _dft_ground_states, _counts,
 )  # fmt: skip
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _on_a_users_word, _only_bounds, _neither, _no_fit, _unfinished, _retracted,
-    _not_trained, _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed,
+    _no_dft, _dft_doubts, _on_a_users_word, _only_bounds, _neither, _no_fit, _unfinished,
+    _retracted, _not_trained, _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed,
     _labels_lost, _ranking_doubts, _sampled,
 )  # fmt: skip
 

@@ -1,0 +1,166 @@
+"""Jobs that relax by DFT: one candidate or one binary each; a failed one stops nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from jobflow import Maker
+
+from lycb_flows import schemas
+from lycb_flows.config import Campaign, DftConfig
+from lycb_flows.errors import GivenBackError, LycbError, MachineError
+from lycb_flows.jobs.labelling import open_labeler, with_logs
+from lycb_flows.jobs.machine import open_store, static_job
+from lycb_flows.labels.relaxing import RelaxedByTheory, Relaxer, drive_fire
+from lycb_flows.labels.theory import Labeler, Theory, label_key, theory_relaxation_key
+from lycb_flows.results import dft_theory, ground_state_plan
+from lycb_flows.schemas import Produced
+from lycb_flows.shift import SHIFT
+from lycb_flows.store import ResultStore
+from lycb_flows.structures.binaries import load_binary
+
+D = TypeVar("D", bound=schemas.Document)
+
+
+@dataclass(kw_only=True)
+class DftRelaxMaker(Maker):
+    """Relax one candidate of a ranking by DFT.
+
+    Attributes
+    ----------
+    place
+        In the model's order, from 0; there may be fewer candidates.
+    """
+
+    name: str = "dft-relax"
+    campaign: Campaign
+    system: str
+    x: float | None = None
+    place: int
+
+    @static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Relaxation, or why there is none."""
+        del after  # order only
+        store = open_store()
+        plan = ground_state_plan(store, self.campaign, self.system, self.x)
+        if plan is None:
+            return _produced("", "no DFT was asked for")
+        candidates = plan.candidates(store)
+        if self.place >= len(candidates):
+            return _produced("", "no such candidate: the ranking has fewer")
+        start = store.load(schemas.Structure, candidates[self.place].structure)
+        key = plan.relaxation_key(start.key)
+        if plan.decision(store) is not None and store.find(schemas.Relaxation, key) is None:
+            return _produced("", "decided without it")
+        return _produced(key, relax_by_dft(store, plan.dft, plan.theory, start, self.name))
+
+
+@dataclass(kw_only=True)
+class AnchorMaker(Maker):
+    """Relax one binary halide by DFT."""
+
+    name: str = "dft-relax"
+    campaign: Campaign
+    binary: str
+
+    @static_job
+    def make(self, after: object = None) -> Produced:
+        """The key of the Relaxation, or why there is none."""
+        del after  # order only
+        store, dft = open_store(), self.campaign.ranking.dft
+        theory = dft_theory(store, self.campaign)
+        if dft is None or theory is None:
+            return _produced("", "no DFT was asked for")
+        start = load_binary(self.binary)
+        store.insert(start)
+        key = theory_relaxation_key(start.key, theory.fingerprint, dft.relaxation)
+        return _produced(key, relax_by_dft(store, dft, theory, start, self.name))
+
+
+def _produced(key: str, reason: str) -> Produced:
+    return Produced(
+        kind=schemas.Relaxation.kind, keys=(key,) if key and not reason else (), reason=reason
+    )
+
+
+def relax_by_dft(
+    store: ResultStore, dft: DftConfig, theory: Theory, start: schemas.Structure, job: str
+) -> str:
+    """Look a relaxation up, or try it; empty when it is there, else why it is not.
+
+    A second try goes on where the first one ended: its steps are labels in the store.
+    """
+    key = theory_relaxation_key(start.key, theory.fingerprint, dft.relaxation)
+    if store.find(schemas.Relaxation, key) is not None:
+        return ""
+    labeler = open_labeler(store, dft.labeler)
+    if labeler.theory != theory:
+        raise LycbError(
+            "the labeler is not at the ranking's level of theory",
+            fix="run the campaign from the start; relaxations of one theory are kept",
+            ranking=theory.name,
+            found=labeler.theory.name,
+        )
+    work = _Work(store, dft, labeler, job)
+    for _ in range(dft.max_attempts):
+        try:
+            store.once(schemas.Relaxation, key, lambda: work.relax(start), job)
+        except (MachineError, GivenBackError):
+            raise  # this machine's fault, or another worker's turn
+        except LycbError as err:
+            reason = str(err)
+        else:
+            return ""
+    return reason
+
+
+class _Work:
+    """A labeler that relaxes, each of its steps looked up first."""
+
+    def __init__(self, store: ResultStore, dft: DftConfig, labeler: Labeler, job: str) -> None:
+        self.store, self.dft, self.labeler, self.job = store, dft, labeler, job
+        self.longest_step_s = 0.0
+
+    def relax(self, start: schemas.Structure) -> schemas.Relaxation:
+        """By the code itself where it can, else by FIRE over labels."""
+        config, labeler = self.dft.relaxation, self.labeler
+        if not isinstance(labeler, Relaxer):
+            return self._kept(start, drive_fire(start, self.label_of, config, labeler.theory))
+        relax = labeler.relax
+        return self._bounded(lambda: self._kept(start, relax(start, config)))
+
+    def _kept(self, start: schemas.Structure, found: RelaxedByTheory) -> schemas.Relaxation:
+        self.store.insert(found.structure)
+        return found.document(start, self.labeler.theory, self.dft.relaxation)
+
+    def label_of(self, structure: schemas.Structure) -> schemas.Label:
+        """One step; between two of them a worker may give the job back."""
+        key = label_key(structure.key, self.labeler.theory.fingerprint)
+        found = self.store.find(schemas.Label, key)
+        if found is not None:
+            return found
+        SHIFT.leave_if_over(self.longest_step_s)
+        self.store.insert(structure)
+        began = time.monotonic()
+        label = self.store.once(
+            schemas.Label,
+            key,
+            lambda: self._bounded(lambda: self.labeler.label(structure)),
+            self.job,
+            claim=False,  # the relaxation is claimed
+        )
+        self.longest_step_s = max(self.longest_step_s, time.monotonic() - began)
+        return label
+
+    def _bounded(self, act: Callable[[], D]) -> D:
+        return with_logs(
+            self.store,
+            self.labeler,
+            act,
+            limit_s=self.dft.timeout_s,
+            setting="ranking.dft.timeout_s",
+        )
