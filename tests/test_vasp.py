@@ -23,15 +23,18 @@ from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.gc import list_garbage
-from lycb_flows.jobs.labelling import label_and_logs
+from lycb_flows.jobs.labelling import with_logs
 from lycb_flows.jobs.machine import time_limit
 from lycb_flows.labels import leash, vasp, vasp_process, vasp_results
 from lycb_flows.labels.answers import checked_label
+from lycb_flows.labels.choice import open_engine
 from lycb_flows.labels.machine import Machine
+from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp import Vasp
 from lycb_flows.labels.vasp_inputs import vasp_inputs
 from lycb_flows.labels.vasp_policy import Inputs, Outcome, find_changes
+from lycb_flows.labels.vasp_relaxing import largest_force
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label
 from lycb_flows.store import open_store
@@ -494,6 +497,41 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
     assert leash.run_leashed(leash.leashed(["no-such-vasp"], status)).returncode == 127
 
 
+# -- relaxations by VASP itself -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("vtst", "FIRE.*IOPT=7"), ("cg", "IBRION=2")])
+def test_vasp_relaxes_by_itself_to_where_fire_over_labels_comes(engine, tmp_path, optimizer, name):
+    config = RelaxationConfig(fmax_ev_per_ang=0.02, max_steps=200)
+    machine = Machine(vasp_scratch=tmp_path, vasp_optimizer=optimizer)
+    relaxer = open_engine(STAND_IN, machine)
+    assert isinstance(relaxer, Relaxer)
+    assert not isinstance(engine, Relaxer)
+    found = relaxer.relax(salt(), config)
+    driven = drive_fire(salt(), engine.label, config, THEORY)
+    assert found.converged
+    assert re.search(name, found.optimizer)
+    assert found.energy_ev == pytest.approx(driven.energy_ev, abs=1e-3)
+    assert found.static_energy_ev == pytest.approx(driven.static_energy_ev, abs=1e-6)
+    assert found.energy_ev < found.static_energy_ev - 0.1
+    assert found.max_force_ev_per_ang < 0.02
+    assert found.structure.species == salt().species
+    volumes = [to_ase(one.structure).get_volume() for one in (found, driven)]
+    assert volumes[0] == pytest.approx(volumes[1], rel=5e-3)
+    assert largest_force(salt(), engine.label(salt()), config) > 1
+    assert {"vasp_first", "vasp_relax_1", "vasp_static_1"} <= set(relaxer.logs)
+    with tarfile.open(fileobj=io.BytesIO(relaxer.logs["vasp_relax_1"].content)) as tar:
+        incar = tar.extractfile("INCAR").read().decode()
+    assert ("IOPT = 7" in incar) == (optimizer == "vtst")
+
+
+def test_a_relaxation_that_runs_out_of_steps_says_how_far_it_came(engine, tmp_path):
+    machine = Machine(vasp_scratch=tmp_path, vasp_optimizer="cg")
+    found = open_engine(STAND_IN, machine).relax(salt(), RelaxationConfig(max_steps=3))
+    assert (found.converged, found.n_steps) == (False, 3)
+    assert found.energy_ev < engine.label(salt()).energy_ev
+
+
 # -- logs -----------------------------------------------------------------------------------------
 
 
@@ -505,7 +543,7 @@ def tried(engine, tmp_path, monkeypatch):
     key = engine.label(structure).key
 
     def compute():
-        return label_and_logs(store, engine, structure, 60.0)
+        return with_logs(store, engine, lambda: engine.label(structure), limit_s=60.0)
 
     with monkeypatch.context() as patch:
         patch.setenv("LYCB_STAND_IN_FAILS", "no-stress,always")

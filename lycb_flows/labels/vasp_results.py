@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymatgen.core.structure import Structure
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
+from lycb_flows import schemas
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.answers import VASP_KB, Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp_inputs import VaspInputs
 from lycb_flows.labels.vasp_policy import Inputs, find_changes
+from lycb_flows.structures import canonical_structure
 
 _ROUNDING_EV = 1e-8
 """Of vasprun.xml."""
@@ -36,6 +39,15 @@ class Static:
     """What a static run gives."""
 
     answer: Answer
+    corrections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """What a relaxation by VASP itself gives."""
+
+    structure: schemas.Structure
+    n_steps: int
     corrections: tuple[str, ...]
 
 
@@ -55,6 +67,27 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
     step = result.ionic_steps[-1]
     check_place(step["structure"], inputs)
     return Static(answer_of(result, inputs), corrections)
+
+
+def read_relaxed(folder: Path, inputs: VaspInputs) -> Relaxed:
+    """Where a relaxation by VASP itself came to rest, atoms in the structure's order.
+
+    Raises
+    ------
+    LabelError
+        Naming the first check that failed.
+    """
+    result = read_vasprun(folder / "vasprun.xml")
+    check_program(result, inputs.theory)
+    check_potcars(result, inputs)
+    corrections = check_inputs(folder, result, inputs)
+    check_converged(result, float(inputs.incar["EDIFF"]))
+    final = result.final_structure
+    if len(final) != len(inputs.order):
+        raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
+    sites = [final[i] for i in np.argsort(inputs.order)]
+    structure = canonical_structure(Structure.from_sites(sites))
+    return Relaxed(structure, len(result.ionic_steps), corrections)
 
 
 def read_vasprun(path: Path) -> Vasprun:
