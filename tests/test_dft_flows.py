@@ -15,6 +15,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 from test_report import Page
+from vasp_here import run_stand_in
 
 from lycb_flows.campaigns import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
@@ -23,6 +24,7 @@ from lycb_flows.embedded import run_embedded
 from lycb_flows.errors import InputError, LabelError, LycbError, MachineError
 from lycb_flows.flows import campaign_flow
 from lycb_flows.jobs import dft as dft_jobs
+from lycb_flows.labels import vasp
 from lycb_flows.labels.relaxing import RelaxedByTheory, drive_fire
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import theory_relaxation_key
@@ -46,7 +48,10 @@ from lycb_flows.structures import to_pymatgen
 from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
 
 # Whatever can relax goes here; each runs the whole flow on 20 candidates of both parents.
-LABELERS = {"teacher": {"type": "teacher", "model": "toy-teacher"}}
+LABELERS = {
+    "teacher": {"type": "teacher", "model": "toy-teacher"},
+    "vasp": {"type": "vasp", "theory": "paper-relax", "stand_in": True},
+}
 
 
 def ground_states(**dft):
@@ -73,7 +78,13 @@ def rank(store, campaign):
 def twenty(request, tmp_path_factory):
     """Both parents, 20 candidates each: store, submission, results, names of the jobs."""
     store = open_store(tmp_path_factory.mktemp("twenty"))
-    submission, names = run_campaign(store, ground_states(labeler=request.param), ranking_only=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # VASP's stand-in relaxes by itself, as VTST's FIRE does; it runs in this process
+        patch.setattr(vasp, "run", run_stand_in)
+        patch.setenv("LYCB_VASP_OPTIMIZER", "vtst")
+        patch.setenv("LYCB_VASP_SCRATCH", str(tmp_path_factory.mktemp("scratch")))
+        campaign = ground_states(labeler=request.param)
+        submission, names = run_campaign(store, campaign, ranking_only=True)
     yield store, submission, find_results(store, submission.campaign, submission.theory), names
     store.close()
 

@@ -1,7 +1,6 @@
 """Labels by VASP, with the stand-in: runs, custodian, policy, parsing, failures are real."""
 
 import io
-import os
 import re
 import shutil
 import signal
@@ -19,6 +18,7 @@ from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
+from vasp_here import run_stand_in
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
@@ -33,13 +33,12 @@ from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp import Vasp
 from lycb_flows.labels.vasp_inputs import vasp_inputs
-from lycb_flows.labels.vasp_policy import Inputs, Outcome, find_changes
+from lycb_flows.labels.vasp_policy import Inputs, find_changes
 from lycb_flows.labels.vasp_relaxing import largest_force
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label
 from lycb_flows.store import open_store
 from lycb_flows.structures import canonical_structure, to_ase
-from lycb_flows.testing import vasp as stand_in
 from lycb_flows.testing.vasp_failures import FAILURES
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -55,19 +54,6 @@ def salt(strain=None):
     if strain is not None:
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return canonical_structure(atoms)
-
-
-def run_stand_in(folder, *_request, **_threads):
-    """In this process: what a run without custodian would leave."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        stand_in.main()
-    except SystemExit as end:
-        assert not end.code  # noqa: PT017 - how a program ends
-    finally:
-        os.chdir(before)
-    return Outcome()
 
 
 @pytest.fixture
