@@ -3,6 +3,7 @@
 What stands in for DFT is a toy potential, which is no physics; the flow does not know.
 """
 
+import re
 import time
 
 import bson
@@ -214,8 +215,13 @@ def test_every_step_is_a_label_and_leads_back_to_the_cif(twenty):
     store, _, found, _ = twenty
     (decided,) = found.by_dft["LYC"]
     relaxed = store.load(Relaxation, decided.candidates[0].relaxation)
+    assert relaxed.n_steps > 4
+    if relaxed.theory_name.startswith("vasp"):  # it relaxed by itself, in its own steps
+        assert relaxed.optimizer == "FIRE (VTST in VASP, IOPT=7)"
+        assert {"vasp_first", "vasp_relax_1", "vasp_static_1"} <= relaxed.made.logs.keys()
+        return
     labels = [store.load(Label, key) for key in relaxed.labels]
-    assert len(labels) == relaxed.n_steps + 1 > 5
+    assert len(labels) == relaxed.n_steps + 1
     assert {label.theory for label in labels} == {relaxed.theory} == {decided.theory}
     assert labels[0].structure == relaxed.structure
     assert labels[-1].structure == relaxed.final_structure == decided.ground_state
@@ -229,8 +235,8 @@ def test_the_report_shows_both_orders(twenty, tmp_path):
     text = Page(path).text
     (decided,) = found.by_dft["LYC"]
     assert f"LYC: the ground state by {decided.theory_name} is" in text
-    assert "LYC: no DFT stands behind the ground state (teacher: toy-teacher" in text
-    assert "LYC: DFT cannot tell the ground state from 2 other candidates" in text
+    assert f"LYC: no DFT stands behind the ground state ({decided.theory_name})" in text
+    assert re.search(r"LYC: DFT cannot tell the ground state from \d+ other candidate", text)
     assert f"Best 20 of {decided.n_there} by {decided.theory_name}" in text
     assert decided.note in text
 
