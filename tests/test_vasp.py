@@ -1,12 +1,14 @@
 """Labels by VASP, with the stand-in: runs, custodian, policy, parsing, failures are real."""
 
 import io
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
@@ -37,10 +39,12 @@ from lycb_flows.labels.vasp_policy import Inputs, find_changes
 from lycb_flows.labels.vasp_relaxing import largest_force
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label
+from lycb_flows.shift import SHIFT
 from lycb_flows.store import open_store
 from lycb_flows.structures import canonical_structure, to_ase
 from lycb_flows.testing.vasp_failures import FAILURES
 from lycb_flows.units import EV_PER_ANG3_GPA
+from lycb_flows.worker.signals import Interrupted, StopSignals
 
 STAND_IN = VaspLabeler(stand_in=True)
 THEORY = vasp_theory("paper-static", stand_in=True)
@@ -456,6 +460,34 @@ def test_a_label_that_takes_too_long_ends_vasp_and_custodian(tmp_path, monkeypat
     assert processes_in(tmp_path) == []
     assert "OUTCAR" in names_in(engine.logs["vasp"])
     assert len(list(tmp_path.iterdir())) == 1  # never cleaned up
+
+
+def test_a_vasp_that_hangs_is_seen_and_ended_by_custodian(tmp_path, monkeypatch):
+    monkeypatch.setenv("LYCB_STAND_IN_FAILS", "hangs,always")
+    monkeypatch.setattr(
+        vasp,
+        "run",
+        lambda folder, request, **_: vasp_process.run_custodian(
+            folder, request.model_copy(update={"monitor_s": 0.4})
+        ),
+    )
+    engine = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path, vasp_frozen_s=6.0))
+    with pytest.raises(LabelError, match=r"ended=killed by SIGTERM.*saw=Frozen job"):
+        engine.label(salt())
+    assert processes_in(tmp_path) == []
+
+
+def test_a_workers_stop_ends_what_a_label_has_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(SHIFT, "stop_reason", "")
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(999)"
+    command = leash.leashed([sys.executable, "-c", stubborn], tmp_path / "e.json")
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with StopSignals() as stop, pytest.raises(Interrupted):
+        stop.run_job(lambda _spec: leash.run_leashed(command), {})
+    timer.join()
+    wait_until(lambda: processes_in(tmp_path) == [os.getpid()])
 
 
 def test_vasp_ends_with_a_parent_that_is_killed(tmp_path):

@@ -92,7 +92,12 @@ class Vasp:
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
         """Let VASP run in a folder; what there is to be said of the inputs."""
         stand_in = self.theory.code == VASP_STAND_IN
-        warnings = inputs.write(folder, potcar=not stand_in)
+        try:
+            warnings = inputs.write(folder, potcar=not stand_in)
+        except OSError as err:
+            raise MachineError(
+                "cannot write where VASP runs", fix="free space", reason=err.strerror
+            ) from err
         request = Request(
             command=command_of(self.theory, self._machine.vasp_command),
             frozen_s=self._machine.vasp_frozen_s,
