@@ -515,6 +515,16 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
     assert leash.run_leashed(leash.leashed(["no-such-vasp"], status)).returncode == 127
 
 
+@pytest.mark.parametrize(("clean_up", "left"), [("always", 0), ("success", 1), ("never", 2)])
+def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, clean_up, left):
+    one = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path / "here", vasp_clean_up=clean_up))
+    assert one.label(salt()).key == engine.label(salt()).key
+    monkeypatch.setattr("lycb_flows.labels.answers.MAX_FORCE_EV_PER_ANG", 1e-3)
+    with pytest.raises(LabelError, match="beyond all sense"):
+        one.label(salt())
+    assert len(list((tmp_path / "here").iterdir())) == left
+
+
 # -- relaxations by VASP itself -----------------------------------------------------------------
 
 

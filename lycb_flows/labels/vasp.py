@@ -80,14 +80,14 @@ class Vasp:
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
             found = vasp_results.read_static(folder, inputs)
-        return checked_label(
-            structure,
-            self.theory,
-            found.answer,
-            kpoint_mesh=inputs.kpoint_mesh,
-            corrections=found.corrections,
-            warnings=warnings,
-        )
+            return checked_label(
+                structure,
+                self.theory,
+                found.answer,
+                kpoint_mesh=inputs.kpoint_mesh,
+                corrections=found.corrections,
+                warnings=warnings,
+            )
 
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
         """Let VASP run in a folder; what there is to be said of the inputs."""
@@ -115,7 +115,7 @@ class Vasp:
     @contextmanager
     def _folder(self, key: str) -> Iterator[Path]:
         """A folder for one run; archived and cleared whatever happens in it."""
-        parent = self._machine.vasp_scratch or Path.cwd()
+        parent = (self._machine.vasp_scratch or Path.cwd()).resolve()
         try:
             parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="lycb-vasp-", dir=parent))
