@@ -181,6 +181,8 @@ _MEMORY = ("exceed memory limit", "oom_kill", "oom-kill", "Out of memory", "insu
 _TIME = ("DUE TO TIME LIMIT", "walltime")
 _DISK = "No space left on device"
 _SIGKILL = (-9, 137)
+_NOT_FOUND = 127
+"""A shell's exit code."""
 
 
 def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
@@ -195,6 +197,12 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
     }
     if full := _disk_is_full(folder):
         return full
+    if ended and ended.code == _NOT_FOUND:  # by `srun` or `env`: the first word is looked up before
+        return MachineError(
+            "VASP's command does not exist",
+            fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
+            said=_last_line(said),
+        )
     if any(words in said for words in _TIME):
         return LabelError("VASP ran out of time", fix="raise the job's walltime", **facts)
     if any(words in said for words in _MEMORY) or (ended and ended.code in _SIGKILL):
