@@ -34,8 +34,8 @@ from lycb_flows.labels.vasp_policy import ASKED, Inputs, Outcome, Request, find_
 MAX_CORRECTIONS = 5
 """atomate2's default: what is not cured by then never is."""
 _POLL_S = 0.2
-_RESULTS = ("vasprun.xml", "OUTCAR", "OSZICAR")
-"""Of a run that went wrong: should the next one die early, they may not pass for its own."""
+_CORRECTED = "last_correction"
+"""A file as old as that; results that are older are of a run that went wrong."""
 
 
 def main() -> None:
@@ -91,9 +91,7 @@ class Policed(ErrorHandler):
         asked = Inputs.from_folder(folder, ASKED)
         changes = find_changes(asked, Inputs.from_folder(folder))
         if not changes.physics:
-            if record["actions"]:
-                for name in _RESULTS:  # custodian has backed them up
-                    (folder / name).unlink(missing_ok=True)
+            (folder / _CORRECTED).touch()
             return record
         for name, content in before.items():
             (folder / name).write_bytes(content)
@@ -138,6 +136,8 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
                     "monitor_freq": polls,
                 },
             )
+            if _are_left_over(folder):
+                error, message = "LeftOver", "the last run wrote no vasprun.xml"
         except CustodianError as err:
             error, message = type(err).__name__, err.message
     return Outcome(
@@ -146,6 +146,11 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
         vetoes=tuple(veto for one in handlers for veto in one.vetoes),
         errors=_errors_seen(folder),
     )
+
+
+def _are_left_over(folder: Path) -> bool:
+    corrected, result = folder / _CORRECTED, folder / "vasprun.xml"
+    return corrected.exists() and result.stat().st_mtime_ns < corrected.stat().st_mtime_ns
 
 
 def _errors_seen(folder: Path) -> tuple[str, ...]:
