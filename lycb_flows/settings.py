@@ -19,7 +19,7 @@ from pydantic_settings import (
 )
 
 from lycb_flows.errors import InputError
-from lycb_flows.labels.machine import CleanUp, Machine
+from lycb_flows.labels.machine import CleanUp, Machine, VaspOptimizer
 
 
 def _settings_file() -> Path:
@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     )
     vasp_frozen_s: float = Field(
         21_600.0, gt=0, description="Silence after which VASP hangs (custodian's 6 h)."
+    )
+    vasp_optimizer: VaspOptimizer = Field(
+        "ase",
+        description="What relaxes with VASP: ase (ASE's FIRE, every step a label), vtst (VASP "
+        "built with VTST, IOPT=7), cg (VASP's conjugate gradients).",
     )
     keep_logs: bool = Field(
         default=True,

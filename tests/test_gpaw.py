@@ -1,7 +1,9 @@
 """Real DFT: GPAW's labels of small cells, and what happens when it cannot label."""
 
+import io
 import os
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -61,6 +63,8 @@ def test_a_real_label_of_li3ybr6(rehearsal):
     assert label.converged
     assert label.warnings == ()
     assert label.theory_name == "gpaw: PBE (rehearsal)"
+    with tarfile.open(fileobj=io.BytesIO(rehearsal.logs["gpaw"].content)) as tar:
+        assert b"Converged" in tar.extractfile("gpaw.txt").read()
 
 
 def test_stress_is_the_strain_derivative_of_the_energy_tension_positive(rehearsal):

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
@@ -11,9 +13,12 @@ from servers import MongoServer
 from lycb_flows import rounds
 from lycb_flows.campaigns import find_submission, read_campaign
 from lycb_flows.errors import LabelError
+from lycb_flows.gc import list_garbage
 from lycb_flows.jobs import machine
+from lycb_flows.labels import vasp
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import label_key
+from lycb_flows.labels.vasp_process import run_custodian
 from lycb_flows.launchpad import load_launchpad
 from lycb_flows.results import find_results
 from lycb_flows.rounds import label_status
@@ -316,3 +321,50 @@ def test_the_embedded_store_can_relabel_too(tmp_path, lycb, monkeypatch):
     assert (code, "1 labels tried again" in out) == (0, True), err
     run_campaign(store, campaign)
     assert len(list(store.find_all(Round))) == 3
+
+
+# -- labels by VASP's stand-in -------------------------------------------------------------------
+
+
+def run_with_fates(service, monkeypatch):
+    """The campaign of vasp.yaml, whose labels meet these fates one after the other."""
+    monkeypatch.setattr(vasp, "run", run_custodian_here)
+    service("submit", CAMPAIGNS / "vasp.yaml")
+    others = ["--category", "light", "--category", "gpu", "--max-idle-s", 1]
+    service("worker", *others)  # to the test stage's labels
+    for fate in ("edddav,once", "", "dentet,once", "killed,always", "", "zbrent,once"):
+        monkeypatch.setenv("LYCB_STAND_IN_FAILS", fate)
+        service("worker", "--nlaunches", 1, "--category", "dft")
+        service("worker", *others)
+    work(service)
+
+
+def test_labels_of_vasp_repaired_quarantined_and_killed_in_a_campaign(
+    service, store, launchpad, monkeypatch
+):
+    run_with_fates(service, monkeypatch)
+    assert {job["state"] for job in launchpad.fireworks.find({})} == {"COMPLETED"}
+    found = find_submission(store, "vasp")
+    (learned,) = find_results(store, found.campaign, found.theory).rounds
+    dataset = store.find_document(learned.dataset)
+    quarantined, killed = store.attempts(outcome="failed")
+    assert re.match(r"quarantined.*KPOINTS: Gamma", quarantined.reason)
+    assert "killed by SIGKILL" in killed.reason
+    assert set(dataset.missing) == {quarantined.key, killed.key}
+    labels = {label.key: label for label in store.find_all(Label)}
+    tests = store.find_document(dataset.test_sets[0]).labels
+    assert len(labels) == 4
+    assert {*dataset.training_labels, *dataset.validation_labels, *tests} == set(labels)
+    assert sorted(label.corrections for label in labels.values()) == [
+        (), (), ("ALGO: Normal -> All", "ISEARCH: unset -> 1"),
+        ("EDIFF: 1e-06 -> 1e-07", "NELMIN: unset -> 8"),
+    ]  # fmt: skip
+    assert {label.theory_name for label in labels.values()} == {found.theory.name}
+    assert found.theory.name.startswith("vasp stand-in")
+    assert all("vasp" in one.logs for one in store.attempts() if one.kind == "label")
+    assert list_garbage(store, now=datetime.now(UTC) + timedelta(days=8)).blobs == ()
+
+
+def run_custodian_here(folder, request, **_threads):
+    """VASP is a process, custodian is this one: its imports are paid once."""
+    return run_custodian(folder, request)

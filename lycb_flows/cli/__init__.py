@@ -22,6 +22,7 @@ from lycb_flows.cli.output import (
     checked,
     open_results,
     open_submission,
+    print_attempts,
     print_json,
     print_table,
 )
@@ -363,9 +364,20 @@ def _short_facts(document: Document) -> str:
 
 
 @app.command()
-def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def show(
+    key: Key,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    logs: Annotated[
+        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
+    ] = None,
+) -> None:
     """Show a document, its attempts, and its ancestry down to the CIF."""
     results = open_results(store)
+    attempts = results.attempts(key)
+    if attempts and results.find_document(key) is None:  # it has only failed so far
+        print_attempts(results, attempts, logs)
+        return
     document = results.load_any(key)
     ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
     if as_json:
@@ -380,11 +392,7 @@ def show(key: Key, store: StoreOption = None, as_json: JsonOption = False) -> No
     typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
     if made.job:
         typer.echo(f"job: {made.job}")
-    rows = [
-        [str(one.number), one.outcome, one.worker, f"{one.wall_s:.1f}", one.reason]
-        for one in results.attempts(document.key)
-    ]
-    print_table("Attempts", ["number", "outcome", "worker", "wall s", "reason"], rows)
+    print_attempts(results, results.attempts(document.key), logs)
     rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
     print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
 

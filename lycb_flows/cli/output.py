@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from lycb_flows.campaigns import Submission
     from lycb_flows.config import Config
-    from lycb_flows.store import ResultStore
+    from lycb_flows.store import Attempt, ResultStore
 
 C = TypeVar("C", bound="Config")
 
@@ -88,3 +90,27 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
         raise InputError(
             first["msg"], fix="see --help", option=option, found=first["input"]
         ) from err
+
+
+def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
+    """Tries at a key, with names and sizes of what an engine wrote in them."""
+    rows = []
+    for one in attempts:
+        sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in one.logs.items())
+        cost = f"{one.wall_s:.1f}"
+        rows.append([str(one.number), one.outcome, one.worker, cost, ", ".join(sizes), one.reason])
+    print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
+    if logs is not None:
+        for one in attempts:
+            _write_logs(results, one, logs)
+
+
+def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
+    from lycb_flows.labels.logs import ENDINGS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in attempt.logs.items():
+        ending = ENDINGS.get(blob.media_type, "")
+        path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{ending}"
+        path.write_bytes(results.blobs.read(blob))
+        typer.echo(f"wrote {path}")

@@ -19,6 +19,8 @@ from lycb_flows.labels.theory import Theory, label_key
 from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
+VASP_KB = -10.0 * EV_PER_ANG3_GPA
+"""1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 MAX_FORCE_EV_PER_ANG = 200.0
 """Ions on top of each other; a campaign's own limit for training is far below."""
 MAX_STRESS_GPA = 500.0

@@ -61,8 +61,8 @@ def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machin
         case GpawLabeler():
             return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
         case VaspLabeler():
-            from lycb_flows.labels.vasp import Vasp  # noqa: PLC0415 - likewise
+            from lycb_flows.labels.vasp_relaxing import open_vasp  # noqa: PLC0415 - likewise
 
-            return Vasp(labeler, machine)
+            return open_vasp(labeler, machine)
         case AseLabeler():
             return AseCalculator(labeler)

@@ -30,12 +30,9 @@ from pymatgen.core.structure import StructureError
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.answers import Answer
+from lycb_flows.labels.answers import VASP_KB, Answer
 from lycb_flows.structures import canonical_structure, structure_from_arrays
-from lycb_flows.units import EV_PER_ANG3_GPA
 
-VASP_KB = -10.0 * EV_PER_ANG3_GPA
-"""1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 _SAME_PLACE_ANG = 1e-6
 """What eight decimals may change of a position."""
 _MIN_VOLUME_ANG3 = 1e-3

@@ -78,7 +78,7 @@ def run_leashed(
     environment
         Added to ours.
     """
-    process = subprocess.Popen(  # noqa: S603 - the caller's own command
+    with subprocess.Popen(  # noqa: S603 - the caller's own command
         command,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -86,12 +86,12 @@ def run_leashed(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    try:
-        said, complained = process.communicate()
-    except BaseException:  # a time limit, the worker's stop
-        end_group(process, GRACE_S + 1)  # the leash below needs its own grace first
-        raise
+    ) as process:
+        try:
+            said, complained = process.communicate()
+        except BaseException:  # a time limit, the worker's stop
+            end_group(process, GRACE_S + 2)  # who is below needs its own grace first
+            raise
     return subprocess.CompletedProcess(command, process.returncode, said, complained)
 
 

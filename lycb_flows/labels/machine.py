@@ -7,6 +7,7 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import Literal
 
+VaspOptimizer = Literal["ase", "vtst", "cg"]
 CleanUp = Literal["always", "success", "never"]
 
 _MIN_GROUP = 4
@@ -36,6 +37,9 @@ class Machine:
         Which folders of runs go: all, those of labels, none.
     vasp_frozen_s
         Silence after which VASP hangs.
+    vasp_optimizer
+        What relaxes with VASP: ASE's FIRE over labels; VASP itself by VTST's FIRE (IOPT=7),
+        where the binary has it; or by its conjugate gradients.
     """
 
     threads: int = 1
@@ -47,6 +51,7 @@ class Machine:
     vasp_waves: Path | None = None
     vasp_clean_up: CleanUp = "always"
     vasp_frozen_s: float = 21_600.0
+    vasp_optimizer: VaspOptimizer = "ase"
 
     @property
     def vasp_incar(self) -> dict[str, int | bool]:

@@ -80,19 +80,24 @@ class Vasp:
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
             found = vasp_results.read_static(folder, inputs)
-        return checked_label(
-            structure,
-            self.theory,
-            found.answer,
-            kpoint_mesh=inputs.kpoint_mesh,
-            corrections=found.corrections,
-            warnings=warnings,
-        )
+            return checked_label(
+                structure,
+                self.theory,
+                found.answer,
+                kpoint_mesh=inputs.kpoint_mesh,
+                corrections=found.corrections,
+                warnings=warnings,
+            )
 
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
         """Let VASP run in a folder; what there is to be said of the inputs."""
         stand_in = self.theory.code == VASP_STAND_IN
-        warnings = inputs.write(folder, potcar=not stand_in)
+        try:
+            warnings = inputs.write(folder, potcar=not stand_in)
+        except OSError as err:
+            raise MachineError(
+                "cannot write where VASP runs", fix="free space", reason=err.strerror
+            ) from err
         request = Request(
             command=command_of(self.theory, self._machine.vasp_command),
             frozen_s=self._machine.vasp_frozen_s,
@@ -110,7 +115,7 @@ class Vasp:
     @contextmanager
     def _folder(self, key: str) -> Iterator[Path]:
         """A folder for one run; archived and cleared whatever happens in it."""
-        parent = self._machine.vasp_scratch or Path.cwd()
+        parent = (self._machine.vasp_scratch or Path.cwd()).resolve()
         try:
             parent.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix="lycb-vasp-", dir=parent))
@@ -176,6 +181,8 @@ _MEMORY = ("exceed memory limit", "oom_kill", "oom-kill", "Out of memory", "insu
 _TIME = ("DUE TO TIME LIMIT", "walltime")
 _DISK = "No space left on device"
 _SIGKILL = (-9, 137)
+_NOT_FOUND = 127
+"""A shell's exit code."""
 
 
 def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
@@ -190,6 +197,12 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
     }
     if full := _disk_is_full(folder):
         return full
+    if ended and ended.code == _NOT_FOUND:  # by `srun` or `env`: the first word is looked up before
+        return MachineError(
+            "VASP's command does not exist",
+            fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
+            said=_last_line(said),
+        )
     if any(words in said for words in _TIME):
         return LabelError("VASP ran out of time", fix="raise the job's walltime", **facts)
     if any(words in said for words in _MEMORY) or (ended and ended.code in _SIGKILL):

@@ -27,41 +27,18 @@ from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 ASKED = ".orig"
 """custodian's own suffix of the inputs that a job started with."""
 SOLVER_KEYS = frozenset(
-    [
-        "ALGO",
-        "IALGO",
-        "ISEARCH",
-        "TIME",
-        "NELM",
-        "NELMIN",
-        "NELMDL",
-        "LDIAG",
-        "LSUBROT",
-        "AMIX",
-        "BMIX",
-        "AMIX_MAG",
-        "BMIX_MAG",
-        "AMIN",
-        "IMIX",
-        "MAXMIX",
-        "MIXPRE",
-        "INIMIX",
-        "WC",
-        "ISTART",
-        "ICHARG",
-        "INIWAV",
-        "LWAVE",
-        "LCHARG",
-        "NCORE",
-        "NPAR",
-        "KPAR",
-        "NSIM",
-        "LPLANE",
-        "LSCALAPACK",
-    ]
-)
-OPTIMIZER_KEYS = frozenset(["IBRION", "IOPT", "POTIM", "SMASS", "NFREE"])
+    {
+        "ALGO", "IALGO", "ISEARCH", "TIME", "NELM", "NELMIN", "NELMDL", "LDIAG", "LSUBROT",
+        "AMIX", "BMIX", "AMIX_MAG", "BMIX_MAG", "AMIN", "IMIX", "MAXMIX", "MIXPRE", "INIMIX", "WC",
+        "ISTART", "INIWAV", "LWAVE", "LCHARG",
+        "NCORE", "NPAR", "KPAR", "NSIM", "LPLANE", "LSCALAPACK",
+    }
+)  # fmt: skip
+"""ALGO, ICHARG, EDIFF, NBANDS and SYMPREC: within bounds, see `_is_allowed`."""
+OPTIMIZER_KEYS = frozenset({"IBRION", "IOPT", "POTIM", "SMASS", "NFREE"})
 """Of no effect on a static run."""
+_NO_ITERATION = frozenset({"none", "nothing", "eigenval", "exact", "subrot"})
+"""Values of ALGO that leave the density as it is, or diagonalise once."""
 _NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps a density
 _SAME_PLACE_ANG = 1e-6
 _REL = 1e-9
@@ -121,6 +98,8 @@ def find_changes(asked: Inputs, used: Inputs) -> Changes:
 
 def _is_allowed(name: str, asked: Inputs, after: object) -> bool:
     match name:
+        case "ALGO":
+            return str(after).casefold() not in _NO_ITERATION
         case "ICHARG":
             return after is None or int(str(after)) < _NON_SELF_CONSISTENT
         case "EDIFF":  # custodian tightens it; what was stated still holds

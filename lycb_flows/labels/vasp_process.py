@@ -34,6 +34,8 @@ from lycb_flows.labels.vasp_policy import ASKED, Inputs, Outcome, Request, find_
 MAX_CORRECTIONS = 5
 """atomate2's default: what is not cured by then never is."""
 _POLL_S = 0.2
+_CORRECTED = "last_correction"
+"""A file as old as that; results that are older are of a run that went wrong."""
 
 
 def main() -> None:
@@ -84,17 +86,29 @@ class Policed(ErrorHandler):
         folder = Path(directory)
         names = ("INCAR", "KPOINTS", "POSCAR")
         before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-        record: dict[str, Any] = self.handler.correct(directory=directory)  # type: ignore[no-untyped-call]  # likewise
+        record = self._corrected(folder)
         tracked_lru_cache.tracked_cache_clear()
         asked = Inputs.from_folder(folder, ASKED)
         changes = find_changes(asked, Inputs.from_folder(folder))
         if not changes.physics:
+            (folder / _CORRECTED).touch()
             return record
         for name, content in before.items():
             (folder / name).write_bytes(content)
         veto = {"errors": record["errors"], "physics": list(changes.physics)}
         self.vetoes.append(veto)
         return {"errors": record["errors"], "actions": None, "vetoed": veto["physics"]}
+
+    def _corrected(self, folder: Path) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = self.handler.correct(directory=str(folder))  # type: ignore[no-untyped-call]  # likewise
+        except TypeError:
+            # custodian 2026.10.21 compares None with a number where OUTCAR ends before it counts
+            # electrons, as after EDDDAV in the first iteration; without an OUTCAR it goes on
+            (folder / "OUTCAR").unlink()
+            tracked_lru_cache.tracked_cache_clear()
+            record = self.handler.correct(directory=str(folder))  # type: ignore[no-untyped-call]  # likewise
+        return record
 
 
 def run_custodian(folder: Path, request: Request) -> Outcome:
@@ -122,6 +136,8 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
                     "monitor_freq": polls,
                 },
             )
+            if _are_left_over(folder):
+                error, message = "LeftOver", "the last run wrote no vasprun.xml"
         except CustodianError as err:
             error, message = type(err).__name__, err.message
     return Outcome(
@@ -130,6 +146,11 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
         vetoes=tuple(veto for one in handlers for veto in one.vetoes),
         errors=_errors_seen(folder),
     )
+
+
+def _are_left_over(folder: Path) -> bool:
+    corrected, result = folder / _CORRECTED, folder / "vasprun.xml"
+    return corrected.exists() and result.stat().st_mtime_ns < corrected.stat().st_mtime_ns
 
 
 def _errors_seen(folder: Path) -> tuple[str, ...]:

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymatgen.core.structure import Structure
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
+from lycb_flows import schemas
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.answers import Answer
+from lycb_flows.labels.answers import VASP_KB, Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp_inputs import VaspInputs
 from lycb_flows.labels.vasp_policy import Inputs, find_changes
-from lycb_flows.units import EV_PER_ANG3_GPA
+from lycb_flows.structures import canonical_structure
 
-VASP_KB = -10.0 * EV_PER_ANG3_GPA
-"""1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 _ROUNDING_EV = 1e-8
 """Of vasprun.xml."""
 _SAME_PLACE_ANG = 1e-6
@@ -39,6 +39,15 @@ class Static:
     """What a static run gives."""
 
     answer: Answer
+    corrections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """What a relaxation by VASP itself gives."""
+
+    structure: schemas.Structure
+    n_steps: int
     corrections: tuple[str, ...]
 
 
@@ -60,6 +69,27 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
     return Static(answer_of(result, inputs), corrections)
 
 
+def read_relaxed(folder: Path, inputs: VaspInputs) -> Relaxed:
+    """Where a relaxation by VASP itself came to rest, atoms in the structure's order.
+
+    Raises
+    ------
+    LabelError
+        Naming the first check that failed.
+    """
+    result = read_vasprun(folder / "vasprun.xml")
+    check_program(result, inputs.theory)
+    check_potcars(result, inputs)
+    corrections = check_inputs(folder, result, inputs)
+    check_converged(result, float(inputs.incar["EDIFF"]))
+    final = result.final_structure
+    if len(final) != len(inputs.order):
+        raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
+    sites = [final[i] for i in np.argsort(inputs.order)]
+    structure = canonical_structure(Structure.from_sites(sites))
+    return Relaxed(structure, len(result.ionic_steps), corrections)
+
+
 def read_vasprun(path: Path) -> Vasprun:
     """The file, read by pymatgen.
 
@@ -73,11 +103,9 @@ def read_vasprun(path: Path) -> Vasprun:
             # pymatgen warns of what is checked below: unconverged runs, POTCARs not beside it
             warnings.simplefilter("ignore")
             result = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (OSError, SyntaxError, ValueError, KeyError, AttributeError) as err:
+    except (OSError, SyntaxError, LookupError, TypeError, ValueError, AttributeError) as err:
         reason = f"{type(err).__name__}: {err}"[:200]
         raise LabelError("no readable vasprun.xml", fix="see the archive", reason=reason) from err
-    if not result.ionic_steps:
-        raise LabelError("vasprun.xml has no step", fix="see the archive")
     return result
 
 

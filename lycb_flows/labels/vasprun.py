@@ -15,7 +15,8 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows import schemas
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.foreign import VASP_KB, ForeignLabel, answer_of, check_complete
+from lycb_flows.labels.answers import VASP_KB
+from lycb_flows.labels.foreign import ForeignLabel, answer_of, check_complete
 from lycb_flows.labels.stated import Level
 from lycb_flows.labels.vasp_presets import level_of_run
 from lycb_flows.structures import canonical_structure

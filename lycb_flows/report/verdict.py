@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from lycb_flows import schemas
+from lycb_flows.labels.theory import VASP_STAND_IN
 from lycb_flows.report.collection import ReportData
 from lycb_flows.report.figures import mae_triple
 from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, supercell_atoms
 from lycb_flows.report.quantities import as_printed, counted, number, scientific, with_error
 from lycb_flows.units import EV_MEV
 
-TEACHER = "teacher"
+NO_DFT = ("teacher", VASP_STAND_IN)
+"""How names of levels begin behind which no DFT stands."""
 CALCULATOR = "ase "
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 _PS_PER_NS: Final = 1000.0
@@ -53,7 +55,7 @@ def judge(data: ReportData) -> Verdict:
 
 def is_rehearsal(data: ReportData) -> bool:
     """Whether any label comes from another potential."""
-    return any(name.startswith(TEACHER) for name in data.theory_names)
+    return any(name.startswith(NO_DFT) for name in data.theory_names)
 
 
 def measured(transports: Sequence[schemas.Transport]) -> list[schemas.Transport]:
@@ -182,17 +184,17 @@ def _counts(data: ReportData) -> Iterator[Statement]:
 
 
 def _no_dft(data: ReportData) -> Iterator[Statement]:
-    teachers = [name for name in data.theory_names if name.startswith(TEACHER)]
-    if teachers:
+    potentials = [name for name in data.theory_names if name.startswith(NO_DFT)]
+    if potentials:
         yield Statement(
             "No number here is a prediction: no DFT stands behind the labels "
-            f"({'; '.join(teachers)}). Conductivities and barriers are rehearsal numbers."
+            f"({'; '.join(potentials)}). Conductivities and barriers are rehearsal numbers."
         )
 
 
 def _dft_doubts(data: ReportData) -> Iterator[Statement]:
     for found in data.decided_by_dft():
-        if found.theory_name.startswith(TEACHER):
+        if found.theory_name.startswith(NO_DFT):
             yield Statement(
                 f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
                 (found.key,),

@@ -43,8 +43,7 @@ _STDERR = {
     "memory": ("Allocation would exceed memory limit", 1),
     "time": ("slurmstepd: error: *** STEP 1.0 ON node CANCELLED DUE TO TIME LIMIT ***", None),
     "disk": (
-        "forrtl: No space left on device\nforrtl: severe (38): error during write, unit 12, "
-        "file WAVECAR",
+        "forrtl: No space left on device\nforrtl: severe (38): error during write, file WAVECAR",
         38,
     ),
 }

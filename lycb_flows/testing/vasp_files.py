@@ -106,6 +106,9 @@ class Outputs:
             final = vasprun_structure("finalpos", self._last.lattice_ang, self._last.frac_coords)
             _append(self.vasprun, f"{final}</modeling>\n")
         _append(self._outcar, _OUTCAR_END)
+        for name, key in (("WAVECAR", "LWAVE"), ("CHGCAR", "LCHARG")):
+            if self.task.incar.get(key, True):  # VASP's default
+                (self.vasprun.parent / name).write_text(f"{self.note}: none\n")
 
 
 def _append(path: Path, text: str) -> None:
