@@ -375,6 +375,9 @@ class Label(Document):
     corrections: tuple[str, ...] = Field(
         (), description="What custodian changed of how the electrons were iterated."
     )
+    pseudopotentials: tuple[str, ...] = Field(
+        (), description="VASP's: title and SHA-256 of each POTCAR, in POSCAR's order."
+    )
     warnings: tuple[str, ...] = ()
 
 

@@ -58,6 +58,7 @@ class Vasp:
     def __init__(self, config: VaspLabeler, machine: Machine) -> None:
         self.theory = vasp_theory(config.theory, stand_in=config.stand_in)
         self.logs: dict[str, Log] = {}
+        self._is_stand_in = self.theory.code == VASP_STAND_IN
         self._machine = machine
 
     def label(self, structure: schemas.Structure) -> schemas.Label:
@@ -80,7 +81,7 @@ class Vasp:
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
             found = vasp_results.read_static(folder, inputs)
-            return checked_label(
+            label = checked_label(
                 structure,
                 self.theory,
                 found.answer,
@@ -88,12 +89,14 @@ class Vasp:
                 corrections=found.corrections,
                 warnings=warnings,
             )
+        if self._is_stand_in:
+            return label
+        return label.model_copy(update={"pseudopotentials": inputs.potcar_identities()})
 
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
         """Let VASP run in a folder; what there is to be said of the inputs."""
-        stand_in = self.theory.code == VASP_STAND_IN
         try:
-            warnings = inputs.write(folder, potcar=not stand_in)
+            warnings = inputs.write(folder, potcar=not self._is_stand_in)
         except OSError as err:
             raise MachineError(
                 "cannot write where VASP runs", fix="free space", reason=err.strerror
