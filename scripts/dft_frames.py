@@ -6,7 +6,7 @@ Relaxes small cells with CHGNet: the 10-atom orderings of Li3YBr6 (C2/m), the sa
 and the lowest 30-atom ordering of Li3YCl6 (P-3m1). Runs short MD from 100 to 600 K at several
 volumes, labels frames by GPAW at `paper-static`, and fine-tunes. Test frames come from runs of
 their own. Labels are kept in FOLDER/store as they are made: run again, it goes on. Writes
-FOLDER/li3yx6_pbe.extxyz and FOLDER/errors.md.
+FOLDER/li3ybr6_pbe.extxyz, FOLDER/li3ycl6_pbe.extxyz and FOLDER/errors.md.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from lycb_flows.store import ResultStore, open_store
 from lycb_flows.structures import canonical_structure, structure_from_arrays, to_pymatgen
 from lycb_flows.training import fine_tune, shift_reference
 
+HALIDES = ("Br", "Cl")
 N_ATOMS = 10
 # (temperature in K, isotropic strain, frames) of each cell's runs, by what they are for
 Runs = dict[str, tuple[tuple[float, float, int], ...]]
@@ -79,7 +80,7 @@ def monoclinic_cells(potential: Potential) -> Iterator[Cell]:
     listing = lf.enumerate_orderings(
         lf.load_parent("Li3YBr6"), EnumerationConfig(supercell=(1, 1, 1))
     )
-    for halide, first_seed in (("Br", 0), ("Cl", 1000)):
+    for halide, first_seed in zip(HALIDES, (0, 1000), strict=True):
         for i in range(listing.count):
             primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
             if len(primitive) != N_ATOMS:
@@ -184,7 +185,7 @@ def errors_table(potential: Potential, pairs: list[tuple[Frame, Label]]) -> str:
     ]
     of_halide = {
         halide: [one for one in sets["test"] if halide in one.structure.species]
-        for halide in ("Br", "Cl")
+        for halide in HALIDES
     }
     for name, model in models.items():
         for halide, test in of_halide.items():
@@ -207,7 +208,9 @@ def main() -> None:
     frames = [frame for cell in cells for frame in sampled_frames(cell, potential)]
     print(f"{len(frames)} frames", flush=True)
     pairs = list(labelled_frames(store, frames))
-    write_frames(pairs, folder / "li3yx6_pbe.extxyz")
+    for halide in HALIDES:
+        those = [pair for pair in pairs if halide in pair[0].structure.species]
+        write_frames(those, folder / f"li3y{halide.lower()}6_pbe.extxyz")
     table = errors_table(potential, pairs)
     (folder / "errors.md").write_text(table + "\n")
     print(table)
