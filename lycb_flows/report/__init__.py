@@ -191,7 +191,8 @@ def _ranking(data: ReportData, album: _Album) -> Section:
         )
         parts += [
             Part(
-                f"{found.system} by DFT" + (f", first {found.n}" if found.widened_to else ""),
+                f"{found.system} by {found.theory_name}"
+                + (f", first {found.n}" if found.widened_to else ""),
                 lead=(f"Ground state: {found.note}.",),
                 tables=(tables.dft_order_table(data, found),),
             )

@@ -130,14 +130,14 @@ def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
     rows = [_dft_row(data, found, place, one) for place, one in enumerate(found.candidates, 1)]
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
-        f"Best {found.n} of {found.n_there:,} by {found.theory_name}",
+        f"Best {found.n} of {found.n_there:,}",
         (
-            "DFT rank", "model rank", "DFT: above ground state (meV/atom)",
-            "model: above its own (meV/atom)", "formation (meV/atom)", "space group",
+            "rank", "model's rank", "above ground state (meV/atom)",
+            "above the model's (meV/atom)", "formation (meV/atom)", "space group",
             "volume change (%)", "steps", "",
         ),
         tuple(rows),
-        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum to DFT's. "
+        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum. "
         "Formation: from LiCl, LiBr, YCl3 and YBr3 at the same level of theory.",
     )  # fmt: skip
 

@@ -203,19 +203,20 @@ def _dft_doubts(data: ReportData) -> Iterator[Statement]:
         if lost:
             yield Statement(
                 f"{found.system}: {counted(len(lost), 'candidate')} of {found.n} without a "
-                "converged relaxation by DFT.",
+                f"converged relaxation by {found.theory_name}.",
                 (found.key,),
             )
         if found.at_edge:
             yield Statement(
-                f"{found.system}: DFT's minimum lies at the end of the longest list allowed, "
-                f"{found.n} of {found.n_there:,}; a lower one may lie beyond.",
+                f"{found.system}: the minimum by {found.theory_name} lies at the end of the "
+                f"longest list allowed, {found.n} of {found.n_there:,}; a lower one may lie "
+                "beyond.",
                 (found.key,),
             )
         tied = sum(c.tied_with_best for c in found.candidates)
         if tied:
             yield Statement(
-                f"{found.system}: DFT cannot tell the ground state from "
+                f"{found.system}: {found.theory_name} cannot tell the ground state from "
                 f"{counted(tied, 'other candidate')}.",
                 (found.key,),
             )
