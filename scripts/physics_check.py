@@ -7,9 +7,9 @@ draws of velocities. CHGNet is rough on the scale of a step (radial waves of 0.1
 meets chlorine at 0.03 Å/fs): each step of velocity Verlet misses the energy by 1 µeV/atom, a random
 walk whose slope over 10 ps scatters by the limit itself. The drift is the mean slope.
 volumes: NpT at 300 K, 1 bar and 10 kbar, by our integrators, by LAMMPS' `fix npt` with our forces
-and by ASE's MTK, from eight draws each. Lithium seldom hops at 300 K and the volume depends on where
-it sits, so blocks of one run know too little: the error is the scatter between the runs, and from
-four runs that error is itself uncertain by 40 %.
+and by ASE's MTK, from eight draws each. Lithium seldom hops at 300 K and the volume depends on
+where it sits, so blocks of one run know too little: the error is the scatter between the runs (from
+four runs that error is itself uncertain by 40 %).
 About 80 CPU minutes.
 """
 
