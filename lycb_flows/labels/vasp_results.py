@@ -59,13 +59,8 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
     LabelError
         Naming the first check that failed.
     """
-    result = read_vasprun(folder / "vasprun.xml")
-    check_program(result, inputs.theory)
-    check_potcars(result, inputs)
-    corrections = check_inputs(folder, result, inputs)
-    check_converged(result, float(inputs.incar["EDIFF"]))
-    step = result.ionic_steps[-1]
-    check_place(step["structure"], inputs)
+    result, corrections = _read_checked(folder, inputs)
+    check_place(result.ionic_steps[-1]["structure"], inputs)
     return Static(answer_of(result, inputs), corrections)
 
 
@@ -77,17 +72,23 @@ def read_relaxed(folder: Path, inputs: VaspInputs) -> Relaxed:
     LabelError
         Naming the first check that failed.
     """
-    result = read_vasprun(folder / "vasprun.xml")
-    check_program(result, inputs.theory)
-    check_potcars(result, inputs)
-    corrections = check_inputs(folder, result, inputs)
-    check_converged(result, float(inputs.incar["EDIFF"]))
+    result, corrections = _read_checked(folder, inputs)
     final = result.final_structure
     if len(final) != len(inputs.order):
         raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
     sites = [final[i] for i in np.argsort(inputs.order)]
     structure = canonical_structure(Structure.from_sites(sites))
     return Relaxed(structure, len(result.ionic_steps), corrections)
+
+
+def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str, ...]]:
+    """A converged run of what was asked, and what custodian changed of how it got there."""
+    result = read_vasprun(folder / "vasprun.xml")
+    check_program(result, inputs.theory)
+    check_potcars(result, inputs)
+    corrections = check_inputs(folder, result, inputs)
+    check_converged(result, float(inputs.incar["EDIFF"]))
+    return result, corrections
 
 
 def read_vasprun(path: Path) -> Vasprun:
