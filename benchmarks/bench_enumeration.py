@@ -17,8 +17,8 @@ N_ORDERINGS = 5_794
 def run_ours() -> tuple[int, float]:
     """Number and time of the enumeration; every structure is built after that."""
     from lycb_flows.config import EnumerationConfig  # noqa: PLC0415 - imports are timed
-    from lycb_flows.enumeration import enumerate_orderings  # noqa: PLC0415
-    from lycb_flows.structures import load_parent  # noqa: PLC0415
+    from lycb_flows.crystals.enumeration import enumerate_orderings  # noqa: PLC0415
+    from lycb_flows.crystals.structures import load_parent  # noqa: PLC0415
 
     start = time.perf_counter()
     result = enumerate_orderings(load_parent("Li3YCl6"), EnumerationConfig())
@@ -34,7 +34,7 @@ def run_bsym() -> tuple[int, float]:
     from bsym.interface.pymatgen import configuration_space_from_structure  # noqa: PLC0415
     from pymatgen.core import Structure  # noqa: PLC0415
 
-    from lycb_flows.structures import load_parent  # noqa: PLC0415
+    from lycb_flows.crystals.structures import load_parent  # noqa: PLC0415
 
     parent = load_parent("Li3YCl6")
     numbers = {label: 60 + i for i, label in enumerate(dict.fromkeys(parent.site_labels))}

@@ -18,8 +18,8 @@ from pymatgen.analysis.diffusion.analyzer import DiffusionAnalyzer
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
-from lycb_flows.msd import mean_squared_displacement, select_lags, subtract_drift
 from lycb_flows.testing import lattice_walkers
+from lycb_flows.transport.msd import mean_squared_displacement, select_lags, subtract_drift
 
 N_IONS = 72
 N_FRAMEWORK = 168

@@ -11,24 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from lycb_flows import diffusion, sampling, training
-from lycb_flows.campaigns import read_campaign, submit
+from lycb_flows.campaign.results import CampaignResults, find_results
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
-from lycb_flows.embedded import run_embedded
-from lycb_flows.enumeration import enumerate_decorations, enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_decorations, enumerate_orderings
+from lycb_flows.crystals.structures import load_parent
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.flows import campaign_flow
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.learning import sampling, training
+from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.md import protocol as md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import Prediction
-from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
-from lycb_flows.relaxation import relax
-from lycb_flows.results import CampaignResults, find_results
+from lycb_flows.relaxation.ranking import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
-from lycb_flows.structures import load_parent
+from lycb_flows.transport import diffusion
 
 __all__ = [
     "analyse_diffusion",

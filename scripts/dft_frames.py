@@ -28,16 +28,16 @@ from lycb_flows.config import (
     SelectionConfig,
     TrainingConfig,
 )
+from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays, to_pymatgen
 from lycb_flows.errors import LycbError
-from lycb_flows.labels.gpaw import Gpaw
+from lycb_flows.labels.foreign.writing import labelled_atoms
+from lycb_flows.labels.gpaw.engine import Gpaw
 from lycb_flows.labels.theory import label_key
-from lycb_flows.labels.writing import labelled_atoms
-from lycb_flows.potentials.labelled import LabelledStructure, model_errors
+from lycb_flows.learning.labelled import LabelledStructure, model_errors
+from lycb_flows.learning.training import fine_tune, shift_reference
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.store import ResultStore, open_store
-from lycb_flows.structures import canonical_structure, structure_from_arrays, to_pymatgen
-from lycb_flows.training import fine_tune, shift_reference
 
 HALIDES = ("Br", "Cl")
 N_ATOMS = 10

@@ -10,9 +10,9 @@ import numpy as np
 
 import lycb_flows as lf
 from lycb_flows.config import EnumerationConfig, GpawLabeler
-from lycb_flows.labels.gpaw import Gpaw
+from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays, to_pymatgen
+from lycb_flows.labels.gpaw.engine import Gpaw
 from lycb_flows.schemas import Structure
-from lycb_flows.structures import canonical_structure, structure_from_arrays, to_pymatgen
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 CUTOFFS_EV = (350.0, 520.0)

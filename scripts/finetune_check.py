@@ -36,17 +36,17 @@ from lycb_flows.config import (
     SelectionConfig,
     TrainingConfig,
 )
-from lycb_flows.enumeration import enumerate_orderings
-from lycb_flows.evaluation import evaluate
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import load_parent
+from lycb_flows.learning.evaluation import evaluate
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.sampling import Candidates, evenly_spaced, select_frames
+from lycb_flows.learning.training import fine_tune, shift_reference
 from lycb_flows.md.protocol import prepare_start, run_md
 from lycb_flows.md.trajectory import join, read_trajectory
-from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.relaxation import relax
-from lycb_flows.sampling import Candidates, evenly_spaced, select_frames
+from lycb_flows.relaxation.ranking import relax
 from lycb_flows.schemas import ModelErrors
-from lycb_flows.structures import load_parent
-from lycb_flows.training import fine_tune, shift_reference
 
 SYSTEMS = {"LYC": "Li3YCl6", "LYB": "Li3YBr6"}
 TRAINING_TEMPERATURES_K = (300.0, 600.0, 800.0)

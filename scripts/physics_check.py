@@ -31,15 +31,15 @@ from lycb_flows.config import (
     MDProtocol,
     RelaxationConfig,
 )
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import load_parent, to_ase
 from lycb_flows.md.integrators import thermal_momenta
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.protocol import prepare_start, production_start, run_md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.relaxation import relax
+from lycb_flows.relaxation.ranking import relax
 from lycb_flows.schemas import Structure
-from lycb_flows.structures import load_parent, to_ase
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
 MAX_DRIFT_EV_PER_ATOM_PS = 1e-5

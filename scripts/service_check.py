@@ -23,15 +23,15 @@ import bson
 import yaml
 from jobflow import Flow, Job
 
-from lycb_flows.campaigns import Submission, find_submission
+from lycb_flows.campaign.results import first_stage
+from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign.submission import Submission, find_submission
 from lycb_flows.config import MDConfig, RunConfig
-from lycb_flows.flows import stage_flow
+from lycb_flows.flows.campaign import stage_flow
+from lycb_flows.flows.routing import CATEGORIES, route
 from lycb_flows.jobs.dynamics import run_md
-from lycb_flows.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
-from lycb_flows.results import first_stage
-from lycb_flows.routing import CATEGORIES, route
 from lycb_flows.schemas import Ranking, Run, Segment
-from lycb_flows.stages import StagePlan
+from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
 from lycb_flows.store import ResultStore, open_store
 from lycb_flows.store.mongodb import MongoStore
 

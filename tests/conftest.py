@@ -14,12 +14,12 @@ import yaml
 from servers import NOT_RUN, MongoServer, NoServerError, find_mongod, not_run
 from slurm import SlurmServer, find_slurm
 
-from lycb_flows import cli
-from lycb_flows.campaigns import read_campaign, submit
-from lycb_flows.embedded import run_embedded
-from lycb_flows.flows import campaign_flow
+from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.cli import app as cli
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.store import open_store
-from lycb_flows.structure_flows import ranking_flow
 
 CAMPAIGNS = Path(__file__).parent / "campaigns"
 

@@ -34,17 +34,17 @@ import yaml
 from fireworks.core.launchpad import LockedWorkflowError
 from servers import MongoServer
 
-from lycb_flows.campaigns import read_campaign, submit
-from lycb_flows.embedded import run_embedded
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.errors import LycbError
-from lycb_flows.flows import campaign_flow
-from lycb_flows.launchpad import campaign_workflows, count_interruptions, load_launchpad
-from lycb_flows.reaper import serve
-from lycb_flows.routing import CATEGORIES
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows.routing import CATEGORIES
 from lycb_flows.schemas import Round
-from lycb_flows.service import close_open_stages, submit_campaign
+from lycb_flows.service.campaigns import close_open_stages, submit_campaign
+from lycb_flows.service.launchpad import campaign_workflows, count_interruptions, load_launchpad
+from lycb_flows.service.reaper.passes import serve
+from lycb_flows.service.worker import WorkerOptions, run_worker
 from lycb_flows.store import differences, open_store
-from lycb_flows.worker import WorkerOptions, run_worker
 
 N_WORKERS = 4
 FAULTS = {

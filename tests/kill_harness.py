@@ -17,9 +17,9 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["LYCB_PROCESSES"] = "1"
 
-from lycb_flows.campaigns import read_campaign, submit
-from lycb_flows.embedded import run_embedded
-from lycb_flows.flows import campaign_flow
+from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.store import open_store
 
 

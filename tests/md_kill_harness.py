@@ -18,9 +18,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from springs import Crystal, fcc, protocol
 
-from lycb_flows.md.growing import read_trajectory_file
 from lycb_flows.md.protocol import Checkpoint
 from lycb_flows.md.single import CHECKPOINT_NAME, TRAJECTORY_NAME, SingleRun, run_in_folder
+from lycb_flows.md.trajectory_file import read_trajectory_file
 
 
 def fork(folder, run):

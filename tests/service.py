@@ -19,9 +19,9 @@ from servers import _die_with as die_with
 from servers import spawn
 
 from lycb_flows.errors import LycbError
-from lycb_flows.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
-from lycb_flows.reaper import reap, serve
-from lycb_flows.worker import WorkerOptions, run_worker
+from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
+from lycb_flows.service.reaper.passes import reap, serve
+from lycb_flows.service.worker import WorkerOptions, run_worker
 
 TESTS = Path(__file__).parent
 CATEGORIES = ("light", "gpu", "dft")

@@ -45,7 +45,7 @@ def wait(folder, word, seconds, after=None):
 @job(config=_quiet)
 def march(folder, n_steps, step_s):
     """Restart points, as segments are: goes on where it was left."""
-    from lycb_flows.shift import SHIFT  # noqa: PLC0415 - as a job that never ran under a worker
+    from lycb_flows.machine.walltime import SHIFT  # noqa: PLC0415 - as a job that never ran under a worker
 
     done = sum(one == "step" for one in notes(folder))
     _note(folder, f"from:{done}")

@@ -11,11 +11,11 @@ from ase.neighborlist import neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import HealthConfig, MDProtocol
+from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.md.protocol import run_md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import Evaluation
-from lycb_flows.structures import canonical_structure, to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 STIFFNESS_EV_PER_ANG2 = 3.0

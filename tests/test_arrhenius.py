@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lycb_flows import schemas
-from lycb_flows.arrhenius import ArrheniusPoint, fit_arrhenius
 from lycb_flows.errors import InputError
+from lycb_flows.transport.arrhenius import ArrheniusPoint, fit_arrhenius
 from lycb_flows.units import nernst_einstein_ms_per_cm
 
 KT_EV = 8.617333262e-5

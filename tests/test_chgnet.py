@@ -17,16 +17,16 @@ from chgnet.model.model import CHGNet
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from lycb_flows.config import EnumerationConfig, TrainingConfig
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import canonical_structure, load_parent, to_ase
 from lycb_flows.errors import InputError
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.training import fine_tune
 from lycb_flows.potentials import chgnet as chgnet_module
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import TorchEvaluator
 from lycb_flows.potentials.graph import SkinList
-from lycb_flows.potentials.labelled import LabelledStructure
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.structures import canonical_structure, load_parent, to_ase
-from lycb_flows.training import fine_tune
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"),

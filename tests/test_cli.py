@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import CAMPAIGNS, assert_one_line
 
-from lycb_flows import structures
+from lycb_flows.crystals import structures
 from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
 from lycb_flows.store import open_store
@@ -301,7 +301,7 @@ def test_settings_that_make_no_sense_are_one_line(lycb, monkeypatch, tmp_path):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom lycb_flows.cli import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom lycb_flows.cli.app import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
         "heavy = {'torch', 'numpy', 'scipy', 'pymatgen', 'jobflow', 'ase'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

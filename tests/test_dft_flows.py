@@ -18,35 +18,28 @@ from monty.json import MontyDecoder
 from test_report import Page
 from vasp_here import run_stand_in
 
-from lycb_flows.campaigns import read_campaign, submit
+from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.dft_order import correlations
+from lycb_flows.campaign.results import find_results, ranking_key
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
-from lycb_flows.dft_order import correlations
-from lycb_flows.embedded import run_embedded
+from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals.structures import to_pymatgen
 from lycb_flows.errors import InputError, LabelError, LycbError, MachineError
-from lycb_flows.flows import campaign_flow
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker, ranking_flow
 from lycb_flows.jobs import dft as dft_jobs
-from lycb_flows.labels import vasp
 from lycb_flows.labels.relaxing import RelaxedByTheory, drive_fire
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import theory_relaxation_key
-from lycb_flows.planning import plan_campaign
+from lycb_flows.labels.vasp import engine as vasp
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.reference_energies import formation_energy_ev_per_atom
-from lycb_flows.relaxation import relax, relaxation_key
-from lycb_flows.report import write_report
-from lycb_flows.results import find_results, ranking_key
-from lycb_flows.schemas import (
-    DftCandidate,
-    GroundState,
-    Label,
-    Ranking,
-    Relaxation,
-    Run,
-)
+from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
+from lycb_flows.relaxation.ranking import relax, relaxation_key
+from lycb_flows.report.page import write_report
+from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run
 from lycb_flows.store import differences, open_store
-from lycb_flows.structure_flows import AnchorMaker, DftRelaxMaker, GroundStatesMaker, ranking_flow
-from lycb_flows.structures import to_pymatgen
-from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
 
 # Whatever can relax goes here; each runs the whole flow on 20 candidates of both parents.
 LABELERS = {

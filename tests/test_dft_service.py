@@ -5,12 +5,12 @@ import contextlib
 import pytest
 from test_dft_flows import CONTRARY, contrary, one_parent, rank
 
-from lycb_flows.campaigns import submit
-from lycb_flows.jobs import machine
+from lycb_flows.campaign.submission import submit
+from lycb_flows.flows.structures import ranking_flow
+from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.launchpad import load_launchpad, submit_flow
+from lycb_flows.service.launchpad import load_launchpad, submit_flow
 from lycb_flows.store import differences, open_store
-from lycb_flows.structure_flows import ranking_flow
 
 
 @pytest.fixture

@@ -15,15 +15,16 @@ from maggma.stores import MemoryStore, MongoStore
 from pymongo import MongoClient
 from servers import MongoServer
 
-from lycb_flows import doctor
-from lycb_flows.doctor import examine, patient
+from lycb_flows.doctor import context as patient
+from lycb_flows.doctor import examination as doctor
+from lycb_flows.doctor.examination import examine
 from lycb_flows.errors import StoreError
-from lycb_flows.labels.machine import suggested_shares
 from lycb_flows.labels.theory import Potcars, vasp_theory
-from lycb_flows.launchpad import load_launchpad
-from lycb_flows.launchpad.workers import Registration
+from lycb_flows.machine.engines import suggested_shares
+from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import compiled, models
-from lycb_flows.settings import load_settings
+from lycb_flows.service.launchpad import load_launchpad
+from lycb_flows.service.launchpad.workers import Registration
 from lycb_flows.store import open_store
 
 NOWHERE = "mongodb://127.0.0.1:1/lycb"

@@ -14,7 +14,7 @@ from pymatgen.core import Structure as PymatgenStructure
 
 from lycb_flows import schemas
 from lycb_flows.config import DecorationConfig, EnumerationConfig, ForbiddenPair
-from lycb_flows.enumeration import (
+from lycb_flows.crystals.enumeration import (
     count_orderings,
     decoration_key,
     enumerate_decorations,
@@ -22,11 +22,11 @@ from lycb_flows.enumeration import (
     enumlib,
     ordering_key,
 )
-from lycb_flows.enumeration.colourings import Tally
-from lycb_flows.enumeration.listing import Masks, list_some
-from lycb_flows.enumeration.orderings import _disordered_cell, _resolved
+from lycb_flows.crystals.enumeration.colourings import Tally
+from lycb_flows.crystals.enumeration.listing import Masks, list_some
+from lycb_flows.crystals.enumeration.orderings import _disordered_cell, _resolved
+from lycb_flows.crystals.structures import load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.structures import load_parent, to_pymatgen
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 

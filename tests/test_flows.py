@@ -13,10 +13,15 @@ from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
-from lycb_flows import flows, relaxation, structure_flows
-from lycb_flows.campaigns import read_campaign
+from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.measurement import MeasurementPlan
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
+from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
-from lycb_flows.flows import (
+from lycb_flows.flows import campaign as flows
+from lycb_flows.flows import structures as structure_flows
+from lycb_flows.flows.campaign import (
     ChooseMaker,
     DecideMaker,
     LabelMaker,
@@ -25,13 +30,10 @@ from lycb_flows.flows import (
     measurement_flow,
     stage_flow,
 )
+from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.launchpad.faults import machine_fault
-from lycb_flows.measurement import MeasurementPlan
-from lycb_flows.planning import plan_campaign
-from lycb_flows.report import write_report
-from lycb_flows.results import find_results
-from lycb_flows.rounds import close_stage, label_status, refuse_overlap
+from lycb_flows.relaxation import ranking as relaxation
+from lycb_flows.report.page import write_report
 from lycb_flows.schemas import (
     CampaignRecord,
     Dataset,
@@ -47,8 +49,8 @@ from lycb_flows.schemas import (
     Structure,
     TestSet,
 )
+from lycb_flows.service.launchpad.faults import machine_fault
 from lycb_flows.store import differences, open_store
-from lycb_flows.structure_flows import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 
 
 def all_flows(store, submission):

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson import ObjectId
 
-from lycb_flows import gc
-from lycb_flows.blobs import CHUNK_BYTES
 from lycb_flows.errors import InputError
-from lycb_flows.gc import list_garbage, sweep
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
+from lycb_flows.store import garbage as gc
 from lycb_flows.store import open_store
+from lycb_flows.store.blobs import CHUNK_BYTES
+from lycb_flows.store.garbage import list_garbage, sweep
 
 DAY = timedelta(days=1)
 SOON = datetime.now(UTC) + 8 * DAY  # blobs that the tests write now are old by then

@@ -11,14 +11,14 @@ from ase.build import bulk
 from servers import not_run
 
 from lycb_flows.config import EnumerationConfig, GpawLabeler
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import canonical_structure, load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels import gpaw
-from lycb_flows.labels.gpaw import Gpaw, check_gpaw
-from lycb_flows.labels.gpaw_process import gpaw_parameters
-from lycb_flows.labels.leash import run_leashed
+from lycb_flows.labels.gpaw import engine as gpaw
+from lycb_flows.labels.gpaw.engine import Gpaw, check_gpaw
+from lycb_flows.labels.gpaw.process import gpaw_parameters
 from lycb_flows.labels.theory import Convergence, gpaw_theory
-from lycb_flows.structures import canonical_structure, load_parent, to_pymatgen
+from lycb_flows.machine.leash import run_leashed
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 

@@ -19,21 +19,21 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from lycb_flows import schemas
-from lycb_flows.campaigns import read_campaign, submit
+from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.export import write_labels
+from lycb_flows.campaign.importing import MAX_KEPT_BYTES, import_labels
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.rounds import refuse_mixture
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import LabelConfig
+from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.export import write_labels
-from lycb_flows.importing import MAX_KEPT_BYTES, import_labels
-from lycb_flows.keys import digest
-from lycb_flows.labels.ase_calculator import AseCalculator
-from lycb_flows.labels.stated import Statement
+from lycb_flows.labels.ase import AseCalculator
+from lycb_flows.labels.foreign.stated_level import Statement
 from lycb_flows.labels.theory import gpaw_theory
-from lycb_flows.planning import plan_campaign
-from lycb_flows.report import write_report
-from lycb_flows.results import find_results
-from lycb_flows.rounds import refuse_mixture
+from lycb_flows.report.page import write_report
+from lycb_flows.schemas.keys import digest
 from lycb_flows.store import open_store
-from lycb_flows.structures import canonical_structure, to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LI3YBR6 = Path(__file__).parents[1] / "docs" / "dft_labels" / "li3ybr6_pbe.extxyz"

@@ -7,24 +7,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from lycb_flows.campaigns import read_campaign
-from lycb_flows.config import (
-    Campaign,
-    DftConfig,
-    DiffusionConfig,
-    EnumerationConfig,
-    RankingConfig,
-)
-from lycb_flows.enumeration import ordering_key
-from lycb_flows.errors import InputError
-from lycb_flows.ground_states import GroundStatePlan
-from lycb_flows.keys import canonical, make_key
-from lycb_flows.labels.theory import label_key, teacher_theory
-from lycb_flows.measurement import MeasurementPlan
-from lycb_flows.potentials.models import MODEL_NAMES, find_model
-from lycb_flows.schemas import KINDS, CampaignRecord, Label, Ranking, Structure
-from lycb_flows.stages import StagePlan, run_key
-from lycb_flows.structures import (
+from lycb_flows.campaign.ground_states import GroundStatePlan
+from lycb_flows.campaign.measurement import MeasurementPlan
+from lycb_flows.campaign.stages import StagePlan, run_key
+from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
+from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals.enumeration import ordering_key
+from lycb_flows.crystals.structures import (
     PARENT_NAMES,
     canonical_structure,
     load_parent,
@@ -32,7 +22,11 @@ from lycb_flows.structures import (
     to_ase,
     to_pymatgen,
 )
-from lycb_flows.structures.binaries import BINARY_NAMES, load_binary
+from lycb_flows.errors import InputError
+from lycb_flows.labels.theory import label_key, teacher_theory
+from lycb_flows.potentials.models import MODEL_NAMES, find_model
+from lycb_flows.schemas import KINDS, CampaignRecord, Label, Ranking, Structure
+from lycb_flows.schemas.keys import canonical, make_key
 
 DATA = Path(__file__).parent / "data"
 TINY = Path(__file__).parent / "campaigns" / "tiny.yaml"

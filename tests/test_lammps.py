@@ -12,15 +12,15 @@ from scipy.spatial.transform import Rotation
 from springs import Crystal, ManyCrystals, fcc, frames_of, mean_and_error, protocol, run
 
 from lycb_flows.config import EnumerationConfig, RelaxationConfig
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import load_parent, structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md import lammps
 from lycb_flows.md.lammps import LammpsRun, run_lammps
 from lycb_flows.md.protocol import start_run
 from lycb_flows.md.summary import average_cell_ang
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.relaxation import relax
-from lycb_flows.structures import load_parent, structure_from_arrays, to_ase
+from lycb_flows.relaxation.ranking import relax
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA
 
 BAR_PER_EV_PER_ANG3 = EV_PER_ANG3_GPA / BAR_GPA

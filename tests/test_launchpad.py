@@ -14,7 +14,7 @@ from service import Service, run_here, wait_until
 from service_jobs import decide, named, note, notes, nothing
 
 from lycb_flows.errors import InputError, StoreError
-from lycb_flows.launchpad import (
+from lycb_flows.service.launchpad import (
     campaign_workflows,
     cancel,
     count_states,
@@ -22,9 +22,9 @@ from lycb_flows.launchpad import (
     pause,
     resume,
 )
-from lycb_flows.launchpad.faults import machine_fault, why_unfinished
-from lycb_flows.launchpad.identity import is_gone, this_process
-from lycb_flows.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
+from lycb_flows.service.launchpad.faults import machine_fault, why_unfinished
+from lycb_flows.service.launchpad.identity import is_gone, this_process
+from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
 
@@ -330,7 +330,7 @@ def test_a_wrong_password_is_one_line_without_it(strict_server, tmp_path, monkey
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("lycb_flows.launchpad.connect._ANSWER_S", 1.0)
+    monkeypatch.setattr("lycb_flows.service.launchpad.connect._ANSWER_S", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -34,17 +34,13 @@ from springs import (
 )
 
 from lycb_flows.config import HealthConfig, MDProtocol
+from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.integrators import Dynamics, Replica, begin_motion, thermal_momenta
-from lycb_flows.md.protocol import (
-    Checkpoint,
-    Schedule,
-    prepare_start,
-)
+from lycb_flows.md.protocol import Checkpoint, Schedule, prepare_start
 from lycb_flows.md.summary import average_cell_ang, averaging_window, summarise_run
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory, write_trajectory
 from lycb_flows.schemas import Health
-from lycb_flows.structures import canonical_structure, to_ase
 
 ENSEMBLES = [
     pytest.param({"ensemble": "nve"}, id="nve"),

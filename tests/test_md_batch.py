@@ -8,16 +8,16 @@ from ase.build import bulk
 from springs import Crystal, fcc, frames_of, protocol, run
 
 from lycb_flows import schemas
+from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import RunConfig
+from lycb_flows.crystals.structures import canonical_structure
 from lycb_flows.jobs import dynamics as jobs
-from lycb_flows.jobs.dynamics import trajectory_of
 from lycb_flows.md.health import collision
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.md.trajectory import read_trajectory
 from lycb_flows.potentials.models import find_model
-from lycb_flows.stages import run_key
 from lycb_flows.store import open_store
-from lycb_flows.structures import canonical_structure
+from lycb_flows.store.trajectories import trajectory_of
 
 SMALL, LARGE = fcc(1), fcc(2)
 

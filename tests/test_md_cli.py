@@ -8,9 +8,9 @@ import pytest
 from ase.build import bulk
 from conftest import assert_one_line
 
-from lycb_flows import bench
-from lycb_flows.md.growing import read_trajectory_file
-from lycb_flows.structures import load_parent
+from lycb_flows.bench import speed as bench
+from lycb_flows.crystals.structures import load_parent
+from lycb_flows.md.trajectory_file import read_trajectory_file
 
 N_ATOMS, MEMORY_LIMIT_GB = 4000, 6.0
 

@@ -16,7 +16,6 @@ from springs import Crystal, fcc, frames_of, protocol, run
 
 from lycb_flows.errors import InputError
 from lycb_flows.md.export import export_trajectory
-from lycb_flows.md.growing import GrowingTrajectory, compact, create, cut, read_trajectory_file
 from lycb_flows.md.single import SingleRun, run_in_folder
 from lycb_flows.md.trajectory import (
     ARRAY_NAMES,
@@ -25,6 +24,13 @@ from lycb_flows.md.trajectory import (
     Trajectory,
     read_trajectory,
     to_trajectory,
+)
+from lycb_flows.md.trajectory_file import (
+    GrowingTrajectory,
+    compact,
+    create,
+    cut,
+    read_trajectory_file,
 )
 
 HARNESS = Path(__file__).parent / "md_kill_harness.py"

@@ -14,12 +14,12 @@ from conftest import assert_one_line
 from servers import MongoServer
 
 from lycb_flows import store as stores
-from lycb_flows.blobs import CHUNK_BYTES, BlobFolder
 from lycb_flows.errors import GivenBackError, InputError, StoreError
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import CampaignRecord
-from lycb_flows.settings import load_settings
-from lycb_flows.shift import SHIFT
 from lycb_flows.store import open_store
+from lycb_flows.store.blobs import CHUNK_BYTES, BlobFolder
 from lycb_flows.store.mongodb import MongoStore
 
 

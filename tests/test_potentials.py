@@ -14,7 +14,13 @@ from ase.md.nose_hoover_chain import NoseHooverChainNVT
 
 from lycb_flows import schemas
 from lycb_flows.config import EnumerationConfig
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import (
+    canonical_structure,
+    load_parent,
+    structure_from_arrays,
+    to_ase,
+)
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.potentials.models import (
     MODEL_NAMES,
@@ -22,12 +28,6 @@ from lycb_flows.potentials.models import (
     find_model,
     load_potential,
     write_model,
-)
-from lycb_flows.structures import (
-    canonical_structure,
-    load_parent,
-    structure_from_arrays,
-    to_ase,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")

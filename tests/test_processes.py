@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.processes import ProcessPool
+from lycb_flows.machine.processes import ProcessPool
 
 
 def square(number):
@@ -56,7 +56,7 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from lycb_flows.processes import ProcessPool\n"
+        "from lycb_flows.machine.processes import ProcessPool\n"
         "def work(n):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(600)\n"

@@ -10,7 +10,7 @@ from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
 from slurm import qlaunch, wait_for_file
 
 from lycb_flows.errors import InputError
-from lycb_flows.queues import QueueConfig, check_queue_config, write_qadapter
+from lycb_flows.service.qadapter import QueueConfig, check_queue_config, write_qadapter
 
 BIN = Path(sys.executable).parent
 FULL = QueueConfig(

@@ -11,9 +11,10 @@ from service import Service, run_here, wait_until
 from service_jobs import decide, named, note, notes, nothing, stumble
 from test_worker import service_on
 
-from lycb_flows.launchpad import locking, pause
-from lycb_flows.reaper import Reaping, evidence
-from lycb_flows.reaper.evidence import Slurm
+from lycb_flows.service.launchpad import locking, pause
+from lycb_flows.service.reaper import evidence
+from lycb_flows.service.reaper.evidence import Slurm
+from lycb_flows.service.reaper.passes import Reaping
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
 HERE = socket.gethostname()

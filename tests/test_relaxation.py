@@ -9,10 +9,11 @@ from ase.filters import FrechetCellFilter
 
 from lycb_flows import schemas
 from lycb_flows.config import EnumerationConfig, RankingConfig, RelaxationConfig
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import load_parent, structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.relaxation import (
+from lycb_flows.relaxation.ranking import (
     Candidate,
     Relaxed,
     candidates_for_fine,
@@ -25,7 +26,6 @@ from lycb_flows.relaxation import (
     space_group,
     stage_config,
 )
-from lycb_flows.structures import load_parent, structure_from_arrays, to_ase
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 

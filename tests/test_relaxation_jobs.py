@@ -2,15 +2,15 @@
 
 import pytest
 
-from lycb_flows import relaxation
 from lycb_flows.config import EnumerationConfig, RankingConfig
-from lycb_flows.enumeration import enumerate_orderings
+from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.structures import load_parent
 from lycb_flows.errors import PhysicsError
 from lycb_flows.jobs import structures as jobs
 from lycb_flows.potentials.models import find_model
+from lycb_flows.relaxation import ranking as relaxation
 from lycb_flows.schemas import Ordering, Relaxation
 from lycb_flows.store import open_store
-from lycb_flows.structures import load_parent
 
 TOY = find_model("toy-soft")
 RANKING = RankingConfig(model=TOY.model.key, n_fine=2)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from ase.geometry import cellpar_to_cell
 
-from lycb_flows import sampling
 from lycb_flows.config import SelectionConfig
+from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
+from lycb_flows.learning import sampling
+from lycb_flows.learning.sampling import Candidates, assign_blocks, select_frames
 from lycb_flows.md.trajectory import Trajectory
-from lycb_flows.sampling import Candidates, assign_blocks, select_frames
-from lycb_flows.structures import structure_from_arrays
 
 CELL = cellpar_to_cell([6.0, 7.0, 9.0, 92.0, 109.6, 120.0])
 SPECIES = ("Li", "Li", "Li", "Y", "Cl", "Cl", "Cl", "Br")

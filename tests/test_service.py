@@ -10,21 +10,21 @@ import yaml
 from conftest import CAMPAIGNS, assert_one_line, run_campaign
 from servers import MongoServer
 
-from lycb_flows import rounds
-from lycb_flows.campaigns import find_submission, read_campaign
+from lycb_flows.campaign import rounds
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.rounds import label_status
+from lycb_flows.campaign.submission import find_submission, read_campaign
 from lycb_flows.errors import LabelError
-from lycb_flows.gc import list_garbage
-from lycb_flows.jobs import machine
-from lycb_flows.labels import vasp
+from lycb_flows.flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
+from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import label_key
-from lycb_flows.labels.vasp_process import run_custodian
-from lycb_flows.launchpad import load_launchpad
-from lycb_flows.results import find_results
-from lycb_flows.rounds import label_status
-from lycb_flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
+from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp.process import run_custodian
 from lycb_flows.schemas import Label, Round
+from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import differences, open_store
+from lycb_flows.store.garbage import list_garbage
 
 LOOP = CAMPAIGNS / "loop.yaml"
 ALL = [word for category in CATEGORIES for word in ("--category", category)]

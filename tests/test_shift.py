@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lycb_flows.errors import GivenBackError
-from lycb_flows.shift import Shift
+from lycb_flows.machine.walltime import Shift
 
 
 def test_without_a_worker_nothing_stops():
@@ -26,7 +26,7 @@ def test_a_job_leaves_when_asked_or_when_the_next_restart_point_comes_too_late()
 @pytest.mark.parametrize("deadline", [None, 123.5])
 def test_a_workers_processes_have_its_shift(deadline, monkeypatch):
     monkeypatch.setenv("LYCB_SHIFT_DEADLINE", "")  # restored afterwards
-    code = "from lycb_flows.shift import SHIFT; print(SHIFT.gives_back, SHIFT.deadline)"
+    code = "from lycb_flows.machine.walltime import SHIFT; print(SHIFT.gives_back, SHIFT.deadline)"
 
     def child():
         command = [sys.executable, "-c", code]

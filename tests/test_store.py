@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lycb_flows import blobs
 from lycb_flows.errors import InputError, LycbError, StoreError
 from lycb_flows.schemas import Blob, CampaignRecord, Structure
-from lycb_flows.store import differences, open_store
+from lycb_flows.store import blobs, differences, open_store
 
 
 @pytest.fixture(params=["folder", "mongodb"])

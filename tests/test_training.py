@@ -13,17 +13,22 @@ import yaml
 
 from lycb_flows import schemas
 from lycb_flows.config import TrainingConfig
+from lycb_flows.crystals.structures import (
+    canonical_structure,
+    load_parent,
+    structure_from_arrays,
+    to_ase,
+)
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.evaluation import evaluate
-from lycb_flows.potentials.labelled import LabelledStructure
-from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.structures import canonical_structure, load_parent, structure_from_arrays, to_ase
-from lycb_flows.training import (
+from lycb_flows.learning.evaluation import evaluate
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.training import (
     MP2020_REMOVAL_EV,
     fine_tune,
     learning_rate_factor,
     shift_reference,
 )
+from lycb_flows.potentials.models import Potential, find_model, load_potential
 
 TOY = TrainingConfig(epochs=40)
 

@@ -23,28 +23,31 @@ from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
 from vasp_here import run_stand_in
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
+from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import LabelError, MachineError
-from lycb_flows.gc import list_garbage
 from lycb_flows.jobs.labelling import with_logs
-from lycb_flows.jobs.machine import time_limit
-from lycb_flows.labels import leash, vasp, vasp_process, vasp_results
-from lycb_flows.labels.answers import checked_label
+from lycb_flows.jobs.resources import time_limit
+from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.choice import open_engine
-from lycb_flows.labels.machine import Machine
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
-from lycb_flows.labels.vasp import Vasp
-from lycb_flows.labels.vasp_inputs import vasp_inputs
-from lycb_flows.labels.vasp_policy import Inputs, find_changes
-from lycb_flows.labels.vasp_relaxing import largest_force
+from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import process as vasp_process
+from lycb_flows.labels.vasp import results as vasp_results
+from lycb_flows.labels.vasp.engine import Vasp
+from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.policy import Inputs, find_changes
+from lycb_flows.labels.vasp.relaxing import largest_force
+from lycb_flows.machine import leash
+from lycb_flows.machine.engines import Machine
+from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label
-from lycb_flows.shift import SHIFT
+from lycb_flows.service.worker.signals import Interrupted, StopSignals
 from lycb_flows.store import open_store
-from lycb_flows.structures import canonical_structure, to_ase
+from lycb_flows.store.garbage import list_garbage
 from lycb_flows.testing.vasp_failures import FAILURES
 from lycb_flows.units import EV_PER_ANG3_GPA
-from lycb_flows.worker.signals import Interrupted, StopSignals
 
 STAND_IN = VaspLabeler(stand_in=True)
 THEORY = vasp_theory("paper-static", stand_in=True)
@@ -519,7 +522,7 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
 def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, clean_up, left):
     one = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path / "here", vasp_clean_up=clean_up))
     assert one.label(salt()).key == engine.label(salt()).key
-    monkeypatch.setattr("lycb_flows.labels.answers.MAX_FORCE_EV_PER_ANG", 1e-3)
+    monkeypatch.setattr("lycb_flows.labels.checks.MAX_FORCE_EV_PER_ANG", 1e-3)
     with pytest.raises(LabelError, match="beyond all sense"):
         one.label(salt())
     assert len(list((tmp_path / "here").iterdir())) == left

@@ -13,13 +13,15 @@ from custodian.vasp.handlers import LargeSigmaHandler, VaspErrorHandler
 from test_vasp import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
-from lycb_flows.labels import vasp, vasp_process, vasp_results
-from lycb_flows.labels.answers import VASP_KB
-from lycb_flows.labels.machine import Machine
-from lycb_flows.labels.vasp import Vasp
-from lycb_flows.labels.vasp_inputs import vasp_inputs
-from lycb_flows.labels.vasp_policy import ASKED, Inputs, find_changes
-from lycb_flows.labels.vasp_process import Policed
+from lycb_flows.labels.checks import VASP_KB
+from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import process as vasp_process
+from lycb_flows.labels.vasp import results as vasp_results
+from lycb_flows.labels.vasp.engine import Vasp
+from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.policy import ASKED, Inputs, find_changes
+from lycb_flows.labels.vasp.process import Policed
+from lycb_flows.machine.engines import Machine
 from lycb_flows.testing.vasp_files import Outputs
 from lycb_flows.testing.vasp_task import read_task
 from lycb_flows.units import EV_PER_ANG3_GPA

@@ -18,17 +18,17 @@ from pymatgen.core import SETTINGS
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH, Incar, Poscar
 from pymatgen.io.vasp.sets import MPRelaxSet
 
-from lycb_flows.campaigns import read_campaign, submit
+from lycb_flows.campaign.cost import plan_campaign, plane_wave_s
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import LabelConfig, RelaxationConfig, VaspLabeler
+from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import heights_ang
 from lycb_flows.labels.theory import Potcars, Theory, gpaw_theory, vasp_theory
-from lycb_flows.labels.vasp_inputs import MACHINE_KEYS, check_vasp, command_of, vasp_inputs
-from lycb_flows.planning import plan_campaign, plane_wave_s
+from lycb_flows.labels.vasp.inputs import MACHINE_KEYS, check_vasp, command_of, vasp_inputs
+from lycb_flows.machine.settings import load_settings
 from lycb_flows.schemas import CampaignRecord
-from lycb_flows.settings import load_settings
 from lycb_flows.store import open_store
-from lycb_flows.structures import structure_from_arrays
 
 EXPECTED = Path(__file__).parent / "data" / "vasp_inputs"
 CITATION = re.compile(r'paper: "[^"]{10,}"(;.*)?|VASP default(;? .*)?|ours: .{10,}')
@@ -316,7 +316,7 @@ def test_a_potcar_is_identified_by_title_and_hash_without_being_shown(potcars):
 
 
 def test_commands_that_need_no_vasp_do_not_import_its_side_of_pymatgen():
-    code = "import sys, lycb_flows.campaigns; print('pymatgen.io.vasp' in sys.modules)"
+    code = "import sys, lycb_flows.campaign.submission; print('pymatgen.io.vasp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

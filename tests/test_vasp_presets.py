@@ -8,13 +8,13 @@ import pytest
 from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows import schemas
-from lycb_flows.importing import import_labels
-from lycb_flows.labels.stated import Statement, our_levels
+from lycb_flows.campaign.importing import import_labels
+from lycb_flows.crystals.structures import canonical_structure, load_parent
+from lycb_flows.labels.foreign.stated_level import Statement, our_levels
+from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS
 from lycb_flows.labels.theory import label_key, vasp_theory
-from lycb_flows.labels.vasp_inputs import incar_of, vasp_inputs
-from lycb_flows.labels.vasprun_level import NOT_PHYSICS
+from lycb_flows.labels.vasp.inputs import incar_of, vasp_inputs
 from lycb_flows.store import open_store
-from lycb_flows.structures import canonical_structure, load_parent
 
 # VASP 6.3's own file, as ASE ships it (see test_import.py); its INCAR, POTCAR titles and mesh are
 # replaced by those of our inputs, as VASP would write them. Its numbers then belong to other inputs

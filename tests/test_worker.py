@@ -20,10 +20,10 @@ from service import PATIENCE_S, Service, wait_until
 from service_jobs import crawl, decide, march, named, note, notes, nothing, shy, stumble, wait
 
 from lycb_flows.errors import InputError
-from lycb_flows.launchpad import count_interruptions, find_workers
-from lycb_flows.settings import Settings
-from lycb_flows.worker.outputs import durable_outputs
-from lycb_flows.worker.signals import Interrupted, StopSignals
+from lycb_flows.machine.settings import Settings
+from lycb_flows.service.launchpad import count_interruptions, find_workers
+from lycb_flows.service.worker.outputs import durable_outputs
+from lycb_flows.service.worker.signals import Interrupted, StopSignals
 
 MONGO_DB = "lycb_test"
 

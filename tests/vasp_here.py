@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lycb_flows.labels.vasp_policy import Outcome
+from lycb_flows.labels.vasp.policy import Outcome
 from lycb_flows.testing import vasp as stand_in
 
 

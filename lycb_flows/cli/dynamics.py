@@ -42,10 +42,10 @@ def md(
     ] = None,
 ) -> None:
     """Run molecular dynamics; the same command again goes on where it was stopped."""
+    from lycb_flows.machine.settings import load_settings
     from lycb_flows.md.protocol import prepare_start, production_start
     from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
     from lycb_flows.potentials.models import find_model, load_potential
-    from lycb_flows.settings import load_settings
 
     config = _md_config(protocol)
     how = _protocol(config, temperature_k, pressure_bar)
@@ -94,7 +94,7 @@ def _read_ordered(path: Path) -> schemas.Structure:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
-    from lycb_flows.structures import canonical_structure, load_parent
+    from lycb_flows.crystals.structures import canonical_structure, load_parent
 
     if path.suffix.lower() == ".cif":
         crystal = load_parent(str(path))
@@ -136,7 +136,7 @@ def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
 
 def _export(trajectory: Path, target: Path) -> None:
     from lycb_flows.md.export import export_trajectory
-    from lycb_flows.md.growing import read_trajectory_file
+    from lycb_flows.md.trajectory_file import read_trajectory_file
 
     export_trajectory(read_trajectory_file(trajectory), target)
 
@@ -149,7 +149,7 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
-    from lycb_flows.bench import available_parts, run_bench
+    from lycb_flows.bench.speed import available_parts, run_bench
 
     report = run_bench(parts or available_parts(), lambda _: None)
     if as_json:

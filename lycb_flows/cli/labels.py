@@ -12,7 +12,7 @@ from lycb_flows.cli.output import JsonOption, StoreOption, checked, open_results
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.importing import Summary
+    from lycb_flows.campaign.importing import Summary
 
 _FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db", "mptrj": "mptrj"}
 
@@ -40,8 +40,8 @@ def import_labels(
     as_json: JsonOption = False,
 ) -> None:
     """Labels of others into the store; what cannot be known of them is marked unknown."""
-    from lycb_flows.importing import import_labels as into
-    from lycb_flows.labels.stated import Statement
+    from lycb_flows.campaign.importing import import_labels as into
+    from lycb_flows.labels.foreign.stated_level import Statement
 
     if file_format not in _FORMATS or steps not in {"last", "all"}:
         raise InputError(
@@ -111,7 +111,7 @@ def export_labels(
     store: StoreOption = None,
 ) -> None:
     """Write labels for others to train on."""
-    from lycb_flows.export import write_labels
+    from lycb_flows.campaign.export import write_labels
 
     n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
     typer.echo(f"{n_labels} labels in {path}")

@@ -16,7 +16,7 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lycb_flows.campaigns import Submission
+    from lycb_flows.campaign.submission import Submission
     from lycb_flows.config import Config
     from lycb_flows.store import Attempt, ResultStore
 
@@ -41,7 +41,7 @@ def print_json(value: object) -> None:
 
 def open_results(address: str | None, *, create: bool = False) -> ResultStore:
     """The store of an option or of the settings, closed when the command ends."""
-    from lycb_flows.settings import load_settings
+    from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import open_store
 
     settings = load_settings()
@@ -52,7 +52,7 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
 
 def open_submission(campaign: str, store: ResultStore) -> Submission:
     """A campaign by file or name, its parents and models in the store."""
-    from lycb_flows.campaigns import find_submission
+    from lycb_flows.campaign.submission import find_submission
 
     return find_submission(store, campaign)
 

@@ -25,9 +25,9 @@ from lycb_flows.cli.output import (
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.campaigns import Submission
-    from lycb_flows.launchpad import ServiceLaunchPad
-    from lycb_flows.reaper import Reaping
+    from lycb_flows.campaign.submission import Submission
+    from lycb_flows.service.launchpad import ServiceLaunchPad
+    from lycb_flows.service.reaper.passes import Reaping
     from lycb_flows.store import ResultStore
 
 LaunchPadOption = Annotated[
@@ -39,7 +39,7 @@ _MINUTE_S = 60
 
 
 def _launchpad(path: Path | None) -> ServiceLaunchPad:
-    from lycb_flows.launchpad import load_launchpad
+    from lycb_flows.service.launchpad import load_launchpad
 
     launchpad = load_launchpad(path)
     AT_THE_END.callback(launchpad.connection.close)
@@ -47,7 +47,7 @@ def _launchpad(path: Path | None) -> ServiceLaunchPad:
 
 
 def _service_store(address: str | None) -> ResultStore:
-    from lycb_flows.settings import load_settings
+    from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import MONGODB_SCHEMES
 
     settings = load_settings()
@@ -67,7 +67,7 @@ def submit(
     campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
 ) -> None:
     """Put a campaign on the LaunchPad for workers to run; twice adds nothing."""
-    from lycb_flows.service import other_versions, submit_campaign
+    from lycb_flows.service.campaigns import other_versions, submit_campaign
 
     results, pad = _service_store(store), _launchpad(launchpad)
     submission = open_submission(campaign, results)
@@ -86,21 +86,21 @@ def submit(
 
 def cancel(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
-    from lycb_flows.launchpad import cancel as cancel_workflows
+    from lycb_flows.service.launchpad import cancel as cancel_workflows
 
     _pull(cancel_workflows, name, launchpad, "will not run")
 
 
 def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Let running jobs of a campaign end and start no other."""
-    from lycb_flows.launchpad import pause as pause_workflows
+    from lycb_flows.service.launchpad import pause as pause_workflows
 
     _pull(pause_workflows, name, launchpad, "wait")
 
 
 def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Undo `lycb pause`."""
-    from lycb_flows.launchpad import resume as resume_workflows
+    from lycb_flows.service.launchpad import resume as resume_workflows
 
     _pull(resume_workflows, name, launchpad, "may run again")
 
@@ -108,7 +108,7 @@ def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
 def _pull(
     lever: Callable[[ServiceLaunchPad, str], int], name: str, path: Path | None, outcome: str
 ) -> None:
-    from lycb_flows.launchpad import campaign_workflows
+    from lycb_flows.service.launchpad import campaign_workflows
 
     pad = _launchpad(path)
     if not campaign_workflows(pad, name):
@@ -125,8 +125,8 @@ def relabel(
     campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
 ) -> None:
     """Try once more the labels that have failed for good; late ones join the next round."""
-    from lycb_flows.embedded import relabel_embedded
-    from lycb_flows.service import relabel as relabel_on
+    from lycb_flows.flows.embedded import relabel_embedded
+    from lycb_flows.service.campaigns import relabel as relabel_on
     from lycb_flows.store.mongodb import MongoStore
 
     results = open_results(store)
@@ -166,7 +166,7 @@ def worker(
     store: StoreOption = None,
 ) -> None:
     """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
-    from lycb_flows.worker import WorkerOptions, run_worker
+    from lycb_flows.service.worker import WorkerOptions, run_worker
 
     _check_categories(category or ())
     _choose_store(store)
@@ -182,7 +182,7 @@ def worker(
 
 
 def _check_categories(categories: Iterable[str]) -> None:
-    from lycb_flows.routing import CATEGORIES
+    from lycb_flows.flows.routing import CATEGORIES
 
     unknown = set(categories) - set(CATEGORIES)
     if unknown:
@@ -208,7 +208,7 @@ def reap(
     store: StoreOption = None,
 ) -> None:
     """Put lost jobs back, break stale locks, close rounds whose last labels hang; once."""
-    from lycb_flows.reaper import reap as reap_once
+    from lycb_flows.service.reaper.passes import reap as reap_once
 
     pad, results = _launchpad(launchpad), _service_store(store)
     found = reap_once(
@@ -230,7 +230,7 @@ def serve_reaper(
     store: StoreOption = None,
 ) -> None:
     """Reap again and again, until SIGTERM."""
-    from lycb_flows.reaper import serve
+    from lycb_flows.service.reaper.passes import serve
 
     pad, results = _launchpad(launchpad), _service_store(store)
     serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
@@ -240,7 +240,7 @@ def _closing(
     pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
 ) -> Callable[[], list[Reaping]]:
     """What the reaper does beside FireWorks' own matters."""
-    from lycb_flows.service import close_open_stages
+    from lycb_flows.service.campaigns import close_open_stages
     from lycb_flows.store.mongodb import MongoStore
 
     def close() -> list[Reaping]:
@@ -281,7 +281,7 @@ def qadapter(
 ) -> None:
     """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
     fields = dict(locals())  # the options, whose names are the config's
-    from lycb_flows.queues import check_queue_config, write_qadapter
+    from lycb_flows.service.qadapter import check_queue_config, write_qadapter
 
     del fields["path"]
     categories = tuple(category or ("gpu",))
@@ -297,8 +297,8 @@ def doctor(
     """Check this machine and its service: database, blobs, workers, models, Slurm, space."""
     from dataclasses import asdict
 
-    from lycb_flows.doctor import examine
-    from lycb_flows.settings import load_settings
+    from lycb_flows.doctor.examination import examine
+    from lycb_flows.machine.settings import load_settings
 
     checks = examine(store or load_settings().store, launchpad)
     if as_json:
@@ -321,7 +321,7 @@ def gc(
     """List blobs that nothing names; a day later --sweep --yes removes them."""
     from datetime import UTC, datetime
 
-    from lycb_flows import gc as garbage
+    from lycb_flows.store import garbage
 
     results, now = open_results(store), datetime.now(UTC)
     if not sweep:
@@ -408,8 +408,8 @@ class _Watched:
         return [open_submission(name, self.results) for name in names]
 
     def _status(self, submission: Submission) -> dict[str, Any]:
-        from lycb_flows.monitor import service_status
-        from lycb_flows.progress import campaign_status
+        from lycb_flows.cli.progress import campaign_status
+        from lycb_flows.service.monitor import service_status
 
         found = campaign_status(self.results, submission)
         if self.pad is not None:

@@ -12,7 +12,7 @@ import shutil
 from math import prod
 from pathlib import Path
 
-from lycb_flows.doctor.patient import Finding, NotApplicableError, Patient, count_cores
+from lycb_flows.doctor.context import Finding, NotApplicableError, Patient, count_cores
 from lycb_flows.errors import InputError
 
 _ELEMENTS = ("Li", "Y", "Cl", "Br")
@@ -55,7 +55,7 @@ def look_at_pseudopotentials(patient: Patient) -> Finding:
     from pymatgen.core import SETTINGS
 
     from lycb_flows.labels.theory import vasp_theory
-    from lycb_flows.labels.vasp_inputs import find_potcar
+    from lycb_flows.labels.vasp.inputs import find_potcar
 
     if not SETTINGS.get("PMG_VASP_PSP_DIR") and not patient.vasp_found:
         raise NotApplicableError("no PMG_VASP_PSP_DIR: needed with VASP only")
@@ -71,7 +71,7 @@ def look_at_pseudopotentials(patient: Patient) -> Finding:
 def _other_level() -> str:
     """Whether the older release is here, too, which one level wants."""
     from lycb_flows.labels.theory import vasp_theory
-    from lycb_flows.labels.vasp_inputs import find_potcar
+    from lycb_flows.labels.vasp.inputs import find_potcar
 
     try:
         for element in _ELEMENTS:
@@ -83,7 +83,7 @@ def _other_level() -> str:
 
 def look_at_shares(patient: Patient) -> Finding:
     """How this node's cores could share VASP's work."""
-    from lycb_flows.labels.machine import suggested_shares
+    from lycb_flows.machine.engines import suggested_shares
 
     if not patient.vasp_found:
         raise NotApplicableError("with VASP only")
@@ -103,7 +103,7 @@ def look_at_gpaw(_patient: Patient) -> Finding:
     """GPAW and its data sets, as the levels of theory state them."""
     from importlib import metadata, util
 
-    from lycb_flows.labels.gpaw import check_gpaw
+    from lycb_flows.labels.gpaw.engine import check_gpaw
     from lycb_flows.labels.theory import gpaw_theory
 
     if util.find_spec("gpaw") is None:

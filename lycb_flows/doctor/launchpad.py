@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.doctor.patient import (
+from lycb_flows.doctor.context import (
     Finding,
     NotApplicableError,
     Patient,
@@ -23,15 +23,15 @@ from lycb_flows.doctor.patient import (
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.launchpad import ServiceLaunchPad
+    from lycb_flows.service.launchpad import ServiceLaunchPad
 
 
 def look_at_launchpad(patient: Patient) -> Finding:
     """The LaunchPad answers, lets us in, and is a replica set."""
     if not patient.has_queue:
         raise NotApplicableError("embedded: no queue")
-    from lycb_flows.launchpad import load_launchpad
-    from lycb_flows.launchpad.connect import PASSWORD_VARIABLE
+    from lycb_flows.service.launchpad import load_launchpad
+    from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE
 
     patient.hide(os.environ.get(PASSWORD_VARIABLE))
     patient.launchpad = load_launchpad(patient.launchpad_path)
@@ -64,7 +64,7 @@ def look_at_categories(patient: Patient) -> Finding:
     """The categories in my_fworker.yaml are some that jobs have."""
     from fireworks import fw_config
 
-    from lycb_flows.routing import CATEGORIES
+    from lycb_flows.flows.routing import CATEGORIES
 
     if not patient.has_queue:
         raise NotApplicableError("embedded: no worker")
@@ -85,7 +85,7 @@ def look_at_categories(patient: Patient) -> Finding:
 
 def look_at_workers(patient: Patient) -> Finding:
     """Every open job has a worker that takes it."""
-    from lycb_flows.launchpad import find_workers
+    from lycb_flows.service.launchpad import find_workers
 
     launchpad = patient.queue()
     alive = find_workers(launchpad)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lycb_flows.doctor.patient import (
+from lycb_flows.doctor.context import (
     Finding,
     NotApplicableError,
     Patient,

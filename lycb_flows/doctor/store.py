@@ -9,7 +9,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from lycb_flows.doctor.patient import (
+from lycb_flows.doctor.context import (
     Finding,
     NotApplicableError,
     Patient,

@@ -10,17 +10,17 @@ from typing import TypeVar
 from jobflow import Maker
 
 from lycb_flows import schemas
+from lycb_flows.campaign.results import dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
+from lycb_flows.crystals.binaries import load_binary
 from lycb_flows.errors import GivenBackError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
-from lycb_flows.jobs.machine import open_store, static_job
+from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.labels.relaxing import RelaxedByTheory, Relaxer, drive_fire
 from lycb_flows.labels.theory import Labeler, Theory, label_key, theory_relaxation_key
-from lycb_flows.results import dft_theory, ground_state_plan
+from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import Produced
-from lycb_flows.shift import SHIFT
 from lycb_flows.store import ResultStore
-from lycb_flows.structures.binaries import load_binary
 
 D = TypeVar("D", bound=schemas.Document)
 

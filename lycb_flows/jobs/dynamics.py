@@ -11,28 +11,25 @@ from typing import TypeAlias
 
 from jobflow import Maker
 
-from lycb_flows import (
-    schemas,
-)
+from lycb_flows import schemas
+from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import RunConfig
 from lycb_flows.errors import GivenBackError
-from lycb_flows.jobs.machine import (
+from lycb_flows.jobs.resources import (
     open_potential,
     open_store,
     open_store_at,
     process_pool,
     static_job,
 )
-from lycb_flows.keys import digest, make_key
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.md import protocol as md
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
-from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced
-from lycb_flows.settings import load_settings
-from lycb_flows.shift import SHIFT
-from lycb_flows.stages import run_key
+from lycb_flows.schemas.keys import digest, make_key
 from lycb_flows.store import ResultStore
 
 Keeper: TypeAlias = Generator[md.RunAhead, md.SegmentResult, None]
@@ -249,9 +246,3 @@ def _summarise(
         equilibrated=summary.equilibrated,
         health=summary.health,
     )
-
-
-def trajectory_of(store: ResultStore, run: schemas.Run) -> Trajectory:
-    """All frames of a run."""
-    segments = [store.load(schemas.Segment, key) for key in run.segments]
-    return join([read_trajectory(store.blobs.read(segment.trajectory)) for segment in segments])

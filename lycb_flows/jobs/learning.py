@@ -9,18 +9,15 @@ from typing import Literal
 import numpy as np
 from jobflow import Maker
 
-from lycb_flows import (
-    evaluation,
-    rounds,
-    schemas,
-    training,
-)
-from lycb_flows.admission import admitted_levels
-from lycb_flows.jobs.machine import open_potential, open_store, static_job
-from lycb_flows.potentials.labelled import LabelledStructure
+from lycb_flows import schemas
+from lycb_flows.campaign import rounds
+from lycb_flows.campaign.admission import admitted_levels
+from lycb_flows.campaign.stages import StagePlan, evaluation_key, run_key
+from lycb_flows.jobs.resources import open_potential, open_store, static_job
+from lycb_flows.learning import evaluation, training
+from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.potentials.models import WEIGHTS_MEDIA_TYPE
 from lycb_flows.schemas import Produced
-from lycb_flows.stages import StagePlan, evaluation_key, run_key
 from lycb_flows.store import ResultStore
 
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from jobflow import Maker
 
-from lycb_flows import arrhenius, diffusion, schemas
+from lycb_flows import schemas
+from lycb_flows.campaign.measurement import MeasurementPlan
+from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import DiffusionConfig, RunConfig
-from lycb_flows.jobs.dynamics import trajectory_of
-from lycb_flows.jobs.machine import open_store, static_job
-from lycb_flows.measurement import MeasurementPlan
+from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.schemas import Produced
-from lycb_flows.stages import run_key
 from lycb_flows.store import ResultStore
+from lycb_flows.store.trajectories import trajectory_of
+from lycb_flows.transport import arrhenius, diffusion
 from lycb_flows.units import PS_FS
 
 

@@ -10,30 +10,28 @@ from typing import TypeVar
 
 from jobflow import Maker
 
-from lycb_flows import (
-    enumeration,
-    relaxation,
-    schemas,
-)
-from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
-from lycb_flows.errors import PhysicsError, StoreError
-from lycb_flows.jobs.machine import (
-    open_potential,
-    open_store,
-    open_store_at,
-    process_pool,
-    static_job,
-)
-from lycb_flows.keys import make_key
-from lycb_flows.results import (
+from lycb_flows import schemas
+from lycb_flows.campaign.results import (
     decorated_name,
     enumeration_key,
     find_ground_state,
     load_crystal,
     ranking_key,
 )
+from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
+from lycb_flows.crystals import enumeration
+from lycb_flows.errors import PhysicsError, StoreError
+from lycb_flows.jobs.resources import (
+    open_potential,
+    open_store,
+    open_store_at,
+    process_pool,
+    static_job,
+)
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.relaxation import ranking as relaxation
 from lycb_flows.schemas import Produced
-from lycb_flows.settings import load_settings
+from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 T = TypeVar("T")

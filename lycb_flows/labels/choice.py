@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from lycb_flows.config import AnyLabeler, AseLabeler, GpawLabeler, TeacherLabeler, VaspLabeler
-from lycb_flows.labels.ase_calculator import AseCalculator, find_calculator
-from lycb_flows.labels.gpaw import Gpaw, check_gpaw
-from lycb_flows.labels.machine import Machine
+from lycb_flows.labels.ase import AseCalculator, find_calculator
+from lycb_flows.labels.gpaw.engine import Gpaw, check_gpaw
 from lycb_flows.labels.theory import (
     Labeler,
     Theory,
@@ -16,6 +15,7 @@ from lycb_flows.labels.theory import (
     teacher_theory,
     vasp_theory,
 )
+from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Model
 
 
@@ -45,7 +45,7 @@ def check_labeler(labeler: AnyLabeler, elements: Iterable[str], machine: Machine
             check_gpaw(gpaw_theory(labeler.theory), elements)
         case VaspLabeler():
             # here: pymatgen's side of VASP doubles the seconds that every command spends on imports
-            from lycb_flows.labels.vasp_inputs import check_vasp  # noqa: PLC0415
+            from lycb_flows.labels.vasp.inputs import check_vasp  # noqa: PLC0415
 
             theory = vasp_theory(labeler.theory, stand_in=labeler.stand_in)
             check_vasp(theory, elements, command=machine.vasp_command)
@@ -61,7 +61,7 @@ def open_engine(labeler: GpawLabeler | VaspLabeler | AseLabeler, machine: Machin
         case GpawLabeler():
             return Gpaw(labeler, launcher=machine.gpaw_launcher, threads=machine.threads)
         case VaspLabeler():
-            from lycb_flows.labels.vasp_relaxing import open_vasp  # noqa: PLC0415 - likewise
+            from lycb_flows.labels.vasp.relaxing import open_vasp  # noqa: PLC0415 - likewise
 
             return open_vasp(labeler, machine)
         case AseLabeler():

@@ -21,8 +21,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals.structures import canonical_structure, to_ase, volume_ang3_per_atom
 from lycb_flows.labels.theory import Theory, theory_relaxation_key
-from lycb_flows.structures import canonical_structure, to_ase, volume_ang3_per_atom
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LabelOf = Callable[[schemas.Structure], schemas.Label]

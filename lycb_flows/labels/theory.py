@@ -13,8 +13,8 @@ from pydantic import Field
 from lycb_flows import schemas
 from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive, RelaxationConfig
 from lycb_flows.errors import InputError
-from lycb_flows.keys import digest, make_key
 from lycb_flows.labels.kpoints import KPointRule
+from lycb_flows.schemas.keys import digest, make_key
 
 VASP_STAND_IN = "vasp stand-in"
 """The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""

@@ -34,15 +34,10 @@ from numpy.typing import NDArray
 
 from lycb_flows import schemas
 from lycb_flows.config import MDProtocol, Supercell
+from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.chains import FloatArray
-from lycb_flows.md.health import (
-    Reference,
-    StepLimits,
-    collision,
-    frame_failure,
-    framework_mask,
-)
+from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
 from lycb_flows.md.integrators import (
     MOTION_NAMES,
     Dynamics,
@@ -51,14 +46,8 @@ from lycb_flows.md.integrators import (
     begin_motion,
     thermal_momenta,
 )
-from lycb_flows.md.trajectory import (
-    Snapshot,
-    mean_thermodynamics,
-    to_trajectory,
-    write_trajectory,
-)
+from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
-from lycb_flows.structures import canonical_structure, to_ase
 
 CHECKPOINT_MEDIA_TYPE = "application/vnd.safetensors"
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lycb_flows import schemas
-from lycb_flows.blobs import write_durably
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError
-from lycb_flows.md.growing import GrowingTrajectory, compact, create, cut, read_run
+from lycb_flows.machine.files import write_durably
 from lycb_flows.md.protocol import Checkpoint, RunAhead, run_batch, start_run
 from lycb_flows.md.trajectory import Snapshot
+from lycb_flows.md.trajectory_file import GrowingTrajectory, compact, create, cut, read_run
 from lycb_flows.potentials.evaluator import HasEvaluator
 
 TRAJECTORY_NAME = "trajectory.h5"

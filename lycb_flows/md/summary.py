@@ -10,11 +10,11 @@ from ase.cell import Cell
 
 from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
+from lycb_flows.crystals.structures import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.protocol import production_start
 from lycb_flows.md.trajectory import join, mean_thermodynamics, read_trajectory
-from lycb_flows.structures import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.units import PS_FS
 
 _BAROSTAT_TIMES = 10

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows import schemas
+from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
-from lycb_flows.structures import structure_from_arrays
 from lycb_flows.units import PS_FS
 
 MEDIA_TYPE = "application/x-hdf5"

@@ -38,18 +38,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lycb_flows import schemas
+from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.potentials import compiled
-from lycb_flows.potentials.evaluator import (
-    Evaluation,
-    Evaluator,
-    Numbers,
-    lost_crystals,
-    mark_lost,
-)
+from lycb_flows.potentials.evaluator import Evaluation, Evaluator, Numbers, lost_crystals, mark_lost
 from lycb_flows.potentials.graph import Pairs, SkinList, find_pairs, join_pairs
 from lycb_flows.potentials.potential import BatchOutput, Potential
-from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _COSINE_SCALE = 1 - 1e-6  # chgnet's guard of the arc cosine

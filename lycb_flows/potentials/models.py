@@ -27,14 +27,14 @@ import safetensors.torch
 import torch
 
 from lycb_flows import schemas
-from lycb_flows.blobs import blob_of
 from lycb_flows.errors import InputError
-from lycb_flows.keys import make_key
 from lycb_flows.potentials.chgnet import CHGNetPotential
 from lycb_flows.potentials.evaluator import Prediction
 from lycb_flows.potentials.names import CHGNET_FOLDERS, MODEL_NAMES
 from lycb_flows.potentials.potential import Potential, PotentialCalculator
 from lycb_flows.potentials.toy import TOYS, ToyPotential
+from lycb_flows.schemas import blob_of
+from lycb_flows.schemas.keys import make_key
 
 __all__ = [
     "MODEL_NAMES",

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lycb_flows import schemas
+from lycb_flows.crystals.structures import to_ase
 from lycb_flows.potentials.evaluator import (
     Evaluation,
     Evaluator,
@@ -32,7 +33,6 @@ from lycb_flows.potentials.evaluator import (
     lost_crystals,
     mark_lost,
 )
-from lycb_flows.structures import to_ase
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Array = NDArray[np.float64]

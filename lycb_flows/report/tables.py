@@ -10,17 +10,8 @@ from typing import Final, get_args
 from lycb_flows import schemas
 from lycb_flows.report.collection import LearnedRound, ReportData
 from lycb_flows.report.figures import mae_triple
-from lycb_flows.report.paper import (
-    mae_targets,
-    paper_numbers,
-)
-from lycb_flows.report.quantities import (
-    MISSING,
-    as_printed,
-    duration,
-    fixed,
-    number,
-)
+from lycb_flows.report.paper import mae_targets, paper_numbers
+from lycb_flows.report.quantities import MISSING, as_printed, duration, fixed, number
 from lycb_flows.store import Attempt, Outcome
 from lycb_flows.units import EV_MEV
 

@@ -16,9 +16,9 @@ from gridfs import GridFSBucket, NoFile
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from lycb_flows.blobs import CHUNK_BYTES, Blobs, StoredBlob, chunks
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Blob
+from lycb_flows.store.blobs import CHUNK_BYTES, Blobs, StoredBlob, chunks
 from lycb_flows.store.outages import survives_outages
 
 _BUCKET = "blobs"

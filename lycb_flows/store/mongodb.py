@@ -26,14 +26,23 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
 
-from lycb_flows.blobs import BlobFolder, Blobs
 from lycb_flows.errors import GivenBackError, InputError, StoreError
+from lycb_flows.machine.settings import Settings
+from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import Made
-from lycb_flows.settings import Settings
-from lycb_flows.shift import SHIFT
-from lycb_flows.store import Attempt, AttemptId, Edges, Outcome, Record, ResultStore, Totals, now
+from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.outages import survives_outages
+from lycb_flows.store.results import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    ResultStore,
+    Totals,
+    now,
+)
 
 DEFAULT_DATABASE = "lycb_flows"
 _SELECTION_TIMEOUT_MS = 5000

@@ -15,10 +15,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lycb_flows.blobs import BlobFolder
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
-from lycb_flows.store import Attempt, AttemptId, Edges, Outcome, Record, ResultStore, Totals, now
+from lycb_flows.store.blobs import BlobFolder
+from lycb_flows.store.results import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    ResultStore,
+    Totals,
+    now,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (

@@ -1,0 +1,1 @@
+"""The speed of this machine, measured beside the reference implementations."""

@@ -1,0 +1,1 @@
+"""A campaign as plans and facts: submission, stages, rounds, measurement, results, cost."""

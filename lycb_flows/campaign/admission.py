@@ -1,0 +1,132 @@
+"""Which imported labels a campaign may train on: of its level of theory, and in no test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lycb_flows.config import LabelConfig
+from lycb_flows.errors import InputError
+from lycb_flows.labels.foreign.stated_level import Level, contradictions
+from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Import, Label, Structure
+from lycb_flows.store import ResultStore
+
+_SAME_ANG = 1e-3
+"""Coordinates that went through text; MD frames of 1 fs apart differ by more."""
+
+
+def named_imports(
+    store: ResultStore, names: tuple[str, ...], theory: Theory, *, allow_unknown: bool
+) -> tuple[str, ...]:
+    """Keys of the imports of some sets, all of a campaign's level of theory.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    names
+        Of sets, or keys.
+    theory
+        The campaign's.
+    allow_unknown
+        Whether labels may come whose level is not known in full and does not contradict it.
+
+    Raises
+    ------
+    InputError
+        When there is no such set, or its level is another or unknown.
+    """
+    found: dict[str, Import] = {}
+    for name in names:
+        documents = list(store.find_all(Import, name=name)) or [_import_by_key(store, name)]
+        found |= {document.key: document for document in documents}
+    for document in found.values():
+        _check_level(document, theory, allow_unknown=allow_unknown)
+    return tuple(sorted(found))
+
+
+def _import_by_key(store: ResultStore, key: str) -> Import:
+    document = store.find_document(key)
+    if not isinstance(document, Import):
+        known = dict.fromkeys(one.name for one in store.find_all(Import))
+        raise InputError(
+            "no such set of imported labels",
+            fix="run `lycb import labels`, or mend labels.imported",
+            found=key,
+            known=", ".join(known) or "none",
+        )
+    return document
+
+
+def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> None:
+    if document.theory == theory.fingerprint:
+        return
+    both = f"{document.theory_name} [{document.theory}] and {theory.name} [{theory.fingerprint}]"
+    if document.unknown and not allow_unknown:
+        raise InputError(
+            "imported labels of a level of theory that is not known in full",
+            fix="import them with --theory, or set labels.allow_unknown: true",
+            set=document.name,
+            unknown=", ".join(document.unknown),
+            found=both,
+        )
+    statement = document.statement
+    known = Theory.model_validate(statement) if statement is not None else None
+    level = Level(document.theory, document.theory_name, known, document.unknown)
+    different = contradictions(level, Level.of(theory))
+    if not document.unknown or different:
+        raise InputError(
+            "labels of different levels of theory never meet",
+            fix="take the set out of labels.imported",
+            set=document.name,
+            found=both,
+            **({"differs": "; ".join(different)} if different else {}),
+        )
+
+
+def admitted_levels(store: ResultStore, config: LabelConfig) -> set[str]:
+    """Fingerprints of imported levels that may meet the campaign's, by `allow_unknown`."""
+    documents = [store.load(Import, key) for key in config.imported or ()]
+    return {one.theory for one in documents if one.unknown} if config.allow_unknown else set()
+
+
+def imported_labels(store: ResultStore, config: LabelConfig) -> Iterator[Label]:
+    """The labels of a submitted campaign's imports, each once; retracted ones are missing."""
+    imports = (store.load(Import, key) for key in config.imported or ())
+    keys = dict.fromkeys(key for document in imports for key in document.labels)
+    return (label for key in keys if (label := store.find(Label, key)) is not None)
+
+
+class KnownCrystals:
+    """Crystals to be told again, though their coordinates went through text.
+
+    Parameters
+    ----------
+    structures
+        Atoms in another order are another crystal.
+    """
+
+    def __init__(self, structures: Iterable[Structure]) -> None:
+        groups: dict[tuple[str, ...], list[Structure]] = {}
+        for one in structures:
+            groups.setdefault(one.species, []).append(one)
+        self._groups = {
+            species: (
+                np.array([one.lattice_ang for one in group]),
+                np.array([one.frac_coords for one in group]),
+            )
+            for species, group in groups.items()
+        }
+
+    def __contains__(self, structure: Structure) -> bool:
+        """Whether it is one of them, lattice vectors and positions within 1e-3 Å."""
+        if structure.species not in self._groups:
+            return False
+        lattices, coords = self._groups[structure.species]
+        stretch = np.abs(lattices - np.array(structure.lattice_ang)).max(axis=(1, 2))
+        shift = coords - np.array(structure.frac_coords)
+        shift_ang = (shift - np.round(shift)) @ np.array(structure.lattice_ang)
+        away = np.maximum(stretch, np.abs(shift_ang).max(axis=(1, 2)))
+        return bool((away < _SAME_ANG).any())

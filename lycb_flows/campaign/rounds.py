@@ -1,0 +1,310 @@
+"""When a stage closes, what then trains, and the wall between training and testing.
+
+No workflow engine here: label jobs, tests and the reaper call the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import ceil
+
+import numpy as np
+
+from lycb_flows.campaign.admission import KnownCrystals, imported_labels
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan, run_key
+from lycb_flows.errors import LycbError
+from lycb_flows.labels.theory import label_key
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Structure, TestSet
+from lycb_flows.schemas.keys import make_key
+from lycb_flows.store import ResultStore
+
+
+@dataclass(frozen=True)
+class LabelStatus:
+    """Where the labels of a stage stand, as keys; `done` says when each was made."""
+
+    done: dict[str, str]
+    failed: tuple[str, ...]
+    pending: tuple[str, ...]
+    short_systems: tuple[str, ...]
+
+    @property
+    def share_done(self) -> float:
+        """Of all labels."""
+        n_labels = len(self.done) + len(self.failed) + len(self.pending)
+        return len(self.done) / n_labels if n_labels else 0.0
+
+
+def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
+    """Count results and final failures of the stage's labels in the store."""
+    frames = store.load(Frames, plan.frames_key).frames
+    keys = [label_key(frame.structure, plan.theory.fingerprint) for frame in frames]
+    done = store.find_ends(keys)
+    failures = store.count_failures([key for key in keys if key not in done])
+    final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
+    per_system = dict.fromkeys(plan.starts, 0)
+    for key, frame in zip(keys, frames, strict=True):
+        per_system[frame.system] += key in done
+    distinct = dict.fromkeys(keys)
+    minimum = plan.campaign.labels.min_per_system
+    return LabelStatus(
+        done=done,
+        failed=tuple(key for key in distinct if key in final),
+        pending=tuple(key for key in distinct if key not in done and key not in final),
+        short_systems=tuple(name for name, n in per_system.items() if n < minimum),
+    )
+
+
+def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
+    """Indices of the stage's frames whose labels have failed for good."""
+    frames = store.find(Frames, plan.frames_key)
+    if frames is None:
+        return []
+    failed = set(label_status(store, plan).failed)
+    return [
+        i
+        for i, frame in enumerate(frames.frames)
+        if label_key(frame.structure, plan.theory.fingerprint) in failed
+    ]
+
+
+def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
+    """Whether every allowed try at a label has failed."""
+    return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts
+
+
+def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None:
+    """Close a stage if its labels allow it: at the end of each label job, and by the reaper.
+
+    It closes when no label is pending, or when the configured share and every system's
+    minimum have been there for the grace time. The first caller's Dataset wins; its
+    `made.job` names the job that goes on with the loop, on a rerun too.
+
+    Returns
+    -------
+    Dataset or None
+        None while the stage stays open.
+
+    Raises
+    ------
+    LycbError
+        When too many labels have failed for good.
+    """
+    found = store.find(Dataset, plan.dataset_key)
+    if found is not None:
+        return found
+    status = label_status(store, plan)
+    enough = status.share_done >= plan.campaign.labels.quorum and not status.short_systems
+    if not status.pending and not enough:
+        raise _too_many_failures(store, plan, status)
+    if status.pending and not (enough and _grace_is_over(plan, status)):
+        return None
+    with store.attempt(Dataset, plan.dataset_key, job) as made:
+        dataset = _build_dataset(store, plan, status, made())
+        store.insert(dataset, made.attempt)
+    return store.load(Dataset, plan.dataset_key)
+
+
+def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:
+    config = plan.campaign.labels
+    n_labels = len(status.done) + len(status.failed) + len(status.pending)
+    n_quorum = max(1, ceil(config.quorum * n_labels))
+    ends = sorted(status.done.values())
+    reached = datetime.fromisoformat(ends[n_quorum - 1])
+    return datetime.now(UTC) - reached >= timedelta(seconds=config.grace_s)
+
+
+def _too_many_failures(store: ResultStore, plan: StagePlan, status: LabelStatus) -> LycbError:
+    reason = store.attempts(status.failed[0], "failed")[-1].reason if status.failed else "no frames"
+    return LycbError(
+        "too many labels failed for good",
+        fix="mend the labeler or lower labels.quorum, then run again",
+        stage=plan.title,
+        done=len(status.done),
+        failed=len(status.failed),
+        quorum=plan.campaign.labels.quorum,
+        systems_below_minimum=list(status.short_systems),
+        last_reason=reason,
+    )
+
+
+def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, made: Made) -> Dataset:
+    """All usable labels so far: late ones of earlier stages join here."""
+    blocks: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    rejected: dict[str, str] = {}
+    for stage_key in (*plan.earlier_frames, plan.frames_key):
+        for frame in store.load(Frames, stage_key).frames:
+            label = store.find(Label, label_key(frame.structure, plan.theory.fingerprint))
+            if label is None or (frame.block == "test" and stage_key != plan.frames_key):
+                continue  # an earlier stage's test set is frozen
+            reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
+            if reason:
+                rejected[label.key] = reason
+            elif label.key not in blocks[frame.block]:
+                blocks[frame.block].append(label.key)
+    test_set = _freeze_test_set(store, plan, blocks["test"])
+    test_sets = plan.test_sets + ((test_set.key,) if test_set else ())
+    if plan.campaign.labels.imported and plan.index != TEST_STAGE:
+        rejected |= _add_imported(store, plan, blocks, test_sets)
+    return Dataset(
+        key=plan.dataset_key,
+        parents=(*blocks["train"], *blocks["validation"], *test_sets),
+        round_index=plan.index,
+        theory=plan.theory.fingerprint,
+        training_labels=tuple(blocks["train"]),
+        validation_labels=tuple(blocks["validation"]),
+        missing=(*status.failed, *status.pending),
+        rejected=rejected,
+        test_sets=test_sets,
+        made=made,
+    )
+
+
+def _add_imported(
+    store: ResultStore, plan: StagePlan, blocks: dict[str, list[str]], test_sets: tuple[str, ...]
+) -> dict[str, str]:
+    """Imported labels join the training; those left out, and why."""
+    rejected: dict[str, str] = {}
+    wall = _Wall(store, test_sets)
+    validating = KnownCrystals(_structures(store, blocks["validation"]))
+    for label in imported_labels(store, plan.campaign.labels):
+        structure = store.load(Structure, label.structure)
+        reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
+        if wall.has(structure):
+            reason = "imported, and in a test set"
+        elif structure in validating:
+            reason = "imported, and among the validation labels"
+        if reason:
+            rejected[label.key] = reason
+        elif label.key not in blocks["train"]:
+            blocks["train"].append(label.key)
+    return rejected
+
+
+def _structures(store: ResultStore, labels: Iterable[str]) -> list[Structure]:
+    return [store.load(Structure, store.load(Label, key).structure) for key in labels]
+
+
+def _why_unusable(label: Label, max_force_ev_per_ang: float) -> str:
+    if not label.converged:
+        return "not converged"
+    largest = float(np.abs(label.forces_ev_per_ang).max())
+    if largest > max_force_ev_per_ang:
+        return f"force of {largest:.1f} eV/Å above {max_force_ev_per_ang:g}"
+    return ""
+
+
+def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> TestSet | None:
+    if not labels:
+        return None
+    test_set = TestSet(
+        key=make_key(TestSet, labels=sorted(labels)),
+        parents=tuple(sorted(labels)),
+        name=plan.title,
+        labels=tuple(sorted(labels)),
+        how="runs of their own: " + ", ".join(sorted(run.name for run in plan.test_runs())),
+        runs=tuple(sorted(run_key(run) for run in plan.test_runs())),
+    )
+    return store.once(TestSet, test_set.key, lambda: test_set, f"close {plan.title}", claim=False)
+
+
+# -- the walls: between levels of theory, between training and testing ----------------------
+
+
+def refuse_mixture(
+    store: ResultStore, labels: Iterable[str], admitted: Collection[str] = ()
+) -> None:
+    """Refuse labels of more than one level of theory in one training or evaluation.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    labels
+        Their keys.
+    admitted
+        Fingerprints that may meet any other: imported, not known in full, allowed.
+
+    Raises
+    ------
+    LycbError
+        With both fingerprints.
+    """
+    names: dict[str, str] = {}
+    for key in labels:
+        label = store.load(Label, key)
+        if label.theory not in admitted:
+            names.setdefault(label.theory, label.theory_name)
+    if len(names) > 1:
+        raise LycbError(
+            "labels of different levels of theory never meet",
+            fix="train on those of one",
+            found=" and ".join(f"{name} [{theory}]" for theory, name in names.items()),
+        )
+
+
+def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterable[str]) -> None:
+    """Refuse training labels whose structure, or whose run, is in a test set.
+
+    Raises
+    ------
+    LycbError
+        With the overlap.
+    """
+    wall = _Wall(store, test_sets)
+    for key in labels:
+        structure = store.load(Structure, store.load(Label, key).structure)
+        if wall.has(structure):
+            raise LycbError(
+                "a training label is in a test set",
+                fix="take it out of one of them",
+                label=key,
+                structure=structure.key,
+                runs=sorted(wall.runs_of(structure)),
+            )
+
+
+class _Wall:
+    """What no training may see: the structures of test sets, and all of their runs."""
+
+    def __init__(self, store: ResultStore, test_sets: Iterable[str]) -> None:
+        tests = [store.load(TestSet, key) for key in test_sets]
+        self._store = store
+        self._runs = {run for test in tests for run in test.runs}
+        labels = dict.fromkeys(key for test in tests for key in test.labels)
+        self._crystals = KnownCrystals(_structures(store, labels))
+
+    def has(self, structure: Structure) -> bool:
+        """Whether it stands behind the wall."""
+        return structure in self._crystals or bool(self.runs_of(structure))
+
+    def runs_of(self, structure: Structure) -> set[str]:
+        """The test runs that it is a frame of."""
+        return {frame.run for frame in frames_of(self._store, structure.key)} & self._runs
+
+
+def frames_of(store: ResultStore, structure: str) -> list[Frame]:
+    """Every choice of this structure as a frame."""
+    makers = (store.find_document(key) for key in store.makers(structure))
+    return [
+        frame
+        for maker in makers
+        if isinstance(maker, Frames)
+        for frame in maker.frames
+        if frame.structure == structure
+    ]
+
+
+def training_labels_of(store: ResultStore, model: Model) -> set[str]:
+    """Labels that this model or any model before it has seen."""
+    labels: set[str] = set()
+    ancestor: Model | None = model
+    while ancestor is not None:
+        if ancestor.dataset is not None:
+            dataset = store.load(Dataset, ancestor.dataset)
+            labels |= {*dataset.training_labels, *dataset.validation_labels}
+        parent = ancestor.parent_model
+        ancestor = store.load(Model, parent) if parent is not None else None
+    return labels

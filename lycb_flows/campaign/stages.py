@@ -1,0 +1,250 @@
+"""One turn of the loop as a plan: which runs, frames, labels and model, all by key.
+
+A stage is the making of the initial test set (index -1) or a round (0, 1, ...). Its keys
+follow from its plan alone, so every job of a stage finds the others' results in the
+store, and so does whoever asks how far a campaign has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import Field
+
+from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, Round, Run
+from lycb_flows.schemas.keys import digest, make_key
+
+TEST_STAGE = -1
+_SEED_DIGITS = 8
+
+
+class StagePlan(Config):
+    """Everything that decides one stage.
+
+    Parents, models and the labeler's model in `campaign` are keys, not names.
+    """
+
+    campaign: Campaign
+    theory: Theory
+    index: int = TEST_STAGE
+    starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
+    model: str = Field(description="Key of the model that runs the MD.")
+    earlier_frames: tuple[str, ...] = ()
+    earlier_rounds: tuple[str, ...] = ()
+    dataset: str | None = None
+    test_sets: tuple[str, ...] = ()
+
+    # -- runs ------------------------------------------------------------------------
+
+    @property
+    def temperature_k(self) -> float:
+        """Of a round's MD."""
+        return self.campaign.learning.temperatures_k[self.index]
+
+    @property
+    def title(self) -> str:
+        """Short, unique in a campaign; part of every job's name."""
+        if self.index == TEST_STAGE:
+            return "test"
+        return f"r{self.index:02d} {self.temperature_k:g} K"
+
+    def npt_runs(self) -> tuple[RunConfig, ...]:
+        """The runs that find each system's cell at the round's temperature."""
+        if self.index == TEST_STAGE:
+            return ()
+        learning, md = self.campaign.learning, self.campaign.md
+        protocol = md.npt(self.temperature_k, learning.pressure_bar)
+        ramp = protocol.heating_steps + protocol.equilibration_steps
+        return tuple(
+            RunConfig(
+                name=f"{system} {self.title} npt",
+                system=system,
+                start=start,
+                model=self.model,
+                protocol=protocol,
+                seed=self._seed(system, "npt"),
+                steps=ramp + md.steps(learning.npt_ps),
+            )
+            for system, start in self.starts.items()
+        )
+
+    def nvt_runs(self) -> tuple[RunConfig, ...]:
+        """The runs that frames to train on are taken from, one per system."""
+        learning, md = self.campaign.learning, self.campaign.md
+        return tuple(
+            RunConfig(
+                name=f"{system} {self.title} nvt",
+                system=system,
+                start=run_key(npt),
+                model=self.model,
+                protocol=md.nvt(self.temperature_k, ramp=False),
+                seed=self._seed(system, "nvt"),
+                steps=md.steps(learning.nvt_ps),
+            )
+            for system, npt in zip(self.starts, self.npt_runs(), strict=False)
+        )
+
+    def test_runs(self) -> tuple[RunConfig, ...]:
+        """Runs of their own for test frames: own seeds, strained, up to T_max."""
+        if self.index == TEST_STAGE:
+            return tuple(self._initial_test_runs())
+        if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
+            return ()
+        md = self.campaign.md
+        steps = md.steps(self.campaign.learning.test.run_ps)
+        return tuple(
+            run.model_copy(
+                update={
+                    "name": f"{system} {self.title} test",
+                    "seed": self._seed(system, "test"),
+                    "steps": steps,
+                }
+            )
+            for system, run in zip(self.starts, self.nvt_runs(), strict=True)
+        )
+
+    def _initial_test_runs(self) -> Iterator[RunConfig]:
+        test, md = self.campaign.learning.test, self.campaign.md
+        for system, start in self.starts.items():
+            for i in range(max(len(test.temperatures_k), len(test.strains))):
+                temperature_k = test.temperatures_k[i % len(test.temperatures_k)]
+                strain = test.strains[i % len(test.strains)]
+                protocol = md.nvt(temperature_k, ramp=True)
+                yield RunConfig(
+                    name=f"{system} test {temperature_k:g} K {strain:+.0%}",
+                    system=system,
+                    start=start,
+                    model=self.model,
+                    protocol=protocol,
+                    seed=self._seed(system, f"test {i}"),
+                    strain=strain,
+                    steps=protocol.heating_steps + md.steps(test.run_ps),
+                )
+
+    def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
+        """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
+        size = self.campaign.md.replicas_per_job
+        return [
+            (f"md {ensemble} {self.title} {i:02d}", runs)
+            for ensemble, all_runs in (
+                ("npt", self.npt_runs()),
+                ("nvt", self.nvt_runs() + self.test_runs()),
+            )
+            for i, runs in enumerate(batches(all_runs, size))
+        ]
+
+    def _seed(self, system: str, role: str) -> int:
+        return seed_for(self.campaign.seed, system, str(self.index), role)
+
+    # -- keys ------------------------------------------------------------------------
+
+    @property
+    def frames_key(self) -> str:
+        """Of the stage's frames."""
+        learning = self.campaign.learning
+        return make_key(
+            Frames,
+            runs=[run_key(run) for run in self.nvt_runs()],
+            test_runs=[run_key(run) for run in self.test_runs()],
+            selection=learning.selection,
+            validation_fraction=learning.training.validation_fraction,
+            n_test_frames=self.n_test_frames,
+            already_labelled=self.earlier_frames,
+        )
+
+    @property
+    def dataset_key(self) -> str:
+        """Of the stage's closing document."""
+        return make_key(
+            Dataset,
+            frames=self.frames_key,
+            theory=self.theory.fingerprint,
+            labels=self.campaign.labels.model_dump(
+                include={"imported", "max_force_ev_per_ang", "quorum", "min_per_system"}
+            ),
+            previous=self.dataset,
+            index=self.index,
+        )
+
+    @property
+    def parent_model(self) -> str:
+        """Key of the model that this stage's training starts from."""
+        start = self.campaign.learning.training.start
+        return self.model if start == "previous" else self.campaign.learning.model
+
+    @property
+    def model_key(self) -> str:
+        """Of the model that this stage trains."""
+        return make_key(
+            Model,
+            dataset=self.dataset_key,
+            parent_model=self.parent_model,
+            training=self.campaign.learning.training,
+            raw_pbe=self.theory.raw_pbe,
+        )
+
+    @property
+    def round_key(self) -> str:
+        """Of the Round; a change of the decision is another Round, and costs nothing."""
+        decision = self.campaign.decide(self.index)
+        return make_key(
+            Round,
+            model=self.model_key,
+            start_model=self.model,
+            next_temperature_k=decision.next_temperature_k,
+        )
+
+    # -- what follows -----------------------------------------------------------------
+
+    def first_round(self, dataset: Dataset) -> StagePlan:
+        """The plan after the test stage's closing."""
+        return self._changed(index=0, dataset=dataset.key, test_sets=dataset.test_sets)
+
+    def next_round(self, dataset: Dataset) -> StagePlan:
+        """The plan after a round's decision to go on."""
+        return self._changed(
+            index=self.index + 1,
+            model=self.model_key,
+            earlier_frames=(*self.earlier_frames, self.frames_key),
+            earlier_rounds=(*self.earlier_rounds, self.round_key),
+            dataset=dataset.key,
+            test_sets=dataset.test_sets,
+        )
+
+    def _changed(self, **fields: object) -> StagePlan:
+        return StagePlan.model_validate({**dict(self), **fields})
+
+    @property
+    def n_test_frames(self) -> int:
+        """Per system."""
+        if self.index == TEST_STAGE:
+            return self.campaign.learning.test.n_frames
+        return self.campaign.learning.test.n_frames_per_round if self.test_runs() else 0
+
+    @property
+    def n_labels(self) -> int:
+        """Label jobs of the stage."""
+        n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
+        return len(self.starts) * (n_training + self.n_test_frames)
+
+
+def batches(runs: tuple[RunConfig, ...], size: int) -> list[tuple[RunConfig, ...]]:
+    """The runs in stretches of at most `size`."""
+    return [runs[i : i + size] for i in range(0, len(runs), size)]
+
+
+def seed_for(campaign_seed: int, *role: str) -> int:
+    """A seed of its own for each role, the same whenever asked."""
+    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)
+
+
+def run_key(run: RunConfig) -> str:
+    """The key of the Run that this config describes."""
+    return make_key(Run, **run.keyed())
+
+
+def evaluation_key(model: str, test_sets: Sequence[str]) -> str:
+    """The key of a model's Evaluation on some test sets."""
+    return make_key(Evaluation, model=model, test_sets=sorted(test_sets))

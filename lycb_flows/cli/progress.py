@@ -1,0 +1,157 @@
+"""Where a campaign stands: a live line in the terminal, and a status to ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lycb_flows.campaign.cost import PlannedStep, plan_campaign
+from lycb_flows.campaign.results import (
+    CampaignResults,
+    find_results,
+    ground_state_plan,
+    system_names,
+)
+from lycb_flows.campaign.rounds import label_status
+from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign.submission import Submission
+from lycb_flows.config import Campaign
+from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
+from lycb_flows.store import ResultStore
+from lycb_flows.units import EV_MEV, GPA_MPA
+
+if TYPE_CHECKING:  # jobflow takes a while, and `lycb status` needs none
+    from lycb_flows.flows.embedded import JobListener
+
+_MINUTE_S = 60
+
+
+@contextmanager
+def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobListener]:
+    """A progress bar with stage, estimated rest and each round's errors, on stderr.
+
+    Yields
+    ------
+    JobListener
+        To be told of every job.
+    """
+    steps = plan_campaign(store, submission.campaign, submission.theory)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[rest]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield _Listener(store, submission, steps, bar)
+
+
+class _Listener:
+    def __init__(
+        self, store: ResultStore, submission: Submission, steps: list[PlannedStep], bar: Progress
+    ) -> None:
+        self.store, self.submission, self.bar = store, submission, bar
+        self.stages = {job: step.stage for step in steps for job in step.jobs}
+        self.costs = {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
+        self.started_at = time.monotonic()
+        self.spent = 0.0
+        self.task = bar.add_task("starting", total=len(self.stages), rest="")
+        self.n_told = 0
+
+    def __call__(self, job: str, finished: bool) -> None:  # noqa: FBT001 - JobListener
+        """Show the job; after a decision, the round's errors."""
+        if not finished:
+            description = escape(f"[{self.stages.get(job, 'campaign')}] {job}")
+            self.bar.update(self.task, description=description, rest=self._rest())
+            return
+        self.spent += self.costs.get(job, 0.0)
+        self.bar.update(self.task, advance=1, rest=self._rest())
+        if job.startswith("decide"):
+            self._tell_rounds()
+
+    def _rest(self) -> str:
+        if self.spent <= 0:
+            return ""
+        elapsed = time.monotonic() - self.started_at
+        rest_s = elapsed * (sum(self.costs.values()) / self.spent - 1)
+        if rest_s < _MINUTE_S:
+            return "less than a minute left"
+        return f"about {rest_s / _MINUTE_S:.0f} min left"
+
+    def _tell_rounds(self) -> None:
+        campaign, theory = self.submission.campaign, self.submission.theory
+        rounds = find_results(self.store, campaign, theory).rounds
+        for one in rounds[self.n_told :]:
+            before, after = (
+                errors_text(self.store.load(Evaluation, key).overall)
+                for key in (one.evaluation_before, one.evaluation_after)
+            )
+            text = f"round {one.index} at {one.temperature_k:g} K: {before}  ->  {after}"
+            self.bar.console.print(text, highlight=False)
+        self.n_told = len(rounds)
+
+
+def errors_text(errors: ModelErrors) -> str:
+    """The three MAEs on one line."""
+    return (
+        f"{errors.energy_mae_ev_per_atom * EV_MEV:.2f} meV/atom, "
+        f"{errors.force_mae_ev_per_ang * EV_MEV:.1f} meV/Å, "
+        f"{errors.stress_mae_gpa * GPA_MPA:.0f} MPa"
+    )
+
+
+def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any]:
+    """How far a campaign has come, as plain data."""
+    found = find_results(store, submission.campaign, submission.theory)
+    labels = {}
+    for plan in found.stages:
+        if store.find(Frames, plan.frames_key) is not None:
+            where = label_status(store, plan)
+            labels[plan.title] = {
+                "done": len(where.done),
+                "failed": len(where.failed),
+                "pending": len(where.pending),
+                "late": _count_late(store, plan, where.done),
+            }
+    totals = store.total_attempts()
+    return {
+        "campaign": submission.campaign.name,
+        "store": store.label,
+        "ranked": list(found.rankings),
+        "relaxed by DFT": _dft_status(store, submission.campaign, found),
+        "labels": labels,
+        "rounds": [_round_status(store, one) for one in found.rounds],
+        "measured": [f"{one.system} {one.temperature_k:g} K" for one in found.transports],
+        "arrhenius": [one.system for one in found.arrhenius],
+        "attempts": {outcome: total.n for outcome, total in totals.items()},
+        "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
+    }
+
+
+def _dft_status(store: ResultStore, campaign: Campaign, found: CampaignResults) -> dict[str, str]:
+    """Of each ranked system: relaxed candidates, and whether its ground state is known."""
+    told = {}
+    for name, system, x in system_names(campaign):
+        plan = ground_state_plan(store, campaign, system, x) if name in found.rankings else None
+        if plan is not None:
+            n_done, n = plan.count_relaxed(store)
+            told[name] = f"{n_done} of {n}" + (", decided" if name in found.ground_states else "")
+    return told
+
+
+def _count_late(store: ResultStore, plan: StagePlan, done: Collection[str]) -> int:
+    """Labels that came after their round's dataset was closed."""
+    dataset = store.find(Dataset, plan.dataset_key)
+    return 0 if dataset is None else sum(key in done for key in dataset.missing)
+
+
+def _round_status(store: ResultStore, one: Round) -> str:
+    errors = errors_text(store.load(Evaluation, one.evaluation_after).overall)
+    return f"{one.temperature_k:g} K: {errors}"

@@ -1,0 +1,70 @@
+"""Every section of a campaign, importable from here; a file per section."""
+
+from __future__ import annotations
+
+from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.campaign import Campaign, Decision
+from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
+from lycb_flows.config.labels import (
+    AnyLabeler,
+    AseLabeler,
+    GpawLabeler,
+    LabelConfig,
+    TeacherLabeler,
+    VaspLabeler,
+)
+from lycb_flows.config.learning import (
+    LearningConfig,
+    LossWeights,
+    SelectionConfig,
+    TestConfig,
+    TrainingConfig,
+)
+from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, DiffusionConfig, MeasurementConfig
+from lycb_flows.config.structures import (
+    HALIDE_FORBIDDEN_PAIRS,
+    DecorationConfig,
+    DftConfig,
+    EnumerationConfig,
+    ForbiddenPair,
+    RankingConfig,
+    RelaxationConfig,
+    SystemConfig,
+)
+
+__all__ = [
+    "HALIDE_FORBIDDEN_PAIRS",
+    "MIN_MEASURED_FRAMES",
+    "NOT_KEYED",
+    "AnyLabeler",
+    "AseLabeler",
+    "Campaign",
+    "Config",
+    "Count",
+    "Decision",
+    "DecorationConfig",
+    "DftConfig",
+    "DiffusionConfig",
+    "EnumerationConfig",
+    "ForbiddenPair",
+    "Fraction",
+    "GpawLabeler",
+    "HealthConfig",
+    "LabelConfig",
+    "LearningConfig",
+    "LossWeights",
+    "MDConfig",
+    "MDProtocol",
+    "MeasurementConfig",
+    "Positive",
+    "RankingConfig",
+    "RelaxationConfig",
+    "RunConfig",
+    "SelectionConfig",
+    "Supercell",
+    "SystemConfig",
+    "TeacherLabeler",
+    "TestConfig",
+    "TrainingConfig",
+    "VaspLabeler",
+]

@@ -1,0 +1,53 @@
+"""What a user wishes: the campaign and its parts, frozen, checked at line one.
+
+Three kinds of number have three homes: science here, machine settings in `settings.py`,
+constants of nature in `units.py`. Defaults marked *paper* are Böhm & Champagne's
+(arXiv 2510.09861); *ours* carries a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NOT_KEYED = "not-keyed"
+"""Marks a field that never enters a key: a name, a comment, a matter of the machine."""
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Supercell = tuple[
+    Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+]
+
+
+class Config(BaseModel):
+    """Base of every wish: frozen, no unknown fields, survives the road to a worker.
+
+    `as_dict`/`from_dict` make monty and jobflow carry it intact (a plain pydantic model
+    as a Maker field arrives as a string).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data with monty's `@module` and `@class`."""
+        return {
+            "@module": type(self).__module__,
+            "@class": type(self).__qualname__,
+            **self.model_dump(mode="json"),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The config that `as_dict` made."""
+        return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+
+    def keyed(self) -> dict[str, Any]:
+        """The fields that decide a result, nested configs included as they are."""
+        return {
+            name: getattr(self, name)
+            for name, field in type(self).model_fields.items()
+            if NOT_KEYED not in field.metadata
+        }

@@ -1,0 +1,103 @@
+"""Settings of frame selection, training, testing and the learning loop."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lycb_flows.config.base import Config, Count, Fraction, Positive
+
+
+class SelectionConfig(Config):
+    """Which frames of the runs are worth a label."""
+
+    n_frames: int = Field(75, ge=1, description="Per system and round (paper: 150-300 for two).")
+    thinning_fs: Positive = Field(100.0, description="Frames closer in time are correlated.")
+    uniform_fraction: Fraction = Field(
+        0.0, description="Share picked uniformly in time instead of by FPS (paper: all FPS)."
+    )
+    mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
+
+
+class LossWeights(Config):
+    """Weights of energy (eV/atom), force (eV/Å) and stress (GPa) in the Huber loss."""
+
+    energy: float = Field(1.0, ge=0)
+    force: float = Field(1.0, ge=0)
+    stress: float = Field(0.1, ge=0)
+
+
+class TrainingConfig(Config):
+    """Fine-tuning recipe (reference/transport_and_training.md, B7)."""
+
+    start: Literal["pretrained", "previous"] = Field(
+        "pretrained", description="ours: cumulative data from the foundation, no drift."
+    )
+    epochs: int = Field(
+        200, ge=1, description="ours: with 40 labels errors still fall at 200, volumes' last."
+    )
+    batch_size: int = Field(4, ge=1)
+    learning_rate: Positive = 2e-3
+    final_learning_rate_fraction: Fraction = 0.01
+    warmup_fraction: Fraction = 0.1
+    gradient_clip: Positive = 1.0
+    ema_decay: Fraction = 0.99
+    huber_delta: Positive = 0.1
+    weights: LossWeights = LossWeights()
+    freeze_level: int = Field(
+        1, ge=0, le=4, description="0: all train; 1: embeddings and bases fixed; +1 per block."
+    )
+    patience: int = Field(50, ge=1, description="Epochs without a better score before stopping.")
+    validation_fraction: Fraction = Field(
+        0.15, description="Last share of each trajectory in time that validates."
+    )
+    shift_ridge_ev_per_atom: Positive = Field(
+        1.0, description="Prior width of the reference shift per element (raw-PBE theories: B4)."
+    )
+    seed: Count = 0
+
+
+class TestConfig(Config):
+    """Test labels: runs of their own, frozen before the first training."""
+
+    __test__: ClassVar[bool] = False  # not a pytest class
+
+    temperatures_k: tuple[Positive, ...] = Field(
+        (300.0, 600.0, 800.0), description="ours: up to T_max."
+    )
+    strains: tuple[float, ...] = Field((-0.03, 0.0, 0.03), description="One run each, in turn.")
+    run_ps: Positive = Field(2.0, description="NVT after the ramp.")
+    n_frames: int = Field(12, ge=1, description="Per system, over its test runs.")
+    n_frames_per_round: Count = Field(6, description="Per system, the slice of a later round.")
+
+
+class LearningConfig(Config):
+    """The loop: temperatures, MD, selection, labels, training."""
+
+    start_temperature_k: Positive = Field(200.0, description="paper: 200 K.")
+    temperature_step_k: Positive = Field(200.0, description="paper: 200 K.")
+    max_temperature_k: Positive = Field(800.0, description="paper: 800 K.")
+    pressure_bar: float = Field(1.0, description="paper: 1 bar.")
+    model: str = Field("chgnet-0.3.0", description="Name, key or file of the foundation model.")
+    npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
+    nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
+    selection: SelectionConfig = SelectionConfig()
+    training: TrainingConfig = TrainingConfig()
+    test: TestConfig = TestConfig()
+
+    @property
+    def temperatures_k(self) -> tuple[float, ...]:
+        """The temperature of every round, in K."""
+        span = self.max_temperature_k - self.start_temperature_k
+        n_rounds = int(span / self.temperature_step_k + 1e-9) + 1
+        return tuple(
+            self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds)
+        )
+
+    @model_validator(mode="after")
+    def _ladder_climbs(self) -> Self:
+        if self.max_temperature_k < self.start_temperature_k:
+            msg = "max_temperature_k lies below start_temperature_k"
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,49 @@
+"""Settings of production runs and of what is measured from them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lycb_flows.config.base import Config, Fraction, Positive, Supercell
+
+
+class DiffusionConfig(Config):
+    """From a trajectory to D."""
+
+    mobile_species: str = Field("Li", description="The ion that moves.")
+    charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")
+    site_distance_ang: Positive = Field(3.0, description="a of He et al. (authors' code: 3 Å).")
+    max_lag_fraction: Fraction = Field(0.7, description="Longest lag of the fit (paper).")
+    max_lag_ps: Positive = Field(500.0, description="Longest lag of the fit (paper).")
+    min_lag_ps: Positive | None = Field(
+        None, description="Shortest lag of the fit; default: first lag with MSD >= a²/2."
+    )
+    discard_ps: float = Field(
+        2.0, ge=0, description="ours: fresh velocities settle at the start of production."
+    )
+    confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
+
+
+MIN_MEASURED_FRAMES = 10
+"""Below this a trajectory has no mean-squared displacement worth the name."""
+
+
+class MeasurementConfig(Config):
+    """Production MD and what is read from it."""
+
+    model: str = Field(
+        "best", description="'best', 'pretrained', or a round's temperature such as '600'."
+    )
+    temperatures_k: tuple[Positive, ...] = Field(
+        (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0), description="paper: 400-750 K."
+    )
+    pressures_bar: tuple[float, ...] = Field((1.0,), description="paper: 1 and 10,000 bar.")
+    npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
+    nvt_ps: Positive = Field(2000.0, description="paper: 2 ns.")
+    sample_interval_fs: Positive = Field(100.0, description="ours: hops last longer than 0.1 ps.")
+    repeat: Supercell = Field(
+        (1, 1, 1), description="Repeats of the ground state's cell; more ions, smaller errors."
+    )
+    decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
+    extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
+    diffusion: DiffusionConfig = DiffusionConfig()

@@ -1,0 +1,152 @@
+"""Settings of enumeration, decoration, relaxation and ranking."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.labels import AnyLabeler
+
+
+class ForbiddenPair(Config):
+    """Two species that may not sit closer than this on the ideal sites of a parent."""
+
+    species: tuple[str, str]
+    min_distance_ang: Positive
+
+
+HALIDE_FORBIDDEN_PAIRS: tuple[ForbiddenPair, ...] = (
+    ForbiddenPair(species=("Y", "Y"), min_distance_ang=3.3),
+    ForbiddenPair(species=("Li", "Li"), min_distance_ang=2.5),
+    ForbiddenPair(species=("Li", "Y"), min_distance_ang=2.5),
+)
+"""Measured for the two parents (reference/enumeration.md)."""
+
+
+class EnumerationConfig(Config):
+    """How a disordered parent becomes symmetry-distinct orderings."""
+
+    supercell: Supercell = Field((1, 1, 2), description="Multiples of a, b, c (paper: 1 1 2).")
+    cell: Literal["primitive"] | None = Field(
+        None,
+        description="Multiples of the parent's reduced primitive cell, not of the CIF's setting: "
+        "half of C-centred Li3YBr6, 10 atoms, for labels that cost.",
+    )
+    engine: Literal["builtin", "enumlib"] = Field(
+        "builtin", description="Own exact generator, or enum.x through pymatgen; same answer."
+    )
+    min_occupancy: Fraction | None = Field(
+        None,
+        description="Drop occupants below this; default: the parent's preset, 0.15 for a CIF.",
+    )
+    forbidden_pairs: tuple[ForbiddenPair, ...] = Field(
+        HALIDE_FORBIDDEN_PAIRS, description="Pairs that may not sit too close."
+    )
+    allowed_species: dict[str, tuple[str, ...]] | None = Field(
+        None, description="Site label -> species allowed there, by hand ('vacancy' is one)."
+    )
+    cap: int = Field(1_000_000, ge=1, description="Most orderings that are listed exhaustively.")
+    n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")
+    seed: Count = Field(0, description="Seed of the sampling beyond the cap.")
+
+
+class DecorationConfig(Config):
+    """How Cl/Br are placed on an ordered cell; x counts Br per Li3YX6."""
+
+    x: float = Field(ge=0, le=6, description="Br per formula unit Li3YCl(6-x)Br(x).")
+    cap: int = Field(1_000, ge=1, description="Most decorations that are listed exhaustively.")
+    n_samples: Count = Field(50, description="Uniform samples beside the symmetric stratum.")
+    seed: Count = 0
+
+
+class RelaxationConfig(Config):
+    """FIRE on positions and cell."""
+
+    fmax_ev_per_ang: Positive = Field(0.01, description="Force threshold (paper: 0.01 eV/Å).")
+    max_steps: int = Field(1000, ge=1, description="Most FIRE steps; beyond: not converged.")
+    relax_cell: bool = True
+
+
+class SystemConfig(Config):
+    """One material of a campaign: a parent, its supercell and, if mixed, its x."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Short, unique.")
+    parent: str = Field(description="Built-in parent (Li3YCl6, Li3YBr6) or path of a CIF.")
+    enumeration: EnumerationConfig = EnumerationConfig()
+    decorations: tuple[DecorationConfig, ...] = Field(
+        (), description="Mixed halides made from this system's ground state."
+    )
+
+
+class DftConfig(Config):
+    """The best candidates relaxed by DFT: which of them the campaign starts from."""
+
+    labeler: AnyLabeler
+    n: int = Field(20, ge=1, description="Best candidates of every parent (paper: 20).")
+    n_decorations: Count = Field(
+        1, description="Best candidates of every mixed halide; 0: the model's word stands."
+    )
+    relaxation: RelaxationConfig = RelaxationConfig(max_steps=300)
+    tie_ev_per_atom: Positive = Field(
+        0.0005, description="Energies closer than this are a tie (paper: converged to 0.5 meV)."
+    )
+    edge_fraction: Fraction = Field(
+        0.25, description="ours: a minimum in this last share of the list asks for a longer one."
+    )
+    widen: int = Field(10, ge=1, description="Candidates that a list at its edge grows by.")
+    limit: int = Field(40, ge=1, description="Longest list.")
+    anchors: bool = Field(
+        default=False, description="Relax LiCl, LiBr, YCl3, YBr3 too: formation energies."
+    )
+    timeout_s: Annotated[float, Field(gt=0), NOT_KEYED] = Field(
+        86_400.0, description="A step, or a relaxation of the code's own, is stopped after this."
+    )
+    max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
+        2, description="Tries of a job at a relaxation that fails."
+    )
+
+    @model_validator(mode="after")
+    def _limit_is_no_shorter(self) -> Self:
+        if self.limit < self.n:
+            msg = f"limit = {self.limit} lies below n = {self.n}"
+            raise ValueError(msg)
+        return self
+
+    def first_of_edge(self, n: int) -> int:
+        """The place (from 1) in a list of n from which on a minimum lies at the edge."""
+        return n - max(1, ceil(self.edge_fraction * n)) + 1
+
+    def widened(self, n: int, best_place: int, n_there: int) -> int | None:
+        """How long the list of n must become; None when it is long enough, or cannot grow.
+
+        Parameters
+        ----------
+        n
+            Its length now.
+        best_place
+            Of the DFT minimum in the model's order, from 1.
+        n_there
+            Candidates that there are.
+        """
+        longest = min(self.limit, n_there)
+        if best_place < self.first_of_edge(n) or n >= longest:
+            return None
+        return min(n + self.widen, longest)
+
+
+class RankingConfig(Config):
+    """Two-stage funnel over relaxed candidates."""
+
+    model: str = Field("chgnet-0.3.0", description="Name, key or file of the ranking potential.")
+    coarse_fmax_ev_per_ang: Positive = Field(0.05, description="ours: cheap first stage.")
+    fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
+    n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")
+    max_steps: int = Field(1000, ge=1)
+    volume_flag: Positive = Field(
+        0.05, description="Flag candidates whose volume exceeds the refined cell's by this share."
+    )
+    tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
+    dft: DftConfig | None = Field(None, description="The best relaxed by DFT, which decides.")

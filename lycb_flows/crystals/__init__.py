@@ -1,0 +1,1 @@
+"""Crystals in: disordered parents, binaries, and the enumeration of orderings."""

@@ -1,0 +1,34 @@
+"""Parent -> exact count and distinct orderings; ordered halide -> Cl/Br decorations.
+
+>>> from lycb_flows.config import EnumerationConfig
+>>> from lycb_flows.crystals.structures import load_parent
+>>> count_orderings(load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 1)))
+(24, 220)
+
+Files, each importing only those before it: `colourings` (exact counts), `listing` (masks),
+`sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
+`orderings`, `decorations`.
+"""
+
+from __future__ import annotations
+
+from lycb_flows.crystals.enumeration.decorations import decoration_key, enumerate_decorations
+from lycb_flows.crystals.enumeration.listing import Member
+from lycb_flows.crystals.enumeration.orderings import (
+    EnumerationResult,
+    count_orderings,
+    enumerate_orderings,
+    ordering_key,
+    parent_cell,
+)
+
+__all__ = [
+    "EnumerationResult",
+    "Member",
+    "count_orderings",
+    "decoration_key",
+    "enumerate_decorations",
+    "enumerate_orderings",
+    "ordering_key",
+    "parent_cell",
+]

@@ -1,0 +1,173 @@
+"""The sites of a supercell: their symmetry, their neighbours, and structures made on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import spglib
+from ase.neighborlist import primitive_neighbor_list
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lycb_flows import schemas
+from lycb_flows.config import ForbiddenPair, Supercell
+from lycb_flows.crystals import structures
+from lycb_flows.crystals.enumeration.colourings import Bools, Ints
+from lycb_flows.errors import InputError
+
+Floats = NDArray[np.float64]
+VACANCY = "vacancy"
+
+
+@dataclass(frozen=True, eq=False)
+class SiteSymmetry:
+    """The symmetry operations of a cell that keep a supercell, as permutations of its sites.
+
+    Attributes
+    ----------
+    permutations
+        (g, n): site i goes to site `permutations[k, i]`; lattice translations included.
+    rotations
+        (g, 3, 3): the rotation of each, in the cell's fractional coordinates.
+    """
+
+    permutations: Ints
+    rotations: Ints
+
+    def on(self, sites: Ints) -> SiteSymmetry:
+        """The group as it acts on some of the sites, each permutation once."""
+        index = np.full(self.permutations.shape[1], -1)
+        index[sites] = np.arange(len(sites))
+        acting = index[self.permutations[:, sites]]
+        distinct, first = np.unique(acting, axis=0, return_index=True)
+        return SiteSymmetry(distinct, self.rotations[first])
+
+
+def supercell_symmetry(
+    lattice_ang: Floats,
+    frac_coords: Floats,
+    kinds: Sequence[Hashable],
+    supercell: Supercell,
+    symprec_ang: float,
+) -> SiteSymmetry:
+    """The symmetry of a cell with n sites of several kinds, acting on na*nb*nc*n sites.
+
+    Site s of cell (i, j, k) is number `s * n_cells + (i * nb + j) * nc + k`.
+
+    Raises
+    ------
+    InputError
+        When no symmetry can be found, e.g. because sites coincide.
+    """
+    kind = {name: number for number, name in enumerate(dict.fromkeys(kinds))}
+    types = np.array([kind[name] for name in kinds])
+    cell = (lattice_ang.tolist(), frac_coords.tolist(), types.tolist())
+    try:
+        found = spglib.get_symmetry(cell, symprec=symprec_ang)
+    except spglib.SpglibError:  # what spglib will do by default; today it returns None
+        found = None
+    if found is None:
+        raise InputError("no symmetry found", fix="check the CIF for sites that coincide")
+    shape = np.array(supercell)
+    cells = np.indices(supercell).reshape(3, -1).T
+    permutations, rotations = [], []
+    for rotation, shift in zip(found["rotations"], found["translations"], strict=True):
+        if (rotation * shape % shape[:, None]).any():  # the superlattice is not kept
+            continue
+        image, hop = _site_map(lattice_ang, frac_coords, types, (rotation, shift))
+        moved = (cells @ rotation.T)[None] + hop[:, None]
+        for translation in cells:
+            flat = np.ravel_multi_index(((moved + translation) % shape).T, supercell).T
+            permutations.append((image[:, None] * len(cells) + flat).ravel())
+            rotations.append(rotation)
+    return SiteSymmetry(np.array(permutations, dtype=np.int64), np.array(rotations))
+
+
+def _site_map(
+    lattice_ang: Floats, frac_coords: Floats, types: Ints, operation: tuple[Ints, Floats]
+) -> tuple[Ints, Ints]:
+    """The image site (n,) and the lattice vector (n, 3) of each site under an operation."""
+    rotation, shift = operation
+    gap = (frac_coords @ rotation.T + shift)[:, None] - frac_coords[None]
+    hops = np.rint(gap)
+    distance_ang = np.linalg.norm((gap - hops) @ lattice_ang, axis=-1)
+    distance_ang[types[:, None] != types[None]] = np.inf
+    image = distance_ang.argmin(axis=1)
+    return image, hops[np.arange(len(image)), image].astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class SiteModel:
+    """A supercell whose sites are fixed or free, ready to become structures.
+
+    Attributes
+    ----------
+    lattice_ang
+        (3, 3) rows a, b, c of the supercell.
+    frac_coords
+        (n, 3) of all sites that anything may occupy.
+    colours
+        Species (or "vacancy") of each colour number.
+    fixed
+        (n,): colour number of each site; of free sites, any.
+    free
+        (f,): the free sites, in the order of the bits of a mask.
+    """
+
+    lattice_ang: Floats
+    frac_coords: Floats
+    colours: tuple[str, ...]
+    fixed: Ints
+    free: Ints
+
+    def composition(self, free_counts: Sequence[int]) -> dict[str, int]:
+        """Atoms of each species, the free sites holding so many of each colour."""
+        atoms = Counter(np.array(self.colours)[np.delete(self.fixed, self.free)].tolist())
+        for name, count in zip(self.colours, free_counts, strict=False):  # the rest is fixed
+            atoms[name] += count
+        return {name: count for name, count in atoms.items() if count and name != VACANCY}
+
+    def structure(self, free_colours: Ints) -> schemas.Structure:
+        """The ordered crystal whose free sites have these colours (f,)."""
+        colours = self.fixed.copy()
+        colours[self.free] = free_colours
+        symbols = [self.colours[colour] for colour in colours.tolist()]
+        taken = [index for index, symbol in enumerate(symbols) if symbol != VACANCY]
+        return structures.structure_from_arrays(
+            self.lattice_ang, [symbols[index] for index in taken], self.frac_coords[taken]
+        )
+
+
+def forbidden_slots(
+    model: SiteModel, allowed: Bools, permutations: Ints, pairs: Sequence[ForbiddenPair]
+) -> csr_array:
+    """Sparse (n*c, n*c): (site, species) pairs closer than allowed, periodic images included.
+
+    Distances that the symmetry makes equal may differ in the last digits, so a pair is
+    forbidden when any of its images is.
+    """
+    n_sites, n_colours = allowed.shape
+    slots = csr_array((n_sites * n_colours,) * 2)
+    for pair in pairs:
+        colours = [model.colours.index(s) for s in pair.species if s in model.colours]
+        if len(colours) < len(pair.species):
+            continue
+        source, target = primitive_neighbor_list(
+            "ij",
+            (True, True, True),
+            model.lattice_ang,
+            model.frac_coords @ model.lattice_ang,
+            pair.min_distance_ang,
+        )
+        images = np.unique(
+            permutations[:, source].astype(np.int64) * n_sites + permutations[:, target]
+        )
+        source, target = np.divmod(images, n_sites)
+        for one, two in (colours, colours[::-1]):
+            both = allowed[source, one] & allowed[target, two]
+            rows, columns = source[both] * n_colours + one, target[both] * n_colours + two
+            slots += csr_array((np.ones(len(rows)), (rows, columns)), shape=slots.shape)
+    return slots

@@ -1,0 +1,225 @@
+"""Crystals: the built-in disordered parents, a user's own CIF, and the canonical form.
+
+A structure is canonical at birth: lattice rounded to 1e-8 Å, fractional coordinates
+wrapped and rounded to 1e-10, sites in the order given. The document stores exactly these
+numbers and its key hashes them, so `key(load(store(s))) == key(s)`, also through ASE.
+Nothing is sorted or reduced: a cached label's forces must land on the right atoms.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure as PymatgenStructure
+from pymatgen.io.cif import CifParser
+
+from lycb_flows import schemas
+from lycb_flows.errors import InputError
+from lycb_flows.schemas import blob_of
+from lycb_flows.schemas.keys import make_key
+
+LATTICE_DECIMALS = 8
+FRAC_DECIMALS = 10
+USER_MIN_OCCUPANCY = 0.15
+_SAME_SITE_ANG = 0.01
+"""Special positions in a CIF carry at least three decimals."""
+
+_SCHLEM = (
+    "Schlem et al., Chem. Mater. 2021, 33, 327 ({icsd}), as carried by OBELiX entry {entry} "
+    "(CC-BY-4.0, Therrien et al., arXiv:2502.14234)"
+)
+_BUILT_IN = {  # name -> (file, provenance)
+    "Li3YCl6": ("Li3YCl6_P-3m1_refined.cif", _SCHLEM.format(icsd="ICSD 29969", entry="ei3")),
+    "Li3YBr6": ("Li3YBr6_C2m_refined.cif", _SCHLEM.format(icsd="ICSD 29961", entry="elz")),
+}
+PARENT_NAMES = tuple(_BUILT_IN)
+_BUILT_IN_MIN_OCCUPANCY = 0.5
+
+
+@dataclass(frozen=True)
+class DisorderedCrystal:
+    """A parent as refined: every site with its occupancies, and the CIF it came from.
+
+    Attributes
+    ----------
+    name
+        Built-in name or the file's stem.
+    structure
+        All sites of the unit cell with partial occupancies.
+    site_labels
+        The CIF's label of each site; equal labels are one crystallographic site.
+    cif
+        The CIF's bytes.
+    provenance
+        Where the numbers come from.
+    min_occupancy
+        Occupants below this share are dropped by default.
+    """
+
+    name: str
+    structure: PymatgenStructure
+    site_labels: tuple[str, ...]
+    cif: bytes
+    provenance: str
+    min_occupancy: float
+
+    def primitive(self) -> DisorderedCrystal:
+        """The same crystal in its reduced primitive cell; sites keep their labels."""
+        labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
+        cell = labelled.get_primitive_structure(_SAME_SITE_ANG, use_site_props=True)
+        labels = tuple(cell.site_properties["site_label"])
+        return replace(self, structure=cell, site_labels=labels)
+
+    def document(self) -> schemas.Parent:
+        """The parent as a document; its blob is `cif`."""
+        occupancies = tuple(
+            {str(species): float(share) for species, share in sorted(site.species.items())}
+            for site in self.structure
+        )
+        lattice, frac_coords = _rounded(self.structure.lattice.matrix, self.structure.frac_coords)
+        blob = blob_of(self.cif, "chemical/x-cif")
+        facts = {
+            "name": self.name,
+            "cif": blob,
+            "provenance": self.provenance,
+            "min_occupancy": self.min_occupancy,
+            "lattice_ang": lattice,
+            "site_labels": self.site_labels,
+            "occupancies": occupancies,
+            "frac_coords": frac_coords,
+        }
+        key = make_key(
+            schemas.Parent,
+            cif=blob.sha256,
+            lattice_ang=lattice,
+            site_labels=self.site_labels,
+            occupancies=occupancies,
+            frac_coords=frac_coords,
+        )
+        return schemas.Parent(key=key, **facts)
+
+
+def load_parent(name_or_path: str) -> DisorderedCrystal:
+    """A built-in parent by name, or a user's CIF by path.
+
+    Raises
+    ------
+    InputError
+        When it is neither, or the CIF cannot be read or holds not exactly one structure.
+    """
+    if name_or_path in _BUILT_IN:
+        file, provenance = _BUILT_IN[name_or_path]
+        content = resources.files(__package__).joinpath(file).read_bytes()
+        return parse_cif(name_or_path, content, provenance, _BUILT_IN_MIN_OCCUPANCY)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise InputError(
+            "no such parent",
+            fix=f"give one of {', '.join(PARENT_NAMES)}, or the path of a CIF",
+            found=name_or_path,
+        )
+    provenance = f"user's file {path.name}"
+    return parse_cif(path.stem, path.read_bytes(), provenance, USER_MIN_OCCUPANCY)
+
+
+def parse_cif(
+    name: str, content: bytes, provenance: str, min_occupancy: float
+) -> DisorderedCrystal:
+    """The disordered crystal of a CIF's bytes.
+
+    Raises
+    ------
+    InputError
+        When they cannot be read or hold not exactly one structure.
+    """
+    with warnings.catch_warnings():
+        # pymatgen warns of every rounding it makes; what matters is checked below
+        warnings.simplefilter("ignore")
+        try:
+            text = content.decode()
+            parser = CifParser.from_str(text, occupancy_tolerance=1.01)
+            found = parser.parse_structures(primitive=False, check_occu=True)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as err:
+            raise InputError(
+                "unreadable CIF",
+                fix="check it with another program, e.g. VESTA",
+                file=name,
+                reason=str(err) or type(err).__name__,
+            ) from err
+    if len(found) != 1:
+        raise InputError(
+            "a CIF must hold exactly one structure",
+            fix="split the file",
+            file=name,
+            found=len(found),
+        )
+    structure = found[0]
+    labels = tuple(str(site.label) for site in structure)
+    return DisorderedCrystal(name, structure, labels, content, provenance, min_occupancy)
+
+
+def canonical_structure(structure: PymatgenStructure | Atoms) -> schemas.Structure:
+    """The canonical document of an ordered crystal.
+
+    Raises
+    ------
+    InputError
+        When a site is partially occupied.
+    """
+    if isinstance(structure, Atoms):
+        return structure_from_arrays(
+            structure.cell.array,
+            structure.get_chemical_symbols(),
+            structure.get_scaled_positions(wrap=False),
+        )
+    if not structure.is_ordered:
+        raise InputError("a structure must be ordered", fix="enumerate it", found=structure.formula)
+    symbols = [site.specie.symbol for site in structure]
+    return structure_from_arrays(structure.lattice.matrix, symbols, structure.frac_coords)
+
+
+def structure_from_arrays(
+    lattice_ang: ArrayLike, symbols: list[str], frac_coords: ArrayLike
+) -> schemas.Structure:
+    """The canonical document of lattice (3, 3) in Å, n symbols and coordinates (n, 3)."""
+    lattice, coords = _rounded(lattice_ang, frac_coords)
+    facts = {"lattice_ang": lattice, "species": tuple(symbols), "frac_coords": coords}
+    return schemas.Structure(key=make_key(schemas.Structure, **facts), **facts)
+
+
+def _rounded(
+    lattice_ang: ArrayLike, frac_coords: ArrayLike
+) -> tuple[schemas.Matrix, tuple[schemas.Vector, ...]]:
+    lattice = np.round(np.asarray(lattice_ang, dtype=float), LATTICE_DECIMALS) + 0.0
+    coords = np.round(np.asarray(frac_coords, dtype=float) % 1.0, FRAC_DECIMALS) % 1.0 + 0.0
+    rows = tuple(tuple(row) for row in lattice.tolist())
+    return rows, tuple(tuple(row) for row in coords.tolist())  # type: ignore[return-value]  # 3x3
+
+
+def to_pymatgen(structure: schemas.Structure) -> PymatgenStructure:
+    """The document as a pymatgen Structure."""
+    return PymatgenStructure(
+        Lattice(structure.lattice_ang), structure.species, structure.frac_coords
+    )
+
+
+def to_ase(structure: schemas.Structure) -> Atoms:
+    """The document as ASE Atoms, periodic."""
+    return Atoms(
+        symbols=list(structure.species),
+        scaled_positions=np.array(structure.frac_coords),
+        cell=np.array(structure.lattice_ang),
+        pbc=True,
+    )
+
+
+def volume_ang3_per_atom(structure: schemas.Structure) -> float:
+    """Cell volume in Å^3 divided by the number of atoms."""
+    return abs(float(np.linalg.det(structure.lattice_ang))) / len(structure.species)

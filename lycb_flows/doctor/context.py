@@ -1,0 +1,173 @@
+"""What is examined, what a look finds, and what several looks share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from lycb_flows.errors import LycbError
+from lycb_flows.machine.settings import Settings
+from lycb_flows.store import MONGODB_SCHEMES, ResultStore
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+    from pymongo.database import Database
+
+    from lycb_flows.service.launchpad import ServiceLaunchPad
+
+MAX_SKEW_S = 5.0
+"""More, and one machine's heartbeat looks old to another."""
+_GB = 1e9
+_SECRET_OPTION = re.compile(r"[?&](?:\w*password|\w*properties)=([^&]+)", re.IGNORECASE)
+
+
+class Finding(NamedTuple):
+    """What one look says; see `Check`."""
+
+    ok: bool | None
+    found: str
+    fix: str = ""
+
+
+class NotApplicableError(Exception):
+    """There is nothing to look at; the text says why."""
+
+
+@dataclass
+class Patient:
+    """What is examined; earlier looks open what later ones use.
+
+    Attributes
+    ----------
+    secrets
+        Passwords that no line may hold.
+    """
+
+    address: str
+    launchpad_path: Path | None
+    settings: Settings
+    store: ResultStore | None = None
+    launchpad: ServiceLaunchPad | None = None
+    vasp_found: bool = False
+    secrets: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Know what must not be said."""
+        password = self.settings.store_password
+        self.hide(password.get_secret_value() if password else None)
+        if self.in_mongodb:
+            with contextlib.suppress(ValueError):  # malformed; said by the look at the store
+                self.hide(urlsplit(self.address).password, *_SECRET_OPTION.findall(self.address))
+
+    def hide(self, *secrets: str | None) -> None:
+        """Let no line say these, encoded or not."""
+        self.secrets |= {form for one in secrets if one for form in (one, unquote(one))}
+
+    @property
+    def in_mongodb(self) -> bool:
+        """Whether the store is a service's."""
+        return self.address.startswith(MONGODB_SCHEMES)
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether a LaunchPad is meant to be there."""
+        named = self.launchpad_path is not None or bool(os.environ.get("FW_CONFIG_FILE"))
+        return self.in_mongodb or named
+
+    def opened(self) -> ResultStore:
+        """The store."""
+        if self.store is None:
+            raise NotApplicableError("no open store")
+        return self.store
+
+    def database(self) -> Database[dict[str, Any]]:
+        """The store's."""
+        from lycb_flows.store.mongodb import MongoStore  # noqa: PLC0415 - a folder needs none
+
+        store = self.opened()
+        if not isinstance(store, MongoStore):
+            raise NotApplicableError("embedded: no database server")
+        return store.database
+
+    def queue(self) -> ServiceLaunchPad:
+        """The LaunchPad."""
+        if self.launchpad is None:
+            raise NotApplicableError(
+                "no open LaunchPad" if self.has_queue else "embedded: no queue"
+            )
+        return self.launchpad
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        if self.store is not None:
+            self.store.close()
+        if self.launchpad is not None:
+            self.launchpad.connection.close()
+
+
+def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Finding:
+    """Whether every place has `min_free_gb` left."""
+    found = ", ".join(f"{free / _GB:.1f} GB free for {what}" for what, free in free_bytes.items())
+    wanted_gb = patient.settings.min_free_gb
+    if min(free_bytes.values()) >= wanted_gb * _GB:
+        return Finding(ok=True, found=found)
+    return Finding(ok=False, found=f"{found}; min_free_gb is {wanted_gb:g}", fix=fix)
+
+
+def count_cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path, or the one that is there and that it would be made in."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
+def write_file(folder: Path) -> None:
+    """Make a file there, and remove it.
+
+    Raises
+    ------
+    LycbError
+        When that fails.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"lycb doctor")
+            file.flush()
+    except OSError as err:
+        raise LycbError("cannot write there", folder=folder, reason=err.strerror) from err
+
+
+def say_hello(client: MongoClient[dict[str, Any]]) -> dict[str, Any]:
+    """What a server tells of itself."""
+    return client.admin.command("hello")
+
+
+def compare_clocks(client: MongoClient[dict[str, Any]]) -> Finding:
+    """The server's clock minus ours, at half the time of the question."""
+    before = clock()
+    there: datetime = say_hello(client)["localTime"].replace(tzinfo=UTC)
+    after = clock()
+    ahead_s = (there - (before + (after - before) / 2)).total_seconds()
+    found = f"the database's clock is {abs(ahead_s):.2f} s {'ahead' if ahead_s > 0 else 'behind'}"
+    if abs(ahead_s) < MAX_SKEW_S:
+        return Finding(ok=True, found=found)
+    return Finding(ok=False, found=found, fix="synchronise both machines, e.g. by chrony or NTP")
+
+
+def clock() -> datetime:
+    """Ours."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Campaigns as jobflow flows, their routing, and running them in this process."""

@@ -1,0 +1,298 @@
+"""The campaign as flows: enumerate and rank, then the loop, then the measurement.
+
+The loop is a round, a decision, an ending. What follows a decision is *added*
+(`Response(addition=...)`, never `replace`), and what follows the labels is added by the
+label job that closed the stage: training is nobody's child, so a label that hangs holds
+nothing. Results never travel through references; references only order the jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobflow import Flow, Job, Maker, Response
+
+from lycb_flows.campaign.measurement import MeasurementPlan, choose_model
+from lycb_flows.campaign.results import find_results, measurement_plan
+from lycb_flows.campaign.rounds import close_stage, failed_for_good
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan, run_key
+from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, route
+from lycb_flows.flows.structures import ranking_flow
+from lycb_flows.jobs import labelling
+from lycb_flows.jobs.dynamics import MDMaker
+from lycb_flows.jobs.labelling import SelectMaker
+from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
+from lycb_flows.jobs.measuring import ArrheniusMaker, TransportMaker
+from lycb_flows.jobs.resources import deciding_job, open_store
+from lycb_flows.labels.theory import Theory, label_key
+from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
+from lycb_flows.store import ResultStore
+
+
+def _round_priority(plan: StagePlan) -> int:
+    """Earlier rounds first: of several campaigns the one that is behind catches up."""
+    return ROUNDS_NEXT - 10 * (plan.index + 1)
+
+
+# -- in: structures ------------------------------------------------------------------------
+
+
+def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
+    """The whole campaign; its parents and models are keys.
+
+    Enumeration and ranking of every system come first; `begin` adds the rest.
+    """
+    return ranking_flow(campaign, BeginMaker(campaign=campaign, theory=theory))
+
+
+@dataclass(kw_only=True)
+class BeginMaker(Maker):
+    """Collect the ground states and add the making of the test set."""
+
+    name: str = "begin"
+    campaign: Campaign
+    theory: Theory
+
+    @deciding_job
+    def make(self, after: object) -> Response[Produced]:
+        """The first stage, from the rankings."""
+        del after  # order only
+        store = open_store()
+        found = find_results(store, self.campaign, self.theory)
+        keys = tuple(ranking.key for ranking in found.rankings.values())
+        return Response(
+            Produced(kind=Ranking.kind, keys=keys), addition=stage_flow(found.stages[0])
+        )
+
+
+# -- the loop ---------------------------------------------------------------------------------
+
+
+def stage_flow(plan: StagePlan) -> Flow:
+    """MD, selection and labels of one stage; its last label adds what comes next."""
+    _, flow_jobs = _md_jobs(plan.run_batches())
+    everything = [one.output.keys for one in flow_jobs]
+    selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=everything)
+    labels = [
+        LabelMaker(name=label_name(plan, i), plan=plan, index=i).make(after=selected.output.keys)
+        for i in range(plan.n_labels)
+    ]
+    flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
+    route(flow, _round_priority(plan))
+    return flow
+
+
+def _md_jobs(
+    batches: Sequence[tuple[str, tuple[RunConfig, ...]]],
+) -> tuple[dict[str, object], list[Job]]:
+    """A job per batch, after those whose runs it starts from, and the job of each run's key.
+
+    Batches that need nothing of each other run side by side.
+    """
+    simulated: dict[str, object] = {}
+    md_jobs: list[Job] = []
+    for name, runs in batches:
+        starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
+        done = MDMaker(name=name, runs=list(runs)).make(after=list(starts.values()))
+        simulated |= dict.fromkeys(map(run_key, runs), done.output.keys)
+        md_jobs.append(done)
+    return simulated, md_jobs
+
+
+def label_prefix(plan: StagePlan) -> str:
+    """What the names of a stage's label jobs begin with."""
+    return f"label {plan.title} "
+
+
+def label_name(plan: StagePlan, index: int) -> str:
+    """Of the job that labels a stage's frame."""
+    return f"{label_prefix(plan)}{index:04d}"
+
+
+@dataclass(kw_only=True)
+class LabelMaker(Maker):
+    """Label one frame; the label that closes the stage adds what comes next.
+
+    Attributes
+    ----------
+    again
+        Try once more a label that has failed for good (`lycb relabel`).
+    """
+
+    name: str = "label"
+    plan: StagePlan
+    index: int
+    again: bool = False
+
+    @deciding_job
+    def make(self, after: object) -> Response[Produced]:
+        """A label, or a counted failure; never an exception for a label that failed."""
+        del after  # order only
+        store = open_store()
+        frames = store.load(Frames, self.plan.frames_key).frames
+        keys: tuple[str, ...] = ()
+        reason = "no such frame: the selection found fewer"
+        if self.index < len(frames):
+            structure = frames[self.index].structure
+            key = label_key(structure, self.plan.theory.fingerprint)
+            reason = self._label(store, structure, key)
+            keys = () if reason else (key,)
+        dataset = close_stage(store, self.plan, self.name)
+        response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
+        if dataset is not None and self._goes_on(dataset.made.job):
+            response.addition = after_stage(self.plan, dataset)
+        return response
+
+    def _goes_on(self, closed_by: str) -> bool:
+        """Whether this job adds what comes next, on a rerun too.
+
+        The one that closed the stage does; if none of this flow did (the reaper, a repaired
+        label, another campaign), the last one.
+        """
+        n_labels = self.plan.n_labels
+        if closed_by in {label_name(self.plan, i) for i in range(n_labels)}:
+            return closed_by == self.name
+        return closed_by == self.name or self.name == label_name(self.plan, n_labels - 1)
+
+    def _label(self, store: ResultStore, structure: str, key: str) -> str:
+        """Empty when the label is there, else why it is not."""
+        reason, again = "", self.again
+        while store.find(Label, key) is None and (
+            again or not failed_for_good(store, self.plan, key)
+        ):
+            again = False
+            reason = labelling.try_label(store, self.plan, structure, key)
+        if store.find(Label, key) is not None:
+            return ""
+        return reason or store.attempts(key, "failed")[-1].reason
+
+
+def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
+    """One more try at labels of a stage that have failed for good.
+
+    A workflow of its own: rerunning the old jobs would rerun all that came after them. If
+    the stage was still open, the last label closes it and the loop goes on from here; if
+    not, the labels join the next round's dataset.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    indices
+        Of its frames.
+    stamp
+        Makes the jobs' names their own.
+    """
+    labels: list[Flow | Job] = [
+        LabelMaker(
+            name=f"{label_name(plan, i)} again {stamp}", plan=plan, index=i, again=True
+        ).make(after=None)
+        for i in indices
+    ]
+    flow = Flow(labels, name=f"relabel {plan.title}")
+    route(flow, _round_priority(plan))
+    return flow
+
+
+def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
+    """What a closed stage's dataset leads to: the first round, or training and a decision."""
+    if plan.index == TEST_STAGE:
+        return stage_flow(plan.first_round(dataset))
+    trained = TrainMaker(name=first_after_stage(plan, dataset), plan=plan).make()
+    judged = [
+        EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
+            after=trained.output.keys
+        )
+        for when in ("before", "after")
+    ]
+    decided = DecideMaker(name=f"decide {plan.title}", plan=plan).make(
+        after=[one.output.keys for one in judged]
+    )
+    flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
+    route(flow, _round_priority(plan))
+    return flow
+
+
+def first_after_stage(plan: StagePlan, dataset: Dataset) -> str:
+    """Name of the first job of `after_stage`, without making its flow."""
+    if plan.index == TEST_STAGE:
+        return plan.first_round(dataset).run_batches()[0][0]
+    return f"train {plan.title}"
+
+
+@dataclass(kw_only=True)
+class DecideMaker(Maker):
+    """Write the round down and add the next one, or the ending."""
+
+    name: str = "decide"
+    plan: StagePlan
+
+    @deciding_job
+    def make(self, after: object) -> Response[Produced]:
+        """The Round and what follows it."""
+        del after  # order only
+        store, plan = open_store(), self.plan
+        document = round_of(store, plan, job_name=self.name)
+        rounds = (*plan.earlier_rounds, document.key)
+        if document.next_temperature_k is None:
+            ending = ChooseMaker(
+                name="evaluate final",
+                campaign=plan.campaign,
+                theory=plan.theory,
+                rounds=list(rounds),
+            ).make()
+            addition: Flow | Job = route(ending, MEASUREMENT_LAST)
+        else:
+            addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
+        return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
+
+
+# -- out: measurement -----------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class ChooseMaker(Maker):
+    """Evaluate every round's model on all test sets, choose one, add the measurement."""
+
+    name: str = "choose"
+    campaign: Campaign
+    theory: Theory
+    rounds: list[str]
+
+    @deciding_job
+    def make(self) -> Response[Produced]:
+        """The chosen model and its measurement."""
+        store = open_store()
+        rounds = [store.load(Round, key) for key in self.rounds]
+        evaluations = evaluate_all(store, rounds, self.name)
+        chosen = choose_model(self.campaign, rounds, evaluations)
+        starts = find_results(store, self.campaign, self.theory).ground_states
+        plan = measurement_plan(self.campaign, starts, chosen)
+        return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
+
+
+def measurement_flow(plan: MeasurementPlan) -> Flow:
+    """Production MD, transport and Arrhenius for every system and pressure."""
+    simulated, md_jobs = _md_jobs(plan.run_batches())
+    flow_jobs: list[Flow | Job] = [*md_jobs]
+    for system, pressure_bar in plan.conditions():
+        title = f"{system} {pressure_bar:g} bar"
+        transports = [
+            TransportMaker(
+                name=f"transport {title} {temperature_k:g} K",
+                plan=plan,
+                system=system,
+                pressure_bar=pressure_bar,
+                temperature_k=temperature_k,
+            ).make(after=simulated[run_key(plan.nvt_run(system, pressure_bar, temperature_k))])
+            for temperature_k in plan.temperatures_k
+        ]
+        fitted = ArrheniusMaker(
+            name=f"arrhenius {title}", plan=plan, system=system, pressure_bar=pressure_bar
+        ).make(after=[transport.output.keys for transport in transports])
+        flow_jobs += [*transports, fitted]
+    flow = Flow(flow_jobs, name="measurement")
+    route(flow, MEASUREMENT_LAST)
+    return flow

@@ -1,0 +1,181 @@
+"""The structures as a flow: enumerate, rank, ask DFT, and only then decorate.
+
+    enumerate, rank -> dft-relax (one job each) -> decide dft 00 -> what it adds:
+        a longer list where the minimum lies at the end of one, and decide dft 01; else
+        the mixed halides, made from DFT's ground states; else what comes after
+
+Without DFT the model's word stands and the mixed halides follow their ranking at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast
+
+from jobflow import Flow, Job, Maker, Response
+
+from lycb_flows.campaign.dft_order import decide_ground_state
+from lycb_flows.campaign.ground_states import dft_name
+from lycb_flows.campaign.results import ground_state_plan, system_names
+from lycb_flows.config import Campaign
+from lycb_flows.crystals.binaries import BINARY_NAMES
+from lycb_flows.flows.routing import STRUCTURES_FIRST, route
+from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
+from lycb_flows.jobs.resources import deciding_job, open_store
+from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
+from lycb_flows.schemas import GroundState, Produced
+
+System = tuple[str, str, float | None]
+"""(name, system, x or None), as `system_names` has it."""
+
+
+class Follower(Protocol):
+    """Makes the job that comes after the structures."""
+
+    def make(self, after: object) -> Job:
+        """The job, after these references."""
+        ...
+
+
+def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
+    """Every ground state of a campaign; its parents and models are keys.
+
+    Parameters
+    ----------
+    campaign
+        With `ranking.dft`, DFT decides, and what is not a parent's comes by addition.
+    begin
+        Makes the job that comes after all of them, if any does.
+    """
+    systems, dft = list(system_names(campaign)), campaign.ranking.dft
+    if dft is not None:
+        systems = [one for one in systems if one[2] is None]
+    flow_jobs, ranked = _rank_jobs(campaign, systems)
+    if dft is not None:
+        lengths = {name: dft.n for name, _, _ in systems}
+        anchors = [
+            AnchorMaker(name=f"dft-relax {binary}", campaign=campaign, binary=binary).make()
+            for binary in (BINARY_NAMES if dft.anchors else ())
+        ]
+        decider = GroundStatesMaker(
+            name="decide dft 00", campaign=campaign, lengths=lengths, begin=begin
+        )
+        flow_jobs += [*anchors, *_dft_jobs(decider, ranked, anchors)]
+    elif begin is not None:
+        flow_jobs.append(_follow(begin, list(ranked.values())))
+    flow = Flow(flow_jobs, name=campaign.name if begin is not None else f"rank {campaign.name}")
+    route(flow, STRUCTURES_FIRST)
+    return flow
+
+
+def _follow(begin: Maker, after: Sequence[object]) -> Job:
+    return cast("Follower", begin).make(after=list(after))
+
+
+def _rank_jobs(
+    campaign: Campaign, systems: Iterable[System]
+) -> tuple[list[Flow | Job], dict[str, object]]:
+    """Enumeration and ranking, mixed halides after their system if that is ranked here too."""
+    flow_jobs: list[Flow | Job] = []
+    ranked: dict[str, object] = {}
+    for name, system, x in systems:
+        order = [ranked[system]] if x is not None and system in ranked else []
+        listing = EnumerateMaker(
+            name=f"enumerate {name}", campaign=campaign, system=system, x=x
+        ).make(after=order)
+        ranking = RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
+            after=listing.output.keys
+        )
+        ranked[name] = ranking.output.keys
+        flow_jobs += [listing, ranking]
+    return flow_jobs, ranked
+
+
+def _dft_jobs(
+    decider: GroundStatesMaker, ranked: Mapping[str, object], before: Sequence[Job] = ()
+) -> list[Flow | Job]:
+    """A job per candidate of the decider's lists that is new in them, and the decider."""
+    relaxed = [
+        DftRelaxMaker(
+            name=dft_name(name, place),
+            campaign=decider.campaign,
+            system=system,
+            x=x,
+            place=place,
+        ).make(after=ranked.get(name))
+        for name, system, x in system_names(decider.campaign)
+        if name in decider.lengths
+        for place in range(decider.shorter.get(name, 0), decider.lengths[name])
+    ]
+    references = [one.output.keys for one in (*before, *relaxed)]
+    return [*relaxed, decider.make(after=references)]
+
+
+@dataclass(kw_only=True)
+class GroundStatesMaker(Maker):
+    """Write down what DFT says of some systems, and add what follows from it.
+
+    Attributes
+    ----------
+    lengths
+        System -> how many of its candidates have been tried.
+    shorter
+        The lengths before these.
+    begin
+        Makes the job that comes after the last ground state.
+    """
+
+    name: str = "decide dft"
+    campaign: Campaign
+    lengths: dict[str, int]
+    shorter: dict[str, int] = field(default_factory=dict)
+    turn: int = 0
+    begin: Maker | None = None
+
+    @deciding_job
+    def make(self, after: object) -> Response[Produced]:
+        """The ground states of these systems, or longer lists."""
+        del after  # order only
+        decided = self._decide()
+        longer = {name: one.widened_to for name, one in decided.items() if one.widened_to}
+        produced = Produced(kind=GroundState.kind, keys=tuple(one.key for one in decided.values()))
+        following = self._widened(longer) if longer else self._after_ground_states()
+        if following is None:
+            return Response(produced)
+        return Response(produced, addition=route(following, STRUCTURES_FIRST))
+
+    def _decide(self) -> dict[str, GroundState]:
+        store = open_store()
+        decided: dict[str, GroundState] = {}
+        for name, system, x in system_names(self.campaign):
+            plan = (
+                ground_state_plan(store, self.campaign, system, x) if name in self.lengths else None
+            )
+            if plan is not None:
+                decided[name] = decide_ground_state(store, plan, self.lengths[name], self.name)
+        return decided
+
+    def _widened(self, longer: dict[str, int]) -> Flow:
+        shorter = {name: self.lengths[name] for name in longer}
+        name = f"decide dft {self.turn + 1:02d}"
+        decider = replace(self, name=name, lengths=longer, shorter=shorter, turn=self.turn + 1)
+        return Flow(_dft_jobs(decider, {}), name=f"longer {self.campaign.name}")
+
+    def _after_ground_states(self) -> Flow | Job | None:
+        """Mixed halides, if these were their parents; else what comes after."""
+        mixed = [one for one in system_names(self.campaign) if one[2] is not None]
+        if mixed and not any(name in self.lengths for name, _, _ in mixed):
+            return self._mixed_halides(mixed)
+        return None if self.begin is None else _follow(self.begin, [])
+
+    def _mixed_halides(self, mixed: Sequence[System]) -> Flow:
+        flow_jobs, ranked = _rank_jobs(self.campaign, mixed)
+        n = self.campaign.ranking.dft.n_decorations if self.campaign.ranking.dft else 0
+        if n:
+            lengths = {name: n for name, _, _ in mixed}
+            decider = replace(self, name="decide dft mixed", lengths=lengths, shorter={})
+            flow_jobs += _dft_jobs(decider, ranked)
+        elif self.begin is not None:
+            flow_jobs.append(_follow(self.begin, list(ranked.values())))
+        return Flow(flow_jobs, name=f"mixed {self.campaign.name}")

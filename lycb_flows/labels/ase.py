@@ -1,0 +1,104 @@
+"""Labels by any of ASE's calculators: what is computed is what its user states."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import tempfile
+
+from ase.calculators.calculator import BaseCalculator, Calculator, CalculatorError
+
+from lycb_flows import schemas
+from lycb_flows.config import AseLabeler
+from lycb_flows.errors import InputError, LabelError
+from lycb_flows.labels.checks import ask, checked_label
+from lycb_flows.labels.theory import ase_theory
+
+_STATED = "label by {name}, version {version}: what it is rests on its user's word"
+
+
+class AseCalculator:
+    """A calculator that labels, made anew for each structure.
+
+    Parameters
+    ----------
+    config
+        Its import path, version and parameters.
+    """
+
+    def __init__(self, config: AseLabeler) -> None:
+        self.theory = ase_theory(config)
+        self._class, self._config = find_calculator(config.calculator), config
+
+    def label(self, structure: schemas.Structure) -> schemas.Label:
+        """The label of a structure.
+
+        Raises
+        ------
+        LabelError
+            When the calculator fails, or its answer is none.
+        """
+        config = self._config
+        with tempfile.TemporaryDirectory(prefix="lycb-label-") as folder:
+            try:
+                calculator = self._class(**config.parameters)
+                if isinstance(calculator, Calculator):
+                    calculator.directory = folder  # of those that write files
+                answer = ask(calculator, structure)
+            except _FAILURES as err:
+                raise LabelError(
+                    "the calculator failed",
+                    fix="look at its installation and parameters",
+                    calculator=config.calculator,
+                    reason=f"{type(err).__name__}: {err}"[:300],
+                ) from err
+        stated = _STATED.format(name=config.calculator, version=config.version)
+        return checked_label(structure, self.theory, answer, warnings=(stated,))
+
+
+_FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    CalculatorError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    subprocess.SubprocessError,
+)
+"""What calculators of many authors raise; all of it becomes an attempt with its reason."""
+
+
+def find_calculator(path: str) -> type[BaseCalculator]:
+    """A calculator's class by import path.
+
+    Raises
+    ------
+    InputError
+        When there is none, or it computes no stress.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as err:
+        raise InputError(
+            "no such calculator",
+            fix="install it here and on the workers, or mend labels.labeler.calculator",
+            calculator=path,
+            reason=err,
+        ) from err
+    if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
+        raise InputError(
+            "not a calculator of ASE's", fix="name a class that is one", calculator=path
+        )
+    needed = {"energy", "forces", "stress"}
+    if missing := needed - set(found.implemented_properties):
+        raise InputError(
+            "no label without energy, forces and stress",
+            fix="name a calculator that has all three",
+            calculator=path,
+            missing=sorted(missing),
+        )
+    return found

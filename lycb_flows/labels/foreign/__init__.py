@@ -1,0 +1,1 @@
+"""Labels that others made: reading them, and finding their level of theory."""

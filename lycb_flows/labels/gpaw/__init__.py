@@ -1,0 +1,1 @@
+"""Labels by GPAW, one process per label."""

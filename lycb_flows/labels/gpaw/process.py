@@ -1,0 +1,87 @@
+"""One GPAW calculation: `python -m lycb_flows.labels.gpaw.process FOLDER`.
+
+Reads `question.json` in the folder and leaves `answer.json`, or `reason.txt` when GPAW has no
+answer. The only module that imports GPAW. Every MPI rank runs it, the first one writes; killed
+with whoever asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from lycb_flows.errors import LabelError
+from lycb_flows.labels.checks import Answer, ask
+from lycb_flows.labels.theory import Convergence, Smearing, Theory
+from lycb_flows.machine.leash import die_with_parent
+from lycb_flows.schemas import Structure
+
+
+def main() -> None:
+    """Answer the question of the folder in the first argument."""
+    die_with_parent()
+    folder = Path(sys.argv[1])
+    question = json.loads((folder / "question.json").read_text())
+    structure = Structure.model_validate(question["structure"])
+    theory = Theory.model_validate(question["theory"])
+    try:
+        answer = calculate(structure, theory, question["kpoint_mesh"], folder / "gpaw.txt")
+    except LabelError as err:
+        _write(folder / "reason.txt", str(err))
+        sys.exit(1)
+    _write(folder / "answer.json", answer.model_dump_json())
+
+
+def _write(path: Path, text: str) -> None:
+    """By the first MPI rank."""
+    from gpaw.mpi import world  # noqa: PLC0415 - only here
+
+    if world.rank == 0:
+        path.write_text(text)
+
+
+def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) -> Answer:
+    """GPAW's energy (smearing extrapolated to zero), forces and stress.
+
+    Raises
+    ------
+    LabelError
+        When the electrons have not converged.
+    """
+    from gpaw import GPAW, ConvergenceError  # noqa: PLC0415 - only here
+
+    calculator = GPAW(**gpaw_parameters(theory, mesh), txt=str(log))
+    try:
+        return ask(calculator, structure)
+    except ConvergenceError as err:
+        raise LabelError(
+            "the electrons have not converged", fix="look at the structure", reason=err
+        ) from err
+
+
+def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
+    """GPAW's own keywords for a level of theory."""
+    smearing, convergence = theory.smearing, theory.convergence
+    if not isinstance(smearing, Smearing) or not isinstance(convergence, Convergence):
+        raise LabelError("an incomplete level of theory", fix="state it whole", level=theory.level)
+    return {
+        "mode": {"name": "pw", "ecut": theory.cutoff_ev},
+        "xc": theory.functional,
+        "setups": "paw",
+        "kpts": {"size": mesh, "gamma": True},
+        "occupations": {"name": smearing.kind, "width": smearing.width_ev},
+        "convergence": {
+            "energy": convergence.energy_ev_per_electron,
+            "density": convergence.density_e_per_electron,
+        },
+        # not convergence's "maximum iterations": that one calls the last iteration converged
+        "maxiter": convergence.max_iterations,
+        "spinpol": theory.spin == "polarised",
+        "symmetry": {"point_group": False, "time_reversal": True},
+    }
+
+
+if __name__ == "__main__":
+    main()

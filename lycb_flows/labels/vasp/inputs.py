@@ -1,0 +1,361 @@
+"""VASP's input files of a level of theory, by atomate2's generators; POTCARs checked by title.
+
+Where every line of them comes from: `tests/data/vasp_inputs`. The mesh is explicit and by the
+level's own rule, so that KPOINTS says what was computed.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pymatgen.core import SETTINGS
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure as PymatgenStructure
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
+
+from lycb_flows import schemas
+from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals.structures import to_pymatgen
+from lycb_flows.errors import InputError
+from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Smearing, Theory, TotalConvergence
+
+if TYPE_CHECKING:
+    from atomate2.vasp.sets.base import VaspInputGenerator
+
+Mesh = tuple[int, int, int]
+Optimizer = Literal["fire", "cg"]
+"""Of VASP's own relaxations: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
+MACHINE_KEYS = frozenset(
+    {"KPAR", "LCHARG", "LPLANE", "LSCALAPACK", "LWAVE", "NCORE", "NPAR", "NSIM"}
+)
+"""INCAR keys that a machine may set: they share the work and keep files."""
+_ISMEAR = {"gaussian": 0}
+_ISPIN = {"paired": 1, "polarised": 2}
+_ISYM = {"time reversal": 0}
+_STATISTICS_RTOL = 1e-6
+"""pymatgen's own tolerance."""
+
+
+@dataclass(frozen=True)
+class VaspInputs:
+    """The input files of one calculation.
+
+    Attributes
+    ----------
+    order
+        POSCAR's atom i is the structure's atom order[i]: VASP wants equal elements together.
+    potcar_spec
+        Symbols of POTCARs in POSCAR's order, one per group of equal neighbours.
+    """
+
+    theory: Theory
+    incar: Incar
+    kpoints: Kpoints
+    poscar: Poscar
+    potcar_spec: tuple[str, ...]
+    kpoint_mesh: Mesh
+    order: tuple[int, ...]
+
+    def potcar_identities(self) -> tuple[str, ...]:
+        """Title and SHA-256 of every POTCAR's text, for the label: it may not show the file.
+
+        Raises
+        ------
+        InputError
+            When one is missing or has another title.
+        """
+        found = [find_potcar(self.theory, element)[0] for element in self.poscar.site_symbols]
+        return tuple(
+            f"{one.keywords['TITEL']}, SHA-256 {hashlib.sha256(one.data.encode()).hexdigest()}"
+            for one in found
+        )
+
+    def write(self, folder: Path, *, potcar: bool) -> tuple[str, ...]:
+        """INCAR, KPOINTS, POSCAR, and POTCAR, or POTCAR.spec where nobody has a licence.
+
+        Returns
+        -------
+        tuple of str
+            Warnings that belong into the label: a POTCAR of the right title and other numbers.
+
+        Raises
+        ------
+        InputError
+            When a POTCAR is missing or has another title.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        said = []
+        if potcar:
+            found = [find_potcar(self.theory, element) for element in self.poscar.site_symbols]
+            said = [warning for _, warning in found if warning]
+            whole = Potcar()
+            whole.extend(one for one, _ in found)
+            whole.write_file(folder / "POTCAR")
+        else:
+            (folder / "POTCAR.spec").write_text("\n".join(self.potcar_spec) + "\n")
+        self.incar.write_file(folder / "INCAR")
+        self.kpoints.write_file(folder / "KPOINTS")
+        self.poscar.write_file(folder / "POSCAR", significant_figures=16)
+        return tuple(dict.fromkeys(said))
+
+
+def vasp_inputs(
+    theory: Theory,
+    structure: schemas.Structure,
+    *,
+    relaxation: RelaxationConfig | None = None,
+    optimizer: Optimizer = "fire",
+    machine: Mapping[str, int | bool] | None = None,
+) -> VaspInputs:
+    """The input files of a structure at a level of theory: static, or a relaxation by VASP.
+
+    Parameters
+    ----------
+    theory, structure
+        What is computed, of what.
+    relaxation
+        How far VASP itself moves atoms and cell; None moves nothing.
+    optimizer
+        By what it moves them.
+    machine
+        INCAR keys of `MACHINE_KEYS`, which decide no number.
+
+    Raises
+    ------
+    InputError
+        When the level is not complete, or the machine's keys would change it.
+    """
+    if theory.kpoints is None:
+        raise _incomplete(theory)
+    order = _order(structure.species)
+    cell = to_pymatgen(structure)
+    cell = PymatgenStructure.from_sites([cell[i] for i in order])
+    mesh = theory.kpoints.mesh_for(structure.lattice_ang)
+    kpoints = Kpoints.gamma_automatic(mesh)
+    kpoints.comment = f"{theory.name}, Gamma-centred"
+    settings = incar_of(theory) | _moves(relaxation, optimizer) | _machine(machine or {})
+    potcars = _potcars(theory)
+    symbols = {el: potcars.of(el).symbol for el in dict.fromkeys(structure.species)}
+    generator = _generator(settings, kpoints, symbols, static=relaxation is None)
+    made = generator.get_input_set(cell, potcar_spec=True)
+    return VaspInputs(
+        theory=theory,
+        incar=made["INCAR"],
+        kpoints=made["KPOINTS"],
+        poscar=made["POSCAR"],
+        potcar_spec=tuple(generator.potcar_symbols),
+        kpoint_mesh=mesh,
+        order=order,
+    )
+
+
+def incar_of(theory: Theory) -> dict[str, Any]:
+    """The INCAR settings that a level of theory states: those that decide numbers.
+
+    Raises
+    ------
+    InputError
+        When the level is not complete.
+    """
+    smearing, convergence, spin = theory.smearing, theory.convergence, theory.spin
+    if (
+        not isinstance(smearing, Smearing)
+        or not isinstance(convergence, TotalConvergence)
+        or spin is None
+        or theory.symmetry is None
+        or theory.cutoff_ev is None
+        or smearing.kind not in _ISMEAR
+    ):
+        raise _incomplete(theory)
+    return {
+        "ENCUT": theory.cutoff_ev,
+        "EDIFF": convergence.energy_ev,
+        "NELM": convergence.max_iterations,
+        "ISMEAR": _ISMEAR[smearing.kind],
+        "SIGMA": smearing.width_ev,
+        "ISPIN": _ISPIN[spin],
+        "ISYM": _ISYM[theory.symmetry],
+        **{name: Incar.proc_val(name, value) for name, value in theory.parameters.items()},
+    }
+
+
+def _incomplete(theory: Theory) -> InputError:
+    return InputError(
+        "a level of theory is not complete for VASP",
+        fix="use one of `vasp` in levels.yaml",
+        found=theory.name,
+    )
+
+
+def _order(species: tuple[str, ...]) -> tuple[int, ...]:
+    """Stable, by electronegativity: pymatgen's order of a POSCAR."""
+    return tuple(sorted(range(len(species)), key=lambda i: (Element(species[i]).X, species[i])))
+
+
+def _moves(relaxation: RelaxationConfig | None, optimizer: Optimizer) -> dict[str, Any]:
+    if relaxation is None:
+        return {"NSW": 0, "IBRION": -1, "ISIF": 2}
+    by: dict[Optimizer, dict[str, Any]] = {
+        "fire": {"IBRION": 3, "POTIM": 0.0, "IOPT": 7},
+        "cg": {"IBRION": 2},
+    }
+    return {
+        "NSW": relaxation.max_steps,
+        "ISIF": 3 if relaxation.relax_cell else 2,
+        "EDIFFG": -relaxation.fmax_ev_per_ang,
+        **by[optimizer],
+    }
+
+
+def _machine(settings: Mapping[str, int | bool]) -> dict[str, Any]:
+    """The machine's keys; without them no WAVECAR and CHGCAR are kept."""
+    physics = set(settings) - MACHINE_KEYS
+    if physics:
+        raise InputError(
+            "an INCAR setting that is not the machine's to choose",
+            fix=f"settings may hold {', '.join(sorted(MACHINE_KEYS))}",
+            found=", ".join(sorted(physics)),
+        )
+    return {"LWAVE": False, "LCHARG": False, **settings}
+
+
+def _generator(
+    settings: dict[str, Any], kpoints: Kpoints, symbols: dict[str, str], *, static: bool
+) -> VaspInputGenerator:
+    """atomate2's, whose own settings stay only where they are VASP's defaults or ours."""
+    # imported here: it takes two seconds
+    from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator  # noqa: PLC0415
+
+    kind = StaticSetGenerator if static else RelaxSetGenerator
+    config = copy.deepcopy(kind().config_dict)
+    config["INCAR"] = {}
+    config["POTCAR"] = symbols
+    updates = dict.fromkeys(kind().incar_updates)  # None: leave it to the settings
+    generator: VaspInputGenerator = kind(
+        config_dict=config,
+        user_incar_settings={"ALGO": "Normal", **updates, **settings},
+        user_kpoints_settings=kpoints,  # type: ignore[arg-type]  # pymatgen takes either
+        sort_structure=False,
+        auto_ismear=False,
+        inherit_incar=False,
+    )
+    return generator
+
+
+# -- what must be here before anything is queued ---------------------------------------------------
+
+
+def command_of(theory: Theory, command: str | None) -> str:
+    """By what a level is computed here: the machine's command, or the stand-in's own.
+
+    Raises
+    ------
+    InputError
+        When the machine has none.
+    """
+    if theory.code == VASP_STAND_IN:  # whatever VASP is here: it has no POTCARs to go with
+        return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
+    if not command:
+        raise InputError(
+            "VASP's command is not set",
+            fix="set LYCB_VASP_COMMAND, e.g. 'srun vasp_std', here and on the workers",
+        )
+    return command
+
+
+def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
+    """The command exists, and the level's POTCARs are where pymatgen looks for them.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP's, or of its stand-in, which needs no POTCARs.
+    elements
+        Symbols.
+    command
+        By which VASP is started, e.g. "srun vasp_std"; its first word must be found. The
+        stand-in has its own.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing or another one.
+    """
+    command = command_of(theory, command)
+    words = shlex.split(os.path.expandvars(command))
+    if not words or shutil.which(words[0]) is None:
+        raise InputError(
+            "VASP's command does not exist",
+            fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
+            command=command,
+        )
+    if theory.code == VASP_STAND_IN:
+        return
+    for element in sorted(elements):
+        find_potcar(theory, element)
+
+
+def _potcars(theory: Theory) -> Potcars:
+    if not isinstance(theory.paw, Potcars):
+        raise _incomplete(theory)
+    return theory.paw
+
+
+def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
+    """The file of an element's POTCAR, and what is to be said of it: nothing, or a warning.
+
+    Raises
+    ------
+    InputError
+        When there is none, or one of another title.
+    """
+    potcars = _potcars(theory)
+    stated = potcars.of(element)
+    found = _read_potcar(stated.symbol, potcars.release)
+    title = " ".join(str(found.keywords.get("TITEL", "none")).split())
+    if title != stated.title:
+        raise InputError(
+            "a POTCAR has another title than the level of theory states",
+            fix=f"install {potcars.release} as VASP distributes it",
+            stated=stated.title,
+            found=title,
+        )
+    statistics = found.spec()["summary_stats"].get("stats", {}).get("data", {})
+    same = all(
+        np.isclose(
+            statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL
+        )
+        for name, value in stated.statistics.items()
+    )
+    warning = "" if same else f"POTCAR {title}: its numbers are not those that pymatgen knows"
+    return found, warning
+
+
+def _read_potcar(symbol: str, release: str) -> PotcarSingle:
+    fix = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made"
+    if not SETTINGS.get("PMG_VASP_PSP_DIR"):
+        raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
+    try:
+        with warnings.catch_warnings():
+            # an unknown POTCAR is compared with the stated one by the caller
+            warnings.simplefilter("ignore")
+            return PotcarSingle.from_symbol_and_functional(symbol, release)
+    except (OSError, ValueError, KeyError, IndexError) as err:
+        raise InputError(
+            "a POTCAR is missing or unreadable",
+            fix=fix,
+            symbol=symbol,
+            release=release,
+            folder=SETTINGS["PMG_VASP_PSP_DIR"],
+        ) from err

@@ -1,0 +1,133 @@
+"""Relaxations by VASP itself: VTST's FIRE, or conjugate gradients.
+
+VASP keeps the plane waves of the first cell while the cell moves, so energies and stresses on
+its way are not at the stated cutoff. It therefore starts again from where it came to rest
+until a static run there, with plane waves of its own, says that forces and stress are below
+the threshold; energies are those of static runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from lycb_flows import schemas
+from lycb_flows.config import RelaxationConfig, VaspLabeler
+from lycb_flows.crystals.structures import to_ase
+from lycb_flows.labels.logs import Log
+from lycb_flows.labels.relaxing import RelaxedByTheory
+from lycb_flows.labels.vasp import results as vasp_results
+from lycb_flows.labels.vasp.engine import Vasp
+from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
+from lycb_flows.machine.engines import Machine
+from lycb_flows.units import EV_PER_ANG3_GPA
+
+_MAX_STARTS = 4
+"""A cell that changes by some percent needs two; each start changes it by far less."""
+_NAMES: dict[Optimizer, str] = {
+    "fire": "FIRE (VTST in VASP, IOPT=7)",
+    "cg": "conjugate gradients (VASP, IBRION=2)",
+}
+
+
+def open_vasp(config: VaspLabeler, machine: Machine) -> Vasp:
+    """VASP as a machine has it: with an optimizer of its own, or to be driven by ASE's."""
+    if machine.vasp_optimizer == "ase":
+        return Vasp(config, machine)
+    return RelaxingVasp(config, machine)
+
+
+class RelaxingVasp(Vasp):
+    """VASP that relaxes by itself; a `Relaxer`."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Which of VASP's."""
+        return "fire" if self._machine.vasp_optimizer == "vtst" else "cg"
+
+    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> RelaxedByTheory:
+        """The structure at rest, or as far as it came.
+
+        Raises
+        ------
+        LycbError
+            When a run gives no answer.
+        """
+        logs: dict[str, Log] = {}
+        try:
+            return self._relax(structure, config, logs)
+        finally:
+            self.logs = logs
+
+    def _relax(
+        self, structure: schemas.Structure, config: RelaxationConfig, logs: dict[str, Log]
+    ) -> RelaxedByTheory:
+        with self._logged(logs, "vasp_first"):
+            first = label = self.label(structure)
+        now, n_steps, told = structure, 0, list(label.warnings)
+        max_force = largest_force(now, label, config)
+        for start in range(1, _MAX_STARTS + 1):
+            left = config.max_steps - n_steps
+            if max_force < config.fmax_ev_per_ang or left <= 0:
+                break
+            wish = config.model_copy(update={"max_steps": left})
+            with self._logged(logs, f"vasp_relax_{start}"):
+                found = self._walk(now, wish)
+            now, n_steps = found.structure, n_steps + found.n_steps
+            with self._logged(logs, f"vasp_static_{start}"):
+                label = self.label(now)
+            told += [f"custodian: {one}" for one in (*found.corrections, *label.corrections)]
+            max_force = largest_force(now, label, config)
+        return RelaxedByTheory(
+            structure=now,
+            energy_ev=label.energy_ev,
+            static_energy_ev=first.energy_ev,
+            max_force_ev_per_ang=max_force,
+            n_steps=n_steps,
+            converged=max_force < config.fmax_ev_per_ang,
+            optimizer=_NAMES[self.optimizer],
+            warnings=tuple(dict.fromkeys(told)),
+        )
+
+    @contextmanager
+    def _logged(self, logs: dict[str, Log], name: str) -> Iterator[None]:
+        """Remember one run's log under a name of its own."""
+        self.logs = {}
+        try:
+            yield
+        finally:
+            logs.update((name, log) for log in self.logs.values())
+
+    def _walk(self, structure: schemas.Structure, config: RelaxationConfig) -> vasp_results.Relaxed:
+        """One run of VASP's own optimizer."""
+        check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
+        inputs = vasp_inputs(
+            self.theory,
+            structure,
+            relaxation=config,
+            optimizer=self.optimizer,
+            machine=self._machine.vasp_incar,
+        )
+        with self._folder(f"{structure.key}_relaxed") as folder:
+            self._run(folder, inputs)
+            return vasp_results.read_relaxed(folder, inputs)
+
+
+def largest_force(
+    structure: schemas.Structure, label: schemas.Label, config: RelaxationConfig
+) -> float:
+    """ASE's criterion in eV/Å: largest row of forces and, where the cell moves, its gradient."""
+    atoms = to_ase(structure)
+    atoms.calc = SinglePointCalculator(
+        atoms,
+        energy=label.energy_ev,
+        forces=np.array(label.forces_ev_per_ang),
+        stress=full_3x3_to_voigt_6_stress(np.array(label.stress_gpa) / EV_PER_ANG3_GPA),
+    )
+    moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
+    return float(np.linalg.norm(moving.get_forces(), axis=1).max())

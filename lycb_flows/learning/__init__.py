@@ -1,0 +1,1 @@
+"""The learning step: frame selection, training, and errors against labels."""

@@ -1,0 +1,1 @@
+"""One machine: its settings, files, processes, walltime, programs that end with their job."""

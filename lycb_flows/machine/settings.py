@@ -1,0 +1,132 @@
+"""Settings of this machine: stores, processes, threads, device. Read inside the running job.
+
+Sources, strongest first: `LYCB_*` environment variables, then one YAML file
+(`$LYCB_SETTINGS_FILE`, by default `~/.lycb.yaml`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from lycb_flows.errors import InputError
+from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")).expanduser()
+
+
+class Settings(BaseSettings):
+    """Everything that differs between machines and nothing that changes a result."""
+
+    model_config = SettingsConfigDict(env_prefix="LYCB_", extra="forbid", frozen=True)
+
+    store: str = Field(
+        "lycb_store",
+        description="Where results are kept: a folder (embedded), or mongodb://host/database.",
+    )
+    store_password: SecretStr | None = Field(
+        None, description="Of the MongoDB user that `store` names; better not in the URI."
+    )
+    blobs: str | None = Field(
+        None,
+        description="Where a mongodb:// store keeps bytes: a folder that all workers share, or "
+        "gridfs (the default). An embedded store keeps them in its folder.",
+    )
+    outage_s: float = Field(600.0, gt=0, description="How long to wait for an absent database.")
+    scratch: Path = Field(Path("lycb_scratch"), description="Where workers keep launch folders.")
+    min_free_gb: float = Field(1.0, ge=0, description="Below this a worker takes no job.")
+    ping_s: float = Field(60.0, gt=0, description="A worker's heartbeat.")
+    lost_after_s: float = Field(600.0, gt=0, description="Silence after which a job is lost.")
+    processes: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Processes for independent work.",
+    )
+    threads: int = Field(
+        1, ge=1, description="Of torch, GPAW and VASP, per process (engine.md 14)."
+    )
+    gpaw_launcher: str = Field(
+        "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
+    )
+    vasp_command: str | None = Field(
+        None, description="By which VASP is started, e.g. 'srun vasp_std'; none: not here."
+    )
+    vasp_ncore: int | None = Field(
+        None, ge=1, description="VASP's NCORE, cores per orbital; `lycb doctor` suggests one."
+    )
+    vasp_kpar: int | None = Field(
+        None, ge=1, description="VASP's KPAR, k-points at a time; `lycb doctor` suggests one."
+    )
+    vasp_scratch: Path | None = Field(
+        None, description="Where VASP runs, seen by all its nodes; none: the launch folder."
+    )
+    vasp_waves: Path | None = Field(
+        None, description="Where WAVECAR and CHGCAR are kept; none: they are not written."
+    )
+    vasp_clean_up: CleanUp = Field(
+        "always", description="Which folders of VASP's go: always, success (of labels), never."
+    )
+    vasp_frozen_s: float = Field(
+        21_600.0, gt=0, description="Silence after which VASP hangs (custodian's 6 h)."
+    )
+    vasp_optimizer: VaspOptimizer = Field(
+        "ase",
+        description="What relaxes with VASP: ase (ASE's FIRE, every step a label), vtst (VASP "
+        "built with VTST, IOPT=7), cg (VASP's conjugate gradients).",
+    )
+    keep_logs: bool = Field(
+        default=True,
+        description="Keep what VASP and GPAW wrote, compressed, with each label and failure.",
+    )
+    device: str = Field("cpu", description="Torch device of the potentials.")
+    worker_name: str = Field("embedded", description="Name written into what this worker makes.")
+    settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")
+
+    @property
+    def machine(self) -> Machine:
+        """What labelling engines see of them."""
+        return Machine(**{one.name: getattr(self, one.name) for one in fields(Machine)})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the YAML file."""
+        yaml_source = YamlConfigSettingsSource(settings_cls, yaml_file=_settings_file())
+        return init_settings, env_settings, yaml_source
+
+
+def load_settings() -> Settings:
+    """The settings of this process, read now.
+
+    Raises
+    ------
+    InputError
+        When a variable or the file holds something unusable.
+    """
+    try:
+        return Settings()
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise InputError(
+            "bad setting",
+            fix=f"see the LYCB_* variables and {_settings_file()}",
+            setting=".".join(map(str, first["loc"])),
+            reason=first["msg"],
+        ) from err

@@ -1,0 +1,1 @@
+"""Relaxed crystals: FIRE, the ranking funnel, energies of formation."""

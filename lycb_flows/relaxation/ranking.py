@@ -1,0 +1,407 @@
+"""Relaxed crystals, and the two-stage funnel that ranks the orderings of a parent.
+
+>>> relaxed = relax(structure, potential, RelaxationConfig())
+>>> relaxed.converged, relaxed.energy_ev_per_atom
+
+The funnel, with each candidate starting in the parent's refined cell:
+
+1. every candidate: positions in the refined cell, then positions and cell from there
+   (`relax_candidates`, coarse). The first step gives the energy at the refined cell, which
+   knows nothing of a potential's wish to expand, and is half of the second one's work.
+2. the best of them again, to the final force (`candidates_for_fine`, `refine_candidates`).
+3. `rank_candidates`: by energy, those that expanded too much flagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, Self
+
+import spglib
+
+from lycb_flows import schemas
+from lycb_flows.config import RankingConfig, RelaxationConfig
+from lycb_flows.crystals.structures import canonical_structure, to_ase, volume_ang3_per_atom
+from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.relaxation.fire import Minimum, minimise
+from lycb_flows.schemas import RankedCandidate
+from lycb_flows.schemas.keys import make_key
+
+MAX_ATOMS = 4000
+"""In a batch: enough to fill a large GPU, and CHGNet needs some 6 GB for them."""
+SYMPREC_ANG = 0.1
+"""Of a relaxed structure's space group: forces of 0.01 eV/Å leave positions that uncertain."""
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A structure relaxed by a potential.
+
+    Attributes
+    ----------
+    start
+        The structure given.
+    structure
+        The relaxed one.
+    energy_ev, static_energy_ev
+        Total energies of the relaxed structure and of the one given.
+    max_force_ev_per_ang
+        ASE's criterion: with a relaxing cell the largest row of forces and cell gradient.
+    converged
+        Whether that fell below the threshold within the allowed steps.
+    """
+
+    start: schemas.Structure
+    structure: schemas.Structure
+    energy_ev: float
+    static_energy_ev: float
+    max_force_ev_per_ang: float
+    n_steps: int
+    converged: bool
+
+    @property
+    def energy_ev_per_atom(self) -> float:
+        """Of the relaxed structure."""
+        return self.energy_ev / len(self.structure.species)
+
+    @property
+    def volume_ang3_per_atom(self) -> float:
+        """Of the relaxed structure."""
+        return volume_ang3_per_atom(self.structure)
+
+    @property
+    def volume_change(self) -> float:
+        """Relative to the structure given."""
+        return self.volume_ang3_per_atom / volume_ang3_per_atom(self.start) - 1
+
+    @classmethod
+    def from_document(
+        cls, found: schemas.Relaxation, start: schemas.Structure, final: schemas.Structure
+    ) -> Self:
+        """The result that a document keeps."""
+        return cls(
+            start=start,
+            structure=final,
+            energy_ev=found.energy_ev,
+            static_energy_ev=found.static_energy_ev_per_atom * len(start.species),
+            max_force_ev_per_ang=found.max_force_ev_per_ang,
+            n_steps=found.n_steps,
+            converged=found.converged,
+        )
+
+    def document(self, model: str, config: RelaxationConfig) -> schemas.Relaxation:
+        """The document; `model` is the key of the potential's model."""
+        return schemas.Relaxation(
+            key=relaxation_key(self.start.key, model, config),
+            parents=(self.start.key, model),
+            products=(self.structure.key,),
+            structure=self.start.key,
+            final_structure=self.structure.key,
+            model=model,
+            energy_ev=self.energy_ev,
+            energy_ev_per_atom=self.energy_ev_per_atom,
+            static_energy_ev_per_atom=self.static_energy_ev / len(self.start.species),
+            max_force_ev_per_ang=self.max_force_ev_per_ang,
+            n_steps=self.n_steps,
+            converged=self.converged,
+            volume_ang3_per_atom=self.volume_ang3_per_atom,
+            volume_change=self.volume_change,
+        )
+
+
+def relaxation_key(structure: str, model: str, config: RelaxationConfig) -> str:
+    """The key of a structure's relaxation by a model."""
+    return make_key(schemas.Relaxation, structure=structure, model=model, **config.keyed())
+
+
+def relax(structure: schemas.Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
+    """Relax positions, and the cell unless told otherwise, by FIRE; nothing in it is random.
+
+    Raises
+    ------
+    PhysicsError
+        When the structure flies apart.
+    """
+    (outcome,) = relax_many([structure], potential, config)
+    if isinstance(outcome, PhysicsError):
+        raise outcome
+    return outcome
+
+
+def relax_many(
+    structures: Sequence[schemas.Structure],
+    potential: Potential,
+    config: RelaxationConfig,
+    *,
+    max_atoms: int = MAX_ATOMS,
+) -> Iterator[Relaxed | PhysicsError]:
+    """Relax structures side by side, each as `relax` would up to the potential's last digits.
+
+    Yields
+    ------
+    Relaxed or PhysicsError
+        In the order given, each when it and all before it are ready; the error says that
+        this one flew apart.
+    """
+    finished = minimise(
+        [to_ase(structure) for structure in structures],
+        potential,
+        config,
+        max_atoms=max_atoms,
+        device=potential.reference_energies_ev.device,
+    )
+    ready: dict[int, Minimum] = {}
+    for place, structure in enumerate(structures):
+        while place not in ready:
+            other, minimum = next(finished)
+            ready[other] = minimum
+        yield _outcome(structure, ready.pop(place))
+
+
+def _outcome(start: schemas.Structure, minimum: Minimum) -> Relaxed | PhysicsError:
+    if minimum.flew_apart:
+        return PhysicsError(
+            "the structure flew apart: the potential cannot describe it any more",
+            fix="look for overlapping or isolated atoms at the start",
+            formula=minimum.atoms.get_chemical_formula(),
+            steps=minimum.n_steps,
+        )
+    return Relaxed(
+        start=start,
+        structure=canonical_structure(minimum.atoms),
+        energy_ev=minimum.energy_ev,
+        static_energy_ev=minimum.static_energy_ev,
+        max_force_ev_per_ang=minimum.max_force_ev_per_ang,
+        n_steps=minimum.n_steps,
+        converged=minimum.converged,
+    )
+
+
+# -- the funnel ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An ordering at one stage of the funnel.
+
+    Attributes
+    ----------
+    ordering
+        Key of the Ordering.
+    refined_cell
+        Positions relaxed in the parent's refined cell (coarse, at every stage).
+    relaxed
+        Positions and cell relaxed.
+    """
+
+    ordering: str
+    refined_cell: Relaxed
+    relaxed: Relaxed
+    stage: Literal["coarse", "fine"]
+
+    @cached_property
+    def volume_change(self) -> float:
+        """Relaxed volume relative to the refined cell."""
+        refined = volume_ang3_per_atom(self.refined_cell.start)
+        return self.relaxed.volume_ang3_per_atom / refined - 1
+
+
+Stage = Literal["refined cell", "coarse", "fine"]
+StageRelaxer = Callable[[Stage, Sequence[schemas.Structure]], Sequence[Relaxed | PhysicsError]]
+"""Relaxes structures as a stage asks; a job's looks each result up first."""
+
+
+def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
+    """What each stage of the funnel asks of `relax`."""
+    fine = stage == "fine"
+    return RelaxationConfig(
+        fmax_ev_per_ang=config.fine_fmax_ev_per_ang if fine else config.coarse_fmax_ev_per_ang,
+        max_steps=config.max_steps,
+        relax_cell=stage != "refined cell",
+    )
+
+
+def relax_candidates(
+    structures: Mapping[str, schemas.Structure], relax_stage: StageRelaxer
+) -> list[Candidate]:
+    """The coarse stage, without those that fly apart.
+
+    Parameters
+    ----------
+    structures
+        By key of their Ordering, in the refined cell.
+    """
+    refined = _survivors(structures, relax_stage("refined cell", list(structures.values())))
+    starts = [one.structure for one in refined.values()]
+    relaxed = _survivors(refined, relax_stage("coarse", starts))
+    return [Candidate(key, refined[key], one, "coarse") for key, one in relaxed.items()]
+
+
+def refine_candidates(
+    candidates: Sequence[Candidate], relax_stage: StageRelaxer
+) -> list[Candidate]:
+    """The fine stage, without those that fly apart."""
+    by_key = {candidate.ordering: candidate for candidate in candidates}
+    starts = [candidate.relaxed.structure for candidate in candidates]
+    relaxed = _survivors(by_key, relax_stage("fine", starts))
+    return [replace(by_key[key], relaxed=one, stage="fine") for key, one in relaxed.items()]
+
+
+def _survivors(
+    keys: Iterable[str], outcomes: Sequence[Relaxed | PhysicsError]
+) -> dict[str, Relaxed]:
+    pairs = zip(keys, outcomes, strict=True)
+    return {key: outcome for key, outcome in pairs if isinstance(outcome, Relaxed)}
+
+
+def candidates_for_fine(coarse: Sequence[Candidate], config: RankingConfig) -> list[Candidate]:
+    """The `n_fine` lowest without volume flag, and the lowest flagged one if it lies below."""
+    ordered = sorted(coarse, key=_energy)
+    flagged = [candidate for candidate in ordered if _flagged(candidate, config)]
+    chosen = [candidate for candidate in ordered if not _flagged(candidate, config)]
+    chosen = chosen[: config.n_fine]
+    if flagged and (not chosen or _energy(flagged[0]) < _energy(chosen[0])):
+        chosen.insert(0, flagged[0])
+    return chosen
+
+
+@dataclass(frozen=True)
+class RankingResult:
+    """Candidates by energy.
+
+    Attributes
+    ----------
+    best
+        The fine stage.
+    table
+        Every candidate, at its last stage; the fine ones first.
+    ground_state
+        Key of the best structure without volume flag.
+    note
+        What a reader must know of that choice.
+    """
+
+    best: tuple[RankedCandidate, ...]
+    table: tuple[RankedCandidate, ...]
+    ground_state: str
+    note: str
+    n_not_converged: int
+
+
+def rank_candidates(
+    coarse: Sequence[Candidate],
+    fine: Sequence[Candidate],
+    config: RankingConfig,
+    relaxation_keys: dict[str, str],
+) -> RankingResult:
+    """Rank all candidates; energies are relative to the ground-state candidate.
+
+    Parameters
+    ----------
+    coarse
+        All candidates.
+    fine
+        `candidates_for_fine`, refined.
+    relaxation_keys
+        Ordering key -> key of the Relaxation of its last stage.
+
+    Raises
+    ------
+    InputError
+        Without candidates of the fine stage.
+    PhysicsError
+        When none of them converged.
+    """
+    if not fine:
+        raise InputError("nothing to rank", fix="refine at least one candidate")
+    refined = {candidate.ordering for candidate in fine}
+    rest = [candidate for candidate in coarse if candidate.ordering not in refined]
+    ordered = sorted(fine, key=_energy) + sorted(rest, key=_energy)
+    ground = _ground_state(ordered[: len(fine)], config)
+    by_refined_cell = sorted(coarse, key=lambda item: item.refined_cell.energy_ev_per_atom)
+    ranks = {candidate.ordering: i + 1 for i, candidate in enumerate(by_refined_cell)}
+    table = tuple(
+        RankedCandidate(
+            ordering=candidate.ordering,
+            relaxation=relaxation_keys[candidate.ordering],
+            structure=candidate.relaxed.structure.key,
+            space_group=space_group(candidate.relaxed.structure),
+            energy_ev_per_atom=_energy(candidate),
+            above_best_ev_per_atom=_energy(candidate) - _energy(ground),
+            volume_ang3_per_atom=candidate.relaxed.volume_ang3_per_atom,
+            volume_flag=_flagged(candidate, config),
+            refined_cell_rank=ranks[candidate.ordering],
+            refined_cell_energy_ev_per_atom=candidate.refined_cell.energy_ev_per_atom,
+            tied_with_best=_tied(candidate, ground, config),
+            stage=candidate.stage,
+        )
+        for candidate in ordered
+    )
+    best = table[: len(fine)]
+    return RankingResult(
+        best=best,
+        table=table,
+        ground_state=ground.relaxed.structure.key,
+        note=_note(table, ground, config),
+        n_not_converged=sum(not candidate.relaxed.converged for candidate in ordered),
+    )
+
+
+def space_group(structure: schemas.Structure) -> str:
+    """International symbol and number at `SYMPREC_ANG`, e.g. 'P-3c1 (165)'."""
+    atoms = to_ase(structure)
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    return str(spglib.get_spacegroup(cell, symprec=SYMPREC_ANG))
+
+
+def _energy(candidate: Candidate) -> float:
+    return candidate.relaxed.energy_ev_per_atom
+
+
+def _flagged(candidate: Candidate, config: RankingConfig) -> bool:
+    return candidate.volume_change > config.volume_flag
+
+
+def _tied(candidate: Candidate, ground: Candidate, config: RankingConfig) -> bool:
+    """Whether another candidate is as good as the ground state, as far as the model can tell."""
+    return (
+        candidate.ordering != ground.ordering
+        and not _flagged(candidate, config)
+        and abs(_energy(candidate) - _energy(ground)) < config.tie_ev_per_atom
+    )
+
+
+def _ground_state(by_energy: Sequence[Candidate], config: RankingConfig) -> Candidate:
+    converged = [candidate for candidate in by_energy if candidate.relaxed.converged]
+    if not converged:
+        raise PhysicsError(
+            "no candidate converged", fix="raise ranking.max_steps", candidates=len(by_energy)
+        )
+    return next((one for one in converged if not _flagged(one, config)), converged[0])
+
+
+def _note(table: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:
+    """Flags and ties around the ground state, in words."""
+    (chosen,) = [row for row in table if row.ordering == ground.ordering]
+    remarks = []
+    if chosen.volume_flag:
+        remarks.append(
+            f"every converged candidate expanded by more than {config.volume_flag:.0%}: this is "
+            "the lowest of them, to be checked by DFT"
+        )
+    lower = [row for row in table if row.volume_flag and row.above_best_ev_per_atom < 0]
+    if lower:
+        depth_mev = -1000 * min(row.above_best_ev_per_atom for row in lower)
+        remarks.append(
+            f"{len(lower)} candidate(s) lie up to {depth_mev:.1f} meV/atom lower but expanded by "
+            f"more than {config.volume_flag:.0%}: to be checked by DFT"
+        )
+    ties = [row.ordering[:8] for row in table if row.tied_with_best]
+    if ties:
+        remarks.append(
+            f"tied within {1000 * config.tie_ev_per_atom:.1f} meV/atom with {', '.join(ties)}"
+        )
+    return "; ".join(remarks)

@@ -1,0 +1,342 @@
+"""One page that tells a campaign: what can be concluded, what cannot, and on what it rests.
+
+    write_report(store, "first_conductivity", keys, Path("report"))
+
+makes `report/report.html`, self-contained, and `report/figures/*.png` and `*.svg`. The
+same documents give the same bytes. Everything that came from a CIF or a YAML is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, StrictUndefined, Template
+from matplotlib.figure import Figure
+
+from lycb_flows import schemas
+from lycb_flows.errors import StoreError
+from lycb_flows.report import figures, measured_tables, tables
+from lycb_flows.report.collection import ReportData, collect
+from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
+from lycb_flows.report.quantities import counted, duration
+from lycb_flows.report.tables import Table
+from lycb_flows.report.verdict import judge, round_title
+from lycb_flows.schemas import Document
+from lycb_flows.store import ResultStore
+
+__all__ = ["ReportData", "collect", "write_report"]
+
+_KEY_DIGITS: Final = 12
+_N_SHOWN_PARENTS: Final = 8
+
+
+@dataclass(frozen=True)
+class FigureView:
+    """A figure in the page: an SVG as a data URI, which no script can leave."""
+
+    name: str
+    caption: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of the page; `lead` are its first sentences."""
+
+    anchor: str
+    title: str
+    lead: tuple[str, ...]
+    blocks: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One system's or one round's share of a section."""
+
+    title: str
+    lead: tuple[str, ...] = ()
+    figures: tuple[FigureView, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a document comes from, in words."""
+
+    document: Document
+    name: str
+    made: str
+    versions: str
+    attempts: str
+    parents: tuple[str, ...]
+    n_more_parents: int
+
+
+def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Path) -> Path:
+    """Write the report of a campaign, finished or not.
+
+    Parameters
+    ----------
+    store
+        Where its results lie.
+    title
+        Name of the campaign.
+    keys
+        Of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
+        fits, the campaign's record.
+    folder
+        Made when absent.
+
+    Returns
+    -------
+    Path
+        Of `report.html`.
+
+    Raises
+    ------
+    StoreError
+        When a blob is damaged or the folder cannot be written.
+    """
+    data = collect(store, keys)
+    path = folder / "report.html"
+    try:
+        album = _Album(folder / "figures")
+        sections = [tell(data, album) for tell in _SECTIONS]
+        page = _template().render(
+            title=title,
+            verdict=judge(data),
+            sections=sections,
+            theories=data.theory_names,
+            provenance=_provenance(data),
+            known=data.documents,
+            campaigns=[d for d in data.documents.values() if isinstance(d, schemas.CampaignRecord)],
+        )
+        path.write_text(page, encoding="utf-8")
+    except OSError as err:
+        raise StoreError(
+            "cannot write the report", fix="check the folder and the disk", found=err
+        ) from err
+    return path
+
+
+def _template() -> Template:
+    text = resources.files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["short"] = lambda key: key[:_KEY_DIGITS]
+    return environment.from_string(text)
+
+
+class _Album:
+    """The figures' folder: each figure is kept as PNG and SVG and shown in the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._names: Counter[str] = Counter()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def show(self, name: str, figure: Figure, caption: str) -> FigureView:
+        """A figure under a file name made from `name`, which may hold anything."""
+        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"
+        self._names[slug] += 1
+        stem = slug if self._names[slug] == 1 else f"{slug}-{self._names[slug]}"
+        svg = figures.save(figure, self.folder / f"{stem}.svg")
+        encoded = base64.b64encode(svg).decode()
+        return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
+
+
+# -- sections ----------------------------------------------------------------------------------
+
+
+def _enumeration(data: ReportData, _album: _Album) -> Section:
+    parts = (Part("", tables=(tables.enumeration_table(data),)),) if data.enumerations else ()
+    lead = () if parts else ("Nothing has been enumerated yet.",)
+    return Section("enumeration", "Enumeration", lead, parts)
+
+
+def _ranking(data: ReportData, album: _Album) -> Section:
+    parts = []
+    for ranking in data.rankings:
+        figure = figures.ranking_figure(data.candidates[ranking.key], ranking.ground_state)
+        structure = data.find(schemas.Structure, ranking.ground_state)
+        name = paper_system(structure) if structure else None
+        model = data.model_name(ranking.model)
+        paper = paper_numbers()["meta"]["systems"].get(name)
+        parts.append(
+            Part(
+                ranking.system,
+                lead=(
+                    f"{counted(ranking.n_candidates, 'candidate')} ranked by {model}.",
+                    ranking.ground_state_note,
+                    *((f"Paper: {paper}.",) if paper else ()),
+                ),
+                figures=(
+                    album.show(
+                        f"ranking-{ranking.system}",
+                        figure,
+                        "Energy above the ground-state candidate against rank. Hollow: a volume "
+                        "far above the refined cell's; rust: tied with the ground state.",
+                    ),
+                ),
+                tables=(tables.candidates_table(data, ranking),),
+            )
+        )
+        parts += [
+            Part(
+                f"{found.system} by {found.theory_name}"
+                + (f", first {found.n}" if found.widened_to else ""),
+                lead=(f"Ground state: {found.note}.",),
+                tables=(tables.dft_order_table(data, found),),
+            )
+            for found in data.by_dft
+            if found.ranking == ranking.key
+        ]
+    return Section("ranking", "Ranking", () if parts else ("No ranking yet.",), tuple(parts))
+
+
+def _learning(data: ReportData, album: _Album) -> Section:
+    if not data.rounds:
+        return Section("learning", "Learning", ("No round has finished yet.",))
+    shown = [
+        album.show(
+            "mae-by-round",
+            figures.mae_figure(data.rounds, mae_targets()),
+            "Errors on the frozen test labels by round; dashed: the paper's, to stay below.",
+        )
+    ]
+    models = {round_title(r.round): r.model for r in data.rounds if r.model and r.model.history}
+    if models:
+        caption = "Training by epoch, errors on the validation labels; dot: the epoch that is kept."
+        shown.append(album.show("training", figures.history_figure(models), caption))
+    learned = (tables.labels_table(data.rounds), tables.errors_table(data.rounds))
+    parts = [Part("", figures=tuple(shown), tables=learned)]
+    if data.evaluations:
+        parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
+    parts += [part for one in data.rounds for part in _parity(data, album, one.round)]
+    return Section("learning", "Learning", (_labelled_by(data),), tuple(parts))
+
+
+def _labelled_by(data: ReportData) -> str:
+    return f"Labels by {', '.join(data.theory_names)}." if data.theory_names else "Labels unknown."
+
+
+def _parity(data: ReportData, album: _Album, round_: schemas.Round) -> Iterable[Part]:
+    before = data.parity.get(round_.evaluation_before)
+    after = data.parity.get(round_.evaluation_after)
+    if before is None and after is None:
+        return
+    figure = figures.parity_figure(before, after)
+    caption = "Model against label on the test set, before and after the round's training."
+    shown = album.show(f"parity-round-{round_.index + 1}", figure, caption)
+    yield Part(
+        round_title(round_), lead=(f"What followed: {round_.decision_reason}.",), figures=(shown,)
+    )
+
+
+def _volumes(data: ReportData, album: _Album) -> Section:
+    parts = []
+    for system in dict.fromkeys(cell.system for cell in data.cell_runs):
+        cells = [cell for cell in data.cell_runs if cell.system == system]
+        structure = data.structure_of_system(system)
+        paper = paper_volumes((structure and paper_system(structure)) or "")
+        caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
+        shown = album.show(f"volume-{system}", figures.volume_figure(cells, paper), caption)
+        parts.append(
+            Part(system, figures=(shown,), tables=(measured_tables.volume_table(data, system),))
+        )
+    lead = () if parts else ("No NpT run has finished yet.",)
+    return Section("volumes", "Volumes", lead, tuple(parts))
+
+
+def _diffusion(data: ReportData, album: _Album) -> Section:
+    parts = []
+    for system in dict.fromkeys(t.system for t in data.transports):
+        mine = [t for t in data.transports if t.system == system]
+        shown = []
+        for pressure_bar in dict.fromkeys(t.pressure_bar for t in mine):
+            moved = [t for t in mine if t.pressure_bar == pressure_bar and t.lags_ps]
+            if not moved:
+                continue
+            figure = figures.msd_figure(moved)
+            place = f"{system} at {pressure_bar:g} bar"
+            caption = f"{place}: displacement against lag; thick: the window of the fit."
+            shown.append(album.show(f"msd-{place}", figure, caption))
+        parts.append(
+            Part(
+                system,
+                figures=tuple(shown),
+                tables=(measured_tables.transport_table(data, system),),
+            )
+        )
+    lead = () if parts else ("No production run has been analysed yet.",)
+    return Section("diffusion", "Diffusion", lead, tuple(parts))
+
+
+def _arrhenius(data: ReportData, album: _Album) -> Section:
+    parts = []
+    for system in dict.fromkeys(fit.system for fit in data.fits):
+        fits = [fit for fit in data.fits if fit.system == system]
+        mine = [t for t in data.transports if t.system == system]
+        caption = (
+            "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper "
+            "bounds, not fitted. Band: 1σ of the fit; star: extrapolated."
+        )
+        known = [t for t in mine if t.lags_ps]
+        shown: tuple[FigureView, ...] = ()
+        if known:
+            figure = figures.arrhenius_figure(known, fits)
+            shown = (album.show(f"arrhenius-{system}", figure, caption),)
+        parts.append(
+            Part(system, figures=shown, tables=(measured_tables.arrhenius_table(data, system),))
+        )
+    lead = () if parts else ("No Arrhenius fit yet.",)
+    return Section("arrhenius", "Barrier and conductivity", lead, tuple(parts))
+
+
+def _cost(data: ReportData, _album: _Album) -> Section:
+    parts = (Part("", tables=(tables.cost_table(data.attempts),)),) if data.attempts else ()
+    return Section("cost", "Cost", () if parts else ("No attempt is recorded.",), parts)
+
+
+_SECTIONS: Final[tuple[Callable[[ReportData, _Album], Section], ...]] = (
+    _enumeration, _ranking, _learning, _volumes, _diffusion, _arrhenius, _cost,
+)  # fmt: skip
+
+
+# -- provenance ----------------------------------------------------------------------------------
+
+
+def _provenance(data: ReportData) -> Sequence[Provenance]:
+    order = {kind: i for i, kind in enumerate(schemas.KINDS)}
+    documents = sorted(data.documents.values(), key=lambda d: (order[d.kind], d.key))
+    tries: dict[str, Counter[str]] = {document.key: Counter() for document in documents}
+    for attempt in data.attempts:
+        if attempt.key in tries:
+            tries[attempt.key][attempt.outcome] += 1
+    return [_origin(document, tries[document.key]) for document in documents]
+
+
+def _origin(document: Document, outcomes: Counter[str]) -> Provenance:
+    made = document.made
+    name = getattr(document, "name", "") or getattr(document, "system", "")
+    by = [made.job, f"{made.worker or 'worker unknown'} on {made.host or 'host unknown'}"]
+    when = [made.ended_at[:19].replace("T", " ") + " UTC", duration(made.wall_s)]
+    words = [*by, *when] if made.ended_at else ["not timed: made within another document"]
+    attempts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    return Provenance(
+        document=document,
+        name=str(name),
+        made=" · ".join(word for word in words if word),
+        versions=", ".join(f"{package} {v}" for package, v in made.versions.items()),
+        attempts=attempts or "none of its own",
+        parents=document.parents[:_N_SHOWN_PARENTS],
+        n_more_parents=max(0, len(document.parents) - _N_SHOWN_PARENTS),
+    )

@@ -1,0 +1,86 @@
+"""One immutable document per kind of fact.
+
+A document has two parts. Its *facts* are what its key promises: every field but `key`,
+`parents`, `products` and `made`; `lycb diff` compares them. `made` says who made it, where
+and at what cost: never compared, never keyed. `method_version` rises only when the same
+inputs would give another result, with a line in CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
+
+_HEADER = frozenset({"key", "parents", "products", "made"})
+
+
+class Blob(BaseModel):
+    """Bytes kept by content: a trajectory, weights, a long list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0, description="bytes")
+    media_type: str
+
+
+def blob_of(content: bytes, media_type: str) -> Blob:
+    """The content address of some bytes."""
+    digest = hashlib.sha256(content).hexdigest()
+    return Blob(sha256=digest, size=len(content), media_type=media_type)
+
+
+class Made(BaseModel):
+    """Who made a document, where, when, at what cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    worker: str = ""
+    host: str = ""
+    pid: int = 0
+    job: str = Field("", description="Name of the job; of a Dataset: the label that closed it.")
+    threads: int = 0
+    device: str = ""
+    versions: dict[str, str] = {}
+    started_at: str = Field("", description="ISO 8601, UTC")
+    ended_at: str = Field("", description="ISO 8601, UTC")
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    logs: dict[str, Blob] = Field({}, description="What an engine wrote: evidence, no facts.")
+
+
+class Document(BaseModel):
+    """Base of every fact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    method_version: ClassVar[int] = 1
+    schema_version: ClassVar[int] = 1
+
+    key: str
+    parents: tuple[str, ...] = Field((), description="Keys that this was made from.")
+    products: tuple[str, ...] = Field((), description="Keys of structures born here.")
+    made: Made = Made()
+
+    def facts(self) -> dict[str, Any]:
+        """What the key promises, as plain data."""
+        return self.model_dump(mode="json", exclude=set(_HEADER))
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], **header: object) -> Self:
+        """The document of stored facts and header."""
+        return cls.model_validate(facts | header)
+
+
+class Produced(BaseModel):
+    """What a job hands on: keys only; the loop reads the store."""
+
+    kind: str
+    keys: tuple[str, ...]
+    reason: str = ""

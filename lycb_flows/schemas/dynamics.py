@@ -1,0 +1,79 @@
+"""Documents about molecular dynamics: segments and runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lycb_flows.schemas.base import Blob, Document, Matrix
+
+
+class Health(BaseModel):
+    """Whether a run stayed in physics."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    healthy: bool = True
+    failed_step: int | None = None
+    reason: str = ""
+
+
+class Thermodynamics(BaseModel):
+    """Means over a stretch of a run, with standard deviations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature_k: float
+    temperature_std_k: float
+    pressure_gpa: float
+    pressure_std_gpa: float
+    potential_energy_ev_per_atom: float
+    potential_energy_std_ev_per_atom: float
+    volume_ang3_per_atom: float
+    volume_std_ang3_per_atom: float
+
+
+class Segment(Document):
+    """A fixed stretch of a run."""
+
+    kind = "segment"
+    method_version = 2
+
+    run_identity: str
+    index: int
+    first_step: int
+    last_step: int
+    n_frames: int
+    trajectory: Blob
+    checkpoint: Blob = Field(description="State after last_step: the only restart point.")
+    thermodynamics: Thermodynamics | None = Field(description="None without frames (unhealthy).")
+    health: Health
+
+
+class Run(Document):
+    """One MD run: its segments, means, average cell, health."""
+
+    kind = "run"
+    method_version = 2
+
+    name: str
+    start: str
+    start_structure: str = Field(description="The structure that start stands for.")
+    model: str
+    ensemble: Literal["nve", "nvt", "npt"]
+    temperature_k: float
+    pressure_bar: float | None
+    n_steps: int
+    time_step_fs: float
+    segments: tuple[str, ...]
+    means: Thermodynamics | None = Field(
+        description="Over the averaging window; None if unhealthy."
+    )
+    average_lattice_ang: Matrix | None = Field(None, description="npt only.")
+    average_volume_ang3_per_atom: float | None = Field(description="None if unhealthy.")
+    average_structure: str | None = Field(
+        None, description="npt: last positions in the average cell."
+    )
+    equilibrated: bool = Field(description="npt: at least ten barostat times averaged.")
+    health: Health

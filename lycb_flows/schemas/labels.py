@@ -1,0 +1,54 @@
+"""Documents about labels: a label, and a file of labels that was imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
+
+
+class Label(Document):
+    """Energy, forces and stress of a structure at one level of theory."""
+
+    kind = "label"
+    method_version = 2
+
+    structure: str
+    theory: str = Field(description="Fingerprint.")
+    theory_name: str = Field(description="'teacher:...' when no DFT stands behind it.")
+    energy_ev: float
+    forces_ev_per_ang: tuple[Vector, ...] = Field(description="(n_atoms, 3)")
+    stress_gpa: Matrix = Field(description="Tension positive, ASE's sign.")
+    converged: bool
+    kpoint_mesh: tuple[int, int, int] | None = Field(
+        None, description="That the theory's rule gave this cell; None: no k-points."
+    )
+    corrections: tuple[str, ...] = Field(
+        (), description="What custodian changed of how the electrons were iterated."
+    )
+    pseudopotentials: tuple[str, ...] = Field(
+        (), description="VASP's: title and SHA-256 of each POTCAR, in POSCAR's order."
+    )
+    warnings: tuple[str, ...] = ()
+
+
+class Import(Document):
+    """Labels that a file brought, and what it states of their level of theory."""
+
+    kind = "import"
+
+    name: str = Field(description="Of the set of labels that this belongs to.")
+    file: str = Field(description="Where it lay when it was read, within what was imported.")
+    file_format: str
+    sha256: str = Field(description="Of the file.")
+    content: Blob | None = Field(description="The file; None when it was too large to keep.")
+    theory: str = Field(description="Fingerprint.")
+    theory_name: str
+    statement: dict[str, Any] | None = Field(
+        description="The level of theory in full; None when only its fingerprint is known."
+    )
+    unknown: tuple[str, ...] = Field(description="What nobody can know of the level any more.")
+    labels: tuple[str, ...]
+    places: tuple[int, ...] = Field(description="Of each label in the file, from 0.")

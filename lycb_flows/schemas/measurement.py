@@ -1,0 +1,84 @@
+"""Documents about measured quantities: diffusivities and Arrhenius fits."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lycb_flows.schemas.base import Document, Matrix, Vector
+
+
+class DiffusionEstimate(BaseModel):
+    """D with its error bars, or an upper bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    diffusivity_m2_per_s: float | None = Field(None, description="Paper's window, OLS.")
+    diffusivity_err_he_m2_per_s: float | None = Field(None, description="He et al. 2018.")
+    diffusivity_err_m2_per_s: float | None = Field(None, description="Own calibrated bar.")
+    diffusivity_log_err: float | None = Field(None, description="Standard error of ln D.")
+    diffusivity_low_m2_per_s: float | None = Field(None, description="95 % interval in ln D.")
+    diffusivity_high_m2_per_s: float | None = Field(None, description="95 % interval in ln D.")
+    diffusivity_upper_m2_per_s: float | None = Field(None, description="95 % bound.")
+    fit_start_ps: float | None = None
+    fit_end_ps: float | None = None
+    log_slope: float | None = Field(None, description="d ln MSD / d ln t in the window.")
+    effective_hops: float = Field(description="He's N_eff: ions x max MSD over all lags / a².")
+    max_msd_ang2: float = Field(description="Over all lags.")
+    plateau_msd_ang2: float = Field(description="Vibration, subtracted for the bound.")
+    reason: str = Field("", description="Why there is only a bound.")
+
+
+class Transport(Document):
+    """MSD and D of one production run."""
+
+    kind = "transport"
+    method_version = 2
+
+    run: str
+    model: str
+    system: str
+    temperature_k: float
+    pressure_bar: float
+    volume_ang3_per_atom: float
+    mobile_species: str
+    n_mobile: int
+    n_atoms: int
+    duration_ps: float
+    lags_ps: tuple[float, ...] = Field(description="At most 200, log-spaced.")
+    msd_ang2: tuple[float, ...]
+    framework_msd_ang2: tuple[float, ...]
+    estimate: DiffusionEstimate
+    diffusivity_tensor_m2_per_s: Matrix | None = Field(None, description="Cartesian.")
+    lattice_diffusivities_m2_per_s: Vector | None = Field(None, description="Along a, b, c.")
+    conductivity_ms_per_cm: float | None = Field(None, description="Nernst-Einstein at T.")
+    conductivity_err_ms_per_cm: float | None = None
+    conductivity_upper_ms_per_cm: float | None = None
+    healthy: bool
+
+
+class Arrhenius(Document):
+    """D(T) -> barrier, prefactor, conductivity at the extrapolation temperature."""
+
+    kind = "arrhenius"
+    method_version = 2
+
+    system: str
+    pressure_bar: float
+    model: str
+    transports: tuple[str, ...]
+    n_points: int
+    fitted: bool
+    reason: str = Field("", description="Why there is no fit.")
+    activation_energy_ev: float | None = None
+    activation_energy_err_ev: float | None = None
+    log_prefactor: float | None = Field(None, description="ln(D0 / (m²/s))")
+    log_prefactor_err: float | None = None
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
+        None, description="Of (ln D0, E_A/eV)."
+    )
+    extrapolation_temperature_k: float
+    extrapolated_diffusivity_m2_per_s: float | None = None
+    extrapolated_log_err: float | None = Field(None, description="Standard error of ln D.")
+    extrapolated_conductivity_ms_per_cm: float | None = None
+    extrapolated_conductivity_low_ms_per_cm: float | None = Field(None, description="-1 sigma")
+    extrapolated_conductivity_high_ms_per_cm: float | None = Field(None, description="+1 sigma")

@@ -1,0 +1,1 @@
+"""The service: LaunchPad, workers, reaper, queue adapters, campaigns on them."""

@@ -1,0 +1,160 @@
+"""launchpad.yaml -> a LaunchPad that answers, or one line that says why it does not."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import yaml
+from fireworks import fw_config
+from pymongo import MongoClient
+from pymongo.errors import (
+    ConfigurationError,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+
+from lycb_flows.errors import InputError, StoreError
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+
+PASSWORD_VARIABLE = "LYCB_LAUNCHPAD_PASSWORD"  # noqa: S105 - its name
+_FIELDS = (
+    "host", "port", "name", "username", "password", "logdir", "strm_lvl", "user_indices",
+    "wf_user_indices", "authsource", "uri_mode", "mongoclient_kwargs",
+)  # fmt: skip
+_ANSWER_S = 5.0
+
+
+def load_launchpad(path: Path | None = None) -> ServiceLaunchPad:
+    """The LaunchPad of a file, connected.
+
+    Parameters
+    ----------
+    path
+        A launchpad.yaml. By default what FireWorks finds (`FW_CONFIG_FILE`, my_launchpad.yaml),
+        then ./launchpad.yaml. Its password may be left to `LYCB_LAUNCHPAD_PASSWORD`.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or not usable.
+    StoreError
+        When no server answers, it refuses the login, or is not a replica set.
+    """
+    path = path or default_path()
+    connection, settings = _read(path), load_settings()
+    try:
+        launchpad = ServiceLaunchPad(
+            outage_s=settings.outage_s, stale_lock_s=2 * settings.ping_s, **connection
+        )
+    except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as err:
+        raise InputError(
+            "the LaunchPad's address cannot be used", fix=f"correct {path}", reason=_scrub(str(err))
+        ) from None  # pymongo may quote the address
+    _check(launchpad, path)
+    return launchpad
+
+
+def default_path() -> Path:
+    """The launchpad.yaml that is meant when none is named."""
+    config = os.environ.get("FW_CONFIG_FILE")
+    if config and not Path(config).exists():
+        raise InputError("no such file", fix="correct FW_CONFIG_FILE", path=config)
+    return Path(fw_config.LAUNCHPAD_LOC or "launchpad.yaml")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise InputError(
+            "no LaunchPad", fix="give --launchpad, FW_CONFIG_FILE or ./launchpad.yaml",
+            path=path, reason=err.strerror,
+        ) from err  # fmt: skip
+    except yaml.YAMLError:
+        raise InputError(
+            "not YAML", fix="see launchpad.yaml of the repository", path=path
+        ) from None
+    unknown = sorted(set(content) - set(_FIELDS)) if isinstance(content, dict) else ["no mapping"]
+    if unknown:
+        raise InputError(
+            "unknown field", fix=f"one of {', '.join(_FIELDS)}", path=path, found=unknown[0]
+        )
+    # FireWorks would print every added id at its default level
+    return _with_password(content) | {"strm_lvl": "ERROR"}
+
+
+def _with_password(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's own password, or else that of the environment."""
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if not password or content.get("password"):
+        return content
+    if not content.get("uri_mode"):
+        return content | {"password": password}
+    try:
+        found = pymongo.uri_parser.parse_uri(content["host"], validate=False)
+    except PyMongoError:  # told when it is used
+        return content
+    if found["password"]:
+        return content
+    options = dict(content.get("mongoclient_kwargs") or {})
+    options |= {"username": found["username"], "password": password}
+    return content | {"mongoclient_kwargs": options}
+
+
+def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
+    """It answers, lets us in, and is a replica set; and what its clock says."""
+    where = {"path": path, "database": launchpad.name}
+    try:
+        with pymongo.timeout(_ANSWER_S):
+            hello = launchpad.connection.admin.command("hello")
+            launchpad.fw_id_assigner.find_one({})
+    except OperationFailure as err:
+        launchpad.close()
+        raise StoreError(
+            "the LaunchPad's database refuses this user",
+            fix=f"check username, authsource and {PASSWORD_VARIABLE}", **where, reason=err.code,
+        ) from None  # fmt: skip
+    except PyMongoError:
+        launchpad.close()
+        raise _silent(launchpad, where) from None
+    if not hello.get("setName") and hello.get("msg") != "isdbgrid":
+        launchpad.close()
+        raise _standalone(where)
+    behind = hello["localTime"].replace(tzinfo=UTC) - datetime.now(UTC)
+    launchpad.clock_ahead_s = behind.total_seconds()
+
+
+def _silent(launchpad: ServiceLaunchPad, where: dict[str, Any]) -> StoreError:
+    """Nothing answers, or it is there, but alone."""
+    if not launchpad.uri_mode:
+        try:
+            with MongoClient[dict[str, Any]](
+                launchpad.host, launchpad.port, directConnection=True, timeoutMS=2000
+            ) as direct:
+                if not direct.admin.command("hello").get("setName"):
+                    return _standalone(where)
+        except PyMongoError:
+            pass
+        where |= {"host": launchpad.host, "port": launchpad.port}
+    return StoreError(
+        "no answer from the LaunchPad's database", fix="start MongoDB, or correct the file", **where
+    )
+
+
+def _standalone(where: dict[str, Any]) -> StoreError:
+    return StoreError(
+        "the LaunchPad's MongoDB is not a replica set: it would lose jobs when killed",
+        fix="start mongod with --replSet rs0 and run rs.initiate() once",
+        **where,
+    )
+
+
+def _scrub(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", " ".join(text.split()))

@@ -1,0 +1,107 @@
+"""A workflow's lock that says who holds it, so that a dead or lost holder's can be broken.
+
+FireWorks sets `locked: True` and only ever asks whether the field exists; we write owner and
+time into it. An owner whose lock was broken writes nothing afterwards: `ServiceLaunchPad`
+replaces a workflow only while it still holds the lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Any
+
+from fireworks.core import launchpad as fireworks_launchpad
+from fireworks.core.launchpad import LaunchPad, LockedWorkflowError, WFLock
+from pymongo.errors import PyMongoError
+
+from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.store.outages import is_outage
+
+_FIRST_NAP_S, _LONGEST_NAP_S = 0.005, 0.25
+
+logger = logging.getLogger(__name__)
+
+
+def use_owned_locks() -> None:
+    """Let FireWorks' own methods lock our LaunchPads our way; others are locked as before."""
+    if fireworks_launchpad.WFLock is WFLock:
+        fireworks_launchpad.WFLock = workflow_lock
+
+
+def workflow_lock(
+    launchpad: LaunchPad,
+    fw_id: int,
+    *args: Any,  # noqa: ANN401 - as FireWorks calls it
+    **options: Any,  # noqa: ANN401 - likewise
+) -> WFLock:
+    """The lock of the workflow that holds a firework."""
+    if hasattr(launchpad, "owner"):
+        return OwnedLock(launchpad, fw_id)
+    return WFLock(launchpad, fw_id, *args, **options)
+
+
+def stale_reason(lock: object) -> str:
+    """Why a lock is certainly stale; empty when it may be in use."""
+    owner = lock.get("by", "") if isinstance(lock, dict) else ""
+    return f"{host_and_pid(owner)} is gone" if owner and is_gone(owner) else ""
+
+
+class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
+    """Context manager; re-entered by the same owner after an outage.
+
+    Raises
+    ------
+    LockedWorkflowError
+        When others had the lock for longer than the LaunchPad's `outage_s`.
+    ValueError
+        When no workflow lists the firework.
+    """
+
+    def __enter__(self) -> None:
+        """Wait for the lock."""
+        started = time.monotonic()
+        watched, since, naps = None, started, 0
+        while not self._acquire():
+            found = self.lp.workflows.find_one(
+                {"nodes": self.fw_id}, {"locked": 1, "updated_on": 1, "name": 1}
+            )
+            if found is None:
+                msg = f"no workflow lists firework {self.fw_id}"
+                raise ValueError(msg)
+            now = time.monotonic()
+            if found != watched:
+                watched, since = found, now
+            if now - since > self.lp.stale_lock_s or stale_reason(found.get("locked")):
+                self.lp.break_lock(found)
+            elif now - started > self.lp.outage_s:
+                msg = f"workflow of firework {self.fw_id} stays locked"
+                raise LockedWorkflowError(msg)
+            else:
+                naps += 1
+                time.sleep(min(_FIRST_NAP_S * naps, _LONGEST_NAP_S) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+    def _acquire(self) -> bool:
+        """Take the lock when it is free, or ours already."""
+        held = self.lp.workflows.find_one_and_update(
+            {
+                "nodes": self.fw_id,
+                "$or": [{"locked": {"$exists": False}}, {"locked.by": self.lp.owner}],
+            },
+            [{"$set": {"locked": {"by": self.lp.owner, "at": "$$NOW"}}}],
+            projection={"_id": 1},
+        )
+        return held is not None
+
+    def __exit__(self, *_failure: object) -> None:
+        """Unlock, unless somebody took the lock from us."""
+        try:
+            self.lp.workflows.update_one(
+                {"nodes": self.fw_id, "locked.by": self.lp.owner}, {"$unset": {"locked": ""}}
+            )
+        except PyMongoError as err:
+            if not is_outage(err):
+                raise
+            # ours by name: entered again by the retry, or broken by whoever comes first
+            logger.warning("lock of firework %s is left behind: the database is away", self.fw_id)

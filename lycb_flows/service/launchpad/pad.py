@@ -1,0 +1,330 @@
+"""FireWorks' LaunchPad, hardened.
+
+Outages are waited for, what belongs together is written together, and a run that did not
+finish goes back to the queue instead of failing.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from copy import copy
+from datetime import datetime
+from typing import Any
+
+import pymongo
+from fireworks import Firework, FWAction, FWorker, Workflow
+from fireworks.core.launchpad import LockedWorkflowError
+from fireworks.utilities.fw_serializers import recursive_dict
+from jobflow import Flow, Job
+from jobflow.managers.fireworks import flow_to_workflow
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+
+from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light
+from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
+from lycb_flows.service.launchpad.identity import this_process
+from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
+from lycb_flows.service.launchpad.watching import NobodyWatches, Watcher
+from lycb_flows.service.launchpad.writing import WritingLaunchPad
+from lycb_flows.store.outages import is_outage, patiently
+
+_PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
+
+Session = ClientSession | None
+
+logger = logging.getLogger(__name__)
+
+
+class DatabaseGoneError(SystemExit):
+    """The database stayed away while a job ended; not an Exception, so FireWorks lets it pass."""
+
+
+class ServiceLaunchPad(WritingLaunchPad):
+    """A LaunchPad on a replica set; made by `load_launchpad`.
+
+    Parameters
+    ----------
+    outage_s
+        How long each operation waits for an absent database.
+    stale_lock_s
+        Age at which a workflow's unchanged lock is nobody's.
+    **connection
+        What FireWorks' LaunchPad takes.
+
+    Attributes
+    ----------
+    watcher
+        Told what happens to this process's jobs.
+    """
+
+    def __init__(
+        self,
+        *,
+        outage_s: float,
+        stale_lock_s: float,
+        **connection: Any,  # noqa: ANN401 - of every kind
+    ) -> None:
+        options = dict(connection.pop("mongoclient_kwargs", None) or {})
+        # pymongo repeats an operation until then: outages end inside of it
+        patience_ms = int(1000 * outage_s)
+        options |= {"timeoutMS": patience_ms, "serverSelectionTimeoutMS": patience_ms}
+        options |= {"w": "majority", "appname": "lycb_flows"}
+        super().__init__(mongoclient_kwargs=options, **connection)
+        self.outage_s, self.stale_lock_s = outage_s, stale_lock_s
+        self.owner = this_process()
+        self.clock_ahead_s = 0.0
+        self.watcher: Watcher = NobodyWatches()
+        self._checking_out, self._listed = False, True
+        use_owned_locks()
+
+    def to_dict(self) -> dict[str, Any]:
+        """FireWorks' form, without credentials."""
+        content: dict[str, Any] = super().to_dict()
+        hidden: dict[str, Any] = {"password": None, "mongoclient_kwargs": {}}
+        return content | hidden | {"host": None if self.uri_mode else self.host}
+
+    def close(self) -> None:
+        """Let the connection go, also when the database is away."""
+        with pymongo.timeout(_CLOSE_S):
+            self.connection.close()
+
+    # -- a job's life ----------------------------------------------------------------
+
+    def checkout_fw(
+        self,
+        fworker: FWorker,
+        launch_dir: str,
+        *args: Any,  # noqa: ANN401 - FireWorks' own
+        **options: Any,  # noqa: ANN401 - likewise
+    ) -> tuple[Firework, int] | tuple[None, None]:
+        """The next job and its launch; (None, None) when there is none for this worker."""
+        self.backup_launch_data.clear()  # FireWorks keeps one for every job that it ever ran
+        self.backup_fw_data.clear()
+        self._checking_out = self._listed = True
+        try:
+            firework, launch_id = super().checkout_fw(fworker, launch_dir, *args, **options)
+        finally:
+            self._checking_out = False
+        if firework is None:
+            return None, None
+        if not self._listed:
+            self._put_back_orphan(firework.fw_id, launch_id)
+            return None, None
+        self.watcher.took(firework, launch_id)
+        return firework, launch_id
+
+    def ping_launch(
+        self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
+    ) -> None:
+        """Say that a launch is alive; an absent database is no reason to stop saying it."""
+        change = {"state_history.$[run].updated_on": (ptime or self.now()).isoformat()}
+        if checkpoint:
+            change["state_history.$[run].checkpoint"] = recursive_dict(checkpoint)
+        try:
+            with pymongo.timeout(_PING_TIMEOUT_S):
+                found = self.launches.find_one_and_update(
+                    {"launch_id": launch_id, "state": "RUNNING"},
+                    {"$set": change},
+                    projection={"trackers": 1},
+                    array_filters=[{"run.state": "RUNNING"}],
+                )
+                if found and found.get("trackers"):
+                    super().ping_launch(launch_id, ptime, checkpoint)
+        except PyMongoError as err:
+            logger.warning("no heartbeat of launch %s: %s", launch_id, type(err).__name__)
+            return
+        if found is None:
+            self.watcher.lost(launch_id)
+        self.watcher.pinged()
+
+    def complete_launch(
+        self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED"
+    ) -> dict[str, Any]:
+        """Write down how a launch ended, and what follows; repeated through outages.
+
+        Raises
+        ------
+        DatabaseGoneError
+            When the database stays away for `outage_s`.
+        LockedWorkflowError
+            When others keep the workflow locked as long; the reaper does the rest.
+        """
+        try:
+            return patiently(
+                lambda: self._complete(launch_id, action, state), self.outage_s, _may_pass
+            )
+        except PyMongoError as err:
+            if is_outage(err):
+                raise DatabaseGoneError("the database stayed away when a job ended") from err
+            raise
+
+    def _complete(self, launch_id: int, action: FWAction | None, state: str) -> dict[str, Any]:
+        owner = self.fireworks.find_one({"launches": launch_id}, {"fw_id": 1})
+        if owner is None:
+            logger.warning("launch %s ended here, but its job was started elsewhere", launch_id)
+            self.watcher.ended(launch_id, "ARCHIVED", "started elsewhere meanwhile")
+            return {}
+        why = why_unfinished(action.to_dict()) if action and state == "FIZZLED" else {}
+        if why and self.may_run_again(owner["fw_id"], why):
+            self.give_back(owner["fw_id"], launch_id, **why)
+            self.watcher.avoid(owner["fw_id"])
+            self.watcher.ended(launch_id, "READY", "".join(why.values()))
+            return {}
+        done: dict[str, Any] = super().complete_launch(launch_id, action, state)
+        self.watcher.ended(launch_id, state, "")
+        return done
+
+    def may_run_again(self, fw_id: int, why: dict[str, str]) -> bool:
+        """Whether an unfinished job goes back: always, but not when machines failed too often."""
+        if GIVEN_BACK in why:
+            return True
+        faults = {"fw_id": fw_id, f"state_history.{FAULT}": {"$exists": True}}
+        return bool(self.launches.count_documents(faults) < MAX_FAULTS)
+
+    def give_back(self, fw_id: int, launch_id: int | None, **why: str) -> bool:
+        """Archive an unfinished run, so that the job is READY again; its children stay as they are.
+
+        FireWorks' `rerun_fw` would also reset children that are paused or defused.
+
+        Parameters
+        ----------
+        fw_id
+            The job.
+        launch_id
+            The run that did not finish; None when the job was RESERVED without any.
+        **why
+            Kept in the launch's history.
+
+        Returns
+        -------
+        bool
+            False when the job has moved on meanwhile.
+        """
+        with OwnedLock(self, fw_id):
+            try:
+                workflow = load_light(self, fw_id, self._news)
+            except NeedsJobsError:
+                workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
+            firework = workflow.id_fw[fw_id]
+            launches = [launch.launch_id for launch in firework.launches]
+            current = launch_id in launches if launch_id is not None else not launches
+            if firework.state not in {"RUNNING", "RESERVED", "FIZZLED"} or not current:
+                return False
+            firework._rerun()  # noqa: SLF001 - FireWorks' own word for it
+            self._update_wf(workflow, workflow.refresh(fw_id, {fw_id}), (launches, why))
+        return True
+
+    def _put_back_orphan(self, fw_id: int, launch_id: int) -> None:
+        """No workflow lists it: plain FireWorks is just adding it, or died while it did."""
+        self.fireworks.update_one(
+            {"fw_id": fw_id}, {"$set": {"state": "READY"}, "$pull": {"launches": launch_id}}
+        )
+        self.archive_launches([launch_id], {GIVEN_BACK: "no workflow lists the job"}, None)
+        self.watcher.avoid(fw_id)
+
+    # -- workflows -----------------------------------------------------------------
+
+    def append_flow(self, fw_id: int, flow: Flow | Job) -> bool:
+        """Add a flow below a job, as if the job had returned it as an addition.
+
+        Returns
+        -------
+        bool
+            False when its jobs were there already.
+        """
+        with OwnedLock(self, fw_id):
+            workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
+            addition = to_workflow(flow)
+            if self._is_known(workflow, addition):
+                return False
+            self._update_wf(workflow, workflow.append_wf(addition, [fw_id]))
+        return True
+
+    def get_wf_by_fw_id_lzyfw(self, fw_id: int) -> Workflow:
+        """FireWorks' lazily read workflow; an action adds no job to it that is there."""
+        workflow = super().get_wf_by_fw_id_lzyfw(fw_id)
+        apply = workflow.apply_action
+        workflow.apply_action = lambda action, at: apply(self._news(workflow, action), at)
+        return workflow
+
+    def _news(self, workflow: Workflow, action: FWAction) -> FWAction:
+        """The action without what an earlier run of the job has added."""
+        if not action.additions:
+            return action
+        news = copy(action)
+        news.additions = [one for one in action.additions if not self._is_known(workflow, one)]
+        return news
+
+    def _is_known(self, workflow: Workflow, addition: Workflow) -> bool:
+        """Whether a campaign's workflow has jobs of these names: they are unique in it."""
+        if "campaign" not in workflow.metadata:
+            return False
+        names = {firework.name for firework in addition}
+        known = self.fireworks.distinct(
+            "name", {"fw_id": {"$in": list(workflow.links)}, "name": {"$in": sorted(names)}}
+        )
+        if 0 < len(known) < len(names):
+            logger.warning("not added, as some of its jobs are there: %s", ", ".join(sorted(names)))
+        return bool(known)
+
+    def _refresh_wf(self, fw_id: int) -> None:
+        """Bring a job's state, its children's and its action's into the workflow.
+
+        Unlike FireWorks', it does not take a lock or an outage for a failure of the job.
+        """
+        if self._checking_out and self._show_running(fw_id):
+            return
+        try:
+            with OwnedLock(self, fw_id):
+                self._refresh_locked(fw_id)
+        except (LockedWorkflowError, PyMongoError):
+            raise
+        except Exception as err:  # whatever a malformed action raises; FireWorks does the same
+            logger.exception("the action of firework %s cannot be applied", fw_id)
+            self.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "FIZZLED"}})
+            change = {"state": "FIZZLED", f"fw_states.{fw_id}": "FIZZLED"}
+            self.workflows.update_one({"nodes": fw_id}, {"$set": change})
+            msg = f"firework {fw_id}: {err}"
+            raise RuntimeError(msg) from err
+
+    def _refresh_locked(self, fw_id: int) -> None:
+        try:
+            workflow = load_light(self, fw_id, self._news)
+            updated = workflow.refresh(fw_id)
+        except NeedsJobsError:
+            workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
+            updated = workflow.refresh(fw_id)
+        self._update_wf(workflow, updated)
+
+    def _show_running(self, fw_id: int) -> bool:
+        """A checkout changes nothing but what `lpad` shows: no lock, no reading of the workflow.
+
+        Returns
+        -------
+        bool
+            False when the job is not active, but could not be read, for example.
+        """
+        found = self.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
+        if found is None or found["state"] not in {"RUNNING", "RESERVED"}:
+            return False
+        idle = {"$in": ["$state", ["READY", "RESERVED"]]}
+        change = {
+            f"fw_states.{fw_id}": found["state"],
+            "state": {"$cond": [idle, found["state"], "$state"]},
+        }
+        shown = self.workflows.update_one({"nodes": fw_id}, [{"$set": change}])
+        self._listed = bool(shown.matched_count)
+        return True
+
+
+def _may_pass(error: Exception) -> bool:
+    """An outage, or somebody else's lock."""
+    return isinstance(error, LockedWorkflowError) or is_outage(error)
+
+
+def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own
+    """Jobflow's conversion. No store is given: its password would be in every job."""
+    with warnings.catch_warnings():  # jobs that wait for no other are no mistake
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        return flow_to_workflow(flow, **options)

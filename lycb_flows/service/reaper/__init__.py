@@ -1,0 +1,1 @@
+"""What died in the queue goes back to it."""

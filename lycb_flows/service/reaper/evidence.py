@@ -1,0 +1,127 @@
+"""How one knows that a run is over: dead processes, Slurm, silence; and what was seen before."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lycb_flows.service.launchpad import ServiceLaunchPad
+from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+
+SIGHTINGS = "lycb_sightings"
+_SLURM_TIMEOUT_S = 30.0
+
+
+class Sightings:
+    """When something suspicious was seen first, kept in the database between passes."""
+
+    def __init__(self, launchpad: ServiceLaunchPad, now: datetime) -> None:
+        self._sightings, self._now = launchpad.db[SIGHTINGS], now
+        self._before = {
+            row["_id"]: row["first"].replace(tzinfo=UTC) for row in self._sightings.find({})
+        }
+        self._seen: set[str] = set()
+
+    def age_s(self, evidence: str) -> float:
+        """Seconds since this very evidence was seen first; 0 when it is new."""
+        self._seen.add(evidence)
+        first: datetime = self._before.get(evidence, self._now)
+        return (self._now - first).total_seconds()
+
+    def keep(self) -> None:
+        """Write the new ones, forget those that are over."""
+        for evidence in self._seen - set(self._before):
+            self._sightings.update_one(
+                {"_id": evidence}, {"$setOnInsert": {"first": self._now}}, upsert=True
+            )
+        over = set(self._before) - self._seen
+        if over:
+            self._sightings.delete_many({"_id": {"$in": sorted(over)}})
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """What the Slurm of this machine knows.
+
+    Attributes
+    ----------
+    states
+        Its pending and running jobs.
+    hosts
+        Its nodes and this machine: only their job numbers are this Slurm's.
+    """
+
+    states: Mapping[str, str]
+    hosts: frozenset[str]
+
+
+def find_slurm() -> Slurm | None:
+    """None where there is no Slurm, or it does not answer."""
+    if not shutil.which("squeue"):
+        return None
+    jobs = _lines("squeue", "--noheader", "--format=%A %T")
+    nodes = _lines("sinfo", "--noheader", "--Node", "--format=%n")
+    if jobs is None or nodes is None:
+        return None
+    states = dict(line.split(maxsplit=1) for line in jobs)
+    return Slurm(
+        states, frozenset({*(_short(node) for node in nodes), _short(socket.gethostname())})
+    )
+
+
+def _lines(*command: str) -> list[str] | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, by PATH as users have it
+            command, capture_output=True, text=True, timeout=_SLURM_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.split("\n")[:-1] if done.returncode == 0 else None
+
+
+def certain_end(run: Mapping[str, Any], slurm: Slurm | None, requeued: Mapping[str, int]) -> str:
+    """Why a run is certainly over; empty when it may go on."""
+    owner = env_of(run).get("lycb_owner", "")
+    if run["state"] == "RUNNING" and owner and is_gone(owner):
+        return f"{host_and_pid(owner)} is gone"
+    job, restarts = slurm_job(run)
+    if not job or slurm is None or _short(run["host"]) not in slurm.hosts:
+        return ""
+    if job not in slurm.states:
+        return f"Slurm job {job} is gone"
+    if run["state"] == "RUNNING" and (
+        slurm.states[job] == "PENDING" or requeued.get(job, 0) > restarts
+    ):
+        return f"Slurm job {job} was requeued"
+    return ""
+
+
+def slurm_job(run: Mapping[str, Any]) -> tuple[str, int]:
+    """The Slurm job of a run, and how often that was requeued before; ("", 0) without."""
+    env = env_of(run)
+    if env.get("slurm_job"):
+        return env["slurm_job"], int(env["slurm_restarts"])
+    reserved = [entry.get("reservation_id") for entry in run["state_history"]]
+    return str(next((one for one in reserved if one), "")), 0
+
+
+def env_of(run: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the run's worker said of itself; empty for plain `rlaunch`."""
+    return (run.get("fworker") or {}).get("env") or {}
+
+
+def last_ping(run: Mapping[str, Any]) -> datetime:
+    """The last heartbeat, by whatever clock."""
+    entry = run["state_history"][-1]
+    time_ = entry.get("updated_on") or entry["created_on"]
+    parsed = datetime.fromisoformat(time_) if isinstance(time_, str) else time_
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def _short(host: str) -> str:
+    return host.partition(".")[0]

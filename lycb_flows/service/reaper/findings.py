@@ -1,0 +1,348 @@
+"""One pass of the reaper: what it looks at, and what it does about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from fireworks import fw_config
+from fireworks.core.launchpad import LockedWorkflowError
+from pymongo.client_session import ClientSession
+
+from lycb_flows.service.launchpad import ServiceLaunchPad
+from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, why_unfinished
+from lycb_flows.service.launchpad.identity import is_gone
+from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
+from lycb_flows.service.launchpad.workers import COLLECTION as WORKERS
+from lycb_flows.service.launchpad.workers import forget_workers
+from lycb_flows.service.reaper import evidence
+from lycb_flows.service.reaper.evidence import (
+    Sightings,
+    Slurm,
+    certain_end,
+    env_of,
+    last_ping,
+    slurm_job,
+)
+
+_ENDED = {"COMPLETED", "FIZZLED"}
+_FORGET_WORKERS_S = 86400.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reaping:
+    """One thing that was found.
+
+    Attributes
+    ----------
+    what
+        Kind of finding, see above.
+    fw_id, name
+        The job, or one of its workflow; None when there is none.
+    why
+        The evidence.
+    action
+        What is to be done.
+    done
+        Whether it was: not in a dry run, not before the second sighting, not when it was over.
+    """
+
+    what: str
+    fw_id: int | None
+    name: str
+    why: str
+    action: str
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A reaping, with the evidence's identity and the act."""
+
+    reaping: Reaping
+    act: Callable[[], bool]
+    evidence: str = ""
+    """Of what must be seen twice; empty: certain."""
+
+
+class Pass:
+    """One pass over one LaunchPad."""
+
+    def __init__(
+        self,
+        launchpad: ServiceLaunchPad,
+        *,
+        lost_after_s: float,
+        grace_s: float,
+        dry_run: bool,
+        now: datetime,
+    ) -> None:
+        self.launchpad, self.lost_after_s, self.grace_s = launchpad, lost_after_s, grace_s
+        self.dry_run, self.now = dry_run, now
+        self.sightings = Sightings(launchpad, now)
+
+    def run(self) -> list[Reaping]:
+        """Locks first: what they keep from being finished is found afterwards."""
+        found: list[Reaping] = []
+        looks = (
+            self._locks,
+            self._orphans,
+            self._half_applied,
+            self._active,
+            self._faults,
+            self._forgotten,
+        )
+        for look in looks:
+            found += [self._decide(finding) for finding in look()]
+        if not self.dry_run:
+            self.sightings.keep()
+            forget_workers(self.launchpad, older_s=_FORGET_WORKERS_S)
+        return found
+
+    def _decide(self, finding: Finding) -> Reaping:
+        """Act, unless it may be somebody at work."""
+        reaping = finding.reaping
+        if finding.evidence:
+            left_s = self.grace_s - self.sightings.age_s(f"{reaping.what}: {finding.evidence}")
+            if left_s > 0:
+                again = f"{reaping.action}, if it is so in {left_s:.0f} s"
+                return replace(reaping, action=again)
+        if self.dry_run:
+            return reaping
+        try:
+            return replace(reaping, done=finding.act())
+        except (LockedWorkflowError, ValueError, RuntimeError) as err:
+            logger.warning("%s of firework %s: %s", reaping.what, reaping.fw_id, err)
+            return replace(reaping, why=f"{reaping.why}; not now: {err}")
+
+    # -- locks ----------------------------------------------------------------------------
+
+    def _locks(self) -> Iterator[Finding]:
+        fields = {"locked": 1, "updated_on": 1, "name": 1, "nodes": {"$slice": 1}}
+        for row in self.launchpad.workflows.find({"locked": {"$exists": True}}, fields):
+            why = stale_reason(row["locked"])
+            reaping = Reaping(
+                "stale lock",
+                row["nodes"][0],
+                row["name"],
+                why or "locked and unchanged",
+                "unlocked",
+            )
+            evidence = f"{row['_id']} {row['locked']} {row['updated_on']}"
+            yield Finding(reaping, _bind(self.launchpad.break_lock, row), "" if why else evidence)
+
+    # -- halves ---------------------------------------------------------------------------
+
+    def _orphans(self) -> Iterator[Finding]:
+        """Jobs first, then what workflows list: an addition in between is no orphan."""
+        jobs = {
+            row["fw_id"]: row for row in self.launchpad.fireworks.find({}, {"fw_id": 1, "name": 1})
+        }
+        listed: set[int] = set()
+        for row in self.launchpad.workflows.find({}, {"nodes": 1}):
+            listed.update(row["nodes"])
+        for fw_id in sorted(set(jobs) - listed):
+            reaping = Reaping(
+                "orphan", fw_id, jobs[fw_id]["name"], "no workflow lists it", "deleted"
+            )
+            yield Finding(reaping, _bind(self._delete_orphan, fw_id), str(fw_id))
+
+    def _delete_orphan(self, fw_id: int) -> bool:
+        pad = self.launchpad
+        deleted: list[bool] = []
+
+        def write(session: ClientSession) -> None:
+            deleted.clear()
+            if not pad.workflows.count_documents({"nodes": fw_id}, limit=1, session=session):
+                pad.launches.update_many(
+                    {"fw_id": fw_id}, {"$set": {"state": "ARCHIVED"}}, session=session
+                )
+                pad.fireworks.delete_one({"fw_id": fw_id}, session=session)
+                deleted.append(True)
+
+        with pad.connection.start_session() as session:
+            session.with_transaction(write)
+        return bool(deleted)
+
+    def _half_applied(self) -> Iterator[Finding]:
+        """Plain FireWorks writes job by job, the workflow last: killed between, they disagree."""
+        for row in self.launchpad.workflows.find(
+            {"state": {"$nin": ["ARCHIVED", "COMPLETED"]}, "locked": {"$exists": False}}
+        ):
+            listed = {int(fw_id): state for fw_id, state in row["fw_states"].items()}
+            jobs = self.launchpad.fireworks.find(
+                {"fw_id": {"$in": row["nodes"]}, "state": {"$in": ["COMPLETED", "WAITING"]}},
+                {"fw_id": 1, "name": 1, "state": 1},
+            )
+            for job in jobs:
+                state, fw_id = job["state"], job["fw_id"]
+                parents = row["parent_links"].get(str(fw_id), [])
+                ready = all(listed.get(parent) == "COMPLETED" for parent in parents)
+                unapplied = state == "COMPLETED" and listed.get(fw_id) != "COMPLETED"
+                if unapplied or (state == "WAITING" and ready):
+                    why = (
+                        "done, but its workflow does not know"
+                        if unapplied
+                        else "nothing to wait for"
+                    )
+                    yield Finding(
+                        Reaping("unfinished business", fw_id, job["name"], why, "refreshed"),
+                        _bind(self._apply_again, fw_id),
+                        f"{fw_id} {state}",
+                    )
+
+    def _apply_again(self, fw_id: int) -> bool:
+        """Let FireWorks see the change of state that makes it apply the action."""
+        with OwnedLock(self.launchpad, fw_id):
+            listed = self.launchpad.workflows.find_one({"nodes": fw_id}, {f"fw_states.{fw_id}": 1})[
+                "fw_states"
+            ]
+            if listed.get(str(fw_id)) != "COMPLETED":
+                self.launchpad.fireworks.update_one(
+                    {"fw_id": fw_id, "state": "COMPLETED"}, {"$set": {"state": "RUNNING"}}
+                )
+        return self._refresh(fw_id)
+
+    def _refresh(self, fw_id: int) -> bool:
+        self.launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks' own word for it
+        return True
+
+    # -- active jobs --------------------------------------------------------------------------
+
+    def _active(self) -> Iterator[Finding]:
+        """RUNNING and RESERVED jobs, with their runs."""
+        jobs = list(
+            self.launchpad.fireworks.find(
+                {"state": {"$in": ["RUNNING", "RESERVED"]}},
+                {"fw_id": 1, "name": 1, "state": 1, "launches": 1, "updated_on": 1},
+            )
+        )
+        launches = self._launches(launch for job in jobs for launch in job["launches"])
+        slurm = evidence.find_slurm()  # after the launches: whatever they name was submitted before
+        requeued = self._requeued()
+        for job in jobs:
+            runs = [launches[one] for one in job["launches"] if one in launches]
+            yield from self._look_at(job, runs, slurm, requeued)
+
+    def _look_at(
+        self,
+        job: Mapping[str, Any],
+        runs: list[dict[str, Any]],
+        slurm: Slurm | None,
+        requeued: Mapping[str, int],
+    ) -> Iterator[Finding]:
+        fw_id, reserved = job["fw_id"], job["state"] == "RESERVED"
+        what = "lost reservation" if reserved else "lost run"
+        ended = [run for run in runs if run["state"] in _ENDED]
+        if not runs:
+            why = f"{job['state']} without a run"
+            yield Finding(
+                Reaping(what, fw_id, job["name"], why, "given back"),
+                _bind(self._give_back, fw_id, None, {LOST: why}),
+                f"{fw_id} {job['updated_on']}",
+            )
+        elif ended:
+            yield self._ended(job, ended[-1])
+        else:
+            run = runs[-1]
+            why = certain_end(run, slurm, requeued)
+            silent = "" if why or run["state"] == "RESERVED" else self._silence(run)
+            if run["state"] == "RESERVED" and not slurm_job(run)[0]:
+                silent = "reserved, but never submitted"
+            if why or silent:
+                yield Finding(
+                    Reaping(what, fw_id, job["name"], why or silent, "given back"),
+                    _bind(self._give_back, fw_id, run["launch_id"], {LOST: why or silent}),
+                    "" if why else f"{run['launch_id']} {last_ping(run)}",
+                )
+
+    def _ended(self, job: Mapping[str, Any], run: Mapping[str, Any]) -> Finding:
+        """Its worker wrote down the run's end, but not what follows from it."""
+        why = why_unfinished(run["action"]) if run["state"] == "FIZZLED" else {}
+        if why and self.launchpad.may_run_again(job["fw_id"], why):
+            act = _bind(self._give_back, job["fw_id"], run["launch_id"], why)
+            action = "given back"
+        else:
+            act, action = _bind(self._refresh, job["fw_id"]), "refreshed"
+        ended = f"its run is {run['state']}"
+        reaping = Reaping("unfinished business", job["fw_id"], job["name"], ended, action)
+        # else its worker is about to do it
+        certain = is_gone(env_of(run).get("lycb_owner", ""))
+        return Finding(reaping, act, "" if certain else f"{run['launch_id']} {run['state']}")
+
+    def _give_back(self, fw_id: int, launch_id: int | None, why: dict[str, str]) -> bool:
+        return self.launchpad.give_back(fw_id, launch_id, **why)
+
+    def _silence(self, run: Mapping[str, Any]) -> str:
+        """Plain `rlaunch` pings as FW_config.yaml says: by default once an hour."""
+        ours = "lycb_owner" in env_of(run)
+        limit_s = self.lost_after_s if ours else float(fw_config.RUN_EXPIRATION_SECS)
+        silent_s = (self.now - last_ping(run)).total_seconds()
+        return f"no heartbeat for {silent_s:.0f} s" if silent_s > limit_s else ""
+
+    def _launches(self, launch_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        fields = {
+            "launch_id": 1, "state": 1, "state_history": 1, "host": 1, "fworker": 1,
+            "action.stored_data._exception": 1,
+        }  # fmt: skip
+        rows = self.launchpad.launches.find({"launch_id": {"$in": list(launch_ids)}}, fields)
+        return {row["launch_id"]: row | {"action": row.get("action")} for row in rows}
+
+    def _requeued(self) -> dict[str, int]:
+        """Slurm job -> how often it was requeued, by the workers that it has started."""
+        counts: dict[str, int] = {}
+        for row in self.launchpad.db[WORKERS].find({"slurm_job": {"$ne": ""}}):
+            before = counts.get(row["slurm_job"], 0)
+            counts[row["slurm_job"]] = max(before, int(row["slurm_restarts"]))
+        return counts
+
+    # -- faults ---------------------------------------------------------------------------
+
+    def _faults(self) -> Iterator[Finding]:
+        """Jobs that plain `rlaunch` fizzled, or a worker too often."""
+        jobs = list(
+            self.launchpad.fireworks.find(
+                {"state": "FIZZLED", "launches": {"$ne": []}},
+                {"fw_id": 1, "name": 1, "launches": 1},
+            )
+        )
+        launches = self._launches(job["launches"][-1] for job in jobs)
+        for job in jobs:
+            run = launches.get(job["launches"][-1])
+            why = why_unfinished(run["action"]) if run else {}
+            if run and why and self.launchpad.may_run_again(job["fw_id"], why):
+                told = why.get(FAULT) or why[GIVEN_BACK]
+                yield Finding(
+                    Reaping("fault", job["fw_id"], job["name"], told, "given back"),
+                    _bind(self._give_back, job["fw_id"], run["launch_id"], why),
+                )
+
+    # -- runs that no job counts ------------------------------------------------------------
+
+    def _forgotten(self) -> Iterator[Finding]:
+        """FireWorks' `rerun_fw` leaves the running launches of what it resets as they are."""
+        active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
+        for row in self.launchpad.launches.find(active, {"launch_id": 1, "fw_id": 1}):
+            launch_id = row["launch_id"]
+            if not self.launchpad.fireworks.count_documents({"launches": launch_id}, limit=1):
+                reaping = Reaping(
+                    "forgotten run",
+                    row["fw_id"],
+                    f"launch {launch_id}",
+                    "its job was started anew",
+                    "archived",
+                )
+                yield Finding(reaping, _bind(self._archive, launch_id), str(launch_id))
+
+    def _archive(self, launch_id: int) -> bool:
+        self.launchpad.archive_launches([launch_id], {LOST: "its job was started anew"}, None)
+        return True
+
+
+def _bind(act: Callable[..., bool], *args: object) -> Callable[[], bool]:
+    return lambda: act(*args)

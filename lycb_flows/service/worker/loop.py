@@ -1,0 +1,360 @@
+"""The worker's loop."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import shutil
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymongo
+from fireworks import Firework, FWorker
+from fireworks.core.rocket_launcher import launch_rocket
+from pymongo.errors import PyMongoError
+
+from lycb_flows.errors import StoreError
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.service.launchpad import ServiceLaunchPad, find_workers
+from lycb_flows.service.launchpad.pad import DatabaseGoneError
+from lycb_flows.service.launchpad.workers import LEFT, Registration
+from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
+from lycb_flows.service.worker.signals import Interrupted, StopSignals
+from lycb_flows.service.worker.surroundings import (
+    WorkerOptions,
+    categories_of,
+    deadline_of,
+    fireworks_settings,
+    job_environment,
+    last_moments_s,
+    launch_folder,
+    load_fworker,
+)
+from lycb_flows.store.outages import is_outage
+
+_AWAY = "no database"
+_QUERY_TIMEOUT_S = 5.0
+_FIRST_NAP_S, _SLICE_S = 0.1, 0.2
+_SETTLING_S = 10.0  # until all workers that were started together are registered
+_AVOID_LONGEST_S = 600.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a worker did, and why it went."""
+
+    name: str
+    n_completed: int
+    n_fizzled: int
+    n_given_back: int
+    reason: str
+
+
+def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) -> WorkerReport:
+    """Work until there is a reason to stop; in the main thread.
+
+    Raises
+    ------
+    InputError
+        When results or outputs would be lost: an embedded store, a MemoryStore.
+    StoreError
+        When the database stays away, or the disk stays full.
+    """
+    settings = load_settings()
+    outputs = durable_outputs(settings)
+    name = options.name or f"{socket.gethostname()}-{os.getpid()}"
+    with (
+        job_environment(name, options, settings),
+        fireworks_settings(settings.ping_s),
+        keep_outputs(outputs),
+        warnings.catch_warnings(),
+        StopSignals() as stop,
+    ):
+        # jobflow 0.4 uses monty's cd, which monty deprecates
+        warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        return Worker(launchpad, name, options, stop, say).run()
+
+
+@dataclass
+class _Current:
+    """The job that runs."""
+
+    fw_id: int
+    launch_id: int
+    name: str
+    started: float
+
+
+class Worker:
+    """The loop of `run_worker`; a `Watcher` of its LaunchPad."""
+
+    def __init__(
+        self,
+        launchpad: ServiceLaunchPad,
+        name: str,
+        options: WorkerOptions,
+        stop: StopSignals,
+        say: Say,
+    ) -> None:
+        self.launchpad, self.options, self.stop, self.say = launchpad, options, stop, say
+        self.settings = load_settings()
+        self.name = name
+        self.fworker = load_fworker(name, options)
+        self.base_query = dict(self.fworker._query)  # noqa: SLF001 - FireWorks has no setter
+        self.launches = launch_folder(self.settings)
+        self.home = Path.cwd()
+        self.counts = dict.fromkeys(("COMPLETED", "FIZZLED", "READY", "ARCHIVED", "RUNNING"), 0)
+        self._current: _Current | None = None
+        self._state, self._told_at, self._trouble = "idle", 0.0, ""
+        self._avoided: dict[int, tuple[float, float]] = {}
+        self._kept = False
+        self._registration = Registration(
+            launchpad,
+            name=name,
+            categories=categories_of(self.fworker),
+            device=self.settings.device,
+        )
+
+    def run(self) -> WorkerReport:
+        """Until there is a reason to stop."""
+        started = time.time()
+        before, self.launchpad.watcher = self.launchpad.watcher, self
+        SHIFT.gives_back, SHIFT.stop_reason = True, self.stop.asked
+        SHIFT.deadline = deadline_of(self.options, started)
+        SHIFT.tell_children()
+        try:
+            self._registration.tell()
+            reason = self._work()
+        finally:
+            self.launchpad.watcher = before
+            SHIFT.gives_back, SHIFT.deadline, SHIFT.stop_reason = False, None, ""
+            SHIFT.tell_children()
+            if self._state != _AWAY:
+                self._registration.tell(state=LEFT, fw_id=None, job="")
+        self.say(f"{self.name}: {reason}; {self._summary()}")
+        return WorkerReport(
+            self.name,
+            self.counts["COMPLETED"],
+            self.counts["FIZZLED"],
+            self.counts["READY"],
+            reason,
+        )
+
+    # -- the loop ----------------------------------------------------------------------
+
+    def _work(self) -> str:
+        busy_at, nap_s = time.monotonic(), _FIRST_NAP_S
+        while True:
+            reason = self._why_stop(time.monotonic() - busy_at)
+            if reason:
+                return reason
+            if self._run_one():
+                busy_at, nap_s = time.monotonic(), _FIRST_NAP_S
+                continue
+            idle_s = time.monotonic() - busy_at
+            if self.options.n_launches == 0 and not self._trouble and self._none_left(idle_s):
+                return "no job is left"
+            self._nap(nap_s)
+            nap_s = min(2 * nap_s, self.options.sleep_s)
+
+    def _why_stop(self, idle_s: float) -> str:
+        """Why to take no further job; empty while there is no reason."""
+        options = self.options
+        if self.stop.asked:
+            return f"stopped by {self.stop.asked}"
+        if SHIFT.deadline is not None and time.time() > SHIFT.deadline - last_moments_s(options):
+            return "the walltime is nearly over"
+        if options.n_launches and sum(self.counts.values()) >= options.n_launches:
+            return "ran the jobs asked for"
+        if options.max_idle_s is not None and idle_s > options.max_idle_s:
+            if self._trouble:
+                raise StoreError("the worker can take no job", reason=self._trouble)
+            return f"idle for {idle_s:.0f} s"
+        return ""
+
+    def _run_one(self) -> bool:
+        """Whether there was a job."""
+        full = self._full_disk()
+        if full:
+            if self.options.n_launches == 0:
+                raise StoreError("the worker can take no job", fix="free space", reason=full)
+            self._in_trouble("full disk", full)
+            return False
+        try:
+            with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
+                ready = self.launchpad.run_exists(self._with_query())
+            self._trouble = ""
+            if ready:
+                return self._launch()
+        except DatabaseGoneError as err:
+            raise StoreError(str(err), fix="start MongoDB; `lycb reap` recovers the job") from err
+        except PyMongoError as err:
+            if not is_outage(err):
+                raise
+            self._wait_for_database()
+        if not self._trouble:
+            self._tell_now_and_then(state="idle")
+        return False
+
+    def _launch(self) -> bool:
+        """One job in a folder of its own."""
+        stamp = time.strftime("%Y-%m-%d-%H%M%S-")
+        folder = Path(tempfile.mkdtemp(prefix=stamp, dir=self.launches))
+        errors = io.StringIO()
+        self._kept = False
+        os.chdir(folder)
+        try:
+            ran = launch_rocket(self.launchpad, self.fworker, strm_lvl="ERROR", err_file=errors)
+        except Interrupted as wish:  # between two tasks, where FireWorks does not catch it
+            ran = True
+            self._interrupted(wish)
+        else:
+            if ran and self._current:  # others kept its workflow locked all the time
+                self.ended(self._current.launch_id, "RUNNING", "the reaper writes down its end")
+        finally:
+            os.chdir(self.home)
+            self._current = None
+            if self._kept:
+                (folder / "error.txt").write_text(errors.getvalue(), encoding="utf-8")
+                self.say(f"  its folder: {folder}")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+        return bool(ran)
+
+    def _interrupted(self, wish: Interrupted) -> None:
+        job = self._current
+        if job and self.launchpad.give_back(job.fw_id, job.launch_id, **wish.to_dict()):
+            self.ended(job.launch_id, "READY", f"stopped by {wish.code}")
+
+    def _with_query(self) -> FWorker:
+        """Our FWorker, which asks for no job that we gave back just now."""
+        now = time.monotonic()
+        avoided = [fw_id for fw_id, (until, _) in self._avoided.items() if until > now]
+        query = self.base_query
+        if avoided:
+            query = {"$and": [query, {"fw_id": {"$nin": avoided}}]} if query else {
+                "fw_id": {"$nin": avoided}
+            }  # fmt: skip
+        self.fworker._query = dict(query)  # noqa: SLF001 - FireWorks has no setter
+        return self.fworker
+
+    def _none_left(self, idle_s: float) -> bool:
+        """Whether nothing runs that could add a job, and nothing waits that is ours or taken."""
+        fireworks = self.launchpad.fireworks
+        ours = FWorker(self.fworker.name, self.fworker.category, self.base_query)
+        try:
+            with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
+                if fireworks.find_one({"state": {"$in": ["RUNNING", "RESERVED"]}}, {"_id": 1}):
+                    return False
+                if self.launchpad.run_exists(ours):
+                    return False
+                ready = set(fireworks.distinct("spec._category", {"state": "READY"}))
+                workers = find_workers(self.launchpad)
+        except PyMongoError:
+            return False
+        if not ready:
+            return True
+        taken = any(not ready.isdisjoint(one.categories or ready) for one in workers)
+        return not taken and idle_s > _SETTLING_S
+
+    # -- troubles -------------------------------------------------------------------------
+
+    def _full_disk(self) -> str:
+        try:
+            free_gb = shutil.disk_usage(self.launches).free / 1e9
+        except OSError as err:
+            return f"{self.launches}: {err.strerror}"
+        if free_gb >= self.settings.min_free_gb:
+            return ""
+        limit = self.settings.min_free_gb
+        return f"{free_gb:.1f} GB free in {self.launches}, {limit:g} GB wanted"
+
+    def _wait_for_database(self) -> None:
+        """Told once; ends the worker after `outage_s`."""
+        if self._state != _AWAY:
+            self._away_since = time.monotonic()
+        self._in_trouble(_AWAY, "the LaunchPad's database is away")
+        if time.monotonic() - self._away_since > self.settings.outage_s:
+            raise StoreError(self._trouble, fix="start MongoDB, then the worker")
+
+    def _in_trouble(self, state: str, trouble: str) -> None:
+        if not self._trouble or self._state != state:
+            self.say(f"{self.name} waits: {trouble}")
+        self._trouble = trouble
+        if state == _AWAY:
+            self._state = state
+        else:
+            self._tell_now_and_then(state=state)
+
+    def _nap(self, seconds: float) -> None:
+        """Sleep in slices: a signal shall not wait for a long one."""
+        until = time.monotonic() + seconds
+        while not self.stop.asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _SLICE_S))
+
+    def _tell_now_and_then(self, *, state: str) -> None:
+        old = time.monotonic() - self._told_at > self.settings.ping_s / 2
+        if old or state != self._state:
+            self._state, self._told_at = state, time.monotonic()
+            self._registration.tell(state=state)
+
+    def _summary(self) -> str:
+        words = {
+            "COMPLETED": "completed",
+            "FIZZLED": "failed",
+            "READY": "given back",
+            "ARCHIVED": "too late",
+            "RUNNING": "left to the reaper",
+        }
+        said = [f"{n} {words[state]}" for state, n in self.counts.items() if n]
+        return ", ".join(said) or "no job"
+
+    # -- what the LaunchPad tells ------------------------------------------------------
+
+    def took(self, firework: Firework, launch_id: int) -> None:
+        """A job was checked out: signals may strike in its tasks, and only there."""
+        self._current = _Current(firework.fw_id, launch_id, firework.name, time.monotonic())
+        SHIFT.stop_reason = self.stop.asked
+        for task in firework.tasks:
+            task.run_task = functools.partial(self.stop.run_job, task.run_task)
+        self._state, self._told_at = "running", time.monotonic()
+        self._registration.tell(state="running", fw_id=firework.fw_id, job=firework.name)
+
+    def pinged(self) -> None:
+        """The heartbeat of a job is the worker's too."""
+        if time.monotonic() - self._told_at > self.settings.ping_s / 2:
+            self._told_at = time.monotonic()
+            self._registration.tell()
+
+    def lost(self, launch_id: int) -> None:
+        """Our run was declared lost, or cancelled: stop at the next restart point."""
+        if self._current and self._current.launch_id == launch_id:
+            SHIFT.stop_reason = SHIFT.stop_reason or "the run was started elsewhere or cancelled"
+
+    def ended(self, launch_id: int, state: str, reason: str) -> None:
+        """Count and tell."""
+        job = self._current
+        if job is None or job.launch_id != launch_id:
+            return
+        self._current = None
+        self._kept = state == "FIZZLED"
+        self.counts[state] += 1
+        words = {"READY": "given back", "ARCHIVED": "not used", "RUNNING": "done"}
+        told = words.get(state, state.lower()) + (f": {reason}" if reason else "")
+        self.say(f"{job.name} ({job.fw_id}): {told}, {time.monotonic() - job.started:.1f} s")
+
+    def avoid(self, fw_id: int) -> None:
+        """Leave a job alone for a while, longer every time."""
+        _, waited_s = self._avoided.get(fw_id, (0.0, self.options.avoid_s / 2))
+        wait_s = min(2 * waited_s, _AVOID_LONGEST_S)
+        self._avoided[fw_id] = (time.monotonic() + wait_s, wait_s)

@@ -1,0 +1,89 @@
+"""Where jobflow keeps its own outputs; nothing of ours reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jobflow
+import pymongo
+from jobflow import JobStore
+from maggma.core import Store
+from maggma.stores import MemoryStore
+from maggma.stores import MongoStore as OutputCollection
+from pymongo import ASCENDING
+
+from lycb_flows.errors import InputError
+from lycb_flows.machine.settings import Settings
+from lycb_flows.store import MONGODB_SCHEMES, open_store
+from lycb_flows.store.mongodb import MongoStore
+from lycb_flows.store.outages import survives_outages
+
+COLLECTION = "jobflow_outputs"
+_CLOSE_S = 1.0
+
+
+class OutputStore(OutputCollection):
+    """jobflow's outputs in the result store's database; waits for it."""
+
+    outage_s: float
+
+    @survives_outages
+    def create_indexes(self) -> None:
+        """For `update`, which looks for the job's earlier output."""
+        self._collection.create_index([("uuid", ASCENDING), ("index", ASCENDING)])
+
+    @survives_outages
+    def update(self, docs: Any, key: Any = None) -> None:  # noqa: ANN401 - maggma's signature
+        """Write outputs; equal ones replace each other."""
+        super().update(docs, key)
+
+
+def durable_outputs(settings: Settings) -> JobStore | None:
+    """Where jobflow shall keep outputs, or None where the user has configured a durable place.
+
+    Raises
+    ------
+    InputError
+        When results or outputs would exist in this process only.
+    """
+    if not settings.store.startswith(MONGODB_SCHEMES):
+        raise InputError(
+            "a worker cannot use an embedded store", fix="set LYCB_STORE to a mongodb:// address",
+            store=settings.store,
+        )  # fmt: skip
+    configured = jobflow.SETTINGS.JOB_STORE
+    more: dict[str, Store] = configured.additional_stores  # type: ignore[has-type]  # jobflow
+    stores = [configured.docs_store, *more.values()]
+    volatile = [store for store in stores if isinstance(store, MemoryStore)]
+    if not volatile:
+        return None
+    if type(configured.docs_store) is not MemoryStore or len(volatile) > 1:
+        raise InputError(
+            "jobflow's JOB_STORE would lose outputs of several workers",
+            fix="configure MongoStores, or nothing: the worker then uses its result store's",
+            found=", ".join(sorted({type(store).__name__ for store in volatile})),
+        )
+    store = open_store(settings.store)
+    if not isinstance(store, MongoStore):
+        raise InputError("not a MongoDB store", store=store.label)
+    collection = store.database[COLLECTION]
+    outputs: OutputStore = OutputStore.from_collection(collection)  # type: ignore[no-untyped-call]
+    outputs.outage_s = settings.outage_s
+    outputs.create_indexes()
+    return JobStore(outputs)
+
+
+@contextmanager
+def keep_outputs(outputs: JobStore | None) -> Iterator[None]:
+    """Let jobflow write there, or where the user says; closed at the end."""
+    before = jobflow.SETTINGS.JOB_STORE
+    jobflow.SETTINGS.JOB_STORE = outputs or before
+    try:
+        yield
+    finally:
+        jobflow.SETTINGS.JOB_STORE = before
+        if outputs is not None:
+            with pymongo.timeout(_CLOSE_S):
+                outputs.docs_store._collection.database.client.close()  # noqa: SLF001 - maggma leaves it open

@@ -1,0 +1,195 @@
+"""Blobs that nothing names any more, removed in two phases: listed, then swept a day later.
+
+    list   blobs and leftovers of killed writers, older than 7 days, that no document names,
+           live or withdrawn, nor an attempt or a claim; the list is kept in the store
+    sweep  those that were listed a day ago, that nobody has written since, and that still
+           nothing names
+
+A blob is written before the document that names it, hence the ages. A folder of blobs
+belongs to one store: another's blobs would be garbage in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lycb_flows.errors import InputError
+from lycb_flows.store.blobs import StoredBlob
+from lycb_flows.store.results import ResultStore
+
+MIN_AGE = timedelta(days=7)
+"""Younger blobs may belong to a document that is still to come."""
+SHOWN_FOR = timedelta(days=1)
+"""So long a list is there to be read before its blobs go."""
+MAX_LISTED = 20_000
+"""A list is one small note of 2 MB; what does not fit, the oldest first, comes after a sweep."""
+_NOTE = "garbage"
+# what blob stores call their own: blobs, then leftovers of a folder and of GridFS; files that
+# somebody else has put into the folder stay
+_OWN_NAME = re.compile(r"[0-9a-f]{64}|\.writing-\w+|uploading [0-9a-f]{24}|[0-9a-f]{24}")
+
+
+@dataclass(frozen=True)
+class ListedBlob:
+    """One line of a list; `listed_at` is when it came onto the lists, without a gap since."""
+
+    name: str
+    size: int
+    listed_at: datetime
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What nothing names, the oldest first.
+
+    Attributes
+    ----------
+    n_left_out
+        Blobs beyond MAX_LISTED: on the list after the next sweep.
+    """
+
+    blobs: tuple[ListedBlob, ...]
+    n_left_out: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the listed ones."""
+        return _bytes(self.blobs)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has removed or, dry, would remove.
+
+    Attributes
+    ----------
+    n_spared
+        Listed long enough, but named, written again, or gone meanwhile.
+    n_waiting
+        Not yet listed for a day.
+    """
+
+    removed: tuple[ListedBlob, ...]
+    n_spared: int
+    n_waiting: int
+    dry: bool
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the removed ones."""
+        return _bytes(self.removed)
+
+
+def list_garbage(store: ResultStore, *, now: datetime, min_age: timedelta = MIN_AGE) -> Garbage:
+    """List what nothing names and keep the list in the store; nothing is removed.
+
+    Parameters
+    ----------
+    store
+        Where documents and blobs are.
+    now
+        With a time zone.
+    min_age
+        Of blobs to list; less than a job may take from writing a blob to naming it is unsafe.
+    """
+    old = {
+        one.name: one
+        for one in store.blobs.stored()
+        if _OWN_NAME.fullmatch(one.name) and now - one.written_at >= min_age
+    }
+    unnamed = _unnamed(store, old)
+    before = {one.name: one.listed_at for one in _read_list(store) or ()}
+    found = sorted((old[name] for name in unnamed), key=lambda one: (one.written_at, one.name))
+    blobs = tuple(
+        ListedBlob(one.name, one.size, _listed_since(one, before, now))
+        for one in found[:MAX_LISTED]
+    )
+    _keep_list(store, blobs)
+    return Garbage(blobs, len(found) - len(blobs))
+
+
+def sweep(store: ResultStore, *, now: datetime, dry: bool = True) -> Swept:
+    """Remove what was listed at least a day ago and is garbage still.
+
+    Parameters
+    ----------
+    store
+        Where documents and blobs are.
+    now
+        With a time zone.
+    dry
+        Only say what would be removed.
+
+    Raises
+    ------
+    InputError
+        When no list was ever shown.
+    """
+    listed = _read_list(store)
+    if listed is None:
+        raise InputError(
+            "no list of garbage was ever shown", fix="run `lycb gc`, read it, sweep a day later"
+        )
+    due = {one.name: one for one in listed if now - one.listed_at >= SHOWN_FOR}
+    unnamed = _unnamed(store, due)
+    removed = {}
+    for found in store.blobs.stored():
+        if found.name in unnamed and found.written_at <= due[found.name].listed_at:
+            if not dry:
+                store.blobs.delete(found.name)
+            removed[found.name] = due[found.name]
+    waiting = [one for one in listed if one.name not in due]
+    if not dry:
+        _keep_list(store, waiting)
+    return Swept(tuple(removed.values()), len(due) - len(removed), len(waiting), dry)
+
+
+def _unnamed(store: ResultStore, names: Collection[str]) -> set[str]:
+    """Those that occur nowhere in the store's rows; no rows are kept in memory."""
+    left = set(names)
+    if left:
+        for row in store.rows():
+            _forget_named(row, left)
+    return left
+
+
+def _forget_named(row: dict[str, Any], names: set[str]) -> None:
+    """Drop every name that is a value somewhere in the row, be it in a Blob or alone."""
+    unread: list[Any] = [row]
+    while unread:
+        value = unread.pop()
+        if isinstance(value, str):
+            names.discard(value)
+        elif isinstance(value, dict):
+            unread.extend(value.values())
+        elif isinstance(value, list):
+            unread.extend(value)
+
+
+def _listed_since(blob: StoredBlob, before: dict[str, datetime], now: datetime) -> datetime:
+    """When it came onto the lists; written again since, it begins anew."""
+    since = before.get(blob.name, now)
+    return since if blob.written_at <= since else now
+
+
+def _read_list(store: ResultStore) -> list[ListedBlob] | None:
+    note = store.note(_NOTE)
+    if note is None:
+        return None
+    return [
+        ListedBlob(name, size, datetime.fromisoformat(listed_at))
+        for name, size, listed_at in note["blobs"]
+    ]
+
+
+def _keep_list(store: ResultStore, blobs: Collection[ListedBlob]) -> None:
+    rows = [[one.name, one.size, one.listed_at.isoformat()] for one in blobs]
+    store.set_note(_NOTE, {"blobs": rows})
+
+
+def _bytes(blobs: Collection[ListedBlob]) -> int:
+    return sum(one.size for one in blobs)

@@ -1,0 +1,558 @@
+"""ResultStore: documents by key, attempts, tombstones, claims, and the blobs they name.
+
+    documents   key, generation -> kind, facts, header; written once, never changed
+    attempts    every try at a key: worker, start, end, outcome, reason, cost
+    tombstones  withdrawn results: a look-up does not see them, the next one may come
+    claims      who computes a key now, with a heartbeat (service only)
+    notes       small things that are no results: the list of garbage, for one
+
+`open_store` picks the backend by address: a folder is one sqlite file (`sqlite.py`), a
+mongodb:// URI a database (`mongodb.py`). Nothing above knows which one it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.schemas import KINDS, Blob, Document, Made
+from lycb_flows.store.blobs import Blobs
+
+D = TypeVar("D", bound=Document)
+Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
+AttemptId = int | str
+_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy", "gpaw")
+_MIN_PREFIX = 6
+Edges = list[tuple[str, str]]
+"""(ancestor, descendant)"""
+MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
+"""A document stays below 100 kB (MongoDB's limit is 16 MB, and a finished job whose document
+is larger is lost): larger fields and longer lists of keys become blobs."""
+_SPILLED = "spilled"
+MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
+
+
+class Attempt(BaseModel):
+    """One try at a key; `running` with a dead process means: lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: AttemptId
+    key: str
+    kind: str
+    number: int
+    job: str
+    worker: str
+    host: str
+    pid: int
+    started_at: str
+    ended_at: str | None
+    outcome: Outcome
+    reason: str
+    wall_s: float
+    cpu_s: float
+    logs: dict[str, Blob] = {}
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of some attempts."""
+
+    n: int
+    wall_s: float
+    cpu_s: float
+
+
+Spilled = dict[str, dict[str, Any]]
+"""{"spilled": blob}: in place of something too large for a document."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A document as a backend keeps it: plain data, what is large as a blob."""
+
+    key: str
+    kind: str
+    method_version: int
+    schema_version: int
+    facts: dict[str, Any]
+    parents: list[str] | Spilled
+    products: list[str] | Spilled
+    made: dict[str, Any]
+
+
+class ResultStore(ABC):
+    """What jobs and reports know of a store; a backend fills in the plain operations.
+
+    Attributes
+    ----------
+    address
+        What `open_store` takes; it may hold a password and is never printed.
+    label
+        The same for people.
+    blobs
+        The bytes that documents name.
+    """
+
+    address: str
+    label: str
+    blobs: Blobs
+
+    # -- what a backend does ---------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the database go."""
+
+    @abstractmethod
+    def _find_record(self, key: str) -> Record | None:
+        """The live record of a key."""
+
+    @abstractmethod
+    def _find_by_prefix(self, prefix: str) -> list[Record]:
+        """The live records whose keys start so; two are enough."""
+
+    @abstractmethod
+    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
+        """The live records of a kind whose facts equal `where`, in the order of their keys."""
+
+    @abstractmethod
+    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
+        """Keep a record and its edges unless its key has a live one; whether it was kept."""
+
+    @abstractmethod
+    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
+        """Keep many, none of them an attempt's; returns how many were kept."""
+
+    @abstractmethod
+    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
+        """Write down that a try starts."""
+
+    @abstractmethod
+    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
+        """Write down how it ended."""
+
+    @abstractmethod
+    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
+        """Every try, in order; of one key or with one outcome only, if given."""
+
+    @abstractmethod
+    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
+        """When each of these live documents was made; the others are missing."""
+
+    @abstractmethod
+    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
+        """How many tries at each of these keys have failed."""
+
+    @abstractmethod
+    def total_attempts(self) -> dict[str, Totals]:
+        """Number and cost of all tries, by outcome."""
+
+    @abstractmethod
+    def makers(self, key: str) -> list[str]:
+        """Keys of the documents that this one came from or was born in, directly."""
+
+    @abstractmethod
+    def _made_from(self, key: str) -> list[str]:
+        """Keys of the documents that rest on this one, directly."""
+
+    @abstractmethod
+    def _bury(self, key: str, reason: str) -> None:
+        """Write a tombstone."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Everything that may name a blob, as plain data in constant memory.
+
+        All documents, live or withdrawn, all attempts and claims; in no order.
+        """
+
+    @abstractmethod
+    def note(self, name: str) -> dict[str, Any] | None:
+        """A small thing that is no result and may change; None when there is none."""
+
+    @abstractmethod
+    def set_note(self, name: str, value: dict[str, Any]) -> None:
+        """Write a note over an older one of its name; plain data, far below 16 MB."""
+
+    @abstractmethod
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        """What is written inside comes together, where the backend can do that."""
+
+    @abstractmethod
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """The right to run a campaign embedded, alone where the backend needs that.
+
+        Raises
+        ------
+        StoreError
+            When another process has it.
+        """
+
+    @abstractmethod
+    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other workers from computing this key meanwhile.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker does so now, and this one's job may be given back.
+        """
+
+    # -- documents ------------------------------------------------------------------
+
+    def find(self, kind: type[D], key: str) -> D | None:
+        """The live document of this kind and key, or None."""
+        document = self.find_document(key)
+        if document is not None and not isinstance(document, kind):
+            raise StoreError("key of another kind", key=key, found=document.kind, wanted=kind.kind)
+        return document
+
+    def load(self, kind: type[D], key: str) -> D:
+        """The live document of this kind and key.
+
+        Raises
+        ------
+        StoreError
+            When there is none.
+        """
+        document = self.find(kind, key)
+        if document is None:
+            raise StoreError(
+                "no such result", fix="it was retracted or never made", kind=kind.kind, key=key
+            )
+        return document
+
+    def load_any(self, prefix: str) -> Document:
+        """The live document whose key starts with `prefix` (6 digits or more).
+
+        Raises
+        ------
+        InputError
+            When none or several match.
+        """
+        if len(prefix) < _MIN_PREFIX or not set(prefix) <= set("0123456789abcdef"):
+            raise InputError(
+                "not a key", fix="give at least 6 hexadecimal digits of it", found=prefix
+            )
+        records = self._find_by_prefix(prefix)
+        if len(records) != 1:
+            raise InputError(
+                "the key must match one document", fix="see `lycb query`", key=prefix,
+                matches="none" if not records else "several",
+            )  # fmt: skip
+        return self._document(records[0])
+
+    def find_document(self, key: str) -> Document | None:
+        """The live document of this key, whatever its kind, or None."""
+        record = self._find_record(key)
+        return None if record is None else self._document(record)
+
+    def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
+        """The live documents of a kind whose facts equal `where`, in the order of their keys.
+
+        Raises
+        ------
+        InputError
+            When a name in `where` is no field of this kind.
+        """
+        names = [name for name in kind.model_fields if name not in Document.model_fields]
+        for name in where:
+            if name not in names:
+                raise InputError(
+                    "no such field", fix=f"one of {', '.join(names)}", kind=kind.kind, found=name
+                )
+        records = self._find_by_kind(kind.kind, where)
+        return (kind.from_facts(**self._unpacked(record)) for record in records)
+
+    def insert(self, document: Document, attempt: AttemptId | None = None) -> bool:
+        """Store a document once; the first wins.
+
+        Parameters
+        ----------
+        document
+            The result.
+        attempt
+            The try that made it; it ends with the insertion, as `done` or `superseded`.
+
+        Returns
+        -------
+        bool
+            Whether this was the first.
+        """
+        with self._transaction():
+            first = self._add(self._packed(document), _edges(document), attempt)
+            if attempt is not None:
+                reason = "" if first else self._compare(document)
+                self._end(attempt, "done" if first else "superseded", reason, document.made)
+        return first
+
+    def insert_all(self, documents: Sequence[Document]) -> int:
+        """Store many documents at once, none of them an attempt's; returns how many were new."""
+        return self._add_all([(self._packed(one), _edges(one)) for one in documents])
+
+    def _compare(self, document: Document) -> str:
+        stored = self.load(type(document), document.key).facts()
+        differing = [name for name, value in document.facts().items() if stored[name] != value]
+        return f"differs in {', '.join(differing)}" if differing else "equal"
+
+    def all_facts(self) -> dict[str, tuple[str, str]]:
+        """(kind, facts as JSON) of every live document, by key."""
+        return {
+            record.key: (record.kind, json.dumps(self._unpacked(record)["facts"], sort_keys=True))
+            for kind in KINDS
+            for record in self._find_by_kind(kind, {})
+        }
+
+    # -- small documents -----------------------------------------------------------
+
+    def _packed(self, document: Document) -> Record:
+        """What is kept of a document: below `MAX_FACTS_BYTES`, the largest fields as blobs."""
+        facts = document.facts()
+        if len(json.dumps(facts)) > MAX_FACTS_BYTES:
+            sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
+            while sum(sizes.values()) > MAX_FACTS_BYTES:
+                largest = max(sizes, key=lambda name: sizes[name])
+                facts[largest] = self._spilled(facts[largest])
+                sizes[largest] = 0
+        parents, products = (
+            list(keys) if len(keys) <= MAX_KEYS else self._spilled(list(keys))
+            for keys in (document.parents, document.products)
+        )
+        return Record(
+            key=document.key,
+            kind=document.kind,
+            method_version=document.method_version,
+            schema_version=document.schema_version,
+            facts=facts,
+            parents=parents,
+            products=products,
+            made=document.made.model_dump(mode="json"),
+        )
+
+    def _spilled(self, value: object) -> Spilled:
+        return {_SPILLED: self.blobs.put_json(value).model_dump()}
+
+    def _unpacked(self, record: Record) -> dict[str, Any]:
+        """Facts and header as they were."""
+        return {
+            "facts": {name: self._unspilled(value) for name, value in record.facts.items()},
+            "key": record.key,
+            "parents": self._unspilled(record.parents),
+            "products": self._unspilled(record.products),
+            "made": record.made,
+        }
+
+    def _unspilled(self, value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
+        if isinstance(value, dict) and value.keys() == {_SPILLED}:
+            return json.loads(self.blobs.read(Blob.model_validate(value[_SPILLED])))
+        return value
+
+    def _document(self, record: Record) -> Document:
+        return KINDS[record.kind].from_facts(**self._unpacked(record))
+
+    # -- look-up first -------------------------------------------------------------
+
+    def once(
+        self,
+        kind: type[D],
+        key: str,
+        compute: Callable[[], D],
+        job: str = "",
+        *,
+        claim: bool = True,
+    ) -> D:
+        """The result under `key`: found, or computed now as a counted attempt.
+
+        Every expensive step goes through here: resume, cache, late labels and protection
+        against duplicates are this look-up.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker has claimed the key.
+        """
+        found = self.find(kind, key)
+        if found is not None:
+            return found
+        with self.claim(key) if claim else contextlib.nullcontext():
+            if claim and (found := self.find(kind, key)) is not None:
+                return found  # another worker has ended just before
+            with self.attempt(kind, key, job) as made:
+                document = compute()
+                done = document.model_copy(update={"made": made(document.made.logs)})
+                self.insert(done, made.attempt)
+        return self.load(kind, key)
+
+    @contextlib.contextmanager
+    def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
+        """A try at `key`, counted from now.
+
+        An exception ends it as `failed`; Ctrl-C, the end of a shift, a full disk or a missing
+        program, which say nothing about the step itself, as `interrupted`.
+
+        Yields
+        ------
+        MadeNow
+            Call it for the `made` of the document to insert with its `attempt`.
+        """
+        made = MadeNow(job)
+        made.attempt = self._begin(kind.kind, key, made())
+        try:
+            yield made
+        except BaseException as err:
+            outside = not isinstance(err, Exception) or isinstance(
+                err, MachineError | GivenBackError
+            )
+            outcome: Outcome = "interrupted" if outside else "failed"
+            reason = str(err) or type(err).__name__
+            logs = err.logs if isinstance(err, LycbError) else {}
+            with contextlib.suppress(StoreError), self._transaction():
+                self._end(made.attempt, outcome, reason, made(logs))
+            raise
+
+    # -- ancestry and retraction -----------------------------------------------------
+
+    def ancestors(self, key: str) -> list[str]:
+        """Keys that this result rests on, nearest first."""
+        return _walk(key, self.makers)
+
+    def descendants(self, key: str) -> list[str]:
+        """Keys that rest on this result, nearest first."""
+        return _walk(key, self._made_from)
+
+    def retract(self, key: str, reason: str) -> list[str]:
+        """Withdraw a result: look-ups treat it as absent; nothing is overwritten.
+
+        Returns
+        -------
+        list of str
+            Every descendant, still live: the caller decides about those.
+        """
+        document = self.load_any(key)
+        self._bury(document.key, reason)
+        return self.descendants(document.key)
+
+
+def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
+    seen, queue = {key: None}, [key]
+    while queue:
+        for found in neighbours(queue.pop(0)):
+            if found not in seen:
+                seen[found] = None
+                queue.append(found)
+    return list(seen)[1:]
+
+
+class MadeNow:
+    """Clock of one attempt: called, it says who works here and what was spent so far."""
+
+    def __init__(self, job: str) -> None:
+        self.attempt: AttemptId | None = None
+        self._job = job
+        self._started_at, self._wall, self._cpu = now(), time.monotonic(), _cpu_s()
+
+    def __call__(self, logs: Mapping[str, Blob] | None = None) -> Made:
+        """`made` as of now, with what an engine wrote."""
+        settings = load_settings()
+        return Made(
+            worker=settings.worker_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            job=self._job,
+            threads=settings.threads,
+            device=settings.device,
+            versions=_versions(),
+            started_at=self._started_at,
+            ended_at=now(),
+            wall_s=time.monotonic() - self._wall,
+            cpu_s=_cpu_s() - self._cpu,
+            logs=dict(logs or {}),
+        )
+
+
+def _cpu_s() -> float:
+    """Of this process and of those that it has started and waited for, such as a DFT code."""
+    return sum(os.times()[:4])
+
+
+def open_store(address: str | Path, *, create: bool = True) -> ResultStore:
+    """The store at an address.
+
+    Parameters
+    ----------
+    address
+        A folder, or mongodb://[user@]host[,host]/database[?options]; TLS and authentication
+        are options of the URI, the password may come from the settings.
+    create
+        Whether a folder may be made.
+
+    Raises
+    ------
+    StoreError
+        When it cannot be used, or is not there and may not be made.
+    """
+    if str(address).startswith(MONGODB_SCHEMES):
+        from lycb_flows.store.mongodb import connect  # noqa: PLC0415 - pymongo takes a while
+
+        return connect(str(address), load_settings())
+    from lycb_flows.store.sqlite import SqliteStore  # noqa: PLC0415 - it imports this module
+
+    folder = Path(address).resolve()
+    if not create and not (folder / "results.sqlite").is_file():
+        raise InputError(
+            "no result store here",
+            fix="run a campaign first, or set --store or LYCB_STORE",
+            folder=folder,
+        )
+    return SqliteStore(folder)
+
+
+def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
+    """How two stores differ: keys only in one, only in the other, and of differing facts.
+
+    Only facts are compared; who made them, where and when, is not.
+    """
+    facts, other_facts = one.all_facts(), other.all_facts()
+    shared = facts.keys() & other_facts.keys()
+    return {
+        "only in the first": sorted(facts.keys() - other_facts.keys()),
+        "only in the second": sorted(other_facts.keys() - facts.keys()),
+        "different facts": sorted(key for key in shared if facts[key] != other_facts[key]),
+    }
+
+
+def _edges(document: Document) -> Edges:
+    """From everything that a document rests on to it, and from it to what was born in it."""
+    edges = [(parent, document.key) for parent in document.parents]
+    return edges + [(document.key, product) for product in document.products]
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # GPAW is an extra
+            found[name] = metadata.version(name)
+    return found
+
+
+def now() -> str:
+    """UTC in ISO 8601, as attempts and `made` say it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""Trajectories to transport: displacements, diffusivities, Arrhenius fits."""
