@@ -71,8 +71,3 @@ class GroundStatePlan(Config):
         """The last list, if its minimum stands."""
         last = next(reversed(list(self.lists(store))), None)
         return last if last is not None and last.widened_to is None else None
-
-
-def dft_name(name: str, place: int) -> str:
-    """Of the job that relaxes a system's candidate."""
-    return f"dft-relax {name} {place:02d}"
