@@ -32,11 +32,10 @@ from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStates
 from lycb_flows.jobs import dft as dft_jobs
 from lycb_flows.labels.relaxing import RelaxedByTheory, drive_fire
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.theory import theory_relaxation_key
 from lycb_flows.labels.vasp import engine as vasp
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
-from lycb_flows.relaxation.ranking import relax, relaxation_key
+from lycb_flows.relaxation.ranking import relax
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run
 from lycb_flows.store import differences, open_store
@@ -128,8 +127,8 @@ def test_with_a_fixed_cell_only_positions_move_and_too_few_steps_are_not_converg
 
 def test_by_a_model_or_at_a_theory_is_another_key_and_the_models_stands():
     config = RelaxationConfig()
-    by_model = relaxation_key("a" * 64, "b" * 64, config)
-    assert by_model != theory_relaxation_key("a" * 64, "b" * 64, config)
+    by_model = Relaxation.key_of("a" * 64, config, model="b" * 64)
+    assert by_model != Relaxation.key_of("a" * 64, config, theory="b" * 64)
     # computed by the code before there were others (6d50708)
     assert by_model == "4fc582152341ca8a495fafb053328c30f9932a7c982a5d32acb48c555563bb84"
 

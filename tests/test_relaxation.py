@@ -22,7 +22,6 @@ from lycb_flows.relaxation.ranking import (
     relax,
     relax_candidates,
     relax_many,
-    relaxation_key,
     space_group,
     stage_config,
 )
@@ -66,10 +65,9 @@ def test_relaxation_is_deterministic_and_its_document_keeps_the_facts():
     first, second = relax(start, toy, config), relax(start, toy, config)
     assert first == second
     document = first.document("m" * 64, config)
-    assert document.key == relaxation_key(start.key, "m" * 64, config)
-    assert document.key != relaxation_key(
-        start.key, "m" * 64, RelaxationConfig(fmax_ev_per_ang=0.02)
-    )
+    assert document.key == schemas.Relaxation.key_of(start.key, config, model="m" * 64)
+    tighter = RelaxationConfig(fmax_ev_per_ang=0.02)
+    assert document.key != schemas.Relaxation.key_of(start.key, tighter, model="m" * 64)
     assert document.final_structure == first.structure.key
     assert document.energy_ev_per_atom == pytest.approx(first.energy_ev / 20)
     assert document.static_energy_ev_per_atom > document.energy_ev_per_atom

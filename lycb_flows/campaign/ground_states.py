@@ -10,9 +10,8 @@ import json
 from collections.abc import Iterator
 
 from lycb_flows.config import Config, DftConfig
-from lycb_flows.labels.theory import Theory, theory_relaxation_key
-from lycb_flows.schemas import GroundState, RankedCandidate, Ranking
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import GroundState, RankedCandidate, Ranking, Relaxation
 from lycb_flows.store import ResultStore
 
 
@@ -32,20 +31,12 @@ class GroundStatePlan(Config):
 
     def key(self, n: int) -> str:
         """Of the GroundState of the best n."""
-        who_and_how_many = {"labeler", "n", "n_decorations"}
-        rules = {k: v for k, v in self.dft.keyed().items() if k not in who_and_how_many}
-        return make_key(
-            GroundState,
-            ranking=self.ranking,
-            theory=self.theory.fingerprint,
-            n=n,
-            mixed=self.mixed or None,
-            **rules,
-        )
+        theory = self.theory.fingerprint
+        return GroundState.key_of(self.ranking, theory, self.dft, n=n, mixed=self.mixed)
 
     def relaxation_key(self, structure: str) -> str:
         """Of the relaxation of a structure, given by key."""
-        return theory_relaxation_key(structure, self.theory.fingerprint, self.dft.relaxation)
+        return Relaxation.key_of(structure, self.dft.relaxation, theory=self.theory.fingerprint)
 
     def candidates(self, store: ResultStore) -> list[RankedCandidate]:
         """All that the ranking has, in the model's order: those of the fine stage first."""

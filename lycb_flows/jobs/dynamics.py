@@ -12,7 +12,6 @@ from typing import TypeAlias
 from jobflow import Maker
 
 from lycb_flows import schemas
-from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import RunConfig
 from lycb_flows.errors import GivenBackError
 from lycb_flows.jobs.resources import (
@@ -29,7 +28,7 @@ from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced
-from lycb_flows.schemas.keys import digest, make_key
+from lycb_flows.schemas.keys import digest
 from lycb_flows.store import ResultStore
 
 Keeper: TypeAlias = Generator[md.RunAhead, md.SegmentResult, None]
@@ -62,7 +61,7 @@ def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
         When the shift ends, or another worker has claimed a run; segments are kept.
     """
     store, settings = open_store(), load_settings()
-    missing = [run for run in runs if store.find(schemas.Run, run_key(run)) is None]
+    missing = [run for run in runs if store.find(schemas.Run, schemas.Run.key_of(run)) is None]
     batches = [[run] for run in missing]
     if settings.device != "cpu":
         models = dict.fromkeys(run.model for run in missing)
@@ -71,7 +70,7 @@ def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
     claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)
-    return tuple(run_key(run) for run in runs)
+    return tuple(schemas.Run.key_of(run) for run in runs)
 
 
 def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[str]:
@@ -108,7 +107,7 @@ class _Keeping:
             try:
                 run_ahead = next(keeper, None)
             except GivenBackError:
-                self.claimed.append(run_key(run))
+                self.claimed.append(schemas.Run.key_of(run))
                 continue
             if run_ahead is not None:
                 self._keepers.append(keeper)
@@ -132,7 +131,7 @@ class _Keeping:
 
 def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
     """Say what is left of a run, be sent its segments, store each and at last the run."""
-    key, start = run_key(run), _start_structure(store, run)
+    key, start = schemas.Run.key_of(run), _start_structure(store, run)
     with store.claim(key), store.attempt(schemas.Run, key, job_name) as made:
         segments = _stored_segments(store, run)
         if not _is_complete(run, segments):
@@ -142,7 +141,7 @@ def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_n
                 here = md.start_run(start, potential, run.protocol, run.seed)
             ahead = md.RunAhead(here, run.protocol, run.steps)
             while not _is_complete(run, segments):
-                segment_key = _segment_key(run, segments)
+                segment_key = schemas.Segment.key_of(run, segments)
                 with store.attempt(schemas.Segment, segment_key, job_name) as segment_made:
                     document = _segment(store, run, segments, (yield ahead))
                     document = document.model_copy(update={"made": segment_made()})
@@ -170,7 +169,7 @@ def _stored_segments(store: ResultStore, run: RunConfig) -> list[schemas.Segment
     """The segments of a run that are there, from the first on."""
     segments: list[schemas.Segment] = []
     while not _is_complete(run, segments):
-        found = store.find(schemas.Segment, _segment_key(run, segments))
+        found = store.find(schemas.Segment, schemas.Segment.key_of(run, segments))
         if found is None:
             break
         segments.append(found)
@@ -183,13 +182,6 @@ def _is_complete(run: RunConfig, segments: Sequence[schemas.Segment]) -> bool:
     return segments[-1].last_step >= run.steps or not segments[-1].health.healthy
 
 
-def _segment_key(run: RunConfig, before: Sequence[schemas.Segment]) -> str:
-    """Of the segment after those `before`."""
-    first_step = before[-1].last_step if before else 0
-    last_step = min(first_step + run.protocol.segment_steps, run.steps)
-    return make_key(schemas.Segment, run=run.identity(), index=len(before), last_step=last_step)
-
-
 def _segment(
     store: ResultStore,
     run: RunConfig,
@@ -197,7 +189,7 @@ def _segment(
     result: md.SegmentResult,
 ) -> schemas.Segment:
     return schemas.Segment(
-        key=_segment_key(run, before),
+        key=schemas.Segment.key_of(run, before),
         parents=(before[-1].key if before else run.start, run.model),
         run_identity=digest(run.identity()),
         index=result.index,
@@ -226,7 +218,7 @@ def _summarise(
     average = summary.average_structure
     store.insert_all([start] + ([average] if average else []))
     return schemas.Run(
-        key=run_key(run),
+        key=schemas.Run.key_of(run),
         parents=(run.start, run.model, *(segment.key for segment in segments)),
         products=(start.key,) + ((average.key,) if average else ()),
         name=run.name,

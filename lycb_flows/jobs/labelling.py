@@ -9,7 +9,7 @@ from typing import TypeVar
 from jobflow import Maker
 
 from lycb_flows import schemas
-from lycb_flows.campaign.stages import StagePlan, run_key
+from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import AnyLabeler, TeacherLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.resources import open_potential, open_store, static_job, time_limit
@@ -95,7 +95,7 @@ def _candidates(
     configs = plan.test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
     candidates = []
     for config in (config for config in configs if config.system == system):
-        run = store.load(schemas.Run, run_key(config))
+        run = store.load(schemas.Run, schemas.Run.key_of(config))
         if run.ensemble == "npt" and run.health.healthy:
             continue
         trajectory = trajectory_of(store, run)

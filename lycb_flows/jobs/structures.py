@@ -31,7 +31,6 @@ from lycb_flows.jobs.resources import (
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.relaxation import ranking as relaxation
 from lycb_flows.schemas import Produced
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 T = TypeVar("T")
@@ -108,8 +107,10 @@ class RankMaker(Maker):
         n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
-            ordering: relaxation.relaxation_key(
-                one.relaxed.start.key, config.model, relaxation.stage_config(config, one.stage)
+            ordering: schemas.Relaxation.key_of(
+                one.relaxed.start.key,
+                relaxation.stage_config(config, one.stage),
+                model=config.model,
             )
             for ordering, one in last.items()
         }
@@ -141,7 +142,7 @@ class RankMaker(Maker):
         for index, member in enumerate(result.members):
             structure = result.structure(index)
             ordering = schemas.Ordering(
-                key=make_key(schemas.Ordering, enumeration=key, mask=member.mask),
+                key=schemas.Ordering.key_of(key, member.mask),
                 parents=(key, parent),
                 products=(structure.key,),
                 enumeration=key,
@@ -212,7 +213,7 @@ def _relax_once(
         return outcome.document(config.model, stage_config)
 
     def relax_once(start: schemas.Structure) -> relaxation.Relaxed | PhysicsError:
-        key = relaxation.relaxation_key(start.key, config.model, stage_config)
+        key = schemas.Relaxation.key_of(start.key, stage_config, model=config.model)
         try:
             # the ranking is claimed
             found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name, claim=False)
@@ -231,7 +232,7 @@ def _relax_missing(
     starts: Sequence[schemas.Structure],
 ) -> Iterator[tuple[schemas.Structure, relaxation.Relaxed | PhysicsError]]:
     """What the store lacks when the first is asked for, in the order of the starts."""
-    keys = [relaxation.relaxation_key(start.key, model, config) for start in starts]
+    keys = [schemas.Relaxation.key_of(start.key, config, model=model) for start in starts]
     missing = [
         start
         for start, key in zip(starts, keys, strict=True)

@@ -22,7 +22,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.structures import canonical_structure, to_ase, volume_ang3_per_atom
-from lycb_flows.labels.theory import Theory, theory_relaxation_key
+from lycb_flows.labels.theory import Theory
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LabelOf = Callable[[schemas.Structure], schemas.Label]
@@ -62,7 +62,7 @@ class RelaxedByTheory:
         n_atoms = len(start.species)
         volume = volume_ang3_per_atom(self.structure)
         return schemas.Relaxation(
-            key=theory_relaxation_key(start.key, theory.fingerprint, config),
+            key=schemas.Relaxation.key_of(start.key, config, theory=theory.fingerprint),
             parents=(start.key, *self.labels),
             products=(self.structure.key,),
             structure=start.key,

@@ -28,7 +28,6 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.fire import Minimum, minimise
 from lycb_flows.schemas import RankedCandidate
-from lycb_flows.schemas.keys import make_key
 
 MAX_ATOMS = 4000
 """In a batch: enough to fill a large GPU, and CHGNet needs some 6 GB for them."""
@@ -95,7 +94,7 @@ class Relaxed:
     def document(self, model: str, config: RelaxationConfig) -> schemas.Relaxation:
         """The document; `model` is the key of the potential's model."""
         return schemas.Relaxation(
-            key=relaxation_key(self.start.key, model, config),
+            key=schemas.Relaxation.key_of(self.start.key, config, model=model),
             parents=(self.start.key, model),
             products=(self.structure.key,),
             structure=self.start.key,
@@ -110,11 +109,6 @@ class Relaxed:
             volume_ang3_per_atom=self.volume_ang3_per_atom,
             volume_change=self.volume_change,
         )
-
-
-def relaxation_key(structure: str, model: str, config: RelaxationConfig) -> str:
-    """The key of a structure's relaxation by a model."""
-    return make_key(schemas.Relaxation, structure=structure, model=model, **config.keyed())
 
 
 def relax(structure: schemas.Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
