@@ -5,6 +5,7 @@ What stands in for DFT is a toy potential, which is no physics; the flow does no
 
 import re
 import time
+from dataclasses import replace
 
 import bson
 import numpy as np
@@ -30,12 +31,12 @@ from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker, ranking_flow
 from lycb_flows.jobs import dft as dft_jobs
-from lycb_flows.labels.relaxing import RelaxedByTheory, drive_fire
+from lycb_flows.labels.relaxing import drive_fire
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.vasp import engine as vasp
 from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
-from lycb_flows.relaxation.ranking import relax
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run
 from lycb_flows.store import differences, open_store
@@ -465,16 +466,7 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
     class Native(Teacher):
         def relax(self, structure, config):
             found = relax(structure, potential, config)
-            return RelaxedByTheory(
-                structure=found.structure,
-                energy_ev=found.energy_ev,
-                static_energy_ev=found.static_energy_ev,
-                max_force_ev_per_ang=found.max_force_ev_per_ang,
-                n_steps=found.n_steps,
-                converged=found.converged,
-                optimizer="FIRE (VTST, IOPT=7)",
-                warnings=("a stand-in",),
-            )
+            return replace(found, optimizer="FIRE (VTST, IOPT=7)", warnings=("a stand-in",))
 
     monkeypatch.setattr(dft_jobs, "open_labeler", lambda _store, _config: Native(model, potential))
     store = open_store(tmp_path)

@@ -16,8 +16,8 @@ from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, th
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell, shipped_calculator
 from lycb_flows.config import MDConfig
 from lycb_flows.crystals.structures import canonical_structure
-from lycb_flows.md.integrators import thermal_momenta
 from lycb_flows.md.lammps import run_lammps
+from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator

@@ -13,7 +13,7 @@ from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, th
 from lycb_flows.bench.subjects import MODEL, orderings, potential_named, shipped_calculator
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.structures import to_ase
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 
 _RELAXED_TO_EV_PER_ANG = 0.05

@@ -43,7 +43,8 @@ def md(
 ) -> None:
     """Run molecular dynamics; the same command again goes on where it was stopped."""
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.md.protocol import prepare_start, production_start
+    from lycb_flows.md.protocol import prepare_start
+    from lycb_flows.md.schedule import production_start
     from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
     from lycb_flows.potentials.models import find_model, load_potential
 

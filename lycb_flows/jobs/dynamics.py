@@ -23,7 +23,8 @@ from lycb_flows.jobs.resources import (
 )
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.md import protocol as md
+from lycb_flows.md.checkpoint import CHECKPOINT_MEDIA_TYPE, Checkpoint
+from lycb_flows.md.protocol import RunAhead, SegmentResult, prepare_start, run_batch, start_run
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
@@ -31,7 +32,7 @@ from lycb_flows.schemas import Produced
 from lycb_flows.schemas.keys import digest
 from lycb_flows.store import ResultStore
 
-Keeper: TypeAlias = Generator[md.RunAhead, md.SegmentResult, None]
+Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
 
 
 @dataclass(kw_only=True)
@@ -45,11 +46,11 @@ class MDMaker(Maker):
     def make(self, after: object = None) -> Produced:
         """The keys of the runs."""
         del after  # order only
-        keys = run_md(self.runs, self.name)
+        keys = compute_runs(self.runs, self.name)
         return Produced(kind=schemas.Run.kind, keys=keys)
 
 
-def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
+def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
     """Look up or compute every run; each segment is stored when it is reached.
 
     On a CPU each process takes one run at a time, so that no result depends on what else was
@@ -80,7 +81,7 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
     keeping = _Keeping(store, potential, job_name)
     ahead = keeping.ahead(runs)
     device = load_settings().device
-    results = md.run_batch(ahead, potential, batch_size=len(runs), device=device)
+    results = run_batch(ahead, potential, batch_size=len(runs), device=device)
     try:
         for place, result in results:
             keeping.keep(place, result)
@@ -99,7 +100,7 @@ class _Keeping:
         self._keepers: list[Keeper] = []
         self._since: list[float] = []
 
-    def ahead(self, runs: Sequence[RunConfig]) -> Iterator[md.RunAhead]:
+    def ahead(self, runs: Sequence[RunConfig]) -> Iterator[RunAhead]:
         """What is left of each run; nothing of those that are claimed or all stored."""
         for run in runs:
             SHIFT.leave_if_over(next_s=0.0)
@@ -114,7 +115,7 @@ class _Keeping:
                 self._since.append(time.monotonic())
                 yield run_ahead
 
-    def keep(self, place: int, result: md.SegmentResult) -> None:
+    def keep(self, place: int, result: SegmentResult) -> None:
         """Store a segment; leave here if the next one would come too late."""
         segment_s = time.monotonic() - self._since[place]
         self._since[place] = time.monotonic()
@@ -136,10 +137,10 @@ def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_n
         segments = _stored_segments(store, run)
         if not _is_complete(run, segments):
             if segments:
-                here = md.Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
+                here = Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
             else:
-                here = md.start_run(start, potential, run.protocol, run.seed)
-            ahead = md.RunAhead(here, run.protocol, run.steps)
+                here = start_run(start, potential, run.protocol, run.seed)
+            ahead = RunAhead(here, run.protocol, run.steps)
             while not _is_complete(run, segments):
                 segment_key = schemas.Segment.key_of(run, segments)
                 with store.attempt(schemas.Segment, segment_key, job_name) as segment_made:
@@ -162,7 +163,7 @@ def _start_structure(store: ResultStore, run: RunConfig) -> schemas.Structure:
     else:
         key = run.start
     given = store.load(schemas.Structure, key)
-    return md.prepare_start(given, strain=run.strain, repeat=run.repeat)
+    return prepare_start(given, strain=run.strain, repeat=run.repeat)
 
 
 def _stored_segments(store: ResultStore, run: RunConfig) -> list[schemas.Segment]:
@@ -186,7 +187,7 @@ def _segment(
     store: ResultStore,
     run: RunConfig,
     before: Sequence[schemas.Segment],
-    result: md.SegmentResult,
+    result: SegmentResult,
 ) -> schemas.Segment:
     return schemas.Segment(
         key=schemas.Segment.key_of(run, before),
@@ -197,7 +198,7 @@ def _segment(
         last_step=result.last_step,
         n_frames=result.n_frames,
         trajectory=store.blobs.put(result.trajectory, TRAJECTORY_MEDIA_TYPE),
-        checkpoint=store.blobs.put(result.checkpoint, md.CHECKPOINT_MEDIA_TYPE),
+        checkpoint=store.blobs.put(result.checkpoint, CHECKPOINT_MEDIA_TYPE),
         thermodynamics=result.thermodynamics,
         health=result.health,
     )

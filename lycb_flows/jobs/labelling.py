@@ -18,7 +18,7 @@ from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.md import protocol as md
+from lycb_flows.md.schedule import production_start
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 from lycb_flows.store.trajectories import trajectory_of
@@ -99,7 +99,7 @@ def _candidates(
         if run.ensemble == "npt" and run.health.healthy:
             continue
         trajectory = trajectory_of(store, run)
-        first_step = md.production_start(config.protocol)
+        first_step = production_start(config.protocol)
         if trajectory.n_frames and trajectory.steps[-1] > first_step:
             candidates.append(sampling.Candidates(run.key, trajectory, first_step, run.n_steps))
     return candidates
