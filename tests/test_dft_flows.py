@@ -20,7 +20,7 @@ from test_report import Page
 from vasp_here import run_stand_in
 
 from lycb_flows.campaign.cost import plan_campaign
-from lycb_flows.campaign.dft_order import correlations
+from lycb_flows.campaign.ground_states import correlations
 from lycb_flows.campaign.results import find_results, ranking_key
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
