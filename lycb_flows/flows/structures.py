@@ -23,7 +23,7 @@ from lycb_flows.campaign.descriptions import (
     enumerate_job,
     rank_job,
 )
-from lycb_flows.campaign.dft_order import decide_ground_state
+from lycb_flows.campaign.ground_states import decide_ground_state
 from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
 from lycb_flows.crystals.binaries import BINARY_NAMES
