@@ -240,7 +240,7 @@ def test_a_broken_lock_keeps_its_late_owner_from_writing(service, tmp_path, monk
     """As a worker that was frozen inside the lock: it starts again, with what is there now."""
     service.submit(*chain(tmp_path))
     _, launch_id = service.pad.checkout_fw(FWorker(), str(tmp_path))
-    load, broken = service.pad._update_wf, []
+    load, broken = service.pad.write_workflow, []
 
     def break_first(*arguments):
         if not broken:
@@ -248,7 +248,7 @@ def test_a_broken_lock_keeps_its_late_owner_from_writing(service, tmp_path, monk
             broken.append(service.pad.break_lock(seen))
         load(*arguments)
 
-    monkeypatch.setattr(service.pad, "_update_wf", break_first)
+    monkeypatch.setattr(service.pad, "write_workflow", break_first)
     service.pad.complete_launch(launch_id)
     assert broken == [True]
     assert service.states() == {"a": "COMPLETED", "b": "READY", "c": "WAITING"}
