@@ -9,11 +9,10 @@ from ase import Atoms
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import MeasurementPlan
-from lycb_flows.campaign.stages import StagePlan, run_key
+from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.enumeration import ordering_key
 from lycb_flows.crystals.structures import (
     PARENT_NAMES,
     canonical_structure,
@@ -23,9 +22,9 @@ from lycb_flows.crystals.structures import (
     to_pymatgen,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.labels.theory import label_key, teacher_theory
+from lycb_flows.labels.theory import teacher_theory
 from lycb_flows.potentials.models import MODEL_NAMES, find_model
-from lycb_flows.schemas import KINDS, CampaignRecord, Label, Ranking, Structure
+from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
 from lycb_flows.schemas.keys import canonical, make_key
 
 DATA = Path(__file__).parent / "data"
@@ -109,10 +108,12 @@ def golden_keys():
     keys["theory"] = theory.fingerprint
     for supercell in ((1, 1, 1), (1, 1, 2)):
         config = EnumerationConfig(supercell=supercell)
-        keys[f"enumeration {supercell}"] = ordering_key(load_parent("Li3YCl6"), config)
+        keys[f"enumeration {supercell}"] = Enumeration.key_of(
+            load_parent("Li3YCl6").document(), config
+        )
     keys["ranking"] = make_key(Ranking, enumeration="0" * 64, ranking=RankingConfig())
     keys["structure"] = random_structure(0).key
-    keys["label"] = label_key("0" * 64, theory.fingerprint)
+    keys["label"] = Label.key_of("0" * 64, theory.fingerprint)
     keys |= {f"binary {name}": load_binary(name).key for name in BINARY_NAMES}
     by_dft = GroundStatePlan(
         dft=DftConfig(labeler={"type": "teacher"}), theory=theory, system="LYC", ranking="0" * 64
@@ -132,7 +133,7 @@ def plan_keys(name, campaign, theory):
     for stage in (plan, later):
         prefix = f"{name} {stage.title}"
         runs = (*stage.npt_runs(), *stage.nvt_runs(), *stage.test_runs())
-        keys |= {f"{prefix} run {run.name}": run_key(run) for run in runs}
+        keys |= {f"{prefix} run {run.name}": Run.key_of(run) for run in runs}
         keys |= {
             f"{prefix} frames": stage.frames_key,
             f"{prefix} dataset": stage.dataset_key,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lycb_flows import schemas
 from lycb_flows.config import TeacherLabeler
 from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
-from lycb_flows.labels.theory import Theory, label_key, teacher_theory
+from lycb_flows.labels.theory import Theory, teacher_theory
 from lycb_flows.machine.engines import Machine
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Teacher:
         """
         (prediction,) = self._potential.predict([structure])
         return schemas.Label(
-            key=label_key(structure.key, self.theory.fingerprint),
+            key=schemas.Label.key_of(structure.key, self.theory.fingerprint),
             parents=(structure.key, self._model.key),
             structure=structure.key,
             theory=self.theory.fingerprint,
