@@ -33,7 +33,7 @@ from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStates
 from lycb_flows.jobs import dft as dft_jobs
 from lycb_flows.labels.relaxing import drive_fire
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom

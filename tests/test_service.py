@@ -19,7 +19,7 @@ from lycb_flows.campaign.submission import find_submission, read_campaign
 from lycb_flows.errors import LabelError
 from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp.process import run_custodian
 from lycb_flows.schemas import Label, Round
 from lycb_flows.service.launchpad import load_launchpad

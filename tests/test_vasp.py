@@ -27,16 +27,15 @@ from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.jobs.labelling import with_logs
 from lycb_flows.labels.checks import checked_label
-from lycb_flows.labels.choice import open_engine
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp import process as vasp_process
 from lycb_flows.labels.vasp import results as vasp_results
-from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
-from lycb_flows.labels.vasp.relaxing import largest_force
+from lycb_flows.labels.vasp.relaxing import largest_force, open_vasp
 from lycb_flows.machine import leash
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.time_limits import time_limit
@@ -535,7 +534,7 @@ def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, 
 def test_vasp_relaxes_by_itself_to_where_fire_over_labels_comes(engine, tmp_path, optimizer, name):
     config = RelaxationConfig(fmax_ev_per_ang=0.02, max_steps=200)
     machine = Machine(vasp_scratch=tmp_path, vasp_optimizer=optimizer)
-    relaxer = open_engine(STAND_IN, machine)
+    relaxer = open_vasp(STAND_IN, machine)
     assert isinstance(relaxer, Relaxer)
     assert not isinstance(engine, Relaxer)
     found = relaxer.relax(salt(), config)
@@ -558,7 +557,7 @@ def test_vasp_relaxes_by_itself_to_where_fire_over_labels_comes(engine, tmp_path
 
 def test_a_relaxation_that_runs_out_of_steps_says_how_far_it_came(engine, tmp_path):
     machine = Machine(vasp_scratch=tmp_path, vasp_optimizer="cg")
-    found = open_engine(STAND_IN, machine).relax(salt(), RelaxationConfig(max_steps=3))
+    found = open_vasp(STAND_IN, machine).relax(salt(), RelaxationConfig(max_steps=3))
     assert (found.converged, found.n_steps) == (False, 3)
     assert found.energy_ev < engine.label(salt()).energy_ev
 

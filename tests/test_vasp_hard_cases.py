@@ -14,11 +14,11 @@ from test_vasp import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import VASP_KB
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp import process as vasp_process
 from lycb_flows.labels.vasp import results as vasp_results
-from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import ASKED, Inputs, find_changes
 from lycb_flows.labels.vasp.process import Policed
 from lycb_flows.machine.engines import Machine

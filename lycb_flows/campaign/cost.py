@@ -30,17 +30,10 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.measurement import MeasurementPlan
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import (
-    AnyLabeler,
-    AseLabeler,
-    Campaign,
-    RunConfig,
-    SystemConfig,
-    TeacherLabeler,
-    VaspLabeler,
-)
+from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.enumeration import count_orderings, parent_cell
+from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
@@ -50,9 +43,7 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
 _DFT_STEPS = 50
 """Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
-
-_STAND_IN_S = 8.0
-"""Of VASP's stand-in: a process that loads torch; what it then computes is less."""
+_UNKNOWN_COST = "their cost unknown and not counted"
 
 
 @dataclass(frozen=True)
@@ -65,17 +56,6 @@ class Rates:
 
 RATES = {"chgnet": Rates(2.5e-4, 2e-3), "toy": Rates(5e-5, 1e-4)}
 """Measured on one busy core with AVX-512 (20 to 60 atoms, compiled kernels); the toy likewise."""
-
-
-def plane_wave_s(n_atoms: int, mesh: tuple[int, int, int], cutoff_ev: float) -> float:
-    """CPU seconds of a label by plane waves; GPAW's are within a factor of two of measured ones.
-
-    One busy core, 350 eV: 10 atoms 6, 40 and 225 s with Gamma, 3x3x3 and 5x5x5; 60 atoms and
-    Gamma 114 s. Time reversal halves the mesh; work per point grows with the square of the
-    atoms and with the number of plane waves.
-    """
-    n_points = (prod(mesh) + 1) // 2
-    return float(2.8 * n_points * (n_atoms / 10) ** 2 * (cutoff_ev / 350.0) ** 1.5)
 
 
 @dataclass(frozen=True)
@@ -200,11 +180,11 @@ class _Planner:
         if dft.anchors:
             jobs = tuple(map(anchor_job, BINARY_NAMES))
             cells = [load_binary(name) for name in BINARY_NAMES]
-            cpu_s = sum(
+            each_s = [
                 self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
                 for cell in cells
-            )
-            yield self._relaxations(theory, jobs, "binaries", cpu_s)
+            ]
+            yield self._relaxations(theory, jobs, "binaries", _sum(each_s))
         mixed = False
         for name, system, x in system_names(self.campaign):
             n = dft.n if x is None else dft.n_decorations
@@ -213,22 +193,25 @@ class _Planner:
             mixed = mixed or x is not None
             jobs = tuple(dft_relax_job(name, place) for place in range(n))
             n_tried = min(n, self.n_listed[name])
-            each_s = self._label_s(dft.labeler, theory, self.n_atoms[name], self._supercell(system))
+            label_s = self._label_s(
+                dft.labeler, theory, self.n_atoms[name], self._supercell(system)
+            )
+            step_s = None if label_s is None else n_tried * label_s
             longest = f", up to {dft.limit} if the minimum is at the edge" if x is None else ""
             what = f"candidates of {self.n_atoms[name]} atoms{longest}"
-            yield self._relaxations(theory, jobs, what, n_tried * each_s)
+            yield self._relaxations(theory, jobs, what, step_s)
         decisions = (decide_dft_job(0), *([decide_dft_job(None)] if mixed else []))
         yield PlannedStep(STRUCTURES, decisions, "the ground states by DFT", 1.0)
 
     def _relaxations(
-        self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float
+        self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float | None
     ) -> PlannedStep:
-        """`step_s`: CPU seconds of one FIRE step of all of them."""
+        """`step_s`: CPU seconds of one FIRE step of all of them, None if unknown."""
         noun = "relaxation" if len(jobs) == 1 else "relaxations"
         work = f"{len(jobs)} {noun} by {theory.name}: {what}"
-        if not step_s:
-            work += "; their cost unknown and not counted"
-        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * step_s)
+        if step_s is None:
+            work += f"; {_UNKNOWN_COST}"
+        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * (step_s or 0.0))
 
     def _md(
         self,
@@ -257,11 +240,11 @@ class _Planner:
             self._label_s(labeler, self.theory, self.n_atoms[name], self._supercell(name))
             for name in plan.starts
         ]
-        if isinstance(labeler, AseLabeler):
-            work += ", their cost unknown and not counted"
-        if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
-            work += ", their cost taken to be GPAW's"
-        cpu_s = plan.n_labels * sum(each_s) / len(each_s)
+        total_s = _sum(each_s)
+        note = _UNKNOWN_COST if total_s is None else engine_of(labeler).cost_note(labeler)
+        if note:
+            work += f", {note}"
+        cpu_s = plan.n_labels * (total_s or 0.0) / len(each_s)
         return PlannedStep(plan.title, tuple(plan.label_jobs()), work, cpu_s)
 
     def _supercell(self, name: str) -> NDArray[np.float64]:
@@ -271,17 +254,16 @@ class _Planner:
         return np.asarray(lattice * np.array(system.enumeration.supercell)[:, None])
 
     def _label_s(
-        self, labeler: AnyLabeler, theory: Theory, n_atoms: int, lattice_ang: NDArray[np.float64]
-    ) -> float:
-        """CPU seconds of one label; 0 where nobody can know."""
-        if isinstance(labeler, TeacherLabeler):
-            return n_atoms * self._rates(labeler.model).force_call_s
-        if isinstance(labeler, VaspLabeler) and labeler.stand_in:
-            return _STAND_IN_S
-        if theory.kpoints is None or theory.cutoff_ev is None:
-            return 0.0
-        mesh = theory.kpoints.mesh_for(lattice_ang.tolist())
-        return plane_wave_s(n_atoms, mesh, theory.cutoff_ev)
+        self,
+        labeler: LabelerConfig,
+        theory: Theory,
+        n_atoms: int,
+        lattice_ang: NDArray[np.float64],
+    ) -> float | None:
+        """CPU seconds of one label, None where nobody can know."""
+        return engine_of(labeler).cost_s(
+            labeler, theory, lattice_ang, n_atoms, lambda model: self._rates(model).force_call_s
+        )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title, config = plan.title, self.campaign.learning.training
@@ -310,3 +292,9 @@ class _Planner:
         ]
         jobs += [plan.arrhenius_job(*condition) for condition in plan.conditions()]
         yield PlannedStep(MEASUREMENT, tuple(jobs), "transport and Arrhenius", 1.0 * len(jobs))
+
+
+def _sum(seconds: Sequence[float | None]) -> float | None:
+    """The sum, None where a summand is unknown."""
+    known = [each for each in seconds if each is not None]
+    return sum(known) if len(known) == len(seconds) else None

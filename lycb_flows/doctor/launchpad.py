@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
-    Patient,
-    compare_clocks,
-    say_hello,
-)
+from lycb_flows.doctor.context import Patient, compare_clocks, say_hello
 from lycb_flows.errors import InputError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
