@@ -37,7 +37,8 @@ from lycb_flows.md.integrators import thermal_momenta
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.protocol import prepare_start, production_start, run_md
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.ranking import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS

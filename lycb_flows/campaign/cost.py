@@ -21,7 +21,6 @@ from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import (
     AnyLabeler,
-    AseLabeler,
     Campaign,
     RunConfig,
     SystemConfig,
@@ -31,6 +30,7 @@ from lycb_flows.config import (
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.enumeration import count_orderings, parent_cell
 from lycb_flows.labels.theory import Theory
+from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 
@@ -40,20 +40,9 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 _DFT_STEPS = 50
 """Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 
+_UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 _STAND_IN_S = 8.0
 """Of VASP's stand-in: a process that loads torch; what it then computes is less."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """CPU seconds per atom: of a force call, and of one structure in one training epoch."""
-
-    force_call_s: float
-    training_s: float
-
-
-RATES = {"chgnet": Rates(2.5e-4, 2e-3), "toy": Rates(5e-5, 1e-4)}
-"""Measured on one busy core with AVX-512 (20 to 60 atoms, compiled kernels); the toy likewise."""
 
 
 def plane_wave_s(n_atoms: int, mesh: tuple[int, int, int], cutoff_ev: float) -> float:
@@ -115,7 +104,7 @@ class _Planner:
         return parent_cell(crystal, system.enumeration).structure
 
     def _rates(self, model: str) -> Rates:
-        return RATES[self.store.load(Model, model).architecture]
+        return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
     def steps(self) -> Iterator[PlannedStep]:
         """In the order of the campaign."""
@@ -169,8 +158,9 @@ class _Planner:
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
         work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
-        cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
-        return PlannedStep("structures", (f"rank {name}",), work, cpu_s)
+        rate = self._rates(ranking.model).force_call_s
+        cpu_s = calls * n_atoms * rate
+        return PlannedStep("structures", (f"rank {name}",), _noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Without the lists that grow: whether they do is DFT's to say."""
@@ -219,7 +209,8 @@ class _Planner:
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
-        return PlannedStep(stage, tuple(name for name, _ in batches), work, atom_steps * rate)
+        names = tuple(name for name, _ in batches)
+        return PlannedStep(stage, names, _noted(work, rate), atom_steps * rate)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
@@ -234,7 +225,7 @@ class _Planner:
             self._label_s(labeler, self.theory, self.n_atoms[name], self._supercell(name))
             for name in plan.starts
         ]
-        if isinstance(labeler, AseLabeler):
+        if not any(each_s):
             work += ", their cost unknown and not counted"
         if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
             work += ", their cost taken to be GPAW's"
@@ -266,11 +257,11 @@ class _Planner:
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
         n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
-        rate = self._rates(self.campaign.learning.model).training_s
+        rate = self._rates(self.campaign.learning.model).training_s or 0.0
         cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {config.epochs} epochs"
-        yield PlannedStep(title, (f"train {title}",), work, cpu_s)
+        yield PlannedStep(title, (f"train {title}",), _noted(work, rate), cpu_s)
         judged = tuple(f"evaluate {title} {when}" for when in ("before", "after"))
         yield PlannedStep(title, (*judged, f"decide {title}"), "evaluate, decide", 2.0)
 
@@ -288,3 +279,8 @@ class _Planner:
         ]
         jobs += [f"arrhenius {system} {p:g} bar" for system, p in plan.conditions()]
         yield PlannedStep("measurement", tuple(jobs), "transport and Arrhenius", 1.0 * len(jobs))
+
+
+def _noted(work: str, rate_s: float) -> str:
+    """Return what is to be done, with a remark where its cost per atom is not known."""
+    return work if rate_s else f"{work}; its cost unknown and not counted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from lycb_flows.errors import InputError
 from lycb_flows.labels.choice import check_labeler, theory_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials.names import MODEL_NAMES
+from lycb_flows.potentials.architecture import model_names
+from lycb_flows.potentials.models import check_trainable, find_model
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
@@ -106,13 +107,14 @@ def _has_tag(candidate: type[BaseModel], tag: str) -> bool:
 
 
 def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
-    def absolute(name: str, known: tuple[str, ...]) -> str:
+    def absolute(name: str, known: Collection[str]) -> str:
         return name if name in known else str((folder / name).resolve())
 
+    names = model_names()
     return _replaced(
         campaign,
         parents=[absolute(system.parent, PARENT_NAMES) for system in campaign.systems],
-        models=[absolute(name, MODEL_NAMES) for name in _model_names(campaign)],
+        models=[absolute(name, names) for name in _model_names(campaign)],
     )
 
 
@@ -148,11 +150,11 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     Raises
     ------
     InputError
-        When a parent, a model or a set of imported labels cannot be used, or what labels is
-        not installed.
+        When a parent, a model or a set of imported labels cannot be used, the model that
+        learns cannot be trained, or what labels is not installed.
     """
-    from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
-
+    sources = {name: find_model(name) for name in _model_names(campaign)}
+    check_trainable(sources[campaign.learning.model])
     parents, models, elements = [], [], set[str]()
     for system in campaign.systems:
         crystal = load_parent(system.parent)
@@ -164,7 +166,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     for labeler in _labelers(campaign):
         check_labeler(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
-        source = find_model(name)
+        source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
         models.append(source.model)
     inputs: list[Parent | Model] = [*parents, *models]

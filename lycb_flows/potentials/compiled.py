@@ -28,7 +28,7 @@ from chgnet.model.model import CHGNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lycb_flows.potentials.evaluator import Evaluation, Numbers, lost_crystals, mark_lost
+from lycb_flows.potentials.evaluator import BatchPrediction, Numbers, lost_crystals, mark_lost
 from lycb_flows.potentials.graph import SkinList
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -349,7 +349,7 @@ class CompiledEvaluator:
             raise MemoryError
         return int(engine)
 
-    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
         """One pass of the compiled layers."""
         positions = np.ascontiguousarray(positions_ang.numpy())
         cells = np.ascontiguousarray(cells_ang.numpy())
@@ -358,7 +358,7 @@ class CompiledEvaluator:
         stresses = virials * (EV_PER_ANG3_GPA / volumes)
         energies += self._references_ev
         owners = self.skin_list.owners
-        said = Evaluation(*map(torch.from_numpy, (energies, forces, stresses)))
+        said = BatchPrediction(*map(torch.from_numpy, (energies, forces, stresses)))
         return mark_lost(said, lost_crystals(positions, cells, owners), owners)
 
     def run(self, positions_ang: Floats, cells_ang: Floats) -> tuple[Floats, Floats, Floats]:
