@@ -27,7 +27,7 @@ from lycb_flows.potentials.architecture import ARCHITECTURES, model_names, rates
 from lycb_flows.potentials.members import CHGNet, Toy
 from lycb_flows.potentials.models import check_trainable, find_model, load_potential, write_model
 from lycb_flows.potentials.trainable import Trainable
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import CampaignRecord, Label, Model, Ranking, Run, Transport
 from lycb_flows.store import open_store

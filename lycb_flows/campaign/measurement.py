@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
-from lycb_flows.campaign.stages import batches, run_key, seed_for
+from lycb_flows.campaign.stages import batches, seed_for
 from lycb_flows.config import Campaign, Config, RunConfig
-from lycb_flows.schemas import Arrhenius, Evaluation, Round, Transport
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.schemas import Arrhenius, Evaluation, Round, Run, Transport
 
 
 class MeasurementPlan(Config):
@@ -52,7 +51,7 @@ class MeasurementPlan(Config):
         return RunConfig(
             name=f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt",
             system=system,
-            start=run_key(self.npt_run(system, pressure_bar, temperature_k)),
+            start=Run.key_of(self.npt_run(system, pressure_bar, temperature_k)),
             model=self.model,
             protocol=md.nvt(temperature_k, config.sample_interval_fs, ramp=False),
             seed=self._seed(system, pressure_bar, temperature_k, "nvt"),
@@ -71,18 +70,13 @@ class MeasurementPlan(Config):
 
     def transport_key(self, system: str, pressure_bar: float, temperature_k: float) -> str:
         """Of the Transport at one condition."""
-        run = run_key(self.nvt_run(system, pressure_bar, temperature_k))
-        return make_key(Transport, run=run, diffusion=self.campaign.measure.diffusion)
+        run = Run.key_of(self.nvt_run(system, pressure_bar, temperature_k))
+        return Transport.key_of(run, self.campaign.measure.diffusion)
 
     def arrhenius_key(self, system: str, pressure_bar: float) -> str:
         """Of the Arrhenius fit of one system at one pressure."""
         transports = [self.transport_key(system, pressure_bar, t) for t in self.temperatures_k]
-        config = self.campaign.measure
-        return make_key(
-            Arrhenius,
-            transports=transports,
-            extrapolation_temperature_k=config.extrapolation_temperature_k,
-        )
+        return Arrhenius.key_of(transports, self.campaign.measure.extrapolation_temperature_k)
 
     def _seed(self, system: str, pressure_bar: float, temperature_k: float, role: str) -> int:
         place = (system, f"{pressure_bar:g}", f"{temperature_k:g}")

@@ -22,7 +22,6 @@ from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.architecture import model_names
 from lycb_flows.potentials.models import check_trainable, find_model
 from lycb_flows.schemas import CampaignRecord, Model, Parent
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 
@@ -183,7 +182,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     if imported:
         resolved = _with_imports(resolved, imported)
     record = CampaignRecord(
-        key=make_key(CampaignRecord, name=campaign.name, campaign=resolved),
+        key=CampaignRecord.key_of(resolved),
         parents=tuple(dict.fromkeys([*(document.key for document in inputs), *imported])),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),

@@ -16,7 +16,7 @@ from jobflow import Flow, Job, Maker, Response
 from lycb_flows.campaign.measurement import MeasurementPlan, choose_model
 from lycb_flows.campaign.results import find_results, measurement_plan
 from lycb_flows.campaign.rounds import close_stage, failed_for_good
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan, run_key
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, route
 from lycb_flows.flows.structures import ranking_flow
@@ -26,8 +26,8 @@ from lycb_flows.jobs.labelling import SelectMaker
 from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
 from lycb_flows.jobs.measuring import ArrheniusMaker, TransportMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.labels.theory import Theory, label_key
-from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
+from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
 
 
@@ -96,7 +96,7 @@ def _md_jobs(
     for name, runs in batches:
         starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
         done = MDMaker(name=name, runs=list(runs)).make(after=list(starts.values()))
-        simulated |= dict.fromkeys(map(run_key, runs), done.output.keys)
+        simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
 
@@ -136,7 +136,7 @@ class LabelMaker(Maker):
         reason = "no such frame: the selection found fewer"
         if self.index < len(frames):
             structure = frames[self.index].structure
-            key = label_key(structure, self.plan.theory.fingerprint)
+            key = Label.key_of(structure, self.plan.theory.fingerprint)
             reason = self._label(store, structure, key)
             keys = () if reason else (key,)
         dataset = close_stage(store, self.plan, self.name)
@@ -286,7 +286,7 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
                 system=system,
                 pressure_bar=pressure_bar,
                 temperature_k=temperature_k,
-            ).make(after=simulated[run_key(plan.nvt_run(system, pressure_bar, temperature_k))])
+            ).make(after=simulated[Run.key_of(plan.nvt_run(system, pressure_bar, temperature_k))])
             for temperature_k in plan.temperatures_k
         ]
         fitted = ArrheniusMaker(

@@ -10,7 +10,6 @@ from jobflow import Maker
 
 from lycb_flows import schemas
 from lycb_flows.campaign.measurement import MeasurementPlan
-from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import DiffusionConfig, RunConfig
 from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.schemas import Produced
@@ -41,7 +40,7 @@ class TransportMaker(Maker):
 
     def _compute(self, store: ResultStore, key: str) -> schemas.Transport:
         config = self.plan.nvt_run(self.system, self.pressure_bar, self.temperature_k)
-        run = store.load(schemas.Run, run_key(config))
+        run = store.load(schemas.Run, schemas.Run.key_of(config))
         diffusion_config = self.plan.campaign.measure.diffusion
         failure = _failure(store, run)
         result = _analyse(store, run, config, diffusion_config, failure)

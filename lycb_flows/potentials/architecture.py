@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from lycb_flows.errors import InputError
 from lycb_flows.machine.plugins import Registry
 from lycb_flows.schemas import Model, blob_of
-from lycb_flows.schemas.keys import make_key
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
@@ -82,11 +81,8 @@ class ModelSource:
         """
         blob = blob_of(weights, media_type)
         args = dict(architecture_args)
-        key = make_key(
-            Model, architecture=architecture, architecture_args=args, weights=blob.sha256
-        )
         model = Model(
-            key=key,
+            key=Model.imported_key_of(architecture, args, blob),
             name=name,
             architecture=architecture,
             architecture_args=args,

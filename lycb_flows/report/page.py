@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from lycb_flows import schemas
 from lycb_flows.errors import StoreError
-from lycb_flows.report import figures, measured_tables, tables
+from lycb_flows.report import figure_style, figures, measured_tables, tables
 from lycb_flows.report.collection import ReportData, collect
 from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
 from lycb_flows.report.quantities import counted, duration
@@ -148,7 +148,7 @@ class _Album:
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"
         self._names[slug] += 1
         stem = slug if self._names[slug] == 1 else f"{slug}-{self._names[slug]}"
-        svg = figures.save(figure, self.folder / f"{stem}.svg")
+        svg = figure_style.save(figure, self.folder / f"{stem}.svg")
         encoded = base64.b64encode(svg).decode()
         return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lycb_flows.config import Config
+from lycb_flows.config.base import Config
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.schemas import Document
+    from lycb_flows.schemas.base import Document
 
 Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
 
