@@ -1,10 +1,10 @@
 """Fine-tuning: a dataset and a parent's weights become a child's weights, with their history.
 
-The recipe (reference/transport_and_training.md, B) and the reasons for an own loop: chgnet's
-Trainer hands back the last weights as the best, never finishes its cosine below ten batches,
-ignores seed 0 and drowns the forces in the energy offset. Here the reference energies are
-shifted first; the schedule steps with every update; averaged weights are evaluated and the
-best of them exported as a copy; equal seeds and thread counts give equal weights, bit by bit.
+Why the loop is our own: chgnet's Trainer hands back the last weights as the best, never finishes
+its cosine below ten batches, ignores seed 0 and drowns the forces in the energy offset. Here the
+reference energies are shifted first; the schedule steps with every update; averaged weights are
+evaluated and the best of them exported as a copy; equal seeds and thread counts give equal
+weights, bit by bit.
 
 >>> child = fine_tune(potential, training, validation, TrainingConfig(), raw_pbe=False)
 >>> child.weights, child.best_epoch, child.history[-1].force_mae_ev_per_ang

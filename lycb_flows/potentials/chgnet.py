@@ -64,7 +64,7 @@ Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or M
 
 @dataclass(frozen=True)
 class SiteDetails:
-    """What CHGNet says about the sites of one crystal.
+    """What CHGNet predicts for the sites of one crystal.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class CHGNetPotential(Trainable):
         super().__init__(module.eval(), architecture_args)
 
     def graph(self, atoms: Atoms) -> CHGNetGraph:
-        """Bonds and angles of one crystal, no longer than the cutoffs."""
+        """Return bonds and angles of one crystal, no longer than the cutoffs."""
         cutoffs = self.module.graph_converter
         reach_ang = cutoffs.atom_graph_cutoff
         pairs = join_pairs([find_pairs(atoms.positions, atoms.cell.array, reach_ang)], [len(atoms)])
@@ -114,7 +114,7 @@ class CHGNetPotential(Trainable):
         )
 
     def forward(self, graphs: Sequence[CHGNetGraph], *, create_graph: bool) -> BatchOutput:
-        """One pass of the layers over the batch, one derivative."""
+        """Return one pass of the layers over the batch and its derivative."""
         graph = join_graphs(graphs, self.reference_energies_ev.device)
         sizes = torch.tensor(graph.sizes, device=graph.numbers.device)
         vectors = graph.bond_vectors_ang.detach().requires_grad_()
@@ -136,7 +136,7 @@ class CHGNetPotential(Trainable):
         )
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Compiled where it can be; otherwise the layers in torch."""
+        """Return the compiled evaluator where there is a compiler, else the layers in torch."""
         references = self.reference_energies_ev
         library = compiled.load_library()
         on_cpu = references.device.type == "cpu" and references.dtype == torch.float32
@@ -151,7 +151,10 @@ class CHGNetPotential(Trainable):
         return reference.fc.weight[0]
 
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
-        """All but AtomRef; from 1 on without embeddings and bases, then block by block."""
+        """Return the weights that train, never AtomRef's.
+
+        From level 1 on embeddings and bases are fixed, then one block more per level.
+        """
         module, n_blocks = self.module, max(freeze_level - 1, 0)
         frozen: list[nn.Module] = [module.composition_model]
         if freeze_level > 0:
@@ -163,7 +166,7 @@ class CHGNetPotential(Trainable):
         return [parameter for parameter in module.parameters() if id(parameter) not in fixed]
 
     def details(self, structure: schemas.Structure) -> SiteDetails:
-        """Site energies, magnetic moments and features of one crystal."""
+        """Return site energies, magnetic moments and features of one crystal."""
         graph = join_graphs([self.graph(to_ase(structure))], self.reference_energies_ev.device)
         with torch.no_grad():
             energies, features = self.site_energies(graph, graph.bond_vectors_ang)
@@ -174,7 +177,15 @@ class CHGNetPotential(Trainable):
     # -- layers ------------------------------------------------------------------------
 
     def site_energies(self, graph: CHGNetGraph, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies in eV without references (atoms,), and features before the last convolution."""
+        """Return energies without references (atoms,), and the features of `SiteDetails`.
+
+        Parameters
+        ----------
+        graph
+            From `graph` or `join_graphs`.
+        vectors
+            The graph's bond vectors, or copies to differentiate by.
+        """
         module: Layer = self.module
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         short_lengths = lengths.index_select(0, graph.short_bonds)
@@ -203,10 +214,13 @@ class CHGNetPotential(Trainable):
         return module.mlp(normed).squeeze(1), features
 
     def _radial_bases(self, lengths: Tensor, short_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the atom graph's and the bond graph's bonds, in the weights' precision."""
+        """Return the bases of the atom graph's and of the bond graph's bonds.
+
+        They are in the weights' precision.
+        """
         bases: Layer = self.module.bond_basis_expansion
         expanded = (bases.rbf_expansion_ag(lengths), bases.rbf_expansion_bg(short_lengths))
-        basis, basis_bg = (one.to(self.reference_energies_ev.dtype) for one in expanded)
+        basis, basis_bg = (part.to(self.reference_energies_ev.dtype) for part in expanded)
         return basis, basis_bg
 
     def _first_angles(self, graph: CHGNetGraph, vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -262,7 +276,7 @@ class _Biased:
             return parts
         if self.has_bias:
             layers = self.module.bond_conv_layers[:index]
-            offset = torch.stack([one.mlp_out.layers[1].bias for one in layers]).sum(0)
+            offset = torch.stack([layer.mlp_out.layers[1].bias for layer in layers]).sum(0)
             parts = parts + self.applies * (offset @ maps)
         updated: Tensor = parts.index_copy(0, self.graph.short_bonds, bonds @ maps)
         return updated
@@ -342,12 +356,12 @@ class TorchEvaluator:
     def __init__(self, potential: CHGNetPotential, numbers: Sequence[Numbers]) -> None:
         self.potential, self.numbers = potential, list(numbers)
         self.cutoffs = potential.module.graph_converter
-        sizes = [len(one) for one in numbers]
+        sizes = [len(each) for each in numbers]
         self.skin_list = SkinList(sizes, float(self.cutoffs.atom_graph_cutoff), SKIN_ANG)
         self._graph: CHGNetGraph | None = None
 
     def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
-        """One pass of the layers."""
+        """Evaluate by one pass of the layers."""
         positions, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
         if self.skin_list.update(positions, cells) or self._graph is None:
             self._graph = self._build(positions, cells)
@@ -356,13 +370,13 @@ class TorchEvaluator:
             bond_vectors_ang=self._bond_vectors(self._graph, positions_ang, cells_ang),
             volumes_ang3=torch.linalg.det(cells_ang).abs(),
         )
-        said = self.potential.forward([graph], create_graph=False)
+        output = self.potential.forward([graph], create_graph=False)
         sizes = torch.tensor(graph.sizes, device=positions_ang.device)
         return mark_lost(
             BatchPrediction(
-                said.energies_ev_per_atom.double() * sizes,
-                said.forces_ev_per_ang.double(),
-                said.stresses_gpa.double(),
+                output.energies_ev_per_atom.double() * sizes,
+                output.forces_ev_per_ang.double(),
+                output.stresses_gpa.double(),
             ),
             lost_crystals(positions, cells, self.skin_list.owners),
             self.skin_list.owners,

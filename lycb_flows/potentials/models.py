@@ -41,7 +41,7 @@ def find_model(name_or_path: str) -> ModelSource:
         running code from it.
     """
     architectures = ARCHITECTURES.usable()
-    owners = [name for name, one in architectures.items() if name_or_path in one.model_names]
+    owners = [name for name, kind in architectures.items() if name_or_path in kind.model_names]
     if len(owners) > 1:
         raise InputError(
             "several architectures have a model of this name",
@@ -128,7 +128,7 @@ def _from_card(path: Path) -> ModelSource:
     if not path.is_file() or path == card_path:
         raise _no_such_model(str(path))
     if path.suffix != _SAFETENSORS and not card_path.is_file():
-        suffixes = [s for one in ARCHITECTURES.usable().values() for s in one.file_suffixes]
+        suffixes = [end for kind in ARCHITECTURES.usable().values() for end in kind.file_suffixes]
         raise InputError(
             "not a model file",
             fix=f"give a file that ends in {' or '.join([_SAFETENSORS, *suffixes])}, "
