@@ -214,10 +214,7 @@ class CHGNetPotential(Trainable):
         return module.mlp(normed).squeeze(1), features
 
     def _radial_bases(self, lengths: Tensor, short_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bases of the atom graph's and of the bond graph's bonds.
-
-        They are in the weights' precision.
-        """
+        """Return the bases of both graphs' bonds, in the precision of the weights."""
         bases: Layer = self.module.bond_basis_expansion
         expanded = (bases.rbf_expansion_ag(lengths), bases.rbf_expansion_bg(short_lengths))
         basis, basis_bg = (part.to(self.reference_energies_ev.dtype) for part in expanded)
@@ -342,9 +339,6 @@ def _gate(gated: Layer, core: Tensor, gate: Tensor) -> Tensor:
     if gated.bn1 is not None:
         core, gate = gated.bn1(core), gated.bn2(gate)
     return functional.silu(core) * torch.sigmoid(gate)
-
-
-# -- evaluation ---------------------------------------------------------------------------
 
 
 class TorchEvaluator:
