@@ -77,8 +77,8 @@ def _labels(n_labels: int) -> list[LabelledStructure]:
         structures.append(canonical_structure(atoms))
     predictions = potential_named(TEACHER).predict(structures)
     return [
-        LabelledStructure(one, said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
-        for one, said in zip(structures, predictions, strict=True)
+        LabelledStructure(structure=structure, **vars(label))
+        for structure, label in zip(structures, predictions, strict=True)
     ]
 
 

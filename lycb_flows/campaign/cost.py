@@ -35,6 +35,7 @@ from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.enumeration import count_orderings, parent_cell
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
+from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 
@@ -44,18 +45,7 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 _DFT_STEPS = 50
 """Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 _UNKNOWN_COST = "their cost unknown and not counted"
-
-
-@dataclass(frozen=True)
-class Rates:
-    """CPU seconds per atom: of a force call, and of one structure in one training epoch."""
-
-    force_call_s: float
-    training_s: float
-
-
-RATES = {"chgnet": Rates(2.5e-4, 2e-3), "toy": Rates(5e-5, 1e-4)}
-"""Measured on one busy core with AVX-512 (20 to 60 atoms, compiled kernels); the toy likewise."""
+_UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ class _Planner:
         return parent_cell(crystal, system.enumeration).structure
 
     def _rates(self, model: str) -> Rates:
-        return RATES[self.store.load(Model, model).architecture]
+        return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
     def steps(self) -> Iterator[PlannedStep]:
         """In the order of the campaign."""
@@ -169,8 +159,9 @@ class _Planner:
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
         work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
-        cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
-        return PlannedStep(STRUCTURES, (rank_job(name),), work, cpu_s)
+        rate = self._rates(ranking.model).force_call_s
+        cpu_s = calls * n_atoms * rate
+        return PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Without the lists that grow: whether they do is DFT's to say."""
@@ -225,7 +216,8 @@ class _Planner:
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
-        return PlannedStep(stage, tuple(job for job, _ in batches), work, atom_steps * rate)
+        jobs = tuple(job for job, _ in batches)
+        return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
@@ -262,7 +254,11 @@ class _Planner:
     ) -> float | None:
         """CPU seconds of one label, None where nobody can know."""
         return engine_of(labeler).cost_s(
-            labeler, theory, lattice_ang, n_atoms, lambda model: self._rates(model).force_call_s
+            labeler,
+            theory,
+            lattice_ang,
+            n_atoms,
+            lambda model: self._rates(model).force_call_s,
         )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
@@ -270,11 +266,11 @@ class _Planner:
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
         n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
-        rate = self._rates(self.campaign.learning.model).training_s
+        rate = self._rates(self.campaign.learning.model).training_s or 0.0
         cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {config.epochs} epochs"
-        yield PlannedStep(title, (plan.train_job(),), work, cpu_s)
+        yield PlannedStep(title, (plan.train_job(),), _noted(work, rate), cpu_s)
         jobs = (plan.evaluate_job("before"), plan.evaluate_job("after"), plan.decide_job())
         yield PlannedStep(title, jobs, "evaluate, decide", 2.0)
 
@@ -298,3 +294,8 @@ def _sum(seconds: Sequence[float | None]) -> float | None:
     """The sum, None where a summand is unknown."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
+
+
+def _noted(work: str, rate_s: float) -> str:
+    """Return what is to be done, with a remark where its cost per atom is not known."""
+    return work if rate_s else f"{work}; its cost unknown and not counted"

@@ -35,9 +35,9 @@ class TeacherEngine(Engine[TeacherLabeler]):
         self, config: TeacherLabeler, theory: Theory, lattice_ang: NDArray[np.float64],
         n_atoms: int, force_call_s: ForceCall,
     ) -> float | None:  # fmt: skip
-        """Return the cost of one force call."""
+        """Return the cost of one force call, None for a model of unknown speed."""
         del theory, lattice_ang
-        return n_atoms * force_call_s(config.model)
+        return n_atoms * force_call_s(config.model) or None
 
     def is_dft(self, code: str) -> bool | None:
         """Return False for teachers."""

@@ -28,7 +28,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
-from lycb_flows.potentials.names import TOY_NAMES
+from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.testing import vasp_failures as failures
 from lycb_flows.testing.vasp_files import IonicStep, Outputs
 from lycb_flows.testing.vasp_task import Task, read_task
@@ -64,12 +64,6 @@ def _stress(failure: str, task: Task) -> bool:
 
 
 def _calculator(name: str) -> BaseCalculator:
-    if name in TOY_NAMES:
-        from lycb_flows.potentials.toy import TOYS  # noqa: PLC0415 - torch takes seconds
-
-        return TOYS[name].potential().calculator()
-    from lycb_flows.potentials.models import find_model, load_potential  # noqa: PLC0415 - likewise
-
     source = find_model(name)
     return load_potential(source.model, source.weights).calculator()
 
