@@ -41,7 +41,6 @@ from ase.calculators.lammps import Prism
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.chains import FloatArray
@@ -51,6 +50,7 @@ from lycb_flows.md.protocol import start_run
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Snapshot, Trajectory, to_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _QUIET = ("-screen", "none", "-log", "none", "-nocite")
 
 
 def run_lammps(
-    start: schemas.Structure,
+    start: Structure,
     potential: HasEvaluator,
     protocol: MDProtocol,
     *,

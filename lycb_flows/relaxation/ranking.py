@@ -21,12 +21,11 @@ from typing import Literal
 
 import spglib
 
-from lycb_flows import schemas
 from lycb_flows.config import RankingConfig, RelaxationConfig
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import to_ase, volume_ang3_per_atom
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.schemas import RankedCandidate
+from lycb_flows.schemas import RankedCandidate, Structure
 
 SYMPREC_ANG = 0.1
 """Of a relaxed structure's space group: forces of 0.01 eV/Å leave positions that uncertain."""
@@ -59,7 +58,7 @@ class Candidate:
 
 
 Stage = Literal["refined cell", "coarse", "fine"]
-StageRelaxer = Callable[[Stage, Sequence[schemas.Structure]], Sequence[Relaxed | PhysicsError]]
+StageRelaxer = Callable[[Stage, Sequence[Structure]], Sequence[Relaxed | PhysicsError]]
 """Relaxes structures as a stage asks; a job's looks each result up first."""
 
 
@@ -74,7 +73,7 @@ def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
 
 
 def relax_candidates(
-    structures: Mapping[str, schemas.Structure], relax_stage: StageRelaxer
+    structures: Mapping[str, Structure], relax_stage: StageRelaxer
 ) -> list[Candidate]:
     """The coarse stage, without those that fly apart.
 
@@ -199,7 +198,7 @@ def rank_candidates(
     )
 
 
-def space_group(structure: schemas.Structure) -> str:
+def space_group(structure: Structure) -> str:
     """International symbol and number at `SYMPREC_ANG`, e.g. 'P-3c1 (165)'."""
     atoms = to_ase(structure)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)

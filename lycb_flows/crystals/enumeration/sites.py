@@ -12,11 +12,11 @@ from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lycb_flows import schemas
 from lycb_flows.config import ForbiddenPair, Supercell
 from lycb_flows.crystals import structures
 from lycb_flows.crystals.enumeration.colourings import Bools, Ints
 from lycb_flows.errors import InputError
+from lycb_flows.schemas import Structure
 
 Floats = NDArray[np.float64]
 VACANCY = "vacancy"
@@ -130,7 +130,7 @@ class SiteModel:
             atoms[name] += count
         return {name: count for name, count in atoms.items() if count and name != VACANCY}
 
-    def structure(self, free_colours: Ints) -> schemas.Structure:
+    def structure(self, free_colours: Ints) -> Structure:
         """The ordered crystal whose free sites have these colours (f,)."""
         colours = self.fixed.copy()
         colours[self.free] = free_colours
