@@ -88,11 +88,11 @@ def run_leashed(
         start_new_session=True,
     ) as process:
         try:
-            said, complained = process.communicate()
+            output, errors = process.communicate()
         except BaseException:  # a time limit, the worker's stop
             end_group(process, GRACE_S + 2)  # who is below needs its own grace first
             raise
-    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes], grace_s: float) -> None:

@@ -187,13 +187,13 @@ class LammpsRun:
         if n_atoms < len(self._masses):
             raise _left_physics("atoms are lost", step)
         frac_coords, cell_ang = self._frac_coords(), self._cell_ang()
-        said = self._evaluate(
+        evaluation = self._evaluate(
             torch.from_numpy(frac_coords @ cell_ang), torch.from_numpy(cell_ang[None])
         )
-        self._energy_ev = said.energies_ev.item()
-        stress_gpa: FloatArray = said.stresses_gpa[0].cpu().numpy()
+        self._energy_ev = evaluation.energies_ev.item()
+        stress_gpa: FloatArray = evaluation.stresses_gpa[0].cpu().numpy()
         self._stress_gpa = (stress_gpa + stress_gpa.T) / 2
-        forces: FloatArray = said.forces_ev_per_ang.cpu().numpy() @ self._rotation
+        forces: FloatArray = evaluation.forces_ev_per_ang.cpu().numpy() @ self._rotation
         if not np.isfinite([self._energy_ev, self._stress_gpa.sum(), forces.sum()]).all():
             raise _left_physics("energy, stress or a force is not a number", step)
         # LAMMPS: pressure times volume in eV, compression positive; ours: tension positive

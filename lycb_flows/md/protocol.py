@@ -121,8 +121,8 @@ def start_run(
         torch.from_numpy(atoms.positions), torch.from_numpy(cell_ang[None])
     )
     reason = collision(frac_coords, cell_ang, protocol.health.min_distance_ang)
-    said = (first.energies_ev, first.forces_ev_per_ang, first.stresses_gpa)
-    if not all(bool(torch.isfinite(numbers).all()) for numbers in said):
+    results = (first.energies_ev, first.forces_ev_per_ang, first.stresses_gpa)
+    if not all(bool(torch.isfinite(numbers).all()) for numbers in results):
         reason = reason or "energy, stress or a force is not a number"
     if reason:
         raise PhysicsError(

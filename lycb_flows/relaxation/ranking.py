@@ -83,9 +83,9 @@ def relax_candidates(
         By key of their Ordering, in the refined cell.
     """
     refined = _survivors(structures, relax_stage("refined cell", list(structures.values())))
-    starts = [one.structure for one in refined.values()]
+    starts = [result.structure for result in refined.values()]
     relaxed = _survivors(refined, relax_stage("coarse", starts))
-    return [Candidate(key, refined[key], one, "coarse") for key, one in relaxed.items()]
+    return [Candidate(key, refined[key], result, "coarse") for key, result in relaxed.items()]
 
 
 def refine_candidates(
@@ -95,7 +95,7 @@ def refine_candidates(
     by_key = {candidate.ordering: candidate for candidate in candidates}
     starts = [candidate.relaxed.structure for candidate in candidates]
     relaxed = _survivors(by_key, relax_stage("fine", starts))
-    return [replace(by_key[key], relaxed=one, stage="fine") for key, one in relaxed.items()]
+    return [replace(by_key[key], relaxed=result, stage="fine") for key, result in relaxed.items()]
 
 
 def _survivors(
@@ -228,7 +228,7 @@ def _ground_state(by_energy: Sequence[Candidate], config: RankingConfig) -> Cand
         raise PhysicsError(
             "no candidate converged", fix="raise ranking.max_steps", candidates=len(by_energy)
         )
-    return next((one for one in converged if not _flagged(one, config)), converged[0])
+    return next((each for each in converged if not _flagged(each, config)), converged[0])
 
 
 def _note(table: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:

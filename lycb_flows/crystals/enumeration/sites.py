@@ -166,8 +166,8 @@ def forbidden_slots(
             permutations[:, source].astype(np.int64) * n_sites + permutations[:, target]
         )
         source, target = np.divmod(images, n_sites)
-        for one, two in (colours, colours[::-1]):
-            both = allowed[source, one] & allowed[target, two]
-            rows, columns = source[both] * n_colours + one, target[both] * n_colours + two
+        for first, second in (colours, colours[::-1]):
+            both = allowed[source, first] & allowed[target, second]
+            rows, columns = source[both] * n_colours + first, target[both] * n_colours + second
             slots += csr_array((np.ones(len(rows)), (rows, columns)), shape=slots.shape)
     return slots
