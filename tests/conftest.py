@@ -13,6 +13,7 @@ import pytest
 import yaml
 from servers import NOT_RUN, MongoServer, NoServerError, find_mongod, not_run
 from slurm import SlurmServer, find_slurm
+from vasp_here import forking_stand_in
 
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.cli import app as cli
@@ -20,6 +21,7 @@ from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.store import open_store
+from lycb_flows.testing.vasp_server import ADDRESS
 
 CAMPAIGNS = Path(__file__).parent / "campaigns"
 
@@ -139,6 +141,19 @@ def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mong
     """A server that a test may kill."""
     with MongoServer(tmp_path / "own") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def stand_in_server():
+    """The address of one warmed process that forks VASP's stand-in, started when first needed."""
+    with forking_stand_in() as address:
+        yield address
+
+
+@pytest.fixture
+def quick_stand_in(stand_in_server, monkeypatch):
+    """VASP's stand-in is a program as ever, and starts in no time."""
+    monkeypatch.setenv(ADDRESS, stand_in_server)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -477,6 +477,7 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
     assert not list(store.find_all(Label))
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv("LYCB_VASP_SCRATCH", str(tmp_path))
     labeler = {"type": "vasp", "theory": "paper-relax", "stand_in": True}

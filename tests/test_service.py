@@ -338,6 +338,7 @@ def run_with_fates(service, monkeypatch):
     work(service)
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_labels_of_vasp_repaired_quarantined_and_killed_in_a_campaign(
     service, store, launchpad, monkeypatch
 ):

@@ -67,6 +67,7 @@ def test_a_metal_by_accident_is_quarantined_by_its_entropy(folder):
     assert (folder / "INCAR").read_text() == before
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_results_of_a_run_that_went_wrong_do_not_pass_for_the_next_ones(tmp_path, monkeypatch):
     stand_in = shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     script = tmp_path / "vasp"
