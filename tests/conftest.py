@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from servers import NOT_RUN, MongoServer, NoServerError, find_mongod, not_run
+from servers import (
+    MongoServer,
+    NoServerError,
+    find_mongod,
+    not_run,
+    pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
+)
 from slurm import SlurmServer, find_slurm
 from vasp_here import forking_stand_in
 
@@ -154,14 +160,3 @@ def stand_in_server():
 def quick_stand_in(stand_in_server, monkeypatch):
     """VASP's stand-in is a program as ever, and starts in no time."""
     monkeypatch.setenv(ADDRESS, stand_in_server)
-
-
-def pytest_terminal_summary(terminalreporter):
-    """The tests that found no server, by name."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    missed = [report for report in skipped if NOT_RUN in str(report.longrepr)]
-    if missed:
-        terminalreporter.section("NOT RUN", red=True, bold=True)
-    for report in missed:
-        reason = str(report.longrepr[2]).partition(NOT_RUN)[2]
-        terminalreporter.line(f"{NOT_RUN}{report.nodeid}: {reason}", red=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import CAMPAIGNS
 
+pytestmark = pytest.mark.torture
 HARNESS = Path(__file__).parent / "fault_harness.py"
 SOUND = {
     "jobs": 191,

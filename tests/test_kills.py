@@ -11,6 +11,7 @@ from conftest import CAMPAIGNS
 
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.torture
 N_KILLS = 30
 HARNESS = Path(__file__).parent / "kill_harness.py"
 

@@ -27,6 +27,7 @@ from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.jobs.labelling import with_logs
 from lycb_flows.jobs.resources import time_limit
+from lycb_flows.labels import checks
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.choice import open_engine
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
@@ -533,7 +534,7 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
 def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, clean_up, left):
     one = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path / "here", vasp_clean_up=clean_up))
     assert one.label(salt()).key == engine.label(salt()).key
-    monkeypatch.setattr("lycb_flows.labels.checks.MAX_FORCE_EV_PER_ANG", 1e-3)
+    monkeypatch.setattr(checks, "MAX_FORCE_EV_PER_ANG", 1e-3)
     with pytest.raises(LabelError, match="beyond all sense"):
         one.label(salt())
     assert len(list((tmp_path / "here").iterdir())) == left
