@@ -7,10 +7,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import sys
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
+from campaign_runs import CAMPAIGNS, run_campaign
 from servers import (
     MongoServer,
     NoServerError,
@@ -21,28 +21,10 @@ from servers import (
 from slurm import SlurmServer, find_slurm
 from vasp_here import forking_stand_in
 
-from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
-from lycb_flows.flows.campaign import campaign_flow
-from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
-
-CAMPAIGNS = Path(__file__).parent / "campaigns"
-
-
-def run_campaign(store, campaign, *, ranking_only=False):
-    """The submission, after its whole campaign ran in this process; and its jobs' names."""
-    names = []
-    submission = submit(store, campaign)
-    flow = campaign_flow(submission.campaign, submission.theory)
-    if ranking_only:
-        flow = ranking_flow(submission.campaign)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCB_PROCESSES", "1")
-        run_embedded(store, flow, lambda name, finished: finished and names.append(name))
-    return submission, names
 
 
 @pytest.fixture
@@ -76,15 +58,6 @@ def lycb(monkeypatch, capsys, tmp_path):
         return code, printed.out, message or printed.err
 
     return run
-
-
-def assert_one_line(result, *words):
-    code, _, message = result
-    assert code != 0
-    assert message.count("\n") <= 1
-    assert message.startswith("lycb: ")
-    for word in words:
-        assert word in message
 
 
 @pytest.fixture(scope="session")

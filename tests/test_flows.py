@@ -6,7 +6,7 @@ from collections import Counter
 
 import bson
 import pytest
-from conftest import CAMPAIGNS, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
 from fireworks import Firework
 from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow

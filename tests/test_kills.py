@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import CAMPAIGNS
+from campaign_runs import CAMPAIGNS
 
 from lycb_flows.store import differences, open_store
 

@@ -12,7 +12,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import ValidationError
 from pymatgen.io.vasp.inputs import Kpoints
 

@@ -11,8 +11,9 @@ from fireworks import FWorker, LaunchPad
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 from servers import MongoServer, find_mongod, free_port, spawn
-from service import Service, run_here, wait_until
+from service import Service, run_here
 from service_jobs import decide, named, note, notes, nothing
+from waiting import wait_until
 
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.service.launchpad import (

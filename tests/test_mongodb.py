@@ -10,7 +10,7 @@ import time
 import mongomock
 import pytest
 from bson import ObjectId
-from conftest import assert_one_line
+from messages import assert_one_line
 from servers import MongoServer
 
 from lycb_flows.errors import GivenBackError, InputError, StoreError

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from fireworks import FWorker, LaunchPad, fw_config
-from service import Service, run_here, wait_until
+from service import Service, run_here, service_on
 from service_jobs import decide, named, note, notes, nothing, stumble
-from test_worker import service_on
+from waiting import wait_until
 
 from lycb_flows.service.launchpad import locking, pause
 from lycb_flows.service.reaper import evidence

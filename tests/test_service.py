@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from servers import MongoServer
 
 from lycb_flows.campaign import rounds

@@ -9,21 +9,20 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
-from vasp_here import run_stand_in
+from vasp_here import STAND_IN, THEORY, processes_in, run_stand_in, salt
+from waiting import PATIENCE_S, wait_until
 
-from lycb_flows.config import RelaxationConfig, VaspLabeler
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.jobs.labelling import with_logs
 from lycb_flows.jobs.resources import time_limit
@@ -50,19 +49,7 @@ from lycb_flows.store.garbage import list_garbage
 from lycb_flows.testing.vasp_failures import FAILURES
 from lycb_flows.units import EV_PER_ANG3_GPA
 
-STAND_IN = VaspLabeler(stand_in=True)
-THEORY = vasp_theory("paper-static", stand_in=True)
-PATIENCE_S = 60
 DOCS = Path(__file__).parent.parent / "docs" / "vasp_failures.md"
-
-
-def salt(strain=None):
-    """LiBr, compressed and rattled, its four atoms in an order that no POSCAR keeps."""
-    atoms = bulk("LiBr", "rocksalt", a=4.9).repeat((2, 1, 1))[[1, 0, 3, 2]]
-    atoms.rattle(0.05, seed=1)
-    if strain is not None:
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return canonical_structure(atoms)
 
 
 @pytest.fixture
@@ -427,25 +414,6 @@ def test_memory_is_saved_by_fewer_kpoints_at_a_time(tmp_path, under_custodian, m
 
 
 # -- ends: of VASP with its job -------------------------------------------------------------------
-
-
-def processes_in(folder):
-    """Of this user, whose working folder lies there."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve().is_relative_to(folder):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_until(true):
-    until = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.mark.usefixtures("quick_stand_in")

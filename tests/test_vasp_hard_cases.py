@@ -10,7 +10,7 @@ import ase.io
 import numpy as np
 import pytest
 from custodian.vasp.handlers import LargeSigmaHandler, VaspErrorHandler
-from test_vasp import STAND_IN, THEORY, salt
+from vasp_here import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import VASP_KB

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_vasp import THEORY, processes_in, salt, wait_until
-from vasp_here import forking_stand_in
+from vasp_here import THEORY, forking_stand_in, processes_in, salt
+from waiting import wait_until
 
 from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.testing.vasp_server import ADDRESS

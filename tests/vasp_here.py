@@ -7,10 +7,39 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from ase.build import bulk
 from servers import spawn
 
+from lycb_flows.config import VaspLabeler
+from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp.policy import Outcome
 from lycb_flows.testing import vasp_run
+
+STAND_IN = VaspLabeler(stand_in=True)
+THEORY = vasp_theory("paper-static", stand_in=True)
+
+
+def salt(strain=None):
+    """LiBr, compressed and rattled, its four atoms in an order that no POSCAR keeps."""
+    atoms = bulk("LiBr", "rocksalt", a=4.9).repeat((2, 1, 1))[[1, 0, 3, 2]]
+    atoms.rattle(0.05, seed=1)
+    if strain is not None:
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return canonical_structure(atoms)
+
+
+def processes_in(folder):
+    """Of this user, whose working folder lies there."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").resolve().is_relative_to(folder):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
 
 
 def run_stand_in(folder, *_request, **_threads):
