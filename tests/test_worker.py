@@ -1,6 +1,5 @@
 """Workers on a real MongoDB lose nothing: the rows of infrastructure.md's failure table."""
 
-import contextlib
 import json
 import os
 import signal
@@ -16,8 +15,9 @@ from jobflow import JobStore
 from maggma.stores import JSONStore, MemoryStore
 from pymongo import MongoClient
 from servers import MongoServer, not_run
-from service import PATIENCE_S, Service, wait_until
+from service import Service, service_on
 from service_jobs import crawl, decide, march, named, note, notes, nothing, shy, stumble, wait
+from waiting import PATIENCE_S, wait_until
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
@@ -25,20 +25,10 @@ from lycb_flows.service.launchpad import count_interruptions, find_workers
 from lycb_flows.service.worker.outputs import durable_outputs
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 
-MONGO_DB = "lycb_test"
-
 
 @pytest.fixture
 def service(launchpad_file, mongo_uri, tmp_path):
     with Service(launchpad_file, mongo_uri, tmp_path) as one:
-        yield one
-
-
-@contextlib.contextmanager
-def service_on(server, folder, **environment):
-    file = folder / "own.yaml"
-    file.write_text(yaml.safe_dump(server.launchpad(MONGO_DB)))
-    with Service(file, server.uri("results"), folder, **environment) as one:
         yield one
 
 
