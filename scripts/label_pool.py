@@ -148,7 +148,8 @@ class Pool:
                 self._know(found.structure, found.notes)
 
     def _know(self, structure: Structure, notes: Mapping[str, Any]) -> None:
-        mesh = tuple(int(n) for n in str(notes["kpoint_mesh"]).split())
+        first, second, third = (int(n) for n in np.ravel(notes["kpoint_mesh"]))
+        mesh = (first, second, third)
         own = level_of_fingerprint(str(notes["theory"]), str(notes["theory_name"])).theory
         if own is not None and self._theory.admits(own, structure.lattice_ang, mesh):
             self._crystals.add(structure.key)
