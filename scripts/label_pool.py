@@ -30,7 +30,7 @@ from pool_plan import Cell, Run, pool_plan
 import lycb_flows as lf
 from lycb_flows.blobs import write_durably
 from lycb_flows.config import DecorationConfig, EnumerationConfig, GpawLabeler
-from lycb_flows.errors import LabelError, LycbError, PhysicsError
+from lycb_flows.errors import LabelError, PhysicsError
 from lycb_flows.labels.foreign import read_extxyz
 from lycb_flows.labels.gpaw import Gpaw
 from lycb_flows.labels.stated import level_of_fingerprint
@@ -65,8 +65,19 @@ class Cells:
         self.candidates = functools.cache(self._candidates)
 
     def relaxed(self, cell: Cell) -> Structure:
-        """Return the relaxed ordering of a cell of the plan."""
-        return self.candidates(cell.lattice, cell.n_atoms, float(cell.x))[cell.rank].structure
+        """Return the relaxed ordering of a cell of the plan.
+
+        Raises
+        ------
+        PhysicsError
+            When fewer candidates than its rank could be relaxed.
+        """
+        found = self.candidates(cell.lattice, cell.n_atoms, float(cell.x))
+        if cell.rank >= len(found):
+            raise PhysicsError(
+                "too few relaxed candidates", fix="change the plan", cell=cell, found=len(found)
+            )
+        return found[cell.rank].structure
 
     def _candidates(self, lattice: str, n_atoms: int, x: float) -> list[Relaxed]:
         """Return all candidates of one kind by energy; mixed ones decorate the two best ends."""
@@ -221,7 +232,7 @@ def _label(pool: Pool, run: Run, i: int, structure: Structure, engine: Gpaw) -> 
     begin_s = _cpu_s()
     try:
         label = engine.label(structure)
-    except LycbError as err:
+    except LabelError as err:
         print(f"{run.name} frame {i} failed: {err}", flush=True)
         return
     pool.add(structure, label, run, i, _cpu_s() - begin_s)

@@ -14,7 +14,7 @@ mkdir -p .pool
 running() {
   local pid
   pid=$(cat .pool/pid 2>/dev/null) || return 1
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q label_pool.py || return 1
+  ps -o args= -p "$pid" | grep -q label_pool.py || return 1
   echo "$pid"
 }
 
