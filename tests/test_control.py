@@ -6,7 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import run_campaign
+from campaign_runs import run_campaign
 from frozen import report_tables
 from jobflow import JobStore
 from maggma.stores import MemoryStore
