@@ -158,11 +158,11 @@ def errors_table(potential: Potential, pairs: list[tuple[Frame, Label]]) -> str:
     sets = {
         split: [
             LabelledStructure(
-                frame.structure,
-                label.energy_ev,
-                np.array(label.forces_ev_per_ang),
-                np.array(label.stress_gpa),
-                label.key,
+                structure=frame.structure,
+                energy_ev=label.energy_ev,
+                forces_ev_per_ang=np.array(label.forces_ev_per_ang),
+                stress_gpa=np.array(label.stress_gpa),
+                key=label.key,
             )
             for frame, label in pairs
             if frame.split == split

@@ -51,6 +51,7 @@ def salt(strain=None):
     return canonical_structure(atoms)
 
 
+@pytest.mark.torture
 def test_a_real_label_of_li3ybr6(rehearsal):
     structure = small_cell()
     assert len(structure.species) == 10
@@ -68,6 +69,7 @@ def test_a_real_label_of_li3ybr6(rehearsal):
         assert b"Converged" in tar.extractfile("gpaw.txt").read()
 
 
+@pytest.mark.torture
 def test_stress_is_the_strain_derivative_of_the_energy_tension_positive(rehearsal):
     label = rehearsal.label(salt())
     stress, step = np.array(label.stress_gpa), 0.004

@@ -1,5 +1,6 @@
 """Keys: what enters them, what does not, and that none changes unnoticed."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ase import Atoms
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import MeasurementPlan
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.structures import (
@@ -23,12 +24,17 @@ from lycb_flows.crystals.structures import (
 )
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import teacher_theory
-from lycb_flows.potentials.models import MODEL_NAMES, find_model
+from lycb_flows.potentials.members import CHGNet, Toy
+from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
 from lycb_flows.schemas.keys import canonical, make_key
+from lycb_flows.store import open_store
 
 DATA = Path(__file__).parent / "data"
-TINY = Path(__file__).parent / "campaigns" / "tiny.yaml"
+FROZEN = DATA / "frozen" / "campaigns"
+TINY = FROZEN / "tiny.yaml"
+PAPER = FROZEN / "lycb_paper.yaml"
+QUICKSTART = FROZEN / "quickstart.yaml"
 
 
 def test_floats_are_exact_and_minus_zero_is_zero():
@@ -98,13 +104,14 @@ def test_other_order_of_atoms_is_another_structure():
     assert canonical_structure(atoms).key != canonical_structure(atoms[[1, 0]]).key
 
 
-def golden_keys():
+def golden_keys(folder):
     """Keys of every kind that a plan can promise; made by plans with fixed inputs."""
     campaign = read_campaign(TINY)
-    paper = read_campaign(Path("workflows/lycb_paper.yaml").resolve())
+    paper = read_campaign(PAPER)
     theory = teacher_theory(find_model("chgnet-r2scan").model)
     keys = {f"parent {name}": load_parent(name).document().key for name in PARENT_NAMES}
-    keys |= {f"model {name}": find_model(name).model.key for name in MODEL_NAMES}
+    names = (*CHGNet.model_names, *Toy.model_names)
+    keys |= {f"model {name}": find_model(name).model.key for name in names}
     keys["theory"] = theory.fingerprint
     for supercell in ((1, 1, 1), (1, 1, 2)):
         config = EnumerationConfig(supercell=supercell)
@@ -122,7 +129,17 @@ def golden_keys():
     keys["relaxation at a theory"] = by_dft.relaxation_key("0" * 64)
     for name, plan_campaign in (("tiny", campaign), ("paper", paper)):
         keys |= plan_keys(name, plan_campaign, theory)
-    return keys
+    return keys | record_keys(folder)
+
+
+def record_keys(folder):
+    """Keys of campaigns as submitted: with another key, `lycb submit` would add one twice."""
+    files = {"quickstart": QUICKSTART, "tiny": TINY, "paper": PAPER}
+    with contextlib.closing(open_store(folder)) as store:
+        return {
+            f"{name} campaign": submit(store, read_campaign(file)).record.key
+            for name, file in files.items()
+        }
 
 
 def plan_keys(name, campaign, theory):
@@ -146,11 +163,10 @@ def plan_keys(name, campaign, theory):
     return keys
 
 
-def test_golden_keys_have_not_changed_unnoticed(monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent.parent)
-    # Absolute paths of this clone are no part of any key: tiny and paper name built-ins only.
+def test_golden_keys_have_not_changed_unnoticed(tmp_path):
+    # Absolute paths of this clone are no part of any key: the campaigns name built-ins only.
     golden = json.loads((DATA / "golden_keys.json").read_text())
-    assert golden_keys() == golden
+    assert golden_keys(tmp_path) == golden
 
 
 def test_a_change_of_t_max_or_of_the_measurement_touches_no_finished_round():

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 from ase.calculators.lj import LennardJones
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import Field, ValidationError
 
 from lycb_flows import schemas
@@ -362,7 +363,7 @@ def test_the_example_of_the_docs_labels(install, tmp_path):
     text = (Path(__file__).parents[1] / "docs" / "labels.md").read_text()
     section = text.partition("## A labeler of your own")[2]
     code, lines = (
-        re.search(f"```{kind}\n(.*?)```", section, re.S)[1] for kind in ("python", "toml")
+        re.search(f"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "toml")
     )
     (value,) = tomllib.loads(lines)["project"]["entry-points"]["lycb_flows.labelers"].items()
     install("example", **dict([value]))

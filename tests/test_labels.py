@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from importlib import util
 from pathlib import Path
 
 import ase.io
@@ -11,7 +12,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import ValidationError
 from pymatgen.io.vasp.inputs import Kpoints
 
@@ -189,7 +191,7 @@ def test_a_labeler_that_cannot_label_is_one_line_before_anything_is_queued(
 
 
 def test_gpaw_that_is_not_there_is_one_line_before_anything_is_queued(lycb, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr(util, "find_spec", lambda _name: None)
     file = with_labeler(tmp_path, {"type": "gpaw"})
     result = lycb("plan", file, "--store", tmp_path / "store")
     assert_one_line(result, "GPAW is not installed", "scripts/install_gpaw.sh")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import spglib
 import yaml
-from conftest import CAMPAIGNS, assert_one_line
+from campaign_runs import CAMPAIGNS
+from messages import assert_one_line
 from monty.serialization import loadfn
 from pydantic import ValidationError
 from pymatgen.core import SETTINGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from lycb_flows.errors import InputError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials.names import MODEL_NAMES
+from lycb_flows.potentials.architecture import model_names
+from lycb_flows.potentials.models import check_trainable, find_model
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
 
@@ -99,13 +100,14 @@ def _configs(annotations: Iterable[object]) -> list[type[BaseModel]]:
 
 
 def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
-    def absolute(name: str, known: tuple[str, ...]) -> str:
+    def absolute(name: str, known: Collection[str]) -> str:
         return name if name in known else str((folder / name).resolve())
 
+    names = model_names()
     return _replaced(
         campaign,
         parents=[absolute(system.parent, PARENT_NAMES) for system in campaign.systems],
-        models={name: absolute(name, MODEL_NAMES) for name in _model_names(campaign)},
+        models={name: absolute(name, names) for name in _model_names(campaign)},
     )
 
 
@@ -142,11 +144,11 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     Raises
     ------
     InputError
-        When a parent, a model or a set of imported labels cannot be used, or what labels is
-        not installed.
+        When a parent, a model or a set of imported labels cannot be used, the model that
+        learns cannot be trained, or what labels is not installed.
     """
-    from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
-
+    sources = {name: find_model(name) for name in _model_names(campaign)}
+    check_trainable(sources[campaign.learning.model])
     parents, models, elements = [], dict[str, Model](), set[str]()
     for system in campaign.systems:
         crystal = load_parent(system.parent)
@@ -158,7 +160,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     for labeler in _labelers(campaign):
         engine_of(labeler).check(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
-        source = find_model(name)
+        source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
         models[name] = source.model
     inputs: list[Parent | Model] = [*parents, *models.values()]

@@ -57,7 +57,7 @@ class Patient:
 
     def hide(self, *secrets: str | None) -> None:
         """Let no line say these, encoded or not."""
-        self.secrets |= {form for one in secrets if one for form in (one, unquote(one))}
+        self.secrets |= {form for secret in secrets if secret for form in (secret, unquote(secret))}
 
     @property
     def in_mongodb(self) -> bool:
@@ -113,7 +113,7 @@ def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Fi
 def nearest_folder(path: Path) -> Path:
     """The path, or the one that is there and that it would be made in."""
     path = path.absolute()
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def write_file(folder: Path) -> None:

@@ -35,7 +35,7 @@ class TeacherEngine(Engine[TeacherLabeler]):
         self, config: TeacherLabeler, theory: Theory, lattice_ang: NDArray[np.float64],
         n_atoms: int, force_call_s: ForceCall,
     ) -> float | None:  # fmt: skip
-        """Return the cost of one force call."""
+        """Return the cost of one force call, None for a model of unknown speed."""
         del theory, lattice_ang
         per_atom_s = force_call_s(config.model)
         return None if per_atom_s is None else n_atoms * per_atom_s

@@ -91,4 +91,4 @@ def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:
 
 
 def _divisors(n: int) -> list[int]:
-    return [one for one in range(1, n + 1) if n % one == 0]
+    return [divisor for divisor in range(1, n + 1) if n % divisor == 0]
