@@ -183,7 +183,7 @@ def test_a_campaign_with_a_plugin_goes_from_the_yaml_to_the_report(tmp_path):
     assert find_submission(store, "calculator").theory == submission.theory
 
     steps = plan_campaign(store, submission.campaign, submission.theory)
-    assert Counter(job for step in steps for job in step.jobs) == Counter(names)
+    assert Counter(job.name for step in steps for job in step.jobs) == Counter(names)
     works = [step.work for step in steps]
     assert "4 labels by scaled: none, their cost unknown and not counted" in works
     assert any("2 relaxations by scaled" in w and "cost unknown and not" in w for w in works)
