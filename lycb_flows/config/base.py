@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lycb_flows.errors import MachineError
 
 NOT_KEYED = "not-keyed"
 """Marks a field that never enters a key: a name, a comment, a matter of the machine."""
@@ -41,8 +43,23 @@ class Config(BaseModel):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The config that `as_dict` made."""
-        return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+        """Return the config that `as_dict` made, here or on another machine.
+
+        Raises
+        ------
+        MachineError
+            When this machine cannot read it: another may have the version or the plug-in.
+        """
+        try:
+            return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+        except ValidationError as err:
+            first = err.errors()[0]
+            raise MachineError(
+                "the settings of a job cannot be read here",
+                fix="install the version and the plug-ins with which it was submitted",
+                at=".".join(map(str, first["loc"])) or cls.__name__,
+                reason=first["msg"].removeprefix("Value error, "),
+            ) from err
 
     def keyed(self) -> dict[str, Any]:
         """The fields that decide a result, nested configs included as they are."""
