@@ -22,6 +22,8 @@ from frozen import (
     unpack,
     unpack_store,
 )
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pymongo import MongoClient
 
 from lycb_flows.jobs import resources as machine
@@ -33,8 +35,8 @@ SETTINGS = {
     "LYCB_LOST_AFTER_S": "1",
     "LYCB_MIN_FREE_GB": "0.01",
 }
-NOT_FROZEN = {"store", "workers"}
-"""Parts of a status that tell where one looks, not at what."""
+NOT_FROZEN = {"store", "workers", "rest"}
+"""Parts of a status that tell where one looks, and when."""
 KEYED_BY_PLAN = ["arrhenius", "dataset", "frames", "model", "round", "run", "segment", "transport"]
 """Kinds whose keys are known before anything runs, whatever machine then runs it."""
 PATIENCE_S = 30
@@ -42,8 +44,14 @@ PATIENCE_S = 30
 
 @pytest.fixture
 def command(lycb, tmp_path, monkeypatch):
-    """A command that succeeds; what it prints. Reports of a database come into its folder."""
+    """A command that succeeds; what it prints. Reports of a database come into its folder.
+
+    Figures are made but not drawn: that takes nine tenths of a report's time, and pixels are
+    not compared here.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).write_text("<svg/>"))
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
 
@@ -104,7 +112,7 @@ def test_a_plan_is_what_it_was(command, tmp_path, name):
     assert json.loads(plan) == read_json("plans", name)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "tiny", "ground_states", "vasp"])
+@pytest.mark.parametrize("name", ["quickstart", "tiny"])
 def test_a_finished_store_answers_as_then_and_nothing_is_tried_again(
     command, tmp_path, monkeypatch, name
 ):
@@ -196,7 +204,8 @@ def test_a_half_finished_campaign_comes_to_its_end_and_no_result_is_computed_twi
     for name, n_rounds in (("loop", 3), ("second", 1)):
         status = json.loads(command("status", name, "--json", *pad))
         assert len(status["rounds"]) == n_rounds
-        assert (status["arrhenius"], status["rest"]) == (["LYB"], "nothing")
+        assert status["arrhenius"] == ["LYB"]
+        assert status["done"].endswith("100% of the cost")
         assert set(databases.states(name)) == {"COMPLETED"}
     jobs = [row[:3] for row in jobs_on(databases.launchpad, "loop")]
     assert jobs == [row[:3] for row in read_json("jobs", "loop")]

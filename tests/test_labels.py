@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from importlib import util
 from pathlib import Path
 
 import ase.io
@@ -11,12 +12,13 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import ValidationError
 from pymatgen.io.vasp.inputs import Kpoints
 
 from lycb_flows import schemas
-from lycb_flows.campaign.cost import plan_campaign, plane_wave_s
+from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import refuse_mixture
 from lycb_flows.campaign.submission import read_campaign, reopen, submit
@@ -25,7 +27,9 @@ from lycb_flows.crystals.structures import canonical_structure, load_parent, to_
 from lycb_flows.errors import InputError, LabelError, LycbError
 from lycb_flows.labels.ase import AseCalculator, find_calculator
 from lycb_flows.labels.checks import Answer, checked_label
+from lycb_flows.labels.gpaw.engine import GpawEngine
 from lycb_flows.labels.kpoints import DensityRule, GridRule, SpacingRule, heights_ang
+from lycb_flows.labels.plane_waves import plane_wave_s
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import Theory, ase_theory, gpaw_theory
 from lycb_flows.potentials.models import find_model, load_potential
@@ -43,6 +47,7 @@ LJ = AseLabeler(
 EMT = AseLabeler(calculator="ase.calculators.emt.EMT", version="3.29", functional="EMT")
 LEVELS = {  # name -> fingerprint; a level never changes, another one gets another name
     "paper-static": "fb4dec773727e8556f533687daf208028ac465f705fcdf1fcb88b0f405585c3b",
+    "paper-pool": "4fef3a97fd8cc22cc8f4177a34d2fe036bca86c234bf6f22b22ba13dcb076201",
     "paper-relax": "2a6adcc25b9e834deae09653d208f6d0878ab9762f6e6d31a7acea1698ed4a8f",
     "mp-compatible": "eba4b2ed95aa3530135e8852628c9ead9fdd56894d1aa65cf01a3fa690dd4809",
     "rehearsal": "8b494a04388cc14f37af5b365595671629ec6c94a590fffaa44f8a7038337d69",
@@ -88,6 +93,37 @@ def test_the_papers_grid_is_3x3x3_for_both_its_cells_and_strain_changes_none(par
     cell = np.array(lattice_of(parent, (1, 1, axes)))
     for strain in (-0.05, 0.0, 0.05):
         assert rule.mesh_for((cell * (1 + strain)).tolist()) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("strain", [-0.04, 0.0, 0.04])
+def test_the_pools_meshes_are_one_per_cell_whatever_its_strain(strain):
+    rule = gpaw_theory("paper-pool").kpoints
+
+    def mesh_of(parent, supercell=(1, 1, 1)):
+        return rule.mesh_for((np.array(lattice_of(parent, supercell)) * (1 + strain)).tolist())
+
+    for height_ang in (5.0, 5.8, 6.5):
+        assert rule.mesh_for((np.eye(3) * height_ang).tolist()) == (3, 3, 3)
+    assert mesh_of("Li3YBr6") == (3, 2, 3)
+    assert mesh_of("Li3YCl6") == (2, 2, 3)
+    assert mesh_of("Li3YCl6", (1, 1, 2)) == (2, 2, 2)
+
+
+def test_a_level_admits_labels_of_another_with_the_same_mesh_and_all_else_equal():
+    static, pool, relax = map(gpaw_theory, ("paper-static", "paper-pool", "paper-relax"))
+    small = (np.eye(3) * 5.8).tolist()
+    large = (np.eye(3) * 9.7).tolist()
+    assert pool.differs_in_kpoints_alone(static)
+    assert not pool.differs_in_kpoints_alone(pool)
+    assert not relax.differs_in_kpoints_alone(static)  # its cutoff is another one, too
+    for level, other in ((pool, static), (static, pool)):
+        assert level.admits(other, small, (3, 3, 3))
+        assert not level.admits(other, small, (2, 2, 2))
+        assert not level.admits(other, small, None)
+    assert not pool.admits(static, large, (3, 3, 3))
+    assert not static.admits(pool, large, (2, 2, 2))
+    assert not relax.admits(static, small, (3, 3, 3))
+    assert pool.admits(pool, large, None)
 
 
 def test_beyond_its_range_the_grids_density_stays():
@@ -187,7 +223,7 @@ def test_a_labeler_that_cannot_label_is_one_line_before_anything_is_queued(
 
 
 def test_gpaw_that_is_not_there_is_one_line_before_anything_is_queued(lycb, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr(util, "find_spec", lambda _name: None)
     file = with_labeler(tmp_path, {"type": "gpaw"})
     result = lycb("plan", file, "--store", tmp_path / "store")
     assert_one_line(result, "GPAW is not installed", "scripts/install_gpaw.sh")
@@ -211,7 +247,7 @@ def test_a_campaign_with_a_calculator_goes_from_the_yaml_to_the_report(tmp_path)
 
 
 def test_the_plan_of_dft_labels_counts_atoms_points_and_plane_waves(tmp_path, monkeypatch):
-    monkeypatch.setattr("lycb_flows.campaign.submission.check_labeler", lambda *_: None)
+    monkeypatch.setattr(GpawEngine, "check", lambda *_: None)
     store = open_store(tmp_path)
     campaign = read_campaign(with_labeler(tmp_path, {"type": "gpaw"}))
     submission = submit(store, campaign)

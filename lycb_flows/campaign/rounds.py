@@ -12,7 +12,12 @@ from math import ceil
 
 import numpy as np
 
-from lycb_flows.campaign.admission import KnownCrystals, imported_labels
+from lycb_flows.campaign.admission import (
+    KnownCrystals,
+    has_another_mesh,
+    imported_labels,
+    of_one_level,
+)
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.errors import LycbError
 from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, Structure, TestSet
@@ -73,12 +78,23 @@ def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
     return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts
 
 
-def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None:
+def close_stage(store: ResultStore, plan: StagePlan, job: str, part: str = "") -> Dataset | None:
     """Close a stage if its labels allow it: at the end of each label job, and by the reaper.
 
     It closes when no label is pending, or when the configured share and every system's
     minimum have been there for the grace time. The first caller's Dataset wins; its
-    `made.job` names the job that goes on with the loop, on a rerun too.
+    `made.part` says which label job goes on with the loop, on a rerun too.
+
+    Parameters
+    ----------
+    store
+        Holds frames, labels and attempts.
+    plan
+        The stage.
+    job
+        The name of the caller, for people.
+    part
+        Which label job of the stage the caller is; empty when it is none.
 
     Returns
     -------
@@ -100,9 +116,20 @@ def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None
     if status.pending and not (enough and _grace_is_over(plan, status)):
         return None
     with store.attempt(Dataset, plan.dataset_key, job) as made:
-        dataset = _build_dataset(store, plan, status, made())
-        store.insert(dataset, made.attempt)
+        here = made().model_copy(update={"part": part})
+        store.insert(_build_dataset(store, plan, status, here), made.attempt)
     return store.load(Dataset, plan.dataset_key)
+
+
+def closed_by(plan: StagePlan, dataset: Dataset) -> str:
+    """Return the part of the label job that closed a stage; empty when none of them did.
+
+    Datasets that were made before jobs carried fields hold the name of the job only.
+    """
+    if dataset.made.part is not None:
+        return dataset.made.part
+    parts = {job.name: job.part for job in plan.label_jobs()}
+    return parts.get(dataset.made.job, "")
 
 
 def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:
@@ -174,6 +201,8 @@ def _add_imported(
             reason = "imported, and in a test set"
         elif structure in validating:
             reason = "imported, and among the validation labels"
+        elif has_another_mesh(store, label, plan.theory):
+            reason = "imported, and with other k-points than this campaign's rule gives its cell"
         if reason:
             rejected[label.key] = reason
         elif label.key not in blocks["train"]:
@@ -216,6 +245,9 @@ def refuse_mixture(
 ) -> None:
     """Refuse labels of more than one level of theory in one training or evaluation.
 
+    Levels that differ in the rule of k-points alone may meet where one of them gives every
+    label's cell the mesh that the label has.
+
     Parameters
     ----------
     store
@@ -230,12 +262,10 @@ def refuse_mixture(
     LycbError
         With both fingerprints.
     """
-    names: dict[str, str] = {}
-    for key in labels:
-        label = store.load(Label, key)
-        if label.theory not in admitted:
-            names.setdefault(label.theory, label.theory_name)
-    if len(names) > 1:
+    found = [store.load(Label, key) for key in labels]
+    asked = [label for label in found if label.theory not in admitted]
+    names = {label.theory: label.theory_name for label in asked}
+    if len(names) > 1 and not of_one_level(store, asked):
         raise LycbError(
             "labels of different levels of theory never meet",
             fix="train on those of one",

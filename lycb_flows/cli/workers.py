@@ -57,7 +57,7 @@ def worker(
 
 
 def _check_categories(categories: Iterable[str]) -> None:
-    from lycb_flows.flows.routing import CATEGORIES
+    from lycb_flows.campaign.descriptions import CATEGORIES
 
     unknown = set(categories) - set(CATEGORIES)
     if unknown:
@@ -93,8 +93,14 @@ def reap(
         extra=_closing(pad, results, dry_run=dry_run),
     )
     rows = [
-        [one.what, one.name, one.why, one.action, "done" if one.done else "not yet"]
-        for one in found
+        [
+            reaping.what,
+            reaping.name,
+            reaping.why,
+            reaping.action,
+            "done" if reaping.done else "not yet",
+        ]
+        for reaping in found
     ]
     print_table(f"{len(found)} findings", ["what", "job", "evidence", "action", ""], rows)
 

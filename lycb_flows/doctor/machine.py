@@ -12,16 +12,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
-    Patient,
-    count_cores,
-    find_room,
-    nearest_folder,
-    write_file,
-)
+from lycb_flows.doctor.context import Patient, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
+from lycb_flows.machine.engines import count_cores
+from lycb_flows.machine.looks import Finding, NotApplicableError
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""

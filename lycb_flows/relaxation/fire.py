@@ -229,12 +229,12 @@ class _Batch:
         max_forces = forces.norm(dim=2).amax(dim=1)
         just = self._just_finished(now.energies_ev, max_forces)
         self.finished |= just
-        told = [
+        minima = [
             (i, self._minimum(i, positions_ang, cells_ang, now.energies_ev[i], max_forces[i]))
             for i in just.nonzero().squeeze(1).tolist()
         ]
         _step(state, forces, ~self.finished)
-        return told
+        return minima
 
     def _forces(self, now: BatchPrediction, log_strains: Tensor, deformations: Tensor) -> Tensor:
         """Minus the gradient of the energy, shape of the coordinates."""
