@@ -55,7 +55,7 @@ def md(
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
     with _telling(how.time_step_fs) as tell:
-        health = run_in_folder(out, run, potential, device=settings.device, tell=tell)
+        health = run_in_folder(out, run, potential, device=str(potential.device), tell=tell)
     if not health.healthy:
         raise PhysicsError(
             "the run left physics", fix="look at its last frames", reason=health.reason
