@@ -116,20 +116,20 @@ class DftConfig(Config):
         return self
 
     def first_of_edge(self, n: int) -> int:
-        """The place (from 1) in a list of n from which on a minimum lies at the edge."""
+        """Return the place (from 1) in a list of n from which on a minimum lies at the edge."""
         return n - max(1, ceil(self.edge_fraction * n)) + 1
 
     def widened(self, n: int, best_place: int, n_there: int) -> int | None:
-        """How long the list of n must become; None when it is long enough, or cannot grow.
+        """Return the length that a list must grow to; None when it is long enough, or cannot grow.
 
         Parameters
         ----------
         n
             Its length now.
         best_place
-            Of the DFT minimum in the model's order, from 1.
+            Place of the DFT minimum in the model's order, from 1.
         n_there
-            Candidates that there are.
+            Number of candidates that there are.
         """
         longest = min(self.limit, n_there)
         if best_place < self.first_of_edge(n) or n >= longest:

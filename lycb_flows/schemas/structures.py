@@ -12,7 +12,7 @@ from lycb_flows.schemas.keys import make_key
 
 
 class Structure(Document):
-    """An ordered crystal, canonical at birth (`structures.canonical_structure`)."""
+    """An ordered crystal, canonical at birth (`crystals.structures.canonical_structure`)."""
 
     kind = "structure"
 
