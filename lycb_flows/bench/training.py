@@ -85,9 +85,7 @@ def _labels(n_labels: int) -> list[LabelledStructure]:
         structures.append(canonical_structure(atoms))
     predictions = potential_named(TEACHER).predict(structures)
     return [
-        LabelledStructure(
-            structure, prediction.energy_ev, prediction.forces_ev_per_ang, prediction.stress_gpa
-        )
+        LabelledStructure(structure=structure, **vars(prediction))
         for structure, prediction in zip(structures, predictions, strict=True)
     ]
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import Field
 
-from lycb_flows.campaign.stages import batches, seed_for
+from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription
+from lycb_flows.campaign.stages import batches, md_job, seed_for
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.schemas import Arrhenius, Evaluation, Round, Run, Transport
 
@@ -58,15 +59,27 @@ class MeasurementPlan(Config):
             steps=md.steps(config.nvt_ps),
         )
 
-    def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
-        """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
+    def run_batches(self) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
+        """Return each MD job and its runs; NpT before the NVT runs that start from it."""
         size = self.campaign.md.replicas_per_job
         where = [(*condition, t) for condition in self.conditions() for t in self.temperatures_k]
         return [
-            (f"md {ensemble} production {i:02d}", runs)
+            (md_job(MEASUREMENT, f"{ensemble} production {i:02d}", f"{ensemble} {i:02d}"), runs)
             for ensemble, make in (("npt", self.npt_run), ("nvt", self.nvt_run))
             for i, runs in enumerate(batches(tuple(make(*place) for place in where), size))
         ]
+
+    def transport_job(
+        self, system: str, pressure_bar: float, temperature_k: float
+    ) -> JobDescription:
+        """Return the job that measures transport at one condition."""
+        part = f"{pressure_bar:g} bar {temperature_k:g} K"
+        return JobDescription(f"transport {system} {part}", "transport", MEASUREMENT, system, part)
+
+    def arrhenius_job(self, system: str, pressure_bar: float) -> JobDescription:
+        """Return the job that fits one system at one pressure."""
+        part = f"{pressure_bar:g} bar"
+        return JobDescription(f"arrhenius {system} {part}", "arrhenius", MEASUREMENT, system, part)
 
     def transport_key(self, system: str, pressure_bar: float, temperature_k: float) -> str:
         """Of the Transport at one condition."""

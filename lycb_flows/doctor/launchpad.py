@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
-    Patient,
-    compare_clocks,
-    say_hello,
-)
+from lycb_flows.doctor.context import Patient, compare_clocks, say_hello
 from lycb_flows.errors import InputError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
@@ -64,7 +59,7 @@ def look_at_categories(patient: Patient) -> Finding:
     """The categories in my_fworker.yaml are some that jobs have."""
     from fireworks import fw_config
 
-    from lycb_flows.flows.routing import CATEGORIES
+    from lycb_flows.campaign.descriptions import CATEGORIES
 
     if not patient.has_queue:
         raise NotApplicableError("embedded: no worker")

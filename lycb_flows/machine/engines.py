@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
@@ -59,6 +60,13 @@ class Machine:
         waves = None if self.vasp_waves is None else True
         keys = {"NCORE": self.vasp_ncore, "KPAR": self.vasp_kpar, "LWAVE": waves, "LCHARG": waves}
         return {key: value for key, value in keys.items() if value is not None}
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:

@@ -74,7 +74,7 @@ def relax_many(
         potential,
         config,
         max_atoms=max_atoms,
-        device=potential.reference_energies_ev.device,
+        device=potential.device,
     )
     ready: dict[int, Minimum] = {}
     for place, structure in enumerate(structures):

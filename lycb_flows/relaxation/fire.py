@@ -34,7 +34,7 @@ from ase import Atoms
 from torch import Tensor
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.potentials.evaluator import Evaluation, HasEvaluator
+from lycb_flows.potentials.evaluator import BatchPrediction, HasEvaluator
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 # ASE's parameters, in ASE's unit of time
@@ -256,7 +256,7 @@ class _Batch:
         _step(state, forces, ~self.finished)
         return minima
 
-    def _forces(self, now: Evaluation, log_strains: Tensor, deformations: Tensor) -> Tensor:
+    def _forces(self, now: BatchPrediction, log_strains: Tensor, deformations: Tensor) -> Tensor:
         """Return minus the gradient of the energy, in the shape of the coordinates."""
         rows = torch.zeros_like(self.state.coordinates_ang)
         rows.flatten(0, 1)[self.atom_rows] = now.forces_ev_per_ang

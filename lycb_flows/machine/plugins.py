@@ -1,0 +1,129 @@
+"""Families whose members may come from other packages: potentials, labelers, quantities.
+
+A family has a name, which is also its entry-point group, and members that the package brings
+along. Another package adds a member by an entry point of the group in its pyproject.toml:
+
+    [project.entry-points."lycb_flows.potentials"]
+    lennard-jones = "my_package.lennard_jones:LennardJones"
+
+A member is imported when it is asked for, so that neither a slow nor a broken plug-in touches
+who does not use it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Generic, TypeVar
+
+from lycb_flows.errors import InputError
+
+M = TypeVar("M")
+
+_OWN_PACKAGE = "lycb-flows"
+
+
+class Registry(Generic[M]):
+    """The members of a family, by name.
+
+    Parameters
+    ----------
+    group
+        Entry-point group that other packages use.
+    noun
+        What a member is called in an error, e.g. 'architecture'.
+    kind
+        Protocol that a member must have (`runtime_checkable`).
+    own
+        Members of this package: name -> 'module:attribute'. The attribute is a member, or a
+        class that makes one without arguments; its `name` is the name it is registered under.
+    """
+
+    def __init__(self, group: str, noun: str, kind: type[M], own: Mapping[str, str]) -> None:
+        self.group, self.noun, self.kind = group, noun, kind
+        self._own = [metadata.EntryPoint(name, value, group) for name, value in own.items()]
+        self._loaded: dict[metadata.EntryPoint, M] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all members, this package's first; nothing is imported."""
+        return tuple(dict.fromkeys(entry.name for entry in self._entries()))
+
+    def get(self, name: str) -> M:
+        """Return the member of a name.
+
+        Raises
+        ------
+        InputError
+            When there is none, when several packages bring one, or when it does not load.
+        """
+        entries = [entry for entry in self._entries() if entry.name == name]
+        if not entries:
+            known = ", ".join(self.names())
+            message = f"unknown {self.noun}"
+            fix = f"give one of {known}, or install the package that brings it"
+            raise InputError(message, fix=fix, found=name)
+        if len(entries) > 1:
+            raise InputError(
+                "several packages bring a plug-in of one name",
+                fix="uninstall all but one of them",
+                **{self.noun: name},
+                packages=" and ".join(sorted(map(_package, entries))),
+            )
+        (entry,) = entries
+        if entry not in self._loaded:
+            self._loaded[entry] = self._load(entry)
+        return self._loaded[entry]
+
+    def usable(self) -> dict[str, M]:
+        """Return the members that load, by name."""
+        return {name: member for name, member in self._each() if not isinstance(member, InputError)}
+
+    def broken(self) -> dict[str, InputError]:
+        """Return what keeps the other members from being used, by name."""
+        return {name: member for name, member in self._each() if isinstance(member, InputError)}
+
+    def _each(self) -> Iterator[tuple[str, M | InputError]]:
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except InputError as err:
+                yield name, err
+
+    def _entries(self) -> list[metadata.EntryPoint]:
+        return [*self._own, *_installed(self.group, tuple(sys.path))]
+
+    def _load(self, entry: metadata.EntryPoint) -> M:
+        try:
+            member = entry.load()
+            if isinstance(member, type):
+                member = member()
+        except Exception as err:
+            raise self._refusal(entry, f"{type(err).__name__}: {err}") from err
+        if not isinstance(member, self.kind):
+            raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")
+        if getattr(member, "name", None) != entry.name:
+            raise self._refusal(entry, f"{entry.value} has another name")
+        return member
+
+    def _refusal(self, entry: metadata.EntryPoint, reason: str) -> InputError:
+        return InputError(
+            "a plug-in does not load",
+            fix="update or uninstall its package",
+            **{self.noun: entry.name},
+            package=_package(entry),
+            reason=reason,
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def _installed(group: str, _path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Entry points of a group, sorted by name; scanned again when `sys.path` has changed."""
+    found = metadata.entry_points(group=group)
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value, _package(entry))))
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    distribution = getattr(entry, "dist", None)
+    return distribution.name if distribution is not None else _OWN_PACKAGE
