@@ -1,4 +1,4 @@
-"""The `lycb` command. User errors are one line: what, found, do.
+"""The `lycb` command. A failure that the user can mend is one line: what, found, do.
 
 Imports that cost time stand inside the commands, so that `lycb --help` is quick.
 """

@@ -1,4 +1,4 @@
-"""`lycb md`: one run."""
+"""`lycb md`: molecular dynamics of one crystal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def md(
         Path | None, typer.Option(help="Also write .extxyz, .traj, .lammpstrj or XDATCAR.")
     ] = None,
 ) -> None:
-    """Run molecular dynamics; the same command again goes on where it was stopped."""
+    """Run molecular dynamics; the same command again goes on where it was stopped.
+
+    The trajectory is HDF5 and readable while the run goes on. A larger --duration-ps lengthens
+    a finished run.
+    """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.md.protocol import prepare_start
     from lycb_flows.md.schedule import production_start
@@ -119,7 +123,7 @@ def _read_ordered(path: Path) -> Structure:
 
 @contextmanager
 def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
-    """A live line: time, temperature, ns/day and what remains."""
+    """Yield what shows a live line: time, temperature, ns/day and what remains."""
     from rich.live import Live
 
     with Live(refresh_per_second=4, transient=True) as live:

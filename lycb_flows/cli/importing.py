@@ -1,4 +1,4 @@
-"""`lycb import`: labels of others into the store."""
+"""`lycb import`: labels of other programs and projects into the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def import_labels(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Labels of others into the store; what cannot be known of them is marked unknown."""
+    """Labels of others into the store; what cannot be known of them is marked unknown.
+
+    A level of theory is known from VASP's own files, or stated by --theory or by --code,
+    --version, --functional and --raw-pbe. Labels whose level is unknown do not train unless a
+    campaign allows it.
+    """
     from lycb_flows.campaign.importing import import_labels as into
     from lycb_flows.labels.foreign.stated_level import Statement
 

@@ -40,7 +40,11 @@ def worker(
     device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
     store: StoreOption = None,
 ) -> None:
-    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
+    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing.
+
+    Near the end of its walltime a worker takes no other job, and a long job goes back to the
+    queue at its next restart point.
+    """
     from lycb_flows.service.worker import WorkerOptions, run_worker
 
     _check_categories(category or ())
@@ -67,7 +71,7 @@ def _check_categories(categories: Iterable[str]) -> None:
 
 
 def _choose_store(address: str | None) -> None:
-    """Jobs read their settings from the environment."""
+    """Set the store for the jobs, which read their settings from the environment."""
     if address is not None:
         os.environ["LYCB_STORE"] = address
 
@@ -82,7 +86,11 @@ def reap(
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once."""
+    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once.
+
+    A job is lost when its worker has been silent for too long. With --dry-run nothing is
+    changed.
+    """
     from lycb_flows.service.reaper.passes import reap as reap_once
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
@@ -110,7 +118,11 @@ def serve_reaper(
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Reap again and again, until SIGTERM."""
+    """Reap again and again, until SIGTERM.
+
+    What must be seen twice before it counts as lost is seen twice here; `lycb reap` says
+    "not yet" for it.
+    """
     from lycb_flows.service.reaper.passes import serve
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
@@ -120,7 +132,7 @@ def serve_reaper(
 def _closing(
     pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
 ) -> Callable[[], list[Reaping]]:
-    """What the reaper does beside FireWorks' own matters."""
+    """Return what the reaper does beside FireWorks' own matters."""
     from lycb_flows.service.campaigns import close_open_stages
     from lycb_flows.store.mongodb import MongoStore
 
@@ -160,7 +172,11 @@ def qadapter(
         str | None, typer.Option(help="Instead of our worker, e.g. 'rlaunch rapidfire'.")
     ] = None,
 ) -> None:
-    """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
+    """Write the queue adapter with which FireWorks' `qlaunch` starts workers.
+
+    The queue warns a worker before the walltime ends; a worker leaves when it has been idle for
+    a while.
+    """
     fields = dict(locals())  # the options, whose names are the config's
     from lycb_flows.service.qadapter import check_queue_config, write_qadapter
 
