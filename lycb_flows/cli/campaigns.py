@@ -97,7 +97,8 @@ def relabel(
 ) -> None:
     """Try once more the labels that have failed for good; late ones join the next round.
 
-    On a LaunchPad their jobs are submitted again; in a folder they are labelled here.
+    On a LaunchPad their jobs are submitted again; in a folder they are labelled
+    here.
     """
     from lycb_flows.flows.embedded import relabel_embedded
     from lycb_flows.service.campaigns import relabel as relabel_on
@@ -124,8 +125,8 @@ def run(
 ) -> None:
     """Run a campaign here, to its report; run it again to go on after an interruption.
 
-    All work is done by processes of this machine; no LaunchPad is needed. Whatever is in the
-    store already is found, not computed again.
+    All work is done by processes of this machine; no LaunchPad is needed.
+    Whatever is in the store already is found, not computed again.
     """
     from lycb_flows.cli.progress import live_progress
     from lycb_flows.flows.campaign import campaign_flow

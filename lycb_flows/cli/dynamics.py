@@ -43,8 +43,8 @@ def md(
 ) -> None:
     """Run molecular dynamics; the same command again goes on where it was stopped.
 
-    The trajectory is HDF5 and readable while the run goes on. A larger --duration-ps lengthens
-    a finished run.
+    The trajectory is HDF5 and readable while the run goes on. A larger
+    --duration-ps lengthens a finished run.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.md.protocol import prepare_start

@@ -22,8 +22,8 @@ def export_labels(
 ) -> None:
     """Write labels for others to train on.
 
-    Labels of several levels of theory go into one file only in formats that can tell them
-    apart; --theory chooses a level.
+    Labels of several levels of theory go into one file only in formats that can
+    tell them apart; --theory chooses a level.
     """
     from lycb_flows.campaign.export import write_labels
 

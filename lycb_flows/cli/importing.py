@@ -42,9 +42,9 @@ def import_labels(
 ) -> None:
     """Labels of others into the store; what cannot be known of them is marked unknown.
 
-    A level of theory is known from VASP's own files, or stated by --theory or by --code,
-    --version, --functional and --raw-pbe. Labels whose level is unknown do not train unless a
-    campaign allows it.
+    A level of theory is known from VASP's own files, or stated by --theory or
+    by --code, --version, --functional and --raw-pbe. Labels whose level is
+    unknown do not train unless a campaign allows it.
     """
     from lycb_flows.campaign.importing import import_labels as into
     from lycb_flows.labels.foreign.stated_level import Statement

@@ -15,8 +15,8 @@ def doctor(
 ) -> None:
     """Check this machine and its service: database, blobs, workers, models, Slurm, space.
 
-    Every line says what was found and, where something is wrong, what to do. The exit code is
-    1 when a check fails.
+    Every line says what was found and, where something is wrong, what to do.
+    The exit code is 1 when a check fails.
     """
     from dataclasses import asdict
 
@@ -43,8 +43,8 @@ def bench(
 ) -> None:
     """Measure this machine against chgnet's own tools; ratios above 1 are in our favour.
 
-    Both sides take turns in one process; figures are medians. Beside other work the figures
-    mean nothing.
+    Both sides take turns in one process; figures are medians. Beside other work
+    the figures mean nothing.
     """
     from lycb_flows.bench.speed import available_parts, run_bench
 

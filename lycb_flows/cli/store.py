@@ -26,7 +26,8 @@ def query(
 ) -> None:
     """List the documents of a kind.
 
-    With --where only those whose facts have these values, which are read as JSON.
+    With --where only those whose facts have these values, which are read as
+    JSON.
     """
     from lycb_flows.schemas import KINDS
 
@@ -107,7 +108,8 @@ def retract(
 ) -> None:
     """Withdraw a result: look-ups treat it as absent. Lists what rests on it.
 
-    Nothing is overwritten. The results that rest on it stay, for you to decide about.
+    Nothing is overwritten. The results that rest on it stay, for you to decide
+    about.
     """
     results = open_results(store)
     descendants = results.retract(key, reason)
@@ -144,7 +146,8 @@ def gc(
 ) -> None:
     """List blobs that nothing names; a day later --sweep --yes removes them.
 
-    Younger blobs than a week are left alone: their documents may be still to come.
+    Younger blobs than a week are left alone: their documents may be still to
+    come.
     """
     from datetime import UTC, datetime
 

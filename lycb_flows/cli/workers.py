@@ -42,8 +42,8 @@ def worker(
 ) -> None:
     """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing.
 
-    Near the end of its walltime a worker takes no other job, and a long job goes back to the
-    queue at its next restart point.
+    Near the end of its walltime a worker takes no other job, and a long job
+    goes back to the queue at its next restart point.
     """
     from lycb_flows.service.worker import WorkerOptions, run_worker
 
@@ -88,8 +88,8 @@ def reap(
 ) -> None:
     """Put lost jobs back, break stale locks, close rounds whose last labels hang; once.
 
-    A job is lost when its worker has been silent for too long. With --dry-run nothing is
-    changed.
+    A job is lost when its worker has been silent for too long. With --dry-run
+    nothing is changed.
     """
     from lycb_flows.service.reaper.passes import reap as reap_once
 
@@ -120,8 +120,8 @@ def serve_reaper(
 ) -> None:
     """Reap again and again, until SIGTERM.
 
-    What must be seen twice before it counts as lost is seen twice here; `lycb reap` says
-    "not yet" for it.
+    What must be seen twice before it counts as lost is seen twice here; `lycb
+    reap` says "not yet" for it.
     """
     from lycb_flows.service.reaper.passes import serve
 
@@ -174,8 +174,8 @@ def qadapter(
 ) -> None:
     """Write the queue adapter with which FireWorks' `qlaunch` starts workers.
 
-    The queue warns a worker before the walltime ends; a worker leaves when it has been idle for
-    a while.
+    The queue warns a worker before the walltime ends; a worker leaves when it
+    has been idle for a while.
     """
     fields = dict(locals())  # the options, whose names are the config's
     from lycb_flows.service.qadapter import check_queue_config, write_qadapter
