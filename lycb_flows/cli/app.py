@@ -64,7 +64,9 @@ export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
 app.add_typer(export_app, name="export")
 
-import_app = typer.Typer(help="Labels of others into the store.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Read labels of other programs and projects into the store.", no_args_is_help=True
+)
 import_app.command("labels")(importing.import_labels)
 app.add_typer(import_app, name="import")
 

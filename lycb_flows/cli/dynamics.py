@@ -27,7 +27,7 @@ def md(
     ],
     out: Annotated[Path, typer.Option(help="Folder of trajectory and checkpoint.")],
     temperature_k: Annotated[float, typer.Option(help="Target temperature.")] = 600.0,
-    duration_ps: Annotated[float, typer.Option(help="After ramp and equilibration.")] = 10.0,
+    duration_ps: Annotated[float, typer.Option(help="Length after ramp and equilibration.")] = 10.0,
     pressure_bar: Annotated[
         float | None, typer.Option(help="NpT at this pressure; without it the cell is fixed.")
     ] = None,
@@ -36,7 +36,7 @@ def md(
         Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
     ] = None,
     repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
-    seed: Annotated[int, typer.Option(help="Of the velocities.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the velocities.")] = 0,
     export: Annotated[
         Path | None, typer.Option(help="Also write .extxyz, .traj, .lammpstrj or XDATCAR.")
     ] = None,

@@ -49,7 +49,7 @@ def watch(
     ] = None,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
-    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 5.0,
+    interval_s: Annotated[float, typer.Option(help="Time between two looks.")] = 5.0,
 ) -> None:
     """Show the status live, until Ctrl-C.
 

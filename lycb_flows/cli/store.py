@@ -141,7 +141,9 @@ def gc(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Remove what was listed a day ago or earlier.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --sweep: really.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --sweep: remove them, do not only show them.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
     """List blobs that nothing names; a day later --sweep --yes removes them.

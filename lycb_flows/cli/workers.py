@@ -28,15 +28,17 @@ def worker(
     ] = None,
     launchpad: LaunchPadOption = None,
     nlaunches: Annotated[
-        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: for ever].")
+        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: no limit].")
     ] = None,
     max_idle_s: Annotated[
         float | None, typer.Option(help="Leave after so long without a job [default: never].")
     ] = None,
     walltime_minutes: Annotated[
-        float | None, typer.Option(help="When the queue ends it [default: what Slurm says].")
+        float | None, typer.Option(help="Time until the queue ends it [default: what Slurm says].")
     ] = None,
-    name: Annotated[str, typer.Option(help="Written into results [default: host and pid].")] = "",
+    name: Annotated[
+        str, typer.Option(help="Name written into results [default: host and pid].")
+    ] = "",
     device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
     store: StoreOption = None,
 ) -> None:
@@ -78,7 +80,7 @@ def _choose_store(address: str | None) -> None:
 
 def reap(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
     lost_after_s: Annotated[
         float | None, typer.Option(help="Silence that means lost [default: LYCB_LOST_AFTER_S].")
@@ -114,7 +116,7 @@ def reap(
 
 
 def serve_reaper(
-    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 60.0,
+    interval_s: Annotated[float, typer.Option(help="Time between two passes.")] = 60.0,
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -149,14 +151,18 @@ def qadapter(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_qadapter.yaml"),
     queue_type: Annotated[str, typer.Option(help="SLURM or PBS.")] = "SLURM",
     queue: Annotated[str | None, typer.Option(help="Slurm's partition, PBS' queue.")] = None,
-    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
-    walltime_minutes: Annotated[int, typer.Option(help="What the queue grants.")] = 1440,
+    account: Annotated[str | None, typer.Option(help="Account that is charged.")] = None,
+    walltime_minutes: Annotated[
+        int, typer.Option(help="Longest time that the queue grants.")
+    ] = 1440,
     signal_before_s: Annotated[int, typer.Option(help="Warning before the walltime.")] = 120,
     nodes: Annotated[int, typer.Option(help="More than one: for MPI in labels.")] = 1,
     tasks_per_node: Annotated[int, typer.Option(help="MPI ranks of a label.")] = 1,
     cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
-    gpus: Annotated[int, typer.Option(help="Per node.")] = 0,
-    memory_gb: Annotated[int | None, typer.Option(help="Per node [default: the queue's].")] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs per node.")] = 0,
+    memory_gb: Annotated[
+        int | None, typer.Option(help="Memory per node [default: the queue's].")
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option(help="Jobs to take; several times [default: gpu].")
     ] = None,

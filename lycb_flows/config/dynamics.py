@@ -37,10 +37,12 @@ class MDConfig(Config):
     cell_shape: Literal["triclinic", "anisotropic", "isotropic"] = Field(
         "triclinic", description="ours: the paper is silent; monoclinic LYB needs its angles."
     )
-    start_temperature_k: Positive = Field(100.0, description="Velocities drawn at (paper).")
+    start_temperature_k: Positive = Field(
+        100.0, description="Temperature of the first velocities (paper)."
+    )
     heating_ps: float = Field(2.0, ge=0, description="Linear ramp, fixed cell (paper).")
     equilibration_ps: float = Field(50.0, ge=0, description="NVT before NpT (paper).")
-    sample_interval_fs: Positive = Field(10.0, description="One frame each (paper: 10 steps).")
+    sample_interval_fs: Positive = Field(10.0, description="Time between frames (paper: 10 steps).")
     segment_ps: Positive = Field(50.0, description="ours: walltime loses one segment at most.")
     average_fraction: Fraction = Field(
         0.8, description="Last share of NpT that gives the average cell (paper: 112 of 140 ps)."

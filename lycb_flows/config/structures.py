@@ -23,7 +23,7 @@ HALIDE_FORBIDDEN_PAIRS: tuple[ForbiddenPair, ...] = (
     ForbiddenPair(species=("Li", "Li"), min_distance_ang=2.5),
     ForbiddenPair(species=("Li", "Y"), min_distance_ang=2.5),
 )
-"""Measured for the two parents (reference/enumeration.md)."""
+"""Chosen for the two built-in parents, whose split sites cannot be occupied together."""
 
 
 class EnumerationConfig(Config):
@@ -46,7 +46,8 @@ class EnumerationConfig(Config):
         HALIDE_FORBIDDEN_PAIRS, description="Pairs that may not sit too close."
     )
     allowed_species: dict[str, tuple[str, ...]] | None = Field(
-        None, description="Site label -> species allowed there, by hand ('vacancy' is one)."
+        None,
+        description="Site label -> species allowed there, by hand; 'vacancy' counts as a species.",
     )
     cap: int = Field(1_000_000, ge=1, description="Most orderings that are listed exhaustively.")
     n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         description="Where results are kept: a folder (embedded), or mongodb://host/database.",
     )
     store_password: SecretStr | None = Field(
-        None, description="Of the MongoDB user that `store` names; better not in the URI."
+        None, description="Password of the MongoDB user that `store` names; better not in the URI."
     )
     blobs: str | None = Field(
         None,
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
         "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
     )
     vasp_command: str | None = Field(
-        None, description="By which VASP is started, e.g. 'srun vasp_std'; none: not here."
+        None, description="Command that starts VASP, e.g. 'srun vasp_std'; none: not here."
     )
     vasp_ncore: int | None = Field(
         None, ge=1, description="VASP's NCORE, cores per orbital; `lycb doctor` suggests one."

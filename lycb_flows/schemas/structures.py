@@ -102,7 +102,7 @@ class Enumeration(Document):
 
     kind = "enumeration"
 
-    formula: str = Field(description="Of the supercell.")
+    formula: str = Field(description="Formula of the supercell.")
     n_atoms: int
     count: int = Field(description="Symmetry-distinct, exact (Burnside).")
     raw_count: int = Field(description="Before symmetry, forbidden pairs applied, exact.")
