@@ -19,9 +19,8 @@ from lycb_flows.crystals.structures import canonical_structure
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
-from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
-from lycb_flows.potentials.compiled import CompiledEvaluator
+from lycb_flows.potentials.compiled import CompiledEvaluator, flop_per_evaluation, load_library
 from lycb_flows.potentials.evaluator import Evaluator, HasEvaluator, Numbers
 
 _TEMPERATURE_K = 600.0
@@ -50,7 +49,7 @@ def _compare_md_of(atoms: Atoms, n_steps: int) -> list[Comparison]:
         "in torch": (_our_md(atoms, _TorchOnly(potential_named(MODEL))), by_torch),
         "theirs": (_their_md(atoms), n_theirs),
     }
-    if compiled.load_library() is None:
+    if load_library() is None:
         del ways["compiled"]  # it would be the layers in torch once more
     work = {
         (name, threads): threaded(threads, advance, n)
@@ -154,7 +153,7 @@ def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
     potential = potential_named(MODEL)
     evaluate = cast("CompiledEvaluator", potential.evaluator([atoms.numbers]))
     evaluate(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array[None]))
-    flop = compiled.flop_per_evaluation(evaluate.counts, len(atoms))
+    flop = flop_per_evaluation(evaluate.counts, len(atoms))
     rate = flop / step_s / 1e9
     return (
         f"{flop / len(atoms) / 1e6:.1f} MFLOP per atom and step, {rate:.0f} GFLOP/s, "
@@ -164,5 +163,5 @@ def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
 
 def _peak_gflop_per_s() -> float:
     """Return the rate of a matrix product in cache, by chgnet.cpp's kernel on one thread."""
-    library = compiled.load_library()
+    library = load_library()
     return float(library.lycb_peak_gflop_per_s()) if library else math.nan

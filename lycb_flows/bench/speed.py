@@ -23,7 +23,7 @@ from lycb_flows.bench.memory import measure_memory
 from lycb_flows.bench.relaxation import compare_relaxation
 from lycb_flows.bench.training import compare_training
 from lycb_flows.errors import InputError
-from lycb_flows.potentials import compiled
+from lycb_flows.potentials.compiled import load_library
 
 QUIET_LOAD = 0.5
 """Load average at the start: beside another process two threads are 13 times slower."""
@@ -85,7 +85,7 @@ def describe_machine() -> dict[str, str]:
         "load_average": f"{load:.2f}" + (" (busy: discard)" if load > QUIET_LOAD else ""),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "compiled": "yes" if compiled.load_library() else "no",
+        "compiled": "yes" if load_library() else "no",
     }
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lycb_flows.config import HealthConfig
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.integrators import BoolArray, Dynamics
 from lycb_flows.md.trajectory import Snapshot
+
+FloatArray = NDArray[np.float64]
 
 _COLDEST_LIMIT_K = 300.0  # a cold target would make the temperature limit a matter of noise
 

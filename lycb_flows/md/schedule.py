@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
-from lycb_flows.md.chains import FloatArray
+
+FloatArray = NDArray[np.float64]
 
 
 def production_start(protocol: MDProtocol) -> int:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.schemas import Structure, Thermodynamics
 from lycb_flows.units import PS_FS
+
+FloatArray = NDArray[np.float64]
 
 MEDIA_TYPE = "application/x-hdf5"
 _FORMAT = "lycb-trajectory-1"

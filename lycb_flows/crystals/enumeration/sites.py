@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lycb_flows.config import ForbiddenPair, Supercell
-from lycb_flows.crystals import structures
 from lycb_flows.crystals.enumeration.colourings import Bools, Ints
+from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Structure
 
@@ -149,7 +149,7 @@ class SiteModel:
         colours[self.free] = free_colours
         symbols = [self.colours[colour] for colour in colours.tolist()]
         taken = [index for index, symbol in enumerate(symbols) if symbol != VACANCY]
-        return structures.structure_from_arrays(
+        return structure_from_arrays(
             self.lattice_ang, [symbols[index] for index in taken], self.frac_coords[taken]
         )
 
