@@ -16,7 +16,7 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.campaign.admission import imported_labels
 from lycb_flows.campaign.ground_states import dft_name
-from lycb_flows.campaign.measurement import MeasurementPlan
+from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import (
@@ -31,6 +31,8 @@ from lycb_flows.config import (
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.enumeration import count_orderings, parent_cell
 from lycb_flows.labels.theory import Theory
+from lycb_flows.quantities.plan import MeasurementPlan
+from lycb_flows.quantities.registry import readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 
@@ -279,12 +281,11 @@ class _Planner:
         if self.campaign.measure.decorations:
             starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
+        quantities = readable_quantities(self.campaign.measure)
         n_repeats = prod(self.campaign.measure.repeat)
-        yield self._md("measurement", plan.run_batches(), n_repeats)
-        jobs = [
-            f"transport {system} {pressure_bar:g} bar {temperature_k:g} K"
-            for system, pressure_bar in plan.conditions()
-            for temperature_k in plan.temperatures_k
-        ]
-        jobs += [f"arrhenius {system} {p:g} bar" for system, p in plan.conditions()]
-        yield PlannedStep("measurement", tuple(jobs), "transport and Arrhenius", 1.0 * len(jobs))
+        yield self._md("measurement", run_batches(plan, quantities), n_repeats)
+        n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
+        planned = measurements(plan, quantities)
+        cpu_s = sum(one.quantity.cost_s(plan, one.condition, n_atoms) for one in planned)
+        work = " and ".join(quantity.work for quantity in quantities)
+        yield PlannedStep("measurement", tuple(one.job_name for one in planned), work, cpu_s)

@@ -14,10 +14,9 @@ from pydantic import Field
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, Round, Run
-from lycb_flows.schemas.keys import digest, make_key
+from lycb_flows.schemas.keys import make_key, seed_for
 
 TEST_STAGE = -1
-_SEED_DIGITS = 8
 
 
 class StagePlan(Config):
@@ -125,14 +124,13 @@ class StagePlan(Config):
 
     def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
         """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
-        size = self.campaign.md.replicas_per_job
         return [
             (f"md {ensemble} {self.title} {i:02d}", runs)
             for ensemble, all_runs in (
                 ("npt", self.npt_runs()),
                 ("nvt", self.nvt_runs() + self.test_runs()),
             )
-            for i, runs in enumerate(batches(all_runs, size))
+            for i, runs in enumerate(self.campaign.md.batches(all_runs))
         ]
 
     def _seed(self, system: str, role: str) -> int:
@@ -228,16 +226,6 @@ class StagePlan(Config):
         """Label jobs of the stage."""
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
         return len(self.starts) * (n_training + self.n_test_frames)
-
-
-def batches(runs: tuple[RunConfig, ...], size: int) -> list[tuple[RunConfig, ...]]:
-    """The runs in stretches of at most `size`."""
-    return [runs[i : i + size] for i in range(0, len(runs), size)]
-
-
-def seed_for(campaign_seed: int, *role: str) -> int:
-    """A seed of its own for each role, the same whenever asked."""
-    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)
 
 
 def run_key(run: RunConfig) -> str:

@@ -256,11 +256,13 @@ def report(
 
 def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
     from lycb_flows.campaign.results import find_results
+    from lycb_flows.quantities.registry import quantity_names
     from lycb_flows.report.page import write_report
 
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()
-    path = write_report(results, name, keys, folder or _report_folder(results) / name)
+    chosen = quantity_names(submission.campaign.measure)
+    path = write_report(results, name, keys, folder or _report_folder(results) / name, chosen)
     typer.echo(path)
 
 
@@ -331,11 +333,12 @@ def query(
 ) -> None:
     """List the documents of a kind."""
     from lycb_flows.schemas import KINDS
+    from lycb_flows.store.kinds import document_class
 
-    results = open_results(store)
-    if kind not in KINDS:
+    results, of_kind = open_results(store), document_class(kind)
+    if kind not in {*KINDS, *results.kinds()}:
         raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
-    found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
+    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
     if as_json:
         for document in found:
             print_json({"key": document.key, **document.facts()})

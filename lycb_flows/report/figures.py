@@ -16,23 +16,23 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
 
 from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
-from lycb_flows.report.quantities import power_of_ten
-from lycb_flows.schemas import Arrhenius, Model, ModelErrors, RankedCandidate, Transport
-from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
+from lycb_flows.report.numbers import power_of_ten
+from lycb_flows.report.paper import mae_triple
+from lycb_flows.schemas import Model, RankedCandidate
+from lycb_flows.units import EV_MEV
 
 INK, GREY, LIGHT, SAND, BLUE, RUST, GREEN = (
     "#1f2a37", "#8a94a3", "#cfd5dd", "#b3924a", "#1d5c96", "#c2571a", "#3b7d5b",
 )  # fmt: skip
 SERIES: Final = (BLUE, RUST, GREEN, "#7a4f9a", "#a08a1f", "#4f8f9c")
-_MARKERS: Final = ("o", "s", "D", "^", "v", "P")
+MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 _MANY_POINTS: Final = 400
 _PNG_DPI: Final = 160
 _WIDE: Final = 11.0
 """Inches: the page's column."""
-_HALF: Final = 5.4
+HALF: Final = 5.4
 _PLAIN_DECADES: Final = range(-2, 4)
 _STYLE: Final[dict[Any, Any]] = {
     "svg.hashsalt": "lycb-flows",
@@ -62,7 +62,9 @@ _STYLE: Final[dict[Any, Any]] = {
 P = ParamSpec("P")
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Return the function that draws in the style of the report."""
+
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with mpl.rc_context(_STYLE):
@@ -84,7 +86,7 @@ def save(figure: Figure, stem: Path) -> bytes:
     return stem.with_suffix(".svg").read_bytes()
 
 
-@_styled
+@styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
     """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
     figure = Figure((_WIDE, 3.6))
@@ -127,7 +129,7 @@ def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str
     return next(group for group in _CANDIDATE_GROUPS if group[0] == f"{name}{flagged}")
 
 
-@_styled
+@styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
     """Predicted against labelled energy, force and stress; grey before, blue after training."""
     figure = Figure((_WIDE, 3.7))
@@ -155,7 +157,7 @@ _LOG_SPREAD = 50
 """Beyond this ratio a linear axis hides the small values."""
 
 
-@_styled
+@styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
     """Mean absolute errors on the test labels, before and after each round's training."""
     figure = Figure((_WIDE, 3.3))
@@ -173,7 +175,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
         axes.set(title=name, xlabel="round's temperature (K)")
         drawn = [value for line in axes.get_lines() for value in np.atleast_1d(line.get_ydata())]
         if max(drawn) > _LOG_SPREAD * min(drawn) > 0:
-            _log_axis(axes, "y")
+            log_axis(axes, "y")
         else:
             axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(
@@ -184,16 +186,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
     return figure
 
 
-def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
-    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
-    return (
-        errors.energy_mae_ev_per_atom * EV_MEV,
-        errors.force_mae_ev_per_ang * EV_MEV,
-        errors.stress_mae_gpa * GPA_MPA,
-    )
-
-
-@_styled
+@styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
     """Training loss and validation errors by epoch, one line per round."""
     figure = Figure((_WIDE, 3.3))
@@ -201,7 +194,7 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
     panels[0].set(title="Training loss")
     panels[1].set(title="Validation energy (meV/atom)")
     panels[2].set(title="Validation force (meV/Å)")
-    for colour, (title, model) in zip(_shades(len(models)), models.items(), strict=True):
+    for colour, (title, model) in zip(shades(len(models)), models.items(), strict=True):
         epochs = [record.epoch for record in model.history]
         columns = (
             [record.training_loss for record in model.history],
@@ -209,18 +202,18 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
             [record.force_mae_ev_per_ang * EV_MEV for record in model.history],
         )
         for axes, values in zip(panels, columns, strict=True):
-            axes.plot(epochs, values, color=colour, label=_plain(title))
+            axes.plot(epochs, values, color=colour, label=plain(title))
             if model.best_epoch in epochs:
                 best = values[epochs.index(model.best_epoch)]
                 axes.plot([model.best_epoch], [best], "o", color=colour, markersize=5)
     for axes in panels:
         axes.set_xlabel("epoch (dot: kept)")
-    _log_axis(panels[0], "y")
+    log_axis(panels[0], "y")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     return figure
 
 
-@_styled
+@styled
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
@@ -231,10 +224,10 @@ def volume_figure(
         style, colour = (":", SAND) if name.startswith("exp") else ("-", GREY)
         axes.plot(
             list(values), list(values.values()), style, color=colour, linewidth=1.1, markersize=5,
-            marker=_MARKERS[i % len(_MARKERS)], label=f"paper: {name}",
+            marker=MARKERS[i % len(MARKERS)], label=f"paper: {name}",
         )  # fmt: skip
     groups = sorted({(c.run.pressure_bar or 0.0, c.role == "production") for c in cell_runs})
-    for colour, (pressure_bar, production) in zip(_cycle(len(groups)), groups, strict=True):
+    for colour, (pressure_bar, production) in zip(cycle(len(groups)), groups, strict=True):
         found = [
             (c.run.temperature_k, c.run.average_volume_ang3_per_atom, c.run.equilibrated)
             for c in cell_runs
@@ -256,115 +249,7 @@ def volume_figure(
     return figure
 
 
-@_styled
-def msd_figure(transports: Sequence[Transport]) -> Figure:
-    """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
-    figure = Figure((_HALF, 4.8))
-    axes = figure.subplots()
-    for colour, transport in zip(_shades(len(transports)), transports, strict=True):
-        lags = np.array(transport.lags_ps)
-        msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
-        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
-        axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
-        window = transport.estimate
-        if window.fit_start_ps is not None and window.fit_end_ps is not None:
-            inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
-            axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
-    axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
-    _log_axis(axes, "x")
-    _log_axis(axes, "y")
-    species = _plain(transports[0].mobile_species)
-    axes.plot([], [], color=GREY, linewidth=1.2, label=species)
-    axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
-    axes.plot([], [], color=GREY, linewidth=4, label="fit window")
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
-
-
-@_styled
-def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
-    """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
-    figure = Figure((8.0, 4.6))
-    axes = figure.subplots()
-    pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
-    for colour, marker, pressure_bar in zip(
-        _cycle(len(pressures)), _MARKERS * len(pressures), pressures, strict=False
-    ):
-        here = [t for t in transports if t.pressure_bar == pressure_bar]
-        _draw_points(axes, here, colour, marker)
-        for fit in fits:
-            if fit.pressure_bar == pressure_bar and fit.fitted:
-                _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
-    axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
-    _log_axis(axes, "y")
-    temperatures = sorted({t.temperature_k for t in transports})
-    top = axes.secondary_xaxis("top", functions=(_inverse_thousand, _inverse_thousand))
-    top.xaxis.set_major_locator(FixedLocator(_spread(temperatures)))
-    top.xaxis.set_minor_formatter(NullFormatter())
-    top.set_xlabel("temperature (K)")
-    axes.legend(loc="best")
-    return figure
-
-
-def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
-    """Measured D with the 95 % interval, bounds as arrows that point down."""
-    label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
-    for transport in transports:
-        x, estimate = 1000 / transport.temperature_k, transport.estimate
-        middle, low, high = (
-            estimate.diffusivity_m2_per_s,
-            estimate.diffusivity_low_m2_per_s,
-            estimate.diffusivity_high_m2_per_s,
-        )
-        if middle is not None:
-            bars = None if low is None or high is None else [[middle - low], [high - middle]]
-            axes.errorbar(
-                [x], [middle], bars, fmt=marker, color=colour, capsize=3, markersize=6, label=label
-            )
-            label = None
-        elif estimate.diffusivity_upper_m2_per_s is not None:
-            bound = estimate.diffusivity_upper_m2_per_s
-            axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
-            axes.annotate(
-                "",
-                (x, bound),
-                (0, -26),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
-            )
-            axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
-    if label is not None:
-        axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
-
-
-def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
-    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
-    if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
-        return
-    ends = [*temperatures_k, fit.extrapolation_temperature_k]
-    inverse_k = np.linspace(1 / max(ends), 1 / min(ends), 60)
-    design = np.stack([np.ones_like(inverse_k), -inverse_k / BOLTZMANN_EV_PER_K], axis=1)
-    log_d = design @ [fit.log_prefactor, fit.activation_energy_ev]
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design))
-    axes.plot(1000 * inverse_k, np.exp(log_d), color=colour, linewidth=1.2)
-    axes.fill_between(
-        1000 * inverse_k, np.exp(log_d - spread), np.exp(log_d + spread), color=colour, alpha=0.15,
-        linewidth=0,
-    )  # fmt: skip
-    if fit.extrapolated_diffusivity_m2_per_s is not None:
-        axes.plot(
-            [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
-            color=colour, markersize=13,
-            label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
-        )  # fmt: skip
-
-
-def _inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
-    """1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
-    return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
-
-
-def _log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
+def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
     """Make an axis logarithmic, from one power of ten to another."""
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
@@ -381,18 +266,13 @@ def _power(value: float, _position: int) -> str:
     return f"{value:g}" if exponent in _PLAIN_DECADES else power_of_ten(exponent)
 
 
-def _spread(values: Sequence[float], at_most: int = 6) -> list[float]:
-    """So many of the values, first and last among them."""
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(at_most, len(values))).round())
-    return [values[int(i)] for i in chosen]
-
-
-def _shades(count: int) -> list[tuple[float, ...]]:
+def shades(count: int) -> list[tuple[float, ...]]:
     """Colours from cold to hot."""
     return [tuple(colormaps["plasma"](x)) for x in np.linspace(0.05, 0.8, count)]
 
 
-def _cycle(count: int) -> list[str]:
+def cycle(count: int) -> list[str]:
+    """Return colours for so many series, again from the first one when they are used up."""
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
@@ -401,6 +281,6 @@ def _columns(rows: Iterable[tuple[float, float]]) -> tuple[list[float], list[flo
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.config.dynamics import RunConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix
+from lycb_flows.schemas.keys import make_key
 
 
 class Health(BaseModel):
@@ -50,6 +53,21 @@ class Segment(Document):
     thermodynamics: Thermodynamics | None = Field(description="None without frames (unhealthy).")
     health: Health
 
+    @classmethod
+    def key_of(cls, run: RunConfig, before: Sequence[Segment]) -> str:
+        """Return the key of the segment of a run that follows those before it.
+
+        Parameters
+        ----------
+        run
+            The run; its length decides only where its last segment ends.
+        before
+            The run's segments so far, in order.
+        """
+        first_step = before[-1].last_step if before else 0
+        last_step = min(first_step + run.protocol.segment_steps, run.steps)
+        return make_key(cls, run=run.identity(), index=len(before), last_step=last_step)
+
 
 class Run(Document):
     """One MD run: its segments, means, average cell, health."""
@@ -77,3 +95,8 @@ class Run(Document):
     )
     equilibrated: bool = Field(description="npt: at least ten barostat times averaged.")
     health: Health
+
+    @classmethod
+    def key_of(cls, config: RunConfig) -> str:
+        """Return the key of the run that this config describes."""
+        return make_key(cls, **config.keyed())

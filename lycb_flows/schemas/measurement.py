@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.config.measurement import DiffusionConfig
 from lycb_flows.schemas.base import Document, Matrix, Vector
+from lycb_flows.schemas.keys import make_key
 
 
 class DiffusionEstimate(BaseModel):
@@ -55,6 +59,19 @@ class Transport(Document):
     conductivity_upper_ms_per_cm: float | None = None
     healthy: bool
 
+    @classmethod
+    def key_of(cls, run: str, config: DiffusionConfig) -> str:
+        """Return the key of the transport of a run.
+
+        Parameters
+        ----------
+        run
+            Key of the production Run.
+        config
+            How the diffusivity is estimated.
+        """
+        return make_key(cls, run=run, diffusion=config)
+
 
 class Arrhenius(Document):
     """D(T) -> barrier, prefactor, conductivity at the extrapolation temperature."""
@@ -82,3 +99,18 @@ class Arrhenius(Document):
     extrapolated_conductivity_ms_per_cm: float | None = None
     extrapolated_conductivity_low_ms_per_cm: float | None = Field(None, description="-1 sigma")
     extrapolated_conductivity_high_ms_per_cm: float | None = Field(None, description="+1 sigma")
+
+    @classmethod
+    def key_of(cls, transports: Sequence[str], extrapolation_temperature_k: float) -> str:
+        """Return the key of the fit through the transports of a system at a pressure.
+
+        Parameters
+        ----------
+        transports
+            Keys of the Transports, by temperature.
+        extrapolation_temperature_k
+            Where the conductivity is wanted, in K.
+        """
+        return make_key(
+            cls, transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
+        )

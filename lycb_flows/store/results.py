@@ -31,8 +31,9 @@ from pydantic import BaseModel, ConfigDict
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.schemas import KINDS, Blob, Document, Made
+from lycb_flows.schemas import Blob, Document, Made
 from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.kinds import document_class
 
 D = TypeVar("D", bound=Document)
 Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
@@ -131,6 +132,10 @@ class ResultStore(ABC):
     @abstractmethod
     def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
         """The live records of a kind whose facts equal `where`, in the order of their keys."""
+
+    @abstractmethod
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
 
     @abstractmethod
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
@@ -316,7 +321,7 @@ class ResultStore(ABC):
         """(kind, facts as JSON) of every live document, by key."""
         return {
             record.key: (record.kind, json.dumps(self._unpacked(record)["facts"], sort_keys=True))
-            for kind in KINDS
+            for kind in self.kinds()
             for record in self._find_by_kind(kind, {})
         }
 
@@ -365,7 +370,7 @@ class ResultStore(ABC):
         return value
 
     def _document(self, record: Record) -> Document:
-        return KINDS[record.kind].from_facts(**self._unpacked(record))
+        return document_class(record.kind).from_facts(**self._unpacked(record))
 
     # -- look-up first -------------------------------------------------------------
 
