@@ -21,12 +21,13 @@ from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.learning import sampling, training
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.md import protocol as md
+from lycb_flows.md.protocol import run_segments
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import Prediction
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
 from lycb_flows.transport import diffusion
@@ -87,9 +88,9 @@ def run_md(
     PhysicsError
         When the run leaves physics.
     """
-    first_step = md.production_start(protocol)
+    first_step = production_start(protocol)
     n_steps = first_step + round(duration_ps * 1000 / protocol.time_step_fs)
-    segments = list(md.run_md(start, potential, protocol, seed=seed, n_steps=n_steps))
+    segments = list(run_segments(start, potential, protocol, seed=seed, n_steps=n_steps))
     health = segments[-1].health
     if not health.healthy:
         raise PhysicsError(

@@ -32,7 +32,6 @@ from lycb_flows.crystals.structures import canonical_structure, structure_from_a
 from lycb_flows.errors import LycbError
 from lycb_flows.labels.foreign.writing import labelled_atoms
 from lycb_flows.labels.gpaw.engine import Gpaw
-from lycb_flows.labels.theory import label_key
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
 from lycb_flows.learning.training import fine_tune, shift_reference
 from lycb_flows.potentials.potential import Potential
@@ -125,7 +124,7 @@ def labelled_frames(store: ResultStore, frames: list[Frame]) -> Iterator[tuple[F
     """The frames with their labels, looked up first; one that fails is left out and named."""
     engine = Gpaw(GpawLabeler(theory="paper-static"))
     for i, frame in enumerate(frames):
-        key = label_key(frame.structure.key, engine.theory.fingerprint)
+        key = Label.key_of(frame.structure.key, engine.theory.fingerprint)
         store.insert_all([frame.structure])
         try:
             label = store.once(

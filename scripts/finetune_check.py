@@ -42,10 +42,10 @@ from lycb_flows.learning.evaluation import evaluate
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.sampling import Candidates, evenly_spaced, select_frames
 from lycb_flows.learning.training import fine_tune, shift_reference
-from lycb_flows.md.protocol import prepare_start, run_md
+from lycb_flows.md.protocol import prepare_start, run_segments
 from lycb_flows.md.trajectory import join, read_trajectory
 from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import ModelErrors
 
 SYSTEMS = {"LYC": "Li3YCl6", "LYB": "Li3YBr6"}
@@ -92,7 +92,7 @@ def run_of(
         health=HealthConfig(),
     )
     n_steps = HEATING_STEPS + PRODUCTION_STEPS
-    segments = list(run_md(start, potential, protocol, seed=seed, n_steps=n_steps))
+    segments = list(run_segments(start, potential, protocol, seed=seed, n_steps=n_steps))
     trajectory = join([read_trajectory(segment.trajectory) for segment in segments])
     return Candidates(name, trajectory, HEATING_STEPS, n_steps)
 

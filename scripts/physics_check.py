@@ -33,12 +33,13 @@ from lycb_flows.config import (
 )
 from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import load_parent, to_ase
-from lycb_flows.md.integrators import thermal_momenta
 from lycb_flows.md.lammps import run_lammps
-from lycb_flows.md.protocol import prepare_start, production_start, run_md
+from lycb_flows.md.motion import thermal_momenta
+from lycb_flows.md.protocol import prepare_start, run_segments
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.models import Potential, find_model, load_potential
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
@@ -155,7 +156,7 @@ def _counted(trajectory: Trajectory, protocol: MDProtocol) -> Volumes:
 def _trajectory(
     start: Structure, potential: Potential, protocol: MDProtocol, n_steps: int, seed: int
 ) -> Trajectory:
-    segments = list(run_md(start, potential, protocol, seed=seed, n_steps=n_steps))
+    segments = list(run_segments(start, potential, protocol, seed=seed, n_steps=n_steps))
     if not segments[-1].health.healthy:
         sys.exit(segments[-1].health.reason)
     return join([read_trajectory(segment.trajectory) for segment in segments])

@@ -29,7 +29,7 @@ from lycb_flows.campaign.submission import Submission, find_submission
 from lycb_flows.config import MDConfig, RunConfig
 from lycb_flows.flows.campaign import stage_flow
 from lycb_flows.flows.routing import CATEGORIES, route
-from lycb_flows.jobs.dynamics import run_md
+from lycb_flows.jobs.dynamics import compute_runs
 from lycb_flows.schemas import Ranking, Run, Segment
 from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
 from lycb_flows.store import ResultStore, open_store
@@ -147,7 +147,7 @@ def run_long(store: MongoStore, submission: Submission) -> None:
         seed=1,
         steps=config.steps(36.0),
     )
-    (key,) = run_md([long], "long")
+    (key,) = compute_runs([long], "long")
     (segment,) = (store.load(Segment, one) for one in store.load(Run, key).segments)
     print(f"trajectory: {segment.n_frames} frames, {segment.trajectory.size:,} bytes")
 

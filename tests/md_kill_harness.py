@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 from springs import Crystal, fcc, protocol
 
-from lycb_flows.md.protocol import Checkpoint
+from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.single import CHECKPOINT_NAME, TRAJECTORY_NAME, SingleRun, run_in_folder
 from lycb_flows.md.trajectory_file import read_trajectory_file
 

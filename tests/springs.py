@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lycb_flows.config import HealthConfig, MDProtocol
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
-from lycb_flows.md.protocol import run_md
+from lycb_flows.md.protocol import run_segments
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import Evaluation
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -131,7 +131,7 @@ def protocol(ensemble: str = "nvt", **changes) -> MDProtocol:
 
 def run(structure, how: MDProtocol, n_steps: int, seed: int = 0, **rest):
     potential = rest.pop("potential", None) or Crystal(structure)
-    return list(run_md(structure, potential, how, seed=seed, n_steps=n_steps, **rest))
+    return list(run_segments(structure, potential, how, seed=seed, n_steps=n_steps, **rest))
 
 
 def frames_of(segments) -> Trajectory:

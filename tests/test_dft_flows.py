@@ -5,6 +5,7 @@ What stands in for DFT is a toy potential, which is no physics; the flow does no
 
 import re
 import time
+from dataclasses import replace
 
 import bson
 import numpy as np
@@ -19,7 +20,7 @@ from test_report import Page
 from vasp_here import run_stand_in
 
 from lycb_flows.campaign.cost import plan_campaign
-from lycb_flows.campaign.dft_order import correlations
+from lycb_flows.campaign.ground_states import correlations
 from lycb_flows.campaign.results import find_results, ranking_key
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
@@ -30,13 +31,12 @@ from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker, ranking_flow
 from lycb_flows.jobs import dft as dft_jobs
-from lycb_flows.labels.relaxing import RelaxedByTheory, drive_fire
+from lycb_flows.labels.relaxing import drive_fire
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.theory import theory_relaxation_key
 from lycb_flows.labels.vasp import engine as vasp
 from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
-from lycb_flows.relaxation.ranking import relax, relaxation_key
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
 from lycb_flows.store import differences, open_store
@@ -128,8 +128,8 @@ def test_with_a_fixed_cell_only_positions_move_and_too_few_steps_are_not_converg
 
 def test_by_a_model_or_at_a_theory_is_another_key_and_the_models_stands():
     config = RelaxationConfig()
-    by_model = relaxation_key("a" * 64, "b" * 64, config)
-    assert by_model != theory_relaxation_key("a" * 64, "b" * 64, config)
+    by_model = Relaxation.key_of("a" * 64, config, model="b" * 64)
+    assert by_model != Relaxation.key_of("a" * 64, config, theory="b" * 64)
     # computed by the code before there were others (6d50708)
     assert by_model == "4fc582152341ca8a495fafb053328c30f9932a7c982a5d32acb48c555563bb84"
 
@@ -466,16 +466,7 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
     class Native(Teacher):
         def relax(self, structure, config):
             found = relax(structure, potential, config)
-            return RelaxedByTheory(
-                structure=found.structure,
-                energy_ev=found.energy_ev,
-                static_energy_ev=found.static_energy_ev,
-                max_force_ev_per_ang=found.max_force_ev_per_ang,
-                n_steps=found.n_steps,
-                converged=found.converged,
-                optimizer="FIRE (VTST, IOPT=7)",
-                warnings=("a stand-in",),
-            )
+            return replace(found, optimizer="FIRE (VTST, IOPT=7)", warnings=("a stand-in",))
 
     monkeypatch.setattr(dft_jobs, "open_labeler", lambda _store, _config: Native(model, potential))
     store = open_store(tmp_path)

@@ -12,11 +12,8 @@ from lycb_flows import schemas
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.testing import lattice_walkers
-from lycb_flows.transport.diffusion import (
-    analyse_diffusion,
-    he_relative_error,
-    upper_bound_m2_per_s,
-)
+from lycb_flows.transport.diffusion import analyse_diffusion
+from lycb_flows.transport.error_bars import he_relative_error, upper_bound_m2_per_s
 from lycb_flows.transport.msd import (
     mean_squared_displacement,
     msd_tensor,

@@ -16,11 +16,9 @@ from lycb_flows import schemas
 from lycb_flows.config import DecorationConfig, EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.enumeration import (
     count_orderings,
-    decoration_key,
     enumerate_decorations,
     enumerate_orderings,
     enumlib,
-    ordering_key,
 )
 from lycb_flows.crystals.enumeration.colourings import Tally
 from lycb_flows.crystals.enumeration.listing import Masks, list_some
@@ -117,7 +115,7 @@ def test_dropped_occupants_are_recorded():
 
 def test_document_holds_the_facts_and_its_members():
     parent, config = load_parent("Li3YBr6"), EnumerationConfig(supercell=SMALL)
-    key, parent_key = ordering_key(parent, config), parent.document().key
+    key, parent_key = schemas.Enumeration.key_of(parent.document(), config), parent.document().key
     document, content = enumerate_orderings(parent, config).document(key=key, parent=parent_key)
     assert (document.key, document.parents, document.count) == (key, (parent_key,), 10)
     assert document.formula == "Li6 Y2 Br12"
@@ -131,8 +129,12 @@ def test_key_holds_the_threshold_that_applies():
     parent, config = load_parent("Li3YBr6"), EnumerationConfig()
     spelled_out = config.model_copy(update={"min_occupancy": 0.5})
     other = config.model_copy(update={"min_occupancy": 0.1})
-    assert ordering_key(parent, config) == ordering_key(parent, spelled_out)
-    assert ordering_key(parent, config) != ordering_key(parent, other)
+    assert schemas.Enumeration.key_of(parent.document(), config) == schemas.Enumeration.key_of(
+        parent.document(), spelled_out
+    )
+    assert schemas.Enumeration.key_of(parent.document(), config) != schemas.Enumeration.key_of(
+        parent.document(), other
+    )
 
 
 def bsym_classes(name, supercell):
@@ -348,7 +350,7 @@ def test_decoration_with_a_fraction_of_a_bromine_raises(lyc0):
     decorated = enumerate_decorations(lyc0, DecorationConfig(x=0.5))
     mixed = decorated.structure(0)  # Cl and Br are both halide sites
     assert enumerate_decorations(mixed, DecorationConfig(x=0.5)).count == 597
-    assert decoration_key(mixed, DecorationConfig(x=1)) != decoration_key(
+    assert schemas.Enumeration.key_of(mixed, DecorationConfig(x=1)) != schemas.Enumeration.key_of(
         lyc0, DecorationConfig(x=1)
     )
 

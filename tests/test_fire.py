@@ -12,8 +12,8 @@ from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import load_parent, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.relaxation.by_model import relax, relax_many
 from lycb_flows.relaxation.fire import _frechet, minimise
-from lycb_flows.relaxation.ranking import relax, relax_many
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 

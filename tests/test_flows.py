@@ -32,7 +32,7 @@ from lycb_flows.flows.campaign import (
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.relaxation import ranking as relaxation
+from lycb_flows.relaxation import by_model
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import (
     Arrhenius,
@@ -384,7 +384,7 @@ def test_a_candidate_that_flies_apart_is_counted_and_the_others_are_ranked(
     finished, _, _ = loop_run
     best = next(iter(finished.find_all(Ranking))).best[0]
     gone = finished.load(Ordering, best.ordering).structure
-    relax_many = relaxation.relax_many
+    relax_many = by_model.relax_many
 
     def exploding(structures, potential, config):
         outcomes = relax_many(structures, potential, config)
@@ -392,7 +392,7 @@ def test_a_candidate_that_flies_apart_is_counted_and_the_others_are_ranked(
             lost = PhysicsError("atoms without a neighbour", fix="check the structure")
             yield lost if structure.key == gone else outcome
 
-    monkeypatch.setattr(relaxation, "relax_many", exploding)
+    monkeypatch.setattr(by_model, "relax_many", exploding)
     store = open_store(tmp_path)
     run_campaign(store, loop_campaign, ranking_only=True)
     (ranking,) = store.find_all(Ranking)

@@ -1,5 +1,6 @@
 """Keys: what enters them, what does not, and that none changes unnoticed."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -8,11 +9,10 @@ import pytest
 from ase import Atoms
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
-from lycb_flows.campaign.stages import StagePlan, run_key
-from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.enumeration import ordering_key
 from lycb_flows.crystals.structures import (
     PARENT_NAMES,
     canonical_structure,
@@ -22,15 +22,19 @@ from lycb_flows.crystals.structures import (
     to_pymatgen,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.labels.theory import label_key, teacher_theory
+from lycb_flows.labels.theory import teacher_theory
 from lycb_flows.potentials.models import MODEL_NAMES, find_model
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import find_quantity
-from lycb_flows.schemas import KINDS, CampaignRecord, Label, Ranking, Structure
+from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
 from lycb_flows.schemas.keys import canonical, make_key
+from lycb_flows.store import open_store
 
 DATA = Path(__file__).parent / "data"
-TINY = Path(__file__).parent / "campaigns" / "tiny.yaml"
+FROZEN = DATA / "frozen" / "campaigns"
+TINY = FROZEN / "tiny.yaml"
+PAPER = FROZEN / "lycb_paper.yaml"
+QUICKSTART = FROZEN / "quickstart.yaml"
 
 
 def test_floats_are_exact_and_minus_zero_is_zero():
@@ -100,20 +104,22 @@ def test_other_order_of_atoms_is_another_structure():
     assert canonical_structure(atoms).key != canonical_structure(atoms[[1, 0]]).key
 
 
-def golden_keys():
+def golden_keys(folder):
     """Keys of every kind that a plan can promise; made by plans with fixed inputs."""
     campaign = read_campaign(TINY)
-    paper = read_campaign(Path("workflows/lycb_paper.yaml").resolve())
+    paper = read_campaign(PAPER)
     theory = teacher_theory(find_model("chgnet-r2scan").model)
     keys = {f"parent {name}": load_parent(name).document().key for name in PARENT_NAMES}
     keys |= {f"model {name}": find_model(name).model.key for name in MODEL_NAMES}
     keys["theory"] = theory.fingerprint
     for supercell in ((1, 1, 1), (1, 1, 2)):
         config = EnumerationConfig(supercell=supercell)
-        keys[f"enumeration {supercell}"] = ordering_key(load_parent("Li3YCl6"), config)
+        keys[f"enumeration {supercell}"] = Enumeration.key_of(
+            load_parent("Li3YCl6").document(), config
+        )
     keys["ranking"] = make_key(Ranking, enumeration="0" * 64, ranking=RankingConfig())
     keys["structure"] = random_structure(0).key
-    keys["label"] = label_key("0" * 64, theory.fingerprint)
+    keys["label"] = Label.key_of("0" * 64, theory.fingerprint)
     keys |= {f"binary {name}": load_binary(name).key for name in BINARY_NAMES}
     by_dft = GroundStatePlan(
         dft=DftConfig(labeler={"type": "teacher"}), theory=theory, system="LYC", ranking="0" * 64
@@ -122,7 +128,17 @@ def golden_keys():
     keys["relaxation at a theory"] = by_dft.relaxation_key("0" * 64)
     for name, plan_campaign in (("tiny", campaign), ("paper", paper)):
         keys |= plan_keys(name, plan_campaign, theory)
-    return keys
+    return keys | record_keys(folder)
+
+
+def record_keys(folder):
+    """Keys of campaigns as submitted: with another key, `lycb submit` would add one twice."""
+    files = {"quickstart": QUICKSTART, "tiny": TINY, "paper": PAPER}
+    with contextlib.closing(open_store(folder)) as store:
+        return {
+            f"{name} campaign": submit(store, read_campaign(file)).record.key
+            for name, file in files.items()
+        }
 
 
 def plan_keys(name, campaign, theory):
@@ -133,7 +149,7 @@ def plan_keys(name, campaign, theory):
     for stage in (plan, later):
         prefix = f"{name} {stage.title}"
         runs = (*stage.npt_runs(), *stage.nvt_runs(), *stage.test_runs())
-        keys |= {f"{prefix} run {run.name}": run_key(run) for run in runs}
+        keys |= {f"{prefix} run {run.name}": Run.key_of(run) for run in runs}
         keys |= {
             f"{prefix} frames": stage.frames_key,
             f"{prefix} dataset": stage.dataset_key,
@@ -148,11 +164,10 @@ def plan_keys(name, campaign, theory):
     return keys
 
 
-def test_golden_keys_have_not_changed_unnoticed(monkeypatch):
-    monkeypatch.chdir(Path(__file__).parent.parent)
-    # Absolute paths of this clone are no part of any key: tiny and paper name built-ins only.
+def test_golden_keys_have_not_changed_unnoticed(tmp_path):
+    # Absolute paths of this clone are no part of any key: the campaigns name built-ins only.
     golden = json.loads((DATA / "golden_keys.json").read_text())
-    assert golden_keys() == golden
+    assert golden_keys(tmp_path) == golden
 
 
 def test_a_change_of_t_max_or_of_the_measurement_touches_no_finished_round():

@@ -20,7 +20,7 @@ from lycb_flows.md.lammps import LammpsRun, run_lammps
 from lycb_flows.md.protocol import start_run
 from lycb_flows.md.summary import average_cell_ang
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.relaxation.ranking import relax
+from lycb_flows.relaxation.by_model import relax
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA
 
 BAR_PER_EV_PER_ANG3 = EV_PER_ANG3_GPA / BAR_GPA

@@ -36,8 +36,11 @@ from springs import (
 from lycb_flows.config import HealthConfig, MDProtocol
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.md.integrators import Dynamics, Replica, begin_motion, thermal_momenta
-from lycb_flows.md.protocol import Checkpoint, Schedule, prepare_start
+from lycb_flows.md.checkpoint import Checkpoint
+from lycb_flows.md.integrators import Dynamics
+from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.protocol import prepare_start
+from lycb_flows.md.schedule import Schedule
 from lycb_flows.md.summary import average_cell_ang, averaging_window, summarise_run
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory, write_trajectory
 from lycb_flows.schemas import Health

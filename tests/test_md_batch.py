@@ -8,7 +8,6 @@ from ase.build import bulk
 from springs import Crystal, fcc, frames_of, protocol, run
 
 from lycb_flows import schemas
-from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import RunConfig
 from lycb_flows.crystals.structures import canonical_structure
 from lycb_flows.jobs import dynamics as jobs
@@ -176,14 +175,18 @@ def test_a_job_stores_the_same_runs_and_segments_in_a_batch_as_one_by_one(tmp_pa
         jobs._run_batch(tmp_path / "single", "job", [one])
     jobs._run_batch(tmp_path / "batch", "job", runs)
     for one in runs:
-        ours, theirs = (store.load(schemas.Run, run_key(one)) for store in (single, batch))
+        ours, theirs = (
+            store.load(schemas.Run, schemas.Run.key_of(one)) for store in (single, batch)
+        )
         assert ours.segments == theirs.segments
         assert ours.health == theirs.health
         assert theirs.means.temperature_k == pytest.approx(ours.means.temperature_k, rel=1e-3)
         assert trajectory_of(batch, theirs).steps.tolist() == list(range(0, one.steps + 1, 5))
     attempts = batch.attempts()
     assert {attempt.outcome for attempt in attempts} == {"done"}
-    assert len(attempts) == 3 + sum(len(batch.load(schemas.Run, run_key(r)).segments) for r in runs)
+    assert len(attempts) == 3 + sum(
+        len(batch.load(schemas.Run, schemas.Run.key_of(r)).segments) for r in runs
+    )
 
 
 def test_a_job_goes_on_from_stored_segments_and_a_longer_run_reuses_them(tmp_path):
@@ -191,12 +194,12 @@ def test_a_job_goes_on_from_stored_segments_and_a_longer_run_reuses_them(tmp_pat
     jobs._run_batch(tmp_path, "job", runs[:1])
     longer = runs[0].model_copy(update={"steps": 60})
     jobs._run_batch(tmp_path, "job", [longer])
-    short, long = (store.load(schemas.Run, run_key(one)) for one in (runs[0], longer))
+    short, long = (store.load(schemas.Run, schemas.Run.key_of(one)) for one in (runs[0], longer))
     assert long.segments[:2] == short.segments
     assert len(store.attempts(long.segments[0])) == 1
     again, _ = stored_runs(tmp_path / "again", 60)
     jobs._run_batch(tmp_path / "again", "job", [longer])
-    assert again.load(schemas.Run, run_key(longer)).facts() == long.facts()
+    assert again.load(schemas.Run, schemas.Run.key_of(longer)).facts() == long.facts()
     assert again.all_facts().items() <= store.all_facts().items()
 
 

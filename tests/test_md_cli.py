@@ -8,7 +8,9 @@ import pytest
 from ase.build import bulk
 from conftest import assert_one_line
 
-from lycb_flows.bench import speed as bench
+from lycb_flows.bench import speed
+from lycb_flows.bench.comparison import alternate
+from lycb_flows.bench.memory import crystal_for_memory
 from lycb_flows.crystals.structures import load_parent
 from lycb_flows.md.trajectory_file import read_trajectory_file
 
@@ -79,19 +81,19 @@ def test_4000_atoms_fit_into_6_gb(lycb):
     code, printed, _ = lycb("bench", "memory", "--json")
     assert code == 0
     (line,) = json.loads(printed)["comparisons"]
-    assert len(bench.crystal_for_memory()) >= N_ATOMS
+    assert len(crystal_for_memory()) >= N_ATOMS
     assert 0.5 < line["gigabytes"] < MEMORY_LIMIT_GB
 
 
 def test_medians_are_of_the_work_that_was_named():
     calls = []
     work = {("a", 1): lambda: calls.append("a"), ("b", 1): lambda: calls.append("b")}
-    times = bench.alternate(work, rounds=3)
+    times = alternate(work, rounds=3)
     assert calls == ["a", "b"] * 4  # in turn, once to warm up
     assert set(times) == set(work)
 
 
 def test_without_lammps_the_other_parts_run(monkeypatch):
-    assert bench.available_parts() == list(bench.PARTS)
-    monkeypatch.setattr(bench, "find_spec", lambda _name: None)
-    assert set(bench.PARTS) - set(bench.available_parts()) == {"lammps"}
+    assert speed.available_parts() == list(speed.PARTS)
+    monkeypatch.setattr(speed, "find_spec", lambda _name: None)
+    assert set(speed.PARTS) - set(speed.available_parts()) == {"lammps"}

@@ -13,7 +13,6 @@ from bson import ObjectId
 from conftest import assert_one_line
 from servers import MongoServer
 
-from lycb_flows import store as stores
 from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
@@ -21,6 +20,7 @@ from lycb_flows.schemas import CampaignRecord
 from lycb_flows.store import open_store
 from lycb_flows.store.blobs import CHUNK_BYTES, BlobFolder
 from lycb_flows.store.mongodb import MongoStore
+from lycb_flows.store.records import edges_of, record_of
 
 
 def record(number, text="text", **header):
@@ -74,7 +74,7 @@ def test_a_result_whose_worker_died_before_it_could_say_so_counts_as_done(store)
 
 
 def _add(store, document, attempt):
-    return store._add(store._packed(document), stores._edges(document), attempt)
+    return store._add(record_of(document, store.blobs), edges_of(document), attempt)
 
 
 def test_a_write_repeated_after_an_outage_is_still_the_first(store):
@@ -190,8 +190,6 @@ def test_the_password_comes_from_the_settings_and_is_never_said(locked_server, l
 
 _PUT_AND_GET = """
 import hashlib, os, sys
-from lycb_flows import store as stores
-from lycb_flows.blobs import CHUNK_BYTES, BlobFolder
 from lycb_flows.store import open_store
 address, path, back = sys.argv[1:]
 store = open_store(address)

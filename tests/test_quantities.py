@@ -134,7 +134,12 @@ def taken(census, finished, loop_campaign):
     (document,) = found.measured["census"]
     new = [attempt.kind for attempt in finished.attempts()[n_attempts:]]
     yield SimpleNamespace(
-        store=finished, submission=submission, names=names, document=document, new=new
+        packages=census,
+        store=finished,
+        submission=submission,
+        names=names,
+        document=document,
+        new=new,
     )
     finished.close()
 
@@ -156,10 +161,10 @@ def test_a_quantity_of_another_package_is_measured_without_any_new_run(taken, ly
 
 
 @pytest.fixture
-def uninstalled(taken, packages, monkeypatch):
+def uninstalled(taken, monkeypatch):
     """The same in a process that starts after the package was uninstalled."""
     known = {name: kind for name, kind in KINDS.items() if name != "census"}
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(packages)])
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(taken.packages)])
     forget(known)
     return taken
 

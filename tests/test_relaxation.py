@@ -10,19 +10,17 @@ from ase.filters import FrechetCellFilter
 from lycb_flows import schemas
 from lycb_flows.config import EnumerationConfig, RankingConfig, RelaxationConfig
 from lycb_flows.crystals.enumeration import enumerate_orderings
+from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import load_parent, structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.relaxation.by_model import relax, relax_many
 from lycb_flows.relaxation.ranking import (
     Candidate,
-    Relaxed,
     candidates_for_fine,
     rank_candidates,
     refine_candidates,
-    relax,
     relax_candidates,
-    relax_many,
-    relaxation_key,
     space_group,
     stage_config,
 )
@@ -65,11 +63,10 @@ def test_relaxation_is_deterministic_and_its_document_keeps_the_facts():
     toy, start, config = load("toy-soft"), ordering("Li3YBr6", 5), RelaxationConfig()
     first, second = relax(start, toy, config), relax(start, toy, config)
     assert first == second
-    document = first.document("m" * 64, config)
-    assert document.key == relaxation_key(start.key, "m" * 64, config)
-    assert document.key != relaxation_key(
-        start.key, "m" * 64, RelaxationConfig(fmax_ev_per_ang=0.02)
-    )
+    document = first.document(config, model="m" * 64)
+    assert document.key == schemas.Relaxation.key_of(start.key, config, model="m" * 64)
+    tighter = RelaxationConfig(fmax_ev_per_ang=0.02)
+    assert document.key != schemas.Relaxation.key_of(start.key, tighter, model="m" * 64)
     assert document.final_structure == first.structure.key
     assert document.energy_ev_per_atom == pytest.approx(first.energy_ev / 20)
     assert document.static_energy_ev_per_atom > document.energy_ev_per_atom

@@ -8,7 +8,7 @@ from lycb_flows.crystals.structures import load_parent
 from lycb_flows.errors import PhysicsError
 from lycb_flows.jobs import structures as jobs
 from lycb_flows.potentials.models import find_model
-from lycb_flows.relaxation import ranking as relaxation
+from lycb_flows.relaxation import by_model
 from lycb_flows.schemas import Ordering, Relaxation
 from lycb_flows.store import open_store
 
@@ -64,8 +64,8 @@ def test_what_is_stored_is_not_relaxed_again(tmp_path, monkeypatch):
         given.append([one.key for one in structures])
         return relax_many(structures, potential, config)
 
-    relax_many = relaxation.relax_many
-    monkeypatch.setattr(relaxation, "relax_many", spy)
+    relax_many = by_model.relax_many
+    monkeypatch.setattr(by_model, "relax_many", spy)
     first = jobs._relax_batch(store.folder, RANKING, "rank", orderings)
     assert first[1] == second
     assert list(map(len, given)) == [2, 2]
@@ -78,7 +78,7 @@ def test_what_is_stored_is_not_relaxed_again(tmp_path, monkeypatch):
 
 def test_one_that_flies_apart_is_a_failed_attempt_and_missing(tmp_path, monkeypatch):
     store, orderings = fill_store(tmp_path)
-    relax_many = relaxation.relax_many
+    relax_many = by_model.relax_many
 
     def exploding(structures, potential, config):
         for structure, outcome in zip(
@@ -87,7 +87,7 @@ def test_one_that_flies_apart_is_a_failed_attempt_and_missing(tmp_path, monkeypa
             gone = structure.key == orderings[0].structure
             yield PhysicsError("gone", fix="none") if gone else outcome
 
-    monkeypatch.setattr(relaxation, "relax_many", exploding)
+    monkeypatch.setattr(by_model, "relax_many", exploding)
     candidates = jobs._relax_batch(store.folder, RANKING, "rank", orderings)
     assert [one.ordering for one in candidates] == [one.key for one in orderings[1:]]
     (failed,) = store.attempts(outcome="failed")

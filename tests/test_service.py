@@ -18,7 +18,6 @@ from lycb_flows.errors import LabelError
 from lycb_flows.flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.theory import label_key
 from lycb_flows.labels.vasp import engine as vasp
 from lycb_flows.labels.vasp.process import run_custodian
 from lycb_flows.schemas import Label, Round
@@ -231,7 +230,7 @@ def test_a_late_label_joins_the_next_rounds_dataset(service, store, tmp_path, mo
     work(service)
     found = find_results(store, submission.campaign, submission.theory)
     first, second = (store.find_document(one.dataset) for one in found.rounds[:2])
-    late = label_key(broken[0], submission.theory.fingerprint)
+    late = Label.key_of(broken[0], submission.theory.fingerprint)
     assert late in first.missing
     assert late in {*second.training_labels, *second.validation_labels}
     assert label_status(store, found.stages[1]).failed == ()

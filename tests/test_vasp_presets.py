@@ -12,7 +12,7 @@ from lycb_flows.campaign.importing import import_labels
 from lycb_flows.crystals.structures import canonical_structure, load_parent
 from lycb_flows.labels.foreign.stated_level import Statement, our_levels
 from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS
-from lycb_flows.labels.theory import label_key, vasp_theory
+from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp.inputs import incar_of, vasp_inputs
 from lycb_flows.store import open_store
 
@@ -74,7 +74,7 @@ def test_a_run_with_exactly_our_inputs_has_our_fingerprint(store, tmp_path, leve
     theory = vasp_theory(level)
     assert list(summary.levels) == [theory.fingerprint]
     assert summary.levels[theory.fingerprint].note == ""
-    assert summary.new == [label_key(rock_salt().key, theory.fingerprint)]
+    assert summary.new == [schemas.Label.key_of(rock_salt().key, theory.fingerprint)]
     label = store.load(schemas.Label, summary.new[0])
     assert label.theory_name == theory.name
     named = Statement(theory=f"vasp/{level}")

@@ -7,13 +7,29 @@ the plan, so every job finds the others' results in the store.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+from scipy.stats import kendalltau, spearmanr
 
 from lycb_flows.config import Config, DftConfig
-from lycb_flows.labels.theory import Theory, theory_relaxation_key
-from lycb_flows.schemas import GroundState, RankedCandidate, Ranking
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.errors import LycbError
+from lycb_flows.labels.theory import Theory
+from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
+from lycb_flows.relaxation.ranking import space_group
+from lycb_flows.schemas import (
+    DftCandidate,
+    GroundState,
+    RankedCandidate,
+    Ranking,
+    Relaxation,
+    Structure,
+)
 from lycb_flows.store import ResultStore
+from lycb_flows.units import EV_MEV
+
+_MIN_FOR_CORRELATION = 3
 
 
 class GroundStatePlan(Config):
@@ -32,20 +48,12 @@ class GroundStatePlan(Config):
 
     def key(self, n: int) -> str:
         """Of the GroundState of the best n."""
-        who_and_how_many = {"labeler", "n", "n_decorations"}
-        rules = {k: v for k, v in self.dft.keyed().items() if k not in who_and_how_many}
-        return make_key(
-            GroundState,
-            ranking=self.ranking,
-            theory=self.theory.fingerprint,
-            n=n,
-            mixed=self.mixed or None,
-            **rules,
-        )
+        theory = self.theory.fingerprint
+        return GroundState.key_of(self.ranking, theory, self.dft, n=n, mixed=self.mixed)
 
     def relaxation_key(self, structure: str) -> str:
         """Of the relaxation of a structure, given by key."""
-        return theory_relaxation_key(structure, self.theory.fingerprint, self.dft.relaxation)
+        return Relaxation.key_of(structure, self.dft.relaxation, theory=self.theory.fingerprint)
 
     def candidates(self, store: ResultStore) -> list[RankedCandidate]:
         """All that the ranking has, in the model's order: those of the fine stage first."""
@@ -76,3 +84,168 @@ class GroundStatePlan(Config):
 def dft_name(name: str, place: int) -> str:
     """Of the job that relaxes a system's candidate."""
     return f"dft-relax {name} {place:02d}"
+
+
+# -- the comparison, written down once its relaxations are there -----------------------------
+
+
+def decide_ground_state(store: ResultStore, plan: GroundStatePlan, n: int, job: str) -> GroundState:
+    """What DFT says of the best n: looked up, or written down once they are relaxed.
+
+    Raises
+    ------
+    LycbError
+        When not one of them has converged.
+    """
+    return store.once(GroundState, plan.key(n), lambda: _compare(store, plan, n), job)
+
+
+def _compare(store: ResultStore, plan: GroundStatePlan, n: int) -> GroundState:
+    ranked = plan.candidates(store)
+    anchors = find_anchors(store, plan)
+    rows = [_row(store, plan, i, one, anchors) for i, one in enumerate(ranked[:n], 1)]
+    converged = [row for row in rows if row.converged]
+    if not converged:
+        raise LycbError(
+            "not one candidate was relaxed by DFT",
+            fix="mend the labeler or raise ranking.dft.relaxation.max_steps, then run again",
+            system=plan.system,
+            theory=plan.theory.name,
+            candidates=len(rows),
+            last_reason=rows[-1].reason or "none converged",
+        )
+    best = min(converged, key=_energy)
+    rows = [_beside_best(row, best, plan.dft) for row in sorted(rows, key=_energy)]
+    n_there, length = len(ranked), len(rows)
+    at_edge = (
+        not plan.mixed and length < n_there and best.model_rank >= plan.dft.first_of_edge(length)
+    )
+    widened = plan.dft.widened(length, best.model_rank, n_there) if at_edge else None
+    tau, rho = correlations([row for row in rows if row.converged])
+    made_of = [row.relaxation for row in rows if row.relaxation is not None]
+    return GroundState(
+        key=plan.key(n),
+        parents=(plan.ranking, *made_of, *(one.key for one in anchors.values())),
+        system=plan.system,
+        ranking=plan.ranking,
+        theory=plan.theory.fingerprint,
+        theory_name=plan.theory.name,
+        n=length,
+        n_there=n_there,
+        candidates=tuple(rows),
+        ground_state=best.structure or "",
+        note=_note(rows, plan.dft, anchors, at_edge=at_edge, widened=widened),
+        kendall_tau=tau,
+        spearman_rho=rho,
+        at_edge=at_edge,
+        widened_to=widened,
+        anchors={name: one.key for name, one in anchors.items()},
+    )
+
+
+def _row(
+    store: ResultStore,
+    plan: GroundStatePlan,
+    rank: int,
+    ranked: RankedCandidate,
+    anchors: dict[str, Relaxation],
+) -> DftCandidate:
+    row = DftCandidate(
+        ordering=ranked.ordering,
+        model_rank=rank,
+        model_above_best_ev_per_atom=ranked.above_best_ev_per_atom,
+        model_volume_flag=ranked.volume_flag,
+    )
+    key = plan.relaxation_key(ranked.structure)
+    found = store.find(Relaxation, key)
+    if found is None:
+        failures = store.attempts(key, "failed")
+        return row.model_copy(update={"reason": failures[-1].reason if failures else "not tried"})
+    final = store.load(Structure, found.final_structure)
+    energies = {name: one.energy_ev for name, one in anchors.items()}
+    return row.model_copy(
+        update={
+            "relaxation": key,
+            "structure": final.key,
+            "space_group": space_group(final),
+            "energy_ev_per_atom": found.energy_ev_per_atom,
+            "formation_energy_ev_per_atom": formation_energy_ev_per_atom(
+                final.species, found.energy_ev, energies
+            ),
+            "volume_ang3_per_atom": found.volume_ang3_per_atom,
+            "volume_change": found.volume_change,
+            "n_steps": found.n_steps,
+            "converged": found.converged,
+        }
+    )
+
+
+def _energy(row: DftCandidate) -> float:
+    return np.inf if row.energy_ev_per_atom is None else row.energy_ev_per_atom
+
+
+def _beside_best(row: DftCandidate, best: DftCandidate, config: DftConfig) -> DftCandidate:
+    if row.energy_ev_per_atom is None:
+        return row
+    above = _energy(row) - _energy(best)
+    tied = row.converged and row.ordering != best.ordering and above < config.tie_ev_per_atom
+    return row.model_copy(update={"above_best_ev_per_atom": above, "tied_with_best": tied})
+
+
+def correlations(rows: Sequence[DftCandidate]) -> tuple[float | None, float | None]:
+    """Kendall's tau and Spearman's rho of the model's energies with DFT's.
+
+    None below three candidates, or where all energies of one are equal.
+    """
+    model = [row.model_above_best_ev_per_atom for row in rows]
+    dft = [row.energy_ev_per_atom for row in rows]
+    if len(rows) < _MIN_FOR_CORRELATION or min(len(set(model)), len(set(dft))) == 1:
+        return None, None
+    return float(kendalltau(model, dft).statistic), float(spearmanr(model, dft).statistic)
+
+
+def _note(
+    rows: Sequence[DftCandidate],
+    config: DftConfig,
+    anchors: Collection[str],
+    *,
+    at_edge: bool,
+    widened: int | None,
+) -> str:
+    """The choice, its ties, what is missing and the edge, in words."""
+    best = next(row for row in rows if row.converged)
+    remarks = [f"number {best.model_rank} of {len(rows)} in the model's order"]
+    if best.model_volume_flag:
+        remarks.append("the model had set it aside by its volume")
+    ties = [str(row.model_rank) for row in rows if row.tied_with_best]
+    if ties:
+        within = f"{EV_MEV * config.tie_ev_per_atom:.2g} meV/atom"
+        remarks.append(f"tied within {within} with number {', '.join(ties)}")
+    failed = [str(row.model_rank) for row in rows if row.relaxation is None]
+    if failed:
+        remarks.append(f"DFT failed for number {', '.join(failed)}")
+    unfinished = [str(row.model_rank) for row in rows if row.relaxation and not row.converged]
+    if unfinished:
+        remarks.append(f"not converged and left out: number {', '.join(unfinished)}")
+    lost = [name for name in BINARY_NAMES if config.anchors and name not in anchors]
+    if lost:
+        remarks.append(f"no converged relaxation of {', '.join(lost)} to count formation from")
+    if widened is not None:
+        remarks.append(f"at the edge of the list, which grows to {widened}")
+    elif at_edge:
+        remarks.append("at the edge of the longest list: a lower one may lie beyond it")
+    return "; ".join(remarks)
+
+
+# -- anchors -----------------------------------------------------------------------------------
+
+
+def find_anchors(store: ResultStore, plan: GroundStatePlan) -> dict[str, Relaxation]:
+    """The binaries' relaxations, as far as they are there and converged."""
+    if not plan.dft.anchors:
+        return {}
+    found = {
+        name: store.find(Relaxation, plan.relaxation_key(load_binary(name).key))
+        for name in BINARY_NAMES
+    }
+    return {name: one for name, one in found.items() if one is not None and one.converged}

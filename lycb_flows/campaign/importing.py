@@ -31,9 +31,7 @@ from lycb_flows.labels.foreign.stated_level import (
     level_of_fingerprint,
     stated_level,
 )
-from lycb_flows.labels.theory import label_key
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import MadeNow, ResultStore
 
 FileFormat = Literal["vasp", "extxyz", "ase-db", "mptrj"]
@@ -239,7 +237,7 @@ class _Reader:
             raise found
         level = self._level(found.notes, level)
         structure = found.structure
-        key = label_key(structure.key, level.fingerprint)
+        key = Label.key_of(structure.key, level.fingerprint)
         claimed = found.notes.get("label")
         if isinstance(claimed, str) and _KEY.fullmatch(claimed) and claimed != key:
             raise LabelError(
@@ -325,7 +323,7 @@ def _import_of(
     }
     blob = Blob(sha256=sha256, size=size, media_type=_media_type(source))
     return Import(
-        key=make_key(Import, **keyed),
+        key=Import.key_of(keyed),
         content=blob if size < MAX_KEPT_BYTES else None,
         theory_name=level.name,
         statement=level.theory.model_dump(mode="json") if level.theory else None,

@@ -11,9 +11,8 @@ from typing import TypeVar
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
-from lycb_flows.campaign.stages import StagePlan, evaluation_key
+from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.enumeration import decoration_key, ordering_key
 from lycb_flows.crystals.structures import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.choice import theory_of
@@ -23,6 +22,7 @@ from lycb_flows.quantities.registry import readable_quantities
 from lycb_flows.schemas import (
     Dataset,
     Document,
+    Enumeration,
     Evaluation,
     GroundState,
     Model,
@@ -31,7 +31,6 @@ from lycb_flows.schemas import (
     Round,
     Structure,
 )
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)
@@ -100,19 +99,19 @@ def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: floa
     """The key of a system's orderings or, with x, of its ground state's decorations."""
     config = next(one for one in campaign.systems if one.name == system)
     if x is None:
-        return ordering_key(load_crystal(store, config.parent), config.enumeration)
+        return Enumeration.key_of(load_crystal(store, config.parent).document(), config.enumeration)
     decoration = next(one for one in config.decorations if one.x == x)
     ground_state = find_ground_state(store, campaign, system)
     if ground_state is None:
         raise StoreError("no ground state yet", fix="rank the system first", system=system)
-    return decoration_key(store.load(Structure, ground_state), decoration)
+    return Enumeration.key_of(store.load(Structure, ground_state), decoration)
 
 
 def ranking_key(store: ResultStore, campaign: Campaign, system: str, x: float | None = None) -> str:
     """The key of a system's ranking, whatever DFT says of it."""
     enumeration = enumeration_key(store, campaign, system, x)
     ranking = campaign.ranking.model_copy(update={"dft": None})
-    return make_key(Ranking, enumeration=enumeration, ranking=ranking)
+    return Ranking.key_of(enumeration, ranking)
 
 
 def dft_theory(store: ResultStore, campaign: Campaign) -> Theory | None:
@@ -211,7 +210,7 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         return
     test_sets = store.load(Dataset, found.rounds[-1].dataset).test_sets
     final = {
-        one.model: store.find(Evaluation, evaluation_key(one.model, test_sets))
+        one.model: store.find(Evaluation, Evaluation.key_of(one.model, test_sets))
         for one in found.rounds
     }
     done = {model: one for model, one in final.items() if one is not None}

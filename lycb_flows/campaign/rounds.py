@@ -13,11 +13,9 @@ from math import ceil
 import numpy as np
 
 from lycb_flows.campaign.admission import KnownCrystals, imported_labels
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan, run_key
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.errors import LycbError
-from lycb_flows.labels.theory import label_key
-from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Structure, TestSet
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, Structure, TestSet
 from lycb_flows.store import ResultStore
 
 
@@ -40,7 +38,7 @@ class LabelStatus:
 def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
     """Count results and final failures of the stage's labels in the store."""
     frames = store.load(Frames, plan.frames_key).frames
-    keys = [label_key(frame.structure, plan.theory.fingerprint) for frame in frames]
+    keys = [Label.key_of(frame.structure, plan.theory.fingerprint) for frame in frames]
     done = store.find_ends(keys)
     failures = store.count_failures([key for key in keys if key not in done])
     final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
@@ -66,7 +64,7 @@ def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
     return [
         i
         for i, frame in enumerate(frames.frames)
-        if label_key(frame.structure, plan.theory.fingerprint) in failed
+        if Label.key_of(frame.structure, plan.theory.fingerprint) in failed
     ]
 
 
@@ -136,7 +134,7 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
     rejected: dict[str, str] = {}
     for stage_key in (*plan.earlier_frames, plan.frames_key):
         for frame in store.load(Frames, stage_key).frames:
-            label = store.find(Label, label_key(frame.structure, plan.theory.fingerprint))
+            label = store.find(Label, Label.key_of(frame.structure, plan.theory.fingerprint))
             if label is None or (frame.block == "test" and stage_key != plan.frames_key):
                 continue  # an earlier stage's test set is frozen
             reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
@@ -200,12 +198,12 @@ def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> 
     if not labels:
         return None
     test_set = TestSet(
-        key=make_key(TestSet, labels=sorted(labels)),
+        key=TestSet.key_of(labels),
         parents=tuple(sorted(labels)),
         name=plan.title,
         labels=tuple(sorted(labels)),
         how="runs of their own: " + ", ".join(sorted(run.name for run in plan.test_runs())),
-        runs=tuple(sorted(run_key(run) for run in plan.test_runs())),
+        runs=tuple(sorted(Run.key_of(run) for run in plan.test_runs())),
     )
     return store.once(TestSet, test_set.key, lambda: test_set, f"close {plan.title}", claim=False)
 

@@ -7,14 +7,14 @@ store, and so does whoever asks how far a campaign has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, Round, Run
-from lycb_flows.schemas.keys import make_key, seed_for
+from lycb_flows.schemas import Dataset, Frames, Model, Round, Run
+from lycb_flows.schemas.keys import seed_for
 
 TEST_STAGE = -1
 
@@ -76,7 +76,7 @@ class StagePlan(Config):
             RunConfig(
                 name=f"{system} {self.title} nvt",
                 system=system,
-                start=run_key(npt),
+                start=Run.key_of(npt),
                 model=self.model,
                 protocol=md.nvt(self.temperature_k, ramp=False),
                 seed=self._seed(system, "nvt"),
@@ -141,13 +141,10 @@ class StagePlan(Config):
     @property
     def frames_key(self) -> str:
         """Of the stage's frames."""
-        learning = self.campaign.learning
-        return make_key(
-            Frames,
-            runs=[run_key(run) for run in self.nvt_runs()],
-            test_runs=[run_key(run) for run in self.test_runs()],
-            selection=learning.selection,
-            validation_fraction=learning.training.validation_fraction,
+        return Frames.key_of(
+            self.campaign.learning,
+            runs=[Run.key_of(run) for run in self.nvt_runs()],
+            test_runs=[Run.key_of(run) for run in self.test_runs()],
             n_test_frames=self.n_test_frames,
             already_labelled=self.earlier_frames,
         )
@@ -155,13 +152,10 @@ class StagePlan(Config):
     @property
     def dataset_key(self) -> str:
         """Of the stage's closing document."""
-        return make_key(
-            Dataset,
+        return Dataset.key_of(
+            self.campaign.labels,
             frames=self.frames_key,
             theory=self.theory.fingerprint,
-            labels=self.campaign.labels.model_dump(
-                include={"imported", "max_force_ev_per_ang", "quorum", "min_per_system"}
-            ),
             previous=self.dataset,
             index=self.index,
         )
@@ -175,11 +169,10 @@ class StagePlan(Config):
     @property
     def model_key(self) -> str:
         """Of the model that this stage trains."""
-        return make_key(
-            Model,
-            dataset=self.dataset_key,
-            parent_model=self.parent_model,
-            training=self.campaign.learning.training,
+        return Model.key_of(
+            self.dataset_key,
+            self.parent_model,
+            self.campaign.learning.training,
             raw_pbe=self.theory.raw_pbe,
         )
 
@@ -187,12 +180,7 @@ class StagePlan(Config):
     def round_key(self) -> str:
         """Of the Round; a change of the decision is another Round, and costs nothing."""
         decision = self.campaign.decide(self.index)
-        return make_key(
-            Round,
-            model=self.model_key,
-            start_model=self.model,
-            next_temperature_k=decision.next_temperature_k,
-        )
+        return Round.key_of(self.model_key, self.model, decision.next_temperature_k)
 
     # -- what follows -----------------------------------------------------------------
 
@@ -226,13 +214,3 @@ class StagePlan(Config):
         """Label jobs of the stage."""
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
         return len(self.starts) * (n_training + self.n_test_frames)
-
-
-def run_key(run: RunConfig) -> str:
-    """The key of the Run that this config describes."""
-    return make_key(Run, **run.keyed())
-
-
-def evaluation_key(model: str, test_sets: Sequence[str]) -> str:
-    """The key of a model's Evaluation on some test sets."""
-    return make_key(Evaluation, model=model, test_sets=sorted(test_sets))

@@ -22,7 +22,6 @@ from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.names import MODEL_NAMES
 from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 
@@ -185,7 +184,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     if imported:
         resolved = _with_imports(resolved, imported)
     record = CampaignRecord(
-        key=make_key(CampaignRecord, name=campaign.name, campaign=resolved),
+        key=CampaignRecord.key_of(resolved),
         parents=tuple(dict.fromkeys([*(document.key for document in inputs), *imported])),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),

@@ -1,4 +1,4 @@
-"""`lycb md` and `lycb bench`: one run, and how fast this machine is."""
+"""`lycb md`: one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.output import JsonOption, checked, print_json, print_table
+from lycb_flows.cli.options import checked
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def md(
 ) -> None:
     """Run molecular dynamics; the same command again goes on where it was stopped."""
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.md.protocol import prepare_start, production_start
+    from lycb_flows.md.protocol import prepare_start
+    from lycb_flows.md.schedule import production_start
     from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
     from lycb_flows.potentials.models import find_model, load_potential
 
@@ -139,25 +140,3 @@ def _export(trajectory: Path, target: Path) -> None:
     from lycb_flows.md.trajectory_file import read_trajectory_file
 
     export_trajectory(read_trajectory_file(trajectory), target)
-
-
-def bench(
-    parts: Annotated[
-        list[str] | None,
-        typer.Argument(help="md, lammps, relaxation, training, memory [all that can run]."),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
-    from lycb_flows.bench.speed import available_parts, run_bench
-
-    report = run_bench(parts or available_parts(), lambda _: None)
-    if as_json:
-        print_json(report.as_dict())
-        return
-    lines = [
-        [one.name, one.reference, f"{one.ours_s:.4g}", f"{one.ratio:.2f}", one.note]
-        for one in report.comparisons
-    ]
-    title = ", ".join(f"{name} {value}" for name, value in report.machine.items())
-    print_table(title, ["", "against", "ours, s", "times faster", ""], lines)

@@ -1,60 +1,24 @@
-"""What commands print, and options made into configs."""
+"""What commands print."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
-
-from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lycb_flows.campaign.submission import Submission
-    from lycb_flows.config import Config
     from lycb_flows.store import Attempt, ResultStore
-
-C = TypeVar("C", bound="Config")
-
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", help="Result store: a folder or mongodb:// [default: LYCB_STORE]."),
-]
-CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
-
-
-AT_THE_END = contextlib.ExitStack()
-"""Connections to close when the command is over."""
 
 
 def print_json(value: object) -> None:
     """One line of JSON."""
     sys.stdout.write(json.dumps(value) + "\n")
-
-
-def open_results(address: str | None, *, create: bool = False) -> ResultStore:
-    """The store of an option or of the settings, closed when the command ends."""
-    from lycb_flows.machine.settings import load_settings
-    from lycb_flows.store import open_store
-
-    settings = load_settings()
-    store = open_store(address or settings.store, create=create)
-    AT_THE_END.callback(store.close)
-    return store
-
-
-def open_submission(campaign: str, store: ResultStore) -> Submission:
-    """A campaign by file or name, its parents and models in the store."""
-    from lycb_flows.campaign.submission import find_submission
-
-    return find_submission(store, campaign)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
@@ -75,21 +39,6 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     for row in rows:
         table.add_row(*map(escape, row))
     return table
-
-
-def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:
-    """The config of command-line options, or one line about the first that is wrong."""
-    from pydantic import ValidationError
-
-    try:
-        return config.model_validate(options)
-    except ValidationError as err:
-        first = err.errors()[0]
-        name = str(first["loc"][0])
-        option = prefix + (name.replace("_", "-") if prefix == "--" else name)
-        raise InputError(
-            first["msg"], fix="see --help", option=option, found=first["input"]
-        ) from err
 
 
 def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:

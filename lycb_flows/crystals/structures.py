@@ -23,7 +23,6 @@ from pymatgen.io.cif import CifParser
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import blob_of
-from lycb_flows.schemas.keys import make_key
 
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
@@ -95,9 +94,8 @@ class DisorderedCrystal:
             "occupancies": occupancies,
             "frac_coords": frac_coords,
         }
-        key = make_key(
-            schemas.Parent,
-            cif=blob.sha256,
+        key = schemas.Parent.key_of(
+            blob,
             lattice_ang=lattice,
             site_labels=self.site_labels,
             occupancies=occupancies,
@@ -190,8 +188,9 @@ def structure_from_arrays(
 ) -> schemas.Structure:
     """The canonical document of lattice (3, 3) in Å, n symbols and coordinates (n, 3)."""
     lattice, coords = _rounded(lattice_ang, frac_coords)
-    facts = {"lattice_ang": lattice, "species": tuple(symbols), "frac_coords": coords}
-    return schemas.Structure(key=make_key(schemas.Structure, **facts), **facts)
+    species = tuple(symbols)
+    key = schemas.Structure.key_of(lattice, species, coords)
+    return schemas.Structure(key=key, lattice_ang=lattice, species=species, frac_coords=coords)
 
 
 def _rounded(

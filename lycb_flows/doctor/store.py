@@ -34,7 +34,7 @@ def look_at_settings(patient: Patient) -> Finding:
 def look_at_store(patient: Patient) -> Finding:
     """The result store opens."""
     if patient.in_mongodb:
-        from lycb_flows.store.mongodb import connect  # noqa: PLC0415 - see above
+        from lycb_flows.store.connecting import connect  # noqa: PLC0415 - see above
 
         patient.store = connect(
             patient.address, patient.settings.model_copy(update={"outage_s": _OUTAGE_S})

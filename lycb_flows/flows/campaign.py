@@ -16,7 +16,7 @@ from jobflow import Flow, Job, Maker, Response
 from lycb_flows.campaign.measurement import choose_model, measurements, run_batches
 from lycb_flows.campaign.results import find_results, measurement_plan
 from lycb_flows.campaign.rounds import close_stage, failed_for_good
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan, run_key
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, route
 from lycb_flows.flows.structures import ranking_flow
@@ -26,10 +26,10 @@ from lycb_flows.jobs.labelling import SelectMaker
 from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
 from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.labels.theory import Theory, label_key
+from lycb_flows.labels.theory import Theory
 from lycb_flows.quantities.plan import MeasurementPlan
 from lycb_flows.quantities.registry import check_quantities, chosen_quantities
-from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round
+from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
 
 
@@ -104,7 +104,7 @@ def _md_jobs(
     for name, runs in batches:
         starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
         done = MDMaker(name=name, runs=list(runs)).make(after=list(starts.values()))
-        simulated |= dict.fromkeys(map(run_key, runs), done.output.keys)
+        simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
 
@@ -144,7 +144,7 @@ class LabelMaker(Maker):
         reason = "no such frame: the selection found fewer"
         if self.index < len(frames):
             structure = frames[self.index].structure
-            key = label_key(structure, self.plan.theory.fingerprint)
+            key = Label.key_of(structure, self.plan.theory.fingerprint)
             reason = self._label(store, structure, key)
             keys = () if reason else (key,)
         dataset = close_stage(store, self.plan, self.name)
@@ -288,7 +288,7 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
     flow_jobs: list[Flow | Job] = [*md_jobs]
     for measurement in measurements(plan, quantities):
         quantity, condition = measurement.quantity, measurement.condition
-        runs = [run_key(run) for run in quantity.runs(plan, condition)]
+        runs = [Run.key_of(run) for run in quantity.runs(plan, condition)]
         after = {key: made[key] for key in (*runs, *quantity.needed_keys(plan, condition))}
         done = QuantityMaker(
             name=measurement.job_name, quantity=quantity.name, plan=plan, condition=condition

@@ -15,8 +15,7 @@ from typing import Protocol, cast
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.dft_order import decide_ground_state
-from lycb_flows.campaign.ground_states import dft_name
+from lycb_flows.campaign.ground_states import decide_ground_state, dft_name
 from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
 from lycb_flows.crystals.binaries import BINARY_NAMES

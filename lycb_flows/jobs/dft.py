@@ -13,11 +13,12 @@ from lycb_flows import schemas
 from lycb_flows.campaign.results import dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
 from lycb_flows.crystals.binaries import load_binary
+from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.errors import GivenBackError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
 from lycb_flows.jobs.resources import open_store, static_job
-from lycb_flows.labels.relaxing import RelaxedByTheory, Relaxer, drive_fire
-from lycb_flows.labels.theory import Labeler, Theory, label_key, theory_relaxation_key
+from lycb_flows.labels.relaxing import Relaxer, drive_fire
+from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
@@ -77,7 +78,7 @@ class AnchorMaker(Maker):
             return _produced("", "no DFT was asked for")
         start = load_binary(self.binary)
         store.insert(start)
-        key = theory_relaxation_key(start.key, theory.fingerprint, dft.relaxation)
+        key = schemas.Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
         return _produced(key, relax_by_dft(store, dft, theory, start, self.name))
 
 
@@ -94,7 +95,7 @@ def relax_by_dft(
 
     A second try goes on where the first one ended: its steps are labels in the store.
     """
-    key = theory_relaxation_key(start.key, theory.fingerprint, dft.relaxation)
+    key = schemas.Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
     if store.find(schemas.Relaxation, key) is not None:
         return ""
     labeler = open_labeler(store, dft.labeler)
@@ -129,17 +130,20 @@ class _Work:
         """By the code itself where it can, else by FIRE over labels."""
         config, labeler = self.dft.relaxation, self.labeler
         if not isinstance(labeler, Relaxer):
-            return self._kept(start, drive_fire(start, self.label_of, config, labeler.theory))
+            return self._kept(drive_fire(start, self.label_of, config, labeler.theory))
         relax = labeler.relax
-        return self._bounded(lambda: self._kept(start, relax(start, config)))
+        return self._bounded(lambda: self._kept(relax(start, config)))
 
-    def _kept(self, start: schemas.Structure, found: RelaxedByTheory) -> schemas.Relaxation:
+    def _kept(self, found: Relaxed) -> schemas.Relaxation:
         self.store.insert(found.structure)
-        return found.document(start, self.labeler.theory, self.dft.relaxation)
+        theory = self.labeler.theory
+        return found.document(
+            self.dft.relaxation, theory=theory.fingerprint, theory_name=theory.name
+        )
 
     def label_of(self, structure: schemas.Structure) -> schemas.Label:
         """One step; between two of them a worker may give the job back."""
-        key = label_key(structure.key, self.labeler.theory.fingerprint)
+        key = schemas.Label.key_of(structure.key, self.labeler.theory.fingerprint)
         found = self.store.find(schemas.Label, key)
         if found is not None:
             return found

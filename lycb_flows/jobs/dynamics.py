@@ -12,7 +12,6 @@ from typing import TypeAlias
 from jobflow import Maker
 
 from lycb_flows import schemas
-from lycb_flows.campaign.stages import run_key
 from lycb_flows.config import RunConfig
 from lycb_flows.errors import GivenBackError
 from lycb_flows.jobs.resources import (
@@ -24,15 +23,16 @@ from lycb_flows.jobs.resources import (
 )
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.md import protocol as md
+from lycb_flows.md.checkpoint import CHECKPOINT_MEDIA_TYPE, Checkpoint
+from lycb_flows.md.protocol import RunAhead, SegmentResult, prepare_start, run_batch, start_run
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced
-from lycb_flows.schemas.keys import digest, make_key
+from lycb_flows.schemas.keys import digest
 from lycb_flows.store import ResultStore
 
-Keeper: TypeAlias = Generator[md.RunAhead, md.SegmentResult, None]
+Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
 
 
 @dataclass(kw_only=True)
@@ -46,11 +46,11 @@ class MDMaker(Maker):
     def make(self, after: object = None) -> Produced:
         """The keys of the runs."""
         del after  # order only
-        keys = run_md(self.runs, self.name)
+        keys = compute_runs(self.runs, self.name)
         return Produced(kind=schemas.Run.kind, keys=keys)
 
 
-def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
+def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
     """Look up or compute every run; each segment is stored when it is reached.
 
     On a CPU each process takes one run at a time, so that no result depends on what else was
@@ -62,7 +62,7 @@ def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
         When the shift ends, or another worker has claimed a run; segments are kept.
     """
     store, settings = open_store(), load_settings()
-    missing = [run for run in runs if store.find(schemas.Run, run_key(run)) is None]
+    missing = [run for run in runs if store.find(schemas.Run, schemas.Run.key_of(run)) is None]
     batches = [[run] for run in missing]
     if settings.device != "cpu":
         models = dict.fromkeys(run.model for run in missing)
@@ -71,7 +71,7 @@ def run_md(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
     claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)
-    return tuple(run_key(run) for run in runs)
+    return tuple(schemas.Run.key_of(run) for run in runs)
 
 
 def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[str]:
@@ -81,7 +81,7 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
     keeping = _Keeping(store, potential, job_name)
     ahead = keeping.ahead(runs)
     device = load_settings().device
-    results = md.run_batch(ahead, potential, batch_size=len(runs), device=device)
+    results = run_batch(ahead, potential, batch_size=len(runs), device=device)
     try:
         for place, result in results:
             keeping.keep(place, result)
@@ -100,7 +100,7 @@ class _Keeping:
         self._keepers: list[Keeper] = []
         self._since: list[float] = []
 
-    def ahead(self, runs: Sequence[RunConfig]) -> Iterator[md.RunAhead]:
+    def ahead(self, runs: Sequence[RunConfig]) -> Iterator[RunAhead]:
         """What is left of each run; nothing of those that are claimed or all stored."""
         for run in runs:
             SHIFT.leave_if_over(next_s=0.0)
@@ -108,14 +108,14 @@ class _Keeping:
             try:
                 run_ahead = next(keeper, None)
             except GivenBackError:
-                self.claimed.append(run_key(run))
+                self.claimed.append(schemas.Run.key_of(run))
                 continue
             if run_ahead is not None:
                 self._keepers.append(keeper)
                 self._since.append(time.monotonic())
                 yield run_ahead
 
-    def keep(self, place: int, result: md.SegmentResult) -> None:
+    def keep(self, place: int, result: SegmentResult) -> None:
         """Store a segment; leave here if the next one would come too late."""
         segment_s = time.monotonic() - self._since[place]
         self._since[place] = time.monotonic()
@@ -132,17 +132,17 @@ class _Keeping:
 
 def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
     """Say what is left of a run, be sent its segments, store each and at last the run."""
-    key, start = run_key(run), _start_structure(store, run)
+    key, start = schemas.Run.key_of(run), _start_structure(store, run)
     with store.claim(key), store.attempt(schemas.Run, key, job_name) as made:
         segments = _stored_segments(store, run)
         if not _is_complete(run, segments):
             if segments:
-                here = md.Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
+                here = Checkpoint.from_bytes(store.blobs.read(segments[-1].checkpoint))
             else:
-                here = md.start_run(start, potential, run.protocol, run.seed)
-            ahead = md.RunAhead(here, run.protocol, run.steps)
+                here = start_run(start, potential, run.protocol, run.seed)
+            ahead = RunAhead(here, run.protocol, run.steps)
             while not _is_complete(run, segments):
-                segment_key = _segment_key(run, segments)
+                segment_key = schemas.Segment.key_of(run, segments)
                 with store.attempt(schemas.Segment, segment_key, job_name) as segment_made:
                     document = _segment(store, run, segments, (yield ahead))
                     document = document.model_copy(update={"made": segment_made()})
@@ -163,14 +163,14 @@ def _start_structure(store: ResultStore, run: RunConfig) -> schemas.Structure:
     else:
         key = run.start
     given = store.load(schemas.Structure, key)
-    return md.prepare_start(given, strain=run.strain, repeat=run.repeat)
+    return prepare_start(given, strain=run.strain, repeat=run.repeat)
 
 
 def _stored_segments(store: ResultStore, run: RunConfig) -> list[schemas.Segment]:
     """The segments of a run that are there, from the first on."""
     segments: list[schemas.Segment] = []
     while not _is_complete(run, segments):
-        found = store.find(schemas.Segment, _segment_key(run, segments))
+        found = store.find(schemas.Segment, schemas.Segment.key_of(run, segments))
         if found is None:
             break
         segments.append(found)
@@ -183,21 +183,14 @@ def _is_complete(run: RunConfig, segments: Sequence[schemas.Segment]) -> bool:
     return segments[-1].last_step >= run.steps or not segments[-1].health.healthy
 
 
-def _segment_key(run: RunConfig, before: Sequence[schemas.Segment]) -> str:
-    """Of the segment after those `before`."""
-    first_step = before[-1].last_step if before else 0
-    last_step = min(first_step + run.protocol.segment_steps, run.steps)
-    return make_key(schemas.Segment, run=run.identity(), index=len(before), last_step=last_step)
-
-
 def _segment(
     store: ResultStore,
     run: RunConfig,
     before: Sequence[schemas.Segment],
-    result: md.SegmentResult,
+    result: SegmentResult,
 ) -> schemas.Segment:
     return schemas.Segment(
-        key=_segment_key(run, before),
+        key=schemas.Segment.key_of(run, before),
         parents=(before[-1].key if before else run.start, run.model),
         run_identity=digest(run.identity()),
         index=result.index,
@@ -205,7 +198,7 @@ def _segment(
         last_step=result.last_step,
         n_frames=result.n_frames,
         trajectory=store.blobs.put(result.trajectory, TRAJECTORY_MEDIA_TYPE),
-        checkpoint=store.blobs.put(result.checkpoint, md.CHECKPOINT_MEDIA_TYPE),
+        checkpoint=store.blobs.put(result.checkpoint, CHECKPOINT_MEDIA_TYPE),
         thermodynamics=result.thermodynamics,
         health=result.health,
     )
@@ -226,7 +219,7 @@ def _summarise(
     average = summary.average_structure
     store.insert_all([start] + ([average] if average else []))
     return schemas.Run(
-        key=run_key(run),
+        key=schemas.Run.key_of(run),
         parents=(run.start, run.model, *(segment.key for segment in segments)),
         products=(start.key,) + ((average.key,) if average else ()),
         name=run.name,

@@ -9,7 +9,7 @@ from typing import TypeVar
 from jobflow import Maker
 
 from lycb_flows import schemas
-from lycb_flows.campaign.stages import StagePlan, run_key
+from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import AnyLabeler, TeacherLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.resources import open_potential, open_store, static_job, time_limit
@@ -18,7 +18,7 @@ from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.md import protocol as md
+from lycb_flows.md.schedule import production_start
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 from lycb_flows.store.trajectories import trajectory_of
@@ -95,11 +95,11 @@ def _candidates(
     configs = plan.test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
     candidates = []
     for config in (config for config in configs if config.system == system):
-        run = store.load(schemas.Run, run_key(config))
+        run = store.load(schemas.Run, schemas.Run.key_of(config))
         if run.ensemble == "npt" and run.health.healthy:
             continue
         trajectory = trajectory_of(store, run)
-        first_step = md.production_start(config.protocol)
+        first_step = production_start(config.protocol)
         if trajectory.n_frames and trajectory.steps[-1] > first_step:
             candidates.append(sampling.Candidates(run.key, trajectory, first_step, run.n_steps))
     return candidates

@@ -12,7 +12,7 @@ from jobflow import Maker
 from lycb_flows import schemas
 from lycb_flows.campaign import rounds
 from lycb_flows.campaign.admission import admitted_levels
-from lycb_flows.campaign.stages import StagePlan, evaluation_key, run_key
+from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.jobs.resources import open_potential, open_store, static_job
 from lycb_flows.learning import evaluation, training
 from lycb_flows.learning.labelled import LabelledStructure
@@ -109,7 +109,7 @@ def evaluate_once(
     store: ResultStore, model: str, test_sets: Sequence[str], job_name: str
 ) -> schemas.Evaluation:
     """The Evaluation of a model on test sets, looked up first."""
-    key = evaluation_key(model, test_sets)
+    key = schemas.Evaluation.key_of(model, test_sets)
     return store.once(
         schemas.Evaluation, key, lambda: _evaluate(store, model, sorted(test_sets)), job_name
     )
@@ -123,7 +123,7 @@ def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> schem
     rounds.refuse_mixture(store, keys)
     result = evaluation.evaluate(open_potential(store, model), labelled(store, keys))
     return schemas.Evaluation(
-        key=evaluation_key(model, test_sets),
+        key=schemas.Evaluation.key_of(model, test_sets),
         parents=(model, *test_sets),
         model=model,
         test_sets=tuple(test_sets),
@@ -145,12 +145,12 @@ def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> schemas.Roun
         index=plan.index,
         temperature_k=plan.temperature_k,
         start_model=plan.model,
-        runs=tuple(run_key(run) for run in runs),
+        runs=tuple(schemas.Run.key_of(run) for run in runs),
         frames=plan.frames_key,
         dataset=dataset.key,
         model=model,
-        evaluation_before=evaluation_key(plan.model, dataset.test_sets),
-        evaluation_after=evaluation_key(model, dataset.test_sets),
+        evaluation_before=schemas.Evaluation.key_of(plan.model, dataset.test_sets),
+        evaluation_after=schemas.Evaluation.key_of(model, dataset.test_sets),
         next_temperature_k=decision.next_temperature_k,
         decision_reason=decision.reason,
     )

@@ -20,6 +20,7 @@ from lycb_flows.campaign.results import (
 )
 from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
 from lycb_flows.crystals import enumeration
+from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.errors import PhysicsError, StoreError
 from lycb_flows.jobs.resources import (
     open_potential,
@@ -29,9 +30,8 @@ from lycb_flows.jobs.resources import (
     static_job,
 )
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.relaxation import ranking as relaxation
+from lycb_flows.relaxation import by_model, ranking
 from lycb_flows.schemas import Produced
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import ResultStore
 
 T = TypeVar("T")
@@ -102,18 +102,20 @@ class RankMaker(Maker):
         orderings = self._orderings(store, enumeration_)
         work = functools.partial(_relax_batch, load_settings().store, config, self.name)
         coarse = list(chain(*process_pool().map_ordered(work, _batches(orderings))))
-        chosen = relaxation.candidates_for_fine(coarse, config)
+        chosen = ranking.candidates_for_fine(coarse, config)
         work_fine = functools.partial(_refine_batch, load_settings().store, config, self.name)
         fine = list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
         n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
-            ordering: relaxation.relaxation_key(
-                one.relaxed.start.key, config.model, relaxation.stage_config(config, one.stage)
+            ordering: schemas.Relaxation.key_of(
+                one.relaxed.start.key,
+                ranking.stage_config(config, one.stage),
+                model=config.model,
             )
             for ordering, one in last.items()
         }
-        ranked = relaxation.rank_candidates(coarse, fine, config, relaxations)
+        ranked = ranking.rank_candidates(coarse, fine, config, relaxations)
         table = [row.model_dump(mode="json") for row in ranked.table]
         return schemas.Ranking(
             key=key,
@@ -141,7 +143,7 @@ class RankMaker(Maker):
         for index, member in enumerate(result.members):
             structure = result.structure(index)
             ordering = schemas.Ordering(
-                key=make_key(schemas.Ordering, enumeration=key, mask=member.mask),
+                key=schemas.Ordering.key_of(key, member.mask),
                 parents=(key, parent),
                 products=(structure.key,),
                 enumeration=key,
@@ -169,7 +171,7 @@ def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:
 
 def _relax_batch(
     address: str, config: RankingConfig, job_name: str, orderings: Sequence[schemas.Ordering]
-) -> list[relaxation.Candidate]:
+) -> list[ranking.Candidate]:
     """The coarse stage of some candidates, each relaxation looked up first.
 
     One that flies apart is missing: a failed attempt that says why, and no reason to stop
@@ -178,30 +180,30 @@ def _relax_batch(
     store = open_store_at(address)
     structures = {one.key: store.load(schemas.Structure, one.structure) for one in orderings}
     relax_stage = functools.partial(_relax_once, store, config, job_name)
-    return relaxation.relax_candidates(structures, relax_stage)
+    return ranking.relax_candidates(structures, relax_stage)
 
 
 def _refine_batch(
-    address: str, config: RankingConfig, job_name: str, candidates: Sequence[relaxation.Candidate]
-) -> list[relaxation.Candidate]:
+    address: str, config: RankingConfig, job_name: str, candidates: Sequence[ranking.Candidate]
+) -> list[ranking.Candidate]:
     """The fine stage of some candidates, looked up first; without those that fly apart."""
     relax_stage = functools.partial(_relax_once, open_store_at(address), config, job_name)
-    return relaxation.refine_candidates(candidates, relax_stage)
+    return ranking.refine_candidates(candidates, relax_stage)
 
 
 def _relax_once(
     store: ResultStore,
     config: RankingConfig,
     job_name: str,
-    stage: relaxation.Stage,
+    stage: ranking.Stage,
     starts: Sequence[schemas.Structure],
-) -> list[relaxation.Relaxed | PhysicsError]:
+) -> list[Relaxed | PhysicsError]:
     """Each relaxation looked up first; the missing ones move together.
 
     An attempt lasts from the previous result to its own, so that all of them together cost
     what the batch did.
     """
-    stage_config = relaxation.stage_config(config, stage)
+    stage_config = ranking.stage_config(config, stage)
     relaxing = _relax_missing(store, config.model, stage_config, starts)
 
     def relax(start: schemas.Structure) -> schemas.Relaxation:
@@ -209,17 +211,17 @@ def _relax_once(
         if isinstance(outcome, PhysicsError):
             raise outcome
         store.insert(outcome.structure)
-        return outcome.document(config.model, stage_config)
+        return outcome.document(stage_config, model=config.model)
 
-    def relax_once(start: schemas.Structure) -> relaxation.Relaxed | PhysicsError:
-        key = relaxation.relaxation_key(start.key, config.model, stage_config)
+    def relax_once(start: schemas.Structure) -> Relaxed | PhysicsError:
+        key = schemas.Relaxation.key_of(start.key, stage_config, model=config.model)
         try:
             # the ranking is claimed
             found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name, claim=False)
         except PhysicsError as error:
             return error
         final = store.load(schemas.Structure, found.final_structure)
-        return relaxation.Relaxed.from_document(found, start, final)
+        return Relaxed.from_document(found, start, final)
 
     return [relax_once(start) for start in starts]
 
@@ -229,13 +231,13 @@ def _relax_missing(
     model: str,
     config: RelaxationConfig,
     starts: Sequence[schemas.Structure],
-) -> Iterator[tuple[schemas.Structure, relaxation.Relaxed | PhysicsError]]:
+) -> Iterator[tuple[schemas.Structure, Relaxed | PhysicsError]]:
     """What the store lacks when the first is asked for, in the order of the starts."""
-    keys = [relaxation.relaxation_key(start.key, model, config) for start in starts]
+    keys = [schemas.Relaxation.key_of(start.key, config, model=model) for start in starts]
     missing = [
         start
         for start, key in zip(starts, keys, strict=True)
         if store.find(schemas.Relaxation, key) is None
     ]
-    outcomes = relaxation.relax_many(missing, open_potential(store, model), config)
+    outcomes = by_model.relax_many(missing, open_potential(store, model), config)
     yield from zip(missing, outcomes, strict=True)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from lycb_flows import schemas
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.theory import Theory, label_key
+from lycb_flows.labels.theory import Theory
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 VASP_KB = -10.0 * EV_PER_ANG3_GPA
@@ -97,7 +97,7 @@ def checked_label(
         structure, answer, counted_from_atoms=theory.paw is not None
     )
     return schemas.Label(
-        key=label_key(structure.key, theory.fingerprint),
+        key=schemas.Label.key_of(structure.key, theory.fingerprint),
         parents=(structure.key,),
         structure=structure.key,
         theory=theory.fingerprint,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -21,66 +20,13 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.structures import canonical_structure, to_ase, volume_ang3_per_atom
-from lycb_flows.labels.theory import Theory, theory_relaxation_key
+from lycb_flows.crystals.relaxed import Relaxed
+from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.labels.theory import Theory
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LabelOf = Callable[[schemas.Structure], schemas.Label]
 """The label of a structure; a job's looks it up first."""
-
-
-@dataclass(frozen=True)
-class RelaxedByTheory:
-    """Where a structure came to rest at a level of theory.
-
-    Attributes
-    ----------
-    energy_ev, static_energy_ev
-        Total energies there and at the start.
-    max_force_ev_per_ang
-        ASE's criterion: with a relaxing cell the largest row of forces and cell gradient.
-    optimizer
-        For people: which, and what it drove.
-    labels
-        Keys of the steps' labels, in order; empty where the code relaxed by itself.
-    """
-
-    structure: schemas.Structure
-    energy_ev: float
-    static_energy_ev: float
-    max_force_ev_per_ang: float
-    n_steps: int
-    converged: bool
-    optimizer: str
-    labels: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def document(
-        self, start: schemas.Structure, theory: Theory, config: RelaxationConfig
-    ) -> schemas.Relaxation:
-        """The result as a document."""
-        n_atoms = len(start.species)
-        volume = volume_ang3_per_atom(self.structure)
-        return schemas.Relaxation(
-            key=theory_relaxation_key(start.key, theory.fingerprint, config),
-            parents=(start.key, *self.labels),
-            products=(self.structure.key,),
-            structure=start.key,
-            final_structure=self.structure.key,
-            theory=theory.fingerprint,
-            theory_name=theory.name,
-            optimizer=self.optimizer,
-            labels=self.labels,
-            warnings=self.warnings,
-            energy_ev=self.energy_ev,
-            energy_ev_per_atom=self.energy_ev / n_atoms,
-            static_energy_ev_per_atom=self.static_energy_ev / n_atoms,
-            max_force_ev_per_ang=self.max_force_ev_per_ang,
-            n_steps=self.n_steps,
-            converged=self.converged,
-            volume_ang3_per_atom=volume,
-            volume_change=volume / volume_ang3_per_atom(start) - 1,
-        )
 
 
 @runtime_checkable
@@ -89,7 +35,7 @@ class Relaxer(Protocol):
 
     theory: Theory
 
-    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> RelaxedByTheory:
+    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> Relaxed:
         """The structure at rest, or as far as it came.
 
         Raises
@@ -102,7 +48,7 @@ class Relaxer(Protocol):
 
 def drive_fire(
     structure: schemas.Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
-) -> RelaxedByTheory:
+) -> Relaxed:
     """Relax positions, and the cell unless told otherwise, by ASE's FIRE over labels.
 
     Raises
@@ -119,7 +65,8 @@ def drive_fire(
         warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
         optimizer.run(fmax=config.fmax_ev_per_ang, steps=config.max_steps)
         max_force = float(np.linalg.norm(moving.get_forces(), axis=1).max())
-    return RelaxedByTheory(
+    return Relaxed(
+        start=structure,
         structure=canonical_structure(atoms),
         energy_ev=asked.labels[-1].energy_ev,
         static_energy_ev=asked.labels[0].energy_ev,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lycb_flows import schemas
-from lycb_flows.labels.theory import label_key, teacher_theory
+from lycb_flows.labels.theory import teacher_theory
 from lycb_flows.potentials.potential import Potential
 
 
@@ -34,7 +34,7 @@ class Teacher:
         """
         (prediction,) = self._potential.predict([structure])
         return schemas.Label(
-            key=label_key(structure.key, self.theory.fingerprint),
+            key=schemas.Label.key_of(structure.key, self.theory.fingerprint),
             parents=(structure.key, self._model.key),
             structure=structure.key,
             theory=self.theory.fingerprint,

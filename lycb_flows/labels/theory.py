@@ -11,10 +11,10 @@ import yaml
 from pydantic import Field
 
 from lycb_flows import schemas
-from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive, RelaxationConfig
+from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import KPointRule
-from lycb_flows.schemas.keys import digest, make_key
+from lycb_flows.schemas.keys import digest
 
 VASP_STAND_IN = "vasp stand-in"
 """The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""
@@ -250,13 +250,3 @@ class Labeler(Protocol):
             When there is none; the reason becomes an attempt.
         """
         ...
-
-
-def label_key(structure: str, theory: str) -> str:
-    """The key of the label of a structure at a theory, both given by key or fingerprint."""
-    return make_key(schemas.Label, structure=structure, theory=theory)
-
-
-def theory_relaxation_key(structure: str, theory: str, config: RelaxationConfig) -> str:
-    """The key of a structure's relaxation at a theory, both given by key or fingerprint."""
-    return make_key(schemas.Relaxation, structure=structure, theory=theory, **config.keyed())

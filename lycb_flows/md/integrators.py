@@ -34,7 +34,6 @@ cell whose momenta are symmetric, hence 6 (MTK, J. Chem. Phys. 1994, 101, 4177).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -44,80 +43,14 @@ from numpy.typing import NDArray
 from scipy.special import exprel
 from torch import Tensor
 
-from lycb_flows.config import MDProtocol
-from lycb_flows.md.chains import CHAIN_LENGTH, Chains, FloatArray
-from lycb_flows.potentials.evaluator import HasEvaluator, Numbers
+from lycb_flows.md.chains import Chains, FloatArray
+from lycb_flows.md.motion import Motion, Replica
+from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
 BoolArray = NDArray[np.bool_]
-
 _UNIT = np.eye(3)
 _CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}  # None: stands, 1 / 1
-
-
-@dataclass(frozen=True)
-class Motion:
-    """All that the next step of one replica depends on, beside forces and protocol.
-
-    Attributes
-    ----------
-    positions_ang, momenta
-        Shape (n, 3); positions not wrapped, momenta in ASE's unit.
-    cell_ang
-        Shape (3, 3), rows a, b, c.
-    cell_momenta
-        Shape (3, 3), in the frame X.
-    chain_rates
-        Shape (2, 3), of the particles' chain and the cell's, per ASE time unit.
-    heat_ev
-        Shape (2,): what the chains have taken up.
-    kinetic_ev
-        Shape (3, 3): sum of p^T p / m, twice the kinetic energy on its trace.
-    """
-
-    positions_ang: FloatArray
-    momenta: FloatArray
-    cell_ang: FloatArray
-    cell_momenta: FloatArray
-    chain_rates: FloatArray
-    heat_ev: FloatArray
-    kinetic_ev: FloatArray
-
-
-MOTION_NAMES = tuple(field.name for field in fields(Motion))
-
-
-def begin_motion(
-    numbers: Numbers, positions_ang: FloatArray, cell_ang: FloatArray, momenta: FloatArray
-) -> Motion:
-    """Chains and cell at rest."""
-    return Motion(
-        positions_ang=positions_ang,
-        momenta=momenta,
-        cell_ang=cell_ang,
-        cell_momenta=np.zeros((3, 3)),
-        chain_rates=np.zeros((2, CHAIN_LENGTH)),
-        heat_ev=np.zeros(2),
-        kinetic_ev=momenta.T @ (momenta / atomic_masses[numbers][:, None]),
-    )
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One replica as a batch takes it in.
-
-    Attributes
-    ----------
-    numbers
-        Atomic numbers (n,).
-    start_cell_ang
-        Shape (3, 3): its rows are the directions along which an anisotropic cell scales.
-    """
-
-    numbers: Numbers
-    motion: Motion
-    protocol: MDProtocol
-    start_cell_ang: FloatArray
 
 
 class Dynamics:
@@ -402,18 +335,3 @@ class Dynamics:
 def _directions(cell_ang: FloatArray) -> FloatArray:
     directions: FloatArray = cell_ang / np.linalg.norm(cell_ang, axis=1, keepdims=True)
     return directions
-
-
-def thermal_momenta(
-    masses: FloatArray, temperature_k: float, rng: np.random.Generator
-) -> FloatArray:
-    """Maxwell-Boltzmann momenta (n, 3) in ASE's unit, zero in total, at exactly this temperature.
-
-    Exact, because a draw for 30 atoms scatters by 15 %, and the ramp should start where it says.
-    """
-    weights = masses[:, None]
-    momenta = rng.standard_normal((len(masses), 3)) * np.sqrt(weights)
-    momenta -= weights * momenta.sum(axis=0) / masses.sum()
-    drawn = (momenta**2 / weights).sum() / (3 * (len(masses) - 1))
-    scaled: FloatArray = momenta * np.sqrt(units.kB * temperature_k / drawn)
-    return scaled

@@ -45,8 +45,10 @@ from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import frame_failure, framework_mask
-from lycb_flows.md.protocol import Checkpoint, production_start, start_run
+from lycb_flows.md.protocol import start_run
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Snapshot, Trajectory, to_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
@@ -75,7 +77,7 @@ def run_lammps(
     start
         Where the run starts (`prepare_start` strains and repeats it).
     seed
-        Of the velocities: those of `run_md`.
+        Of the velocities: those of `run_segments`.
     n_steps
         Length of the run, ramp and equilibration included.
 

@@ -8,7 +8,7 @@ Steps are counted from 0, the drawn velocities. With h = heating steps, e = equi
 | h+1 .. h+e | equilibration | NVT | `temperature_k` |
 | h+e+1 .. n | production | the protocol's | `temperature_k` |
 
->>> for segment in run_md(start, potential, protocol, seed=0, n_steps=140_000):
+>>> for segment in run_segments(start, potential, protocol, seed=0, n_steps=140_000):
 ...     store(segment)
 
 A batch goes on until the first of its runs ends a segment or leaves physics. Then all of them
@@ -24,83 +24,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
-import safetensors.numpy
 import torch
 from ase.data import atomic_masses, chemical_symbols
-from numpy.typing import NDArray
 
 from lycb_flows import schemas
 from lycb_flows.config import MDProtocol, Supercell
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
-from lycb_flows.md.integrators import (
-    MOTION_NAMES,
-    Dynamics,
-    Motion,
-    Replica,
-    begin_motion,
-    thermal_momenta,
-)
+from lycb_flows.md.integrators import Dynamics
+from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.schedule import Schedule, production_start
 from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
 
-CHECKPOINT_MEDIA_TYPE = "application/vnd.safetensors"
-
 Watch = Callable[[int, Snapshot], None]
 """Called with a run's place among the runs and each frame as it is kept."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that the rest of a run depends on, beside potential and protocol.
-
-    Attributes
-    ----------
-    step
-        Steps done.
-    numbers
-        Atomic numbers (n,).
-    motion
-        Positions, momenta, cell, chains.
-    start
-        What health is judged against.
-    """
-
-    step: int
-    numbers: NDArray[np.int64]
-    motion: Motion
-    start: Reference
-
-    def to_bytes(self) -> bytes:
-        """As safetensors, which cannot carry code."""
-        arrays = {
-            "step": np.array(self.step),
-            "numbers": self.numbers,
-            "start.frac_coords": self.start.frac_coords,
-            "start.cell_ang": self.start.cell_ang,
-            "start.energy_ev_per_atom": np.array(self.start.energy_ev_per_atom),
-        } | {name: getattr(self.motion, name) for name in MOTION_NAMES}
-        return bytes(safetensors.numpy.save({k: np.array(v, order="C") for k, v in arrays.items()}))
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """The checkpoint of `to_bytes`."""
-        arrays = safetensors.numpy.load(content)
-        return cls(
-            step=int(arrays["step"].item()),
-            numbers=arrays["numbers"],
-            motion=Motion(**{name: arrays[name] for name in MOTION_NAMES}),
-            start=Reference(
-                arrays["start.frac_coords"],
-                arrays["start.cell_ang"],
-                arrays["start.energy_ev_per_atom"].item(),
-            ),
-        )
 
 
 @dataclass(frozen=True)
@@ -158,11 +100,6 @@ def prepare_start(
     return canonical_structure(atoms)
 
 
-def production_start(protocol: MDProtocol) -> int:
-    """The last step before production."""
-    return protocol.heating_steps + protocol.equilibration_steps
-
-
 def start_run(
     start: schemas.Structure, potential: HasEvaluator, protocol: MDProtocol, seed: int
 ) -> Checkpoint:
@@ -205,7 +142,7 @@ def start_run(
     )
 
 
-def run_md(
+def run_segments(
     start: schemas.Structure,
     potential: HasEvaluator,
     protocol: MDProtocol,
@@ -353,37 +290,6 @@ class _Segment:
                 healthy=not self.failure, failed_step=failed_step, reason=self.failure
             ),
         )
-
-
-class Schedule:
-    """Which target and which phase each run has at which step; all (m,)."""
-
-    def __init__(self, protocols: Sequence[MDProtocol]) -> None:
-        self._starts_k = np.array([one.start_temperature_k for one in protocols])
-        self._ends_k = np.array([one.temperature_k for one in protocols])
-        self._heating = np.array([one.heating_steps for one in protocols])
-        self._settled = np.array([production_start(one) for one in protocols])
-        self._slopes_k = (self._ends_k - self._starts_k) / np.maximum(self._heating, 1)
-        self._intervals = np.array([one.sample_interval_steps for one in protocols])
-
-    def targets_k(self, steps: NDArray[np.int64]) -> FloatArray:
-        """What the thermostats aim at in these steps."""
-        climbing = self._starts_k + self._slopes_k * steps
-        return np.where(steps < self._heating, climbing, self._ends_k)
-
-    def producing(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether these steps belong to the production."""
-        producing: NDArray[np.bool_] = steps > self._settled
-        return producing
-
-    def begins_production(self, steps: NDArray[np.int64]) -> bool:
-        """Whether one of these steps is the first of its production."""
-        return bool((steps == self._settled + 1).any())
-
-    def sampled(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether these steps end with a frame."""
-        sampled: NDArray[np.bool_] = steps % self._intervals == 0
-        return sampled
 
 
 def _advance(

@@ -20,7 +20,8 @@ from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError
 from lycb_flows.machine.files import write_durably
-from lycb_flows.md.protocol import Checkpoint, RunAhead, run_batch, start_run
+from lycb_flows.md.checkpoint import Checkpoint
+from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.md.trajectory import Snapshot
 from lycb_flows.md.trajectory_file import GrowingTrajectory, compact, create, cut, read_run
 from lycb_flows.potentials.evaluator import HasEvaluator

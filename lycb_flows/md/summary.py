@@ -13,7 +13,7 @@ from lycb_flows.config import MDProtocol
 from lycb_flows.crystals.structures import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
-from lycb_flows.md.protocol import production_start
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import join, mean_thermodynamics, read_trajectory
 from lycb_flows.units import PS_FS
 

@@ -34,7 +34,6 @@ from lycb_flows.potentials.names import CHGNET_FOLDERS, MODEL_NAMES
 from lycb_flows.potentials.potential import Potential, PotentialCalculator
 from lycb_flows.potentials.toy import TOYS, ToyPotential
 from lycb_flows.schemas import blob_of
-from lycb_flows.schemas.keys import make_key
 
 __all__ = [
     "MODEL_NAMES",
@@ -182,9 +181,7 @@ def _imported(
     name: str, architecture: str, args: Mapping[str, Any], weights: bytes, source: str
 ) -> ModelSource:
     blob = blob_of(weights, WEIGHTS_MEDIA_TYPE)
-    key = make_key(
-        schemas.Model, architecture=architecture, architecture_args=args, weights=blob.sha256
-    )
+    key = schemas.Model.imported_key_of(architecture, args, blob)
     model = schemas.Model(
         key=key,
         name=name,

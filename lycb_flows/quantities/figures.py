@@ -8,16 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
-from numpy.typing import ArrayLike, NDArray
 
-from lycb_flows.report.figures import (
+from lycb_flows.report.figure_style import (
     GREY,
     HALF,
     MARKERS,
-    cycle,
+    inverse_thousand,
     log_axis,
-    plain,
-    shades,
+    plain_text,
+    series_colours,
+    shaded_colours,
+    spread_values,
     styled,
 )
 from lycb_flows.schemas import Arrhenius, Transport
@@ -29,7 +30,7 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
     """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
     figure = Figure((HALF, 4.8))
     axes = figure.subplots()
-    for colour, transport in zip(shades(len(transports)), transports, strict=True):
+    for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
         lags = np.array(transport.lags_ps)
         msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
         axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
@@ -41,7 +42,7 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
     axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
     log_axis(axes, "x")
     log_axis(axes, "y")
-    species = plain(transports[0].mobile_species)
+    species = plain_text(transports[0].mobile_species)
     axes.plot([], [], color=GREY, linewidth=1.2, label=species)
     axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
     axes.plot([], [], color=GREY, linewidth=4, label="fit window")
@@ -56,7 +57,7 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
     axes = figure.subplots()
     pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
     for colour, marker, pressure_bar in zip(
-        cycle(len(pressures)), MARKERS * len(pressures), pressures, strict=False
+        series_colours(len(pressures)), MARKERS * len(pressures), pressures, strict=False
     ):
         here = [t for t in transports if t.pressure_bar == pressure_bar]
         _draw_points(axes, here, colour, marker)
@@ -66,8 +67,8 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
     axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
     log_axis(axes, "y")
     temperatures = sorted({t.temperature_k for t in transports})
-    top = axes.secondary_xaxis("top", functions=(_inverse_thousand, _inverse_thousand))
-    top.xaxis.set_major_locator(FixedLocator(_spread(temperatures)))
+    top = axes.secondary_xaxis("top", functions=(inverse_thousand, inverse_thousand))
+    top.xaxis.set_major_locator(FixedLocator(spread_values(temperatures)))
     top.xaxis.set_minor_formatter(NullFormatter())
     top.set_xlabel("temperature (K)")
     axes.legend(loc="best")
@@ -125,14 +126,3 @@ def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colou
             color=colour, markersize=13,
             label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
         )  # fmt: skip
-
-
-def _inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
-    """1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
-    return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
-
-
-def _spread(values: Sequence[float], at_most: int = 6) -> list[float]:
-    """So many of the values, first and last among them."""
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(at_most, len(values))).round())
-    return [values[int(i)] for i in chosen]

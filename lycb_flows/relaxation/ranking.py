@@ -14,173 +14,22 @@ The funnel, with each candidate starting in the parent's refined cell:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal
 
 import spglib
 
 from lycb_flows import schemas
 from lycb_flows.config import RankingConfig, RelaxationConfig
-from lycb_flows.crystals.structures import canonical_structure, to_ase, volume_ang3_per_atom
+from lycb_flows.crystals.relaxed import Relaxed
+from lycb_flows.crystals.structures import to_ase, volume_ang3_per_atom
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.potentials.potential import Potential
-from lycb_flows.relaxation.fire import Minimum, minimise
 from lycb_flows.schemas import RankedCandidate
-from lycb_flows.schemas.keys import make_key
 
-MAX_ATOMS = 4000
-"""In a batch: enough to fill a large GPU, and CHGNet needs some 6 GB for them."""
 SYMPREC_ANG = 0.1
 """Of a relaxed structure's space group: forces of 0.01 eV/Å leave positions that uncertain."""
-
-
-@dataclass(frozen=True)
-class Relaxed:
-    """A structure relaxed by a potential.
-
-    Attributes
-    ----------
-    start
-        The structure given.
-    structure
-        The relaxed one.
-    energy_ev, static_energy_ev
-        Total energies of the relaxed structure and of the one given.
-    max_force_ev_per_ang
-        ASE's criterion: with a relaxing cell the largest row of forces and cell gradient.
-    converged
-        Whether that fell below the threshold within the allowed steps.
-    """
-
-    start: schemas.Structure
-    structure: schemas.Structure
-    energy_ev: float
-    static_energy_ev: float
-    max_force_ev_per_ang: float
-    n_steps: int
-    converged: bool
-
-    @property
-    def energy_ev_per_atom(self) -> float:
-        """Of the relaxed structure."""
-        return self.energy_ev / len(self.structure.species)
-
-    @property
-    def volume_ang3_per_atom(self) -> float:
-        """Of the relaxed structure."""
-        return volume_ang3_per_atom(self.structure)
-
-    @property
-    def volume_change(self) -> float:
-        """Relative to the structure given."""
-        return self.volume_ang3_per_atom / volume_ang3_per_atom(self.start) - 1
-
-    @classmethod
-    def from_document(
-        cls, found: schemas.Relaxation, start: schemas.Structure, final: schemas.Structure
-    ) -> Self:
-        """The result that a document keeps."""
-        return cls(
-            start=start,
-            structure=final,
-            energy_ev=found.energy_ev,
-            static_energy_ev=found.static_energy_ev_per_atom * len(start.species),
-            max_force_ev_per_ang=found.max_force_ev_per_ang,
-            n_steps=found.n_steps,
-            converged=found.converged,
-        )
-
-    def document(self, model: str, config: RelaxationConfig) -> schemas.Relaxation:
-        """The document; `model` is the key of the potential's model."""
-        return schemas.Relaxation(
-            key=relaxation_key(self.start.key, model, config),
-            parents=(self.start.key, model),
-            products=(self.structure.key,),
-            structure=self.start.key,
-            final_structure=self.structure.key,
-            model=model,
-            energy_ev=self.energy_ev,
-            energy_ev_per_atom=self.energy_ev_per_atom,
-            static_energy_ev_per_atom=self.static_energy_ev / len(self.start.species),
-            max_force_ev_per_ang=self.max_force_ev_per_ang,
-            n_steps=self.n_steps,
-            converged=self.converged,
-            volume_ang3_per_atom=self.volume_ang3_per_atom,
-            volume_change=self.volume_change,
-        )
-
-
-def relaxation_key(structure: str, model: str, config: RelaxationConfig) -> str:
-    """The key of a structure's relaxation by a model."""
-    return make_key(schemas.Relaxation, structure=structure, model=model, **config.keyed())
-
-
-def relax(structure: schemas.Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
-    """Relax positions, and the cell unless told otherwise, by FIRE; nothing in it is random.
-
-    Raises
-    ------
-    PhysicsError
-        When the structure flies apart.
-    """
-    (outcome,) = relax_many([structure], potential, config)
-    if isinstance(outcome, PhysicsError):
-        raise outcome
-    return outcome
-
-
-def relax_many(
-    structures: Sequence[schemas.Structure],
-    potential: Potential,
-    config: RelaxationConfig,
-    *,
-    max_atoms: int = MAX_ATOMS,
-) -> Iterator[Relaxed | PhysicsError]:
-    """Relax structures side by side, each as `relax` would up to the potential's last digits.
-
-    Yields
-    ------
-    Relaxed or PhysicsError
-        In the order given, each when it and all before it are ready; the error says that
-        this one flew apart.
-    """
-    finished = minimise(
-        [to_ase(structure) for structure in structures],
-        potential,
-        config,
-        max_atoms=max_atoms,
-        device=potential.reference_energies_ev.device,
-    )
-    ready: dict[int, Minimum] = {}
-    for place, structure in enumerate(structures):
-        while place not in ready:
-            other, minimum = next(finished)
-            ready[other] = minimum
-        yield _outcome(structure, ready.pop(place))
-
-
-def _outcome(start: schemas.Structure, minimum: Minimum) -> Relaxed | PhysicsError:
-    if minimum.flew_apart:
-        return PhysicsError(
-            "the structure flew apart: the potential cannot describe it any more",
-            fix="look for overlapping or isolated atoms at the start",
-            formula=minimum.atoms.get_chemical_formula(),
-            steps=minimum.n_steps,
-        )
-    return Relaxed(
-        start=start,
-        structure=canonical_structure(minimum.atoms),
-        energy_ev=minimum.energy_ev,
-        static_energy_ev=minimum.static_energy_ev,
-        max_force_ev_per_ang=minimum.max_force_ev_per_ang,
-        n_steps=minimum.n_steps,
-        converged=minimum.converged,
-    )
-
-
-# -- the funnel ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

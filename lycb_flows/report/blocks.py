@@ -97,7 +97,7 @@ class Album:
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
         """A figure under a file name made from `name`, which may hold anything."""
-        from lycb_flows.report.figures import save  # noqa: PLC0415 - matplotlib takes a while
+        from lycb_flows.report.figure_style import save  # noqa: PLC0415 - matplotlib takes a while
 
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"
         self._names[slug] += 1

@@ -5,91 +5,40 @@ Figures are drawn on Agg without pyplot, and the same documents give the same by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
-from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
-from lycb_flows.report.numbers import power_of_ten
+from lycb_flows.report.figure_style import (
+    BLUE,
+    GREY,
+    INK,
+    LIGHT,
+    MANY_POINTS,
+    MARKERS,
+    RUST,
+    SAND,
+    WIDE,
+    log_axis,
+    plain_text,
+    series_colours,
+    shaded_colours,
+    split_pairs,
+    styled,
+)
 from lycb_flows.report.paper import mae_triple
 from lycb_flows.schemas import Model, RankedCandidate
 from lycb_flows.units import EV_MEV
-
-INK, GREY, LIGHT, SAND, BLUE, RUST, GREEN = (
-    "#1f2a37", "#8a94a3", "#cfd5dd", "#b3924a", "#1d5c96", "#c2571a", "#3b7d5b",
-)  # fmt: skip
-SERIES: Final = (BLUE, RUST, GREEN, "#7a4f9a", "#a08a1f", "#4f8f9c")
-MARKERS: Final = ("o", "s", "D", "^", "v", "P")
-_MANY_POINTS: Final = 400
-_PNG_DPI: Final = 160
-_WIDE: Final = 11.0
-"""Inches: the page's column."""
-HALF: Final = 5.4
-_PLAIN_DECADES: Final = range(-2, 4)
-_STYLE: Final[dict[Any, Any]] = {
-    "svg.hashsalt": "lycb-flows",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#eceff3",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "figure.constrained_layout.use": True,
-    "savefig.facecolor": "white",
-}
-P = ParamSpec("P")
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Return the function that draws in the style of the report."""
-
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(_STYLE):
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-def save(figure: Figure, stem: Path) -> bytes:
-    """Write STEM.png and STEM.svg; returns the SVG."""
-    with mpl.rc_context(_STYLE):
-        if (layout := figure.get_layout_engine()) is not None:
-            layout.execute(figure)
-            figure.set_layout_engine("none")  # laid out once, drawn twice
-        figure.savefig(stem.with_suffix(".png"), dpi=_PNG_DPI, metadata={"Software": None})
-        figure.savefig(
-            stem.with_suffix(".svg"), dpi=_PNG_DPI, metadata={"Date": None, "Creator": None}
-        )
-    return stem.with_suffix(".svg").read_bytes()
 
 
 @styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
     """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
-    figure = Figure((_WIDE, 3.6))
+    figure = Figure((WIDE, 3.6))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
     ranks = np.arange(1, len(ordered) + 1)
@@ -101,7 +50,7 @@ def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> 
             axes.scatter(
                 ranks[chosen], above_mev[chosen], s=size, edgecolors=colour, linewidths=1.1,
                 facecolors=colour if filled else "white", label=label, zorder=3,
-                rasterized=len(ordered) > _MANY_POINTS,
+                rasterized=len(ordered) > MANY_POINTS,
             )  # fmt: skip
     axes.set(xlabel="rank", ylabel="energy above the ground state (meV/atom)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -132,7 +81,7 @@ def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str
 @styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
     """Predicted against labelled energy, force and stress; grey before, blue after training."""
-    figure = Figure((_WIDE, 3.7))
+    figure = Figure((WIDE, 3.7))
     panels = figure.subplots(1, 3)
     titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
     for axes, title, quantity in zip(
@@ -143,7 +92,7 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
                 pairs = np.array(getattr(points, quantity))
                 axes.scatter(
                     pairs[:, 0], pairs[:, 1], s=9, color=colour, alpha=0.55, linewidths=0,
-                    label=label, rasterized=len(pairs) > _MANY_POINTS,
+                    label=label, rasterized=len(pairs) > MANY_POINTS,
                 )  # fmt: skip
         axes.axline((axes.get_xlim()[0],) * 2, slope=1, color=INK, linewidth=0.8, zorder=1)
         axes.set(title=title, xlabel="label", ylabel="model")
@@ -160,7 +109,7 @@ _LOG_SPREAD = 50
 @styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
     """Mean absolute errors on the test labels, before and after each round's training."""
-    figure = Figure((_WIDE, 3.3))
+    figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
     for i, (axes, name, target) in enumerate(zip(panels, names, targets, strict=True)):
@@ -170,7 +119,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
                 for learned in rounds
                 if (evaluation := getattr(learned, when)) is not None
             ]
-            axes.plot(*_columns(found), "o-", color=colour, label=f"{when} training")
+            axes.plot(*split_pairs(found), "o-", color=colour, label=f"{when} training")
         axes.axhline(target, color=RUST, linestyle="--", linewidth=1.2, label="paper: below")
         axes.set(title=name, xlabel="round's temperature (K)")
         drawn = [value for line in axes.get_lines() for value in np.atleast_1d(line.get_ydata())]
@@ -189,12 +138,12 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
 @styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
     """Training loss and validation errors by epoch, one line per round."""
-    figure = Figure((_WIDE, 3.3))
+    figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     panels[0].set(title="Training loss")
     panels[1].set(title="Validation energy (meV/atom)")
     panels[2].set(title="Validation force (meV/Å)")
-    for colour, (title, model) in zip(shades(len(models)), models.items(), strict=True):
+    for colour, (title, model) in zip(shaded_colours(len(models)), models.items(), strict=True):
         epochs = [record.epoch for record in model.history]
         columns = (
             [record.training_loss for record in model.history],
@@ -202,7 +151,7 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
             [record.force_mae_ev_per_ang * EV_MEV for record in model.history],
         )
         for axes, values in zip(panels, columns, strict=True):
-            axes.plot(epochs, values, color=colour, label=plain(title))
+            axes.plot(epochs, values, color=colour, label=plain_text(title))
             if model.best_epoch in epochs:
                 best = values[epochs.index(model.best_epoch)]
                 axes.plot([model.best_epoch], [best], "o", color=colour, markersize=5)
@@ -218,7 +167,7 @@ def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
     """Volume per atom against temperature; hollow: the cell was not equilibrated."""
-    figure = Figure((_WIDE, 4.0))
+    figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
     for i, (name, values) in enumerate(paper.items()):
         style, colour = (":", SAND) if name.startswith("exp") else ("-", GREY)
@@ -227,7 +176,7 @@ def volume_figure(
             marker=MARKERS[i % len(MARKERS)], label=f"paper: {name}",
         )  # fmt: skip
     groups = sorted({(c.run.pressure_bar or 0.0, c.role == "production") for c in cell_runs})
-    for colour, (pressure_bar, production) in zip(cycle(len(groups)), groups, strict=True):
+    for colour, (pressure_bar, production) in zip(series_colours(len(groups)), groups, strict=True):
         found = [
             (c.run.temperature_k, c.run.average_volume_ang3_per_atom, c.run.equilibrated)
             for c in cell_runs
@@ -247,40 +196,3 @@ def volume_figure(
     if axes.lines:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
-
-
-def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic, from one power of ten to another."""
-    axis = axes.xaxis if name == "x" else axes.yaxis
-    low, high = axis.get_data_interval()
-    axes.set(**{f"{name}scale": "log"})
-    if 0 < low <= high < np.inf:
-        ends = 10.0 ** np.array([np.floor(np.log10(low)), np.ceil(np.log10(high))])
-        axes.set(**{f"{name}lim": ends if ends[0] < ends[1] else ends * [0.1, 10]})
-    axis.set_major_formatter(FuncFormatter(_power))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _power(value: float, _position: int) -> str:
-    exponent = round(np.log10(value))
-    return f"{value:g}" if exponent in _PLAIN_DECADES else power_of_ten(exponent)
-
-
-def shades(count: int) -> list[tuple[float, ...]]:
-    """Colours from cold to hot."""
-    return [tuple(colormaps["plasma"](x)) for x in np.linspace(0.05, 0.8, count)]
-
-
-def cycle(count: int) -> list[str]:
-    """Return colours for so many series, again from the first one when they are used up."""
-    return [SERIES[i % len(SERIES)] for i in range(count)]
-
-
-def _columns(rows: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    pairs = list(rows)
-    return [x for x, _ in pairs], [y for _, y in pairs]
-
-
-def plain(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
-    return text.replace("$", r"\$")

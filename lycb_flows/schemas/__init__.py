@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import KINDS, CampaignRecord, register_kind
+from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.labels import Import, Label
-from lycb_flows.schemas.learning import (
-    Dataset,
-    EpochRecord,
-    Evaluation,
-    Frame,
-    Frames,
-    Model,
-    ModelErrors,
-    Round,
-    TestSet,
-)
+from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
 from lycb_flows.schemas.measurement import Arrhenius, DiffusionEstimate, Transport
-from lycb_flows.schemas.structures import (
+from lycb_flows.schemas.rankings import (
     DftCandidate,
-    DroppedOccupant,
-    Enumeration,
     GroundState,
-    Ordering,
-    Parent,
     RankedCandidate,
     Ranking,
     Relaxation,
+)
+from lycb_flows.schemas.structures import (
+    DroppedOccupant,
+    Enumeration,
+    Ordering,
+    Parent,
     Structure,
 )
 

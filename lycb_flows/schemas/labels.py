@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
+from lycb_flows.schemas.keys import make_key
 
 
 class Label(Document):
@@ -33,6 +35,19 @@ class Label(Document):
     )
     warnings: tuple[str, ...] = ()
 
+    @classmethod
+    def key_of(cls, structure: str, theory: str) -> str:
+        """Return the key of the label of a structure at a level of theory.
+
+        Parameters
+        ----------
+        structure
+            Key of the Structure.
+        theory
+            Fingerprint of the level of theory.
+        """
+        return make_key(cls, structure=structure, theory=theory)
+
 
 class Import(Document):
     """Labels that a file brought, and what it states of their level of theory."""
@@ -52,3 +67,13 @@ class Import(Document):
     unknown: tuple[str, ...] = Field(description="What nobody can know of the level any more.")
     labels: tuple[str, ...]
     places: tuple[int, ...] = Field(description="Of each label in the file, from 0.")
+
+    @classmethod
+    def key_of(cls, facts: Mapping[str, object]) -> str:
+        """Return the key of an import with these facts: what was read from which file.
+
+        What the file states of its level of theory, and whether its content was small
+        enough to keep, are no part of it.
+        """
+        keyed = ("name", "file", "file_format", "sha256", "theory", "labels", "places")
+        return make_key(cls, **{name: facts[name] for name in keyed})

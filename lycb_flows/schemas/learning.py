@@ -1,61 +1,15 @@
-"""Documents of the learning loop: frames, datasets, models, evaluations, rounds."""
+"""Documents about models: trained weights, evaluations, rounds of the loop."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.config.learning import TrainingConfig
 from lycb_flows.schemas.base import Blob, Document
-
-
-class Frame(BaseModel):
-    """One configuration of a run, chosen for a label."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: str
-    step: int
-    structure: str
-    system: str
-    block: Literal["train", "validation", "test"]
-    rule: Literal["medoid", "fps", "uniform"]
-    distance_ang: float | None = Field(None, description="RMS to the nearest chosen before it.")
-
-
-class Frames(Document):
-    """Which steps of which runs, by which rule."""
-
-    kind = "frames"
-
-    runs: tuple[str, ...]
-    frames: tuple[Frame, ...]
-
-
-class Dataset(Document):
-    """The exact labels that one training used; first wins."""
-
-    kind = "dataset"
-
-    round_index: int
-    theory: str
-    training_labels: tuple[str, ...]
-    validation_labels: tuple[str, ...]
-    missing: tuple[str, ...] = Field((), description="Failed or late when the round closed.")
-    rejected: dict[str, str] = Field({}, description="label -> why it does not train")
-    test_sets: tuple[str, ...]
-
-
-class TestSet(Document):
-    """Labels that no training may see."""
-
-    __test__: ClassVar[bool] = False  # not a pytest class
-    kind = "test_set"
-
-    name: str
-    labels: tuple[str, ...]
-    how: str
-    runs: tuple[str, ...]
+from lycb_flows.schemas.keys import make_key
 
 
 class EpochRecord(BaseModel):
@@ -87,6 +41,49 @@ class Model(Document):
     reference_shift_ev: dict[str, float] = Field({}, description="Added per atom of an element.")
     best_epoch: int | None = None
     history: tuple[EpochRecord, ...] = ()
+
+    @classmethod
+    def key_of(
+        cls, dataset: str, parent_model: str, training: TrainingConfig, *, raw_pbe: bool
+    ) -> str:
+        """Return the key of a model that is trained.
+
+        Parameters
+        ----------
+        dataset
+            Key of the Dataset.
+        parent_model
+            Key of the Model whose weights the training starts from.
+        training
+            The settings.
+        raw_pbe
+            Whether the labels are raw PBE energies, whose shift from MP2020 is known.
+        """
+        return make_key(
+            cls, dataset=dataset, parent_model=parent_model, training=training, raw_pbe=raw_pbe
+        )
+
+    @classmethod
+    def imported_key_of(
+        cls, architecture: str, architecture_args: Mapping[str, object], weights: Blob
+    ) -> str:
+        """Return the key of a model that came with its weights.
+
+        Parameters
+        ----------
+        architecture
+            Name of the architecture.
+        architecture_args
+            What the architecture is built with.
+        weights
+            Address of the weights.
+        """
+        return make_key(
+            cls,
+            architecture=architecture,
+            architecture_args=architecture_args,
+            weights=weights.sha256,
+        )
 
 
 class ModelErrors(BaseModel):
@@ -128,6 +125,19 @@ class Evaluation(Document):
     by_system: dict[str, ModelErrors]
     predictions: Blob = Field(description="JSON: label -> predicted and labelled values")
 
+    @classmethod
+    def key_of(cls, model: str, test_sets: Iterable[str]) -> str:
+        """Return the key of a model's evaluation on test sets.
+
+        Parameters
+        ----------
+        model
+            Key of the Model.
+        test_sets
+            Keys of the TestSets, in any order.
+        """
+        return make_key(cls, model=model, test_sets=sorted(test_sets))
+
 
 class Round(Document):
     """The state of the loop after one round."""
@@ -145,3 +155,20 @@ class Round(Document):
     evaluation_after: str
     next_temperature_k: float | None
     decision_reason: str
+
+    @classmethod
+    def key_of(cls, model: str, start_model: str, next_temperature_k: float | None) -> str:
+        """Return the key of a round; another decision is another round, and costs nothing.
+
+        Parameters
+        ----------
+        model
+            Key of the Model that the round trained.
+        start_model
+            Key of the Model that ran the MD.
+        next_temperature_k
+            Temperature of the next round in K; None after the last.
+        """
+        return make_key(
+            cls, model=model, start_model=start_model, next_temperature_k=next_temperature_k
+        )

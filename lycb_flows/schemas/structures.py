@@ -1,12 +1,14 @@
-"""Documents about crystals: parents, orderings, relaxations, rankings, ground states."""
+"""Documents about crystals: structures, parents, enumerations, orderings."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.config.structures import DecorationConfig, EnumerationConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
+from lycb_flows.schemas.keys import make_key
 
 
 class Structure(Document):
@@ -17,6 +19,23 @@ class Structure(Document):
     lattice_ang: Matrix = Field(description="rows a, b, c in Å, rounded to 1e-8")
     species: tuple[str, ...]
     frac_coords: tuple[Vector, ...] = Field(description="in [0, 1), rounded to 1e-10")
+
+    @classmethod
+    def key_of(
+        cls, lattice_ang: Matrix, species: Sequence[str], frac_coords: Sequence[Vector]
+    ) -> str:
+        """Return the key of a crystal whose numbers are rounded already.
+
+        Parameters
+        ----------
+        lattice_ang
+            Lattice vectors as rows, in Å.
+        species
+            Element symbol of each atom.
+        frac_coords
+            Fractional coordinates of each atom.
+        """
+        return make_key(cls, lattice_ang=lattice_ang, species=species, frac_coords=frac_coords)
 
 
 class Parent(Document):
@@ -32,6 +51,40 @@ class Parent(Document):
     site_labels: tuple[str, ...] = Field(description="Orbit label of each site.")
     occupancies: tuple[dict[str, float], ...] = Field(description="species -> occupancy")
     frac_coords: tuple[Vector, ...]
+
+    @classmethod
+    def key_of(
+        cls,
+        cif: Blob,
+        *,
+        lattice_ang: Matrix,
+        site_labels: Sequence[str],
+        occupancies: Sequence[Mapping[str, float]],
+        frac_coords: Sequence[Vector],
+    ) -> str:
+        """Return the key of a disordered crystal: its CIF and its sites.
+
+        Parameters
+        ----------
+        cif
+            Address of the CIF's content.
+        lattice_ang
+            Lattice vectors as rows, in Å.
+        site_labels
+            Orbit label of each site.
+        occupancies
+            Species -> occupancy, of each site.
+        frac_coords
+            Fractional coordinates of each site.
+        """
+        return make_key(
+            cls,
+            cif=cif.sha256,
+            lattice_ang=lattice_ang,
+            site_labels=site_labels,
+            occupancies=occupancies,
+            frac_coords=frac_coords,
+        )
 
 
 class DroppedOccupant(BaseModel):
@@ -65,6 +118,26 @@ class Enumeration(Document):
     engine: str
     x: float | None = Field(None, description="Br per formula unit, of decorations.")
 
+    @classmethod
+    def key_of(
+        cls, parent: Parent | Structure, config: EnumerationConfig | DecorationConfig
+    ) -> str:
+        """Return the key of a parent's orderings, or of a structure's decorations.
+
+        Parameters
+        ----------
+        parent
+            The disordered crystal of an EnumerationConfig, or the ordered crystal of a
+            DecorationConfig.
+        config
+            The settings. Where they leave the threshold of minor occupants open, the
+            parent's own is part of the key.
+        """
+        keyed = config.keyed()
+        if isinstance(parent, Parent) and keyed.get("min_occupancy") is None:
+            keyed["min_occupancy"] = parent.min_occupancy
+        return make_key(cls, parent=parent.key, **keyed)
+
 
 class Ordering(Document):
     """One member of an enumeration, with its structure."""
@@ -77,108 +150,15 @@ class Ordering(Document):
     multiplicity: int
     structure: str
 
+    @classmethod
+    def key_of(cls, enumeration: str, mask: str) -> str:
+        """Return the key of an enumeration's member.
 
-class Relaxation(Document):
-    """A structure relaxed by a potential, or at a level of theory: then its steps are labels."""
-
-    kind = "relaxation"
-    method_version = 2
-
-    structure: str
-    final_structure: str
-    model: str | None = Field(None, description="None: at a level of theory.")
-    theory: str | None = Field(None, description="Fingerprint; None: by a model.")
-    theory_name: str | None = None
-    optimizer: str | None = Field(None, description="None: our batched FIRE.")
-    labels: tuple[str, ...] = Field((), description="Of its steps, in order; none if made inside.")
-    warnings: tuple[str, ...] = ()
-    energy_ev: float
-    energy_ev_per_atom: float
-    static_energy_ev_per_atom: float = Field(description="At the cell and positions given.")
-    max_force_ev_per_ang: float
-    n_steps: int
-    converged: bool
-    volume_ang3_per_atom: float
-    volume_change: float = Field(description="Relative to the structure given.")
-
-
-class RankedCandidate(BaseModel):
-    """One row of a ranking."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ordering: str
-    relaxation: str
-    structure: str = Field(description="Relaxed.")
-    space_group: str = Field(description="Of the relaxed structure, symprec 0.01 Å... 0.1 Å.")
-    energy_ev_per_atom: float
-    above_best_ev_per_atom: float
-    volume_ang3_per_atom: float
-    volume_flag: bool
-    refined_cell_rank: int = Field(description="1-based, by energy at the refined cell.")
-    refined_cell_energy_ev_per_atom: float
-    tied_with_best: bool
-    stage: Literal["coarse", "fine"]
-
-
-class Ranking(Document):
-    """Candidates by energy, the ground-state candidate first."""
-
-    kind = "ranking"
-    method_version = 2
-
-    system: str
-    enumeration: str
-    model: str
-    n_candidates: int
-    n_not_converged: int = Field(description="Or flown apart: see their failed attempts.")
-    best: tuple[RankedCandidate, ...] = Field(description="Fine stage, by energy.")
-    table: Blob = Field(description="JSON: every candidate")
-    ground_state: str = Field(description="Structure of the best candidate without volume flag.")
-    ground_state_note: str
-
-
-class DftCandidate(BaseModel):
-    """A candidate in the model's order and in DFT's; numbers of DFT are None where it failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ordering: str
-    model_rank: int = Field(description="1-based, by the model's energy.")
-    model_above_best_ev_per_atom: float
-    model_volume_flag: bool
-    relaxation: str | None = None
-    structure: str | None = Field(None, description="Relaxed.")
-    space_group: str | None = None
-    energy_ev_per_atom: float | None = None
-    above_best_ev_per_atom: float | None = None
-    formation_energy_ev_per_atom: float | None = Field(
-        None, description="From the mixture of binaries that is lowest in energy."
-    )
-    volume_ang3_per_atom: float | None = None
-    volume_change: float | None = Field(None, description="Relative to the model's structure.")
-    n_steps: int | None = None
-    converged: bool = False
-    tied_with_best: bool = False
-    reason: str = Field("", description="Why there is no relaxation.")
-
-
-class GroundState(Document):
-    """The best candidates of a ranking by DFT, and the ground state among them."""
-
-    kind = "ground_state"
-
-    system: str
-    ranking: str
-    theory: str = Field(description="Fingerprint.")
-    theory_name: str
-    n: int = Field(description="Candidates that DFT looked at.")
-    n_there: int = Field(description="Candidates that the ranking has.")
-    candidates: tuple[DftCandidate, ...] = Field(description="By DFT's energy, failures last.")
-    ground_state: str = Field(description="Structure.")
-    note: str = Field(description="Ties, failures and the edge, in words.")
-    kendall_tau: float | None = Field(None, description="Of the two orders; None below three.")
-    spearman_rho: float | None = None
-    at_edge: bool = Field(description="Whether the minimum lies in the last part of the list.")
-    widened_to: int | None = Field(description="Length of the next list; None: this one decides.")
-    anchors: dict[str, str] = Field({}, description="Binary -> its Relaxation.")
+        Parameters
+        ----------
+        enumeration
+            Key of the Enumeration.
+        mask
+            Which species occupies each free site.
+        """
+        return make_key(cls, enumeration=enumeration, mask=mask)

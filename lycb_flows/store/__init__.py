@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from lycb_flows.store.results import (
-    MONGODB_SCHEMES,
-    Attempt,
-    AttemptId,
-    Edges,
-    MadeNow,
-    Outcome,
-    Record,
-    ResultStore,
-    Totals,
-    differences,
-    now,
-    open_store,
-)
+from lycb_flows.store.opening import MONGODB_SCHEMES, open_store
+from lycb_flows.store.provenance import MadeNow, now
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.results import ResultStore, differences
 
 __all__ = [
     "MONGODB_SCHEMES",

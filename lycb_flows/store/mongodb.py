@@ -9,119 +9,31 @@ database and bears being repeated.
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import socket
-import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from pymongo import ASCENDING, MongoClient, WriteConcern, uri_parser
+from pymongo import ASCENDING
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.machine.settings import Settings
-from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import Made
-from lycb_flows.store.blobs import BlobFolder, Blobs
+from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.claims import Claims
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.outages import survives_outages
-from lycb_flows.store.results import (
-    Attempt,
-    AttemptId,
-    Edges,
-    Outcome,
-    Record,
-    ResultStore,
-    Totals,
-    now,
-)
+from lycb_flows.store.provenance import now
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.results import ResultStore
 
-DEFAULT_DATABASE = "lycb_flows"
-_SELECTION_TIMEOUT_MS = 5000
-_BEATS_PER_CLAIM = 4
 _DUPLICATE_KEY = 11000
 _PAGE = 200
 _LIVE: dict[str, Any] = {"withdrawn": None}
 _WITHDRAWN: dict[str, Any] = {"withdrawn.at": {"$exists": True}}
-_DURABLE = WriteConcern(w="majority", j=True)
-
-
-def connect(address: str, settings: Settings) -> MongoStore:
-    """The store of a mongodb:// URI.
-
-    Raises
-    ------
-    InputError
-        When the URI cannot be used.
-    StoreError
-        When no server answers, or it refuses the user.
-    """
-    label = _without_password(address)
-    try:
-        client, name = _client(address, settings)
-    except (PyMongoError, ValueError) as err:
-        raise _unusable(label, err) from None  # the chain may quote the password
-    database = client.get_database(name, write_concern=_DURABLE)
-    blobs: Blobs
-    if settings.blobs in {None, "gridfs"}:
-        blobs = GridFSBlobs(database, settings.outage_s)
-    else:
-        blobs = BlobFolder(Path(str(settings.blobs)).expanduser().resolve())
-    store = MongoStore(database, blobs, address=address, label=label, settings=settings)
-    try:
-        client.admin.command("ping")
-        store.create_indexes()
-    except PyMongoError as err:
-        client.close()
-        raise _unusable(label, err) from None
-    return store
-
-
-def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any]], str]:
-    """A client, not yet connected, and the name of the database."""
-    parsed = uri_parser.parse_uri(address, validate=True)
-    credentials = {}
-    if settings.store_password and parsed["username"] and not parsed["password"]:
-        password = settings.store_password.get_secret_value()
-        credentials = {"username": parsed["username"], "password": password}
-    client: MongoClient[dict[str, Any]] = MongoClient(
-        address,
-        serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS,
-        tz_aware=True,
-        appname="lycb_flows",
-        **credentials,
-    )
-    return client, parsed["database"] or DEFAULT_DATABASE
-
-
-def _without_password(address: str) -> str:
-    """For people: neither the password nor options that may hold one."""
-    bare = re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
-    return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
-
-
-def _unusable(label: str, err: Exception) -> StoreError | InputError:
-    name = type(err).__name__
-    if name in {"InvalidURI", "ConfigurationError", "ValueError", "InvalidName"}:
-        return InputError(
-            "not a usable MongoDB address", fix="see `store` in the settings", store=label,
-            reason=_without_password(str(err)),
-        )  # fmt: skip
-    if name == "OperationFailure":
-        return StoreError(
-            "the database refuses this user",
-            fix="check user, authSource and LYCB_STORE_PASSWORD",
-            store=label,
-        )
-    return StoreError("no database answers", fix="start it, or mend `store`", store=label)
 
 
 class MongoStore(ResultStore):
@@ -152,7 +64,7 @@ class MongoStore(ResultStore):
         self.outage_s = settings.outage_s
         self._documents, self._attempts = database["documents"], database["attempts"]
         self._notes, self._edges = database["notes"], database["edges"]
-        self._claims = _Claims(database, settings)
+        self._claims = Claims(database, settings)
 
     def create_indexes(self) -> None:
         """Once per database; later calls find them there."""
@@ -385,72 +297,6 @@ class MongoStore(ResultStore):
     def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Keep other workers from computing this key meanwhile."""
         return self._claims.hold(key)
-
-
-class _Claims:
-    """Who computes which key now: one beating document per key."""
-
-    def __init__(self, database: Database[dict[str, Any]], settings: Settings) -> None:
-        self.outage_s, self._beat_s = settings.outage_s, settings.ping_s
-        self._claims = database["claims"]
-        self._owner = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex}"
-        self._held: set[str] = set()
-        self._beating: threading.Thread | None = None
-
-    @contextlib.contextmanager
-    def hold(self, key: str) -> Iterator[None]:
-        """Claim a key; who cannot give its job back computes it all the same."""
-        if key in self._held:
-            yield
-            return
-        if not self._take(key):
-            if SHIFT.gives_back:
-                raise GivenBackError("another worker computes this now", key=key)
-            yield
-            return
-        self._held.add(key)
-        self._start_beating()
-        try:
-            yield
-        finally:
-            self._held.discard(key)
-            with contextlib.suppress(PyMongoError, StoreError):  # it goes stale by itself
-                self._claims.delete_one({"_id": key, "owner": self._owner})
-
-    @survives_outages
-    def _take(self, key: str) -> bool:
-        mine = {"owner": self._owner, "beat_at": datetime.now(UTC)}
-        try:
-            self._claims.insert_one({"_id": key, **mine})
-        except DuplicateKeyError:
-            free = {"$or": [{"owner": self._owner}, {"beat_at": {"$lt": self._stale_before()}}]}
-            taken = self._claims.find_one_and_update({"_id": key, **free}, {"$set": mine})
-            return taken is not None
-        return True
-
-    @survives_outages
-    def forget_stale(self) -> int:
-        """Delete claims whose owners are silent; returns how many."""
-        return int(
-            self._claims.delete_many({"beat_at": {"$lt": self._stale_before()}}).deleted_count
-        )
-
-    def _stale_before(self) -> datetime:
-        return datetime.now(UTC) - timedelta(seconds=_BEATS_PER_CLAIM * self._beat_s)
-
-    def _start_beating(self) -> None:
-        if self._beating is None or not self._beating.is_alive():
-            self._beating = threading.Thread(target=self._beat, daemon=True, name="claims")
-            self._beating.start()
-
-    def _beat(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(self._beat_s):
-            with contextlib.suppress(PyMongoError):
-                self._claims.update_many(
-                    {"owner": self._owner, "_id": {"$in": [*self._held]}},
-                    {"$set": {"beat_at": datetime.now(UTC)}},
-                )
 
 
 def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:

@@ -13,89 +13,32 @@ mongodb:// URI a database (`mongodb.py`). Nothing above knows which one it is.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import os
-import socket
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
-from lycb_flows.machine.settings import load_settings
-from lycb_flows.schemas import Blob, Document, Made
+from lycb_flows.schemas import Document, Made
 from lycb_flows.store.blobs import Blobs
-from lycb_flows.store.kinds import document_class
+from lycb_flows.store.provenance import MadeNow
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Totals,
+    document_of,
+    edges_of,
+    facts_of,
+    record_of,
+    unpacked,
+)
 
 D = TypeVar("D", bound=Document)
-Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
-AttemptId = int | str
-_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy", "gpaw")
 _MIN_PREFIX = 6
-Edges = list[tuple[str, str]]
-"""(ancestor, descendant)"""
-MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
-"""A document stays below 100 kB (MongoDB's limit is 16 MB, and a finished job whose document
-is larger is lost): larger fields and longer lists of keys become blobs."""
-_SPILLED = "spilled"
-MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
-
-
-class Attempt(BaseModel):
-    """One try at a key; `running` with a dead process means: lost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: AttemptId
-    key: str
-    kind: str
-    number: int
-    job: str
-    worker: str
-    host: str
-    pid: int
-    started_at: str
-    ended_at: str | None
-    outcome: Outcome
-    reason: str
-    wall_s: float
-    cpu_s: float
-    logs: dict[str, Blob] = {}
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Of some attempts."""
-
-    n: int
-    wall_s: float
-    cpu_s: float
-
-
-Spilled = dict[str, dict[str, Any]]
-"""{"spilled": blob}: in place of something too large for a document."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A document as a backend keeps it: plain data, what is large as a blob."""
-
-    key: str
-    kind: str
-    method_version: int
-    schema_version: int
-    facts: dict[str, Any]
-    parents: list[str] | Spilled
-    products: list[str] | Spilled
-    made: dict[str, Any]
 
 
 class ResultStore(ABC):
@@ -262,12 +205,12 @@ class ResultStore(ABC):
                 "the key must match one document", fix="see `lycb query`", key=prefix,
                 matches="none" if not records else "several",
             )  # fmt: skip
-        return self._document(records[0])
+        return document_of(records[0], self.blobs)
 
     def find_document(self, key: str) -> Document | None:
         """The live document of this key, whatever its kind, or None."""
         record = self._find_record(key)
-        return None if record is None else self._document(record)
+        return None if record is None else document_of(record, self.blobs)
 
     def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
         """The live documents of a kind whose facts equal `where`, in the order of their keys.
@@ -284,7 +227,7 @@ class ResultStore(ABC):
                     "no such field", fix=f"one of {', '.join(names)}", kind=kind.kind, found=name
                 )
         records = self._find_by_kind(kind.kind, where)
-        return (kind.from_facts(**self._unpacked(record)) for record in records)
+        return (kind.from_facts(**unpacked(record, self.blobs)) for record in records)
 
     def insert(self, document: Document, attempt: AttemptId | None = None) -> bool:
         """Store a document once; the first wins.
@@ -302,7 +245,7 @@ class ResultStore(ABC):
             Whether this was the first.
         """
         with self._transaction():
-            first = self._add(self._packed(document), _edges(document), attempt)
+            first = self._add(record_of(document, self.blobs), edges_of(document), attempt)
             if attempt is not None:
                 reason = "" if first else self._compare(document)
                 self._end(attempt, "done" if first else "superseded", reason, document.made)
@@ -310,7 +253,7 @@ class ResultStore(ABC):
 
     def insert_all(self, documents: Sequence[Document]) -> int:
         """Store many documents at once, none of them an attempt's; returns how many were new."""
-        return self._add_all([(self._packed(one), _edges(one)) for one in documents])
+        return self._add_all([(record_of(one, self.blobs), edges_of(one)) for one in documents])
 
     def _compare(self, document: Document) -> str:
         stored = self.load(type(document), document.key).facts()
@@ -319,58 +262,11 @@ class ResultStore(ABC):
 
     def all_facts(self) -> dict[str, tuple[str, str]]:
         """(kind, facts as JSON) of every live document, by key."""
+        records = (record for kind in self.kinds() for record in self._find_by_kind(kind, {}))
         return {
-            record.key: (record.kind, json.dumps(self._unpacked(record)["facts"], sort_keys=True))
-            for kind in self.kinds()
-            for record in self._find_by_kind(kind, {})
+            record.key: (record.kind, json.dumps(facts_of(record, self.blobs), sort_keys=True))
+            for record in records
         }
-
-    # -- small documents -----------------------------------------------------------
-
-    def _packed(self, document: Document) -> Record:
-        """What is kept of a document: below `MAX_FACTS_BYTES`, the largest fields as blobs."""
-        facts = document.facts()
-        if len(json.dumps(facts)) > MAX_FACTS_BYTES:
-            sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
-            while sum(sizes.values()) > MAX_FACTS_BYTES:
-                largest = max(sizes, key=lambda name: sizes[name])
-                facts[largest] = self._spilled(facts[largest])
-                sizes[largest] = 0
-        parents, products = (
-            list(keys) if len(keys) <= MAX_KEYS else self._spilled(list(keys))
-            for keys in (document.parents, document.products)
-        )
-        return Record(
-            key=document.key,
-            kind=document.kind,
-            method_version=document.method_version,
-            schema_version=document.schema_version,
-            facts=facts,
-            parents=parents,
-            products=products,
-            made=document.made.model_dump(mode="json"),
-        )
-
-    def _spilled(self, value: object) -> Spilled:
-        return {_SPILLED: self.blobs.put_json(value).model_dump()}
-
-    def _unpacked(self, record: Record) -> dict[str, Any]:
-        """Facts and header as they were."""
-        return {
-            "facts": {name: self._unspilled(value) for name, value in record.facts.items()},
-            "key": record.key,
-            "parents": self._unspilled(record.parents),
-            "products": self._unspilled(record.products),
-            "made": record.made,
-        }
-
-    def _unspilled(self, value: Any) -> Any:  # noqa: ANN401 - plain data of any kind
-        if isinstance(value, dict) and value.keys() == {_SPILLED}:
-            return json.loads(self.blobs.read(Blob.model_validate(value[_SPILLED])))
-        return value
-
-    def _document(self, record: Record) -> Document:
-        return document_class(record.kind).from_facts(**self._unpacked(record))
 
     # -- look-up first -------------------------------------------------------------
 
@@ -465,70 +361,6 @@ def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
     return list(seen)[1:]
 
 
-class MadeNow:
-    """Clock of one attempt: called, it says who works here and what was spent so far."""
-
-    def __init__(self, job: str) -> None:
-        self.attempt: AttemptId | None = None
-        self._job = job
-        self._started_at, self._wall, self._cpu = now(), time.monotonic(), _cpu_s()
-
-    def __call__(self, logs: Mapping[str, Blob] | None = None) -> Made:
-        """`made` as of now, with what an engine wrote."""
-        settings = load_settings()
-        return Made(
-            worker=settings.worker_name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            job=self._job,
-            threads=settings.threads,
-            device=settings.device,
-            versions=_versions(),
-            started_at=self._started_at,
-            ended_at=now(),
-            wall_s=time.monotonic() - self._wall,
-            cpu_s=_cpu_s() - self._cpu,
-            logs=dict(logs or {}),
-        )
-
-
-def _cpu_s() -> float:
-    """Of this process and of those that it has started and waited for, such as a DFT code."""
-    return sum(os.times()[:4])
-
-
-def open_store(address: str | Path, *, create: bool = True) -> ResultStore:
-    """The store at an address.
-
-    Parameters
-    ----------
-    address
-        A folder, or mongodb://[user@]host[,host]/database[?options]; TLS and authentication
-        are options of the URI, the password may come from the settings.
-    create
-        Whether a folder may be made.
-
-    Raises
-    ------
-    StoreError
-        When it cannot be used, or is not there and may not be made.
-    """
-    if str(address).startswith(MONGODB_SCHEMES):
-        from lycb_flows.store.mongodb import connect  # noqa: PLC0415 - pymongo takes a while
-
-        return connect(str(address), load_settings())
-    from lycb_flows.store.sqlite import SqliteStore  # noqa: PLC0415 - it imports this module
-
-    folder = Path(address).resolve()
-    if not create and not (folder / "results.sqlite").is_file():
-        raise InputError(
-            "no result store here",
-            fix="run a campaign first, or set --store or LYCB_STORE",
-            folder=folder,
-        )
-    return SqliteStore(folder)
-
-
 def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
     """How two stores differ: keys only in one, only in the other, and of differing facts.
 
@@ -541,23 +373,3 @@ def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
         "only in the second": sorted(other_facts.keys() - facts.keys()),
         "different facts": sorted(key for key in shared if facts[key] != other_facts[key]),
     }
-
-
-def _edges(document: Document) -> Edges:
-    """From everything that a document rests on to it, and from it to what was born in it."""
-    edges = [(parent, document.key) for parent in document.parents]
-    return edges + [(document.key, product) for product in document.products]
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _RECORDED_PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):  # GPAW is an extra
-            found[name] = metadata.version(name)
-    return found
-
-
-def now() -> str:
-    """UTC in ISO 8601, as attempts and `made` say it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

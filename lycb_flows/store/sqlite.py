@@ -18,16 +18,9 @@ from typing import Any
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import BlobFolder
-from lycb_flows.store.results import (
-    Attempt,
-    AttemptId,
-    Edges,
-    Outcome,
-    Record,
-    ResultStore,
-    Totals,
-    now,
-)
+from lycb_flows.store.provenance import now
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.results import ResultStore
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (

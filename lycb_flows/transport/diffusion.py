@@ -1,34 +1,30 @@
 """From a trajectory to a diffusivity with an error bar, or to an upper bound.
 
 D is the paper's: MSD over all origins (`msd.py`), ordinary least squares (OLS) over a
-window of lags, slope / 6. Two error bars stand beside it: He's empirical one, and our own,
-the exact standard error of this very estimator for a random walk as fast as the one seen:
-
-| equation                                          | code                   |
-|---------------------------------------------------|------------------------|
-| s_D / D = 3.43 / √N_eff + 0.04                    | `he_relative_error`    |
-| var ∣A∣² = a² m + g m², m = 6 D o, g = 2 tr M² / (tr M)² | `_msd_covariance` |
-| cov(MSD(n), MSD(m)) = mean over interval pairs of var∣A∣²(overlap o) / N | `_overlap_moments` |
-| D < f a² / (6 N t) χ²(2 n/f + 2) / 2              | `upper_bound_m2_per_s` |
-
-The second moment of ∣A∣² is that of a compound Poisson walk with hops of length a; two
-displacements of one ion share only the overlap of their intervals. Where single ions' D
-scatter beyond a walk's luck (some ions trapped), that scatter is the bar instead.
-He, Zhu, Epstein, Mo, npj Comput. Mater. 4, 18 (2018); the authors' code (MoGroup/aimd).
+window of lags, slope / 6. Its two error bars are those of `error_bars.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, norm
+from scipy.stats import norm
 
 from lycb_flows.config import MIN_MEASURED_FRAMES, DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
+from lycb_flows.transport.error_bars import (
+    Array,
+    Walk,
+    he_relative_error,
+    model_error,
+    slope_weights,
+    standard_error,
+    upper_bound_m2_per_s,
+)
 from lycb_flows.transport.msd import (
     mean_squared_displacement,
     msd_tensor,
@@ -37,19 +33,12 @@ from lycb_flows.transport.msd import (
 )
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
-Array = NDArray[np.floating[Any]]
-
 MIN_FIT_LAGS = 5
 MAX_RELATIVE_ERROR = 0.5
 """A D less than two standard errors above zero is no measurement."""
 VIBRATION_PS = 1.0
 """Lag at which ions have vibrated to their plateau."""
-HETEROGENEITY_CONFIDENCE = 0.99
 _N_COVARIANCE_LAGS = 16
-_N_TURNS = 4
-_RIDGE = 1e-4
-_N_OFFSETS = 256
-_N_THINNED_FRAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -72,28 +61,6 @@ class DiffusionResult:
 
 
 @dataclass(frozen=True)
-class _Walk:
-    """The mobile ions' displacements and their MSD at every lag."""
-
-    positions_ang: Array  # (n_frames, n_ions, 3), drift removed
-    msd_tensor_ang2: Array  # (n_frames, 3, 3)
-    frame_interval_ps: float
-    hop_ang: float
-
-    @property
-    def n_ions(self) -> int:
-        return int(self.positions_ang.shape[1])
-
-    @property
-    def duration_ps(self) -> float:
-        return (len(self.positions_ang) - 1) * self.frame_interval_ps
-
-    @property
-    def msd_ang2(self) -> Array:
-        return np.asarray(np.trace(self.msd_tensor_ang2, axis1=1, axis2=2))
-
-
-@dataclass(frozen=True)
 class _Fit:
     """OLS over the lags first..last (frames): D tensor, D, error, and a low-noise D."""
 
@@ -104,39 +71,6 @@ class _Fit:
     standard_error: float
     walk_error: float  # of a random walk, before the ions' own scatter has its say
     efficient_diffusivity: float
-
-
-def he_relative_error(effective_hops: float) -> float:
-    """s_D / D = 3.43 / √N_eff + 0.04 (He et al. 2018)."""
-    return float(3.43 / np.sqrt(effective_hops) + 0.04)
-
-
-def upper_bound_m2_per_s(
-    hops: float, n_ions: int, duration_ps: float, hop_ang: float, confidence: float = 0.95
-) -> float:
-    """Upper bound on D when `hops` effective hops were seen.
-
-    Few hops per ion: the Poisson bound a² / (6 N t) χ²(2n + 2) / 2. But n is read from an
-    MSD, whose variance over that of a hop count is f = 1 + 2n / (3N) (compound Poisson), so
-    n / f independent hops are worth f each; without f the 95 % bound holds in 67 to 94 % of
-    runs with more than one hop per ion.
-
-    Parameters
-    ----------
-    hops
-        n = N max MSD / a², vibration subtracted.
-    n_ions
-        N.
-    duration_ps
-        t, first to last frame.
-    hop_ang
-        a.
-    confidence
-        One-sided.
-    """
-    worth = 1 + 2 * hops / (3 * n_ions)
-    most_hops = worth * float(chi2.ppf(confidence, 2 * hops / worth + 2)) / 2
-    return most_hops * hop_ang**2 / (6 * n_ions * duration_ps) * float(ANG2_PER_PS_M2_PER_S)
 
 
 def analyse_diffusion(
@@ -178,7 +112,7 @@ def analyse_diffusion(
     _check_trajectory(positions, mobile)
     positions = subtract_drift(positions, ~mobile)
     walkers = positions[:, mobile]
-    walk = _Walk(walkers, msd_tensor(walkers), frame_interval_ps, config.site_distance_ang)
+    walk = Walk(walkers, msd_tensor(walkers), frame_interval_ps, config.site_distance_ang)
     fit, estimate = _estimate(walk, config)
 
     volume_ang3 = abs(float(np.linalg.det(lattice)))
@@ -250,7 +184,7 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         raise PhysicsError("a position is not finite", fix="cut the run where it left physics")
 
 
-def _estimate(walk: _Walk, config: DiffusionConfig) -> tuple[_Fit | None, DiffusionEstimate]:
+def _estimate(walk: Walk, config: DiffusionConfig) -> tuple[_Fit | None, DiffusionEstimate]:
     """The estimate, and the fit when it is a measurement."""
     msd, a = walk.msd_ang2, walk.hop_ang
     max_msd, plateau = float(msd.max()), _vibration_plateau(msd, walk.frame_interval_ps)
@@ -293,7 +227,7 @@ def _vibration_plateau(msd: Array, frame_interval_ps: float) -> float:
     return float(np.clip(2 * msd[k] - msd[2 * k], 0.0, msd[k]))
 
 
-def _find_window(walk: _Walk, config: DiffusionConfig) -> tuple[int, int, str]:
+def _find_window(walk: Walk, config: DiffusionConfig) -> tuple[int, int, str]:
     """First and last lag of the fit in frames, or why there is none."""
     msd, step, a2 = walk.msd_ang2, walk.frame_interval_ps, walk.hop_ang**2
     longest = min(config.max_lag_fraction * walk.duration_ps, config.max_lag_ps)
@@ -320,93 +254,17 @@ def _why_not_measured(fit: _Fit) -> str:
     return ""
 
 
-def _fit_window(walk: _Walk, first: int, last: int) -> _Fit:
+def _fit_window(walk: Walk, first: int, last: int) -> _Fit:
     lags = np.arange(first, last + 1) * walk.frame_interval_ps
-    tensor = np.tensordot(_slope_weights(lags), walk.msd_tensor_ang2[first : last + 1], 1) / 2
+    tensor = np.tensordot(slope_weights(lags), walk.msd_tensor_ang2[first : last + 1], 1) / 2
     diffusivity = float(np.trace(tensor)) / 3
     some = np.unique(np.linspace(first, last, _N_COVARIANCE_LAGS).round().astype(int))
-    efficient, walk_error = _model_error(walk, some, diffusivity)
-    scatter = _ion_scatter(walk, some)
-    freedom = max(walk.n_ions - 1, 1)
-    luck = np.sqrt(chi2.ppf(HETEROGENEITY_CONFIDENCE, freedom) / freedom)
-    error = scatter if scatter > luck * walk_error else walk_error
+    efficient, walk_error = model_error(walk, some, diffusivity)
+    error = standard_error(walk, some, walk_error)
     return _Fit(first, last, tensor, diffusivity, error, walk_error, efficient)
-
-
-def _slope_weights(lags: Array) -> Array:
-    """Weights w of the OLS slope: slope = Σ w_k y_k."""
-    centred = lags - lags.mean()
-    return np.asarray(centred / (centred @ centred))
 
 
 def _log_slope(msd: Array, first: int, last: int) -> float:
     """The slope d ln MSD / d ln t over the window, log-spaced lags; 1 for diffusion."""
     lags = np.unique(np.geomspace(first, last, 50).round().astype(int))
     return float(np.polyfit(np.log(lags), np.log(msd[lags]), 1)[0])
-
-
-def _model_error(walk: _Walk, lags: NDArray[np.int64], diffusivity: float) -> tuple[float, float]:
-    """Low-noise D and standard error of the OLS D, both Å²/ps, from the walk's covariance.
-
-    The covariance S needs a D, and generalised least squares with S gives one; a few turns
-    settle it. A D that is not positive is returned as found, with an infinite error.
-    """
-    lags_ps = lags * walk.frame_interval_ps
-    design = np.column_stack([np.ones_like(lags_ps), 6 * lags_ps])
-    moments = _overlap_moments(lags_ps, walk.duration_ps)
-    at_start = walk.msd_tensor_ang2[lags[0]]
-    anisotropy = 2 * float(np.sum(at_start**2)) / float(np.trace(at_start)) ** 2
-    efficient = diffusivity
-    for _ in range(_N_TURNS):
-        if efficient <= 0:
-            return efficient, np.inf
-        covariance = _msd_covariance(efficient, moments, anisotropy, walk)
-        ridge = _RIDGE * np.diag(np.diag(covariance))  # the lags are nearly collinear
-        weighted = np.linalg.solve(covariance + ridge, design)
-        efficient = float(np.linalg.solve(design.T @ weighted, weighted.T @ walk.msd_ang2[lags])[1])
-    covariance = _msd_covariance(max(efficient, 0.0), moments, anisotropy, walk)
-    slope = _slope_weights(lags_ps)
-    return efficient, float(np.sqrt(slope @ covariance @ slope)) / 6
-
-
-def _msd_covariance(
-    diffusivity: float, moments: tuple[Array, Array], anisotropy: float, walk: _Walk
-) -> Array:
-    """Covariance in Å⁴ of the windowed MSD of a walk of hops a with D in Å²/ps."""
-    rate = 6 * diffusivity
-    linear, quadratic = moments
-    return (walk.hop_ang**2 * rate * linear + anisotropy * rate**2 * quadratic) / walk.n_ions
-
-
-def _overlap_moments(lags_ps: Array, duration_ps: float) -> tuple[Array, Array]:
-    """Mean overlap o (ps) and o² (ps²) of all pairs of intervals of two lags, (n, n) each.
-
-    Intervals [s, s+n] and [s+d, s+d+m] lie in [0, t]; the mean over s and d is an integral
-    over the offset d of o(d) times the share of origins with that offset.
-    """
-    n, m = lags_ps[:, None, None], lags_ps[None, :, None]
-    middle = (np.arange(_N_OFFSETS) + 0.5) / _N_OFFSETS
-    offset = -m + (n + m) * middle
-    overlap = np.minimum(n, offset + m) - np.maximum(0, offset)
-    room = np.minimum(duration_ps - n, duration_ps - m - offset) - np.maximum(0, -offset)
-    share = np.clip(room, 0, None) / ((duration_ps - n) * (duration_ps - m))
-    share = share * (n + m) / _N_OFFSETS
-    return np.sum(share * overlap, axis=2), np.sum(share * overlap**2, axis=2)
-
-
-def _ion_scatter(walk: _Walk, lags: NDArray[np.int64]) -> float:
-    """Standard error of D in Å²/ps from the spread of single ions' D, frames thinned."""
-    if walk.n_ions == 1:
-        return 0.0
-    stride = max(1, len(walk.positions_ang) // _N_THINNED_FRAMES)
-    thinned = walk.positions_ang[::stride]
-    steps = np.unique(lags // stride)
-    steps = steps[steps > 0]
-    if len(steps) < 2:  # noqa: PLR2004 - a slope needs two points
-        return 0.0
-    weights = _slope_weights(steps * stride * walk.frame_interval_ps)
-    slopes = np.zeros(walk.n_ions)
-    for k, weight in zip(steps, weights, strict=True):
-        moved = thinned[k:] - thinned[:-k]
-        slopes += weight * np.einsum("tia,tia->i", moved, moved) / len(moved)
-    return float(np.std(slopes, ddof=1) / np.sqrt(walk.n_ions)) / 6

@@ -12,13 +12,12 @@ Files, each importing only those before it: `colourings` (exact counts), `listin
 
 from __future__ import annotations
 
-from lycb_flows.crystals.enumeration.decorations import decoration_key, enumerate_decorations
+from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
 from lycb_flows.crystals.enumeration.listing import Member
 from lycb_flows.crystals.enumeration.orderings import (
     EnumerationResult,
     count_orderings,
     enumerate_orderings,
-    ordering_key,
     parent_cell,
 )
 
@@ -26,9 +25,7 @@ __all__ = [
     "EnumerationResult",
     "Member",
     "count_orderings",
-    "decoration_key",
     "enumerate_decorations",
     "enumerate_orderings",
-    "ordering_key",
     "parent_cell",
 ]

@@ -19,7 +19,6 @@ from lycb_flows.crystals.enumeration.listing import list_all, list_some
 from lycb_flows.crystals.enumeration.orderings import EnumerationResult, result_of
 from lycb_flows.crystals.enumeration.sites import SiteModel, supercell_symmetry
 from lycb_flows.errors import InputError
-from lycb_flows.schemas.keys import make_key
 
 HALIDES = ("Br", "Cl")
 SYMPREC_ANG = 0.05
@@ -27,11 +26,6 @@ SYMPREC_ANG = 0.05
 _X_MAX = 6
 _SERIES_STEPS = 12
 """The paper's series: x from 0 to 6 in steps of 0.5."""
-
-
-def decoration_key(structure: schemas.Structure, config: DecorationConfig) -> str:
-    """The key of the structure's decorations at this x."""
-    return make_key(schemas.Enumeration, parent=structure.key, **config.keyed())
 
 
 def enumerate_decorations(

@@ -34,7 +34,6 @@ from lycb_flows.crystals.enumeration.sites import (
 from lycb_flows.crystals.structures import DisorderedCrystal
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import blob_of
-from lycb_flows.schemas.keys import make_key
 
 SYMPREC_ANG = 0.01
 """Special positions in a CIF carry at least three decimals."""
@@ -99,12 +98,6 @@ class EnumerationResult:
             **{name: getattr(self, name) for name in shared},
         )
         return document, content
-
-
-def ordering_key(parent: DisorderedCrystal, config: EnumerationConfig) -> str:
-    """The key of the parent's enumeration; the preset threshold is part of it."""
-    config = _resolved(parent, config)
-    return make_key(schemas.Enumeration, parent=parent.document().key, **config.keyed())
 
 
 def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:

@@ -26,7 +26,7 @@ from lycb_flows.config import VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.logs import Log, archive
-from lycb_flows.labels.theory import VASP_STAND_IN, label_key, vasp_theory
+from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
 from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, vasp_inputs
 from lycb_flows.labels.vasp.policy import Outcome, Request
@@ -77,7 +77,7 @@ class Vasp:
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(self.theory, structure, machine=self._machine.vasp_incar)
         self.logs = {}
-        key = label_key(structure.key, self.theory.fingerprint)
+        key = schemas.Label.key_of(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
             found = vasp_results.read_static(folder, inputs)

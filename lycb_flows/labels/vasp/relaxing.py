@@ -18,9 +18,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig, VaspLabeler
+from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.labels.logs import Log
-from lycb_flows.labels.relaxing import RelaxedByTheory
 from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
@@ -50,7 +50,7 @@ class RelaxingVasp(Vasp):
         """Which of VASP's."""
         return "fire" if self._machine.vasp_optimizer == "vtst" else "cg"
 
-    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> RelaxedByTheory:
+    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> Relaxed:
         """The structure at rest, or as far as it came.
 
         Raises
@@ -66,7 +66,7 @@ class RelaxingVasp(Vasp):
 
     def _relax(
         self, structure: schemas.Structure, config: RelaxationConfig, logs: dict[str, Log]
-    ) -> RelaxedByTheory:
+    ) -> Relaxed:
         with self._logged(logs, "vasp_first"):
             first = label = self.label(structure)
         now, n_steps, told = structure, 0, list(label.warnings)
@@ -83,7 +83,8 @@ class RelaxingVasp(Vasp):
                 label = self.label(now)
             told += [f"custodian: {one}" for one in (*found.corrections, *label.corrections)]
             max_force = largest_force(now, label, config)
-        return RelaxedByTheory(
+        return Relaxed(
+            start=structure,
             structure=now,
             energy_ev=label.energy_ev,
             static_energy_ev=first.energy_ev,
@@ -103,7 +104,9 @@ class RelaxingVasp(Vasp):
         finally:
             logs.update((name, log) for log in self.logs.values())
 
-    def _walk(self, structure: schemas.Structure, config: RelaxationConfig) -> vasp_results.Relaxed:
+    def _walk(
+        self, structure: schemas.Structure, config: RelaxationConfig
+    ) -> vasp_results.VaspRelaxation:
         """One run of VASP's own optimizer."""
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(

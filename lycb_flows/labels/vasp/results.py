@@ -43,7 +43,7 @@ class Static:
 
 
 @dataclass(frozen=True)
-class Relaxed:
+class VaspRelaxation:
     """What a relaxation by VASP itself gives."""
 
     structure: schemas.Structure
@@ -64,7 +64,7 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
     return Static(answer_of(result, inputs), corrections)
 
 
-def read_relaxed(folder: Path, inputs: VaspInputs) -> Relaxed:
+def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
     """Where a relaxation by VASP itself came to rest, atoms in the structure's order.
 
     Raises
@@ -78,7 +78,7 @@ def read_relaxed(folder: Path, inputs: VaspInputs) -> Relaxed:
         raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
     sites = [final[i] for i in np.argsort(inputs.order)]
     structure = canonical_structure(Structure.from_sites(sites))
-    return Relaxed(structure, len(result.ionic_steps), corrections)
+    return VaspRelaxation(structure, len(result.ionic_steps), corrections)
 
 
 def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str, ...]]:

@@ -61,7 +61,7 @@ class Reaping:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PendingReaping:
     """A reaping, with the evidence's identity and the act."""
 
     reaping: Reaping
@@ -104,7 +104,7 @@ class Pass:
             forget_workers(self.launchpad, older_s=_FORGET_WORKERS_S)
         return found
 
-    def _decide(self, finding: Finding) -> Reaping:
+    def _decide(self, finding: PendingReaping) -> Reaping:
         """Act, unless it may be somebody at work."""
         reaping = finding.reaping
         if finding.evidence:
@@ -122,7 +122,7 @@ class Pass:
 
     # -- locks ----------------------------------------------------------------------------
 
-    def _locks(self) -> Iterator[Finding]:
+    def _locks(self) -> Iterator[PendingReaping]:
         fields = {"locked": 1, "updated_on": 1, "name": 1, "nodes": {"$slice": 1}}
         for row in self.launchpad.workflows.find({"locked": {"$exists": True}}, fields):
             why = stale_reason(row["locked"])
@@ -134,11 +134,13 @@ class Pass:
                 "unlocked",
             )
             evidence = f"{row['_id']} {row['locked']} {row['updated_on']}"
-            yield Finding(reaping, _bind(self.launchpad.break_lock, row), "" if why else evidence)
+            yield PendingReaping(
+                reaping, _bind(self.launchpad.break_lock, row), "" if why else evidence
+            )
 
     # -- halves ---------------------------------------------------------------------------
 
-    def _orphans(self) -> Iterator[Finding]:
+    def _orphans(self) -> Iterator[PendingReaping]:
         """Jobs first, then what workflows list: an addition in between is no orphan."""
         jobs = {
             row["fw_id"]: row for row in self.launchpad.fireworks.find({}, {"fw_id": 1, "name": 1})
@@ -150,7 +152,7 @@ class Pass:
             reaping = Reaping(
                 "orphan", fw_id, jobs[fw_id]["name"], "no workflow lists it", "deleted"
             )
-            yield Finding(reaping, _bind(self._delete_orphan, fw_id), str(fw_id))
+            yield PendingReaping(reaping, _bind(self._delete_orphan, fw_id), str(fw_id))
 
     def _delete_orphan(self, fw_id: int) -> bool:
         pad = self.launchpad
@@ -169,7 +171,7 @@ class Pass:
             session.with_transaction(write)
         return bool(deleted)
 
-    def _half_applied(self) -> Iterator[Finding]:
+    def _half_applied(self) -> Iterator[PendingReaping]:
         """Plain FireWorks writes job by job, the workflow last: killed between, they disagree."""
         for row in self.launchpad.workflows.find(
             {"state": {"$nin": ["ARCHIVED", "COMPLETED"]}, "locked": {"$exists": False}}
@@ -190,7 +192,7 @@ class Pass:
                         if unapplied
                         else "nothing to wait for"
                     )
-                    yield Finding(
+                    yield PendingReaping(
                         Reaping("unfinished business", fw_id, job["name"], why, "refreshed"),
                         _bind(self._apply_again, fw_id),
                         f"{fw_id} {state}",
@@ -214,7 +216,7 @@ class Pass:
 
     # -- active jobs --------------------------------------------------------------------------
 
-    def _active(self) -> Iterator[Finding]:
+    def _active(self) -> Iterator[PendingReaping]:
         """RUNNING and RESERVED jobs, with their runs."""
         jobs = list(
             self.launchpad.fireworks.find(
@@ -235,13 +237,13 @@ class Pass:
         runs: list[dict[str, Any]],
         slurm: Slurm | None,
         requeued: Mapping[str, int],
-    ) -> Iterator[Finding]:
+    ) -> Iterator[PendingReaping]:
         fw_id, reserved = job["fw_id"], job["state"] == "RESERVED"
         what = "lost reservation" if reserved else "lost run"
         ended = [run for run in runs if run["state"] in _ENDED]
         if not runs:
             why = f"{job['state']} without a run"
-            yield Finding(
+            yield PendingReaping(
                 Reaping(what, fw_id, job["name"], why, "given back"),
                 _bind(self._give_back, fw_id, None, {LOST: why}),
                 f"{fw_id} {job['updated_on']}",
@@ -255,13 +257,13 @@ class Pass:
             if run["state"] == "RESERVED" and not slurm_job(run)[0]:
                 silent = "reserved, but never submitted"
             if why or silent:
-                yield Finding(
+                yield PendingReaping(
                     Reaping(what, fw_id, job["name"], why or silent, "given back"),
                     _bind(self._give_back, fw_id, run["launch_id"], {LOST: why or silent}),
                     "" if why else f"{run['launch_id']} {last_ping(run)}",
                 )
 
-    def _ended(self, job: Mapping[str, Any], run: Mapping[str, Any]) -> Finding:
+    def _ended(self, job: Mapping[str, Any], run: Mapping[str, Any]) -> PendingReaping:
         """Its worker wrote down the run's end, but not what follows from it."""
         why = why_unfinished(run["action"]) if run["state"] == "FIZZLED" else {}
         if why and self.launchpad.may_run_again(job["fw_id"], why):
@@ -273,7 +275,7 @@ class Pass:
         reaping = Reaping("unfinished business", job["fw_id"], job["name"], ended, action)
         # else its worker is about to do it
         certain = is_gone(env_of(run).get("lycb_owner", ""))
-        return Finding(reaping, act, "" if certain else f"{run['launch_id']} {run['state']}")
+        return PendingReaping(reaping, act, "" if certain else f"{run['launch_id']} {run['state']}")
 
     def _give_back(self, fw_id: int, launch_id: int | None, why: dict[str, str]) -> bool:
         return self.launchpad.give_back(fw_id, launch_id, **why)
@@ -303,7 +305,7 @@ class Pass:
 
     # -- faults ---------------------------------------------------------------------------
 
-    def _faults(self) -> Iterator[Finding]:
+    def _faults(self) -> Iterator[PendingReaping]:
         """Jobs that plain `rlaunch` fizzled, or a worker too often."""
         jobs = list(
             self.launchpad.fireworks.find(
@@ -317,14 +319,14 @@ class Pass:
             why = why_unfinished(run["action"]) if run else {}
             if run and why and self.launchpad.may_run_again(job["fw_id"], why):
                 told = why.get(FAULT) or why[GIVEN_BACK]
-                yield Finding(
+                yield PendingReaping(
                     Reaping("fault", job["fw_id"], job["name"], told, "given back"),
                     _bind(self._give_back, job["fw_id"], run["launch_id"], why),
                 )
 
     # -- runs that no job counts ------------------------------------------------------------
 
-    def _forgotten(self) -> Iterator[Finding]:
+    def _forgotten(self) -> Iterator[PendingReaping]:
         """FireWorks' `rerun_fw` leaves the running launches of what it resets as they are."""
         active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
         for row in self.launchpad.launches.find(active, {"launch_id": 1, "fw_id": 1}):
@@ -337,7 +339,7 @@ class Pass:
                     "its job was started anew",
                     "archived",
                 )
-                yield Finding(reaping, _bind(self._archive, launch_id), str(launch_id))
+                yield PendingReaping(reaping, _bind(self._archive, launch_id), str(launch_id))
 
     def _archive(self, launch_id: int) -> bool:
         self.launchpad.archive_launches([launch_id], {LOST: "its job was started anew"}, None)

@@ -1,4 +1,4 @@
-"""`lycb import labels` and `lycb export labels`."""
+"""`lycb import`: labels of others into the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.output import JsonOption, StoreOption, checked, open_results, print_json
+from lycb_flows.cli.options import JsonOption, StoreOption, checked, open_results
+from lycb_flows.cli.output import print_json
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,20 +99,3 @@ def _tell(summary: Summary, *, dry_run: bool) -> None:
         f"{summary.name}: {len(summary.new)} {verb}, {len(summary.known)} already there, "
         f"{len(summary.refused)} refused"
     )
-
-
-def export_labels(
-    path: Annotated[Path, typer.Argument(help="File to write, or folder (deepmd).")],
-    file_format: Annotated[
-        str, typer.Option("--format", help="extxyz, ase-db, mace, chgnet, matgl or deepmd.")
-    ] = "extxyz",
-    theory: Annotated[
-        str, typer.Option(help="First digits of the fingerprint of the level to write.")
-    ] = "",
-    store: StoreOption = None,
-) -> None:
-    """Write labels for others to train on."""
-    from lycb_flows.campaign.export import write_labels
-
-    n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
-    typer.echo(f"{n_labels} labels in {path}")

@@ -1,0 +1,82 @@
+"""What `lycb bench` compares, and how: both sides take turns in one process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the table.
+
+    Attributes
+    ----------
+    ours_s, reference_s
+        Medians, in s of wall time, of the same work.
+    ratio
+        reference_s / ours_s.
+    note
+        What else was seen.
+    gigabytes
+        Peak memory, where that is what was measured.
+    """
+
+    name: str
+    reference: str
+    ours_s: float
+    reference_s: float
+    note: str = ""
+    gigabytes: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return self.reference_s / self.ours_s
+
+
+def alternate(
+    work: Mapping[tuple[str, int], Callable[[], object]], rounds: int
+) -> dict[tuple[str, int], float]:
+    """Median wall time in s of each piece of work, run in turn; one round before is not counted."""
+    times: dict[tuple[str, int], list[float]] = {name: [] for name in work}
+    for round_ in range(rounds + 1):
+        for name, do in work.items():
+            if round_ == 0 and rounds == 1:
+                continue  # work that long needs no warming
+            began = time.perf_counter()
+            do()
+            if round_:
+                times[name].append(time.perf_counter() - began)
+    return {name: median(found) for name, found in times.items()}
+
+
+def threaded(threads: int, work: Callable[..., object], *arguments: Any) -> Callable[[], object]:  # noqa: ANN401
+    """Return a piece of work that runs on a number of torch's threads.
+
+    Parameters
+    ----------
+    threads
+        How many threads torch may use.
+    work
+        What is called.
+    *arguments
+        What it is called with.
+    """
+
+    def do() -> object:
+        torch.set_num_threads(threads)
+        return work(*arguments)
+
+    return do
+
+
+def thread_counts() -> tuple[int, ...]:
+    """Return the numbers of threads that are tried; the best of them counts."""
+    return (1, 2) if (os.cpu_count() or 1) > 1 else (1,)

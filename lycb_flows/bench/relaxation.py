@@ -1,0 +1,61 @@
+"""Relaxations against ASE's FIRE with chgnet's calculator."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE
+from chgnet.model.dynamics import CHGNetCalculator
+
+from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
+from lycb_flows.bench.subjects import MODEL, orderings, potential_named, shipped_calculator
+from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals.structures import to_ase
+from lycb_flows.relaxation.by_model import relax
+from lycb_flows.schemas import Structure
+
+_RELAXED_TO_EV_PER_ANG = 0.05
+
+
+def compare_relaxation() -> list[Comparison]:
+    """16 orderings, positions and cell, to 0.05 eV/Å."""
+    orderings = [orderings().structure(index) for index in range(16)]
+    config = RelaxationConfig(fmax_ev_per_ang=_RELAXED_TO_EV_PER_ANG)
+    potential, calculator = potential_named(MODEL), shipped_calculator()
+    energies: dict[str, list[float]] = {}
+
+    def ours() -> None:
+        energies["ours"] = [relax(one, potential, config).energy_ev for one in orderings]
+
+    def theirs() -> None:
+        energies["theirs"] = [_relax_by_ase(one, calculator, config) for one in orderings]
+
+    work = {
+        ("ours", 1): threaded(1, ours),
+        **{("theirs", threads): threaded(threads, theirs) for threads in thread_counts()},
+    }
+    seconds = alternate(work, rounds=1)
+    threads = min(thread_counts(), key=lambda count: seconds["theirs", count])
+    apart_mev = 1000 * np.abs(np.subtract(energies["ours"], energies["theirs"])).max() / 30
+    return [
+        Comparison(
+            name="relaxation of 16 orderings of 30 atoms to 0.05 eV/Å",
+            reference="chgnet's ASE calculator, ASE's FIRE and FrechetCellFilter",
+            ours_s=seconds["ours", 1],
+            reference_s=seconds["theirs", threads],
+            note=f"threads 1 against {threads}; energies within {apart_mev:.2f} meV/atom",
+        )
+    ]
+
+
+def _relax_by_ase(
+    structure: Structure, calculator: CHGNetCalculator, config: RelaxationConfig
+) -> float:
+    atoms = to_ase(structure)
+    atoms.calc = calculator
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
+        FIRE(FrechetCellFilter(atoms), logfile=None).run(fmax=config.fmax_ev_per_ang, steps=1000)
+    return float(atoms.get_potential_energy())

@@ -1,0 +1,183 @@
+"""Commands on whole campaigns: run them here, or put them on a LaunchPad."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lycb_flows.cli.options import (
+    CampaignFile,
+    CampaignName,
+    JsonOption,
+    LaunchPadOption,
+    ReportOption,
+    StoreOption,
+    open_launchpad,
+    open_results,
+    open_service_store,
+    open_submission,
+)
+from lycb_flows.cli.output import print_json, print_table
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.campaign.submission import Submission
+    from lycb_flows.service.launchpad import ServiceLaunchPad
+    from lycb_flows.store import ResultStore
+
+
+def submit(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Put a campaign on the LaunchPad for workers to run; twice adds nothing."""
+    from lycb_flows.service.campaigns import other_versions, submit_campaign
+
+    results, pad = open_service_store(store), open_launchpad(launchpad)
+    submission = open_submission(campaign, results)
+    added = submit_campaign(pad, submission)
+    name = submission.campaign.name
+    if added:
+        typer.echo(f"{name}: submitted; start workers with `lycb worker`, look with `lycb watch`")
+    else:
+        typer.echo(f"{name}: already there, nothing added")
+    for other in other_versions(pad, submission):
+        typer.echo(
+            f"another version of {name} is {other.state.lower()} with {len(other.fw_ids)} jobs: "
+            f"`lycb cancel {name}` and submit again to have only this one"
+        )
+
+
+def cancel(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
+    from lycb_flows.service.launchpad import cancel as cancel_workflows
+
+    _pull(cancel_workflows, name, launchpad, "will not run")
+
+
+def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Let running jobs of a campaign end and start no other."""
+    from lycb_flows.service.launchpad import pause as pause_workflows
+
+    _pull(pause_workflows, name, launchpad, "wait")
+
+
+def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Undo `lycb pause`."""
+    from lycb_flows.service.launchpad import resume as resume_workflows
+
+    _pull(resume_workflows, name, launchpad, "may run again")
+
+
+def _pull(
+    lever: Callable[[ServiceLaunchPad, str], int], name: str, path: Path | None, outcome: str
+) -> None:
+    from lycb_flows.service.launchpad import campaign_workflows
+
+    pad = open_launchpad(path)
+    if not campaign_workflows(pad, name):
+        known = sorted({one.metadata["campaign"] for one in campaign_workflows(pad, None)})
+        raise InputError(
+            "no such campaign on this LaunchPad",
+            fix=f"one of {', '.join(known)}" if known else "see `lycb submit`",
+            found=name,
+        )
+    typer.echo(f"{name}: {lever(pad, name)} jobs {outcome}")
+
+
+def relabel(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Try once more the labels that have failed for good; late ones join the next round."""
+    from lycb_flows.flows.embedded import relabel_embedded
+    from lycb_flows.service.campaigns import relabel as relabel_on
+    from lycb_flows.store.mongodb import MongoStore
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    if isinstance(results, MongoStore):
+        tried = relabel_on(open_launchpad(launchpad), results, submission)
+        verb = "submitted again"
+    else:
+        tried = relabel_embedded(results, submission)
+        verb = "tried again; `lycb run` goes on"
+    if not tried:
+        typer.echo(f"{submission.campaign.name}: no label has failed for good")
+    for stage, n_labels in tried.items():
+        typer.echo(f"{stage}: {n_labels} labels {verb}")
+
+
+def run(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    folder: ReportOption = None,
+) -> None:
+    """Run a campaign here, to its report; run it again to go on after an interruption."""
+    from lycb_flows.cli.progress import live_progress
+    from lycb_flows.flows.campaign import campaign_flow
+    from lycb_flows.flows.embedded import run_embedded
+
+    results = open_results(store, create=True)
+    submission = open_submission(campaign, results)
+    with live_progress(results, submission) as listener:
+        run_embedded(results, campaign_flow(submission.campaign, submission.theory), listener)
+    _write_report(results, submission, folder)
+
+
+def report(
+    campaign: CampaignFile,
+    store: StoreOption = None,
+    folder: ReportOption = None,
+) -> None:
+    """Write the report of a campaign as far as it has come."""
+    results = open_results(store)
+    _write_report(results, open_submission(campaign, results), folder)
+
+
+def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
+    from lycb_flows.campaign.results import find_results
+    from lycb_flows.quantities.registry import quantity_names
+    from lycb_flows.report.page import write_report
+
+    name = submission.campaign.name
+    keys = find_results(results, submission.campaign, submission.theory).document_keys()
+    chosen = quantity_names(submission.campaign.measure)
+    path = write_report(results, name, keys, folder or _report_folder(results) / name, chosen)
+    typer.echo(path)
+
+
+def _report_folder(results: ResultStore) -> Path:
+    from lycb_flows.store.sqlite import SqliteStore
+
+    return results.folder / "reports" if isinstance(results, SqliteStore) else Path("reports")
+
+
+def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Show every job, how many, and what they would cost; nothing runs."""
+    from dataclasses import asdict
+
+    from lycb_flows.campaign.cost import plan_campaign
+
+    results = open_results(store, create=True)
+    submission = open_submission(campaign, results)
+    steps = plan_campaign(results, submission.campaign, submission.theory)
+    if as_json:
+        print_json([asdict(step) for step in steps])
+        return
+    rows = [
+        [step.stage, step.jobs[0], str(len(step.jobs)), step.work, _duration(step.cpu_s)]
+        for step in steps
+    ]
+    n_jobs, cpu_s = sum(len(step.jobs) for step in steps), sum(step.cpu_s for step in steps)
+    rows.append(["all", "", str(n_jobs), "", _duration(cpu_s)])
+    columns = ["stage", "first job", "jobs", "work", "CPU time, one core (estimate)"]
+    print_table(f"Plan of {submission.campaign.name}", columns, rows)
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.0f} s"

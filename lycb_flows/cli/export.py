@@ -1,0 +1,63 @@
+"""`lycb export`: labels, models, trajectories and structures to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lycb_flows.cli.options import Key, StoreOption, open_results
+
+
+def export_labels(
+    path: Annotated[Path, typer.Argument(help="File to write, or folder (deepmd).")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="extxyz, ase-db, mace, chgnet, matgl or deepmd.")
+    ] = "extxyz",
+    theory: Annotated[
+        str, typer.Option(help="First digits of the fingerprint of the level to write.")
+    ] = "",
+    store: StoreOption = None,
+) -> None:
+    """Write labels for others to train on."""
+    from lycb_flows.campaign.export import write_labels
+
+    n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
+    typer.echo(f"{n_labels} labels in {path}")
+
+
+def export_model(
+    key: Key,
+    path: Annotated[Path, typer.Argument(help=".safetensors file; a .json card goes beside it.")],
+    store: StoreOption = None,
+) -> None:
+    """Write a model's weights and card."""
+    from lycb_flows.campaign.export import write_stored_model
+
+    write_stored_model(open_results(store), key, path)
+    typer.echo(path)
+
+
+def export_trajectory(
+    key: Key,
+    path: Annotated[Path, typer.Argument(help=".extxyz, .traj, .lammpstrj file, or XDATCAR.")],
+    store: StoreOption = None,
+) -> None:
+    """Write all frames of a run."""
+    from lycb_flows.campaign.export import write_run
+
+    typer.echo(f"{write_run(open_results(store), key, path)} frames in {path}")
+
+
+def export_structures(
+    keys: Annotated[list[str], typer.Argument(help="Keys of structures, or of rankings.")],
+    folder: Annotated[Path, typer.Option(help="Folder for one CIF per structure.")] = Path(),
+    store: StoreOption = None,
+) -> None:
+    """Write structures as CIF; of a ranking, its ground state."""
+    from lycb_flows.campaign.export import write_structure
+
+    results = open_results(store)
+    for key in keys:
+        typer.echo(write_structure(results, key, folder))

@@ -1,0 +1,52 @@
+"""Commands about this machine: `lycb bench` and `lycb doctor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lycb_flows.cli.options import JsonOption, LaunchPadOption, StoreOption
+from lycb_flows.cli.output import print_json, print_table
+
+
+def doctor(
+    store: StoreOption = None, launchpad: LaunchPadOption = None, as_json: JsonOption = False
+) -> None:
+    """Check this machine and its service: database, blobs, workers, models, Slurm, space."""
+    from dataclasses import asdict
+
+    from lycb_flows.doctor.examination import examine
+    from lycb_flows.machine.settings import load_settings
+
+    checks = examine(store or load_settings().store, launchpad)
+    if as_json:
+        print_json([asdict(one) for one in checks])
+    else:
+        words = {True: "ok", False: "FAILS", None: "-"}
+        rows = [[words[one.ok], one.name, one.found, one.fix] for one in checks]
+        print_table("This machine", ["", "what", "found", "what to do"], rows)
+    if any(one.ok is False for one in checks):
+        raise typer.Exit(1)
+
+
+def bench(
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="md, lammps, relaxation, training, memory [all that can run]."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
+    from lycb_flows.bench.speed import available_parts, run_bench
+
+    report = run_bench(parts or available_parts(), lambda _: None)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    lines = [
+        [one.name, one.reference, f"{one.ours_s:.4g}", f"{one.ratio:.2f}", one.note]
+        for one in report.comparisons
+    ]
+    title = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    print_table(title, ["", "against", "ours, s", "times faster", ""], lines)

@@ -1,0 +1,116 @@
+"""`lycb status` and `lycb watch`."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lycb_flows.cli.options import (
+    JsonOption,
+    LaunchPadOption,
+    StoreOption,
+    open_launchpad,
+    open_results,
+    open_submission,
+)
+from lycb_flows.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from lycb_flows.campaign.submission import Submission
+
+
+def status(
+    campaign: Annotated[
+        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+    ] = None,
+    store: StoreOption = None,
+    launchpad: LaunchPadOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest."""
+    for found in _Watched(campaign, store, launchpad).look():
+        if as_json:
+            print_json(found)
+        else:
+            print_table(f"Status of {found['campaign']}", ["", ""], _status_rows(found))
+
+
+def watch(
+    campaign: Annotated[
+        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+    ] = None,
+    store: StoreOption = None,
+    launchpad: LaunchPadOption = None,
+    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 5.0,
+) -> None:
+    """Show the status live, until Ctrl-C."""
+    from rich.console import Group
+    from rich.live import Live
+
+    from lycb_flows.cli.output import as_table
+
+    watched = _Watched(campaign, store, launchpad)
+    with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
+        while True:
+            at = time.strftime("%H:%M:%S")
+            tables = [
+                as_table(f"{found['campaign']}, {at}", ["", ""], _status_rows(found))
+                for found in watched.look()
+            ]
+            live.update(Group(*tables), refresh=True)
+            time.sleep(interval_s)
+
+
+class _Watched:
+    """One campaign, or all that there are; connections are opened once."""
+
+    def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
+        from lycb_flows.store.mongodb import MongoStore
+
+        self.results = open_results(store)
+        self.pad = open_launchpad(launchpad) if isinstance(self.results, MongoStore) else None
+        self.one = open_submission(campaign, self.results) if campaign else None
+
+    def look(self) -> list[dict[str, Any]]:
+        """How far each has come."""
+        return [self._status(one) for one in self._submissions()]
+
+    def _submissions(self) -> list[Submission]:
+        from lycb_flows.schemas import CampaignRecord
+
+        if self.one is not None:
+            return [self.one]
+        names = sorted({record.name for record in self.results.find_all(CampaignRecord)})
+        return [open_submission(name, self.results) for name in names]
+
+    def _status(self, submission: Submission) -> dict[str, Any]:
+        from lycb_flows.cli.progress import campaign_status
+        from lycb_flows.service.monitor import service_status
+
+        found = campaign_status(self.results, submission)
+        if self.pad is not None:
+            found |= service_status(self.pad, self.results, submission)
+        return found
+
+
+def _status_rows(found: dict[str, Any]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for field, value in found.items():
+        if isinstance(value, dict):
+            rows += [[f"{field} {name}", _said(one)] for name, one in value.items()]
+        elif isinstance(value, list):
+            rows.append([field, "\n".join(map(str, value))])
+        else:
+            rows.append([field, str(value)])
+    return rows
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{n} {name}" for name, n in value.items())
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,150 @@
+"""Commands on the result store: look at results, compare stores, withdraw, sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lycb_flows.cli.options import JsonOption, Key, StoreOption, open_results
+from lycb_flows.cli.output import print_attempts, print_json, print_table
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.schemas import Document
+
+
+def query(
+    kind: Annotated[str, typer.Argument(help="Kind of document, e.g. label, run, model.")],
+    where: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE; may be given several times.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the documents of a kind."""
+    from lycb_flows.schemas import KINDS
+    from lycb_flows.store.kinds import document_class
+
+    results, of_kind = open_results(store), document_class(kind)
+    if kind not in {*KINDS, *results.kinds()}:
+        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
+    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
+    if as_json:
+        for document in found:
+            print_json({"key": document.key, **document.facts()})
+        return
+    rows = [[document.key[:12], _short_facts(document)] for document in found]
+    print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError("a condition is FIELD=VALUE", fix="e.g. --where system=LYC", found=text)
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _short_facts(document: Document) -> str:
+    simple = {
+        name: value[:16] if isinstance(value, str) else value
+        for name, value in document.facts().items()
+        if isinstance(value, str | int | float | bool)
+    }
+    return ", ".join(f"{name}={value}" for name, value in simple.items())
+
+
+def show(
+    key: Key,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    logs: Annotated[
+        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
+    ] = None,
+) -> None:
+    """Show a document, its attempts, and its ancestry down to the CIF."""
+    results = open_results(store)
+    attempts = results.attempts(key)
+    if attempts and results.find_document(key) is None:  # it has only failed so far
+        print_attempts(results, attempts, logs)
+        return
+    document = results.load_any(key)
+    ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
+    if as_json:
+        print_json(
+            document.model_dump(mode="json")
+            | {"kind": document.kind, "ancestors": [[one.kind, one.key] for one in ancestors]}
+        )
+        return
+    typer.echo(f"{document.kind} {document.key}")
+    typer.echo(json.dumps(document.facts(), indent=1)[:4000])
+    made = document.made
+    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    if made.job:
+        typer.echo(f"job: {made.job}")
+    print_attempts(results, results.attempts(document.key), logs)
+    rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
+    print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+
+
+def retract(
+    key: Key,
+    reason: Annotated[str, typer.Option(help="Why the result is withdrawn.")],
+    store: StoreOption = None,
+) -> None:
+    """Withdraw a result: look-ups treat it as absent. Lists what rests on it."""
+    results = open_results(store)
+    descendants = results.retract(key, reason)
+    typer.echo(f"retracted; {len(descendants)} live results rest on it")
+    for document in filter(None, map(results.find_document, descendants)):
+        typer.echo(f"{document.kind} {document.key}")
+
+
+def diff(
+    one: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
+    other: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
+) -> None:
+    """Compare the facts of two stores; exit code 1 when they differ."""
+    from lycb_flows.store import differences
+
+    found = differences(open_results(one), open_results(other))
+    for name, keys in found.items():
+        typer.echo(f"{len(keys)} {name}")
+        for key in keys[:20]:
+            typer.echo(f"  {key}")
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+def gc(
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Remove what was listed a day ago or earlier.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --sweep: really.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """List blobs that nothing names; a day later --sweep --yes removes them."""
+    from datetime import UTC, datetime
+
+    from lycb_flows.store import garbage
+
+    results, now = open_results(store), datetime.now(UTC)
+    if not sweep:
+        listed = garbage.list_garbage(results, now=now)
+        rows = [[one.name, f"{one.size:,}", f"{one.listed_at:%F %R}"] for one in listed.blobs]
+        print_table(
+            f"{len(rows)} blobs that nothing names, {listed.n_bytes:,} bytes",
+            ["name", "bytes", "on the list since"],
+            rows,
+        )
+        return
+    swept = garbage.sweep(results, now=now, dry=not yes)
+    rows = [[one.name, f"{one.size:,}"] for one in swept.removed]
+    verb = "to be removed with --yes" if swept.dry else "removed"
+    print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
+    typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")

@@ -1,0 +1,166 @@
+"""Commands of workers, of the reaper, and of the queue that starts workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lycb_flows.cli.options import LaunchPadOption, StoreOption, open_launchpad, open_service_store
+from lycb_flows.cli.output import print_table
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.service.launchpad import ServiceLaunchPad
+    from lycb_flows.service.reaper.passes import Reaping
+    from lycb_flows.store import ResultStore
+
+_MINUTE_S = 60
+
+
+def worker(
+    category: Annotated[
+        list[str] | None,
+        typer.Option(help="Jobs to take; may be given several times [default: my_fworker.yaml]."),
+    ] = None,
+    launchpad: LaunchPadOption = None,
+    nlaunches: Annotated[
+        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: for ever].")
+    ] = None,
+    max_idle_s: Annotated[
+        float | None, typer.Option(help="Leave after so long without a job [default: never].")
+    ] = None,
+    walltime_minutes: Annotated[
+        float | None, typer.Option(help="When the queue ends it [default: what Slurm says].")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Written into results [default: host and pid].")] = "",
+    device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
+    store: StoreOption = None,
+) -> None:
+    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
+    from lycb_flows.service.worker import WorkerOptions, run_worker
+
+    _check_categories(category or ())
+    _choose_store(store)
+    options = WorkerOptions(
+        categories=tuple(category or ()),
+        n_launches=nlaunches,
+        max_idle_s=max_idle_s,
+        walltime_s=None if walltime_minutes is None else _MINUTE_S * walltime_minutes,
+        name=name,
+        device=device,
+    )
+    run_worker(open_launchpad(launchpad), options, typer.echo)
+
+
+def _check_categories(categories: Iterable[str]) -> None:
+    from lycb_flows.flows.routing import CATEGORIES
+
+    unknown = set(categories) - set(CATEGORIES)
+    if unknown:
+        raise InputError(
+            "no job has this category", fix=f"one of {', '.join(CATEGORIES)}", found=min(unknown)
+        )
+
+
+def _choose_store(address: str | None) -> None:
+    """Jobs read their settings from the environment."""
+    if address is not None:
+        os.environ["LYCB_STORE"] = address
+
+
+def reap(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
+    lost_after_s: Annotated[
+        float | None, typer.Option(help="Silence that means lost [default: LYCB_LOST_AFTER_S].")
+    ] = None,
+    launchpad: LaunchPadOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once."""
+    from lycb_flows.service.reaper.passes import reap as reap_once
+
+    pad, results = open_launchpad(launchpad), open_service_store(store)
+    found = reap_once(
+        pad,
+        lost_after_s=lost_after_s,
+        dry_run=dry_run,
+        extra=_closing(pad, results, dry_run=dry_run),
+    )
+    rows = [
+        [one.what, one.name, one.why, one.action, "done" if one.done else "not yet"]
+        for one in found
+    ]
+    print_table(f"{len(found)} findings", ["what", "job", "evidence", "action", ""], rows)
+
+
+def serve_reaper(
+    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 60.0,
+    launchpad: LaunchPadOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Reap again and again, until SIGTERM."""
+    from lycb_flows.service.reaper.passes import serve
+
+    pad, results = open_launchpad(launchpad), open_service_store(store)
+    serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
+
+
+def _closing(
+    pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
+) -> Callable[[], list[Reaping]]:
+    """What the reaper does beside FireWorks' own matters."""
+    from lycb_flows.service.campaigns import close_open_stages
+    from lycb_flows.store.mongodb import MongoStore
+
+    def close() -> list[Reaping]:
+        if isinstance(results, MongoStore) and not dry_run:
+            results.settle_attempts()
+            results.forget_stale_claims()
+        return close_open_stages(pad, results, dry_run=dry_run)
+
+    return close
+
+
+def qadapter(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_qadapter.yaml"),
+    queue_type: Annotated[str, typer.Option(help="SLURM or PBS.")] = "SLURM",
+    queue: Annotated[str | None, typer.Option(help="Slurm's partition, PBS' queue.")] = None,
+    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
+    walltime_minutes: Annotated[int, typer.Option(help="What the queue grants.")] = 1440,
+    signal_before_s: Annotated[int, typer.Option(help="Warning before the walltime.")] = 120,
+    nodes: Annotated[int, typer.Option(help="More than one: for MPI in labels.")] = 1,
+    tasks_per_node: Annotated[int, typer.Option(help="MPI ranks of a label.")] = 1,
+    cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
+    gpus: Annotated[int, typer.Option(help="Per node.")] = 0,
+    memory_gb: Annotated[int | None, typer.Option(help="Per node [default: the queue's].")] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Jobs to take; several times [default: gpu].")
+    ] = None,
+    n_launches: Annotated[int | None, typer.Option(help="Most jobs per worker.")] = None,
+    max_idle_s: Annotated[int, typer.Option(help="A worker leaves after so long idle.")] = 300,
+    launchpad: Annotated[
+        Path | None, typer.Option(help="launchpad.yaml, where the nodes see it.")
+    ] = None,
+    pre_rocket: Annotated[
+        list[str] | None, typer.Option(help="Shell line before the worker; several times.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option(help="Instead of our worker, e.g. 'rlaunch rapidfire'.")
+    ] = None,
+) -> None:
+    """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
+    fields = dict(locals())  # the options, whose names are the config's
+    from lycb_flows.service.qadapter import check_queue_config, write_qadapter
+
+    del fields["path"]
+    categories = tuple(category or ("gpu",))
+    _check_categories(categories)
+    fields |= {"category": categories, "pre_rocket": tuple(pre_rocket or ())}
+    write_qadapter(check_queue_config(fields), path)
+    typer.echo(f"{path}; next: qlaunch -q {path} rapidfire -m 2")

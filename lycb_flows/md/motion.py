@@ -1,0 +1,93 @@
+"""What moves: positions, momenta, cell and chains of one replica, at rest and thermal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from ase import units
+from ase.data import atomic_masses
+
+from lycb_flows.config import MDProtocol
+from lycb_flows.md.chains import CHAIN_LENGTH, FloatArray
+from lycb_flows.potentials.evaluator import Numbers
+
+
+@dataclass(frozen=True)
+class Motion:
+    """All that the next step of one replica depends on, beside forces and protocol.
+
+    Attributes
+    ----------
+    positions_ang, momenta
+        Shape (n, 3); positions not wrapped, momenta in ASE's unit.
+    cell_ang
+        Shape (3, 3), rows a, b, c.
+    cell_momenta
+        Shape (3, 3), in the frame X.
+    chain_rates
+        Shape (2, 3), of the particles' chain and the cell's, per ASE time unit.
+    heat_ev
+        Shape (2,): what the chains have taken up.
+    kinetic_ev
+        Shape (3, 3): sum of p^T p / m, twice the kinetic energy on its trace.
+    """
+
+    positions_ang: FloatArray
+    momenta: FloatArray
+    cell_ang: FloatArray
+    cell_momenta: FloatArray
+    chain_rates: FloatArray
+    heat_ev: FloatArray
+    kinetic_ev: FloatArray
+
+
+MOTION_NAMES = tuple(field.name for field in fields(Motion))
+
+
+def begin_motion(
+    numbers: Numbers, positions_ang: FloatArray, cell_ang: FloatArray, momenta: FloatArray
+) -> Motion:
+    """Chains and cell at rest."""
+    return Motion(
+        positions_ang=positions_ang,
+        momenta=momenta,
+        cell_ang=cell_ang,
+        cell_momenta=np.zeros((3, 3)),
+        chain_rates=np.zeros((2, CHAIN_LENGTH)),
+        heat_ev=np.zeros(2),
+        kinetic_ev=momenta.T @ (momenta / atomic_masses[numbers][:, None]),
+    )
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One replica as a batch takes it in.
+
+    Attributes
+    ----------
+    numbers
+        Atomic numbers (n,).
+    start_cell_ang
+        Shape (3, 3): its rows are the directions along which an anisotropic cell scales.
+    """
+
+    numbers: Numbers
+    motion: Motion
+    protocol: MDProtocol
+    start_cell_ang: FloatArray
+
+
+def thermal_momenta(
+    masses: FloatArray, temperature_k: float, rng: np.random.Generator
+) -> FloatArray:
+    """Maxwell-Boltzmann momenta (n, 3) in ASE's unit, zero in total, at exactly this temperature.
+
+    Exact, because a draw for 30 atoms scatters by 15 %, and the ramp should start where it says.
+    """
+    weights = masses[:, None]
+    momenta = rng.standard_normal((len(masses), 3)) * np.sqrt(weights)
+    momenta -= weights * momenta.sum(axis=0) / masses.sum()
+    drawn = (momenta**2 / weights).sum() / (3 * (len(masses) - 1))
+    scaled: FloatArray = momenta * np.sqrt(units.kB * temperature_k / drawn)
+    return scaled

@@ -1,0 +1,131 @@
+"""Documents about what trains and what tests: frames, datasets, test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lycb_flows.config.labels import LabelConfig
+from lycb_flows.config.learning import LearningConfig
+from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.keys import make_key
+
+
+class Frame(BaseModel):
+    """One configuration of a run, chosen for a label."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    step: int
+    structure: str
+    system: str
+    block: Literal["train", "validation", "test"]
+    rule: Literal["medoid", "fps", "uniform"]
+    distance_ang: float | None = Field(None, description="RMS to the nearest chosen before it.")
+
+
+class Frames(Document):
+    """Which steps of which runs, by which rule."""
+
+    kind = "frames"
+
+    runs: tuple[str, ...]
+    frames: tuple[Frame, ...]
+
+    @classmethod
+    def key_of(
+        cls,
+        config: LearningConfig,
+        *,
+        runs: Sequence[str],
+        test_runs: Sequence[str],
+        n_test_frames: int,
+        already_labelled: Sequence[str],
+    ) -> str:
+        """Return the key of the frames that a stage chooses.
+
+        Parameters
+        ----------
+        config
+            The rules of the selection, and the share of validation frames.
+        runs
+            Keys of the runs whose frames train.
+        test_runs
+            Keys of the runs whose frames test.
+        n_test_frames
+            Test frames per system.
+        already_labelled
+            Keys of the Frames of earlier stages.
+        """
+        return make_key(
+            cls,
+            runs=runs,
+            test_runs=test_runs,
+            selection=config.selection,
+            validation_fraction=config.training.validation_fraction,
+            n_test_frames=n_test_frames,
+            already_labelled=already_labelled,
+        )
+
+
+class Dataset(Document):
+    """The exact labels that one training used; first wins."""
+
+    kind = "dataset"
+
+    round_index: int
+    theory: str
+    training_labels: tuple[str, ...]
+    validation_labels: tuple[str, ...]
+    missing: tuple[str, ...] = Field((), description="Failed or late when the round closed.")
+    rejected: dict[str, str] = Field({}, description="label -> why it does not train")
+    test_sets: tuple[str, ...]
+
+    @classmethod
+    def key_of(
+        cls, config: LabelConfig, *, frames: str, theory: str, previous: str | None, index: int
+    ) -> str:
+        """Return the key of the dataset that closes a stage.
+
+        Parameters
+        ----------
+        config
+            The rules of closing and of rejection, and the imported labels.
+        frames
+            Key of the stage's Frames.
+        theory
+            Fingerprint of the level of theory.
+        previous
+            Key of the Dataset before, if any.
+        index
+            Which round; -1 for the initial test set.
+        """
+        rules = {"imported", "max_force_ev_per_ang", "quorum", "min_per_system"}
+        return make_key(
+            cls,
+            frames=frames,
+            theory=theory,
+            labels=config.model_dump(include=rules),
+            previous=previous,
+            index=index,
+        )
+
+
+class TestSet(Document):
+    """Labels that no training may see."""
+
+    __test__: ClassVar[bool] = False  # not a pytest class
+    kind = "test_set"
+
+    name: str
+    labels: tuple[str, ...]
+    how: str
+    runs: tuple[str, ...]
+
+    @classmethod
+    def key_of(cls, labels: Iterable[str]) -> str:
+        """Return the key of the test set of these labels, given by key in any order."""
+        return make_key(cls, labels=sorted(labels))

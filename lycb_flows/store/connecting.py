@@ -1,0 +1,90 @@
+"""From a mongodb:// address to a store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient, WriteConcern, uri_parser
+from pymongo.errors import PyMongoError
+
+from lycb_flows.errors import InputError, StoreError
+from lycb_flows.machine.settings import Settings
+from lycb_flows.store.blobs import BlobFolder, Blobs
+from lycb_flows.store.gridfs import GridFSBlobs
+from lycb_flows.store.mongodb import MongoStore
+
+DEFAULT_DATABASE = "lycb_flows"
+_SELECTION_TIMEOUT_MS = 5000
+_DURABLE = WriteConcern(w="majority", j=True)
+
+
+def connect(address: str, settings: Settings) -> MongoStore:
+    """The store of a mongodb:// URI.
+
+    Raises
+    ------
+    InputError
+        When the URI cannot be used.
+    StoreError
+        When no server answers, or it refuses the user.
+    """
+    label = _without_password(address)
+    try:
+        client, name = _client(address, settings)
+    except (PyMongoError, ValueError) as err:
+        raise _unusable(label, err) from None  # the chain may quote the password
+    database = client.get_database(name, write_concern=_DURABLE)
+    blobs: Blobs
+    if settings.blobs in {None, "gridfs"}:
+        blobs = GridFSBlobs(database, settings.outage_s)
+    else:
+        blobs = BlobFolder(Path(str(settings.blobs)).expanduser().resolve())
+    store = MongoStore(database, blobs, address=address, label=label, settings=settings)
+    try:
+        client.admin.command("ping")
+        store.create_indexes()
+    except PyMongoError as err:
+        client.close()
+        raise _unusable(label, err) from None
+    return store
+
+
+def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any]], str]:
+    """A client, not yet connected, and the name of the database."""
+    parsed = uri_parser.parse_uri(address, validate=True)
+    credentials = {}
+    if settings.store_password and parsed["username"] and not parsed["password"]:
+        password = settings.store_password.get_secret_value()
+        credentials = {"username": parsed["username"], "password": password}
+    client: MongoClient[dict[str, Any]] = MongoClient(
+        address,
+        serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS,
+        tz_aware=True,
+        appname="lycb_flows",
+        **credentials,
+    )
+    return client, parsed["database"] or DEFAULT_DATABASE
+
+
+def _without_password(address: str) -> str:
+    """For people: neither the password nor options that may hold one."""
+    bare = re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
+    return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
+
+
+def _unusable(label: str, err: Exception) -> StoreError | InputError:
+    name = type(err).__name__
+    if name in {"InvalidURI", "ConfigurationError", "ValueError", "InvalidName"}:
+        return InputError(
+            "not a usable MongoDB address", fix="see `store` in the settings", store=label,
+            reason=_without_password(str(err)),
+        )  # fmt: skip
+    if name == "OperationFailure":
+        return StoreError(
+            "the database refuses this user",
+            fix="check user, authSource and LYCB_STORE_PASSWORD",
+            store=label,
+        )
+    return StoreError("no database answers", fix="start it, or mend `store`", store=label)

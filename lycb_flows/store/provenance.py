@@ -1,0 +1,64 @@
+"""Who makes a result now, and what it costs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+
+from lycb_flows.machine.settings import load_settings
+from lycb_flows.schemas import Blob, Made
+from lycb_flows.store.records import AttemptId
+
+_RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy", "gpaw")
+
+
+class MadeNow:
+    """Clock of one attempt: called, it says who works here and what was spent so far."""
+
+    def __init__(self, job: str) -> None:
+        self.attempt: AttemptId | None = None
+        self._job = job
+        self._started_at, self._wall, self._cpu = now(), time.monotonic(), _cpu_s()
+
+    def __call__(self, logs: Mapping[str, Blob] | None = None) -> Made:
+        """`made` as of now, with what an engine wrote."""
+        settings = load_settings()
+        return Made(
+            worker=settings.worker_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            job=self._job,
+            threads=settings.threads,
+            device=settings.device,
+            versions=_versions(),
+            started_at=self._started_at,
+            ended_at=now(),
+            wall_s=time.monotonic() - self._wall,
+            cpu_s=_cpu_s() - self._cpu,
+            logs=dict(logs or {}),
+        )
+
+
+def _cpu_s() -> float:
+    """Of this process and of those that it has started and waited for, such as a DFT code."""
+    return sum(os.times()[:4])
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _RECORDED_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # GPAW is an extra
+            found[name] = metadata.version(name)
+    return found
+
+
+def now() -> str:
+    """UTC in ISO 8601, as attempts and `made` say it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,167 @@
+"""What a store keeps: records of documents, and attempts.
+
+A document stays below 100 kB: MongoDB's limit is 16 MB, and a finished job whose document is
+larger is lost. Larger fields and longer lists of keys become blobs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lycb_flows.schemas import Blob, Document
+from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.kinds import document_class
+
+Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
+AttemptId = int | str
+Edges = list[tuple[str, str]]
+"""(ancestor, descendant)"""
+MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
+_SPILLED = "spilled"
+
+
+class Attempt(BaseModel):
+    """One try at a key; `running` with a dead process means: lost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: AttemptId
+    key: str
+    kind: str
+    number: int
+    job: str
+    worker: str
+    host: str
+    pid: int
+    started_at: str
+    ended_at: str | None
+    outcome: Outcome
+    reason: str
+    wall_s: float
+    cpu_s: float
+    logs: dict[str, Blob] = {}
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of some attempts."""
+
+    n: int
+    wall_s: float
+    cpu_s: float
+
+
+Spilled = dict[str, dict[str, Any]]
+"""{"spilled": blob}: in place of something too large for a document."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A document as a backend keeps it: plain data, what is large as a blob."""
+
+    key: str
+    kind: str
+    method_version: int
+    schema_version: int
+    facts: dict[str, Any]
+    parents: list[str] | Spilled
+    products: list[str] | Spilled
+    made: dict[str, Any]
+
+
+def edges_of(document: Document) -> Edges:
+    """From everything that a document rests on to it, and from it to what was born in it."""
+    edges = [(parent, document.key) for parent in document.parents]
+    return edges + [(document.key, product) for product in document.products]
+
+
+def record_of(document: Document, blobs: Blobs) -> Record:
+    """Return what is kept of a document.
+
+    Parameters
+    ----------
+    document
+        The result.
+    blobs
+        Where fields and lists go that are too large for a record.
+    """
+    facts = document.facts()
+    if len(json.dumps(facts)) > MAX_FACTS_BYTES:
+        sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
+        while sum(sizes.values()) > MAX_FACTS_BYTES:
+            largest = max(sizes, key=lambda name: sizes[name])
+            facts[largest] = _spilled(facts[largest], blobs)
+            sizes[largest] = 0
+    parents, products = (
+        list(keys) if len(keys) <= MAX_KEYS else _spilled(list(keys), blobs)
+        for keys in (document.parents, document.products)
+    )
+    return Record(
+        key=document.key,
+        kind=document.kind,
+        method_version=document.method_version,
+        schema_version=document.schema_version,
+        facts=facts,
+        parents=parents,
+        products=products,
+        made=document.made.model_dump(mode="json"),
+    )
+
+
+def document_of(record: Record, blobs: Blobs) -> Document:
+    """Return the document that a record keeps.
+
+    Parameters
+    ----------
+    record
+        What `record_of` made.
+    blobs
+        Where its large fields and lists are.
+    """
+    return document_class(record.kind).from_facts(**unpacked(record, blobs))
+
+
+def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:
+    """Return the arguments of `Document.from_facts`: facts and header as they were.
+
+    Parameters
+    ----------
+    record
+        What `record_of` made.
+    blobs
+        Where its large fields and lists are.
+    """
+    return {
+        "facts": facts_of(record, blobs),
+        "key": record.key,
+        "parents": _unspilled(record.parents, blobs),
+        "products": _unspilled(record.products, blobs),
+        "made": record.made,
+    }
+
+
+def facts_of(record: Record, blobs: Blobs) -> dict[str, Any]:
+    """Return the facts that a record keeps, as plain data.
+
+    Parameters
+    ----------
+    record
+        What `record_of` made.
+    blobs
+        Where its large fields are.
+    """
+    return {name: _unspilled(value, blobs) for name, value in record.facts.items()}
+
+
+def _spilled(value: object, blobs: Blobs) -> Spilled:
+    return {_SPILLED: blobs.put_json(value).model_dump()}
+
+
+def _unspilled(value: Any, blobs: Blobs) -> Any:  # noqa: ANN401 - plain data of any kind
+    if isinstance(value, dict) and value.keys() == {_SPILLED}:
+        return json.loads(blobs.read(Blob.model_validate(value[_SPILLED])))
+    return value
