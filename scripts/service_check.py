@@ -23,12 +23,13 @@ import bson
 import yaml
 from jobflow import Flow, Job
 
+from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.results import first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import Submission, find_submission
 from lycb_flows.config import MDConfig, RunConfig
 from lycb_flows.flows.campaign import stage_flow
-from lycb_flows.flows.routing import CATEGORIES, route
+from lycb_flows.flows.routing import route
 from lycb_flows.jobs.dynamics import compute_runs
 from lycb_flows.schemas import Ranking, Run, Segment
 from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow

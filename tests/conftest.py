@@ -33,7 +33,7 @@ def run_campaign(store, campaign, *, ranking_only=False):
         flow = ranking_flow(submission.campaign)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LYCB_PROCESSES", "1")
-        run_embedded(store, flow, lambda name, finished: finished and names.append(name))
+        run_embedded(store, flow, lambda job, finished: finished and names.append(job.name))
     return submission, names
 
 

@@ -34,11 +34,11 @@ import yaml
 from fireworks.core.launchpad import LockedWorkflowError
 from servers import MongoServer
 
+from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.flows.routing import CATEGORIES
 from lycb_flows.schemas import Round
 from lycb_flows.service.campaigns import close_open_stages, submit_campaign
 from lycb_flows.service.launchpad import campaign_workflows, count_interruptions, load_launchpad

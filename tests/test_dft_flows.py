@@ -613,7 +613,7 @@ def test_run_again_it_computes_nothing(whole):
     assert len(set(done)) == len(done)
     flow = campaign_flow(submission.campaign, submission.theory)
     again = []
-    run_embedded(store, flow, lambda name, finished: finished and again.append(name))
+    run_embedded(store, flow, lambda job, finished: finished and again.append(job.name))
     assert sorted(again) == sorted(names)
     assert len(store.attempts()) == n_attempts
 

@@ -23,8 +23,8 @@ def pad(mongo_uri, launchpad_file, monkeypatch, tmp_path):
     pad = load_launchpad(launchpad_file)
     yield pad
     pad.connection.close()
-    machine.open_store_at(mongo_uri).close()  # of the jobs that ran in this process
-    machine.open_store_at.cache_clear()
+    machine.open_kept(mongo_uri).close()  # of the jobs that ran in this process
+    machine.open_kept.cache_clear()
 
 
 def ready(pad):

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from servers import MongoServer
 
-from lycb_flows.flows.routing import CATEGORIES
+from lycb_flows.campaign.descriptions import CATEGORIES
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"

@@ -8,12 +8,14 @@ import bson
 import pytest
 from conftest import CAMPAIGNS, run_campaign
 from fireworks import Firework
+from job_names import category_by_name, step_by_name
 from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
 
 from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.descriptions import choose_job
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
 from lycb_flows.campaign.submission import read_campaign
@@ -29,6 +31,7 @@ from lycb_flows.flows.campaign import (
     measurement_flow,
     stage_flow,
 )
+from lycb_flows.flows.routing import make_job, route
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.quantities.plan import MeasurementPlan
@@ -64,14 +67,17 @@ def all_flows(store, submission):
         yield stage_flow(plan)
         yield after_stage(plan, store.load(Dataset, plan.dataset_key))
     keys = [one.key for one in found.rounds]
-    yield flows.route(
-        flows.Flow([ChooseMaker(campaign=campaign, theory=theory, rounds=keys).make()]), priority=0
-    )
+    choosing = ChooseMaker(campaign=campaign, theory=theory, rounds=keys)
+    yield route(flows.Flow([make_job(choose_job(), choosing)]), priority=0)
     yield measurement_flow(
         MeasurementPlan(
             campaign=campaign, starts=found.stages[0].starts, model=found.rounds[-1].model
         )
     )
+
+
+def words(*texts):
+    return set(" ".join(texts).split())
 
 
 def jobs_of(flow):
@@ -108,6 +114,9 @@ def test_in_a_three_round_loop_every_job_has_a_unique_name_a_schema_and_a_route(
         for job in jobs_of(flow):
             assert issubclass(job.output_schema, Produced)
             categories[job.name] = job.config.manager_config["_category"]
+            assert job.metadata["category"] == categories[job.name] == category_by_name(job.name)
+            assert job.metadata["step"] == step_by_name(job.name)
+            assert words(job.metadata["system"], job.metadata["part"]) <= words(job.name)
     assert set(names) <= set(categories) | {"evaluate final"}
     assert categories["label r00 200 K 0000"] == "dft"
     assert categories["md npt r00 200 K 00"] == "gpu"
@@ -139,7 +148,7 @@ def test_what_is_added_by_a_job_that_ran_has_its_own_category(loop_run, monkeypa
 def test_the_plan_names_exactly_the_jobs_that_ran(loop_run):
     store, submission, names = loop_run
     steps = plan_campaign(store, submission.campaign, submission.theory)
-    assert sorted(job for step in steps for job in step.jobs) == sorted(names)
+    assert sorted(job.name for step in steps for job in step.jobs) == sorted(names)
 
 
 def test_no_key_has_two_successful_attempts_and_a_rerun_computes_nothing(loop_run):

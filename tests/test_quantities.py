@@ -148,7 +148,7 @@ def test_a_quantity_of_another_package_is_measured_without_any_new_run(taken, ly
     assert taken.new == ["campaign", "census"]
     submission = taken.submission
     steps = plan_campaign(taken.store, submission.campaign, submission.theory)
-    assert sorted(job for step in steps for job in step.jobs) == sorted(taken.names)
+    assert sorted(job.name for step in steps for job in step.jobs) == sorted(taken.names)
     assert "census LYB 1 bar" in taken.names
     assert steps[-1].work == "transport and Arrhenius and census"
     assert campaign_status(taken.store, submission)["census"] == ["LYB 1 bar"]
@@ -204,7 +204,7 @@ def test_what_a_quantity_needs_is_measured_first_and_nothing_else(loop_run, loop
     found = find_results(store, submission.campaign, submission.theory)
     campaign = measuring(loop_campaign, ["arrhenius"])
     plan = measurement_plan(campaign, found.ground_states, "1" * 64, found.rounds)
-    assert [one.job_name for one in measurements(plan, chosen_quantities(campaign.measure))] == [
+    assert [one.job.name for one in measurements(plan, chosen_quantities(campaign.measure))] == [
         "transport LYB 1 bar 600 K",
         "arrhenius LYB 1 bar",
     ]
@@ -215,7 +215,7 @@ def test_what_a_quantity_needs_is_measured_first_and_nothing_else(loop_run, loop
 def test_only_the_runs_that_are_read_are_made(loop_campaign):
     campaign = measuring(loop_campaign, ["census"])
     plan = measurement_plan(campaign, {"LYB": "2" * 64}, "1" * 64, ())
-    names = [name for name, _ in run_batches(plan, chosen_quantities(campaign.measure))]
+    names = [job.name for job, _ in run_batches(plan, chosen_quantities(campaign.measure))]
     assert names == ["md npt production 00", "md nvt production 00"]
     assert run_batches(plan, ()) == []
 

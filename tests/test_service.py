@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from job_names import category_by_name, step_by_name
 from servers import MongoServer
 
 from lycb_flows.campaign import rounds
+from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import label_status
 from lycb_flows.campaign.submission import find_submission, read_campaign
 from lycb_flows.errors import LabelError
-from lycb_flows.flows.routing import CATEGORIES, OTHER_ROUTE, ROUTES
 from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.vasp import engine as vasp
@@ -41,8 +42,8 @@ def service(lycb, mongo_uri, launchpad_file, monkeypatch, tmp_path):
         return lycb(*words, "--launchpad", launchpad_file)
 
     yield run
-    machine.open_store_at(mongo_uri).close()  # of the jobs that ran in this process
-    machine.open_store_at.cache_clear()
+    machine.open_kept(mongo_uri).close()  # of the jobs that ran in this process
+    machine.open_kept.cache_clear()
 
 
 @pytest.fixture
@@ -83,8 +84,11 @@ def test_a_submitted_campaign_gives_the_embedded_runs_facts(service, store, laun
     jobs = list(launchpad.fireworks.find({}))
     assert sorted(job["name"] for job in jobs) == sorted(names)
     for job in jobs:
-        wanted = ROUTES.get(job["name"].split()[0], OTHER_ROUTE)
-        assert job["spec"]["_category"] == wanted
+        assert job["spec"]["_category"] == job["spec"]["category"] == category_by_name(job["name"])
+        assert job["spec"]["step"] == step_by_name(job["name"])
+        assert job["spec"]["stage"] in {"structures", "measurement"} or (
+            job["spec"]["stage"] in job["name"]
+        )
     order = {job["name"]: job["spec"]["_priority"] for job in jobs}
     assert order["begin"] > order["md npt r00 200 K 00"] > order["md npt r01 400 K 00"]
     assert order["md npt r02 600 K 00"] > order["md npt production 00"]
@@ -265,8 +269,8 @@ def locked(lycb, tmp_path, monkeypatch):
         monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
         monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.01")
         yield server, lambda *words: lycb(*words, "--launchpad", pad_file)
-        machine.open_store_at(uri).close()
-        machine.open_store_at.cache_clear()
+        machine.open_kept(uri).close()
+        machine.open_kept.cache_clear()
 
 
 def dump(server):

@@ -11,7 +11,7 @@ import yaml
 from conftest import CAMPAIGNS
 from slurm import qlaunch
 
-from lycb_flows.flows.routing import CATEGORIES
+from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import differences, open_store
 

@@ -26,7 +26,6 @@ from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.jobs.labelling import with_logs
-from lycb_flows.jobs.resources import time_limit
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.choice import open_engine
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
@@ -40,6 +39,7 @@ from lycb_flows.labels.vasp.policy import Inputs, find_changes
 from lycb_flows.labels.vasp.relaxing import largest_force
 from lycb_flows.machine import leash
 from lycb_flows.machine.engines import Machine
+from lycb_flows.machine.time_limits import time_limit
 from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label

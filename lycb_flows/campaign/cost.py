@@ -1,12 +1,12 @@
 """What a campaign will do and cost, before anything runs.
 
-Job names and counts come from the same plans as the flows; costs are estimates in CPU
-seconds of one core.
+Jobs come from the same plans as the flows' do; costs are estimates in CPU seconds of one
+core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.campaign.admission import imported_labels
-from lycb_flows.campaign.ground_states import dft_name
+from lycb_flows.campaign.descriptions import (
+    MEASUREMENT,
+    STRUCTURES,
+    JobDescription,
+    anchor_job,
+    begin_job,
+    choose_job,
+    decide_dft_job,
+    dft_relax_job,
+    enumerate_job,
+    rank_job,
+)
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
@@ -78,7 +89,7 @@ class PlannedStep:
     stage
         Part of the campaign.
     jobs
-        Their names.
+        What they are.
     work
         For people: how much of what.
     cpu_s
@@ -86,9 +97,18 @@ class PlannedStep:
     """
 
     stage: str
-    jobs: tuple[str, ...]
+    jobs: tuple[JobDescription, ...]
     work: str
     cpu_s: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the step as plain data, with the names of its jobs."""
+        return vars(self) | {"jobs": [job.name for job in self.jobs]}
+
+
+def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
+    """Return each planned job and its share of its step's cost in CPU seconds."""
+    return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
 
 
 def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> list[PlannedStep]:
@@ -125,7 +145,7 @@ class _Planner:
             yield from self._structures(system.name)
         if self.dft_theory is not None:
             yield from self._dft(self.dft_theory)
-        yield PlannedStep("structures", ("begin",), "collect the ground states", 0.0)
+        yield PlannedStep(STRUCTURES, (begin_job(),), "collect the ground states", 0.0)
         starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
         plan = StagePlan(
             campaign=self.campaign,
@@ -156,13 +176,13 @@ class _Planner:
         count, raw = count_orderings(crystal, system.enumeration)
         n_listed = count if count <= system.enumeration.cap else system.enumeration.n_samples
         yield PlannedStep(
-            "structures", (f"enumerate {name}",), f"{count:,} distinct of {raw:,} orderings", 1.0
+            STRUCTURES, (enumerate_job(name),), f"{count:,} distinct of {raw:,} orderings", 1.0
         )
         yield self._ranking(name, n_listed)
         for decoration in system.decorations:
             mixed = decorated_name(name, decoration.x)
             at_most = max(decoration.cap, decoration.n_samples)
-            yield PlannedStep("structures", (f"enumerate {mixed}",), "halide decorations", 1.0)
+            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), "halide decorations", 1.0)
             yield self._ranking(mixed, at_most, "at most ")
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
@@ -172,7 +192,7 @@ class _Planner:
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
         work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
         cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
-        return PlannedStep("structures", (f"rank {name}",), work, cpu_s)
+        return PlannedStep(STRUCTURES, (rank_job(name),), work, cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Without the lists that grow: whether they do is DFT's to say."""
@@ -180,40 +200,43 @@ class _Planner:
         if dft is None:
             return
         if dft.anchors:
-            names = tuple(f"dft-relax {name}" for name in BINARY_NAMES)
+            jobs = tuple(map(anchor_job, BINARY_NAMES))
             cells = [load_binary(name) for name in BINARY_NAMES]
             cpu_s = sum(
                 self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
                 for cell in cells
             )
-            yield self._relaxations(theory, names, "binaries", cpu_s)
+            yield self._relaxations(theory, jobs, "binaries", cpu_s)
         mixed = False
         for name, system, x in system_names(self.campaign):
             n = dft.n if x is None else dft.n_decorations
             if not n:
                 continue
             mixed = mixed or x is not None
-            names = tuple(dft_name(name, place) for place in range(n))
+            jobs = tuple(dft_relax_job(name, place) for place in range(n))
             n_tried = min(n, self.n_listed[name])
             each_s = self._label_s(dft.labeler, theory, self.n_atoms[name], self._supercell(system))
             longest = f", up to {dft.limit} if the minimum is at the edge" if x is None else ""
             what = f"candidates of {self.n_atoms[name]} atoms{longest}"
-            yield self._relaxations(theory, names, what, n_tried * each_s)
-        decisions = ("decide dft 00", *(["decide dft mixed"] if mixed else []))
-        yield PlannedStep("structures", decisions, "the ground states by DFT", 1.0)
+            yield self._relaxations(theory, jobs, what, n_tried * each_s)
+        decisions = (decide_dft_job(0), *([decide_dft_job(None)] if mixed else []))
+        yield PlannedStep(STRUCTURES, decisions, "the ground states by DFT", 1.0)
 
     def _relaxations(
-        self, theory: Theory, names: tuple[str, ...], what: str, step_s: float
+        self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float
     ) -> PlannedStep:
         """`step_s`: CPU seconds of one FIRE step of all of them."""
-        noun = "relaxation" if len(names) == 1 else "relaxations"
-        work = f"{len(names)} {noun} by {theory.name}: {what}"
+        noun = "relaxation" if len(jobs) == 1 else "relaxations"
+        work = f"{len(jobs)} {noun} by {theory.name}: {what}"
         if not step_s:
             work += "; their cost unknown and not counted"
-        return PlannedStep("structures", names, work, _DFT_STEPS * step_s)
+        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * step_s)
 
     def _md(
-        self, stage: str, batches: Sequence[tuple[str, tuple[RunConfig, ...]]], n_repeats: int = 1
+        self,
+        stage: str,
+        batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
+        n_repeats: int = 1,
     ) -> PlannedStep:
         runs = [run for _, batch in batches for run in batch]
         rate = self._rates(self.campaign.learning.model).force_call_s
@@ -221,12 +244,12 @@ class _Planner:
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
-        return PlannedStep(stage, tuple(name for name, _ in batches), work, atom_steps * rate)
+        return PlannedStep(stage, tuple(job for job, _ in batches), work, atom_steps * rate)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
         yield self._md(title, plan.run_batches())
-        yield PlannedStep(title, (f"select {title}",), f"{plan.n_labels} frames", 1.0)
+        yield PlannedStep(title, (plan.select_job(),), f"{plan.n_labels} frames", 1.0)
         yield self._labels(plan)
 
     def _labels(self, plan: StagePlan) -> PlannedStep:
@@ -241,8 +264,7 @@ class _Planner:
         if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
             work += ", their cost taken to be GPAW's"
         cpu_s = plan.n_labels * sum(each_s) / len(each_s)
-        names = tuple(f"label {plan.title} {i:04d}" for i in range(plan.n_labels))
-        return PlannedStep(plan.title, names, work, cpu_s)
+        return PlannedStep(plan.title, tuple(plan.label_jobs()), work, cpu_s)
 
     def _supercell(self, name: str) -> NDArray[np.float64]:
         """Rows a, b, c in Å of a system's cells."""
@@ -272,20 +294,20 @@ class _Planner:
         cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {config.epochs} epochs"
-        yield PlannedStep(title, (f"train {title}",), work, cpu_s)
-        judged = tuple(f"evaluate {title} {when}" for when in ("before", "after"))
-        yield PlannedStep(title, (*judged, f"decide {title}"), "evaluate, decide", 2.0)
+        yield PlannedStep(title, (plan.train_job(),), work, cpu_s)
+        jobs = (plan.evaluate_job("before"), plan.evaluate_job("after"), plan.decide_job())
+        yield PlannedStep(title, jobs, "evaluate, decide", 2.0)
 
     def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
-        yield PlannedStep("measurement", ("evaluate final",), "choose the model", 2.0)
+        yield PlannedStep(MEASUREMENT, (choose_job(),), "choose the model", 2.0)
         if self.campaign.measure.decorations:
             starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
         quantities = readable_quantities(self.campaign.measure)
         n_repeats = prod(self.campaign.measure.repeat)
-        yield self._md("measurement", run_batches(plan, quantities), n_repeats)
+        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats)
         n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
         planned = measurements(plan, quantities)
         cpu_s = sum(one.quantity.cost_s(plan, one.condition, n_atoms) for one in planned)
         work = " and ".join(quantity.work for quantity in quantities)
-        yield PlannedStep("measurement", tuple(one.job_name for one in planned), work, cpu_s)
+        yield PlannedStep(MEASUREMENT, tuple(one.job for one in planned), work, cpu_s)

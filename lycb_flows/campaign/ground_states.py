@@ -81,11 +81,6 @@ class GroundStatePlan(Config):
         return last if last is not None and last.widened_to is None else None
 
 
-def dft_name(name: str, place: int) -> str:
-    """Of the job that relaxes a system's candidate."""
-    return f"dft-relax {name} {place:02d}"
-
-
 # -- the comparison, written down once its relaxations are there -----------------------------
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription
+from lycb_flows.campaign.stages import md_job
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.quantities.base import Quantity
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
@@ -20,9 +22,17 @@ class Measurement:
     condition: Condition
 
     @property
-    def job_name(self) -> str:
-        """The name of its job."""
-        return f"{self.quantity.job} {self.condition.title}".rstrip()
+    def job(self) -> JobDescription:
+        """The job that measures it."""
+        quantity, condition = self.quantity, self.condition
+        return JobDescription(
+            name=f"{quantity.job} {condition.title}".rstrip(),
+            step=quantity.job,
+            stage=MEASUREMENT,
+            system=condition.system or "",
+            part=condition.model_copy(update={"system": None}).title,
+            category=quantity.category,
+        )
 
 
 def measurements(plan: MeasurementPlan, quantities: Sequence[Quantity[Any]]) -> list[Measurement]:
@@ -44,8 +54,8 @@ def measurements(plan: MeasurementPlan, quantities: Sequence[Quantity[Any]]) -> 
 
 def run_batches(
     plan: MeasurementPlan, quantities: Sequence[Quantity[Any]]
-) -> list[tuple[str, tuple[RunConfig, ...]]]:
-    """Return the name and the runs of each MD job.
+) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
+    """Return each MD job and its runs.
 
     NpT comes before the NVT runs that start from it.
 
@@ -65,7 +75,7 @@ def run_batches(
     starts = {run.start: cells[run.start] for run in wanted.values() if run.start in cells}
     runs = (starts | wanted).values()
     return [
-        (f"md {ensemble} production {i:02d}", batch)
+        (md_job(MEASUREMENT, f"{ensemble} production {i:02d}", f"{ensemble} {i:02d}"), batch)
         for ensemble in ("npt", "nvt", "nve")
         for i, batch in enumerate(
             plan.campaign.md.batches(tuple(r for r in runs if r.protocol.ensemble == ensemble))

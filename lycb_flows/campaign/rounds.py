@@ -73,12 +73,23 @@ def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
     return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts
 
 
-def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None:
+def close_stage(store: ResultStore, plan: StagePlan, job: str, part: str = "") -> Dataset | None:
     """Close a stage if its labels allow it: at the end of each label job, and by the reaper.
 
     It closes when no label is pending, or when the configured share and every system's
     minimum have been there for the grace time. The first caller's Dataset wins; its
-    `made.job` names the job that goes on with the loop, on a rerun too.
+    `made.part` says which label job goes on with the loop, on a rerun too.
+
+    Parameters
+    ----------
+    store
+        Holds frames, labels and attempts.
+    plan
+        The stage.
+    job
+        The name of the caller, for people.
+    part
+        Which label job of the stage the caller is; empty when it is none.
 
     Returns
     -------
@@ -100,9 +111,20 @@ def close_stage(store: ResultStore, plan: StagePlan, job: str) -> Dataset | None
     if status.pending and not (enough and _grace_is_over(plan, status)):
         return None
     with store.attempt(Dataset, plan.dataset_key, job) as made:
-        dataset = _build_dataset(store, plan, status, made())
-        store.insert(dataset, made.attempt)
+        here = made().model_copy(update={"part": part})
+        store.insert(_build_dataset(store, plan, status, here), made.attempt)
     return store.load(Dataset, plan.dataset_key)
+
+
+def closed_by(plan: StagePlan, dataset: Dataset) -> str:
+    """Return the part of the label job that closed a stage; empty when none of them did.
+
+    Datasets that were made before jobs carried fields hold the name of the job only.
+    """
+    if dataset.made.part is not None:
+        return dataset.made.part
+    parts = {job.name: job.part for job in plan.label_jobs()}
+    return parts.get(dataset.made.job, "")
 
 
 def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:

@@ -8,9 +8,11 @@ store, and so does whoever asks how far a campaign has come.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
+from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Frames, Model, Round, Run
@@ -44,7 +46,7 @@ class StagePlan(Config):
 
     @property
     def title(self) -> str:
-        """Short, unique in a campaign; part of every job's name."""
+        """Short, unique in a campaign; the stage of its jobs' descriptions."""
         if self.index == TEST_STAGE:
             return "test"
         return f"r{self.index:02d} {self.temperature_k:g} K"
@@ -122,10 +124,15 @@ class StagePlan(Config):
                     steps=protocol.heating_steps + md.steps(test.run_ps),
                 )
 
-    def run_batches(self) -> list[tuple[str, tuple[RunConfig, ...]]]:
-        """(job name, runs) of each MD job; NpT before the NVT runs that start from it."""
+    def _seed(self, system: str, role: str) -> int:
+        return seed_for(self.campaign.seed, system, str(self.index), role)
+
+    # -- jobs ------------------------------------------------------------------------
+
+    def run_batches(self) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
+        """Return each MD job and its runs; NpT before the NVT runs that start from it."""
         return [
-            (f"md {ensemble} {self.title} {i:02d}", runs)
+            (md_job(self.title, f"{ensemble} {self.title} {i:02d}", f"{ensemble} {i:02d}"), runs)
             for ensemble, all_runs in (
                 ("npt", self.npt_runs()),
                 ("nvt", self.nvt_runs() + self.test_runs()),
@@ -133,8 +140,49 @@ class StagePlan(Config):
             for i, runs in enumerate(self.campaign.md.batches(all_runs))
         ]
 
-    def _seed(self, system: str, role: str) -> int:
-        return seed_for(self.campaign.seed, system, str(self.index), role)
+    def select_job(self) -> JobDescription:
+        """Return the job that chooses the frames."""
+        return self._job("select")
+
+    def label_job(self, index: int, again: str = "") -> JobDescription:
+        """Return the job that labels one frame.
+
+        Parameters
+        ----------
+        index
+            Which of the stage's frames.
+        again
+            When a label that had failed for good is tried once more: what tells this try
+            from others, such as its time.
+        """
+        part = f"{index:04d} again {again}" if again else f"{index:04d}"
+        return self._job(LABEL, part, category=DFT)
+
+    def label_jobs(self) -> list[JobDescription]:
+        """Return the jobs that label the frames of this stage, in the order of the frames."""
+        return [self.label_job(i) for i in range(self.n_labels)]
+
+    def train_job(self) -> JobDescription:
+        """Return the job that trains."""
+        return self._job("train", category=GPU)
+
+    def evaluate_job(self, when: Literal["before", "after"]) -> JobDescription:
+        """Return the job that evaluates the model from before or after the training."""
+        return self._job("evaluate", when, category=GPU)
+
+    def decide_job(self) -> JobDescription:
+        """Return the job that writes the round down and adds what comes next."""
+        return self._job(DECIDE)
+
+    def first_job_after(self, dataset: Dataset) -> JobDescription:
+        """Return the first of the jobs that follow this stage once its dataset is there."""
+        if self.index == TEST_STAGE:
+            return self.first_round(dataset).run_batches()[0][0]
+        return self.train_job()
+
+    def _job(self, step: str, part: str = "", **category: str) -> JobDescription:
+        name = f"{step} {self.title} {part}".rstrip()
+        return JobDescription(name, step, self.title, part=part, **category)
 
     # -- keys ------------------------------------------------------------------------
 
@@ -214,3 +262,18 @@ class StagePlan(Config):
         """Label jobs of the stage."""
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
         return len(self.starts) * (n_training + self.n_test_frames)
+
+
+def md_job(stage: str, title: str, part: str) -> JobDescription:
+    """Return the job that runs a batch of molecular dynamics.
+
+    Parameters
+    ----------
+    stage
+        The part of the campaign.
+    title
+        What comes after 'md' in its name.
+    part
+        Which of the MD jobs of the stage it is.
+    """
+    return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)

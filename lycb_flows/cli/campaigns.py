@@ -156,18 +156,16 @@ def _report_folder(results: ResultStore) -> Path:
 
 def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show every job, how many, and what they would cost; nothing runs."""
-    from dataclasses import asdict
-
     from lycb_flows.campaign.cost import plan_campaign
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:
-        print_json([asdict(step) for step in steps])
+        print_json([step.as_dict() for step in steps])
         return
     rows = [
-        [step.stage, step.jobs[0], str(len(step.jobs)), step.work, _duration(step.cpu_s)]
+        [step.stage, step.jobs[0].name, str(len(step.jobs)), step.work, _duration(step.cpu_s)]
         for step in steps
     ]
     n_jobs, cpu_s = sum(len(step.jobs) for step in steps), sum(step.cpu_s for step in steps)

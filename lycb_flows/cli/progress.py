@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lycb_flows.campaign.cost import PlannedStep, plan_campaign
+from lycb_flows.campaign.cost import PlannedStep, costs_of_jobs, plan_campaign
+from lycb_flows.campaign.descriptions import DECIDE, JobDescription
 from lycb_flows.campaign.results import (
     CampaignResults,
     find_results,
@@ -59,22 +60,21 @@ class _Listener:
         self, store: ResultStore, submission: Submission, steps: list[PlannedStep], bar: Progress
     ) -> None:
         self.store, self.submission, self.bar = store, submission, bar
-        self.stages = {job: step.stage for step in steps for job in step.jobs}
-        self.costs = {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
+        self.costs = costs_of_jobs(steps)
         self.started_at = time.monotonic()
         self.spent = 0.0
-        self.task = bar.add_task("starting", total=len(self.stages), rest="")
+        self.task = bar.add_task("starting", total=len(self.costs), rest="")
         self.n_told = 0
 
-    def __call__(self, job: str, finished: bool) -> None:  # noqa: FBT001 - JobListener
+    def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - JobListener
         """Show the job; after a decision, the round's errors."""
         if not finished:
-            description = escape(f"[{self.stages.get(job, 'campaign')}] {job}")
+            description = escape(f"[{job.stage or 'campaign'}] {job.name}")
             self.bar.update(self.task, description=description, rest=self._rest())
             return
         self.spent += self.costs.get(job, 0.0)
         self.bar.update(self.task, advance=1, rest=self._rest())
-        if job.startswith("decide"):
+        if job.step == DECIDE:
             self._tell_rounds()
 
     def _rest(self) -> str:

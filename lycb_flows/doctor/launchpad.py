@@ -64,7 +64,7 @@ def look_at_categories(patient: Patient) -> Finding:
     """The categories in my_fworker.yaml are some that jobs have."""
     from fireworks import fw_config
 
-    from lycb_flows.flows.routing import CATEGORIES
+    from lycb_flows.campaign.descriptions import CATEGORIES
 
     if not patient.has_queue:
         raise NotApplicableError("embedded: no worker")

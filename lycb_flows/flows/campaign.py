@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jobflow import Flow, Job, Maker, Response
 
+from lycb_flows.campaign.descriptions import JobDescription, choose_job
 from lycb_flows.campaign.measurement import choose_model, measurements, run_batches
 from lycb_flows.campaign.results import find_results, measurement_plan
-from lycb_flows.campaign.rounds import close_stage, failed_for_good
+from lycb_flows.campaign.rounds import close_stage, closed_by, failed_for_good
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.config import Campaign, RunConfig
-from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, route
+from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.jobs import labelling
 from lycb_flows.jobs.dynamics import MDMaker
@@ -81,11 +83,11 @@ class BeginMaker(Maker):
 def stage_flow(plan: StagePlan) -> Flow:
     """MD, selection and labels of one stage; its last label adds what comes next."""
     _, flow_jobs = _md_jobs(plan.run_batches())
-    everything = [one.output.keys for one in flow_jobs]
-    selected = SelectMaker(name=f"select {plan.title}", plan=plan).make(after=everything)
+    everything = [job.output.keys for job in flow_jobs]
+    selected = make_job(plan.select_job(), SelectMaker(plan=plan), after=everything)
     labels = [
-        LabelMaker(name=label_name(plan, i), plan=plan, index=i).make(after=selected.output.keys)
-        for i in range(plan.n_labels)
+        make_job(label, LabelMaker(plan=plan, index=i), after=selected.output.keys)
+        for i, label in enumerate(plan.label_jobs())
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
     route(flow, _round_priority(plan))
@@ -93,7 +95,7 @@ def stage_flow(plan: StagePlan) -> Flow:
 
 
 def _md_jobs(
-    batches: Sequence[tuple[str, tuple[RunConfig, ...]]],
+    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
 ) -> tuple[dict[str, object], list[Job]]:
     """A job per batch, after those whose runs it starts from, and the job of each run's key.
 
@@ -101,22 +103,12 @@ def _md_jobs(
     """
     simulated: dict[str, object] = {}
     md_jobs: list[Job] = []
-    for name, runs in batches:
+    for batch, runs in batches:
         starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
-        done = MDMaker(name=name, runs=list(runs)).make(after=list(starts.values()))
+        done = make_job(batch, MDMaker(runs=list(runs)), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
-
-
-def label_prefix(plan: StagePlan) -> str:
-    """What the names of a stage's label jobs begin with."""
-    return f"label {plan.title} "
-
-
-def label_name(plan: StagePlan, index: int) -> str:
-    """Of the job that labels a stage's frame."""
-    return f"{label_prefix(plan)}{index:04d}"
 
 
 @dataclass(kw_only=True)
@@ -127,12 +119,15 @@ class LabelMaker(Maker):
     ----------
     again
         Try once more a label that has failed for good (`lycb relabel`).
+    stamp
+        Tells one such try from others.
     """
 
     name: str = "label"
     plan: StagePlan
     index: int
     again: bool = False
+    stamp: str = ""
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -147,22 +142,21 @@ class LabelMaker(Maker):
             key = Label.key_of(structure, self.plan.theory.fingerprint)
             reason = self._label(store, structure, key)
             keys = () if reason else (key,)
-        dataset = close_stage(store, self.plan, self.name)
+        part = self.plan.label_job(self.index, self.stamp).part
+        dataset = close_stage(store, self.plan, self.name, part)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
-        if dataset is not None and self._goes_on(dataset.made.job):
+        if dataset is not None and self._goes_on(part, closed_by(self.plan, dataset)):
             response.addition = after_stage(self.plan, dataset)
         return response
 
-    def _goes_on(self, closed_by: str) -> bool:
+    def _goes_on(self, part: str, closer: str) -> bool:
         """Whether this job adds what comes next, on a rerun too.
 
         The one that closed the stage does; if none of this flow did (the reaper, a repaired
         label, another campaign), the last one.
         """
-        n_labels = self.plan.n_labels
-        if closed_by in {label_name(self.plan, i) for i in range(n_labels)}:
-            return closed_by == self.name
-        return closed_by == self.name or self.name == label_name(self.plan, n_labels - 1)
+        parts = [label.part for label in self.plan.label_jobs()]
+        return part == closer or (closer not in parts and part == parts[-1])
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
@@ -191,12 +185,14 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
     indices
         Of its frames.
     stamp
-        Makes the jobs' names their own.
+        Tells these tries from others.
     """
     labels: list[Flow | Job] = [
-        LabelMaker(
-            name=f"{label_name(plan, i)} again {stamp}", plan=plan, index=i, again=True
-        ).make(after=None)
+        make_job(
+            plan.label_job(i, stamp),
+            LabelMaker(plan=plan, index=i, again=True, stamp=stamp),
+            after=None,
+        )
         for i in indices
     ]
     flow = Flow(labels, name=f"relabel {plan.title}")
@@ -208,26 +204,22 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     """What a closed stage's dataset leads to: the first round, or training and a decision."""
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = TrainMaker(name=first_after_stage(plan, dataset), plan=plan).make()
+    trained = make_job(plan.train_job(), TrainMaker(plan=plan))
+    times: tuple[Literal["before", "after"], ...] = ("before", "after")
     judged = [
-        EvaluateMaker(name=f"evaluate {plan.title} {when}", plan=plan, when=when).make(
-            after=trained.output.keys
+        make_job(
+            plan.evaluate_job(when),
+            EvaluateMaker(plan=plan, when=when),
+            after=trained.output.keys,
         )
-        for when in ("before", "after")
+        for when in times
     ]
-    decided = DecideMaker(name=f"decide {plan.title}", plan=plan).make(
-        after=[one.output.keys for one in judged]
+    decided = make_job(
+        plan.decide_job(), DecideMaker(plan=plan), after=[job.output.keys for job in judged]
     )
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow, _round_priority(plan))
     return flow
-
-
-def first_after_stage(plan: StagePlan, dataset: Dataset) -> str:
-    """Name of the first job of `after_stage`, without making its flow."""
-    if plan.index == TEST_STAGE:
-        return plan.first_round(dataset).run_batches()[0][0]
-    return f"train {plan.title}"
 
 
 @dataclass(kw_only=True)
@@ -245,12 +237,8 @@ class DecideMaker(Maker):
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            ending = ChooseMaker(
-                name="evaluate final",
-                campaign=plan.campaign,
-                theory=plan.theory,
-                rounds=list(rounds),
-            ).make()
+            choosing = ChooseMaker(campaign=plan.campaign, theory=plan.theory, rounds=list(rounds))
+            ending = make_job(choose_job(), choosing)
             addition: Flow | Job = route(ending, MEASUREMENT_LAST)
         else:
             addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
@@ -290,9 +278,8 @@ def measurement_flow(plan: MeasurementPlan) -> Flow:
         quantity, condition = measurement.quantity, measurement.condition
         runs = [Run.key_of(run) for run in quantity.runs(plan, condition)]
         after = {key: made[key] for key in (*runs, *quantity.needed_keys(plan, condition))}
-        done = QuantityMaker(
-            name=measurement.job_name, quantity=quantity.name, plan=plan, condition=condition
-        ).make(after=list(after.values()))
+        maker = QuantityMaker(quantity=quantity.name, plan=plan, condition=condition)
+        done = make_job(measurement.job, maker, after=list(after.values()))
         made[quantity.key(plan, condition)] = done.output.keys
         flow_jobs.append(done)
     flow = Flow(flow_jobs, name="measurement")

@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import warnings
 from collections.abc import Callable
 
-from jobflow import Flow, JobStore, run_locally
+from jobflow import Flow, Job, JobStore
+from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
+from lycb_flows.campaign.descriptions import JobDescription
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import failed_labels
 from lycb_flows.campaign.submission import Submission
+from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
+from lycb_flows.flows.routing import description_of
+from lycb_flows.jobs.resources import working_on
 from lycb_flows.store import ResultStore
 
-JobListener = Callable[[str, bool], None]
-"""Called with a job's name and whether it has finished (else: it starts)."""
+JobListener = Callable[[JobDescription, bool], None]
+"""Called with a job's description and whether it has finished (else: it starts)."""
 
 
-def run_embedded(store: ResultStore, flow: Flow, listener: JobListener) -> None:
-    """Run every job of a flow here, in order.
+def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) -> None:
+    """Run every job of a flow here, in order; what a job adds runs right after it.
 
-    jobflow's own store is in memory: nothing reads it, all results are in `store`.
+    Parameters
+    ----------
+    store
+        Where the jobs find and keep results. Several threads may run a flow at the same
+        time, each with a store of its own that was opened in it.
+    flow
+        jobflow's own `run_locally` would run it as well; it tells nobody how far it is.
+    listener
+        Called in this thread, before and after each job.
 
     Raises
     ------
     LycbError
         The first that a job raises; what was finished before is kept.
     """
-    before = os.environ.get("LYCB_STORE")
-    os.environ["LYCB_STORE"] = store.address  # jobs read their settings, as on a worker
-    handler = _JobHandler(listener)
-    logger = logging.getLogger("jobflow.core.job")
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        with store.lock(), warnings.catch_warnings():
-            # jobflow 0.4 uses monty's cd, which monty deprecates
-            warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)
-            run_locally(
-                flow,
-                log=False,
-                store=JobStore(MemoryStore()),
-                ensure_success=True,
-                raise_immediately=True,
-            )
-    finally:
-        os.environ.pop("LYCB_STORE")
-        if before is not None:
-            os.environ["LYCB_STORE"] = before
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
+    outputs = JobStore(MemoryStore())  # nothing reads it: all results are in `store`
+    outputs.connect()
+    with store.lock(), working_on(store):
+        _run(get_flow(flow), outputs, listener)
+
+
+def _run(flow: Flow, outputs: JobStore, listener: JobListener) -> None:
+    for job, _ in flow.iterflow():
+        description = description_of(job)
+        listener(description, False)  # noqa: FBT003 - JobListener
+        response = job.run(outputs)
+        listener(description, True)  # noqa: FBT003 - JobListener
+        if response.stop_children or response.stop_jobflow:
+            raise LycbError("a job stopped the flow", fix="see its output", job=job.name)
+        for following in (response.replace, response.detour, response.addition):
+            if following is not None:
+                _run(following, outputs, listener)
 
 
 def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
@@ -71,17 +72,3 @@ def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, in
             tried[plan.title] = len(indices)
             run_embedded(store, relabel_flow(plan, indices, stamp), lambda _job, _done: None)
     return tried
-
-
-class _JobHandler(logging.Handler):
-    """jobflow says in its log when a job starts and ends; nowhere else."""
-
-    def __init__(self, listener: JobListener) -> None:
-        super().__init__()
-        self.listener = listener
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Tell the listener."""
-        verb, _, rest = record.getMessage().partition(" job - ")
-        if rest:
-            self.listener(rest.rpartition(" (")[0], verb == "Finished")

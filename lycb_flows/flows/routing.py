@@ -1,17 +1,13 @@
-"""Which worker takes a job, and which job first."""
+"""Descriptions become jobs: named, with their fields, and sent to the right workers."""
 
 from __future__ import annotations
 
-from jobflow import Flow, Job
+from dataclasses import replace
+from typing import Any, cast
 
-ROUTES = {
-    "rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label": "dft",
-    "dft-relax": "dft",
-}  # fmt: skip
-"""First word of a job's name -> worker category."""
-OTHER_ROUTE = "light"
-"""A worker with a category never takes a job that has none, so every job has one."""
-CATEGORIES = tuple(dict.fromkeys([OTHER_ROUTE, *ROUTES.values()]))
+from jobflow import Flow, Job, Maker
+
+from lycb_flows.campaign.descriptions import LIGHT, JobDescription, read_description
 
 STRUCTURES_FIRST, ROUNDS_NEXT, MEASUREMENT_LAST = 10_000, 1_000, 0
 """Workers take the highest priority first: structures, then the rounds in their order, then the
@@ -19,13 +15,47 @@ measurement; among those the light jobs, which others wait for."""
 _LIGHT_BEFORE = 1
 
 
+def make_job(description: JobDescription, maker: Maker, **inputs: Any) -> Job:  # noqa: ANN401 - of any Maker
+    """Return the job of a description.
+
+    Its metadata holds the fields of the description; on a LaunchPad they are in the spec
+    of its Firework, so that `lpad get_fws -q '{"spec.step": "label"}'` finds it.
+
+    Parameters
+    ----------
+    description
+        What the job is.
+    maker
+        Does the work.
+    **inputs
+        Of the Maker's `make`.
+    """
+    named: Maker = replace(maker, name=description.name)  # type: ignore[call-arg]
+    job = cast("Job", named.make(**inputs))
+    # not dynamic, here and below: what a job adds is described and routed by itself
+    job.update_metadata(description.fields(), dynamic=False)
+    return job
+
+
+def description_of(job: Job) -> JobDescription:
+    """Return what a job is."""
+    return read_description(job.name, job.metadata)
+
+
 def route(flow: Flow | Job, priority: int) -> Flow | Job:
-    """The flow with a worker category, by `ROUTES`, and a priority on every job."""
-    jobs = [flow] if isinstance(flow, Job) else [one for one, _ in flow.iterflow()]
-    for one in jobs:
-        category = ROUTES.get(one.name.split()[0], OTHER_ROUTE)
-        rank = priority + (_LIGHT_BEFORE if category == OTHER_ROUTE else 0)
+    """Return the flow with the category of its description and a priority on every job.
+
+    Parameters
+    ----------
+    flow
+        Made of described jobs; another job counts as light.
+    priority
+        Of all its jobs; light ones come a little before the others.
+    """
+    jobs = [flow] if isinstance(flow, Job) else [job for job, _ in flow.iterflow()]
+    for job in jobs:
+        category = description_of(job).category
+        rank = priority + (_LIGHT_BEFORE if category == LIGHT else 0)
         routing = {"_category": category, "_priority": rank}
-        # not dynamic: jobflow would route everything that a job adds like the job itself
-        one.update_config({"manager_config": routing}, attributes=["manager_config"], dynamic=False)
+        job.update_config({"manager_config": routing}, attributes=["manager_config"], dynamic=False)
     return flow

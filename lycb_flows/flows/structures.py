@@ -11,15 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, cast
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.ground_states import decide_ground_state, dft_name
+from lycb_flows.campaign.descriptions import (
+    JobDescription,
+    anchor_job,
+    begin_job,
+    decide_dft_job,
+    dft_relax_job,
+    enumerate_job,
+    rank_job,
+)
+from lycb_flows.campaign.ground_states import decide_ground_state
 from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
 from lycb_flows.crystals.binaries import BINARY_NAMES
-from lycb_flows.flows.routing import STRUCTURES_FIRST, route
+from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
 from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
 from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
@@ -27,14 +35,6 @@ from lycb_flows.schemas import GroundState, Produced
 
 System = tuple[str, str, float | None]
 """(name, system, x or None), as `system_names` has it."""
-
-
-class Follower(Protocol):
-    """Makes the job that comes after the structures."""
-
-    def make(self, after: object) -> Job:
-        """The job, after these references."""
-        ...
 
 
 def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
@@ -54,12 +54,10 @@ def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
     if dft is not None:
         lengths = {name: dft.n for name, _, _ in systems}
         anchors = [
-            AnchorMaker(name=f"dft-relax {binary}", campaign=campaign, binary=binary).make()
+            make_job(anchor_job(binary), AnchorMaker(campaign=campaign, binary=binary))
             for binary in (BINARY_NAMES if dft.anchors else ())
         ]
-        decider = GroundStatesMaker(
-            name="decide dft 00", campaign=campaign, lengths=lengths, begin=begin
-        )
+        decider = GroundStatesMaker(campaign=campaign, lengths=lengths, begin=begin)
         flow_jobs += [*anchors, *_dft_jobs(decider, ranked, anchors)]
     elif begin is not None:
         flow_jobs.append(_follow(begin, list(ranked.values())))
@@ -69,7 +67,7 @@ def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
 
 
 def _follow(begin: Maker, after: Sequence[object]) -> Job:
-    return cast("Follower", begin).make(after=list(after))
+    return make_job(begin_job(), begin, after=list(after))
 
 
 def _rank_jobs(
@@ -80,11 +78,13 @@ def _rank_jobs(
     ranked: dict[str, object] = {}
     for name, system, x in systems:
         order = [ranked[system]] if x is not None and system in ranked else []
-        listing = EnumerateMaker(
-            name=f"enumerate {name}", campaign=campaign, system=system, x=x
-        ).make(after=order)
-        ranking = RankMaker(name=f"rank {name}", campaign=campaign, system=system, x=x).make(
-            after=listing.output.keys
+        listing = make_job(
+            enumerate_job(name), EnumerateMaker(campaign=campaign, system=system, x=x), after=order
+        )
+        ranking = make_job(
+            rank_job(name),
+            RankMaker(campaign=campaign, system=system, x=x),
+            after=listing.output.keys,
         )
         ranked[name] = ranking.output.keys
         flow_jobs += [listing, ranking]
@@ -96,19 +96,17 @@ def _dft_jobs(
 ) -> list[Flow | Job]:
     """A job per candidate of the decider's lists that is new in them, and the decider."""
     relaxed = [
-        DftRelaxMaker(
-            name=dft_name(name, place),
-            campaign=decider.campaign,
-            system=system,
-            x=x,
-            place=place,
-        ).make(after=ranked.get(name))
+        make_job(
+            dft_relax_job(name, place),
+            DftRelaxMaker(campaign=decider.campaign, system=system, x=x, place=place),
+            after=ranked.get(name),
+        )
         for name, system, x in system_names(decider.campaign)
         if name in decider.lengths
         for place in range(decider.shorter.get(name, 0), decider.lengths[name])
     ]
     references = [one.output.keys for one in (*before, *relaxed)]
-    return [*relaxed, decider.make(after=references)]
+    return [*relaxed, make_job(decider.description, decider, after=references)]
 
 
 @dataclass(kw_only=True)
@@ -131,6 +129,12 @@ class GroundStatesMaker(Maker):
     shorter: dict[str, int] = field(default_factory=dict)
     turn: int = 0
     begin: Maker | None = None
+
+    @property
+    def description(self) -> JobDescription:
+        """What the job is: a turn of the systems' lists, or the one of the mixed halides."""
+        mixed = {name for name, _, x in system_names(self.campaign) if x is not None}
+        return decide_dft_job(None if set(self.lengths) <= mixed else self.turn)
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -157,8 +161,7 @@ class GroundStatesMaker(Maker):
 
     def _widened(self, longer: dict[str, int]) -> Flow:
         shorter = {name: self.lengths[name] for name in longer}
-        name = f"decide dft {self.turn + 1:02d}"
-        decider = replace(self, name=name, lengths=longer, shorter=shorter, turn=self.turn + 1)
+        decider = replace(self, lengths=longer, shorter=shorter, turn=self.turn + 1)
         return Flow(_dft_jobs(decider, {}), name=f"longer {self.campaign.name}")
 
     def _after_ground_states(self) -> Flow | Job | None:
@@ -173,7 +176,7 @@ class GroundStatesMaker(Maker):
         n = self.campaign.ranking.dft.n_decorations if self.campaign.ranking.dft else 0
         if n:
             lengths = {name: n for name, _, _ in mixed}
-            decider = replace(self, name="decide dft mixed", lengths=lengths, shorter={})
+            decider = replace(self, lengths=lengths, shorter={})
             flow_jobs += _dft_jobs(decider, ranked)
         elif self.begin is not None:
             flow_jobs.append(_follow(self.begin, list(ranked.values())))

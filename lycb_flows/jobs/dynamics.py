@@ -67,7 +67,7 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
     if settings.device != "cpu":
         models = dict.fromkeys(run.model for run in missing)
         batches = [[run for run in missing if run.model == model] for model in models]
-    work = functools.partial(_run_batch, settings.store, job_name)
+    work = functools.partial(_run_batch, store.address, job_name)
     claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)

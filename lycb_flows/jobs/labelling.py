@@ -12,12 +12,13 @@ from lycb_flows import schemas
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import AnyLabeler, TeacherLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
-from lycb_flows.jobs.resources import open_potential, open_store, static_job, time_limit
+from lycb_flows.jobs.resources import open_potential, open_store, static_job
 from lycb_flows.labels import choice, teacher
 from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine.time_limits import time_limit
 from lycb_flows.md.schedule import production_start
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from contextvars import ContextVar
+from threading import Lock
 
 from jobflow import JobConfig, job
 
 from lycb_flows import schemas
 from lycb_flows import store as stores
-from lycb_flows.errors import LabelError
 from lycb_flows.machine.processes import ProcessPool
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.models import load_potential
@@ -22,20 +21,40 @@ from lycb_flows.store import ResultStore
 
 # References only order jobs: nothing is ever read from jobflow's own store.
 static_job = job(output_schema=Produced, config=JobConfig(resolve_references=False))
-# What a deciding job adds is routed by name, not by the deciding job's own category.
+# What a deciding job adds is routed by its own description, not like the deciding job.
 deciding_job = job(
     output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)
 )
 
 
+_WORKING_ON: ContextVar[ResultStore | None] = ContextVar("lycb_store", default=None)
+
+
+@contextmanager
+def working_on(store: ResultStore) -> Iterator[None]:
+    """Let the jobs that run inside, in this thread, have this result store."""
+    token = _WORKING_ON.set(store)
+    try:
+        yield
+    finally:
+        _WORKING_ON.reset(token)
+
+
 def open_store() -> ResultStore:
-    """The result store of this machine's settings."""
-    return open_store_at(load_settings().store)
+    """Return the result store that this thread works on, else that of the settings."""
+    store = _WORKING_ON.get()
+    return store if store is not None else open_kept(load_settings().store)
+
+
+def open_store_at(address: str) -> ResultStore:
+    """Return the result store of an address; a job never makes one."""
+    store = _WORKING_ON.get()
+    return store if store is not None and store.address == address else open_kept(address)
 
 
 @functools.lru_cache(maxsize=2)
-def open_store_at(address: str) -> ResultStore:
-    """The result store of an address, opened once per process; a job never makes one."""
+def open_kept(address: str) -> ResultStore:
+    """Return the result store of an address, opened once per process."""
     return stores.open_store(address, create=False)
 
 
@@ -55,26 +74,16 @@ def _open_potential(address: str, key: str) -> Potential:
     return load_potential(model, store.blobs.read(model.weights), settings.device)
 
 
-@functools.cache
 def process_pool() -> ProcessPool:
-    """The worker processes of this one, kept between jobs."""
+    """Return the worker processes of this process, kept between jobs."""
+    with _POOL_LOCK:
+        return _process_pool()
+
+
+_POOL_LOCK = Lock()
+
+
+@functools.cache
+def _process_pool() -> ProcessPool:
     settings = load_settings()
     return ProcessPool(settings.processes, settings.threads)
-
-
-@contextmanager
-def time_limit(seconds: float, setting: str = "labels.timeout_s") -> Iterator[None]:
-    """Raise LabelError in this (main) thread after `seconds`; a waiting subprocess ends too."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise LabelError(
-            "a label took too long", fix=f"raise {setting} if that is normal", limit_s=seconds
-        )
-
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)

@@ -100,10 +100,10 @@ class RankMaker(Maker):
         config = self.campaign.ranking
         enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
         orderings = self._orderings(store, enumeration_)
-        work = functools.partial(_relax_batch, load_settings().store, config, self.name)
+        work = functools.partial(_relax_batch, store.address, config, self.name)
         coarse = list(chain(*process_pool().map_ordered(work, _batches(orderings))))
         chosen = ranking.candidates_for_fine(coarse, config)
-        work_fine = functools.partial(_refine_batch, load_settings().store, config, self.name)
+        work_fine = functools.partial(_refine_batch, store.address, config, self.name)
         fine = list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
         n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}

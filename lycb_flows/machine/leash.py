@@ -26,6 +26,7 @@ from types import FrameType
 
 GRACE_S = 5.0
 """From SIGTERM to SIGKILL: `mpiexec` and `srun` end their ranks meanwhile."""
+_PIECE_S = 0.5
 _PR_SET_PDEATHSIG = 1
 _KILOBYTE_GB = 1024 / 1e9
 
@@ -88,11 +89,22 @@ def run_leashed(
         start_new_session=True,
     ) as process:
         try:
-            said, complained = process.communicate()
+            said, complained = _outputs(process)
         except BaseException:  # a time limit, the worker's stop
             end_group(process, GRACE_S + 2)  # who is below needs its own grace first
             raise
     return subprocess.CompletedProcess(command, process.returncode, said, complained)
+
+
+def _outputs(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return what a process wrote, once it ends.
+
+    The waiting is done in pieces: between two of them a time limit reaches a thread that is
+    not the main one.
+    """
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=_PIECE_S)
 
 
 def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes], grace_s: float) -> None:

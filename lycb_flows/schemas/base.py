@@ -43,7 +43,10 @@ class Made(BaseModel):
     worker: str = ""
     host: str = ""
     pid: int = 0
-    job: str = Field("", description="Name of the job; of a Dataset: the label that closed it.")
+    job: str = Field("", description="Name of the job, for people.")
+    part: str | None = Field(
+        None, description="Of a Dataset: the part of the label job that closed its stage."
+    )
     threads: int = 0
     device: str = ""
     versions: dict[str, str] = {}

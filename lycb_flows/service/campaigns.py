@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
+from lycb_flows.campaign.descriptions import LABEL
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import close_stage, failed_labels
 from lycb_flows.campaign.stages import StagePlan
@@ -13,8 +14,6 @@ from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import (
     after_stage,
     campaign_flow,
-    first_after_stage,
-    label_prefix,
     relabel_flow,
 )
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
@@ -24,6 +23,7 @@ from lycb_flows.service.launchpad import (
     campaign_workflows,
     submit_flow,
 )
+from lycb_flows.service.launchpad.described import find_job, find_jobs
 from lycb_flows.service.launchpad.faults import GIVEN_BACK
 from lycb_flows.service.reaper.passes import Reaping
 from lycb_flows.store import ResultStore
@@ -115,9 +115,9 @@ def _go_on(
     *,
     dry_run: bool,
 ) -> Iterator[Reaping]:
-    selection = _firework(launchpad, workflow, f"select {plan.title}")
-    first = first_after_stage(plan, dataset)
-    if selection is not None and _firework(launchpad, workflow, first) is None:
+    selection = find_job(launchpad.fireworks, workflow.fw_ids, plan.select_job())
+    first = find_job(launchpad.fireworks, workflow.fw_ids, plan.first_job_after(dataset))
+    if selection is not None and first is None:
         done = not dry_run and launchpad.append_flow(selection, after_stage(plan, dataset))
         why = f"closed by {dataset.made.job}, but nothing follows"
         yield Reaping("closed stage", selection, name, why, "go on", done=done)
@@ -132,25 +132,17 @@ def _look_again(
     dry_run: bool,
 ) -> Iterator[Reaping]:
     """Label jobs that had said "too many labels failed": now there is nothing to say."""
-    fizzled = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
-    rows = launchpad.fireworks.find(
-        fizzled | {"name": {"$regex": "^label "}}, {"fw_id": 1, "name": 1, "launches": 1}
-    )
-    for row in rows:
-        plan = next((one for one in stages if row["name"].startswith(label_prefix(one))), None)
+    query = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
+    plans = {plan.title: plan for plan in stages}
+    labels = [label for plan in stages for label in plan.label_jobs()]
+    for job, row in list(find_jobs(launchpad.fireworks, query, labels)):
+        plan = plans.get(job.stage) if job.step == LABEL else None
         if plan is not None and store.find(Dataset, plan.dataset_key) is not None:
             why = {GIVEN_BACK: "its stage is closed"}
             done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
             yield Reaping(
                 "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
             )
-
-
-def _firework(launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, name: str) -> int | None:
-    found = launchpad.fireworks.find_one(
-        {"fw_id": {"$in": list(workflow.fw_ids)}, "name": name}, {"fw_id": 1}
-    )
-    return None if found is None else int(found["fw_id"])
 
 
 def relabel(
@@ -168,7 +160,7 @@ def relabel(
             continue
         for plan in find_results(store, submission.campaign, submission.theory).stages:
             indices = failed_labels(store, plan)
-            selection = _firework(launchpad, workflow, f"select {plan.title}")
+            selection = find_job(launchpad.fireworks, workflow.fw_ids, plan.select_job())
             if indices and selection is not None:
                 launchpad.append_flow(selection, relabel_flow(plan, indices, stamp))
                 tried[plan.title] = len(indices)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo import ASCENDING
 
-from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.cost import costs_of_jobs, plan_campaign
 from lycb_flows.campaign.submission import Submission
 from lycb_flows.service.launchpad import (
     ServiceLaunchPad,
@@ -19,6 +19,7 @@ from lycb_flows.service.launchpad import (
     count_states,
     find_workers,
 )
+from lycb_flows.service.launchpad.described import find_jobs
 from lycb_flows.store import ResultStore
 
 
@@ -45,7 +46,7 @@ def _progress(
 ) -> dict[str, str]:
     """How much of the planned cost is done, and how long the rest takes at this pace."""
     steps = plan_campaign(store, submission.campaign, submission.theory)
-    costs = {job: max(step.cpu_s / len(step.jobs), 1e-3) for step in steps for job in step.jobs}
+    costs = {job: max(cpu_s, 1e-3) for job, cpu_s in costs_of_jobs(steps).items()}
     ids = [
         fw_id
         for one in campaign_workflows(launchpad, submission.campaign.name)
@@ -53,7 +54,7 @@ def _progress(
         for fw_id in one.fw_ids
     ]
     completed = {"fw_id": {"$in": ids}, "state": "COMPLETED"}
-    done = {row["name"] for row in launchpad.fireworks.find(completed, {"name": 1, "_id": 0})}
+    done = {job for job, _ in find_jobs(launchpad.fireworks, completed, costs)}
     share = sum(costs.get(job, 0.0) for job in done) / sum(costs.values())
     first = launchpad.launches.find_one({"fw_id": {"$in": ids}}, sort=[("launch_id", ASCENDING)])
     rest = "nothing" if share >= 1 else "unknown"

@@ -8,6 +8,8 @@ locking.py
     workflow locks that say who holds them
 submitted.py
     campaigns as workflows: submit, find, count, pause, resume, cancel
+described.py
+    jobs by what they are, not by their names
 workers.py, watching.py
     the register of workers; who is told what happens to jobs
 faults.py, identity.py

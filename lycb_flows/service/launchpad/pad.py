@@ -22,6 +22,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
 from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light
+from lycb_flows.service.launchpad.described import description_of, find_these
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
 from lycb_flows.service.launchpad.identity import this_process
 from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
@@ -257,15 +258,14 @@ class ServiceLaunchPad(WritingLaunchPad):
         return news
 
     def _is_known(self, workflow: Workflow, addition: Workflow) -> bool:
-        """Whether a campaign's workflow has jobs of these names: they are unique in it."""
+        """Whether a campaign's workflow has these jobs: each is there once."""
         if "campaign" not in workflow.metadata:
             return False
-        names = {firework.name for firework in addition}
-        known = self.fireworks.distinct(
-            "name", {"fw_id": {"$in": list(workflow.links)}, "name": {"$in": sorted(names)}}
-        )
-        if 0 < len(known) < len(names):
-            logger.warning("not added, as some of its jobs are there: %s", ", ".join(sorted(names)))
+        wanted = {description_of(firework) for firework in addition}
+        known = find_these(self.fireworks, workflow.links, wanted)
+        if 0 < len(known) < len(wanted):
+            names = ", ".join(sorted(job.name for job in wanted))
+            logger.warning("not added, as some of its jobs are there: %s", names)
         return bool(known)
 
     def _refresh_wf(self, fw_id: int) -> None:

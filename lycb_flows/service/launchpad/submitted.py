@@ -14,6 +14,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
 from lycb_flows.errors import InputError
+from lycb_flows.service.launchpad.described import description_of
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad, to_workflow
@@ -77,13 +78,14 @@ def submit_flow(
     Raises
     ------
     InputError
-        When two jobs have one name.
+        When two jobs are the same: of one description or, without any, of one name.
     """
     initialise(launchpad)
     workflow = to_workflow(flow, name=name, metadata=dict(metadata))
-    twice = [one for one, n in Counter(fw.name for fw in workflow).items() if n > 1]
+    twice = [job for job, n in Counter(map(description_of, workflow)).items() if n > 1]
     if twice:
-        raise InputError("two jobs of one name", fix="names are unique in a flow", name=twice[0])
+        name = twice[0].name
+        raise InputError("two jobs of one name", fix="names are unique in a flow", name=name)
     record = metadata.get("record")
     if record is not None:
         _retire(launchpad, record)

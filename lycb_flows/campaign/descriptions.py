@@ -1,0 +1,143 @@
+"""What each job of a campaign is, before it is made.
+
+The plans of a campaign yield descriptions. Flows turn them into jobs, `cost` into planned
+steps, and progress, status and the reaper find jobs by them. What a description says
+travels with its job as fields, so nobody reads a job's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+LIGHT, GPU, DFT = "light", "gpu", "dft"
+CATEGORIES = (LIGHT, GPU, DFT)
+"""Kinds of workers. One that has a category never takes a job without, so every job has one."""
+
+STRUCTURES, MEASUREMENT = "structures", "measurement"
+"""Stages before and after the rounds; a round's stage is `StagePlan.title`."""
+
+LABEL, DECIDE = "label", "decide"
+"""Steps that others ask for."""
+
+
+@dataclass(frozen=True)
+class JobDescription:
+    """What a job of a campaign is.
+
+    Two descriptions are equal when stage, step, system and part are: these four are the
+    identity of a job in its campaign.
+
+    Attributes
+    ----------
+    name
+        Text for people. It decides nothing.
+    step
+        What the job does, e.g. 'label'.
+    stage
+        The part of the campaign that it belongs to, e.g. 'r00 200 K'.
+    system
+        The system that it works on, if it is one.
+    part
+        Which of the jobs of its stage, step and system it is, e.g. '0003'.
+    category
+        The kind of worker that takes it.
+    """
+
+    name: str = field(compare=False)
+    step: str
+    stage: str
+    system: str = ""
+    part: str = ""
+    category: str = field(default=LIGHT, compare=False)
+
+    def fields(self) -> dict[str, str]:
+        """Return what travels with the job, beside its name."""
+        return {name: value for name, value in asdict(self).items() if name != "name"}
+
+
+FIELDS = ("step", "stage", "system", "part", "category")
+"""Of a job's metadata and of a Firework's spec."""
+
+
+def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
+    """Return the description of a job that is there.
+
+    Parameters
+    ----------
+    name
+        The name of the job.
+    fields
+        The metadata of the job, or the spec of its Firework.
+    """
+    if "step" not in fields:
+        return undescribed(name)
+    return JobDescription(name=name, **{key: str(fields[key]) for key in FIELDS if key in fields})
+
+
+def undescribed(name: str) -> JobDescription:
+    """Return a stand-in for a job without fields: its name tells it from others.
+
+    Jobs that were queued before jobs carried fields are such, and jobs of other flows.
+    """
+    return JobDescription(name=name, step="", stage="", part=name)
+
+
+# -- the structures ------------------------------------------------------------------------
+
+
+def enumerate_job(system: str) -> JobDescription:
+    """Return the job that lists the orderings or decorations of a system."""
+    return JobDescription(f"enumerate {system}", "enumerate", STRUCTURES, system)
+
+
+def rank_job(system: str) -> JobDescription:
+    """Return the job that ranks the orderings or decorations of a system."""
+    return JobDescription(f"rank {system}", "rank", STRUCTURES, system, category=GPU)
+
+
+def dft_relax_job(system: str, place: int) -> JobDescription:
+    """Return the job that relaxes one candidate of a system by DFT.
+
+    Parameters
+    ----------
+    system
+        The name of the system.
+    place
+        The place of the candidate in the model's order, from 0.
+    """
+    part = f"{place:02d}"
+    return JobDescription(
+        f"dft-relax {system} {part}", "dft-relax", STRUCTURES, system, part, category=DFT
+    )
+
+
+def anchor_job(binary: str) -> JobDescription:
+    """Return the job that relaxes a binary halide by DFT."""
+    return JobDescription(f"dft-relax {binary}", "dft-relax", STRUCTURES, binary, category=DFT)
+
+
+def decide_dft_job(turn: int | None) -> JobDescription:
+    """Return the job that writes down the ground states by DFT.
+
+    Parameters
+    ----------
+    turn
+        How often the lists of candidates have grown; None for the mixed halides.
+    """
+    part = "mixed" if turn is None else f"{turn:02d}"
+    return JobDescription(f"decide dft {part}", "decide-dft", STRUCTURES, part=part)
+
+
+def begin_job() -> JobDescription:
+    """Return the job that collects the ground states and adds the first stage."""
+    return JobDescription("begin", "begin", STRUCTURES)
+
+
+# -- the measurement -----------------------------------------------------------------------
+
+
+def choose_job() -> JobDescription:
+    """Return the job that evaluates every model and chooses the one that measures."""
+    return JobDescription("evaluate final", "choose", MEASUREMENT, category=GPU)
