@@ -24,9 +24,10 @@ from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.md.protocol import run_segments
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.evaluator import Prediction
+from lycb_flows.potentials.evaluator import SinglePoint
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
+from lycb_flows.potentials.trainable import require_trainable
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
@@ -112,15 +113,26 @@ def select_frames(
 def fine_tune(
     potential: Potential,
     structures: Sequence[Structure],
-    labels: Sequence[Prediction],
+    labels: Sequence[SinglePoint],
     config: TrainingConfig,
 ) -> Potential:
-    """A potential trained on labelled structures; the last share of them validates.
+    """Return a potential trained on labelled structures; the last share of them validates.
+
+    Parameters
+    ----------
+    potential
+        The parent; left as it is.
+    structures
+        What was labelled, e.g. from `select_frames`.
+    labels
+        One per structure, e.g. from another potential's `predict`.
+    config
+        The recipe.
 
     Raises
     ------
     InputError
-        When labels and structures do not match.
+        When labels and structures do not match, or the potential cannot be trained.
     """
     if len(structures) != len(labels):
         raise InputError(
@@ -130,16 +142,14 @@ def fine_tune(
             labels=len(labels),
         )
     labelled = [
-        LabelledStructure(
-            structure, label.energy_ev, label.forces_ev_per_ang, label.stress_gpa, structure.key
-        )
+        LabelledStructure(structure=structure, key=structure.key, **vars(label))
         for structure, label in zip(structures, labels, strict=True)
     ]
     n_training = len(labelled) - max(1, round(config.validation_fraction * len(labelled)))
     trained = training.fine_tune(
         potential, labelled[:n_training], labelled[n_training:], config, raw_pbe=False
     )
-    return potential.with_weights(trained.weights)
+    return require_trainable(potential).with_weights(trained.weights)
 
 
 def analyse_diffusion(

@@ -76,3 +76,9 @@ class GivenBackError(LycbError):
     def to_dict(self) -> dict[str, str]:
         """What FireWorks keeps of it with the launch; the worker knows it again by this."""
         return {"given_back": str(self)}
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

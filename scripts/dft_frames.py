@@ -31,7 +31,7 @@ from lycb_flows.config import (
 from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays, to_pymatgen
 from lycb_flows.errors import LycbError
 from lycb_flows.labels.foreign.writing import labelled_atoms
-from lycb_flows.labels.gpaw.engine import Gpaw
+from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
 from lycb_flows.learning.training import fine_tune, shift_reference
 from lycb_flows.potentials.potential import Potential
@@ -158,11 +158,11 @@ def errors_table(potential: Potential, pairs: list[tuple[Frame, Label]]) -> str:
     sets = {
         split: [
             LabelledStructure(
-                frame.structure,
-                label.energy_ev,
-                np.array(label.forces_ev_per_ang),
-                np.array(label.stress_gpa),
-                label.key,
+                structure=frame.structure,
+                energy_ev=label.energy_ev,
+                forces_ev_per_ang=np.array(label.forces_ev_per_ang),
+                stress_gpa=np.array(label.stress_gpa),
+                key=label.key,
             )
             for frame, label in pairs
             if frame.split == split

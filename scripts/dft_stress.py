@@ -11,7 +11,7 @@ import numpy as np
 import lycb_flows as lf
 from lycb_flows.config import EnumerationConfig, GpawLabeler
 from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays, to_pymatgen
-from lycb_flows.labels.gpaw.engine import Gpaw
+from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 

@@ -44,7 +44,8 @@ from lycb_flows.learning.sampling import Candidates, evenly_spaced, select_frame
 from lycb_flows.learning.training import fine_tune, shift_reference
 from lycb_flows.md.protocol import prepare_start, run_segments
 from lycb_flows.md.trajectory import join, read_trajectory
-from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import ModelErrors
 

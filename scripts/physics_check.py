@@ -38,7 +38,8 @@ from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import prepare_start, run_segments
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS

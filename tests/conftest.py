@@ -7,34 +7,24 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import sys
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
-from servers import NOT_RUN, MongoServer, NoServerError, find_mongod, not_run
+from campaign_runs import CAMPAIGNS, run_campaign
+from servers import (
+    MongoServer,
+    NoServerError,
+    find_mongod,
+    not_run,
+    pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
+)
 from slurm import SlurmServer, find_slurm
+from vasp_here import forking_stand_in
 
-from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
-from lycb_flows.flows.campaign import campaign_flow
-from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.store import open_store
-
-CAMPAIGNS = Path(__file__).parent / "campaigns"
-
-
-def run_campaign(store, campaign, *, ranking_only=False):
-    """The submission, after its whole campaign ran in this process; and its jobs' names."""
-    names = []
-    submission = submit(store, campaign)
-    flow = campaign_flow(submission.campaign, submission.theory)
-    if ranking_only:
-        flow = ranking_flow(submission.campaign)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCB_PROCESSES", "1")
-        run_embedded(store, flow, lambda job, finished: finished and names.append(job.name))
-    return submission, names
+from lycb_flows.testing.vasp_server import ADDRESS
 
 
 @pytest.fixture
@@ -68,15 +58,6 @@ def lycb(monkeypatch, capsys, tmp_path):
         return code, printed.out, message or printed.err
 
     return run
-
-
-def assert_one_line(result, *words):
-    code, _, message = result
-    assert code != 0
-    assert message.count("\n") <= 1
-    assert message.startswith("lycb: ")
-    for word in words:
-        assert word in message
 
 
 @pytest.fixture(scope="session")
@@ -141,12 +122,14 @@ def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mong
         yield server
 
 
-def pytest_terminal_summary(terminalreporter):
-    """The tests that found no server, by name."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    missed = [report for report in skipped if NOT_RUN in str(report.longrepr)]
-    if missed:
-        terminalreporter.section("NOT RUN", red=True, bold=True)
-    for report in missed:
-        reason = str(report.longrepr[2]).partition(NOT_RUN)[2]
-        terminalreporter.line(f"{NOT_RUN}{report.nodeid}: {reason}", red=True)
+@pytest.fixture(scope="session")
+def stand_in_server():
+    """The address of one warmed process that forks VASP's stand-in, started when first needed."""
+    with forking_stand_in() as address:
+        yield address
+
+
+@pytest.fixture
+def quick_stand_in(stand_in_server, monkeypatch):
+    """VASP's stand-in is a program as ever, and starts in no time."""
+    monkeypatch.setenv(ADDRESS, stand_in_server)

@@ -70,7 +70,7 @@ def dump_database(database, folder):
         rows = database[name].find_raw_batches({}, sort=[("_id", 1)])
         (folder / f"{name}.bson").write_bytes(b"".join(rows))
         indexes = [
-            {**options, "key": list(map(list, options["key"]))}
+            {**options, "name": index, "key": list(map(list, options["key"]))}
             for index, options in sorted(database[name].index_information().items())
             if index != "_id_"
         ]

@@ -49,6 +49,17 @@ def not_run(err):
     pytest.skip(f"{NOT_RUN}{err}")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """The tests that found no server, by name."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    missed = [report for report in skipped if NOT_RUN in str(report.longrepr)]
+    if missed:
+        terminalreporter.section("NOT RUN", red=True, bold=True)
+    for report in missed:
+        reason = str(report.longrepr[2]).partition(NOT_RUN)[2]
+        terminalreporter.line(f"{NOT_RUN}{report.nodeid}: {reason}", red=True)
+
+
 def spawn(command, **options):
     """A server process that the kernel kills when this process ends, in whatever way.
 

@@ -12,11 +12,13 @@ import traceback
 from pathlib import Path
 
 import service_jobs
+import yaml
 from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
 from jobflow import Flow
 from servers import _die_with as die_with
 from servers import spawn
+from waiting import wait_until
 
 from lycb_flows.errors import LycbError
 from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
@@ -25,15 +27,10 @@ from lycb_flows.service.worker import WorkerOptions, run_worker
 
 TESTS = Path(__file__).parent
 CATEGORIES = ("light", "gpu", "dft")
-PATIENCE_S = 60
 NO_SLURM = {"SLURM_JOB_ID": "", "SLURM_JOB_END_TIME": ""}
 
 
-def wait_until(true, what="it"):
-    until = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.02)
+MONGO_DB = "lycb_test"
 
 
 class Service:
@@ -144,6 +141,14 @@ class Process:
         wait_until(lambda: not _lives(self.pid), f"the end of a process that said {self.said()}")
         code = self.output.with_suffix(".code")
         return int(code.read_text()) if code.exists() else None
+
+
+@contextlib.contextmanager
+def service_on(server, folder, **environment):
+    file = folder / "own.yaml"
+    file.write_text(yaml.safe_dump(server.launchpad(MONGO_DB)))
+    with Service(file, server.uri("results"), folder, **environment) as one:
+        yield one
 
 
 def run_here(pad, folder, fw_id=None):

@@ -15,7 +15,7 @@ from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.md.protocol import run_segments
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.evaluator import Evaluation
+from lycb_flows.potentials.evaluator import BatchPrediction
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 STIFFNESS_EV_PER_ANG2 = 3.0
@@ -102,7 +102,7 @@ class ManyCrystals:
             energies = 0.5 * STIFFNESS_EV_PER_ANG2 * stretch**2 + QUARTIC_EV_PER_ANG4 * stretch**4
             virials = bonds.transpose(1, 2) @ pulls
             stresses = virials / torch.linalg.det(cells).abs()[:, None, None] * EV_PER_ANG3_GPA
-            return Evaluation(energies.sum(1), forces, stresses)
+            return BatchPrediction(energies.sum(1), forces, stresses)
 
         return evaluate
 
@@ -170,7 +170,7 @@ class AseEvaluator:
         ]
         energies, forces, stresses = zip(*said, strict=True)
         like = positions_ang
-        return Evaluation(
+        return BatchPrediction(
             like.new_tensor(np.array(energies)),
             like.new_tensor(np.concatenate(forces)),
             like.new_tensor(np.array(stresses)),

@@ -65,8 +65,8 @@ def potential_of(name: str):
     frames = [distorted(atoms, seed) for seed in range(4) for atoms in cells()]
     structures = [canonical_structure(atoms) for atoms in frames]
     labels = [
-        LabelledStructure(one, said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
-        for one, said in zip(structures, teacher.predict(structures), strict=True)
+        LabelledStructure(structure=structure, **vars(label))
+        for structure, label in zip(structures, teacher.predict(structures), strict=True)
     ]
     child = fine_tune(parent, labels[:6], labels[6:], TrainingConfig(epochs=2), raw_pbe=False)
     return parent.with_weights(child.weights)

@@ -10,7 +10,8 @@ from pathlib import Path
 import ase.io
 import pytest
 import yaml
-from conftest import CAMPAIGNS, assert_one_line
+from campaign_runs import CAMPAIGNS
+from messages import assert_one_line
 
 from lycb_flows.crystals import structures
 from lycb_flows.potentials.models import find_model

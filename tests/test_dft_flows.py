@@ -10,13 +10,14 @@ from dataclasses import replace
 import bson
 import numpy as np
 import pytest
-from conftest import CAMPAIGNS, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from dft_campaigns import CONTRARY, LABELERS, contrary, ground_states, one_parent, rank
 from fireworks import Firework
+from html_page import Page
 from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
-from test_report import Page
 from vasp_here import run_stand_in
 
 from lycb_flows.campaign.cost import plan_campaign
@@ -33,39 +34,13 @@ from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStates
 from lycb_flows.jobs import dft as dft_jobs
 from lycb_flows.labels.relaxing import drive_fire
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
 from lycb_flows.store import differences, open_store
-
-# Whatever can relax goes here; each runs the whole flow on 20 candidates of both parents.
-LABELERS = {
-    "teacher": {"type": "teacher", "model": "toy-teacher"},
-    "vasp": {"type": "vasp", "theory": "paper-relax", "stand_in": True},
-}
-
-
-def ground_states(**dft):
-    """The campaign of both parents, with other wishes for DFT."""
-    data = read_campaign(CAMPAIGNS / "ground_states.yaml").model_dump()
-    data["ranking"]["dft"] |= dft
-    return Campaign.model_validate(data)
-
-
-def one_parent(name="LYC", **dft):
-    """A short list of one parent."""
-    campaign = ground_states(**{"n": 5, "limit": 5} | dft)
-    systems = [one for one in campaign.systems if one.name == name]
-    return campaign.model_copy(update={"systems": tuple(systems)})
-
-
-def rank(store, campaign):
-    """The results of a campaign's structures, and its jobs' names."""
-    submission, names = run_campaign(store, campaign, ranking_only=True)
-    return find_results(store, submission.campaign, submission.theory), names
 
 
 @pytest.fixture(scope="module", params=LABELERS.values(), ids=LABELERS)
@@ -256,23 +231,6 @@ def test_the_report_shows_both_orders(twenty, tmp_path):
 def test_a_minimum_in_the_last_quarter_asks_for_a_longer_list(n, place, n_there, grows_to):
     config = DftConfig(labeler={"type": "teacher"})
     assert config.widened(n, place, n_there) == grows_to
-
-
-def contrary(label):
-    """The energy's sign is wrong: the last of the model's order is the first."""
-
-    def label_contrary(self, structure):
-        found = label(self, structure)
-        return found.model_copy(update={"energy_ev": -found.energy_ev})
-
-    return label_contrary
-
-
-CONTRARY = {
-    "labeler": {"type": "teacher", "model": "toy-soft"},
-    "relaxation": {"fmax_ev_per_ang": 1000.0, "max_steps": 1},  # none moves
-    "widen": 4,
-}
 
 
 @pytest.mark.parametrize(
@@ -477,6 +435,7 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
     assert not list(store.find_all(Label))
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(tmp_path, monkeypatch):
     monkeypatch.setenv("LYCB_VASP_SCRATCH", str(tmp_path))
     labeler = {"type": "vasp", "theory": "paper-relax", "stand_in": True}

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from test_dft_flows import CONTRARY, contrary, one_parent, rank
+from dft_campaigns import CONTRARY, contrary, one_parent, rank
 
 from lycb_flows.campaign.submission import submit
 from lycb_flows.flows.structures import ranking_flow

@@ -12,6 +12,7 @@ from lycb_flows import schemas
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.testing import lattice_walkers
+from lycb_flows.transport import msd as msd_module
 from lycb_flows.transport.diffusion import analyse_diffusion
 from lycb_flows.transport.error_bars import he_relative_error, upper_bound_m2_per_s
 from lycb_flows.transport.msd import (
@@ -233,7 +234,7 @@ def test_msd_tensor_equals_the_direct_sum():
 def test_msd_tensor_does_not_depend_on_the_blocks(monkeypatch):
     positions = lattice_walkers(7, 1.9e-9, 100, 0.5, seed=4)
     at_once = msd_tensor(positions)
-    monkeypatch.setattr("lycb_flows.transport.msd._FFT_BLOCK", 1000)
+    monkeypatch.setattr(msd_module, "_FFT_BLOCK", 1000)
     np.testing.assert_allclose(msd_tensor(positions), at_once, rtol=1e-11, atol=1e-11)
 
 

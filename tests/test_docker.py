@@ -169,12 +169,14 @@ def copy(arguments, workdir, root):
             shutil.copy(ROOT / source, target)
 
 
+@pytest.mark.torture
 def test_the_images_steps_install_lycb(image):
     lycb = image / "venv" / "bin" / "lycb"
     done = subprocess.run([lycb, "--help"], capture_output=True, text=True, check=True)
     assert "worker" in done.stdout
 
 
+@pytest.mark.torture
 def test_the_installed_package_is_whole(image):
     """Templates, sources to compile and built-in parents come with it, and nothing of ours."""
     installed = next((image / "venv").glob("lib/*/site-packages/lycb_flows"))
@@ -187,6 +189,7 @@ def test_the_installed_package_is_whole(image):
     assert not (image / "src" / "tests").exists()
 
 
+@pytest.mark.torture
 def test_the_entrypoint_starts_what_the_image_has(image):
     done = subprocess.run(
         [image / "usr/local/bin/lycb-entrypoint", "lycb", "--help"],

@@ -1,6 +1,7 @@
 """lycb doctor: a healthy place is told so, every fault is one line with its cure."""
 
 import contextlib
+import os
 from datetime import UTC, datetime, timedelta
 from importlib import metadata, util
 
@@ -26,6 +27,7 @@ from lycb_flows.potentials import compiled, models
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.service.launchpad.workers import Registration
 from lycb_flows.store import open_store
+from lycb_flows.store.gridfs import GridFSBlobs
 
 NOWHERE = "mongodb://127.0.0.1:1/lycb"
 RIGHT = "right/one"
@@ -240,7 +242,7 @@ def test_blobs_that_cannot_be_read_back_leave_nothing(mongo_uri, launchpad_file,
     def fail(*_):
         raise StoreError("a blob is damaged", fix="restore a backup")
 
-    monkeypatch.setattr("lycb_flows.store.gridfs.GridFSBlobs.write_to", fail)
+    monkeypatch.setattr(GridFSBlobs, "write_to", fail)
     checks = examine(mongo_uri, launchpad_file)
     assert failures(checks) == {"blobs"}
     with contextlib.closing(open_store(mongo_uri)) as store:
@@ -397,7 +399,7 @@ def test_atomates_vasp_is_pointed_at(folder, place, monkeypatch):
 
 
 def test_ncore_and_kpar_are_suggested_for_this_node(folder, place, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(32)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(32)))
     monkeypatch.setenv("LYCB_VASP_COMMAND", "vasp_std")
     monkeypatch.setenv("LYCB_VASP_KPAR", "4")
     install(place, "vasp_std", "exit 0")

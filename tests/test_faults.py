@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CAMPAIGNS
+from campaign_runs import CAMPAIGNS
 
+pytestmark = pytest.mark.torture
 HARNESS = Path(__file__).parent / "fault_harness.py"
 SOUND = {
     "jobs": 191,

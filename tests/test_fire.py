@@ -32,7 +32,7 @@ class WatchedToy:
     def __init__(self, n_atoms_lost=None):
         source = find_model("toy-soft")
         self.toy = load_potential(source.model, source.weights)
-        self.reference_energies_ev = self.toy.reference_energies_ev
+        self.device = self.toy.device
         self.n_atoms_lost = n_atoms_lost
         self.batches = []
         self.seen = []

@@ -6,7 +6,7 @@ from collections import Counter
 
 import bson
 import pytest
-from conftest import CAMPAIGNS, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
 from fireworks import Firework
 from job_names import category_by_name, step_by_name
 from jobflow import JobStore

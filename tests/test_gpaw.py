@@ -14,8 +14,9 @@ from lycb_flows.config import EnumerationConfig, GpawLabeler
 from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import canonical_structure, load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.gpaw import engine as gpaw
-from lycb_flows.labels.gpaw.engine import Gpaw, check_gpaw
+from lycb_flows.labels.gpaw import installation as gpaw
+from lycb_flows.labels.gpaw.installation import check_gpaw
+from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.labels.gpaw.process import gpaw_parameters
 from lycb_flows.labels.theory import Convergence, gpaw_theory
 from lycb_flows.machine.leash import run_leashed
@@ -50,6 +51,7 @@ def salt(strain=None):
     return canonical_structure(atoms)
 
 
+@pytest.mark.torture
 def test_a_real_label_of_li3ybr6(rehearsal):
     structure = small_cell()
     assert len(structure.species) == 10
@@ -67,6 +69,7 @@ def test_a_real_label_of_li3ybr6(rehearsal):
         assert b"Converged" in tar.extractfile("gpaw.txt").read()
 
 
+@pytest.mark.torture
 def test_stress_is_the_strain_derivative_of_the_energy_tension_positive(rehearsal):
     label = rehearsal.label(salt())
     stress, step = np.array(label.stress_gpa), 0.004

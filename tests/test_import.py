@@ -12,9 +12,10 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from campaign_runs import CAMPAIGNS, run_campaign
 from chgnet.data.dataset import StructureData, StructureJsonData
 from chgnet.graph import CrystalGraphConverter
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from messages import assert_one_line
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.ase import AseAtomsAdaptor
 

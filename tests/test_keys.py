@@ -23,7 +23,8 @@ from lycb_flows.crystals.structures import (
 )
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import teacher_theory
-from lycb_flows.potentials.models import MODEL_NAMES, find_model
+from lycb_flows.potentials.members import CHGNet, Toy
+from lycb_flows.potentials.models import find_model
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
@@ -110,7 +111,8 @@ def golden_keys(folder):
     paper = read_campaign(PAPER)
     theory = teacher_theory(find_model("chgnet-r2scan").model)
     keys = {f"parent {name}": load_parent(name).document().key for name in PARENT_NAMES}
-    keys |= {f"model {name}": find_model(name).model.key for name in MODEL_NAMES}
+    names = (*CHGNet.model_names, *Toy.model_names)
+    keys |= {f"model {name}": find_model(name).model.key for name in names}
     keys["theory"] = theory.fingerprint
     for supercell in ((1, 1, 1), (1, 1, 2)):
         config = EnumerationConfig(supercell=supercell)

@@ -7,10 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import CAMPAIGNS
+from campaign_runs import CAMPAIGNS
 
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.torture
 N_KILLS = 30
 HARNESS = Path(__file__).parent / "kill_harness.py"
 

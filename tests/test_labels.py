@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from importlib import util
 from pathlib import Path
 
 import ase.io
@@ -11,12 +12,13 @@ import pytest
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import ValidationError
 from pymatgen.io.vasp.inputs import Kpoints
 
 from lycb_flows import schemas
-from lycb_flows.campaign.cost import plan_campaign, plane_wave_s
+from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import refuse_mixture
 from lycb_flows.campaign.submission import read_campaign, reopen, submit
@@ -25,7 +27,9 @@ from lycb_flows.crystals.structures import canonical_structure, load_parent, to_
 from lycb_flows.errors import InputError, LabelError, LycbError
 from lycb_flows.labels.ase import AseCalculator, find_calculator
 from lycb_flows.labels.checks import Answer, checked_label
+from lycb_flows.labels.gpaw.engine import GpawEngine
 from lycb_flows.labels.kpoints import DensityRule, GridRule, SpacingRule, heights_ang
+from lycb_flows.labels.plane_waves import plane_wave_s
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import Theory, ase_theory, gpaw_theory
 from lycb_flows.potentials.models import find_model, load_potential
@@ -187,7 +191,7 @@ def test_a_labeler_that_cannot_label_is_one_line_before_anything_is_queued(
 
 
 def test_gpaw_that_is_not_there_is_one_line_before_anything_is_queued(lycb, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr(util, "find_spec", lambda _name: None)
     file = with_labeler(tmp_path, {"type": "gpaw"})
     result = lycb("plan", file, "--store", tmp_path / "store")
     assert_one_line(result, "GPAW is not installed", "scripts/install_gpaw.sh")
@@ -211,7 +215,7 @@ def test_a_campaign_with_a_calculator_goes_from_the_yaml_to_the_report(tmp_path)
 
 
 def test_the_plan_of_dft_labels_counts_atoms_points_and_plane_waves(tmp_path, monkeypatch):
-    monkeypatch.setattr("lycb_flows.campaign.submission.check_labeler", lambda *_: None)
+    monkeypatch.setattr(GpawEngine, "check", lambda *_: None)
     store = open_store(tmp_path)
     campaign = read_campaign(with_labeler(tmp_path, {"type": "gpaw"}))
     submission = submit(store, campaign)

@@ -8,15 +8,18 @@ import time
 import pytest
 import yaml
 from fireworks import FWorker, LaunchPad
+from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 from servers import MongoServer, find_mongod, free_port, spawn
-from service import Service, run_here, wait_until
+from service import Service, run_here
 from service_jobs import decide, named, note, notes, nothing
+from waiting import wait_until
 
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.service.launchpad import (
     campaign_workflows,
     cancel,
+    connect,
     count_states,
     load_launchpad,
     pause,
@@ -82,7 +85,7 @@ def test_a_submission_that_is_interrupted_leaves_nothing_to_run(service, tmp_pat
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pymongo.client_session.ClientSession.with_transaction", interrupted)
+    monkeypatch.setattr(ClientSession, "with_transaction", interrupted)
     with pytest.raises(KeyboardInterrupt):
         service.submit(*chain(tmp_path))
     monkeypatch.undo()
@@ -240,7 +243,7 @@ def test_a_broken_lock_keeps_its_late_owner_from_writing(service, tmp_path, monk
     """As a worker that was frozen inside the lock: it starts again, with what is there now."""
     service.submit(*chain(tmp_path))
     _, launch_id = service.pad.checkout_fw(FWorker(), str(tmp_path))
-    load, broken = service.pad._update_wf, []
+    load, broken = service.pad.write_workflow, []
 
     def break_first(*arguments):
         if not broken:
@@ -248,7 +251,7 @@ def test_a_broken_lock_keeps_its_late_owner_from_writing(service, tmp_path, monk
             broken.append(service.pad.break_lock(seen))
         load(*arguments)
 
-    monkeypatch.setattr(service.pad, "_update_wf", break_first)
+    monkeypatch.setattr(service.pad, "write_workflow", break_first)
     service.pad.complete_launch(launch_id)
     assert broken == [True]
     assert service.states() == {"a": "COMPLETED", "b": "READY", "c": "WAITING"}
@@ -330,7 +333,7 @@ def test_a_wrong_password_is_one_line_without_it(strict_server, tmp_path, monkey
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("lycb_flows.service.launchpad.connect._ANSWER_S", 1.0)
+    monkeypatch.setattr(connect, "_ANSWER_S", 1.0)
 
 
 @pytest.mark.usefixtures("impatient")

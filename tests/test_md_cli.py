@@ -6,7 +6,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk
-from conftest import assert_one_line
+from messages import assert_one_line
 
 from lycb_flows.bench import speed
 from lycb_flows.bench.comparison import alternate

@@ -10,7 +10,7 @@ import time
 import mongomock
 import pytest
 from bson import ObjectId
-from conftest import assert_one_line
+from messages import assert_one_line
 from servers import MongoServer
 
 from lycb_flows.errors import GivenBackError, InputError, StoreError
@@ -215,6 +215,7 @@ def gigabyte(tmp_path_factory):
     path.unlink()
 
 
+@pytest.mark.torture
 @pytest.mark.parametrize("backend", ["folder", "gridfs"])
 def test_a_blob_of_1_gb_takes_less_than_300_mb_of_memory(backend, gigabyte, mongo_uri, tmp_path):
     address = mongo_uri if backend == "gridfs" else str(tmp_path / "store")

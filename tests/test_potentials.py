@@ -22,13 +22,11 @@ from lycb_flows.crystals.structures import (
     to_ase,
 )
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.potentials.models import (
-    MODEL_NAMES,
-    Potential,
-    find_model,
-    load_potential,
-    write_model,
-)
+from lycb_flows.potentials.members import CHGNet, Toy
+from lycb_flows.potentials.models import find_model, load_potential, write_model
+from lycb_flows.potentials.potential import Potential
+
+MODEL_NAMES = (*CHGNet.model_names, *Toy.model_names)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 

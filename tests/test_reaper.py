@@ -6,10 +6,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fireworks import FWorker, LaunchPad
-from service import Service, run_here, wait_until
+from fireworks import FWorker, LaunchPad, fw_config
+from service import Service, run_here, service_on
 from service_jobs import decide, named, note, notes, nothing, stumble
-from test_worker import service_on
+from waiting import wait_until
 
 from lycb_flows.service.launchpad import locking, pause
 from lycb_flows.service.reaper import evidence
@@ -62,7 +62,7 @@ def test_plain_rlaunch_is_lost_after_its_own_time(service, tmp_path, monkeypatch
     service.pad.checkout_fw(FWorker(), str(tmp_path))
     time.sleep(0.1)
     assert service.reap(lost_after_s=0.01, grace_s=0) == []
-    monkeypatch.setattr("fireworks.fw_config.RUN_EXPIRATION_SECS", 0.05)
+    monkeypatch.setattr(fw_config, "RUN_EXPIRATION_SECS", 0.05)
     assert not service.reap()[0].done
     assert service.reap_twice()[0].why.startswith("no heartbeat for")
     assert service.states() == {"a": "READY", "b": "WAITING"}
@@ -72,7 +72,7 @@ def test_a_heartbeat_between_two_looks_saves_the_run(service, tmp_path, monkeypa
     """As after a long outage, when reaper and workers come back at the same moment."""
     service.submit(*pair(tmp_path))
     _, launch_id = service.pad.checkout_fw(FWorker(), str(tmp_path))
-    monkeypatch.setattr("fireworks.fw_config.RUN_EXPIRATION_SECS", 0.05)
+    monkeypatch.setattr(fw_config, "RUN_EXPIRATION_SECS", 0.05)
     time.sleep(0.1)
     assert not service.reap(grace_s=0.2)[0].done
     time.sleep(0.25)
@@ -162,12 +162,12 @@ def test_a_reservation_that_was_never_submitted_is_given_back(service, tmp_path,
 
 
 def test_without_slurm_nothing_is_asked_of_it(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr(evidence.shutil, "which", lambda _: None)
     assert evidence.find_slurm() is None
 
 
 def test_a_slurm_that_does_not_answer_is_no_evidence(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr(evidence.shutil, "which", lambda name: name)
     monkeypatch.setattr(evidence, "_lines", lambda *_: None)
     assert evidence.find_slurm() is None
     answers = {"squeue": ["17 RUNNING", "18 PENDING"], "sinfo": ["n1", "n2.cluster"]}

@@ -13,7 +13,8 @@ from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import load_parent, structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.by_model import relax, relax_many
 from lycb_flows.relaxation.ranking import (
     Candidate,

@@ -1,9 +1,9 @@
 """The report of small hand-made campaigns (`report_campaign.py`: test data, no results)."""
 
 import re
-from html.parser import HTMLParser
 
 import pytest
+from html_page import Page
 from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 
 from lycb_flows import schemas
@@ -31,25 +31,6 @@ def told(tmp_path_factory):
     made = finished(Campaign(folder / "store"))
     yield report(made, folder / "report")
     made.store.close()
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.tags, self.ids, self.links, self.sources, self.text = [], [], [], [], ""
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [found["id"]] if "id" in found else []
-        self.links += [found["href"]] if "href" in found else []
-        self.sources += [found["src"]] if "src" in found else []
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def report(campaign, folder, title="test-campaign"):

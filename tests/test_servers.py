@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import servers
 import yaml
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure
@@ -125,7 +126,7 @@ def test_each_database_is_a_tests_own(mongo_uri, launchpad_file, mongo_server):
 
 
 def test_without_a_mongod_the_reason_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr("servers.MONGOD_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(servers, "MONGOD_CACHE", tmp_path / "cache")
     monkeypatch.delenv("MONGOD_BIN", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoServerError, match="set MONGOD_BIN"):
@@ -138,3 +139,23 @@ def test_a_test_without_its_server_is_skipped_loudly_and_fails_on_ci(monkeypatch
     monkeypatch.setitem(os.environ, "CI", ci)
     with pytest.raises(outcome.Exception, match="NOT RUN: no mongod"):
         not_run(NoServerError("no mongod"))
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_tests_that_were_not_run_are_named_at_the_end(tmp_path, workers):
+    """Whether pytest runs them itself or has workers for it."""
+    (tmp_path / "conftest.py").write_text("from servers import pytest_terminal_summary")
+    for name in ("one", "two"):
+        (tmp_path / f"test_{name}.py").write_text(
+            f"from servers import not_run\ndef test_{name}(): not_run('no {name}')\n"
+            "def test_nothing(): pass\n"
+        )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "CI": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile", "-p", "no:randomly"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "2 passed, 2 skipped" in done.stdout
+    *_, end = done.stdout.partition(" NOT RUN ")
+    for name in ("one", "two"):
+        assert f"NOT RUN: test_{name}.py::test_{name}: no {name}" in end

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import yaml
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
 from job_names import category_by_name, step_by_name
+from messages import assert_one_line
 from servers import MongoServer
 
 from lycb_flows.campaign import rounds
@@ -19,7 +20,7 @@ from lycb_flows.campaign.submission import find_submission, read_campaign
 from lycb_flows.errors import LabelError
 from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp.process import run_custodian
 from lycb_flows.schemas import Label, Round
 from lycb_flows.service.launchpad import load_launchpad
@@ -342,6 +343,7 @@ def run_with_fates(service, monkeypatch):
     work(service)
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_labels_of_vasp_repaired_quarantined_and_killed_in_a_campaign(
     service, store, launchpad, monkeypatch
 ):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import CAMPAIGNS
+from campaign_runs import CAMPAIGNS
 from slurm import qlaunch
 
 from lycb_flows.campaign.descriptions import CATEGORIES

@@ -28,7 +28,8 @@ from lycb_flows.learning.training import (
     learning_rate_factor,
     shift_reference,
 )
-from lycb_flows.potentials.models import Potential, find_model, load_potential
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.potential import Potential
 
 TOY = TrainingConfig(epochs=40)
 
@@ -79,10 +80,11 @@ def labelled(teacher: str, n_each: int, seed: int) -> tuple[LabelledStructure, .
             atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
             atoms.positions += rng.normal(0, 0.1, atoms.positions.shape)
             structure = canonical_structure(atoms)
-            (said,) = load(teacher).predict([structure])
-            arrays = (said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
+            (label,) = load(teacher).predict([structure])
             key = f"{seed}-{system}-{index}"
-            found.append(LabelledStructure(structure, *arrays, key, system))
+            found.append(
+                LabelledStructure(structure=structure, key=key, system=system, **vars(label))
+            )
     return tuple(found)
 
 

@@ -9,34 +9,33 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
 from pymatgen.io.vasp.outputs import Oszicar, Outcar, Vasprun
-from vasp_here import run_stand_in
+from vasp_here import STAND_IN, THEORY, processes_in, run_stand_in, salt
+from waiting import PATIENCE_S, wait_until
 
-from lycb_flows.config import RelaxationConfig, VaspLabeler
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.jobs.labelling import with_logs
+from lycb_flows.labels import checks
 from lycb_flows.labels.checks import checked_label
-from lycb_flows.labels.choice import open_engine
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp import process as vasp_process
 from lycb_flows.labels.vasp import results as vasp_results
-from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
-from lycb_flows.labels.vasp.relaxing import largest_force
+from lycb_flows.labels.vasp.relaxing import largest_force, open_vasp
 from lycb_flows.machine import leash
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.time_limits import time_limit
@@ -49,18 +48,7 @@ from lycb_flows.store.garbage import list_garbage
 from lycb_flows.testing.vasp_failures import FAILURES
 from lycb_flows.units import EV_PER_ANG3_GPA
 
-STAND_IN = VaspLabeler(stand_in=True)
-THEORY = vasp_theory("paper-static", stand_in=True)
 DOCS = Path(__file__).parent.parent / "docs" / "vasp_failures.md"
-
-
-def salt(strain=None):
-    """LiBr, compressed and rattled, its four atoms in an order that no POSCAR keeps."""
-    atoms = bulk("LiBr", "rocksalt", a=4.9).repeat((2, 1, 1))[[1, 0, 3, 2]]
-    atoms.rattle(0.05, seed=1)
-    if strain is not None:
-        atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return canonical_structure(atoms)
 
 
 @pytest.fixture
@@ -71,7 +59,7 @@ def engine(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def under_custodian(tmp_path, monkeypatch):
+def under_custodian(quick_stand_in, tmp_path, monkeypatch):  # noqa: ARG001 - the program is quick
     """Labels whose VASP is a process under custodian, which runs in this one."""
     monkeypatch.setattr(
         vasp, "run", lambda folder, request, **_: vasp_process.run_custodian(folder, request)
@@ -427,25 +415,7 @@ def test_memory_is_saved_by_fewer_kpoints_at_a_time(tmp_path, under_custodian, m
 # -- ends: of VASP with its job -------------------------------------------------------------------
 
 
-def processes_in(folder):
-    """Of this user, whose working folder lies there."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").resolve().is_relative_to(folder):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_until(true):
-    until = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-
-
+@pytest.mark.usefixtures("quick_stand_in")
 def test_a_label_that_takes_too_long_ends_vasp_and_custodian(tmp_path, monkeypatch):
     monkeypatch.setenv("LYCB_STAND_IN_FAILS", "hangs,always")
     engine = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path, vasp_clean_up="never"))
@@ -457,14 +427,23 @@ def test_a_label_that_takes_too_long_ends_vasp_and_custodian(tmp_path, monkeypat
 
     end_group = leash.end_group
     monkeypatch.setattr(leash, "end_group", look)
-    with pytest.raises(LabelError, match="took too long"), time_limit(9):
+    over = threading.Thread(target=_end_time_limit_when_vasp_hangs, args=(tmp_path,))
+    over.start()
+    with pytest.raises(LabelError, match="took too long"), time_limit(PATIENCE_S):
         engine.label(salt())
-    assert len(seen) >= 3  # custodian, the leash, VASP
+    over.join()
+    assert len(seen) >= 4  # custodian, the leash, VASP and its fork
     assert processes_in(tmp_path) == []
     assert "OUTCAR" in names_in(engine.logs["vasp"])
     assert len(list(tmp_path.iterdir())) == 1  # never cleaned up
 
 
+def _end_time_limit_when_vasp_hangs(folder):
+    wait_until(lambda: list(folder.glob("*/OUTCAR")))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+
+@pytest.mark.usefixtures("quick_stand_in")
 def test_a_vasp_that_hangs_is_seen_and_ended_by_custodian(tmp_path, monkeypatch):
     monkeypatch.setenv("LYCB_STAND_IN_FAILS", "hangs,always")
     monkeypatch.setattr(
@@ -474,7 +453,7 @@ def test_a_vasp_that_hangs_is_seen_and_ended_by_custodian(tmp_path, monkeypatch)
             folder, request.model_copy(update={"monitor_s": 0.4})
         ),
     )
-    engine = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path, vasp_frozen_s=6.0))
+    engine = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path, vasp_frozen_s=2.0))
     with pytest.raises(LabelError, match=r"ended=killed by SIGTERM.*saw=Frozen job"):
         engine.label(salt())
     assert processes_in(tmp_path) == []
@@ -522,7 +501,7 @@ def test_a_leash_says_how_a_program_ended(tmp_path):
 def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, clean_up, left):
     one = Vasp(STAND_IN, Machine(vasp_scratch=tmp_path / "here", vasp_clean_up=clean_up))
     assert one.label(salt()).key == engine.label(salt()).key
-    monkeypatch.setattr("lycb_flows.labels.checks.MAX_FORCE_EV_PER_ANG", 1e-3)
+    monkeypatch.setattr(checks, "MAX_FORCE_EV_PER_ANG", 1e-3)
     with pytest.raises(LabelError, match="beyond all sense"):
         one.label(salt())
     assert len(list((tmp_path / "here").iterdir())) == left
@@ -535,7 +514,7 @@ def test_folders_stay_or_go_as_the_machine_wants(engine, tmp_path, monkeypatch, 
 def test_vasp_relaxes_by_itself_to_where_fire_over_labels_comes(engine, tmp_path, optimizer, name):
     config = RelaxationConfig(fmax_ev_per_ang=0.02, max_steps=200)
     machine = Machine(vasp_scratch=tmp_path, vasp_optimizer=optimizer)
-    relaxer = open_engine(STAND_IN, machine)
+    relaxer = open_vasp(STAND_IN, machine)
     assert isinstance(relaxer, Relaxer)
     assert not isinstance(engine, Relaxer)
     found = relaxer.relax(salt(), config)
@@ -558,7 +537,7 @@ def test_vasp_relaxes_by_itself_to_where_fire_over_labels_comes(engine, tmp_path
 
 def test_a_relaxation_that_runs_out_of_steps_says_how_far_it_came(engine, tmp_path):
     machine = Machine(vasp_scratch=tmp_path, vasp_optimizer="cg")
-    found = open_engine(STAND_IN, machine).relax(salt(), RelaxationConfig(max_steps=3))
+    found = open_vasp(STAND_IN, machine).relax(salt(), RelaxationConfig(max_steps=3))
     assert (found.converged, found.n_steps) == (False, 3)
     assert found.energy_ev < engine.label(salt()).energy_ev
 

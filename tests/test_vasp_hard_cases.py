@@ -10,15 +10,15 @@ import ase.io
 import numpy as np
 import pytest
 from custodian.vasp.handlers import LargeSigmaHandler, VaspErrorHandler
-from test_vasp import STAND_IN, THEORY, salt
+from vasp_here import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import VASP_KB
-from lycb_flows.labels.vasp import engine as vasp
+from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp import process as vasp_process
 from lycb_flows.labels.vasp import results as vasp_results
-from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import ASKED, Inputs, find_changes
 from lycb_flows.labels.vasp.process import Policed
 from lycb_flows.machine.engines import Machine
@@ -67,6 +67,7 @@ def test_a_metal_by_accident_is_quarantined_by_its_entropy(folder):
     assert (folder / "INCAR").read_text() == before
 
 
+@pytest.mark.usefixtures("quick_stand_in")
 def test_results_of_a_run_that_went_wrong_do_not_pass_for_the_next_ones(tmp_path, monkeypatch):
     stand_in = shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     script = tmp_path / "vasp"

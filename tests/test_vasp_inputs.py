@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 import spglib
 import yaml
-from conftest import CAMPAIGNS, assert_one_line
+from campaign_runs import CAMPAIGNS
+from messages import assert_one_line
 from monty.serialization import loadfn
 from pydantic import ValidationError
 from pymatgen.core import SETTINGS
 from pymatgen.io.vasp.inputs import POTCAR_STATS_PATH, Incar, Poscar
 from pymatgen.io.vasp.sets import MPRelaxSet
 
-from lycb_flows.campaign.cost import plan_campaign, plane_wave_s
+from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import LabelConfig, RelaxationConfig, VaspLabeler
 from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import heights_ang
+from lycb_flows.labels.plane_waves import plane_wave_s
 from lycb_flows.labels.theory import Potcars, Theory, gpaw_theory, vasp_theory
 from lycb_flows.labels.vasp.inputs import MACHINE_KEYS, check_vasp, command_of, vasp_inputs
 from lycb_flows.machine.settings import load_settings

@@ -1,6 +1,5 @@
 """Workers on a real MongoDB lose nothing: the rows of infrastructure.md's failure table."""
 
-import contextlib
 import json
 import os
 import signal
@@ -16,8 +15,9 @@ from jobflow import JobStore
 from maggma.stores import JSONStore, MemoryStore
 from pymongo import MongoClient
 from servers import MongoServer, not_run
-from service import PATIENCE_S, Service, wait_until
+from service import Service, service_on
 from service_jobs import crawl, decide, march, named, note, notes, nothing, shy, stumble, wait
+from waiting import PATIENCE_S, wait_until
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
@@ -25,20 +25,10 @@ from lycb_flows.service.launchpad import count_interruptions, find_workers
 from lycb_flows.service.worker.outputs import durable_outputs
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 
-MONGO_DB = "lycb_test"
-
 
 @pytest.fixture
 def service(launchpad_file, mongo_uri, tmp_path):
     with Service(launchpad_file, mongo_uri, tmp_path) as one:
-        yield one
-
-
-@contextlib.contextmanager
-def service_on(server, folder, **environment):
-    file = folder / "own.yaml"
-    file.write_text(yaml.safe_dump(server.launchpad(MONGO_DB)))
-    with Service(file, server.uri("results"), folder, **environment) as one:
         yield one
 
 
@@ -404,6 +394,34 @@ def test_a_worker_is_registered_with_what_it_does(service, tmp_path):
     wait_until(lambda: find_workers(service.pad, silent_s=10)[0].seen_at > seen, "a heartbeat")
     worker.kill()
     assert find_workers(service.pad, silent_s=10) == []
+
+
+def test_jobs_of_another_version_are_refused_in_one_line_and_replaced_by_a_submission(
+    service, tmp_path
+):
+    def jobs():
+        first = named(note(str(tmp_path), "a"), "a")
+        return first, named(note(str(tmp_path), "b", after=first.output), "b")
+
+    old = service.submit(*jobs())
+    gone = {"spec._tasks.0.job.function.@module": "lycb_flows.no_longer_here"}
+    service.pad.fireworks.update_many({}, {"$set": gone})
+    worker = service.worker(n_launches=0)
+    assert worker.wait() == 0
+    [line] = [line for line in worker.said().splitlines() if "another version" in line]
+    assert f"job {old[0]} " in line
+    assert "lycb submit" in line
+    assert "lycb_flows.no_longer_here" in line
+    assert service.states() == {"a": "FIZZLED", "b": "WAITING"}
+    new = service.submit(*jobs())
+    assert len(new) == 2
+    assert not set(new) & set(old)
+    assert service.submit(*jobs()) == []  # what can be loaded stays
+    assert service.worker(n_launches=0).wait() == 0
+    assert notes(tmp_path) == ["a", "b"]
+    rows = service.pad.fireworks.find({"fw_id": {"$in": old}}, {"state": 1})
+    assert {row["state"] for row in rows} == {"ARCHIVED"}
+    service.assert_sound()
 
 
 def test_launch_folders_are_gone_after_success(service, tmp_path):

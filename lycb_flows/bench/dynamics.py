@@ -31,9 +31,9 @@ _PER_PS = 1000  # steps of 1 fs
 def compare_md() -> list[Comparison]:
     """NVT steps of 60 and 480 atoms, everything included."""
     return [
-        one
+        comparison
         for repeat, n_steps in (((1, 1, 2), 80), ((4, 2, 2), 16))
-        for one in _compare_md_of(rattled_cell(0, repeat), n_steps)
+        for comparison in _compare_md_of(rattled_cell(0, repeat), n_steps)
     ]
 
 

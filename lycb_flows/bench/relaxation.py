@@ -10,7 +10,7 @@ from ase.optimize import FIRE
 from chgnet.model.dynamics import CHGNetCalculator
 
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
-from lycb_flows.bench.subjects import MODEL, orderings, potential_named, shipped_calculator
+from lycb_flows.bench.subjects import MODEL, enumerated_parent, potential_named, shipped_calculator
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.relaxation.by_model import relax
@@ -21,16 +21,16 @@ _RELAXED_TO_EV_PER_ANG = 0.05
 
 def compare_relaxation() -> list[Comparison]:
     """16 orderings, positions and cell, to 0.05 eV/Å."""
-    orderings = [orderings().structure(index) for index in range(16)]
+    orderings = [enumerated_parent().structure(index) for index in range(16)]
     config = RelaxationConfig(fmax_ev_per_ang=_RELAXED_TO_EV_PER_ANG)
     potential, calculator = potential_named(MODEL), shipped_calculator()
     energies: dict[str, list[float]] = {}
 
     def ours() -> None:
-        energies["ours"] = [relax(one, potential, config).energy_ev for one in orderings]
+        energies["ours"] = [relax(ordering, potential, config).energy_ev for ordering in orderings]
 
     def theirs() -> None:
-        energies["theirs"] = [_relax_by_ase(one, calculator, config) for one in orderings]
+        energies["theirs"] = [_relax_by_ase(ordering, calculator, config) for ordering in orderings]
 
     work = {
         ("ours", 1): threaded(1, ours),

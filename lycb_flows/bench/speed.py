@@ -39,9 +39,9 @@ class BenchReport:
     def as_dict(self) -> dict[str, object]:
         """Plain data."""
         lines = [
-            {name: _or_none(value) for name, value in asdict(one).items()}
-            | {"ratio": _or_none(one.ratio)}
-            for one in self.comparisons
+            {name: _or_none(value) for name, value in asdict(comparison).items()}
+            | {"ratio": _or_none(comparison.ratio)}
+            for comparison in self.comparisons
         ]
         return {"machine": self.machine, "comparisons": lines}
 

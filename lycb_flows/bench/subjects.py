@@ -40,7 +40,7 @@ def shipped_calculator() -> CHGNetCalculator:
 
 
 @functools.cache
-def orderings(parent: str = "Li3YCl6") -> EnumerationResult:
+def enumerated_parent(parent: str = "Li3YCl6") -> EnumerationResult:
     """Return the distinct orderings of a built-in parent in its own cell, enumerated once."""
     return enumerate_orderings(load_parent(parent), EnumerationConfig(supercell=(1, 1, 1)))
 
@@ -57,6 +57,6 @@ def rattled_cell(index: int, repeat: tuple[int, int, int], parent: str = "Li3YCl
     parent
         Name of the built-in parent.
     """
-    atoms: Atoms = to_ase(orderings(parent).structure(index)).repeat(repeat)
+    atoms: Atoms = to_ase(enumerated_parent(parent).structure(index)).repeat(repeat)
     atoms.rattle(0.05, seed=0)
     return atoms

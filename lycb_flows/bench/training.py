@@ -77,8 +77,8 @@ def _labels(n_labels: int) -> list[LabelledStructure]:
         structures.append(canonical_structure(atoms))
     predictions = potential_named(TEACHER).predict(structures)
     return [
-        LabelledStructure(one, said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
-        for one, said in zip(structures, predictions, strict=True)
+        LabelledStructure(structure=structure, **vars(prediction))
+        for structure, prediction in zip(structures, predictions, strict=True)
     ]
 
 
@@ -103,5 +103,5 @@ def _their_batches(
 def _their_loss(trainer: Trainer, batch: tuple[list[Any], dict[str, Any]]) -> float:
     graphs, targets = batch
     criterion: Any = trainer.criterion
-    said = cast("CHGNet", trainer.model)(graphs, task="efs")
-    return float(criterion(targets, said)["loss"].detach())
+    predictions = cast("CHGNet", trainer.model)(graphs, task="efs")
+    return float(criterion(targets, predictions)["loss"].detach())

@@ -30,18 +30,12 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import (
-    AnyLabeler,
-    AseLabeler,
-    Campaign,
-    RunConfig,
-    SystemConfig,
-    TeacherLabeler,
-    VaspLabeler,
-)
+from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.enumeration import count_orderings, parent_cell
+from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
+from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.quantities.plan import MeasurementPlan
 from lycb_flows.quantities.registry import readable_quantities
 from lycb_flows.schemas import Dataset, Model
@@ -52,32 +46,8 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
 _DFT_STEPS = 50
 """Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
-
-_STAND_IN_S = 8.0
-"""Of VASP's stand-in: a process that loads torch; what it then computes is less."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """CPU seconds per atom: of a force call, and of one structure in one training epoch."""
-
-    force_call_s: float
-    training_s: float
-
-
-RATES = {"chgnet": Rates(2.5e-4, 2e-3), "toy": Rates(5e-5, 1e-4)}
-"""Measured on one busy core with AVX-512 (20 to 60 atoms, compiled kernels); the toy likewise."""
-
-
-def plane_wave_s(n_atoms: int, mesh: tuple[int, int, int], cutoff_ev: float) -> float:
-    """CPU seconds of a label by plane waves; GPAW's are within a factor of two of measured ones.
-
-    One busy core, 350 eV: 10 atoms 6, 40 and 225 s with Gamma, 3x3x3 and 5x5x5; 60 atoms and
-    Gamma 114 s. Time reversal halves the mesh; work per point grows with the square of the
-    atoms and with the number of plane waves.
-    """
-    n_points = (prod(mesh) + 1) // 2
-    return float(2.8 * n_points * (n_atoms / 10) ** 2 * (cutoff_ev / 350.0) ** 1.5)
+_UNKNOWN_COST = "their cost unknown and not counted"
+_UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 
 
 @dataclass(frozen=True)
@@ -137,7 +107,7 @@ class _Planner:
         return parent_cell(crystal, system.enumeration).structure
 
     def _rates(self, model: str) -> Rates:
-        return RATES[self.store.load(Model, model).architecture]
+        return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
     def steps(self) -> Iterator[PlannedStep]:
         """In the order of the campaign."""
@@ -191,8 +161,9 @@ class _Planner:
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
         work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
-        cpu_s = calls * n_atoms * self._rates(ranking.model).force_call_s
-        return PlannedStep(STRUCTURES, (rank_job(name),), work, cpu_s)
+        rate = self._rates(ranking.model).force_call_s
+        cpu_s = calls * n_atoms * rate
+        return PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Without the lists that grow: whether they do is DFT's to say."""
@@ -202,11 +173,11 @@ class _Planner:
         if dft.anchors:
             jobs = tuple(map(anchor_job, BINARY_NAMES))
             cells = [load_binary(name) for name in BINARY_NAMES]
-            cpu_s = sum(
+            each_s = [
                 self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
                 for cell in cells
-            )
-            yield self._relaxations(theory, jobs, "binaries", cpu_s)
+            ]
+            yield self._relaxations(theory, jobs, "binaries", _sum(each_s))
         mixed = False
         for name, system, x in system_names(self.campaign):
             n = dft.n if x is None else dft.n_decorations
@@ -215,22 +186,25 @@ class _Planner:
             mixed = mixed or x is not None
             jobs = tuple(dft_relax_job(name, place) for place in range(n))
             n_tried = min(n, self.n_listed[name])
-            each_s = self._label_s(dft.labeler, theory, self.n_atoms[name], self._supercell(system))
+            label_s = self._label_s(
+                dft.labeler, theory, self.n_atoms[name], self._supercell(system)
+            )
+            step_s = None if label_s is None else n_tried * label_s
             longest = f", up to {dft.limit} if the minimum is at the edge" if x is None else ""
             what = f"candidates of {self.n_atoms[name]} atoms{longest}"
-            yield self._relaxations(theory, jobs, what, n_tried * each_s)
+            yield self._relaxations(theory, jobs, what, step_s)
         decisions = (decide_dft_job(0), *([decide_dft_job(None)] if mixed else []))
         yield PlannedStep(STRUCTURES, decisions, "the ground states by DFT", 1.0)
 
     def _relaxations(
-        self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float
+        self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float | None
     ) -> PlannedStep:
-        """`step_s`: CPU seconds of one FIRE step of all of them."""
+        """`step_s`: CPU seconds of one FIRE step of all of them, None if unknown."""
         noun = "relaxation" if len(jobs) == 1 else "relaxations"
         work = f"{len(jobs)} {noun} by {theory.name}: {what}"
-        if not step_s:
-            work += "; their cost unknown and not counted"
-        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * step_s)
+        if step_s is None:
+            work += f"; {_UNKNOWN_COST}"
+        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * (step_s or 0.0))
 
     def _md(
         self,
@@ -244,7 +218,8 @@ class _Planner:
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
-        return PlannedStep(stage, tuple(job for job, _ in batches), work, atom_steps * rate)
+        jobs = tuple(job for job, _ in batches)
+        return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
@@ -259,11 +234,11 @@ class _Planner:
             self._label_s(labeler, self.theory, self.n_atoms[name], self._supercell(name))
             for name in plan.starts
         ]
-        if isinstance(labeler, AseLabeler):
-            work += ", their cost unknown and not counted"
-        if isinstance(labeler, VaspLabeler) and not labeler.stand_in:
-            work += ", their cost taken to be GPAW's"
-        cpu_s = plan.n_labels * sum(each_s) / len(each_s)
+        total_s = _sum(each_s)
+        note = _UNKNOWN_COST if total_s is None else engine_of(labeler).cost_note(labeler)
+        if note:
+            work += f", {note}"
+        cpu_s = plan.n_labels * (total_s or 0.0) / len(each_s)
         return PlannedStep(plan.title, tuple(plan.label_jobs()), work, cpu_s)
 
     def _supercell(self, name: str) -> NDArray[np.float64]:
@@ -273,28 +248,31 @@ class _Planner:
         return np.asarray(lattice * np.array(system.enumeration.supercell)[:, None])
 
     def _label_s(
-        self, labeler: AnyLabeler, theory: Theory, n_atoms: int, lattice_ang: NDArray[np.float64]
-    ) -> float:
-        """CPU seconds of one label; 0 where nobody can know."""
-        if isinstance(labeler, TeacherLabeler):
-            return n_atoms * self._rates(labeler.model).force_call_s
-        if isinstance(labeler, VaspLabeler) and labeler.stand_in:
-            return _STAND_IN_S
-        if theory.kpoints is None or theory.cutoff_ev is None:
-            return 0.0
-        mesh = theory.kpoints.mesh_for(lattice_ang.tolist())
-        return plane_wave_s(n_atoms, mesh, theory.cutoff_ev)
+        self,
+        labeler: LabelerConfig,
+        theory: Theory,
+        n_atoms: int,
+        lattice_ang: NDArray[np.float64],
+    ) -> float | None:
+        """CPU seconds of one label, None where nobody can know."""
+        return engine_of(labeler).cost_s(
+            labeler,
+            theory,
+            lattice_ang,
+            n_atoms,
+            lambda model: self._rates(model).force_call_s,
+        )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title, config = plan.title, self.campaign.learning.training
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
         n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
-        rate = self._rates(self.campaign.learning.model).training_s
+        rate = self._rates(self.campaign.learning.model).training_s or 0.0
         cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {config.epochs} epochs"
-        yield PlannedStep(title, (plan.train_job(),), work, cpu_s)
+        yield PlannedStep(title, (plan.train_job(),), _noted(work, rate), cpu_s)
         jobs = (plan.evaluate_job("before"), plan.evaluate_job("after"), plan.decide_job())
         yield PlannedStep(title, jobs, "evaluate, decide", 2.0)
 
@@ -311,3 +289,14 @@ class _Planner:
         cpu_s = sum(one.quantity.cost_s(plan, one.condition, n_atoms) for one in planned)
         work = " and ".join(quantity.work for quantity in quantities)
         yield PlannedStep(MEASUREMENT, tuple(one.job for one in planned), work, cpu_s)
+
+
+def _sum(seconds: Sequence[float | None]) -> float | None:
+    """The sum, None where a summand is unknown."""
+    known = [each for each in seconds if each is not None]
+    return sum(known) if len(known) == len(seconds) else None
+
+
+def _noted(work: str, rate_s: float) -> str:
+    """Return what is to be done, with a remark where its cost per atom is not known."""
+    return work if rate_s else f"{work}; its cost unknown and not counted"

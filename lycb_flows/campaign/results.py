@@ -15,7 +15,7 @@ from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
 from lycb_flows.crystals.structures import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
-from lycb_flows.labels.choice import theory_of
+from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.quantities.plan import MeasurementPlan
 from lycb_flows.quantities.registry import readable_quantities
@@ -118,7 +118,8 @@ def dft_theory(store: ResultStore, campaign: Campaign) -> Theory | None:
     """The level of theory that ground states are decided at, if by DFT."""
     if campaign.ranking.dft is None:
         return None
-    return theory_of(campaign.ranking.dft.labeler, lambda key: store.load(Model, key))
+    labeler = campaign.ranking.dft.labeler
+    return engine_of(labeler).theory(labeler, lambda key: store.load(Model, key))
 
 
 def ground_state_plan(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
-from lycb_flows.config import AnyLabeler, Campaign, TeacherLabeler
+from lycb_flows.config import Campaign, LabelerConfig
 from lycb_flows.crystals.structures import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
-from lycb_flows.labels.choice import check_labeler, theory_of
+from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials.names import MODEL_NAMES
+from lycb_flows.potentials.architecture import model_names
+from lycb_flows.potentials.models import check_trainable, find_model
 from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
@@ -57,10 +58,10 @@ def _validated(content: object, source: str) -> Campaign:
     try:
         return Campaign.model_validate(content)
     except ValidationError as err:
-        raise _first_error(source, err) from err
+        raise _first_error(source, content, err) from err
 
 
-def _first_error(source: str, error: ValidationError) -> InputError:
+def _first_error(source: str, content: object, error: ValidationError) -> InputError:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"])) or "the whole file"
     if first["type"] != "extra_forbidden":
@@ -71,7 +72,7 @@ def _first_error(source: str, error: ValidationError) -> InputError:
             at=place,
             found=str(first["input"])[:80],
         )
-    known = _fields_at(Campaign, first["loc"][:-1])
+    known = _fields_at(first["loc"][:-1], content)
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
     return InputError(
         "unknown field",
@@ -81,38 +82,33 @@ def _first_error(source: str, error: ValidationError) -> InputError:
     )
 
 
-def _fields_at(model: type[BaseModel], place: Iterable[Any]) -> list[str]:
-    """The fields of the nested config at this place of an error."""
-    candidates: list[object] = [model]
+def _fields_at(place: Iterable[Any], content: Any) -> list[str]:  # noqa: ANN401 - of a YAML file
+    """The fields of the nested config at this place of a campaign's content."""
+    config: type[BaseModel] = Campaign
     for step in place:
+        content = content[step]
         if isinstance(step, int):
             continue
-        model = _models(candidates)[0]
-        if step in model.model_fields:
-            annotation = model.model_fields[step].annotation
-            candidates = [annotation, *getattr(annotation, "__args__", ())]
-        else:  # the tag of one of several configs
-            candidates = [c for c in _models(candidates) if _has_tag(c, step)]
-    return list(_models(candidates)[0].model_fields)
+        annotation = config.model_fields[step].annotation
+        (config,) = _configs((annotation, *getattr(annotation, "__args__", ())))
+        if issubclass(config, LabelerConfig):
+            config = config.class_of(content)
+    return list(config.model_fields)
 
 
-def _models(annotations: Iterable[object]) -> list[type[BaseModel]]:
-    return [one for one in annotations if isinstance(one, type) and issubclass(one, BaseModel)]
-
-
-def _has_tag(candidate: type[BaseModel], tag: str) -> bool:
-    kind = candidate.model_fields.get("type")
-    return kind is not None and kind.default == tag
+def _configs(annotations: Iterable[object]) -> list[type[BaseModel]]:
+    return [a for a in annotations if isinstance(a, type) and issubclass(a, BaseModel)]
 
 
 def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
-    def absolute(name: str, known: tuple[str, ...]) -> str:
+    def absolute(name: str, known: Collection[str]) -> str:
         return name if name in known else str((folder / name).resolve())
 
+    names = model_names()
     return _replaced(
         campaign,
         parents=[absolute(system.parent, PARENT_NAMES) for system in campaign.systems],
-        models=[absolute(name, MODEL_NAMES) for name in _model_names(campaign)],
+        models={name: absolute(name, names) for name in _model_names(campaign)},
     )
 
 
@@ -139,7 +135,8 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
 
 
 def _theory(store: ResultStore, resolved: Campaign) -> Theory:
-    return theory_of(resolved.labels.labeler, lambda key: store.load(Model, key))
+    labeler = resolved.labels.labeler
+    return engine_of(labeler).theory(labeler, lambda key: store.load(Model, key))
 
 
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
@@ -148,14 +145,14 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     Raises
     ------
     InputError
-        When a parent, a model or a set of imported labels cannot be used, or what labels or
-        a quantity to be measured is not installed.
+        When a parent, a model or a set of imported labels cannot be used, the model that
+        learns cannot be trained, or what labels or a quantity to be measured is not installed.
     """
-    from lycb_flows.potentials.models import find_model  # noqa: PLC0415 - torch: seconds
-
     check_quantities(campaign)
     quantities = chosen_quantities(campaign.measure)
-    parents, models, elements = [], [], set[str]()
+    sources = {name: find_model(name) for name in _model_names(campaign)}
+    check_trainable(sources[campaign.learning.model])
+    parents, models, elements = [], dict[str, Model](), set[str]()
     for system in campaign.systems:
         crystal = load_parent(system.parent)
         elements |= _elements(crystal)
@@ -165,17 +162,17 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     for labeler in _labelers(campaign):
-        check_labeler(labeler, elements, load_settings().machine)
+        engine_of(labeler).check(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
-        source = find_model(name)
+        source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
-        models.append(source.model)
-    inputs: list[Parent | Model] = [*parents, *models]
+        models[name] = source.model
+    inputs: list[Parent | Model] = [*parents, *models.values()]
     store.insert_all(inputs)
     resolved = _replaced(
         campaign,
         parents=[parent.key for parent in parents],
-        models=[model.key for model in models],
+        models={name: model.key for name, model in models.items()},
     )
     theory = _theory(store, resolved)
     imported = named_imports(
@@ -203,28 +200,26 @@ def _elements(crystal: DisorderedCrystal) -> set[str]:
     return {element.symbol for element in crystal.structure.composition.elements}
 
 
-def _labelers(campaign: Campaign) -> list[AnyLabeler]:
+def _labelers(campaign: Campaign) -> list[LabelerConfig]:
     """Who labels frames and, if anybody does, who relaxes candidates."""
     dft = campaign.ranking.dft
     return [campaign.labels.labeler, *([dft.labeler] if dft is not None else [])]
 
 
 def _model_names(campaign: Campaign) -> list[str]:
-    """Ranking's, learning's and, where potentials label, the teachers'."""
-    teachers = [one.model for one in _labelers(campaign) if isinstance(one, TeacherLabeler)]
-    return [campaign.ranking.model, campaign.learning.model, *teachers]
+    """Ranking's, learning's, and those that the labelers name, each once."""
+    named = [name for labeler in _labelers(campaign) for name in labeler.models()]
+    return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
-def _replaced(campaign: Campaign, parents: list[str], models: list[str]) -> Campaign:
+def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str]) -> Campaign:
     """The campaign with other names for its parents and models."""
-    ranking, learning, *teachers = models
     data = campaign.model_dump()
     for system, parent in zip(data["systems"], parents, strict=True):
         system["parent"] = parent
-    data["ranking"]["model"] = ranking
-    data["learning"]["model"] = learning
-    labelers = [data["labels"]["labeler"], (data["ranking"]["dft"] or {}).get("labeler", {})]
-    taught = [one for one in labelers if one.get("type") == "teacher"]
-    for labeler, teacher in zip(taught, teachers, strict=True):
-        labeler["model"] = teacher
+    for section in ("ranking", "learning"):
+        data[section]["model"] = models[data[section]["model"]]
+    data["labels"]["labeler"] = campaign.labels.labeler.with_models(models)
+    if campaign.ranking.dft is not None:
+        data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
     return Campaign.model_validate(data)

@@ -78,7 +78,9 @@ def _pull(
 
     pad = open_launchpad(path)
     if not campaign_workflows(pad, name):
-        known = sorted({one.metadata["campaign"] for one in campaign_workflows(pad, None)})
+        known = sorted(
+            {workflow.metadata["campaign"] for workflow in campaign_workflows(pad, None)}
+        )
         raise InputError(
             "no such campaign on this LaunchPad",
             fix=f"one of {', '.join(known)}" if known else "see `lycb submit`",

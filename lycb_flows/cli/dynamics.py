@@ -16,9 +16,9 @@ from lycb_flows.errors import InputError, PhysicsError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from lycb_flows import schemas
     from lycb_flows.config import MDConfig, MDProtocol
     from lycb_flows.md.single import Progress
+    from lycb_flows.schemas import Structure
 
 
 def md(
@@ -91,7 +91,7 @@ def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None
     return config.npt(temperature_k, pressure_bar)
 
 
-def _read_ordered(path: Path) -> schemas.Structure:
+def _read_ordered(path: Path) -> Structure:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 

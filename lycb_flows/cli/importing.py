@@ -83,9 +83,9 @@ def _levels(summary: Summary) -> dict[str, dict[str, object]]:
 
 
 def _tell(summary: Summary, *, dry_run: bool) -> None:
-    for one in summary.refused:
-        place = "" if one.place is None else f"[{one.place}]"
-        typer.echo(f"refused {one.file}{place}: {one.reason}")
+    for refusal in summary.refused:
+        place = "" if refusal.place is None else f"[{refusal.place}]"
+        typer.echo(f"refused {refusal.file}{place}: {refusal.reason}")
     for level in summary.levels.values():
         typer.echo(f"level of theory {level.name} [{level.fingerprint}]")
         if level.note:

@@ -21,12 +21,12 @@ def doctor(
 
     checks = examine(store or load_settings().store, launchpad)
     if as_json:
-        print_json([asdict(one) for one in checks])
+        print_json([asdict(check) for check in checks])
     else:
         words = {True: "ok", False: "FAILS", None: "-"}
-        rows = [[words[one.ok], one.name, one.found, one.fix] for one in checks]
+        rows = [[words[check.ok], check.name, check.found, check.fix] for check in checks]
         print_table("This machine", ["", "what", "found", "what to do"], rows)
-    if any(one.ok is False for one in checks):
+    if any(check.ok is False for check in checks):
         raise typer.Exit(1)
 
 
@@ -45,8 +45,14 @@ def bench(
         print_json(report.as_dict())
         return
     lines = [
-        [one.name, one.reference, f"{one.ours_s:.4g}", f"{one.ratio:.2f}", one.note]
-        for one in report.comparisons
+        [
+            comparison.name,
+            comparison.reference,
+            f"{comparison.ours_s:.4g}",
+            f"{comparison.ratio:.2f}",
+            comparison.note,
+        ]
+        for comparison in report.comparisons
     ]
     title = ", ".join(f"{name} {value}" for name, value in report.machine.items())
     print_table(title, ["", "against", "ours, s", "times faster", ""], lines)

@@ -44,14 +44,23 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
     """Tries at a key, with names and sizes of what an engine wrote in them."""
     rows = []
-    for one in attempts:
-        sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in one.logs.items())
-        cost = f"{one.wall_s:.1f}"
-        rows.append([str(one.number), one.outcome, one.worker, cost, ", ".join(sizes), one.reason])
+    for attempt in attempts:
+        sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in attempt.logs.items())
+        cost = f"{attempt.wall_s:.1f}"
+        rows.append(
+            [
+                str(attempt.number),
+                attempt.outcome,
+                attempt.worker,
+                cost,
+                ", ".join(sizes),
+                attempt.reason,
+            ]
+        )
     print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
     if logs is not None:
-        for one in attempts:
-            _write_logs(results, one, logs)
+        for attempt in attempts:
+            _write_logs(results, attempt, logs)
 
 
 def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:

@@ -74,17 +74,17 @@ class _Watched:
 
         self.results = open_results(store)
         self.pad = open_launchpad(launchpad) if isinstance(self.results, MongoStore) else None
-        self.one = open_submission(campaign, self.results) if campaign else None
+        self.submission = open_submission(campaign, self.results) if campaign else None
 
     def look(self) -> list[dict[str, Any]]:
         """How far each has come."""
-        return [self._status(one) for one in self._submissions()]
+        return [self._status(submission) for submission in self._submissions()]
 
     def _submissions(self) -> list[Submission]:
         from lycb_flows.schemas import CampaignRecord
 
-        if self.one is not None:
-            return [self.one]
+        if self.submission is not None:
+            return [self.submission]
         names = sorted({record.name for record in self.results.find_all(CampaignRecord)})
         return [open_submission(name, self.results) for name in names]
 
@@ -102,7 +102,7 @@ def _status_rows(found: dict[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
     for field, value in found.items():
         if isinstance(value, dict):
-            rows += [[f"{field} {name}", _said(one)] for name, one in value.items()]
+            rows += [[f"{field} {name}", _as_text(entry)] for name, entry in value.items()]
         elif isinstance(value, list):
             rows.append([field, "\n".join(map(str, value))])
         else:
@@ -110,7 +110,7 @@ def _status_rows(found: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{n} {name}" for name, n in value.items())
     return json.dumps(value, ensure_ascii=False)

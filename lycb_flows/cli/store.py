@@ -78,7 +78,10 @@ def show(
     if as_json:
         print_json(
             document.model_dump(mode="json")
-            | {"kind": document.kind, "ancestors": [[one.kind, one.key] for one in ancestors]}
+            | {
+                "kind": document.kind,
+                "ancestors": [[ancestor.kind, ancestor.key] for ancestor in ancestors],
+            }
         )
         return
     typer.echo(f"{document.kind} {document.key}")
@@ -88,7 +91,7 @@ def show(
     if made.job:
         typer.echo(f"job: {made.job}")
     print_attempts(results, results.attempts(document.key), logs)
-    rows = [[one.kind, one.key[:12], _short_facts(one)] for one in ancestors]
+    rows = [[ancestor.kind, ancestor.key[:12], _short_facts(ancestor)] for ancestor in ancestors]
     print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
 
 
@@ -106,13 +109,13 @@ def retract(
 
 
 def diff(
-    one: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
-    other: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
+    first: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
+    second: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
 ) -> None:
     """Compare the facts of two stores; exit code 1 when they differ."""
     from lycb_flows.store import differences
 
-    found = differences(open_results(one), open_results(other))
+    found = differences(open_results(first), open_results(second))
     for name, keys in found.items():
         typer.echo(f"{len(keys)} {name}")
         for key in keys[:20]:
@@ -136,7 +139,7 @@ def gc(
     results, now = open_results(store), datetime.now(UTC)
     if not sweep:
         listed = garbage.list_garbage(results, now=now)
-        rows = [[one.name, f"{one.size:,}", f"{one.listed_at:%F %R}"] for one in listed.blobs]
+        rows = [[blob.name, f"{blob.size:,}", f"{blob.listed_at:%F %R}"] for blob in listed.blobs]
         print_table(
             f"{len(rows)} blobs that nothing names, {listed.n_bytes:,} bytes",
             ["name", "bytes", "on the list since"],
@@ -144,7 +147,7 @@ def gc(
         )
         return
     swept = garbage.sweep(results, now=now, dry=not yes)
-    rows = [[one.name, f"{one.size:,}"] for one in swept.removed]
+    rows = [[blob.name, f"{blob.size:,}"] for blob in swept.removed]
     verb = "to be removed with --yes" if swept.dry else "removed"
     print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
     typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")

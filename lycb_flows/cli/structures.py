@@ -100,7 +100,8 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
         "formula": result.formula,
         "atoms": result.n_atoms,
         "dropped": [
-            f"{one.species} {one.occupancy:g} on {one.site_label}" for one in result.dropped
+            f"{occupant.species} {occupant.occupancy:g} on {occupant.site_label}"
+            for occupant in result.dropped
         ],
         "subgroup_order": result.subgroup_order,
         "subgroup_orbit_sizes": result.subgroup_orbit_sizes,

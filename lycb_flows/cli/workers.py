@@ -93,8 +93,14 @@ def reap(
         extra=_closing(pad, results, dry_run=dry_run),
     )
     rows = [
-        [one.what, one.name, one.why, one.action, "done" if one.done else "not yet"]
-        for one in found
+        [
+            reaping.what,
+            reaping.name,
+            reaping.why,
+            reaping.action,
+            "done" if reaping.done else "not yet",
+        ]
+        for reaping in found
     ]
     print_table(f"{len(found)} findings", ["what", "job", "evidence", "action", ""], rows)
 

@@ -6,10 +6,13 @@ from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive,
 from lycb_flows.config.campaign import Campaign, Decision
 from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
 from lycb_flows.config.labels import (
+    LABELERS,
+    NAMES_MODEL,
     AnyLabeler,
     AseLabeler,
     GpawLabeler,
     LabelConfig,
+    LabelerConfig,
     TeacherLabeler,
     VaspLabeler,
 )
@@ -34,7 +37,9 @@ from lycb_flows.config.structures import (
 
 __all__ = [
     "HALIDE_FORBIDDEN_PAIRS",
+    "LABELERS",
     "MIN_MEASURED_FRAMES",
+    "NAMES_MODEL",
     "NOT_KEYED",
     "AnyLabeler",
     "AseLabeler",
@@ -51,6 +56,7 @@ __all__ = [
     "GpawLabeler",
     "HealthConfig",
     "LabelConfig",
+    "LabelerConfig",
     "LearningConfig",
     "LossWeights",
     "MDConfig",

@@ -2,28 +2,82 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny, field_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive
+from lycb_flows.config.plugins import Registry
+from lycb_flows.errors import InputError
+
+NAMES_MODEL = "names-a-model"
+"""Marks a labeler's field that holds the name, file or key of a model."""
+
+LABELERS: Registry[Any] = Registry(
+    "lycb_flows.labelers",
+    "labeler",
+    {
+        "teacher": "lycb_flows.labels.teacher:TeacherEngine",
+        "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
+        "vasp": "lycb_flows.labels.vasp.engine:VaspEngine",
+        "ase": "lycb_flows.labels.ase:AseEngine",
+    },
+)
+"""Type of a labeler -> its `labels.engine.Engine`."""
 
 
-class TeacherLabeler(Config):
+LabelerClass = type["LabelerConfig"]
+
+
+class LabelerConfig(Config):
+    """What all labelers' settings have: a type, by which the engine is found."""
+
+    type: str
+
+    @classmethod
+    def class_of(cls, data: Mapping[str, Any]) -> LabelerClass:
+        """Return the class that these settings of a labeler are of; without a type a teacher's.
+
+        Raises
+        ------
+        InputError
+            When no labeler has this type, or its plug-in cannot be used.
+        """
+        name = str(data.get("type", "teacher"))
+        return _BUILT_IN.get(name) or _plugin_class(name)
+
+    def models(self) -> tuple[str, ...]:
+        """Return what the fields marked `NAMES_MODEL` hold."""
+        return tuple(getattr(self, name) for name in self._model_fields())
+
+    def with_models(self, names: Mapping[str, str]) -> Self:
+        """Return the same settings with other names of their models, old name -> new name."""
+        changes = {field: names[getattr(self, field)] for field in self._model_fields()}
+        return self.model_copy(update=changes)
+
+    @classmethod
+    def _model_fields(cls) -> list[str]:
+        return [name for name, field in cls.model_fields.items() if NAMES_MODEL in field.metadata]
+
+
+class TeacherLabeler(LabelerConfig):
     """Labels by another potential: a rehearsal without DFT, and named as one."""
 
     type: Literal["teacher"] = "teacher"
-    model: str = Field("chgnet-r2scan", description="Name, key or file of the teacher.")
+    model: Annotated[str, NAMES_MODEL] = Field(
+        "chgnet-r2scan", description="Name, key or file of the teacher."
+    )
 
 
-class GpawLabeler(Config):
+class GpawLabeler(LabelerConfig):
     """Labels by GPAW: density-functional theory without a licence."""
 
     type: Literal["gpaw"] = "gpaw"
     theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
 
 
-class VaspLabeler(Config):
+class VaspLabeler(LabelerConfig):
     """Labels by VASP, for who has a licence; command and scratch are the machine's settings."""
 
     type: Literal["vasp"] = "vasp"
@@ -34,7 +88,7 @@ class VaspLabeler(Config):
     )
 
 
-class AseLabeler(Config):
+class AseLabeler(LabelerConfig):
     """Labels by any of ASE's calculators; what cannot be known of it is stated here."""
 
     type: Literal["ase"] = "ase"
@@ -51,9 +105,46 @@ class AseLabeler(Config):
     parameters: dict[str, JsonValue] = Field({}, description="The class is called with these.")
 
 
-AnyLabeler = Annotated[
-    TeacherLabeler | GpawLabeler | VaspLabeler | AseLabeler, Field(discriminator="type")
-]
+_BUILT_IN: dict[str, LabelerClass] = {
+    "teacher": TeacherLabeler,
+    "gpaw": GpawLabeler,
+    "vasp": VaspLabeler,
+    "ase": AseLabeler,
+}
+
+
+def _plugin_class(name: str) -> LabelerClass:
+    found = getattr(LABELERS.find(name), "config", None)
+    if not (isinstance(found, type) and issubclass(found, LabelerConfig)):
+        raise InputError(
+            "a labeler's `config` is no LabelerConfig", fix="mend its package", labeler=name
+        )
+    if found.model_fields["type"].default != name:
+        raise InputError(
+            "a labeler's entry point and the type of its settings differ",
+            fix="mend its package",
+            labeler=name,
+            found=found.model_fields["type"].default,
+        )
+    return found
+
+
+def _as_its_class(value: object) -> object:
+    """Return a labeler's settings as an instance of their own class."""
+    if not isinstance(value, Mapping):
+        return value
+    if "type" not in value:
+        msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names))}"
+        raise ValueError(msg)
+    try:
+        config = LabelerConfig.class_of(value)
+    except InputError as err:
+        raise ValueError(str(err)) from err
+    return config.model_validate(value)
+
+
+AnyLabeler = Annotated[SerializeAsAny[LabelerConfig], BeforeValidator(_as_its_class)]
+"""A field of this type takes and writes the settings of any labeler."""
 
 
 class LabelConfig(Config):

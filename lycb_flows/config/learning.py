@@ -29,7 +29,7 @@ class LossWeights(Config):
 
 
 class TrainingConfig(Config):
-    """Fine-tuning recipe (reference/transport_and_training.md, B7)."""
+    """The recipe of fine-tuning; `learning/training.py` says what each setting does."""
 
     start: Literal["pretrained", "previous"] = Field(
         "pretrained", description="ours: cumulative data from the foundation, no drift."
@@ -53,7 +53,7 @@ class TrainingConfig(Config):
         0.15, description="Last share of each trajectory in time that validates."
     )
     shift_ridge_ev_per_atom: Positive = Field(
-        1.0, description="Prior width of the reference shift per element (raw-PBE theories: B4)."
+        1.0, description="Prior width of the reference shift per element (raw-PBE theories only)."
     )
     seed: Count = 0
 

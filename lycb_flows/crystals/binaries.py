@@ -12,9 +12,9 @@ import numpy as np
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
 
-from lycb_flows import schemas
 from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
+from lycb_flows.schemas import Structure
 
 _ORDER_DECIMALS = 6
 
@@ -75,7 +75,7 @@ BINARY_NAMES = tuple(_BINARIES)
 
 
 @functools.cache  # pymatgen takes a second to put Fm-3m together
-def load_binary(name: str) -> schemas.Structure:
+def load_binary(name: str) -> Structure:
     """The primitive cell of a binary halide.
 
     Raises

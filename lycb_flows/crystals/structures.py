@@ -20,9 +20,8 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.cif import CifParser
 
-from lycb_flows import schemas
 from lycb_flows.errors import InputError
-from lycb_flows.schemas import blob_of
+from lycb_flows.schemas import Matrix, Parent, Structure, Vector, blob_of
 
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
@@ -76,7 +75,7 @@ class DisorderedCrystal:
         labels = tuple(cell.site_properties["site_label"])
         return replace(self, structure=cell, site_labels=labels)
 
-    def document(self) -> schemas.Parent:
+    def document(self) -> Parent:
         """The parent as a document; its blob is `cif`."""
         occupancies = tuple(
             {str(species): float(share) for species, share in sorted(site.species.items())}
@@ -94,14 +93,14 @@ class DisorderedCrystal:
             "occupancies": occupancies,
             "frac_coords": frac_coords,
         }
-        key = schemas.Parent.key_of(
+        key = Parent.key_of(
             blob,
             lattice_ang=lattice,
             site_labels=self.site_labels,
             occupancies=occupancies,
             frac_coords=frac_coords,
         )
-        return schemas.Parent(key=key, **facts)
+        return Parent(key=key, **facts)
 
 
 def load_parent(name_or_path: str) -> DisorderedCrystal:
@@ -163,7 +162,7 @@ def parse_cif(
     return DisorderedCrystal(name, structure, labels, content, provenance, min_occupancy)
 
 
-def canonical_structure(structure: PymatgenStructure | Atoms) -> schemas.Structure:
+def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:
     """The canonical document of an ordered crystal.
 
     Raises
@@ -185,31 +184,29 @@ def canonical_structure(structure: PymatgenStructure | Atoms) -> schemas.Structu
 
 def structure_from_arrays(
     lattice_ang: ArrayLike, symbols: list[str], frac_coords: ArrayLike
-) -> schemas.Structure:
+) -> Structure:
     """The canonical document of lattice (3, 3) in Å, n symbols and coordinates (n, 3)."""
     lattice, coords = _rounded(lattice_ang, frac_coords)
     species = tuple(symbols)
-    key = schemas.Structure.key_of(lattice, species, coords)
-    return schemas.Structure(key=key, lattice_ang=lattice, species=species, frac_coords=coords)
+    key = Structure.key_of(lattice, species, coords)
+    return Structure(key=key, lattice_ang=lattice, species=species, frac_coords=coords)
 
 
-def _rounded(
-    lattice_ang: ArrayLike, frac_coords: ArrayLike
-) -> tuple[schemas.Matrix, tuple[schemas.Vector, ...]]:
+def _rounded(lattice_ang: ArrayLike, frac_coords: ArrayLike) -> tuple[Matrix, tuple[Vector, ...]]:
     lattice = np.round(np.asarray(lattice_ang, dtype=float), LATTICE_DECIMALS) + 0.0
     coords = np.round(np.asarray(frac_coords, dtype=float) % 1.0, FRAC_DECIMALS) % 1.0 + 0.0
     rows = tuple(tuple(row) for row in lattice.tolist())
     return rows, tuple(tuple(row) for row in coords.tolist())  # type: ignore[return-value]  # 3x3
 
 
-def to_pymatgen(structure: schemas.Structure) -> PymatgenStructure:
+def to_pymatgen(structure: Structure) -> PymatgenStructure:
     """The document as a pymatgen Structure."""
     return PymatgenStructure(
         Lattice(structure.lattice_ang), structure.species, structure.frac_coords
     )
 
 
-def to_ase(structure: schemas.Structure) -> Atoms:
+def to_ase(structure: Structure) -> Atoms:
     """The document as ASE Atoms, periodic."""
     return Atoms(
         symbols=list(structure.species),
@@ -219,6 +216,6 @@ def to_ase(structure: schemas.Structure) -> Atoms:
     )
 
 
-def volume_ang3_per_atom(structure: schemas.Structure) -> float:
+def volume_ang3_per_atom(structure: Structure) -> float:
     """Cell volume in Å^3 divided by the number of atoms."""
     return abs(float(np.linalg.det(structure.lattice_ang))) / len(structure.species)

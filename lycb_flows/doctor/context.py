@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from lycb_flows.errors import LycbError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 from lycb_flows.machine.settings import Settings
 from lycb_flows.store import MONGODB_SCHEMES, ResultStore
 
@@ -27,18 +28,6 @@ MAX_SKEW_S = 5.0
 """More, and one machine's heartbeat looks old to another."""
 _GB = 1e9
 _SECRET_OPTION = re.compile(r"[?&](?:\w*password|\w*properties)=([^&]+)", re.IGNORECASE)
-
-
-class Finding(NamedTuple):
-    """What one look says; see `Check`."""
-
-    ok: bool | None
-    found: str
-    fix: str = ""
-
-
-class NotApplicableError(Exception):
-    """There is nothing to look at; the text says why."""
 
 
 @dataclass
@@ -56,7 +45,6 @@ class Patient:
     settings: Settings
     store: ResultStore | None = None
     launchpad: ServiceLaunchPad | None = None
-    vasp_found: bool = False
     secrets: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -69,7 +57,7 @@ class Patient:
 
     def hide(self, *secrets: str | None) -> None:
         """Let no line say these, encoded or not."""
-        self.secrets |= {form for one in secrets if one for form in (one, unquote(one))}
+        self.secrets |= {form for secret in secrets if secret for form in (secret, unquote(secret))}
 
     @property
     def in_mongodb(self) -> bool:
@@ -122,17 +110,10 @@ def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Fi
     return Finding(ok=False, found=f"{found}; min_free_gb is {wanted_gb:g}", fix=fix)
 
 
-def count_cores() -> int:
-    """That this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def nearest_folder(path: Path) -> Path:
     """The path, or the one that is there and that it would be made in."""
     path = path.absolute()
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def write_file(folder: Path) -> None:

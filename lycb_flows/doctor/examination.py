@@ -3,8 +3,8 @@
 store.py      the settings, the result store
 launchpad.py  the LaunchPad, its workers, jobflow's outputs
 machine.py    what jobs call (models, device, programs), scratch, threads, memory
-labelling.py  what labels by density-functional theory: VASP, POTCARs, GPAW
-patient.py    what is examined
+plugins.py    what engines that label need (VASP, POTCARs, GPAW), plug-ins of other packages
+context.py    what is examined
 
 Nothing raises, nothing says a password, and of the examination one note stays in the store.
 """
@@ -18,9 +18,11 @@ from pathlib import Path
 
 import pymongo
 
-from lycb_flows.doctor import labelling, launchpad, machine, store
-from lycb_flows.doctor.context import Finding, NotApplicableError, Patient
+from lycb_flows.doctor import launchpad, machine, store
+from lycb_flows.doctor.context import Patient
+from lycb_flows.doctor.plugins import Line, engine_lines
 from lycb_flows.errors import InputError, LycbError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 from lycb_flows.machine.settings import Settings, load_settings
 
 __all__ = ["Check", "examine"]
@@ -68,8 +70,9 @@ def examine(
     except InputError as err:
         return [Check("settings", ok=False, found=_without_fix(err), fix=err.fix)]
     patient = Patient(str(store_address), launchpad_path, settings)
+    lines = (*_BEFORE_ENGINES, *engine_lines(), *_AFTER_ENGINES)
     try:
-        return [_check(name, look, remedy, patient) for name, look, remedy in _CHECKS]
+        return [_check(name, look, remedy, patient) for name, look, remedy in lines]
     finally:
         patient.close()
 
@@ -100,7 +103,7 @@ def _told(text: str, secrets: set[str]) -> str:
 
 
 _RIGHTS = "check the database user's rights"
-_CHECKS: tuple[tuple[str, Callable[[Patient], Finding], str], ...] = (
+_BEFORE_ENGINES: tuple[Line, ...] = (
     ("settings", store.look_at_settings, "check the settings file"),
     ("store", store.look_at_store, "check `store` in the settings, and its folder's rights"),
     ("replica set", store.look_at_replica_set, _RIGHTS),
@@ -118,10 +121,8 @@ _CHECKS: tuple[tuple[str, Callable[[Patient], Finding], str], ...] = (
     ("device", machine.look_at_device, "install torch again"),
     ("compiled CHGNet", machine.look_at_compiled, "install lycb-flows again"),
     ("enum.x", machine.look_at_enumlib, "install enumlib again"),
-    ("VASP", labelling.look_at_vasp, "correct LYCB_VASP_COMMAND"),
-    ("pseudopotentials", labelling.look_at_pseudopotentials, "correct pymatgen's settings"),
-    ("VASP's shares", labelling.look_at_shares, "set LYCB_VASP_NCORE and LYCB_VASP_KPAR"),
-    ("GPAW", labelling.look_at_gpaw, "run scripts/install_gpaw.sh"),
+)
+_AFTER_ENGINES: tuple[Line, ...] = (
     ("Slurm", machine.look_at_slurm, "ask for slurmctld, or leave Slurm off PATH"),
     ("scratch", machine.look_at_scratch, "set LYCB_SCRATCH to a folder that can be written"),
     ("threads", machine.look_at_threads, "set LYCB_THREADS"),

@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
-    Patient,
-    compare_clocks,
-    say_hello,
-)
+from lycb_flows.doctor.context import Patient, compare_clocks, say_hello
 from lycb_flows.errors import InputError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
@@ -76,7 +71,7 @@ def look_at_categories(patient: Patient) -> Finding:
     except (yaml.YAMLError, AttributeError) as err:
         raise InputError("not a worker's file", fix=f"correct {path}", path=path) from err
     named = (category,) if isinstance(category, str) else tuple(map(str, category))
-    unknown = [one for one in named if one not in CATEGORIES]
+    unknown = [name for name in named if name not in CATEGORIES]
     if unknown:
         fix = f"name some of {', '.join(CATEGORIES)} in {path}"
         return Finding(ok=False, found=f"no job has the category {', '.join(unknown)}", fix=fix)
@@ -95,7 +90,7 @@ def look_at_workers(patient: Patient) -> Finding:
     n_jobs = _open_jobs(launchpad)
     found = f"{len(alive)} workers alive, {sum(n_jobs.values())} jobs open"
     everything = any(not worker.categories for worker in alive) or "" in taken
-    left = {} if everything else {one: n for one, n in n_jobs.items() if one not in taken}
+    left = {} if everything else {name: n for name, n in n_jobs.items() if name not in taken}
     if not left:
         return Finding(ok=True, found=found)
     named = ", ".join(f"{n} {category or 'without category'}" for category, n in left.items())

@@ -12,16 +12,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
-    Patient,
-    count_cores,
-    find_room,
-    nearest_folder,
-    write_file,
-)
+from lycb_flows.doctor.context import Patient, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
+from lycb_flows.machine.engines import count_cores
+from lycb_flows.machine.looks import Finding, NotApplicableError
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""
@@ -32,13 +26,18 @@ _GB = 1e9
 
 
 def look_at_models(_patient: Patient) -> Finding:
-    """The models that have names load."""
-    from lycb_flows.potentials.models import MODEL_NAMES, find_model
+    """The models that have names load, and so do the plug-ins of other packages."""
+    from lycb_flows.potentials.architecture import ARCHITECTURES
+    from lycb_flows.potentials.models import find_model
 
-    sizes = {name: len(find_model(name).weights) for name in MODEL_NAMES}
-    return Finding(
-        ok=True, found=", ".join(f"{name} {n / 1e6:.1f} MB" for name, n in sizes.items())
-    )
+    for err in ARCHITECTURES.broken().values():
+        raise err
+    found = []
+    for architecture in ARCHITECTURES.usable().values():
+        names = architecture.model_names
+        sizes = [f"{name} {len(find_model(name).weights) / 1e6:.1f} MB" for name in names]
+        found += sizes or [f"{architecture.name}: {architecture.description}"]
+    return Finding(ok=True, found=", ".join(found))
 
 
 def look_at_device(patient: Patient) -> Finding:

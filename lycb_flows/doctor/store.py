@@ -10,8 +10,6 @@ import uuid
 from pathlib import Path
 
 from lycb_flows.doctor.context import (
-    Finding,
-    NotApplicableError,
     Patient,
     compare_clocks,
     find_room,
@@ -20,6 +18,7 @@ from lycb_flows.doctor.context import (
     write_file,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.machine.looks import Finding, NotApplicableError
 from lycb_flows.store import now, open_store
 
 _OUTAGE_S = 5.0

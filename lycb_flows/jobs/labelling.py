@@ -10,16 +10,17 @@ from jobflow import Maker
 
 from lycb_flows import schemas
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import AnyLabeler, TeacherLabeler
+from lycb_flows.config import LabelerConfig
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.resources import open_potential, open_store, static_job
-from lycb_flows.labels import choice, teacher
+from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.time_limits import time_limit
 from lycb_flows.md.schedule import production_start
+from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 from lycb_flows.store.trajectories import trajectory_of
@@ -188,9 +189,30 @@ def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, schemas.Blob]:
     }
 
 
-def open_labeler(store: ResultStore, config: AnyLabeler) -> Labeler:
-    """A labeler of a campaign whose models are keys."""
-    if not isinstance(config, TeacherLabeler):
-        return choice.open_engine(config, load_settings().machine)
-    model = store.load(schemas.Model, config.model)
-    return teacher.Teacher(model, open_potential(store, model.key))
+def open_labeler(store: ResultStore, config: LabelerConfig) -> Labeler:
+    """Return the labeler of a campaign whose models are keys, at work.
+
+    Parameters
+    ----------
+    store
+        Has the models that the settings name.
+    config
+        The labeler's settings.
+    """
+    machine = load_settings().machine
+    return engine_of(config).open(config, machine, _StoredModels(store))
+
+
+@dataclass(frozen=True)
+class _StoredModels:
+    """The models of a store; `labels.engine.Models`."""
+
+    store: ResultStore
+
+    def find(self, key: str) -> schemas.Model:
+        """Return a model's document."""
+        return self.store.load(schemas.Model, key)
+
+    def open(self, key: str) -> Potential:
+        """Return a model's potential, loaded once per process."""
+        return open_potential(self.store, key)

@@ -16,7 +16,6 @@ from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.jobs.resources import open_potential, open_store, static_job
 from lycb_flows.learning import evaluation, training
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.potentials.models import WEIGHTS_MEDIA_TYPE
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 
@@ -57,7 +56,7 @@ def _train(store: ResultStore, plan: StagePlan) -> schemas.Model:
         name=f"{parent.architecture} {plan.title}",
         architecture=parent.architecture,
         architecture_args=parent.architecture_args,
-        weights=store.blobs.put(trained.weights, WEIGHTS_MEDIA_TYPE),
+        weights=store.blobs.put(trained.weights, parent.weights.media_type),
         source="fine-tuned",
         dataset=dataset.key,
         parent_model=parent.key,

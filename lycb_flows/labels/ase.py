@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import tempfile
+from collections.abc import Iterable
 
 from ase.calculators.calculator import BaseCalculator, Calculator, CalculatorError
 
@@ -12,9 +13,36 @@ from lycb_flows import schemas
 from lycb_flows.config import AseLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import ask, checked_label
-from lycb_flows.labels.theory import ase_theory
+from lycb_flows.labels.engine import Engine, FindModel, Models
+from lycb_flows.labels.theory import Theory, ase_theory
+from lycb_flows.machine.engines import Machine
 
 _STATED = "label by {name}, version {version}: what it is rests on its user's word"
+
+
+class AseEngine(Engine[AseLabeler]):
+    """Labels by a calculator whose user states what it computes; nobody knows what it costs."""
+
+    config = AseLabeler
+
+    def theory(self, config: AseLabeler, find_model: FindModel) -> Theory:
+        """Return what the user states."""
+        del find_model
+        return ase_theory(config)
+
+    def check(self, config: AseLabeler, elements: Iterable[str], machine: Machine) -> None:
+        """Check that there is such a calculator and that it has a stress."""
+        del elements, machine
+        find_calculator(config.calculator)
+
+    def open(self, config: AseLabeler, machine: Machine, models: Models) -> AseCalculator:
+        """Return the calculator."""
+        del machine, models
+        return AseCalculator(config)
+
+    def is_dft(self, code: str) -> bool | None:
+        """Return True: what its user states is believed, and reports say so."""
+        return True if code.startswith("ase ") else None
 
 
 class AseCalculator:

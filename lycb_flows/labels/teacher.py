@@ -2,11 +2,46 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lycb_flows import schemas
-from lycb_flows.labels.theory import teacher_theory
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.config import TeacherLabeler
+from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.theory import Theory, teacher_theory
+from lycb_flows.machine.engines import Machine
+
+if TYPE_CHECKING:
+    from lycb_flows.potentials.potential import Potential
+
+
+class TeacherEngine(Engine[TeacherLabeler]):
+    """Labels by a potential; its model is checked when the campaign is submitted."""
+
+    config = TeacherLabeler
+
+    def theory(self, config: TeacherLabeler, find_model: FindModel) -> Theory:
+        """Return the theory that the model's weights stand for."""
+        return teacher_theory(find_model(config.model))
+
+    def open(self, config: TeacherLabeler, machine: Machine, models: Models) -> Teacher:
+        """Return the potential with its weights."""
+        del machine
+        return Teacher(models.find(config.model), models.open(config.model))
+
+    def cost_s(
+        self, config: TeacherLabeler, theory: Theory, lattice_ang: NDArray[np.float64],
+        n_atoms: int, force_call_s: ForceCall,
+    ) -> float | None:  # fmt: skip
+        """Return the cost of one force call, None for a model of unknown speed."""
+        del theory, lattice_ang
+        return n_atoms * force_call_s(config.model) or None
+
+    def is_dft(self, code: str) -> bool | None:
+        """Return False for teachers."""
+        return False if code == "teacher" else None
 
 
 class Teacher:

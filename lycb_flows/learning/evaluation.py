@@ -34,7 +34,7 @@ class EvaluationResult:
 
 
 def evaluate(potential: Potential, labelled: Sequence[LabelledStructure]) -> EvaluationResult:
-    """The errors of a potential on labels.
+    """Return the errors of a potential on labels.
 
     Stress errors are over all nine components (`model_errors` defines every number).
 
@@ -56,13 +56,13 @@ def evaluate(potential: Potential, labelled: Sequence[LabelledStructure]) -> Eva
     rows = {
         label.key: {
             "system": label.system,
-            "energy_ev": said.energy_ev,
+            "energy_ev": point.energy_ev,
             "label_energy_ev": label.energy_ev,
-            "forces_ev_per_ang": said.forces_ev_per_ang.tolist(),
+            "forces_ev_per_ang": point.forces_ev_per_ang.tolist(),
             "label_forces_ev_per_ang": label.forces_ev_per_ang.tolist(),
-            "stress_gpa": said.stress_gpa.tolist(),
+            "stress_gpa": point.stress_gpa.tolist(),
             "label_stress_gpa": label.stress_gpa.tolist(),
         }
-        for label, said in zip(labelled, predictions, strict=True)
+        for label, point in zip(labelled, predictions, strict=True)
     }
     return EvaluationResult(overall, by_system, rows)

@@ -6,35 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lycb_flows.errors import InputError
-from lycb_flows.potentials.evaluator import Prediction
-from lycb_flows.potentials.potential import Array
+from lycb_flows.potentials.evaluator import SinglePoint
 from lycb_flows.schemas import ModelErrors, Structure
 
+Array = NDArray[np.float64]
 
-@dataclass(frozen=True)
-class LabelledStructure:
-    """A structure with its label.
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledStructure(SinglePoint):
+    """A structure with its label: energy, forces and stress.
 
     Attributes
     ----------
-    energy_ev
-        Total energy.
-    forces_ev_per_ang
-        Shape (n_atoms, 3).
-    stress_gpa
-        Shape (3, 3); tension positive.
     key
-        Of the label.
+        The label's key.
     system
         Name of the material.
     """
 
     structure: Structure
-    energy_ev: float
-    forces_ev_per_ang: Array
-    stress_gpa: Array
     key: str = ""
     system: str = ""
 
@@ -51,14 +44,14 @@ class LabelledStructure:
 
     @property
     def n_atoms(self) -> int:
-        """Atoms of the structure."""
+        """Number of atoms of the structure."""
         return len(self.structure.species)
 
 
 def model_errors(
-    labelled: Sequence[LabelledStructure], predictions: Sequence[Prediction]
+    labelled: Sequence[LabelledStructure], predictions: Sequence[SinglePoint]
 ) -> ModelErrors:
-    """Errors of predictions on labels.
+    """Return the errors of predictions on labels.
 
     Energies are per atom, each structure once; forces over all components of all atoms;
     stresses over all nine components. The force slope is sum(F_model F_label) /
@@ -73,11 +66,11 @@ def model_errors(
         raise InputError("no labels to compare with", fix="give at least one")
     pairs = list(zip(labelled, predictions, strict=True))
     energies = np.array(
-        [(said.energy_ev - label.energy_ev) / label.n_atoms for label, said in pairs]
+        [(point.energy_ev - label.energy_ev) / label.n_atoms for label, point in pairs]
     )
     label_forces = np.concatenate([label.forces_ev_per_ang for label, _ in pairs])
-    forces = np.concatenate([said.forces_ev_per_ang for _, said in pairs])
-    stresses = np.array([said.stress_gpa - label.stress_gpa for label, said in pairs])
+    forces = np.concatenate([point.forces_ev_per_ang for _, point in pairs])
+    stresses = np.array([point.stress_gpa - label.stress_gpa for label, point in pairs])
     square = float((label_forces**2).sum())
     return ModelErrors(
         n_labels=len(pairs),

@@ -1,10 +1,10 @@
 """Fine-tuning: a dataset and a parent's weights become a child's weights, with their history.
 
-The recipe (reference/transport_and_training.md, B) and the reasons for an own loop: chgnet's
-Trainer hands back the last weights as the best, never finishes its cosine below ten batches,
-ignores seed 0 and drowns the forces in the energy offset. Here the reference energies are
-shifted first; the schedule steps with every update; averaged weights are evaluated and the
-best of them exported as a copy; equal seeds and thread counts give equal weights, bit by bit.
+Why the loop is our own: chgnet's Trainer hands back the last weights as the best, never finishes
+its cosine below ten batches, ignores seed 0 and drowns the forces in the energy offset. Here the
+reference energies are shifted first; the schedule steps with every update; averaged weights are
+evaluated and the best of them exported as a copy; equal seeds and thread counts give equal
+weights, bit by bit.
 
 >>> child = fine_tune(potential, training, validation, TrainingConfig(), raw_pbe=False)
 >>> child.weights, child.best_epoch, child.history[-1].force_mae_ev_per_ang
@@ -31,7 +31,8 @@ from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.potentials.potential import BatchOutput, Potential
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.potentials.trainable import BatchOutput, Trainable, require_trainable
 from lycb_flows.schemas import EpochRecord, ModelErrors
 
 __all__ = ["LabelledStructure", "TrainedModel", "fine_tune", "shift_reference"]
@@ -73,7 +74,7 @@ def fine_tune(
     *,
     raw_pbe: bool,
 ) -> TrainedModel:
-    """Train a copy of the potential.
+    """Return a trained copy of the potential.
 
     Parameters
     ----------
@@ -89,13 +90,15 @@ def fine_tune(
     Raises
     ------
     InputError
-        Without training or validation labels, or when they share a structure.
+        When the potential cannot be trained, without training or validation labels, or when
+        they share a structure.
     PhysicsError
         When the loss is not finite.
     """
     _check_labels(training, validation)
+    parent = require_trainable(potential)
     child, shift_ev = shift_reference(
-        potential, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
+        parent, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
     )
     with _deterministic_algorithms():
         loop = EpochLoop(child, training, validation, config)
@@ -105,13 +108,13 @@ def fine_tune(
 
 
 def shift_reference(
-    potential: Potential,
+    potential: Trainable,
     labelled: Sequence[LabelledStructure],
     *,
     raw_pbe: bool,
     ridge_ev_per_atom: float,
-) -> tuple[Potential, dict[str, float]]:
-    """A copy whose reference energies bring its energies to the labels' on average.
+) -> tuple[Trainable, dict[str, float]]:
+    """Return a copy whose reference energies bring its energies to the labels' on average.
 
     The residual E_label - E_model per atom is fitted as a sum over the composition. Raw PBE:
     MP2020's anion corrections are taken back first, and what remains is fitted with a prior
@@ -130,8 +133,8 @@ def shift_reference(
     shares = np.array([_shares(label, elements) for label in labelled])
     residuals = np.array(
         [
-            (label.energy_ev - said.energy_ev) / label.n_atoms
-            for label, said in zip(labelled, predictions, strict=True)
+            (label.energy_ev - point.energy_ev) / label.n_atoms
+            for label, point in zip(labelled, predictions, strict=True)
         ]
     ) - shares @ np.array(list(shift_ev.values()))
     if raw_pbe:  # as if zero had been measured for each element, with the prior's width
@@ -176,7 +179,7 @@ class EpochLoop:
 
     def __init__(
         self,
-        child: Potential,
+        child: Trainable,
         training: Sequence[LabelledStructure],
         validation: Sequence[LabelledStructure],
         config: TrainingConfig,
@@ -261,12 +264,12 @@ class EpochLoop:
                 mean.lerp_(parameter, 1 - decay)
 
     def _validation_errors(self) -> ModelErrors:
-        said = self.averaged.predict([label.structure for label in self.validation])
-        return model_errors(self.validation, said)
+        predictions = self.averaged.predict([label.structure for label in self.validation])
+        return model_errors(self.validation, predictions)
 
 
-def _sample(potential: Potential, label: LabelledStructure) -> _Sample:
-    device = potential.reference_energies_ev.device
+def _sample(potential: Trainable, label: LabelledStructure) -> _Sample:
+    device = potential.device
 
     def tensor(values: object) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
@@ -61,6 +62,13 @@ class Machine:
         return {key: value for key, value in keys.items() if value is not None}
 
 
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:
     """KPAR and NCORE to begin with, for one node.
 
@@ -83,4 +91,4 @@ def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:
 
 
 def _divisors(n: int) -> list[int]:
-    return [one for one in range(1, n + 1) if n % one == 0]
+    return [divisor for divisor in range(1, n + 1) if n % divisor == 0]

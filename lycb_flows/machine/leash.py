@@ -89,11 +89,11 @@ def run_leashed(
         start_new_session=True,
     ) as process:
         try:
-            said, complained = _outputs(process)
+            output, errors = _outputs(process)
         except BaseException:  # a time limit, the worker's stop
             end_group(process, GRACE_S + 2)  # who is below needs its own grace first
             raise
-    return subprocess.CompletedProcess(command, process.returncode, said, complained)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def _outputs(process: subprocess.Popen[str]) -> tuple[str, str]:

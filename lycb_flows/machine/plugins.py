@@ -1,128 +1,129 @@
-"""Families of parts that other packages can add to, by entry points.
+"""Families whose members may come from other packages: potentials, labelers, quantities.
 
-A family is a group of entry points. The members that come with this package are written in
-the same form, "module:attribute", and are imported when they are first asked for, as those
-of other packages are. So the lower layers can ask for a member without importing its module,
-and a broken package stops only what needs it.
+A family has a name, which is also its entry-point group, and members that the package brings
+along. Another package adds a member by an entry point of the group in its pyproject.toml:
+
+    [project.entry-points."lycb_flows.potentials"]
+    lennard-jones = "my_package.lennard_jones:LennardJones"
+
+A member is imported when it is asked for, so that neither a slow nor a broken plug-in touches
+who does not use it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Generic, TypeVar
 
 from lycb_flows.errors import InputError
 
+M = TypeVar("M")
 
-class Family:
-    """The members of one group of entry points, by name.
+_OWN_PACKAGE = "lycb-flows"
+
+
+class Registry(Generic[M]):
+    """The members of a family, by name.
 
     Parameters
     ----------
     group
-        The group of entry points; the attribute that an entry point names is called
-        without arguments and returns the member, whose `name` is the entry point's.
+        Entry-point group that other packages use.
     noun
-        What one member is called.
-    built_in
-        Name -> "module:attribute" of the members that come with this package.
+        What a member is called in an error, e.g. 'architecture'.
+    kind
+        Protocol that a member must have (`runtime_checkable`).
+    own
+        Members of this package: name -> 'module:attribute'. The attribute is a member, or a
+        class that makes one without arguments; its `name` is the name it is registered under.
     """
 
-    def __init__(self, group: str, noun: str, built_in: Mapping[str, str]) -> None:
-        self.group, self.noun, self._built_in = group, noun, dict(built_in)
-        self._loaded: dict[str, Any] = {}
+    def __init__(self, group: str, noun: str, kind: type[M], own: Mapping[str, str]) -> None:
+        self.group, self.noun, self.kind = group, noun, kind
+        self._own = [metadata.EntryPoint(name, value, group) for name, value in own.items()]
+        self._loaded: dict[metadata.EntryPoint, M] = {}
 
-    @functools.cached_property
-    def entries(self) -> dict[str, EntryPoint]:
-        """The entry point of every member, built in or installed.
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all members, this package's first; nothing is imported."""
+        return tuple(dict.fromkeys(entry.name for entry in self._entries()))
 
-        Raises
-        ------
-        InputError
-            When two members have one name.
-        """
-        found = {
-            name: EntryPoint(name, value, self.group) for name, value in self._built_in.items()
-        }
-        for entry in entry_points(group=self.group):
-            if entry.name in found and entry.value != found[entry.name].value:
-                raise InputError(
-                    "two packages bring members of one name",
-                    fix="uninstall one of them",
-                    family=self.group,
-                    name=entry.name,
-                    found=f"{found[entry.name].value} and {entry.value}",
-                )
-            found[entry.name] = entry
-        return found
-
-    def find(self, name: str) -> Any:  # noqa: ANN401 - each family states its members' type
-        """Return the member of this name.
+    def get(self, name: str) -> M:
+        """Return the member of a name.
 
         Raises
         ------
         InputError
-            When it is not installed or cannot be loaded.
+            When there is none, when several packages bring one, or when it does not load.
         """
-        if name not in self.entries:
+        entries = [entry for entry in self._entries() if entry.name == name]
+        if not entries:
+            known = ", ".join(self.names())
+            message = f"unknown {self.noun}"
+            fix = f"give one of {known}, or install the package that brings it"
+            raise InputError(message, fix=fix, found=name)
+        if len(entries) > 1:
             raise InputError(
-                "nothing that is installed has this name",
-                fix=f"install what brings it, or use one of {', '.join(self.entries)}",
+                "several packages bring a plug-in of one name",
+                fix="uninstall all but one of them",
                 **{self.noun: name},
+                packages=" and ".join(sorted(map(_package, entries))),
             )
-        if name not in self._loaded:
-            self._loaded[name] = self._load(self.entries[name])
-        return self._loaded[name]
+        (entry,) = entries
+        if entry not in self._loaded:
+            self._loaded[entry] = self._load(entry)
+        return self._loaded[entry]
 
-    def _load(self, entry: EntryPoint) -> Any:  # noqa: ANN401 - as above
+    def usable(self) -> dict[str, M]:
+        """Return the members that load, by name."""
+        return {name: member for name, member in self._each() if not isinstance(member, InputError)}
+
+    def broken(self) -> dict[str, InputError]:
+        """Return what keeps the other members from being used, by name."""
+        return {name: member for name, member in self._each() if isinstance(member, InputError)}
+
+    def _each(self) -> Iterator[tuple[str, M | InputError]]:
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except InputError as err:
+                yield name, err
+
+    def _entries(self) -> list[metadata.EntryPoint]:
+        return [*self._own, *_installed(self.group, tuple(sys.path))]
+
+    def _load(self, entry: metadata.EntryPoint) -> M:
         try:
-            member = entry.load()()
-            if member.name != entry.name:
-                msg = f"it calls itself {member.name!r}"
-                raise ValueError(msg)  # noqa: TRY301 - one message for whatever is wrong
+            member = entry.load()
+            if isinstance(member, type):
+                member = member()
         except Exception as err:
-            package = entry.dist.name if entry.dist else entry.value
-            raise InputError(
-                "a plug-in cannot be loaded",
-                fix=f"repair or uninstall {package}",
-                **{self.noun: entry.name},
-                reason=f"{type(err).__name__}: {err}",
-            ) from err
+            raise self._refusal(entry, f"{type(err).__name__}: {err}") from err
+        if not isinstance(member, self.kind):
+            raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")
+        if getattr(member, "name", None) != entry.name:
+            raise self._refusal(entry, f"{entry.value} has another name")
         return member
 
-    def members(self) -> tuple[Any, ...]:
-        """Return every member that can be loaded."""
-        return self._examined[0]
-
-    def broken(self) -> dict[str, str]:
-        """Return why members cannot be loaded, by name."""
-        return self._examined[1]
-
-    @functools.cached_property
-    def _examined(self) -> tuple[tuple[Any, ...], dict[str, str]]:
-        members, reasons = [], {}
-        for name in self.entries:
-            try:
-                members.append(self.find(name))
-            except InputError as err:
-                reasons[name] = str(err)
-        return tuple(members), reasons
-
-    def refresh(self) -> None:
-        """Look again at what is installed."""
-        self._loaded.clear()
-        for name in ("entries", "_examined"):
-            self.__dict__.pop(name, None)
+    def _refusal(self, entry: metadata.EntryPoint, reason: str) -> InputError:
+        return InputError(
+            "a plug-in does not load",
+            fix="update or uninstall its package",
+            **{self.noun: entry.name},
+            package=_package(entry),
+            reason=reason,
+        )
 
 
-QUANTITIES = Family(
-    "lycb_flows.quantities",
-    "quantity",
-    {
-        "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
-        "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
-    },
-)
-"""What a campaign can measure; `lycb_flows.quantities.base` says what a member is."""
+@functools.lru_cache(maxsize=16)
+def _installed(group: str, _path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Entry points of a group, sorted by name; scanned again when `sys.path` has changed."""
+    found = metadata.entry_points(group=group)
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value, _package(entry))))
+
+
+def _package(entry: metadata.EntryPoint) -> str:
+    distribution = getattr(entry, "dist", None)
+    return distribution.name if distribution is not None else _OWN_PACKAGE

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     @property
     def machine(self) -> Machine:
         """What labelling engines see of them."""
-        return Machine(**{one.name: getattr(self, one.name) for one in fields(Machine)})
+        return Machine(**{field.name: getattr(self, field.name) for field in fields(Machine)})
 
     @classmethod
     def settings_customise_sources(

@@ -46,9 +46,11 @@ class StepLimits:
     """What every step of a batch is held against: numbers that the host has anyway."""
 
     def __init__(self, configs: Sequence[HealthConfig], starts: Sequence[Reference]) -> None:
-        self.heat_factors = np.array([one.max_temperature_factor for one in configs])
-        self.volume_factors = np.array([one.max_volume_factor for one in configs])
-        self.jumps_ev_per_atom = np.array([one.max_energy_jump_ev_per_atom for one in configs])
+        self.heat_factors = np.array([config.max_temperature_factor for config in configs])
+        self.volume_factors = np.array([config.max_volume_factor for config in configs])
+        self.jumps_ev_per_atom = np.array(
+            [config.max_energy_jump_ev_per_atom for config in configs]
+        )
         self.volumes_ang3 = np.abs(np.linalg.det([start.cell_ang for start in starts]))
         self.energies_ev_per_atom = np.array([start.energy_ev_per_atom for start in starts])
 

@@ -109,12 +109,12 @@ class Dynamics:
         self._half_times = to_device(np.repeat(times, self.sizes)[:, None] / 2)
         self._times_per_mass = 2 * self._half_times * self._inverse_masses
         self._inverse_sizes = to_device(1 / np.array(self.sizes, float)[:, None])
-        self.positions_ang = to_device(np.concatenate([one.positions_ang for one in motions]))
-        self.momenta = to_device(np.concatenate([one.momenta for one in motions]))
+        self.positions_ang = to_device(np.concatenate([motion.positions_ang for motion in motions]))
+        self.momenta = to_device(np.concatenate([motion.momenta for motion in motions]))
 
     def _set_couplings(self, replicas: Sequence[Replica]) -> None:
         protocols = [replica.protocol for replica in replicas]
-        self._times = np.array([one.time_step_fs for one in protocols]) * units.fs
+        self._times = np.array([each.time_step_fs for each in protocols]) * units.fs
         self.degrees = np.array(
             [
                 (3 * size - 3, _CELL_DEGREES[protocol.cell_shape])
@@ -123,13 +123,13 @@ class Dynamics:
             float,
         )
         periods_ps = np.array(
-            [(one.thermostat_damping_ps, one.barostat_damping_ps or 1.0) for one in protocols]
+            [(each.thermostat_damping_ps, each.barostat_damping_ps or 1.0) for each in protocols]
         )
         self._periods = periods_ps * (PS_FS * units.fs)
-        pressures_bar = np.array([one.pressure_bar or 0.0 for one in protocols])
+        pressures_bar = np.array([each.pressure_bar or 0.0 for each in protocols])
         self._pressures = pressures_bar * (BAR_GPA / EV_PER_ANG3_GPA)
-        self._ensembles = np.array([one.ensemble for one in protocols])
-        shapes = np.array([one.cell_shape for one in protocols])
+        self._ensembles = np.array([each.ensemble for each in protocols])
+        shapes = np.array([each.cell_shape for each in protocols])
         self._masks = (shapes == "triclinic")[:, None, None] * np.ones((3, 3))
         self._masks += (shapes == "anisotropic")[:, None, None] * np.eye(3)
         self._thirds = (shapes == "isotropic") / 3

@@ -41,7 +41,6 @@ from ase.calculators.lammps import Prism
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.chains import FloatArray
@@ -51,6 +50,7 @@ from lycb_flows.md.protocol import start_run
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Snapshot, Trajectory, to_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ _QUIET = ("-screen", "none", "-log", "none", "-nocite")
 
 
 def run_lammps(
-    start: schemas.Structure,
+    start: Structure,
     potential: HasEvaluator,
     protocol: MDProtocol,
     *,
@@ -187,13 +187,13 @@ class LammpsRun:
         if n_atoms < len(self._masses):
             raise _left_physics("atoms are lost", step)
         frac_coords, cell_ang = self._frac_coords(), self._cell_ang()
-        said = self._evaluate(
+        evaluation = self._evaluate(
             torch.from_numpy(frac_coords @ cell_ang), torch.from_numpy(cell_ang[None])
         )
-        self._energy_ev = said.energies_ev.item()
-        stress_gpa: FloatArray = said.stresses_gpa[0].cpu().numpy()
+        self._energy_ev = evaluation.energies_ev.item()
+        stress_gpa: FloatArray = evaluation.stresses_gpa[0].cpu().numpy()
         self._stress_gpa = (stress_gpa + stress_gpa.T) / 2
-        forces: FloatArray = said.forces_ev_per_ang.cpu().numpy() @ self._rotation
+        forces: FloatArray = evaluation.forces_ev_per_ang.cpu().numpy() @ self._rotation
         if not np.isfinite([self._energy_ev, self._stress_gpa.sum(), forces.sum()]).all():
             raise _left_physics("energy, stress or a force is not a number", step)
         # LAMMPS: pressure times volume in eV, compression positive; ours: tension positive

@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from ase.data import atomic_masses, chemical_symbols
 
-from lycb_flows import schemas
 from lycb_flows.config import MDProtocol, Supercell
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
@@ -40,6 +39,7 @@ from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
 from lycb_flows.md.schedule import Schedule, production_start
 from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.schemas import Health, Structure, Thermodynamics
 
 Watch = Callable[[int, Snapshot], None]
 """Called with a run's place among the runs and each frame as it is kept."""
@@ -87,13 +87,13 @@ class SegmentResult:
     n_frames: int
     trajectory: bytes
     checkpoint: bytes
-    thermodynamics: schemas.Thermodynamics | None
-    health: schemas.Health
+    thermodynamics: Thermodynamics | None
+    health: Health
 
 
 def prepare_start(
-    structure: schemas.Structure, *, strain: float = 0.0, repeat: Supercell = (1, 1, 1)
-) -> schemas.Structure:
+    structure: Structure, *, strain: float = 0.0, repeat: Supercell = (1, 1, 1)
+) -> Structure:
     """A structure repeated along a, b, c, its lattice vectors lengthened by `strain`."""
     atoms = to_ase(structure).repeat(repeat)
     atoms.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
@@ -101,7 +101,7 @@ def prepare_start(
 
 
 def start_run(
-    start: schemas.Structure, potential: HasEvaluator, protocol: MDProtocol, seed: int
+    start: Structure, potential: HasEvaluator, protocol: MDProtocol, seed: int
 ) -> Checkpoint:
     """Step 0: velocities drawn at exactly `start_temperature_k`, zero total momentum.
 
@@ -121,8 +121,8 @@ def start_run(
         torch.from_numpy(atoms.positions), torch.from_numpy(cell_ang[None])
     )
     reason = collision(frac_coords, cell_ang, protocol.health.min_distance_ang)
-    said = (first.energies_ev, first.forces_ev_per_ang, first.stresses_gpa)
-    if not all(bool(torch.isfinite(numbers).all()) for numbers in said):
+    results = (first.energies_ev, first.forces_ev_per_ang, first.stresses_gpa)
+    if not all(bool(torch.isfinite(numbers).all()) for numbers in results):
         reason = reason or "energy, stress or a force is not a number"
     if reason:
         raise PhysicsError(
@@ -143,7 +143,7 @@ def start_run(
 
 
 def run_segments(
-    start: schemas.Structure,
+    start: Structure,
     potential: HasEvaluator,
     protocol: MDProtocol,
     *,
@@ -286,9 +286,7 @@ class _Segment:
             trajectory=write_trajectory(trajectory),
             checkpoint=(self.begin if self.failure else self.checkpoint()).to_bytes(),
             thermodynamics=mean_thermodynamics(trajectory) if trajectory.n_frames else None,
-            health=schemas.Health(
-                healthy=not self.failure, failed_step=failed_step, reason=self.failure
-            ),
+            health=Health(healthy=not self.failure, failed_step=failed_step, reason=self.failure),
         )
 
 

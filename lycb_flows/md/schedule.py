@@ -20,12 +20,12 @@ class Schedule:
     """Which target and which phase each run has at which step; all (m,)."""
 
     def __init__(self, protocols: Sequence[MDProtocol]) -> None:
-        self._starts_k = np.array([one.start_temperature_k for one in protocols])
-        self._ends_k = np.array([one.temperature_k for one in protocols])
-        self._heating = np.array([one.heating_steps for one in protocols])
-        self._settled = np.array([production_start(one) for one in protocols])
+        self._starts_k = np.array([protocol.start_temperature_k for protocol in protocols])
+        self._ends_k = np.array([protocol.temperature_k for protocol in protocols])
+        self._heating = np.array([protocol.heating_steps for protocol in protocols])
+        self._settled = np.array([production_start(protocol) for protocol in protocols])
         self._slopes_k = (self._ends_k - self._starts_k) / np.maximum(self._heating, 1)
-        self._intervals = np.array([one.sample_interval_steps for one in protocols])
+        self._intervals = np.array([protocol.sample_interval_steps for protocol in protocols])
 
     def targets_k(self, steps: NDArray[np.int64]) -> FloatArray:
         """What the thermostats aim at in these steps."""

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError
 from lycb_flows.machine.files import write_durably
@@ -25,6 +24,7 @@ from lycb_flows.md.protocol import RunAhead, run_batch, start_run
 from lycb_flows.md.trajectory import Snapshot
 from lycb_flows.md.trajectory_file import GrowingTrajectory, compact, create, cut, read_run
 from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.schemas import Health, Structure
 
 TRAJECTORY_NAME = "trajectory.h5"
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -44,7 +44,7 @@ class SingleRun:
         Ramp and equilibration included.
     """
 
-    start: schemas.Structure
+    start: Structure
     protocol: MDProtocol
     seed: int
     n_steps: int
@@ -72,7 +72,7 @@ def run_in_folder(
     *,
     device: str = "cpu",
     tell: Callable[[Progress], None] | None = None,
-) -> schemas.Health:
+) -> Health:
     """Run to the end, or to where the run leaves physics; goes on where it was stopped.
 
     Parameters
@@ -90,7 +90,7 @@ def run_in_folder(
         When the start itself is not physics.
     """
     here = _resume(folder, run) or _begin(folder, run, potential)
-    began, health = time.perf_counter(), schemas.Health()
+    began, health = time.perf_counter(), Health()
 
     def watch(_place: int, frame: Snapshot) -> None:
         file.append(frame)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from ase.cell import Cell
 
-from lycb_flows import schemas
 from lycb_flows.config import MDProtocol
 from lycb_flows.crystals.structures import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import join, mean_thermodynamics, read_trajectory
+from lycb_flows.schemas import Health, Structure, Thermodynamics
 from lycb_flows.units import PS_FS
 
 _BAROSTAT_TIMES = 10
@@ -37,11 +37,11 @@ class RunSummary:
     """
 
     n_steps: int
-    means: schemas.Thermodynamics | None
-    average_structure: schemas.Structure | None
+    means: Thermodynamics | None
+    average_structure: Structure | None
     average_volume_ang3_per_atom: float | None
     equilibrated: bool
-    health: schemas.Health
+    health: Health
 
 
 def averaging_window(protocol: MDProtocol, n_steps: int) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def averaging_window(protocol: MDProtocol, n_steps: int) -> tuple[int, int]:
 
 
 def summarise_run(
-    trajectories: Sequence[bytes], protocol: MDProtocol, *, n_steps: int, health: schemas.Health
+    trajectories: Sequence[bytes], protocol: MDProtocol, *, n_steps: int, health: Health
 ) -> RunSummary:
     """The summary of a run.
 

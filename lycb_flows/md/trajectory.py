@@ -19,10 +19,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
+from lycb_flows.schemas import Structure, Thermodynamics
 from lycb_flows.units import PS_FS
 
 MEDIA_TYPE = "application/x-hdf5"
@@ -103,7 +103,7 @@ class Trajectory:
         keep = slice(*np.searchsorted(self.steps, [after_step, last_step], side="right"))
         return replace(self, **{name: getattr(self, name)[keep] for name in _ARRAYS})
 
-    def structure(self, index: int) -> schemas.Structure:
+    def structure(self, index: int) -> Structure:
         """A frame as a canonical structure; the stored numbers alone decide its key."""
         return structure_from_arrays(
             self.cells_ang[index], list(self.species), self.frac_coords[index].astype(float)
@@ -254,7 +254,7 @@ def join(trajectories: Sequence[Trajectory]) -> Trajectory:
     return joined
 
 
-def mean_thermodynamics(trajectory: Trajectory) -> schemas.Thermodynamics:
+def mean_thermodynamics(trajectory: Trajectory) -> Thermodynamics:
     """Means and standard deviations over all frames (at least one)."""
     n_atoms = len(trajectory.species)
     series = {
@@ -265,4 +265,4 @@ def mean_thermodynamics(trajectory: Trajectory) -> schemas.Thermodynamics:
     }
     means = {f"{name}_{unit}": float(values.mean()) for (name, unit), values in series.items()}
     stds = {f"{name}_std_{unit}": float(values.std()) for (name, unit), values in series.items()}
-    return schemas.Thermodynamics(**means, **stds)
+    return Thermodynamics(**means, **stds)

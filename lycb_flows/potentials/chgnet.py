@@ -41,9 +41,16 @@ from lycb_flows import schemas
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.potentials import compiled
-from lycb_flows.potentials.evaluator import Evaluation, Evaluator, Numbers, lost_crystals, mark_lost
-from lycb_flows.potentials.graph import Pairs, SkinList, find_pairs, join_pairs
-from lycb_flows.potentials.potential import BatchOutput, Potential
+from lycb_flows.potentials.chgnet_graph import CHGNetGraph, build_graph, join_graphs
+from lycb_flows.potentials.evaluator import (
+    BatchPrediction,
+    Evaluator,
+    Numbers,
+    lost_crystals,
+    mark_lost,
+)
+from lycb_flows.potentials.graph import SkinList, find_pairs, join_pairs
+from lycb_flows.potentials.trainable import BatchOutput, Trainable
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _COSINE_SCALE = 1 - 1e-6  # chgnet's guard of the arc cosine
@@ -52,60 +59,12 @@ SKIN_ANG = 0.15
 """Bonds and angles within the skin are computed in vain, 8 % more of a step at 0.4; a graph costs
 a tenth of a step."""
 
-Integers = NDArray[np.int64]
 Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or Module
 
 
 @dataclass(frozen=True)
-class CHGNetGraph:
-    """Crystals as CHGNet sees them: bonds below 6 Å, angles between bonds below 3 Å.
-
-    Every bond is listed once; messages travel both ways (directed edges, sorted by receiver).
-    Longer bonds and angles of longer bonds may be among them: they weigh nothing.
-
-    Attributes
-    ----------
-    sizes
-        Atoms of each of m crystals.
-    numbers
-        Atomic numbers, shape (atoms,).
-    owners
-        The crystal of each atom, shape (atoms,).
-    bond_vectors_ang
-        From the bond's centre to its neighbour, shape (bonds, 3); float64, like all geometry up to
-        the bases: float32 envelopes near their cutoff are most of chgnet's own noise.
-    bonds
-        Centre and neighbour, shape (bonds, 2).
-    edges
-        Receiving and sending atom, shape (2 bonds, 2).
-    edge_bonds
-        The bond of each edge, shape (2 bonds,).
-    short_bonds
-        The bonds of the bond graph, shape (short bonds,).
-    angles
-        Atom, first and second short bond; shape (angles, 3).
-    angle_signs
-        -1 where exactly one of the two bonds points towards the atom, shape (angles, 1).
-    volumes_ang3
-        Of the cells, shape (m,).
-    """
-
-    sizes: tuple[int, ...]
-    numbers: Tensor
-    owners: Tensor
-    bond_vectors_ang: Tensor
-    bonds: Tensor
-    edges: Tensor
-    edge_bonds: Tensor
-    short_bonds: Tensor
-    angles: Tensor
-    angle_signs: Tensor
-    volumes_ang3: Tensor
-
-
-@dataclass(frozen=True)
 class SiteDetails:
-    """What CHGNet says about the sites of one crystal.
+    """What CHGNet predicts for the sites of one crystal.
 
     Attributes
     ----------
@@ -122,10 +81,8 @@ class SiteDetails:
     features: NDArray[np.float64]
 
 
-class CHGNetPotential(Potential):
+class CHGNetPotential(Trainable):
     """A CHGNet; float32, as its weights."""
-
-    architecture = "chgnet"
 
     module: CHGNet
 
@@ -143,7 +100,7 @@ class CHGNetPotential(Potential):
         super().__init__(module.eval(), architecture_args)
 
     def graph(self, atoms: Atoms) -> CHGNetGraph:
-        """Bonds and angles of one crystal, no longer than the cutoffs."""
+        """Return bonds and angles of one crystal, no longer than the cutoffs."""
         cutoffs = self.module.graph_converter
         reach_ang = cutoffs.atom_graph_cutoff
         pairs = join_pairs([find_pairs(atoms.positions, atoms.cell.array, reach_ang)], [len(atoms)])
@@ -157,8 +114,8 @@ class CHGNetPotential(Potential):
         )
 
     def forward(self, graphs: Sequence[CHGNetGraph], *, create_graph: bool) -> BatchOutput:
-        """One pass of the layers over the batch, one derivative."""
-        graph = _join(graphs, self.reference_energies_ev.device)
+        """Return one pass of the layers over the batch and its derivative."""
+        graph = join_graphs(graphs, self.reference_energies_ev.device)
         sizes = torch.tensor(graph.sizes, device=graph.numbers.device)
         vectors = graph.bond_vectors_ang.detach().requires_grad_()
         site_energies, _ = self.site_energies(graph, vectors)
@@ -179,7 +136,7 @@ class CHGNetPotential(Potential):
         )
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Compiled where it can be; otherwise the layers in torch."""
+        """Return the compiled evaluator where there is a compiler, else the layers in torch."""
         references = self.reference_energies_ev
         library = compiled.load_library()
         on_cpu = references.device.type == "cpu" and references.dtype == torch.float32
@@ -194,7 +151,10 @@ class CHGNetPotential(Potential):
         return reference.fc.weight[0]
 
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
-        """All but AtomRef; from 1 on without embeddings and bases, then block by block."""
+        """Return the weights that train, never AtomRef's.
+
+        From level 1 on embeddings and bases are fixed, then one block more per level.
+        """
         module, n_blocks = self.module, max(freeze_level - 1, 0)
         frozen: list[nn.Module] = [module.composition_model]
         if freeze_level > 0:
@@ -206,8 +166,8 @@ class CHGNetPotential(Potential):
         return [parameter for parameter in module.parameters() if id(parameter) not in fixed]
 
     def details(self, structure: schemas.Structure) -> SiteDetails:
-        """Site energies, magnetic moments and features of one crystal."""
-        graph = _join([self.graph(to_ase(structure))], self.reference_energies_ev.device)
+        """Return site energies, magnetic moments and features of one crystal."""
+        graph = join_graphs([self.graph(to_ase(structure))], self.reference_energies_ev.device)
         with torch.no_grad():
             energies, features = self.site_energies(graph, graph.bond_vectors_ang)
             energies = energies + self._references_ev(graph)
@@ -217,7 +177,15 @@ class CHGNetPotential(Potential):
     # -- layers ------------------------------------------------------------------------
 
     def site_energies(self, graph: CHGNetGraph, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies in eV without references (atoms,), and features before the last convolution."""
+        """Return energies without references (atoms,), and the features of `SiteDetails`.
+
+        Parameters
+        ----------
+        graph
+            From `graph` or `join_graphs`.
+        vectors
+            The graph's bond vectors, or copies to differentiate by.
+        """
         module: Layer = self.module
         lengths = torch.linalg.vector_norm(vectors, dim=1)
         short_lengths = lengths.index_select(0, graph.short_bonds)
@@ -246,10 +214,10 @@ class CHGNetPotential(Potential):
         return module.mlp(normed).squeeze(1), features
 
     def _radial_bases(self, lengths: Tensor, short_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the atom graph's and the bond graph's bonds, in the weights' precision."""
+        """Return the bases of both graphs' bonds, in the precision of the weights."""
         bases: Layer = self.module.bond_basis_expansion
         expanded = (bases.rbf_expansion_ag(lengths), bases.rbf_expansion_bg(short_lengths))
-        basis, basis_bg = (one.to(self.reference_energies_ev.dtype) for one in expanded)
+        basis, basis_bg = (part.to(self.reference_energies_ev.dtype) for part in expanded)
         return basis, basis_bg
 
     def _first_angles(self, graph: CHGNetGraph, vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -305,7 +273,7 @@ class _Biased:
             return parts
         if self.has_bias:
             layers = self.module.bond_conv_layers[:index]
-            offset = torch.stack([one.mlp_out.layers[1].bias for one in layers]).sum(0)
+            offset = torch.stack([layer.mlp_out.layers[1].bias for layer in layers]).sum(0)
             parts = parts + self.applies * (offset @ maps)
         updated: Tensor = parts.index_copy(0, self.graph.short_bonds, bonds @ maps)
         return updated
@@ -373,9 +341,6 @@ def _gate(gated: Layer, core: Tensor, gate: Tensor) -> Tensor:
     return functional.silu(core) * torch.sigmoid(gate)
 
 
-# -- graphs ---------------------------------------------------------------------------------
-
-
 class TorchEvaluator:
     """`Evaluator` by the layers in torch, on the potential's device.
 
@@ -385,12 +350,12 @@ class TorchEvaluator:
     def __init__(self, potential: CHGNetPotential, numbers: Sequence[Numbers]) -> None:
         self.potential, self.numbers = potential, list(numbers)
         self.cutoffs = potential.module.graph_converter
-        sizes = [len(one) for one in numbers]
+        sizes = [len(each) for each in numbers]
         self.skin_list = SkinList(sizes, float(self.cutoffs.atom_graph_cutoff), SKIN_ANG)
         self._graph: CHGNetGraph | None = None
 
-    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
-        """One pass of the layers."""
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
+        """Evaluate by one pass of the layers."""
         positions, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
         if self.skin_list.update(positions, cells) or self._graph is None:
             self._graph = self._build(positions, cells)
@@ -399,13 +364,13 @@ class TorchEvaluator:
             bond_vectors_ang=self._bond_vectors(self._graph, positions_ang, cells_ang),
             volumes_ang3=torch.linalg.det(cells_ang).abs(),
         )
-        said = self.potential.forward([graph], create_graph=False)
+        output = self.potential.forward([graph], create_graph=False)
         sizes = torch.tensor(graph.sizes, device=positions_ang.device)
         return mark_lost(
-            Evaluation(
-                said.energies_ev_per_atom.double() * sizes,
-                said.forces_ev_per_ang.double(),
-                said.stresses_gpa.double(),
+            BatchPrediction(
+                output.energies_ev_per_atom.double() * sizes,
+                output.forces_ev_per_ang.double(),
+                output.stresses_gpa.double(),
             ),
             lost_crystals(positions, cells, self.skin_list.owners),
             self.skin_list.owners,
@@ -429,96 +394,3 @@ class TorchEvaluator:
         cells = cells_ang.index_select(0, graph.owners.index_select(0, i))
         shifts = torch.einsum("bi,bij->bj", self._shifts, cells)
         return positions_ang.index_select(0, j) - positions_ang.index_select(0, i) + shifts
-
-
-def build_graph(
-    pairs: Pairs,
-    numbers: Sequence[Numbers],
-    vectors_ang: NDArray[np.float64],
-    *,
-    volumes_ang3: NDArray[np.float64],
-    bond_reach_ang: float,
-    device: torch.device,
-) -> CHGNetGraph:
-    """The graph of some crystals from their pairs.
-
-    Parameters
-    ----------
-    vectors_ang
-        Of the pairs, shape (pairs, 3).
-    volumes_ang3
-        Of the cells, shape (crystals,).
-    bond_reach_ang
-        Angles are made between bonds below it.
-    device
-        Where the graph's tensors are made.
-    """
-    froms = np.repeat(np.arange(len(pairs.starts) - 1), np.diff(pairs.starts))
-    ends = pairs.ends.astype(np.int64)[pairs.candidates]
-    tos = np.where(pairs.reversed, ends[:, 0], ends[:, 1])
-    signs = np.where(pairs.reversed, -1.0, 1.0)
-    short_bonds = np.flatnonzero(np.linalg.norm(vectors_ang, axis=1) < bond_reach_ang)
-    ranks = np.full(len(vectors_ang), -1)
-    ranks[short_bonds] = np.arange(len(short_bonds))
-    ranks = ranks[pairs.candidates]
-    short_edges = np.flatnonzero(ranks >= 0)
-    first, second = (short_edges[one] for one in _pairs_within_groups(froms[short_edges]))
-    sizes = [len(one) for one in numbers]
-
-    def tensor(values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
-
-    return CHGNetGraph(
-        sizes=tuple(sizes),
-        numbers=tensor(np.concatenate(list(numbers)).astype(np.int64)),
-        owners=tensor(np.repeat(np.arange(len(sizes)), sizes)),
-        bond_vectors_ang=tensor(vectors_ang),
-        bonds=tensor(pairs.ends.astype(np.int64)),
-        edges=tensor(np.stack([froms, tos], axis=1)),
-        edge_bonds=tensor(pairs.candidates.astype(np.int64)),
-        short_bonds=tensor(short_bonds),
-        angles=tensor(np.stack([froms[first], ranks[first], ranks[second]], axis=1)),
-        angle_signs=tensor((signs[first] * signs[second])[:, None]),
-        volumes_ang3=tensor(volumes_ang3),
-    )
-
-
-def _join(graphs: Sequence[CHGNetGraph], device: torch.device) -> CHGNetGraph:
-    """Graphs side by side: atoms, bonds and crystals are numbered through."""
-    if len(graphs) == 1:
-        return graphs[0]
-    columns: dict[str, list[Tensor]] = {}
-    atoms = bonds = shorts = crystals = 0
-    for graph in graphs:
-        shifted = {
-            "numbers": graph.numbers,
-            "owners": graph.owners + crystals,
-            "bond_vectors_ang": graph.bond_vectors_ang,
-            "bonds": graph.bonds + atoms,
-            "edges": graph.edges + atoms,
-            "edge_bonds": graph.edge_bonds + bonds,
-            "short_bonds": graph.short_bonds + bonds,
-            "angles": graph.angles + graph.angles.new_tensor([atoms, shorts, shorts]),
-            "angle_signs": graph.angle_signs,
-            "volumes_ang3": graph.volumes_ang3,
-        }
-        for name, part in shifted.items():
-            columns.setdefault(name, []).append(part)
-        atoms, bonds = atoms + len(graph.numbers), bonds + len(graph.bonds)
-        shorts, crystals = shorts + len(graph.short_bonds), crystals + len(graph.sizes)
-    sizes = tuple(size for graph in graphs for size in graph.sizes)
-    joined = {name: torch.cat(parts).to(device) for name, parts in columns.items()}
-    return CHGNetGraph(sizes=sizes, **joined)
-
-
-def _pairs_within_groups(groups: Integers) -> tuple[Integers, Integers]:
-    """All ordered pairs of different members of equal, sorted groups, as two index arrays."""
-    _, starts, inverse, sizes = np.unique(
-        groups, return_index=True, return_inverse=True, return_counts=True
-    )
-    repeats = sizes[inverse]
-    first = np.repeat(np.arange(len(groups)), repeats)
-    within = np.arange(len(first)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    second = starts[inverse[first]] + within
-    different = first != second
-    return first[different], second[different]

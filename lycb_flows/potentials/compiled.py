@@ -28,7 +28,7 @@ from chgnet.model.model import CHGNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lycb_flows.potentials.evaluator import Evaluation, Numbers, lost_crystals, mark_lost
+from lycb_flows.potentials.evaluator import BatchPrediction, Numbers, lost_crystals, mark_lost
 from lycb_flows.potentials.graph import SkinList
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -173,7 +173,7 @@ def _parts(module: Layer) -> Iterator[Floats]:
         yield from (_centred(part, gated) for part in _first_layer(gated, 1, 4))
         yield from _norms(gated)
     yield from _affine(module.readout_norm)
-    *hidden, last = [one for one in module.mlp.layers if isinstance(one, nn.Linear)]
+    *hidden, last = [layer for layer in module.mlp.layers if isinstance(layer, nn.Linear)]
     for linear in hidden:
         yield from (_array(linear.weight).T, _array(linear.bias))
     yield from (_array(last.weight), _array(last.bias))
@@ -205,15 +205,15 @@ def _atom_layer_parts(module: Layer, bond_embedding: Floats) -> Iterator[Floats]
 def _first_layer(gated: Layer, index: int, n_parts: int) -> list[Floats]:
     """The parts (F, 2F) of a linear map of a concatenation, core and gate side by side; bias."""
     maps = (gated.mlp_core.layers[index], gated.mlp_gate.layers[index])
-    both = np.concatenate([_array(one.weight).T for one in maps], axis=1)
-    return [*np.split(both, n_parts), np.concatenate([_array(one.bias) for one in maps])]
+    both = np.concatenate([_array(part.weight).T for part in maps], axis=1)
+    return [*np.split(both, n_parts), np.concatenate([_array(part.bias) for part in maps])]
 
 
 def _second_layer(gated: Layer, out: nn.Linear) -> Iterator[Floats]:
     """Core and gate maps with their means taken out, biases, norms, output map."""
-    maps = [one.layers[3] for one in (gated.mlp_core, gated.mlp_gate)]
-    biases = np.concatenate([_array(one.bias) for one in maps])
-    weights = np.concatenate([_array(one.weight).T for one in maps], axis=1)
+    maps = [mlp.layers[3] for mlp in (gated.mlp_core, gated.mlp_gate)]
+    biases = np.concatenate([_array(part.bias) for part in maps])
+    weights = np.concatenate([_array(part.weight).T for part in maps], axis=1)
     yield from np.split(_centred(weights, gated), 2, axis=1)
     yield _centred(biases, gated)
     yield from _norms(gated)
@@ -315,7 +315,7 @@ class CompiledEvaluator:
         references_ev: Tensor,
     ) -> None:
         self._library = library
-        sizes = [len(one) for one in numbers]
+        sizes = [len(each) for each in numbers]
         converter = module.graph_converter
         self.skin_list = SkinList(sizes, float(converter.atom_graph_cutoff), SKIN_ANG)
         self._numbers = np.concatenate(list(numbers)).astype(np.int32)
@@ -349,7 +349,7 @@ class CompiledEvaluator:
             raise MemoryError
         return int(engine)
 
-    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
         """One pass of the compiled layers."""
         positions = np.ascontiguousarray(positions_ang.numpy())
         cells = np.ascontiguousarray(cells_ang.numpy())
@@ -358,8 +358,8 @@ class CompiledEvaluator:
         stresses = virials * (EV_PER_ANG3_GPA / volumes)
         energies += self._references_ev
         owners = self.skin_list.owners
-        said = Evaluation(*map(torch.from_numpy, (energies, forces, stresses)))
-        return mark_lost(said, lost_crystals(positions, cells, owners), owners)
+        prediction = BatchPrediction(*map(torch.from_numpy, (energies, forces, stresses)))
+        return mark_lost(prediction, lost_crystals(positions, cells, owners), owners)
 
     def run(self, positions_ang: Floats, cells_ang: Floats) -> tuple[Floats, Floats, Floats]:
         """Energies without references, forces, virials."""

@@ -1,4 +1,4 @@
-"""The same crystals again and again as they move: what MD and relaxation ask of a potential.
+"""Evaluators: the same crystals again and again as they move, for MD and relaxation.
 
 >>> evaluate = potential.evaluator([atoms.numbers for atoms in crystals])
 >>> now = evaluate(positions_ang, cells_ang)
@@ -26,8 +26,8 @@ Numbers = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a potential says about one structure.
+class SinglePoint:
+    """Energy, forces and stress of one structure, predicted or labelled.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class BatchPrediction:
     """Energies, forces and stresses of m crystals with n atoms altogether; all float64.
 
     A crystal that the potential cannot describe has NaN throughout; the others do not notice.
@@ -64,8 +64,8 @@ class Evaluation:
     forces_ev_per_ang: Tensor
     stresses_gpa: Tensor
 
-    def predictions(self, sizes: Sequence[int]) -> list[Prediction]:
-        """One prediction per crystal of so many atoms.
+    def predictions(self, sizes: Sequence[int]) -> list[SinglePoint]:
+        """Return one prediction per crystal of so many atoms.
 
         Raises
         ------
@@ -75,9 +75,9 @@ class Evaluation:
         energies = self.energies_ev.tolist()
         forces = [part.numpy() for part in self.forces_ev_per_ang.cpu().split(list(sizes))]
         stresses = self.stresses_gpa.cpu().numpy()
-        predictions = list(map(Prediction, energies, forces, stresses))
-        for said in predictions:
-            values = (said.energy_ev, said.forces_ev_per_ang, said.stress_gpa)
+        predictions = list(map(SinglePoint, energies, forces, stresses))
+        for point in predictions:
+            values = (point.energy_ev, point.forces_ev_per_ang, point.stress_gpa)
             if not all(np.isfinite(value).all() for value in values):
                 raise PhysicsError(
                     "the potential's prediction is not finite",
@@ -89,8 +89,8 @@ class Evaluation:
 class Evaluator(Protocol):
     """Evaluates a fixed list of crystals."""
 
-    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> Evaluation:
-        """Energies, forces and stresses now.
+    def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
+        """Return energies, forces and stresses at these positions.
 
         Parameters
         ----------
@@ -105,22 +105,22 @@ class HasEvaluator(Protocol):
     """All that MD and relaxation ask of a potential."""
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """An evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator of crystals with these atomic numbers, one array each."""
 
 
 def lost_crystals(
     positions_ang: NDArray[np.float64], cells_ang: NDArray[np.float64], owners: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Which crystals (m,) have positions or a cell that are not numbers."""
+    """Return which crystals (m,) have positions or a cell that are not numbers."""
     lost: NDArray[np.bool_] = np.array(~np.isfinite(cells_ang).all(axis=(1, 2)))
     lost[owners[~np.isfinite(positions_ang).all(axis=1)]] = True
     return lost
 
 
 def mark_lost(
-    evaluation: Evaluation, lost: NDArray[np.bool_], owners: NDArray[np.int64]
-) -> Evaluation:
-    """The evaluation with NaN for the crystals that are lost."""
+    evaluation: BatchPrediction, lost: NDArray[np.bool_], owners: NDArray[np.int64]
+) -> BatchPrediction:
+    """Return the evaluation with NaN for the crystals that are lost."""
     if lost.any():
         evaluation.energies_ev[lost] = torch.nan
         evaluation.stresses_gpa[lost] = torch.nan

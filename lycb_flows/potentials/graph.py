@@ -51,7 +51,15 @@ class Pairs:
     reversed: NDArray[np.uint8]
 
     def vectors_ang(self, positions_ang: Floats, cells_ang: Floats) -> Floats:
-        """From centre to neighbour (pairs, 3); `cells_ang` (pairs or 1, 3, 3) of each pair."""
+        """Return vectors from centre to neighbour, shape (pairs, 3).
+
+        Parameters
+        ----------
+        positions_ang
+            Shape (atoms, 3).
+        cells_ang
+            The cell of each pair, shape (pairs, 3, 3), or (1, 3, 3) of all of them.
+        """
         i, j = self.ends.T
         shifts = np.einsum("pi,pij->pj", self.images, np.broadcast_to(cells_ang, (len(i), 3, 3)))
         vectors: Floats = positions_ang[j] - positions_ang[i] + shifts
@@ -59,11 +67,21 @@ class Pairs:
 
 
 def join_pairs(parts: Sequence[tuple[Int32, Int32]], sizes: Sequence[int]) -> Pairs:
-    """The pairs of some crystals, as `find_pairs` gives them, side by side."""
+    """Return the pairs of some crystals, as `find_pairs` gives them, side by side.
+
+    Parameters
+    ----------
+    parts
+        Ends and images of each crystal.
+    sizes
+        Atoms of each crystal.
+    """
     offsets = np.cumsum([0, *sizes[:-1]])
-    ends = np.concatenate([one + offset for (one, _), offset in zip(parts, offsets, strict=True)])
+    ends = np.concatenate(
+        [pairs + offset for (pairs, _), offset in zip(parts, offsets, strict=True)]
+    )
     ends = ends.astype(np.int32)
-    images = np.ascontiguousarray(np.concatenate([one for _, one in parts]))
+    images = np.ascontiguousarray(np.concatenate([images for _, images in parts]))
     froms = np.concatenate([ends[:, 0], ends[:, 1]])
     order = np.argsort(froms, kind="stable").astype(np.int32)
     counts = np.bincount(froms, minlength=sum(sizes))
@@ -77,9 +95,16 @@ def join_pairs(parts: Sequence[tuple[Int32, Int32]], sizes: Sequence[int]) -> Pa
 
 
 def find_pairs(positions_ang: Floats, cell_ang: Floats, reach_ang: float) -> tuple[Int32, Int32]:
-    """Pairs of one crystal, each once: ends (pairs, 2) and images (pairs, 3).
+    """Return the pairs of one crystal, each once: ends (pairs, 2) and images (pairs, 3).
 
-    Positions need not be wrapped; images refer to them as they are.
+    Parameters
+    ----------
+    positions_ang
+        Shape (atoms, 3); they need not be wrapped, images refer to them as they are.
+    cell_ang
+        Rows a, b, c.
+    reach_ang
+        Longer pairs are left out.
     """
     shifts = np.floor(np.linalg.solve(cell_ang.T, positions_ang.T).T)
     wrapped = np.ascontiguousarray(positions_ang - shifts @ cell_ang)
@@ -151,7 +176,7 @@ class SkinList:
             mapped = np.einsum("ni,nij->nj", self._positions, maps[self.owners])
             moved = positions_ang - mapped
         squares = np.einsum("ni,ni->n", moved, moved)
-        starts = [one.start for one in self.slices]
+        starts = [crystal.start for crystal in self.slices]
         reach = (1 - shrinkage) * (self.cutoff_ang + self.skin_ang)
         left = reach - 2 * np.sqrt(np.maximum.reduceat(squares, starts))
         serves: NDArray[np.bool_] = left >= self.cutoff_ang  # False for NaN

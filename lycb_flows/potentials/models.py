@@ -2,9 +2,8 @@
 
 | name | what |
 |---|---|
-| `chgnet-0.3.0`, `chgnet-0.2.0`, `chgnet-r2scan` | pretrained weights from chgnet's wheel |
-| `toy-soft`, `toy-teacher` | the toy with two sets of weights |
-| a path | `.safetensors` with its `.json` card beside it, or a CHGNet `.pth.tar` |
+| a name, e.g. `chgnet-0.3.0` | a model that an architecture ships (`model_names`) |
+| a path | weights with a `.json` card beside them, or a file of an architecture's own format |
 
 >>> source = find_model("toy-soft")
 >>> potential = load_potential(source.model, source.weights)
@@ -13,59 +12,27 @@
 from __future__ import annotations
 
 import json
-import pickle
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import safetensors.torch
-import torch
+from typing import TYPE_CHECKING
 
 from lycb_flows import schemas
-from lycb_flows.errors import InputError
-from lycb_flows.potentials.chgnet import CHGNetPotential
-from lycb_flows.potentials.evaluator import Prediction
-from lycb_flows.potentials.names import CHGNET_FOLDERS, MODEL_NAMES
-from lycb_flows.potentials.potential import Potential, PotentialCalculator
-from lycb_flows.potentials.toy import TOYS, ToyPotential
-from lycb_flows.schemas import blob_of
+from lycb_flows.errors import InputError, first_line
+from lycb_flows.potentials.architecture import (
+    ARCHITECTURES,
+    SAFETENSORS_MEDIA_TYPE,
+    ModelSource,
+    model_names,
+)
 
-__all__ = [
-    "MODEL_NAMES",
-    "WEIGHTS_MEDIA_TYPE",
-    "ModelSource",
-    "Potential",
-    "PotentialCalculator",
-    "Prediction",
-    "find_model",
-    "load_potential",
-    "write_model",
-]
+if TYPE_CHECKING:
+    from lycb_flows.potentials.potential import Potential
 
-WEIGHTS_MEDIA_TYPE = "application/vnd.safetensors"
 _SAFETENSORS = ".safetensors"
-_CHECKPOINT = ".pth.tar"
-_ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], Potential]] = {
-    "chgnet": CHGNetPotential,
-    "toy": ToyPotential,
-}
-
-
-@dataclass(frozen=True)
-class ModelSource:
-    """A model's document and the bytes of its weights (safetensors)."""
-
-    model: schemas.Model
-    weights: bytes
+_OTHER_MEDIA_TYPE = "application/octet-stream"
 
 
 def find_model(name_or_path: str) -> ModelSource:
-    """The model of a name or a file.
+    """Return the model of a name or a file.
 
     Raises
     ------
@@ -73,126 +40,132 @@ def find_model(name_or_path: str) -> ModelSource:
         When there is none, or the file is not a model that can be loaded without
         running code from it.
     """
-    if name_or_path in CHGNET_FOLDERS:
-        folder = resources.files("chgnet") / "pretrained" / CHGNET_FOLDERS[name_or_path]
-        (path,) = [item for item in folder.iterdir() if item.name.endswith(_CHECKPOINT)]
-        with resources.as_file(path) as file:
-            return _from_checkpoint(name_or_path, file, "pretrained")
-    if name_or_path in TOYS:
-        weights = TOYS[name_or_path].potential().weights_bytes()
-        return _imported(name_or_path, "toy", {}, weights, "pretrained")
-    path = Path(name_or_path)
-    if not path.is_file():
+    architectures = ARCHITECTURES.usable()
+    owners = [name for name, kind in architectures.items() if name_or_path in kind.model_names]
+    if len(owners) > 1:
         raise InputError(
-            "no such model",
-            fix=f"give one of {', '.join(MODEL_NAMES)}, or the path of a model file",
-            found=name_or_path,
+            "several architectures have a model of this name",
+            fix="uninstall the package of all but one of them",
+            name=name_or_path,
+            architectures=" and ".join(owners),
         )
-    if path.name.endswith(_CHECKPOINT):
-        source = _from_checkpoint(path.name.removesuffix(_CHECKPOINT), path, "file")
-    elif path.suffix == _SAFETENSORS:
-        source = _from_safetensors(path)
-    else:
-        raise InputError(
-            "not a model file", fix=f"give a {_SAFETENSORS} or {_CHECKPOINT} file", found=path.name
-        )
-    load_potential(source.model, source.weights)  # now, rather than in a job
-    return source
+    for architecture in architectures.values():
+        source = architecture.find_model(name_or_path)
+        if source is not None:
+            return source if owners else _loadable(source)
+    return _loadable(_from_card(Path(name_or_path)))
 
 
 def load_potential(model: schemas.Model, weights: bytes, device: str = "cpu") -> Potential:
-    """The potential that a card and its weights describe.
+    """Return the potential that a model's document and weights describe.
+
+    Parameters
+    ----------
+    model
+        From a store or `find_model`.
+    weights
+        The content of the model's blob.
+    device
+        Name of a torch device.
 
     Raises
     ------
     InputError
-        When the weights do not fit the card.
+        When the architecture is not installed, or the weights do not fit the document.
     """
-    if model.architecture not in _ARCHITECTURES:
-        raise InputError(
-            "unknown architecture",
-            fix=f"one of {', '.join(_ARCHITECTURES)}",
-            model=model.name,
-            found=model.architecture,
-        )
-    try:
-        potential = _ARCHITECTURES[model.architecture](model.architecture_args)
-        potential.module.load_state_dict(safetensors.torch.load(weights))
-    except (RuntimeError, TypeError, ValueError, safetensors.SafetensorError) as err:
-        raise InputError(
-            "the weights do not fit the model's card",
-            fix="export the model again",
-            model=model.name,
-            reason=_first_line(err),
-        ) from err
-    potential.module.to(device)
-    return potential
+    return ARCHITECTURES.get(model.architecture).load(model, weights, device)
+
+
+def check_trainable(source: ModelSource) -> None:
+    """Refuse a model that cannot be trained; its potential is made for that.
+
+    Raises
+    ------
+    InputError
+        When it only predicts, or does not load.
+    """
+    from lycb_flows.potentials.trainable import require_trainable  # noqa: PLC0415 - torch: seconds
+
+    require_trainable(load_potential(source.model, source.weights), source.model.name)
 
 
 def write_model(model: schemas.Model, weights: bytes, path: Path) -> None:
-    """Weights at `path` (.safetensors) and the card beside it, as `find_model` reads them."""
-    if path.suffix != _SAFETENSORS:
+    """Write weights to `path` and the card beside them, as `find_model` reads them.
+
+    Parameters
+    ----------
+    model
+        Becomes the card.
+    weights
+        The content of the model's blob.
+    path
+        File of the weights; ends in .safetensors where they are in this format.
+
+    Raises
+    ------
+    InputError
+        When the file's name does not fit the format of the weights.
+    """
+    is_safetensors = model.weights.media_type == SAFETENSORS_MEDIA_TYPE
+    if is_safetensors and path.suffix != _SAFETENSORS:
         raise InputError("not a weights file", fix=f"end it in {_SAFETENSORS}", found=path.name)
+    if not is_safetensors and path.suffix in {_SAFETENSORS, ".json", ""}:
+        raise InputError(
+            "not a weights file", fix=f"end it in neither {_SAFETENSORS} nor .json", found=path.name
+        )
     path.write_bytes(weights)
     path.with_suffix(".json").write_text(json.dumps(model.facts(), indent=2, sort_keys=True) + "\n")
 
 
-def _from_safetensors(path: Path) -> ModelSource:
+def _loadable(source: ModelSource) -> ModelSource:
+    """Return the source, loaded now rather than in a job for the first time."""
+    load_potential(source.model, source.weights)
+    return source
+
+
+def _from_card(path: Path) -> ModelSource:
     card_path = path.with_suffix(".json")
+    if not path.is_file() or path == card_path:
+        raise _no_such_model(str(path))
+    if path.suffix != _SAFETENSORS and not card_path.is_file():
+        suffixes = [end for kind in ARCHITECTURES.usable().values() for end in kind.file_suffixes]
+        raise InputError(
+            "not a model file",
+            fix=f"give a file that ends in {' or '.join([_SAFETENSORS, *suffixes])}, "
+            "or weights with their .json card beside them",
+            found=path.name,
+        )
     try:
         card = json.loads(card_path.read_text())
         architecture, args = card["architecture"], dict(card["architecture_args"])
-    except (OSError, KeyError, TypeError, ValueError) as err:
+        media_type = dict(card.get("weights") or {}).get("media_type") or _media_type(path)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as err:
         raise InputError(
             "a weights file needs its card beside it",
             fix="JSON with architecture and architecture_args",
             card=card_path.name,
-            reason=_first_line(err),
+            reason=first_line(err),
         ) from err
-    return _imported(path.stem, architecture, args, path.read_bytes(), "file")
-
-
-def _from_checkpoint(name: str, path: Path, source: str) -> ModelSource:
-    """A CHGNet checkpoint as chgnet's trainer writes it; code in the pickle does not run."""
-    try:
-        with warnings.catch_warnings():  # of other pickle protocols, which load or are refused
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        state, args = content["model"]["state_dict"], dict(content["model"]["model_args"])
-        weights = safetensors.torch.save({key: state[key].contiguous() for key in sorted(state)})
-    except (
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, LookupError,
-        TypeError, ValueError, AttributeError,
-    ) as err:  # fmt: skip
-        raise InputError(
-            "not a CHGNet checkpoint that loads as weights only",
-            fix="save it with chgnet's trainer; a pickle with code is refused",
-            file=path.name,
-            reason=_first_line(err),
-        ) from err
-    args = {
-        key: value for key, value in args.items() if key not in {"composition_model", "version"}
-    }
-    args["mlp_out_bias"] = any(key.endswith(".mlp_out.layers.1.bias") for key in state)
-    return _imported(name, "chgnet", args, bytes(weights), source)
-
-
-def _imported(
-    name: str, architecture: str, args: Mapping[str, Any], weights: bytes, source: str
-) -> ModelSource:
-    blob = blob_of(weights, WEIGHTS_MEDIA_TYPE)
-    key = schemas.Model.imported_key_of(architecture, args, blob)
-    model = schemas.Model(
-        key=key,
-        name=name,
+    return ModelSource.of_weights(
+        path.read_bytes(),
+        name=path.stem,
         architecture=architecture,
-        architecture_args=dict(args),
-        weights=blob,
-        source=source,
+        architecture_args=args,
+        source="file",
+        media_type=media_type,
     )
-    return ModelSource(model, weights)
 
 
-def _first_line(err: BaseException) -> str:
-    lines = str(err).strip().splitlines()
-    return lines[0] if lines else type(err).__name__
+def _media_type(path: Path) -> str:
+    return SAFETENSORS_MEDIA_TYPE if path.suffix == _SAFETENSORS else _OTHER_MEDIA_TYPE
+
+
+def _no_such_model(name: str) -> InputError:
+    broken = ARCHITECTURES.broken()
+    facts = {"plug-ins that do not load": ", ".join(broken)} if broken else {}
+    return InputError(
+        "no such model",
+        fix=f"give one of {', '.join(model_names())}, or the path of a model file",
+        found=name,
+        **facts,
+    )

@@ -1,6 +1,6 @@
 """Which quantities there are, and which of them a campaign measures.
 
-The built-in ones are listed in `machine/plugins.py`; another package adds its own with an
+The built-in ones are listed in `store/kinds.py`; another package adds its own with an
 entry point in the group `lycb_flows.quantities`.
 """
 
@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from lycb_flows.config import Campaign, MeasurementConfig
 from lycb_flows.errors import InputError
-from lycb_flows.machine.plugins import QUANTITIES
 from lycb_flows.quantities.base import Quantity
+from lycb_flows.store.kinds import QUANTITIES
 
 DEFAULT_QUANTITIES = ("diffusion", "arrhenius")
 
@@ -27,7 +27,7 @@ def find_quantity(name: str) -> Quantity[Any]:
     InputError
         When no package that is installed here brings it, or its package is broken.
     """
-    return cast("Quantity[Any]", QUANTITIES.find(name))
+    return cast("Quantity[Any]", QUANTITIES.get(name))
 
 
 def chosen_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.fire import Minimum, minimise
+from lycb_flows.schemas import Structure
 
 MAX_ATOMS = 4000
 """In a batch: enough to fill a large GPU, and CHGNet needs some 6 GB for them."""
 
 
-def relax(structure: schemas.Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
+def relax(structure: Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
     """Relax positions, and the cell unless told otherwise, by FIRE; nothing in it is random.
 
     Raises
@@ -35,7 +35,7 @@ def relax(structure: schemas.Structure, potential: Potential, config: Relaxation
 
 
 def relax_many(
-    structures: Sequence[schemas.Structure],
+    structures: Sequence[Structure],
     potential: Potential,
     config: RelaxationConfig,
     *,
@@ -54,7 +54,7 @@ def relax_many(
         potential,
         config,
         max_atoms=max_atoms,
-        device=potential.reference_energies_ev.device,
+        device=potential.device,
     )
     ready: dict[int, Minimum] = {}
     for place, structure in enumerate(structures):
@@ -64,7 +64,7 @@ def relax_many(
         yield _outcome(structure, ready.pop(place))
 
 
-def _outcome(start: schemas.Structure, minimum: Minimum) -> Relaxed | PhysicsError:
+def _outcome(start: Structure, minimum: Minimum) -> Relaxed | PhysicsError:
     if minimum.flew_apart:
         return PhysicsError(
             "the structure flew apart: the potential cannot describe it any more",

@@ -34,7 +34,7 @@ from ase import Atoms
 from torch import Tensor
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.potentials.evaluator import Evaluation, HasEvaluator
+from lycb_flows.potentials.evaluator import BatchPrediction, HasEvaluator
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 # ASE's parameters, in ASE's unit of time
@@ -229,14 +229,14 @@ class _Batch:
         max_forces = forces.norm(dim=2).amax(dim=1)
         just = self._just_finished(now.energies_ev, max_forces)
         self.finished |= just
-        told = [
+        minima = [
             (i, self._minimum(i, positions_ang, cells_ang, now.energies_ev[i], max_forces[i]))
             for i in just.nonzero().squeeze(1).tolist()
         ]
         _step(state, forces, ~self.finished)
-        return told
+        return minima
 
-    def _forces(self, now: Evaluation, log_strains: Tensor, deformations: Tensor) -> Tensor:
+    def _forces(self, now: BatchPrediction, log_strains: Tensor, deformations: Tensor) -> Tensor:
         """Minus the gradient of the energy, shape of the coordinates."""
         rows = torch.zeros_like(self.state.coordinates_ang)
         rows.flatten(0, 1)[self.atom_rows] = now.forces_ev_per_ang

@@ -21,12 +21,11 @@ from typing import Literal
 
 import spglib
 
-from lycb_flows import schemas
 from lycb_flows.config import RankingConfig, RelaxationConfig
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import to_ase, volume_ang3_per_atom
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.schemas import RankedCandidate
+from lycb_flows.schemas import RankedCandidate, Structure
 
 SYMPREC_ANG = 0.1
 """Of a relaxed structure's space group: forces of 0.01 eV/Å leave positions that uncertain."""
@@ -59,7 +58,7 @@ class Candidate:
 
 
 Stage = Literal["refined cell", "coarse", "fine"]
-StageRelaxer = Callable[[Stage, Sequence[schemas.Structure]], Sequence[Relaxed | PhysicsError]]
+StageRelaxer = Callable[[Stage, Sequence[Structure]], Sequence[Relaxed | PhysicsError]]
 """Relaxes structures as a stage asks; a job's looks each result up first."""
 
 
@@ -74,7 +73,7 @@ def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
 
 
 def relax_candidates(
-    structures: Mapping[str, schemas.Structure], relax_stage: StageRelaxer
+    structures: Mapping[str, Structure], relax_stage: StageRelaxer
 ) -> list[Candidate]:
     """The coarse stage, without those that fly apart.
 
@@ -84,9 +83,9 @@ def relax_candidates(
         By key of their Ordering, in the refined cell.
     """
     refined = _survivors(structures, relax_stage("refined cell", list(structures.values())))
-    starts = [one.structure for one in refined.values()]
+    starts = [result.structure for result in refined.values()]
     relaxed = _survivors(refined, relax_stage("coarse", starts))
-    return [Candidate(key, refined[key], one, "coarse") for key, one in relaxed.items()]
+    return [Candidate(key, refined[key], result, "coarse") for key, result in relaxed.items()]
 
 
 def refine_candidates(
@@ -96,7 +95,7 @@ def refine_candidates(
     by_key = {candidate.ordering: candidate for candidate in candidates}
     starts = [candidate.relaxed.structure for candidate in candidates]
     relaxed = _survivors(by_key, relax_stage("fine", starts))
-    return [replace(by_key[key], relaxed=one, stage="fine") for key, one in relaxed.items()]
+    return [replace(by_key[key], relaxed=result, stage="fine") for key, result in relaxed.items()]
 
 
 def _survivors(
@@ -199,7 +198,7 @@ def rank_candidates(
     )
 
 
-def space_group(structure: schemas.Structure) -> str:
+def space_group(structure: Structure) -> str:
     """International symbol and number at `SYMPREC_ANG`, e.g. 'P-3c1 (165)'."""
     atoms = to_ase(structure)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
@@ -229,7 +228,7 @@ def _ground_state(by_energy: Sequence[Candidate], config: RankingConfig) -> Cand
         raise PhysicsError(
             "no candidate converged", fix="raise ranking.max_steps", candidates=len(by_energy)
         )
-    return next((one for one in converged if not _flagged(one, config)), converged[0])
+    return next((each for each in converged if not _flagged(each, config)), converged[0])
 
 
 def _note(table: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lycb_flows.report.collection import ReportData
 from lycb_flows.report.numbers import MISSING
-from lycb_flows.schemas import Document
+from lycb_flows.store.kinds import Measured
 
 if TYPE_CHECKING:  # matplotlib takes a while, and whoever measures draws nothing
     from matplotlib.figure import Figure
@@ -107,22 +107,12 @@ class Album:
         return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
 
 
-class Reported(Protocol):
+class Reported(Measured, Protocol):
     """A measured quantity, as a report knows it; `quantities/base.py` says what each does."""
-
-    @property
-    def name(self) -> str:
-        """What a campaign calls it."""
-        ...
 
     @property
     def noun(self) -> str:
         """What one of its documents is called."""
-        ...
-
-    @property
-    def document(self) -> type[Document]:
-        """The class of its documents."""
         ...
 
     def section(self, data: ReportData, album: Album) -> Section:

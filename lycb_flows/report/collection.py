@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lycb_flows import schemas
-from lycb_flows.machine.plugins import QUANTITIES
 from lycb_flows.schemas import Document
 from lycb_flows.store import Attempt, ResultStore
+from lycb_flows.store.kinds import QUANTITIES
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
@@ -167,7 +167,7 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
-        self.quantities = {one.document.kind: one for one in QUANTITIES.members()}
+        self.quantities = {one.document.kind: one for one in QUANTITIES.usable().values()}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from jinja2 import Environment, StrictUndefined, Template
 
 from lycb_flows import schemas
 from lycb_flows.errors import StoreError
-from lycb_flows.machine.plugins import QUANTITIES
 from lycb_flows.report import figures, tables
 from lycb_flows.report.blocks import Album, Part, Reported, Section
 from lycb_flows.report.collection import ReportData, collect
@@ -29,6 +28,7 @@ from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas import Document
 from lycb_flows.store import ResultStore
+from lycb_flows.store.kinds import QUANTITIES
 
 __all__ = ["ReportData", "collect", "write_report"]
 
@@ -110,7 +110,7 @@ def write_report(
 
 def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
     """The quantities that were to be measured and those that were, in order."""
-    installed = {quantity.name: quantity for quantity in QUANTITIES.members()}
+    installed = cast("dict[str, Reported]", QUANTITIES.usable())
     others = [one.name for one in installed.values() if one.document.kind in data.measurements]
     return [installed[name] for name in dict.fromkeys([*names, *others]) if name in installed]
 

@@ -32,9 +32,9 @@ class Model(Document):
     kind = "model"
 
     name: str
-    architecture: str = Field(description="'chgnet' or 'toy'.")
+    architecture: str = Field(description="What kind of potential it is, e.g. 'chgnet'.")
     architecture_args: dict[str, Any]
-    weights: Blob = Field(description="safetensors")
+    weights: Blob = Field(description="What the architecture loads; safetensors for most.")
     source: str = Field(description="'pretrained', 'file' or 'fine-tuned'.")
     dataset: str | None = None
     parent_model: str | None = None

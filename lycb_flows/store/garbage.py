@@ -97,16 +97,16 @@ def list_garbage(store: ResultStore, *, now: datetime, min_age: timedelta = MIN_
         Of blobs to list; less than a job may take from writing a blob to naming it is unsafe.
     """
     old = {
-        one.name: one
-        for one in store.blobs.stored()
-        if _OWN_NAME.fullmatch(one.name) and now - one.written_at >= min_age
+        blob.name: blob
+        for blob in store.blobs.stored()
+        if _OWN_NAME.fullmatch(blob.name) and now - blob.written_at >= min_age
     }
     unnamed = _unnamed(store, old)
-    before = {one.name: one.listed_at for one in _read_list(store) or ()}
-    found = sorted((old[name] for name in unnamed), key=lambda one: (one.written_at, one.name))
+    before = {blob.name: blob.listed_at for blob in _read_list(store) or ()}
+    found = sorted((old[name] for name in unnamed), key=lambda blob: (blob.written_at, blob.name))
     blobs = tuple(
-        ListedBlob(one.name, one.size, _listed_since(one, before, now))
-        for one in found[:MAX_LISTED]
+        ListedBlob(blob.name, blob.size, _listed_since(blob, before, now))
+        for blob in found[:MAX_LISTED]
     )
     _keep_list(store, blobs)
     return Garbage(blobs, len(found) - len(blobs))
@@ -134,7 +134,7 @@ def sweep(store: ResultStore, *, now: datetime, dry: bool = True) -> Swept:
         raise InputError(
             "no list of garbage was ever shown", fix="run `lycb gc`, read it, sweep a day later"
         )
-    due = {one.name: one for one in listed if now - one.listed_at >= SHOWN_FOR}
+    due = {blob.name: blob for blob in listed if now - blob.listed_at >= SHOWN_FOR}
     unnamed = _unnamed(store, due)
     removed = {}
     for found in store.blobs.stored():
@@ -142,7 +142,7 @@ def sweep(store: ResultStore, *, now: datetime, dry: bool = True) -> Swept:
             if not dry:
                 store.blobs.delete(found.name)
             removed[found.name] = due[found.name]
-    waiting = [one for one in listed if one.name not in due]
+    waiting = [blob for blob in listed if blob.name not in due]
     if not dry:
         _keep_list(store, waiting)
     return Swept(tuple(removed.values()), len(due) - len(removed), len(waiting), dry)
@@ -187,9 +187,9 @@ def _read_list(store: ResultStore) -> list[ListedBlob] | None:
 
 
 def _keep_list(store: ResultStore, blobs: Collection[ListedBlob]) -> None:
-    rows = [[one.name, one.size, one.listed_at.isoformat()] for one in blobs]
+    rows = [[blob.name, blob.size, blob.listed_at.isoformat()] for blob in blobs]
     store.set_note(_NOTE, {"blobs": rows})
 
 
 def _bytes(blobs: Collection[ListedBlob]) -> int:
-    return sum(one.size for one in blobs)
+    return sum(blob.size for blob in blobs)

@@ -100,7 +100,7 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def _list_kind(self, kind: str, where: dict[str, object]) -> list[Record]:
-        query = {"kind": kind, **_LIVE} | {f"facts.{name}": one for name, one in where.items()}
+        query = {"kind": kind, **_LIVE} | {f"facts.{name}": value for name, value in where.items()}
         return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
 
     @survives_outages
@@ -249,7 +249,7 @@ class MongoStore(ResultStore):
     def _keys_in(self, field: str, key: str) -> set[str]:
         """Listed in a document's own field; those of a blob are among the edges."""
         rows = self._documents.find({"key": key}, {field: 1})
-        return {one for row in rows if isinstance(row[field], list) for one in row[field]}
+        return {found for row in rows if isinstance(row[field], list) for found in row[field]}
 
     @survives_outages
     def _bury(self, key: str, reason: str) -> None:
@@ -304,7 +304,7 @@ def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any
     try:
         collection.insert_many(rows, ordered=False)
     except BulkWriteError as err:
-        if any(one["code"] != _DUPLICATE_KEY for one in err.details["writeErrors"]):
+        if any(error["code"] != _DUPLICATE_KEY for error in err.details["writeErrors"]):
             raise
         return int(err.details["nInserted"])
     return len(rows)

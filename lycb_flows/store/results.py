@@ -253,7 +253,9 @@ class ResultStore(ABC):
 
     def insert_all(self, documents: Sequence[Document]) -> int:
         """Store many documents at once, none of them an attempt's; returns how many were new."""
-        return self._add_all([(record_of(one, self.blobs), edges_of(one)) for one in documents])
+        return self._add_all(
+            [(record_of(document, self.blobs), edges_of(document)) for document in documents]
+        )
 
     def _compare(self, document: Document) -> str:
         stored = self.load(type(document), document.key).facts()
@@ -361,12 +363,12 @@ def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
     return list(seen)[1:]
 
 
-def differences(one: ResultStore, other: ResultStore) -> dict[str, list[str]]:
+def differences(first: ResultStore, second: ResultStore) -> dict[str, list[str]]:
     """How two stores differ: keys only in one, only in the other, and of differing facts.
 
     Only facts are compared; who made them, where and when, is not.
     """
-    facts, other_facts = one.all_facts(), other.all_facts()
+    facts, other_facts = first.all_facts(), second.all_facts()
     shared = facts.keys() & other_facts.keys()
     return {
         "only in the first": sorted(facts.keys() - other_facts.keys()),

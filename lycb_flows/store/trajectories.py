@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lycb_flows import schemas
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
+from lycb_flows.schemas import Run, Segment
 from lycb_flows.store.results import ResultStore
 
 
-def trajectory_of(store: ResultStore, run: schemas.Run) -> Trajectory:
+def trajectory_of(store: ResultStore, run: Run) -> Trajectory:
     """All frames of a run."""
-    segments = [store.load(schemas.Segment, key) for key in run.segments]
+    segments = [store.load(Segment, key) for key in run.segments]
     return join([read_trajectory(store.blobs.read(segment.trajectory)) for segment in segments])

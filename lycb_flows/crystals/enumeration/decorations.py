@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_array
 
-from lycb_flows import schemas
 from lycb_flows.config import DecorationConfig
 from lycb_flows.crystals.enumeration.colourings import Colourings, count_distinct
 from lycb_flows.crystals.enumeration.listing import list_all, list_some
 from lycb_flows.crystals.enumeration.orderings import EnumerationResult, result_of
 from lycb_flows.crystals.enumeration.sites import SiteModel, supercell_symmetry
 from lycb_flows.errors import InputError
+from lycb_flows.schemas import Structure
 
 HALIDES = ("Br", "Cl")
 SYMPREC_ANG = 0.05
@@ -28,9 +28,7 @@ _SERIES_STEPS = 12
 """The paper's series: x from 0 to 6 in steps of 0.5."""
 
 
-def enumerate_decorations(
-    structure: schemas.Structure, config: DecorationConfig
-) -> EnumerationResult:
+def enumerate_decorations(structure: Structure, config: DecorationConfig) -> EnumerationResult:
     """The distinct placements of Cl and Br on the halide sites of an ordered crystal.
 
     Raises

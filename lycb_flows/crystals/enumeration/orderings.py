@@ -19,7 +19,6 @@ from pymatgen.core.composition import Composition
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 
-from lycb_flows import schemas
 from lycb_flows.config import EnumerationConfig, Supercell
 from lycb_flows.crystals.enumeration.colourings import Bools, Colourings, Ints, count_distinct
 from lycb_flows.crystals.enumeration.enumlib import list_by_enumlib
@@ -33,7 +32,7 @@ from lycb_flows.crystals.enumeration.sites import (
 )
 from lycb_flows.crystals.structures import DisorderedCrystal
 from lycb_flows.errors import InputError
-from lycb_flows.schemas import blob_of
+from lycb_flows.schemas import DroppedOccupant, Enumeration, Structure, blob_of
 
 SYMPREC_ANG = 0.01
 """Special positions in a CIF carry at least three decimals."""
@@ -68,7 +67,7 @@ class EnumerationResult:
     model: SiteModel
     masks: Masks
     engine: str = "builtin"
-    dropped: tuple[schemas.DroppedOccupant, ...] = ()
+    dropped: tuple[DroppedOccupant, ...] = ()
     subgroup_order: int | None = None
     subgroup_orbit_sizes: tuple[int, ...] | None = None
     subgroup_symbol: str | None = None
@@ -80,16 +79,16 @@ class EnumerationResult:
         """Share of the distinct orderings that are listed."""
         return len(self.members) / self.count
 
-    def structure(self, index: int) -> schemas.Structure:
+    def structure(self, index: int) -> Structure:
         """Member `index` as a canonical structure."""
         return self.model.structure(self.masks.decode(self.members[index].mask))
 
-    def document(self, *, key: str, parent: str) -> tuple[schemas.Enumeration, bytes]:
+    def document(self, *, key: str, parent: str) -> tuple[Enumeration, bytes]:
         """The document under its key, made from its parent's key, and its members' JSON."""
         rows = [vars(member) for member in self.members]
         content = json.dumps(rows, separators=(",", ":")).encode()
-        shared = schemas.Enumeration.model_fields.keys() & vars(self).keys() - {"members"}
-        document = schemas.Enumeration(
+        shared = Enumeration.model_fields.keys() & vars(self).keys() - {"members"}
+        document = Enumeration(
             key=key,
             parents=(parent,),
             n_members=len(self.members),
@@ -187,7 +186,7 @@ class _DisorderedCell:
     model: SiteModel
     problem: Colourings
     symmetry: SiteSymmetry
-    dropped: tuple[schemas.DroppedOccupant, ...]
+    dropped: tuple[DroppedOccupant, ...]
 
 
 def _disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> _DisorderedCell:
@@ -274,7 +273,7 @@ def _simplest(value: float, tolerance: float) -> Fraction:
 
 def _options(
     parent: DisorderedCrystal, occupancies: list[dict[str, float]], config: EnumerationConfig
-) -> tuple[list[tuple[str, ...]], tuple[schemas.DroppedOccupant, ...]]:
+) -> tuple[list[tuple[str, ...]], tuple[DroppedOccupant, ...]]:
     """The species (or vacancy, last) that each site may hold, and the occupants left out."""
     by_hand = config.allowed_species or {}
     known = {VACANCY, *(s for shares in occupancies for s in shares)}
@@ -294,7 +293,7 @@ def _options(
         kept = set(by_hand.get(label, kept))
         options.append(() if kept == {VACANCY} else tuple(sorted(kept, key=_vacancy_last)))
         for species in sorted(shares.keys() - kept):
-            dropped[label, species] = schemas.DroppedOccupant(
+            dropped[label, species] = DroppedOccupant(
                 site_label=label, species=species, occupancy=shares[species]
             )
     return options, tuple(dropped.values())

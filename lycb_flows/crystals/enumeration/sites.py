@@ -12,11 +12,11 @@ from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from lycb_flows import schemas
 from lycb_flows.config import ForbiddenPair, Supercell
 from lycb_flows.crystals import structures
 from lycb_flows.crystals.enumeration.colourings import Bools, Ints
 from lycb_flows.errors import InputError
+from lycb_flows.schemas import Structure
 
 Floats = NDArray[np.float64]
 VACANCY = "vacancy"
@@ -130,7 +130,7 @@ class SiteModel:
             atoms[name] += count
         return {name: count for name, count in atoms.items() if count and name != VACANCY}
 
-    def structure(self, free_colours: Ints) -> schemas.Structure:
+    def structure(self, free_colours: Ints) -> Structure:
         """The ordered crystal whose free sites have these colours (f,)."""
         colours = self.fixed.copy()
         colours[self.free] = free_colours
@@ -166,8 +166,8 @@ def forbidden_slots(
             permutations[:, source].astype(np.int64) * n_sites + permutations[:, target]
         )
         source, target = np.divmod(images, n_sites)
-        for one, two in (colours, colours[::-1]):
-            both = allowed[source, one] & allowed[target, two]
-            rows, columns = source[both] * n_colours + one, target[both] * n_colours + two
+        for first, second in (colours, colours[::-1]):
+            both = allowed[source, first] & allowed[target, second]
+            rows, columns = source[both] * n_colours + first, target[both] * n_colours + second
             slots += csr_array((np.ones(len(rows)), (rows, columns)), shape=slots.shape)
     return slots

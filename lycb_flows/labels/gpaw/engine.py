@@ -1,200 +1,74 @@
-"""Labels by GPAW: each in a process of its own, so that its death is an attempt and no more.
-
-Nothing of GPAW is imported here. Whether it can label is read from its files
-(`check_gpaw`); the calculation runs in `gpaw_process.py`.
-"""
+"""GPAW as an engine: density-functional theory without a licence."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import os
-import shlex
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata, util
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+import numpy as np
+from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import GpawLabeler
-from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.checks import Answer, checked_label
-from lycb_flows.labels.logs import Log, archive
-from lycb_flows.labels.theory import PawDataSets, Theory, gpaw_theory
-from lycb_flows.machine.leash import leashed, run_leashed
+from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.gpaw.installation import check_gpaw
+from lycb_flows.labels.plane_waves import plane_wave_label_s
+from lycb_flows.labels.theory import Theory, gpaw_theory
+from lycb_flows.machine.engines import Machine
+from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 
-_INSTALL = "run scripts/install_gpaw.sh, here and on the workers"
-_LOG_CHARACTERS = 300
-_NO_MPI = "GPAW is not compiled with MPI"
+if TYPE_CHECKING:
+    from lycb_flows.labels.gpaw.labeler import Gpaw
 
-
-class Gpaw:
-    """GPAW at one of its levels of theory.
-
-    Parameters
-    ----------
-    config
-        Names the level.
-    launcher
-        Put before Python, e.g. "mpiexec -n 8", for a GPAW that was built with MPI.
-    threads
-        Of OpenMP and BLAS, per process.
-
-    Attributes
-    ----------
-    logs
-        GPAW's text and our question of the last label, whether it worked or not.
-    """
-
-    def __init__(self, config: GpawLabeler, *, launcher: str = "", threads: int = 1) -> None:
-        self.theory = gpaw_theory(config.theory)
-        self.logs: dict[str, Log] = {}
-        self._launcher, self._threads = shlex.split(launcher), threads
-
-    def label(self, structure: schemas.Structure) -> schemas.Label:
-        """The label of a structure.
-
-        Raises
-        ------
-        InputError
-            When GPAW or a data set is missing or another one.
-        LabelError
-            When there is no converged answer, or it fails a check.
-        """
-        self.logs = {}
-        check_gpaw(self.theory, set(structure.species))
-        mesh = _mesh(self.theory, structure)
-        question: dict[str, object] = {
-            "structure": structure.model_dump(mode="json"),
-            "theory": self.theory.model_dump(mode="json"),
-            "kpoint_mesh": mesh,
-        }
-        answer = self._run(question)
-        return checked_label(structure, self.theory, answer, kpoint_mesh=mesh)
-
-    def _run(self, question: dict[str, object]) -> Answer:
-        """The answer of processes that end with this call in whatever way."""
-        # ranks on other machines see the launch folder, but not this one's /tmp
-        shared = Path.cwd() if self._launcher else None
-        with tempfile.TemporaryDirectory(prefix="lycb-gpaw-", dir=shared) as name:
-            folder = Path(name)
-            (folder / "question.json").write_text(json.dumps(question))
-            command = [sys.executable, "-m", "lycb_flows.labels.gpaw.process", name]
-            if self._launcher:  # mpiexec ends its ranks when it is asked to, by its leash
-                command = leashed([*self._launcher, *command], folder / "ended.json")
-            try:
-                finished = run_leashed(command, environment=self._environment())
-            finally:
-                self.logs = {"gpaw": archive(folder)}
-            return _read_answer(folder, finished)
-
-    def _environment(self) -> dict[str, str]:
-        """The threads, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
-        threads = str(self._threads)
-        environment = {
-            "OMP_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "GPAW_SETUP_PATH": os.pathsep.join(map(str, _data_folders())),
-        }
-        if self._launcher:  # without it GPAW refuses to run below mpiexec
-            environment["GPAW_MPI_BACKEND"] = "cgpaw"
-        return environment
+_ELEMENTS = ("Li", "Y", "Cl", "Br")
+_LEVEL = "paper-static"
 
 
-def _mesh(theory: Theory, structure: schemas.Structure) -> tuple[int, int, int]:
-    if theory.kpoints is None:
-        raise InputError("a level of theory without k-points", fix="state them", level=theory.level)
-    return theory.kpoints.mesh_for(structure.lattice_ang)
+class GpawEngine(Engine[GpawLabeler]):
+    """Labels by GPAW at one of its levels of theory."""
+
+    config = GpawLabeler
+
+    def theory(self, config: GpawLabeler, find_model: FindModel) -> Theory:
+        """Return the level of levels.yaml."""
+        del find_model
+        return gpaw_theory(config.theory)
+
+    def check(self, config: GpawLabeler, elements: Iterable[str], machine: Machine) -> None:
+        """Check GPAW's version and data sets."""
+        del machine
+        check_gpaw(gpaw_theory(config.theory), elements)
+
+    def open(self, config: GpawLabeler, machine: Machine, models: Models) -> Gpaw:
+        """Return GPAW with this machine's launcher and threads."""
+        from lycb_flows.labels.gpaw.labeler import Gpaw  # noqa: PLC0415 - jobs alone need it
+
+        del models
+        return Gpaw(config, launcher=machine.gpaw_launcher, threads=machine.threads)
+
+    def cost_s(
+        self, config: GpawLabeler, theory: Theory, lattice_ang: NDArray[np.float64], n_atoms: int,
+        force_call_s: ForceCall,
+    ) -> float | None:  # fmt: skip
+        """Return the cost of plane waves."""
+        del config, force_call_s
+        return plane_wave_label_s(theory, lattice_ang, n_atoms)
+
+    def is_dft(self, code: str) -> bool | None:
+        """Return True for GPAW."""
+        return True if code == "gpaw" else None
+
+    def looks(self) -> Sequence[Look]:
+        """Return the look at GPAW and its data sets."""
+        return (Look("GPAW", look_at_gpaw, "run scripts/install_gpaw.sh"),)
 
 
-def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> Answer:
-    """What the process left in its folder, or why it left nothing."""
-    if _NO_MPI in finished.stderr:
-        raise InputError(
-            "GPAW is not built with MPI", fix="build it so, or unset LYCB_GPAW_LAUNCHER"
-        )
-    reason = folder / "reason.txt"
-    if reason.is_file():
-        raise LabelError("GPAW gave no label", fix="see the reason", reason=reason.read_text())
-    try:
-        return Answer.model_validate_json((folder / "answer.json").read_bytes())
-    except (OSError, ValidationError) as err:
-        raise LabelError(
-            "GPAW's process died",
-            fix="killed (-9) is most often out of memory",
-            exit_status=finished.returncode,
-            said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
-        ) from err
-
-
-# -- whether it can label, without importing it --------------------------------------------------
-
-
-def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
-    """GPAW of the stated version and the stated data sets are installed.
-
-    Raises
-    ------
-    InputError
-        Naming what is missing or another one.
-    """
+def look_at_gpaw(machine: Machine) -> Finding:
+    """Look at GPAW and its data sets, which must be as the levels of theory state them."""
+    del machine
     if util.find_spec("gpaw") is None:
-        raise InputError("GPAW is not installed", fix=_INSTALL)
-    installed = metadata.version("gpaw")
-    if not theory.covers_version(installed):
-        raise InputError(
-            "another version of GPAW than the level of theory states",
-            fix=_INSTALL,
-            stated=theory.version,
-            installed=installed,
-        )
-    if isinstance(theory.paw, PawDataSets):
-        for element in sorted(elements):
-            _check_data_set(theory.paw, element)
-
-
-def _check_data_set(paw: PawDataSets, element: str) -> None:
-    stated = paw.hashes().get(element)
-    if stated is None:
-        raise InputError(
-            "the level of theory has no PAW data set of this element",
-            fix="use another level of theory",
-            element=element,
-            release=paw.release,
-        )
-    name = paw.files.format(element=element)
-    content = _find_data_set(name)
-    if content is None:
-        raise InputError("a PAW data set is missing", fix=_INSTALL, file=name)
-    found = hashlib.sha256(content).hexdigest()
-    if found != stated:
-        raise InputError(
-            "a PAW data set is not the stated one",
-            fix=f"install {paw.release}, or unset GPAW_SETUP_PATH",
-            file=name,
-            stated=stated[:12],
-            found=found[:12],
-        )
-
-
-def _data_folders() -> list[Path]:
-    """Where GPAW looks for data sets: `GPAW_SETUP_PATH` first, then the package's."""
-    folders = [Path(one) for one in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if one]
-    package = util.find_spec("gpaw_data")
-    if package is not None and package.origin is not None:
-        folders.append(Path(package.origin).parent / "setups")
-    return folders
-
-
-def _find_data_set(name: str) -> bytes | None:
-    for folder in _data_folders():
-        if (folder / f"{name}.gz").is_file():
-            return gzip.decompress((folder / f"{name}.gz").read_bytes())
-        if (folder / name).is_file():
-            return (folder / name).read_bytes()
-    return None
+        raise NotApplicableError("not installed: needed by who labels with GPAW only")
+    theory = gpaw_theory(_LEVEL)
+    check_gpaw(theory, _ELEMENTS)
+    release = theory.paw.release if theory.paw else "no data sets"
+    return Finding(ok=True, found=f"{metadata.version('gpaw')}, {release}: {', '.join(_ELEMENTS)}")

@@ -22,8 +22,8 @@ from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.labels.logs import Log
 from lycb_flows.labels.vasp import results as vasp_results
-from lycb_flows.labels.vasp.engine import Vasp
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.machine.engines import Machine
 from lycb_flows.units import EV_PER_ANG3_GPA
 

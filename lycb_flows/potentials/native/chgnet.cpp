@@ -11,6 +11,53 @@
 //
 // Names: e directed edge, b undirected bond, s short bond (in the bond graph), d directed short
 // bond, g angle. F features, H = core and gate side by side. Matrices are [inputs][outputs].
+//
+// Buffers of Engine. Memory only grows and is kept from run to run; the table says which step of
+// run() writes the content and which step reads it last. Layer l is one of n_conv; "backward l" is
+// the layer's *_backward.
+//
+// buffers                                          rows x columns    written by      last read by
+// -- the whole run
+// vector, length, bond_i, bond_j                   b x 3 or 1        find_bonds      finish
+// short_of_bond                                    b                 find_bonds      finish
+// directed_of_short                                s x 2             find_bonds      finish
+// bond_of_short, directed_short, directed_edge     s, d              find_bonds      contract_angles
+// edge_reversed                                    e                 find_bonds      contract_angles
+// centre, neighbour, edge_bond, edge_twin          e                 find_bonds      backward 0
+// bond_edges                                       b x 2             find_bonds      backward 0
+// edge_starts, directed_starts                     atoms + 1         find_bonds      backward 0
+// angle_first, angle_second, angle_starts          g, atoms + 1      find_angles     contract_angles
+// cuts                                             threads + 1       share_out       contract_angles
+// basis_slope, basis_bg_slope                      b, s x R          expand_bonds    contract_bonds
+// weight_ag, weight_bg                             b, s x F          expand_bonds    backward 0
+// angle_cosine, angle_sine, angle_cosines          g x 1 or ORDER    expand_angles   contract_angles
+// -- forward
+// bond_of_pair, pair_vector                        pairs x 1, 4      find_bonds      find_bonds
+// has_angles                                       crystals          find_angles     last atom_layer
+// basis                                            b x R             expand_bonds    last atom_layer
+// basis_bg                                         s x R             expand_bonds    expand_bonds
+// atom_features[l]                                 atoms x F         layer l - 1     layer l; read_out
+// bond_features[l]                                 s x F             layer l - 1     layer l
+// angle_features                                   g x F             expand_angles,  last bond_layer
+//                                                                    angle_layer
+// activations                                      atoms x F         read_out        read_out
+// -- from forward l to backward l
+// from_centre[l], from_neighbour[l], from_bond[l]  atoms, b x H      atom_layer l    backward l
+// saved_atom[l]: x, inverse                        e x H, 2          atom_layer l    backward l
+// saved_bond[l]: x, inverse, pre                   g x H, 2, H       bond_layer l    backward l
+// saved_angle[l]: x, inverse                       g x H, 2          angle_layer l   backward l
+// -- backward: sums over all layers
+// d_atoms                                          atoms x F         read_out        backward 0
+// d_bonds, d_angles                                s, g x F          backward        contract_*
+// d_weight, d_weight_bg, d_basis                   b, s x F; b x R   backward        contract_bonds
+// -- one step only; the next one to need the buffer writes over it
+// message, message2, part1, part2, part3           of each layer, forward and backward
+// d_edge, d_bond, d_neighbour, d_atom              of each layer, backward
+// d_first, d_second, d_w1, d_w2                    of each bond or angle layer, backward
+// d_centre, d_message                              of read_out, then of each layer, backward
+// fourier                                          basis in expand_angles, its slope in
+//                                                  contract_angles
+// d_basis_bg, length_slope, unit_slope             of contract_*; the slopes are read by finish
 
 #include <chrono>
 #ifdef _OPENMP
@@ -53,7 +100,7 @@ struct Engine {
     int64_t n_atoms = 0, n_edges = 0, n_bonds = 0, n_short = 0, n_directed = 0, n_angles = 0;
 
     // topology
-    Buffer<int32_t> bond_of_pair, centre, neighbour, edge_bond, edge_twin, bond_crystal;
+    Buffer<int32_t> bond_of_pair, centre, neighbour, edge_bond, edge_twin;
     Buffer<int32_t> bond_i, bond_j, short_of_bond, bond_of_short, bond_edges;
     Buffer<int32_t> directed_short, directed_edge, directed_of_short, angle_first, angle_second;
     Buffer<int64_t> edge_starts, directed_starts, angle_starts, cuts;

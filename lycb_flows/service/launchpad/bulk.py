@@ -13,9 +13,16 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from fireworks import FWAction, Workflow
+from fireworks import Firework, FWAction, Workflow
 from fireworks.core.firework import Launch
-from fireworks.core.launchpad import LaunchPad, get_action_from_gridfs
+from fireworks.core.launchpad import LaunchPad
+
+from lycb_flows.service.launchpad.fireworks_internals import (
+    Links,
+    empty_workflow,
+    launch_of,
+    rerun_firework,
+)
 
 _FIELDS = ("fw_id", "name", "state", "launches", "archived_launches", "spec._allow_fizzled_parents")
 
@@ -68,10 +75,10 @@ class LightFirework:
         if not ids:
             return []
         rows = self._launchpad.launches.find({"launch_id": {"$in": ids}}).sort("launch_id", 1)
-        return [self._launch(row) for row in rows]
+        return [launch_of(row, self._launchpad) for row in rows]
 
-    def _rerun(self) -> None:
-        """FireWorks' word for: archive the runs, start again."""
+    def rerun(self) -> None:
+        """Archive the launches and let the job wait again; its children stay as they are."""
         archived = {*self._value("archived_launches"), *self.launch_ids}
         self._changes |= {"launches": [], "archived_launches": sorted(archived)}
         self.state = "WAITING"
@@ -83,10 +90,6 @@ class LightFirework:
     def to_dict(self) -> dict[str, Any]:
         """The whole job, for its children when it fizzled."""
         raise NeedsJobsError
-
-    def _launch(self, row: dict[str, Any]) -> Launch:
-        fallback = self._launchpad.gridfs_fallback
-        return Launch.from_dict(row | {"action": get_action_from_gridfs(row["action"], fallback)})
 
     def _value(self, name: str) -> Any:  # noqa: ANN401 - of a document
         if name in self._changes:
@@ -108,7 +111,7 @@ class _Jobs(dict[int, Any]):
         return made
 
 
-class _Links(Workflow.Links):  # type: ignore[misc]  # FireWorks has no types
+class _Links(Links):  # type: ignore[misc]  # FireWorks has no types
     """Links as the database has them, parents included; FireWorks inverts them for every job."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
@@ -120,6 +123,14 @@ class _Links(Workflow.Links):  # type: ignore[misc]  # FireWorks has no types
     def parent_links(self) -> dict[int, list[int]]:
         """Child -> parents, without what was added since."""
         return {int(fw_id): parents for fw_id, parents in self._row["parent_links"].items()}
+
+
+def rerun(firework: Firework | LightFirework) -> None:
+    """Archive a job's launches and let it wait again; its children stay as they are."""
+    if isinstance(firework, LightFirework):
+        firework.rerun()
+    else:
+        rerun_firework(firework)
 
 
 def load_light(
@@ -140,7 +151,7 @@ def load_light(
     if row is None:
         msg = f"no workflow lists firework {fw_id}"
         raise ValueError(msg)
-    workflow = Workflow.__new__(Workflow)  # its __init__ checks and inverts all links
+    workflow = empty_workflow()
     workflow.id_fw, workflow.links = _Jobs(launchpad), _Links(row)
     for name in ("name", "metadata", "created_on", "updated_on"):
         setattr(workflow, name, row[name])

@@ -12,10 +12,10 @@ import random
 import time
 from typing import Any
 
-from fireworks.core import launchpad as fireworks_launchpad
 from fireworks.core.launchpad import LaunchPad, LockedWorkflowError, WFLock
 from pymongo.errors import PyMongoError
 
+from lycb_flows.service.launchpad.fireworks_internals import replace_workflow_lock
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.store.outages import is_outage
 
@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 
 def use_owned_locks() -> None:
     """Let FireWorks' own methods lock our LaunchPads our way; others are locked as before."""
-    if fireworks_launchpad.WFLock is WFLock:
-        fireworks_launchpad.WFLock = workflow_lock
+    replace_workflow_lock(workflow_lock)
 
 
 def workflow_lock(

@@ -21,7 +21,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
-from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light
+from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light, rerun
 from lycb_flows.service.launchpad.described import description_of, find_these
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
 from lycb_flows.service.launchpad.identity import this_process
@@ -77,6 +77,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.clock_ahead_s = 0.0
         self.watcher: Watcher = NobodyWatches()
         self._checking_out, self._listed = False, True
+        self._unloadable: set[int] = set()
         use_owned_locks()
 
     def to_dict(self) -> dict[str, Any]:
@@ -100,8 +101,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         **options: Any,  # noqa: ANN401 - likewise
     ) -> tuple[Firework, int] | tuple[None, None]:
         """The next job and its launch; (None, None) when there is none for this worker."""
-        self.backup_launch_data.clear()  # FireWorks keeps one for every job that it ever ran
-        self.backup_fw_data.clear()
+        self.forget_backups()
         self._checking_out = self._listed = True
         try:
             firework, launch_id = super().checkout_fw(fworker, launch_dir, *args, **options)
@@ -114,6 +114,18 @@ class ServiceLaunchPad(WritingLaunchPad):
             return None, None
         self.watcher.took(firework, launch_id)
         return firework, launch_id
+
+    def get_fw_by_id(self, fw_id: int) -> Firework:
+        """Return a job; the watcher is told of one that this version of the code cannot load.
+
+        FireWorks then marks the job FIZZLED and looks for another one.
+        """
+        try:
+            return super().get_fw_by_id(fw_id)
+        except (ImportError, AttributeError, TypeError, ValueError) as err:
+            self._unloadable.add(fw_id)
+            self.watcher.refused(fw_id, f"{type(err).__name__}: {err}")
+            raise
 
     def ping_launch(
         self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
@@ -212,8 +224,8 @@ class ServiceLaunchPad(WritingLaunchPad):
             current = launch_id in launches if launch_id is not None else not launches
             if firework.state not in {"RUNNING", "RESERVED", "FIZZLED"} or not current:
                 return False
-            firework._rerun()  # noqa: SLF001 - FireWorks' own word for it
-            self._update_wf(workflow, workflow.refresh(fw_id, {fw_id}), (launches, why))
+            rerun(firework)
+            self.write_workflow(workflow, workflow.refresh(fw_id, {fw_id}), (launches, why))
         return True
 
     def _put_back_orphan(self, fw_id: int, launch_id: int) -> None:
@@ -239,7 +251,7 @@ class ServiceLaunchPad(WritingLaunchPad):
             addition = to_workflow(flow)
             if self._is_known(workflow, addition):
                 return False
-            self._update_wf(workflow, workflow.append_wf(addition, [fw_id]))
+            self.write_workflow(workflow, workflow.append_wf(addition, [fw_id]))
         return True
 
     def get_wf_by_fw_id_lzyfw(self, fw_id: int) -> Workflow:
@@ -268,11 +280,15 @@ class ServiceLaunchPad(WritingLaunchPad):
             logger.warning("not added, as some of its jobs are there: %s", names)
         return bool(known)
 
-    def _refresh_wf(self, fw_id: int) -> None:
+    def refresh_workflow(self, fw_id: int) -> None:
         """Bring a job's state, its children's and its action's into the workflow.
 
         Unlike FireWorks', it does not take a lock or an outage for a failure of the job.
         """
+        if fw_id in self._unloadable:
+            # FireWorks makes a FIZZLED job without launches READY again, and takes it for ever
+            self._show_fizzled(fw_id)
+            return
         if self._checking_out and self._show_running(fw_id):
             return
         try:
@@ -283,8 +299,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         except Exception as err:  # whatever a malformed action raises; FireWorks does the same
             logger.exception("the action of firework %s cannot be applied", fw_id)
             self.fireworks.update_one({"fw_id": fw_id}, {"$set": {"state": "FIZZLED"}})
-            change = {"state": "FIZZLED", f"fw_states.{fw_id}": "FIZZLED"}
-            self.workflows.update_one({"nodes": fw_id}, {"$set": change})
+            self._show_fizzled(fw_id)
             msg = f"firework {fw_id}: {err}"
             raise RuntimeError(msg) from err
 
@@ -295,7 +310,11 @@ class ServiceLaunchPad(WritingLaunchPad):
         except NeedsJobsError:
             workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
             updated = workflow.refresh(fw_id)
-        self._update_wf(workflow, updated)
+        self.write_workflow(workflow, updated)
+
+    def _show_fizzled(self, fw_id: int) -> None:
+        change = {"state": "FIZZLED", f"fw_states.{fw_id}": "FIZZLED"}
+        self.workflows.update_one({"nodes": fw_id}, {"$set": change})
 
     def _show_running(self, fw_id: int) -> bool:
         """A checkout changes nothing but what `lpad` shows: no lock, no reading of the workflow.

@@ -89,6 +89,7 @@ def submit_flow(
     record = metadata.get("record")
     if record is not None:
         _retire(launchpad, record)
+        _replace_unloadable(launchpad, record)
         if launchpad.workflows.count_documents({"metadata.record": record}, limit=1):
             return []
     return _add(launchpad, workflow)
@@ -101,6 +102,34 @@ def _retire(launchpad: ServiceLaunchPad, record: str) -> None:
     )
     if found and set(found["fw_states"].values()) <= _ENDED:
         launchpad.workflows.update_one({"_id": found["_id"]}, _CANCELLED)
+
+
+def _replace_unloadable(launchpad: ServiceLaunchPad, record: str) -> None:
+    """Archive a campaign's workflow whose open jobs were queued by code that is not here.
+
+    One job of each module and Maker is tried: the same code wrote all of them.
+    """
+    found = launchpad.workflows.find_one({"metadata.record": record}, {"nodes": 1})
+    if found is None:
+        return
+    still_open = {"fw_id": {"$in": found["nodes"]}, "state": {"$nin": sorted(_ENDED)}}
+    function = "$spec._tasks.job.function"
+    code = {"module": f"{function}.@module", "maker": f"{function}.@bound.@class"}
+    group = {"_id": code, "fw_id": {"$first": "$fw_id"}}
+    rows = launchpad.fireworks.aggregate([{"$match": still_open}, {"$group": group}])
+    if all(_is_loadable(launchpad, row["fw_id"]) for row in rows):
+        return
+    for workflow in campaign_workflows(launchpad, None):
+        if workflow.metadata.get("record") == record:
+            _archive(launchpad, workflow)
+
+
+def _is_loadable(launchpad: ServiceLaunchPad, fw_id: int) -> bool:
+    try:
+        launchpad.get_fw_by_id(fw_id)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _add(launchpad: ServiceLaunchPad, workflow: Workflow) -> list[int]:
@@ -261,7 +290,7 @@ def _settle(launchpad: ServiceLaunchPad, node: int, switched: Sequence[int]) -> 
     updated: set[int] = set()
     for row in rows:
         updated = workflow.refresh(row["fw_id"], updated)
-    launchpad._update_wf(workflow, list(updated))  # noqa: SLF001 - FireWorks' own method
+    launchpad.write_workflow(workflow, list(updated))
 
 
 def _live(launchpad: ServiceLaunchPad, name: str) -> list[CampaignWorkflow]:

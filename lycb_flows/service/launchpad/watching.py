@@ -25,6 +25,9 @@ class Watcher(Protocol):
     def avoid(self, fw_id: int) -> None:
         """Do not take this one again for a while."""
 
+    def refused(self, fw_id: int, reason: str) -> None:
+        """The code that queued this job is not installed here; it is FIZZLED now."""
+
 
 class NobodyWatches:
     """The default `Watcher`."""
@@ -42,4 +45,7 @@ class NobodyWatches:
         """Nothing."""
 
     def avoid(self, fw_id: int) -> None:
+        """Nothing."""
+
+    def refused(self, fw_id: int, reason: str) -> None:
         """Nothing."""

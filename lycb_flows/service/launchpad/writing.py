@@ -9,12 +9,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from fireworks import Firework, Workflow
-from fireworks.core.launchpad import LaunchPad, LockedWorkflowError
+from fireworks.core.launchpad import LockedWorkflowError
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
 from lycb_flows.service.launchpad.bulk import LightFirework, workflow_change
+from lycb_flows.service.launchpad.fireworks_internals import HookedLaunchPad, reassign_ids
 
 PAUSED = "lycb_paused"
 """In a workflow's metadata: whatever becomes runnable there is PAUSED instead."""
@@ -28,7 +29,7 @@ Session = ClientSession | None
 logger = logging.getLogger(__name__)
 
 
-class WritingLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no types
+class WritingLaunchPad(HookedLaunchPad):
     """FireWorks' LaunchPad with other writes; the base of `ServiceLaunchPad`.
 
     Attributes
@@ -53,7 +54,7 @@ class WritingLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
         logger.warning("broke a stale lock of workflow %s", seen.get("name"))
         return bool(broken.modified_count)
 
-    def _update_wf(
+    def write_workflow(
         self,
         workflow: Workflow,
         updated_ids: Sequence[int],
@@ -94,7 +95,7 @@ class WritingLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no typ
         ids = {one.fw_id: number for number, one in enumerate(ordered, start=first)}
         for one in ordered:
             one.fw_id = ids[one.fw_id]
-        workflow._reassign_ids(ids)  # noqa: SLF001 - as FireWorks' own methods do
+        reassign_ids(workflow, ids)
         return set(ids.values())
 
     def add_fireworks(

@@ -211,7 +211,7 @@ class Pass:
         return self._refresh(fw_id)
 
     def _refresh(self, fw_id: int) -> bool:
-        self.launchpad._refresh_wf(fw_id)  # noqa: SLF001 - FireWorks' own word for it
+        self.launchpad.refresh_workflow(fw_id)
         return True
 
     # -- active jobs --------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.service.launchpad import ServiceLaunchPad, find_workers
+from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query
 from lycb_flows.service.launchpad.pad import DatabaseGoneError
 from lycb_flows.service.launchpad.workers import LEFT, Registration
 from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
@@ -110,7 +111,7 @@ class Worker:
         self.settings = load_settings()
         self.name = name
         self.fworker = load_fworker(name, options)
-        self.base_query = dict(self.fworker._query)  # noqa: SLF001 - FireWorks has no setter
+        self.base_query = query_of(self.fworker)
         self.launches = launch_folder(self.settings)
         self.home = Path.cwd()
         self.counts = dict.fromkeys(("COMPLETED", "FIZZLED", "READY", "ARCHIVED", "RUNNING"), 0)
@@ -245,7 +246,7 @@ class Worker:
             query = {"$and": [query, {"fw_id": {"$nin": avoided}}]} if query else {
                 "fw_id": {"$nin": avoided}
             }  # fmt: skip
-        self.fworker._query = dict(query)  # noqa: SLF001 - FireWorks has no setter
+        set_query(self.fworker, query)
         return self.fworker
 
     def _none_left(self, idle_s: float) -> bool:
@@ -352,6 +353,14 @@ class Worker:
         words = {"READY": "given back", "ARCHIVED": "not used", "RUNNING": "done"}
         told = words.get(state, state.lower()) + (f": {reason}" if reason else "")
         self.say(f"{job.name} ({job.fw_id}): {told}, {time.monotonic() - job.started:.1f} s")
+
+    def refused(self, fw_id: int, reason: str) -> None:
+        """Say in one line that a job was queued by code that is not installed here."""
+        reason = " ".join(reason.split())[:200]
+        self.say(
+            f"job {fw_id} cannot be loaded, another version queued it: run `lycb submit FILE` of "
+            f"its campaign again to replace it (reason: {reason})"
+        )
 
     def avoid(self, fw_id: int) -> None:
         """Leave a job alone for a while, longer every time."""

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireworks import FWorker, fw_config
-from fireworks.core import launchpad as launchpad_module
-from fireworks.core import rocket
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
+from lycb_flows.service.launchpad.fireworks_internals import query_of, worker_settings
 from lycb_flows.service.launchpad.workers import placed_here
 
 _LAST_MINUTE_S, _LAST_SHARE = 60.0, 0.05
@@ -87,24 +86,15 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
 
 @contextmanager
 def fireworks_settings(ping_s: float) -> Iterator[None]:
-    """FireWorks reads these from its modules, not from an argument; jobflow tells every start."""
-    wanted = (
-        (rocket, "PING_TIME_SECS", ping_s),
-        (rocket, "ROCKET_STREAM_LOGLEVEL", "ERROR"),
-        (launchpad_module, "SORT_FWS", "FIFO"),  # equal priorities in the order of submission
-    )
+    """Set what FireWorks reads from its modules, and keep jobflow from printing every start."""
     jobs_logger = logging.getLogger("jobflow.core.job")
     level = jobs_logger.level
     jobs_logger.setLevel(logging.WARNING)
-    before = [(place, name, getattr(place, name)) for place, name, _ in wanted]
-    for place, name, value in wanted:
-        setattr(place, name, value)
     try:
-        yield
+        with worker_settings(ping_s):
+            yield
     finally:
         jobs_logger.setLevel(level)
-        for place, name, value in before:
-            setattr(place, name, value)
 
 
 def load_fworker(name: str, options: WorkerOptions) -> FWorker:
@@ -112,7 +102,7 @@ def load_fworker(name: str, options: WorkerOptions) -> FWorker:
     path = Path(fw_config.FWORKER_LOC or "my_fworker.yaml")
     found = FWorker.from_file(str(path)) if path.exists() else FWorker()
     category = list(options.categories) or found.category
-    return FWorker(name, category, found._query, {**found.env, **placed_here()})  # noqa: SLF001
+    return FWorker(name, category, query_of(found), {**found.env, **placed_here()})
 
 
 def categories_of(fworker: FWorker) -> tuple[str, ...]:

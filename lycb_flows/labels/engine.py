@@ -1,0 +1,205 @@
+"""What labels: an engine per `type` of labeler, ours and those of plug-ins.
+
+Everything else (plan, submission, jobs, doctor, report) asks an engine and names none. How another
+package adds one: docs/labels.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lycb_flows import schemas
+from lycb_flows.config import LABELERS, LabelerConfig
+from lycb_flows.errors import InputError
+from lycb_flows.labels.theory import Labeler, Theory
+from lycb_flows.machine.engines import Machine
+from lycb_flows.machine.looks import Look
+
+if TYPE_CHECKING:
+    from lycb_flows.potentials.potential import Potential
+
+C = TypeVar("C", bound=LabelerConfig)
+FindModel = Callable[[str], schemas.Model]
+"""Finds the model of a key."""
+ForceCall = Callable[[str], float]
+"""CPU seconds per atom of a force call by the model of a key."""
+
+
+class Models(Protocol):
+    """Models that an engine may ask for by key."""
+
+    def find(self, key: str) -> schemas.Model:
+        """Return a model's document."""
+        ...
+
+    def open(self, key: str) -> Potential:
+        """Return a model's potential, on this machine's device."""
+        ...
+
+
+class Engine(ABC, Generic[C]):
+    """What is behind a `type` of labeler.
+
+    Its module is imported by plans and the status: it imports what labels (a program's package,
+    torch) inside the methods that need it.
+
+    Attributes
+    ----------
+    config
+        Class of its settings; their `type` is the name in the registry.
+    """
+
+    config: ClassVar[type[LabelerConfig]]
+
+    @abstractmethod
+    def theory(self, config: C, find_model: FindModel) -> Theory:
+        """Return the level of theory, whose fingerprint is in the key of every label.
+
+        Parameters
+        ----------
+        config
+            Settings whose models are keys.
+        find_model
+            Finds the document of a model that the settings name.
+
+        Raises
+        ------
+        InputError
+            When there is no such level.
+        """
+
+    @abstractmethod
+    def open(self, config: C, machine: Machine, models: Models) -> Labeler:
+        """Return the labeler at work, on a worker.
+
+        Parameters
+        ----------
+        config
+            Settings whose models are keys.
+        machine
+            Settings of this machine.
+        models
+            Documents and potentials of the models that the settings name.
+        """
+
+    def check(self, config: C, elements: Iterable[str], machine: Machine) -> None:
+        """Check that labels can be made here, before anything is queued.
+
+        Parameters
+        ----------
+        config
+            Settings as the user gave them.
+        elements
+            Chemical symbols that the campaign has.
+        machine
+            Settings of this machine.
+
+        Raises
+        ------
+        InputError
+            When something is not installed, or does not fit the elements.
+        """
+
+    def cost_s(
+        self, config: C, theory: Theory, lattice_ang: NDArray[np.float64], n_atoms: int,
+        force_call_s: ForceCall,
+    ) -> float | None:  # fmt: skip
+        """Return the CPU seconds of one label on one core, None where nobody can know.
+
+        Parameters
+        ----------
+        config
+            Settings whose models are keys.
+        theory
+            Their level of theory.
+        lattice_ang
+            Rows a, b, c of the cell, shape (3, 3), in Å.
+        n_atoms
+            Number of atoms in the cell.
+        force_call_s
+            CPU seconds per atom of a force call by a model.
+        """
+        del config, theory, lattice_ang, n_atoms, force_call_s
+        return None
+
+    def cost_note(self, config: C) -> str:
+        """Return what a plan adds to the cost of labels, e.g. what it was measured with."""
+        del config
+        return ""
+
+    def is_dft(self, code: str) -> bool | None:
+        """Return whether density-functional theory stands behind labels of a code.
+
+        Parameters
+        ----------
+        code
+            A `Theory.code`.
+
+        Returns
+        -------
+        bool or None
+            None for the code of another engine. Labels of a code of which no engine says that it
+            is DFT are reported as a rehearsal.
+        """
+        del code
+        return None
+
+    def looks(self) -> Sequence[Look]:
+        """Return what `lycb doctor` looks at on a machine that may label."""
+        return ()
+
+
+def engine_of(config: LabelerConfig) -> Engine[Any]:
+    """Return the engine of a labeler.
+
+    Raises
+    ------
+    InputError
+        When it is a plug-in that cannot be used.
+    """
+    return find_engine(config.type)
+
+
+def find_engine(name: str) -> Engine[Any]:
+    """Return the engine of a `type` of labeler.
+
+    Raises
+    ------
+    InputError
+        When there is none, or it is a plug-in that cannot be used.
+    """
+    found = LABELERS.find(name)
+    if not isinstance(found, Engine):
+        raise InputError(
+            "a labeler's entry point names no Engine",
+            fix="mend its package",
+            labeler=name,
+            found=type(found).__name__,
+        )
+    return found
+
+
+def is_dft(code: str, *, imported: bool = False) -> bool:
+    """Return whether density-functional theory stands behind labels of a code.
+
+    Parameters
+    ----------
+    code
+        A `Theory.code`; of a plug-in that is not installed here, too.
+    imported
+        Whether the labels were imported: their level is as their user states it, and is taken
+        to be DFT unless an engine says otherwise.
+    """
+    for name in LABELERS.names:
+        try:
+            answer = find_engine(name).is_dft(code)
+        except InputError:  # a broken plug-in's labels are of a code that nobody knows
+            continue
+        if answer is not None:
+            return answer
+    return imported

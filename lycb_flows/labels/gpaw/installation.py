@@ -1,0 +1,89 @@
+"""Whether GPAW and its data sets are those that a level of theory states, without importing it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Iterable
+from importlib import metadata, util
+from pathlib import Path
+
+from lycb_flows.errors import InputError
+from lycb_flows.labels.theory import PawDataSets, Theory
+
+_INSTALL = "run scripts/install_gpaw.sh, here and on the workers"
+
+
+def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
+    """Check that GPAW is of the stated version and the data sets are the stated ones.
+
+    Parameters
+    ----------
+    theory
+        A level of GPAW's.
+    elements
+        Chemical symbols.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing or another one.
+    """
+    if util.find_spec("gpaw") is None:
+        raise InputError("GPAW is not installed", fix=_INSTALL)
+    installed = metadata.version("gpaw")
+    if not theory.covers_version(installed):
+        raise InputError(
+            "another version of GPAW than the level of theory states",
+            fix=_INSTALL,
+            stated=theory.version,
+            installed=installed,
+        )
+    if isinstance(theory.paw, PawDataSets):
+        for element in sorted(elements):
+            _check_data_set(theory.paw, element)
+
+
+def _check_data_set(paw: PawDataSets, element: str) -> None:
+    stated = paw.hashes().get(element)
+    if stated is None:
+        raise InputError(
+            "the level of theory has no PAW data set of this element",
+            fix="use another level of theory",
+            element=element,
+            release=paw.release,
+        )
+    name = paw.files.format(element=element)
+    content = _find_data_set(name)
+    if content is None:
+        raise InputError("a PAW data set is missing", fix=_INSTALL, file=name)
+    found = hashlib.sha256(content).hexdigest()
+    if found != stated:
+        raise InputError(
+            "a PAW data set is not the stated one",
+            fix=f"install {paw.release}, or unset GPAW_SETUP_PATH",
+            file=name,
+            stated=stated[:12],
+            found=found[:12],
+        )
+
+
+def data_folders() -> list[Path]:
+    """Return where GPAW looks for data sets: `GPAW_SETUP_PATH` first, then the package's."""
+    folders = [
+        Path(folder) for folder in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if folder
+    ]
+    package = util.find_spec("gpaw_data")
+    if package is not None and package.origin is not None:
+        folders.append(Path(package.origin).parent / "setups")
+    return folders
+
+
+def _find_data_set(name: str) -> bytes | None:
+    for folder in data_folders():
+        if (folder / f"{name}.gz").is_file():
+            return gzip.decompress((folder / f"{name}.gz").read_bytes())
+        if (folder / name).is_file():
+            return (folder / name).read_bytes()
+    return None

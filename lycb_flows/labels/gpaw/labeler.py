@@ -1,0 +1,127 @@
+"""Labels by GPAW: each in a process of its own, so that its death is an attempt and no more.
+
+Nothing of GPAW is imported here: the calculation runs in `process.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lycb_flows import schemas
+from lycb_flows.config import GpawLabeler
+from lycb_flows.errors import InputError, LabelError
+from lycb_flows.labels.checks import Answer, checked_label
+from lycb_flows.labels.gpaw.installation import check_gpaw, data_folders
+from lycb_flows.labels.logs import Log, archive
+from lycb_flows.labels.theory import Theory, gpaw_theory
+from lycb_flows.machine.leash import leashed, run_leashed
+
+_LOG_CHARACTERS = 300
+_NO_MPI = "GPAW is not compiled with MPI"
+
+
+class Gpaw:
+    """GPAW at one of its levels of theory.
+
+    Parameters
+    ----------
+    config
+        Names the level.
+    launcher
+        Put before Python, e.g. "mpiexec -n 8", for a GPAW that was built with MPI.
+    threads
+        Of OpenMP and BLAS, per process.
+
+    Attributes
+    ----------
+    logs
+        GPAW's text and our question of the last label, whether it worked or not.
+    """
+
+    def __init__(self, config: GpawLabeler, *, launcher: str = "", threads: int = 1) -> None:
+        self.theory = gpaw_theory(config.theory)
+        self.logs: dict[str, Log] = {}
+        self._launcher, self._threads = shlex.split(launcher), threads
+
+    def label(self, structure: schemas.Structure) -> schemas.Label:
+        """The label of a structure.
+
+        Raises
+        ------
+        InputError
+            When GPAW or a data set is missing or another one.
+        LabelError
+            When there is no converged answer, or it fails a check.
+        """
+        self.logs = {}
+        check_gpaw(self.theory, set(structure.species))
+        mesh = _mesh(self.theory, structure)
+        question: dict[str, object] = {
+            "structure": structure.model_dump(mode="json"),
+            "theory": self.theory.model_dump(mode="json"),
+            "kpoint_mesh": mesh,
+        }
+        answer = self._run(question)
+        return checked_label(structure, self.theory, answer, kpoint_mesh=mesh)
+
+    def _run(self, question: dict[str, object]) -> Answer:
+        """The answer of processes that end with this call in whatever way."""
+        # ranks on other machines see the launch folder, but not this one's /tmp
+        shared = Path.cwd() if self._launcher else None
+        with tempfile.TemporaryDirectory(prefix="lycb-gpaw-", dir=shared) as name:
+            folder = Path(name)
+            (folder / "question.json").write_text(json.dumps(question))
+            command = [sys.executable, "-m", "lycb_flows.labels.gpaw.process", name]
+            if self._launcher:  # mpiexec ends its ranks when it is asked to, by its leash
+                command = leashed([*self._launcher, *command], folder / "ended.json")
+            try:
+                finished = run_leashed(command, environment=self._environment())
+            finally:
+                self.logs = {"gpaw": archive(folder)}
+            return _read_answer(folder, finished)
+
+    def _environment(self) -> dict[str, str]:
+        """The threads, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
+        threads = str(self._threads)
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "GPAW_SETUP_PATH": os.pathsep.join(map(str, data_folders())),
+        }
+        if self._launcher:  # without it GPAW refuses to run below mpiexec
+            environment["GPAW_MPI_BACKEND"] = "cgpaw"
+        return environment
+
+
+def _mesh(theory: Theory, structure: schemas.Structure) -> tuple[int, int, int]:
+    if theory.kpoints is None:
+        raise InputError("a level of theory without k-points", fix="state them", level=theory.level)
+    return theory.kpoints.mesh_for(structure.lattice_ang)
+
+
+def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> Answer:
+    """What the process left in its folder, or why it left nothing."""
+    if _NO_MPI in finished.stderr:
+        raise InputError(
+            "GPAW is not built with MPI", fix="build it so, or unset LYCB_GPAW_LAUNCHER"
+        )
+    reason = folder / "reason.txt"
+    if reason.is_file():
+        raise LabelError("GPAW gave no label", fix="see the reason", reason=reason.read_text())
+    try:
+        return Answer.model_validate_json((folder / "answer.json").read_bytes())
+    except (OSError, ValidationError) as err:
+        raise LabelError(
+            "GPAW's process died",
+            fix="killed (-9) is most often out of memory",
+            exit_status=finished.returncode,
+            said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
+        ) from err

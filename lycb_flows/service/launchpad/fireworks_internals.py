@@ -1,0 +1,121 @@
+"""FireWorks' private names: every use that this package makes of one, in this file only.
+
+FireWorks has no public door to these behaviours. `tests/test_fireworks_internals.py` has a test
+per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml` has
+the upper bound.
+
+| private name | behaviour that is needed |
+|---|---|
+| `FWorker._query` | the MongoDB query that a worker's jobs must match, read and replaced |
+| `Firework._rerun` | archive a job's launches and let it wait again, without its children |
+| `Workflow._reassign_ids` | replace the temporary, negative ids of new jobs everywhere |
+| `Workflow.__new__` | a workflow whose links were checked when it was stored |
+| `Workflow.Links` | links that are not inverted for every job |
+| `LaunchPad._refresh_wf` | what FireWorks calls after each change of a job's state |
+| `LaunchPad._update_wf` | what FireWorks calls to write changed jobs and their workflow |
+| `launchpad.WFLock` | the lock that FireWorks' own methods take around a workflow |
+| `launchpad.SORT_FWS` | the order of jobs of equal priority |
+| `launchpad.get_action_from_gridfs` | the action of a launch, wherever it is kept |
+| `LaunchPad.backup_launch_data`, `backup_fw_data` | copies kept of every job that was run |
+| `rocket.PING_TIME_SECS` | seconds between two heartbeats of a running job |
+| `rocket.ROCKET_STREAM_LOGLEVEL` | how much a running job prints |
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from fireworks import Firework, FWorker, Workflow
+from fireworks.core import launchpad as launchpad_module
+from fireworks.core import rocket
+from fireworks.core.firework import Launch
+from fireworks.core.launchpad import LaunchPad, WFLock
+
+Links = Workflow.Links
+
+
+class HookedLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no types
+    """FireWorks' LaunchPad whose two inner steps are replaced by public methods."""
+
+    @abstractmethod
+    def refresh_workflow(self, fw_id: int) -> None:
+        """Bring a job's state, its children's and its action's into the workflow."""
+
+    @abstractmethod
+    def write_workflow(self, workflow: Workflow, updated_ids: Sequence[int]) -> None:
+        """Write the changed jobs of a workflow, and the workflow itself."""
+
+    def _refresh_wf(self, fw_id: int) -> None:
+        self.refresh_workflow(fw_id)
+
+    def _update_wf(self, wf: Workflow, updated_ids: Sequence[int]) -> None:
+        self.write_workflow(wf, updated_ids)
+
+    def forget_backups(self) -> None:
+        """Drop the copies that FireWorks keeps of every job this process ever ran."""
+        self.backup_launch_data.clear()
+        self.backup_fw_data.clear()
+
+
+def query_of(fworker: FWorker) -> dict[str, Any]:
+    """Return the query that a worker's jobs must match, without its categories."""
+    return dict(fworker._query)  # noqa: SLF001 - see above
+
+
+def set_query(fworker: FWorker, query: Mapping[str, Any]) -> None:
+    """Replace the query that a worker's jobs must match, without its categories."""
+    fworker._query = dict(query)  # noqa: SLF001 - see above
+
+
+def rerun_firework(firework: Firework) -> None:
+    """Archive a job's launches and let it wait again; its children stay as they are."""
+    firework._rerun()  # noqa: SLF001 - see above
+
+
+def reassign_ids(workflow: Workflow, ids: Mapping[int, int]) -> None:
+    """Replace ids of jobs (old -> new) in a workflow's jobs, links and states."""
+    workflow._reassign_ids(ids)  # noqa: SLF001 - see above
+
+
+def empty_workflow() -> Workflow:
+    """Return a workflow to be filled with what the database has, which checked it before."""
+    return Workflow.__new__(Workflow)  # its __init__ checks and inverts all links
+
+
+def launch_of(row: Mapping[str, Any], launchpad: LaunchPad) -> Launch:
+    """Return the launch of a row of the database, its action read from where it is kept."""
+    action = launchpad_module.get_action_from_gridfs(row["action"], launchpad.gridfs_fallback)
+    return Launch.from_dict({**row, "action": action})
+
+
+def replace_workflow_lock(lock: Callable[..., WFLock]) -> None:
+    """Let FireWorks' own methods take another lock around a workflow, in this process."""
+    if launchpad_module.WFLock is WFLock:
+        launchpad_module.WFLock = lock
+
+
+@contextmanager
+def worker_settings(ping_s: float) -> Iterator[None]:
+    """Set what FireWorks reads from its modules instead of from an argument.
+
+    Parameters
+    ----------
+    ping_s
+        Seconds between two heartbeats of a running job.
+    """
+    wanted = (
+        (rocket, "PING_TIME_SECS", ping_s),
+        (rocket, "ROCKET_STREAM_LOGLEVEL", "ERROR"),
+        (launchpad_module, "SORT_FWS", "FIFO"),  # equal priorities in the order of submission
+    )
+    before = [(module, name, getattr(module, name)) for module, name, _ in wanted]
+    for module, name, value in wanted:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
