@@ -8,7 +8,8 @@ import lennard_jones
 import numpy as np
 import pytest
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.measurement import MeasurementPlan
