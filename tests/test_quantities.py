@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
-from conftest import CAMPAIGNS, assert_one_line, run_campaign
+from campaign_runs import CAMPAIGNS, run_campaign
+from messages import assert_one_line
 from pydantic import ValidationError
 
 from lycb_flows.campaign.cost import plan_campaign

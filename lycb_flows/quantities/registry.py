@@ -38,21 +38,19 @@ def chosen_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
     InputError
         When one of them is not installed.
     """
-    return _with_needs([find_quantity(name) for name in quantity_names(config)])
+    return _with_needs([find_quantity(name) for name in _names(config)])
 
 
 def readable_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
     """Return those of a campaign's quantities that are installed here, in order."""
     absent = missing_quantities(config)
-    return _with_needs(
-        [find_quantity(name) for name in quantity_names(config) if name not in absent]
-    )
+    return _with_needs([find_quantity(name) for name in _names(config) if name not in absent])
 
 
 def missing_quantities(config: MeasurementConfig) -> dict[str, str]:
     """Return why some of a campaign's quantities cannot be used here, by name."""
     reasons = {}
-    for name in quantity_names(config):
+    for name in _names(config):
         try:
             find_quantity(name)
         except InputError as err:
@@ -60,8 +58,13 @@ def missing_quantities(config: MeasurementConfig) -> dict[str, str]:
     return reasons
 
 
-def quantity_names(config: MeasurementConfig) -> tuple[str, ...]:
-    """Return the names of what a campaign measures, installed or not, in order."""
+def reported_names(config: MeasurementConfig) -> tuple[str, ...]:
+    """Return the names of what a campaign measures, in order; last what is not installed."""
+    readable = (quantity.name for quantity in readable_quantities(config))
+    return (*readable, *missing_quantities(config))
+
+
+def _names(config: MeasurementConfig) -> tuple[str, ...]:
     return DEFAULT_QUANTITIES if config.quantities is None else tuple(config.quantities)
 
 
