@@ -3,6 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,6 +161,13 @@ def test_our_own_models_train_and_state_what_that_costs(name):
     check_trainable(source)
     rates = rates_of(source.model)
     assert 0 < rates.force_call_s < rates.training_s
+
+
+def test_the_documentation_lists_every_architecture_with_its_models():
+    text = (Path(__file__).parents[1] / "docs" / "potentials.md").read_text()
+    for architecture in (CHGNet(), Toy()):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{architecture.name}`")]
+        assert [f"`{name}`" for name in architecture.model_names] == row.split(" | ")[1].split(", ")
 
 
 # -- an inference-only potential ----------------------------------------------------------------
