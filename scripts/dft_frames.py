@@ -18,6 +18,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from pymatgen.core.structure import Structure as PymatgenStructure
 
 import lycb_flows as lf
 from lycb_flows.config import (
@@ -74,16 +75,21 @@ class Frame:
     strain: float
 
 
-def monoclinic_cells(potential: Potential) -> Iterator[Cell]:
-    """The orderings of Li3YBr6 whose primitive cell has 10 atoms, and the same of Li3YCl6."""
+def monoclinic_orderings(n_atoms: int) -> Iterator[tuple[int, PymatgenStructure]]:
+    """Yield the orderings of Li3YBr6 whose primitive cell has so many atoms, as refined."""
     listing = lf.enumerate_orderings(
         lf.load_parent("Li3YBr6"), EnumerationConfig(supercell=(1, 1, 1))
     )
+    for i in range(listing.count):
+        primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
+        if len(primitive) == n_atoms:
+            yield i, primitive
+
+
+def monoclinic_cells(potential: Potential) -> Iterator[Cell]:
+    """Yield the 10-atom orderings of Li3YBr6, relaxed, and the same of Li3YCl6."""
     for halide, first_seed in zip(HALIDES, (0, 1000), strict=True):
-        for i in range(listing.count):
-            primitive = to_pymatgen(listing.structure(i)).get_primitive_structure()
-            if len(primitive) != N_ATOMS:
-                continue
+        for i, primitive in monoclinic_orderings(N_ATOMS):
             primitive.replace_species({"Br": halide})
             relaxed = lf.relax(canonical_structure(primitive), potential, RELAXATION).structure
             yield Cell(f"Li3Y{halide}6 C2/m", i, relaxed, RUNS, first_seed + 100 * i)
@@ -100,6 +106,20 @@ def trigonal_cell(potential: Potential) -> Cell:
     return Cell("Li3YCl6 P-3m1", lowest, relaxed, FEW_RUNS, 2000)
 
 
+def frames_of_run(
+    start: Structure, potential: Potential, temperature_k: float, n_frames: int, seed: int
+) -> list[Structure]:
+    """Return the most different frames of a short run in a fixed cell."""
+    trajectory = lf.run_md(
+        start,
+        potential,
+        MDConfig(heating_ps=0.5, time_step_fs=2.0).nvt(temperature_k, ramp=True),
+        duration_ps=DURATION_PS,
+        seed=seed,
+    )
+    return lf.select_frames(trajectory, SelectionConfig(n_frames=n_frames, thinning_fs=100.0))
+
+
 def sampled_frames(cell: Cell, potential: Potential) -> Iterator[Frame]:
     """Frames of short runs, the most different ones of each."""
     for split, runs in cell.runs.items():
@@ -108,15 +128,8 @@ def sampled_frames(cell: Cell, potential: Potential) -> Iterator[Frame]:
             start = structure_from_arrays(
                 lattice, list(cell.structure.species), cell.structure.frac_coords
             )
-            trajectory = lf.run_md(
-                start,
-                potential,
-                MDConfig(heating_ps=0.5, time_step_fs=2.0).nvt(temperature_k, ramp=True),
-                duration_ps=DURATION_PS,
-                seed=cell.seed + 10 * list(RUNS).index(split) + seed,
-            )
-            selection = SelectionConfig(n_frames=n_frames, thinning_fs=100.0)
-            for structure in lf.select_frames(trajectory, selection):
+            run_seed = cell.seed + 10 * list(RUNS).index(split) + seed
+            for structure in frames_of_run(start, potential, temperature_k, n_frames, run_seed):
                 yield Frame(structure, split, cell, temperature_k, strain)
 
 

@@ -20,6 +20,7 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from lycb_flows import schemas
+from lycb_flows.campaign.admission import has_another_mesh, named_imports
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.export import write_labels
 from lycb_flows.campaign.importing import MAX_KEPT_BYTES, import_labels
@@ -38,6 +39,7 @@ from lycb_flows.store import open_store
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LI3YBR6 = Path(__file__).parents[1] / "docs" / "dft_labels" / "li3ybr6_pbe.extxyz"
+LI3YCL6 = LI3YBR6.with_name("li3ycl6_pbe.extxyz")
 # VASP 6.3's own files, as ASE ships them among its tests (ase/test/testdata/vasp, LGPL):
 # NaCl at 40.6 Å^3 per formula unit (PBE's is 46), and diamond under PSTRESS
 VASP = Path(ase.__file__).parent / "test" / "testdata" / "vasp"
@@ -265,6 +267,47 @@ def test_our_real_dft_labels_come_back_under_their_own_keys(store):
     assert label.theory_name == PAPER_STATIC.name
     assert label.kpoint_mesh == (3, 3, 3)
     refuse_mixture(store, written)
+
+
+def test_labels_of_two_meshes_meet_where_one_rule_gives_both(store):
+    bromides = import_labels(store, LI3YBR6, name="ten atoms").new
+    chlorides = import_labels(store, LI3YCL6, name="ten and thirty atoms").new
+    pool = gpaw_theory("paper-pool")
+    thirty = []
+    for key in chlorides:
+        label = store.load(schemas.Label, key)
+        if len(store.load(schemas.Structure, label.structure).species) == 30:
+            thirty.append(label)
+    assert len(thirty) == 3
+    assert all(has_another_mesh(store, label, pool) for label in thirty)
+    small = [*bromides, *(set(chlorides) - {label.key for label in thirty})]
+    assert len(small) == 56
+    assert not any(has_another_mesh(store, store.load(schemas.Label, one), pool) for one in small)
+
+    # a label of the pool, of the 30-atom cell: where it is, 3x3x3 is no mesh for 30 atoms
+    structure = store.load(schemas.Structure, thirty[0].structure)
+    known = thirty[0].model_dump(exclude={"key", "theory", "kpoint_mesh"})
+    coarse = schemas.Label(
+        **known,
+        key=schemas.Label.key_of(structure.key, pool.fingerprint),
+        theory=pool.fingerprint,
+        kpoint_mesh=pool.kpoints.mesh_for(structure.lattice_ang),
+    )
+    assert coarse.kpoint_mesh == (2, 2, 3)
+    store.insert(coarse)
+    refuse_mixture(store, [*small, coarse.key])
+    for meshes in ([*small, thirty[0].key, coarse.key], [thirty[0].key, coarse.key]):
+        with pytest.raises(LycbError, match="never meet"):
+            refuse_mixture(store, meshes)
+
+
+def test_a_campaign_may_import_a_level_that_differs_in_its_kpoints_alone(store):
+    import_labels(store, LI3YBR6, name="ten atoms")
+    theories = [gpaw_theory(level) for level in ("paper-pool", "paper-relax")]
+    imports = named_imports(store, ("ten atoms",), theories[0], allow_unknown=False)
+    assert len(imports) == 1
+    with pytest.raises(InputError, match="never meet"):
+        named_imports(store, ("ten atoms",), theories[1], allow_unknown=False)
 
 
 def test_importing_again_adds_nothing(store, tmp_path):

@@ -47,6 +47,7 @@ LJ = AseLabeler(
 EMT = AseLabeler(calculator="ase.calculators.emt.EMT", version="3.29", functional="EMT")
 LEVELS = {  # name -> fingerprint; a level never changes, another one gets another name
     "paper-static": "fb4dec773727e8556f533687daf208028ac465f705fcdf1fcb88b0f405585c3b",
+    "paper-pool": "4fef3a97fd8cc22cc8f4177a34d2fe036bca86c234bf6f22b22ba13dcb076201",
     "paper-relax": "2a6adcc25b9e834deae09653d208f6d0878ab9762f6e6d31a7acea1698ed4a8f",
     "mp-compatible": "eba4b2ed95aa3530135e8852628c9ead9fdd56894d1aa65cf01a3fa690dd4809",
     "rehearsal": "8b494a04388cc14f37af5b365595671629ec6c94a590fffaa44f8a7038337d69",
@@ -92,6 +93,37 @@ def test_the_papers_grid_is_3x3x3_for_both_its_cells_and_strain_changes_none(par
     cell = np.array(lattice_of(parent, (1, 1, axes)))
     for strain in (-0.05, 0.0, 0.05):
         assert rule.mesh_for((cell * (1 + strain)).tolist()) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("strain", [-0.04, 0.0, 0.04])
+def test_the_pools_meshes_are_one_per_cell_whatever_its_strain(strain):
+    rule = gpaw_theory("paper-pool").kpoints
+
+    def mesh_of(parent, supercell=(1, 1, 1)):
+        return rule.mesh_for((np.array(lattice_of(parent, supercell)) * (1 + strain)).tolist())
+
+    for height_ang in (5.0, 5.8, 6.5):
+        assert rule.mesh_for((np.eye(3) * height_ang).tolist()) == (3, 3, 3)
+    assert mesh_of("Li3YBr6") == (3, 2, 3)
+    assert mesh_of("Li3YCl6") == (2, 2, 3)
+    assert mesh_of("Li3YCl6", (1, 1, 2)) == (2, 2, 2)
+
+
+def test_a_level_admits_labels_of_another_with_the_same_mesh_and_all_else_equal():
+    static, pool, relax = map(gpaw_theory, ("paper-static", "paper-pool", "paper-relax"))
+    small = (np.eye(3) * 5.8).tolist()
+    large = (np.eye(3) * 9.7).tolist()
+    assert pool.differs_in_kpoints_alone(static)
+    assert not pool.differs_in_kpoints_alone(pool)
+    assert not relax.differs_in_kpoints_alone(static)  # its cutoff is another one, too
+    for level, other in ((pool, static), (static, pool)):
+        assert level.admits(other, small, (3, 3, 3))
+        assert not level.admits(other, small, (2, 2, 2))
+        assert not level.admits(other, small, None)
+    assert not pool.admits(static, large, (3, 3, 3))
+    assert not static.admits(pool, large, (2, 2, 2))
+    assert not relax.admits(static, small, (3, 3, 3))
+    assert pool.admits(pool, large, None)
 
 
 def test_beyond_its_range_the_grids_density_stays():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
 from lycb_flows.config import LabelConfig
 from lycb_flows.errors import InputError
-from lycb_flows.labels.foreign.stated_level import Level, contradictions
+from lycb_flows.labels.foreign.stated_level import Level, contradictions, level_of_fingerprint
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Import, Label, Structure
 from lycb_flows.store import ResultStore
@@ -61,8 +61,12 @@ def _import_by_key(store: ResultStore, key: str) -> Import:
 
 
 def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> None:
+    statement = document.statement
+    known = Theory.model_validate(statement) if statement is not None else None
     if document.theory == theory.fingerprint:
         return
+    if known is not None and theory.differs_in_kpoints_alone(known):
+        return  # each label is asked when it trains
     both = f"{document.theory_name} [{document.theory}] and {theory.name} [{theory.fingerprint}]"
     if document.unknown and not allow_unknown:
         raise InputError(
@@ -72,8 +76,6 @@ def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> No
             unknown=", ".join(document.unknown),
             found=both,
         )
-    statement = document.statement
-    known = Theory.model_validate(statement) if statement is not None else None
     level = Level(document.theory, document.theory_name, known, document.unknown)
     different = contradictions(level, Level.of(theory))
     if not document.unknown or different:
@@ -97,6 +99,43 @@ def imported_labels(store: ResultStore, config: LabelConfig) -> Iterator[Label]:
     imports = (store.load(Import, key) for key in config.imported or ())
     keys = dict.fromkeys(key for document in imports for key in document.labels)
     return (label for key in keys if (label := store.find(Label, key)) is not None)
+
+
+def stated_theory(store: ResultStore, fingerprint: str) -> Theory | None:
+    """Return a level of theory, ours or as an import states it; None where nobody states it."""
+    ours = level_of_fingerprint(fingerprint, "").theory
+    if ours is not None:
+        return ours
+    statements = [one.statement for one in store.find_all(Import, theory=fingerprint)]
+    stated = next((one for one in statements if one is not None), None)
+    return Theory.model_validate(stated) if stated is not None else None
+
+
+def has_another_mesh(store: ResultStore, label: Label, theory: Theory) -> bool:
+    """Return whether a label's level has other k-points alone, and they matter for its cell."""
+    if label.theory == theory.fingerprint:
+        return False
+    own = stated_theory(store, label.theory)
+    if own is None or not theory.differs_in_kpoints_alone(own):
+        return False
+    cell = store.load(Structure, label.structure).lattice_ang
+    return not theory.admits(own, cell, label.kpoint_mesh)
+
+
+def of_one_level(store: ResultStore, labels: Collection[Label]) -> bool:
+    """Return whether one of the labels' levels would have computed every one of them."""
+    stated = {name: stated_theory(store, name) for name in {label.theory for label in labels}}
+    levels = {name: theory for name, theory in stated.items() if theory is not None}
+    if len(levels) < len(stated):
+        return False
+    cells = [store.load(Structure, label.structure).lattice_ang for label in labels]
+    return any(
+        all(
+            theory.admits(levels[label.theory], cell, label.kpoint_mesh)
+            for label, cell in zip(labels, cells, strict=True)
+        )
+        for theory in levels.values()
+    )
 
 
 class KnownCrystals:

@@ -12,7 +12,12 @@ from math import ceil
 
 import numpy as np
 
-from lycb_flows.campaign.admission import KnownCrystals, imported_labels
+from lycb_flows.campaign.admission import (
+    KnownCrystals,
+    has_another_mesh,
+    imported_labels,
+    of_one_level,
+)
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.errors import LycbError
 from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, Structure, TestSet
@@ -196,6 +201,8 @@ def _add_imported(
             reason = "imported, and in a test set"
         elif structure in validating:
             reason = "imported, and among the validation labels"
+        elif has_another_mesh(store, label, plan.theory):
+            reason = "imported, and with other k-points than this campaign's rule gives its cell"
         if reason:
             rejected[label.key] = reason
         elif label.key not in blocks["train"]:
@@ -238,6 +245,9 @@ def refuse_mixture(
 ) -> None:
     """Refuse labels of more than one level of theory in one training or evaluation.
 
+    Levels that differ in the rule of k-points alone may meet where one of them gives every
+    label's cell the mesh that the label has.
+
     Parameters
     ----------
     store
@@ -252,12 +262,10 @@ def refuse_mixture(
     LycbError
         With both fingerprints.
     """
-    names: dict[str, str] = {}
-    for key in labels:
-        label = store.load(Label, key)
-        if label.theory not in admitted:
-            names.setdefault(label.theory, label.theory_name)
-    if len(names) > 1:
+    found = [store.load(Label, key) for key in labels]
+    asked = [label for label in found if label.theory not in admitted]
+    names = {label.theory: label.theory_name for label in asked}
+    if len(names) > 1 and not of_one_level(store, asked):
         raise LycbError(
             "labels of different levels of theory never meet",
             fix="train on those of one",

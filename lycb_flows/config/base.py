@@ -1,8 +1,8 @@
-"""What a user wishes: the campaign and its parts, frozen, checked at line one.
+"""Base of all settings of a campaign: frozen, checked where they are read.
 
-Three kinds of number have three homes: science here, machine settings in `settings.py`,
-constants of nature in `units.py`. Defaults marked *paper* are Böhm & Champagne's
-(arXiv 2510.09861); *ours* carries a reason.
+Numbers have three homes: science in `lycb_flows/config`, machine settings in
+`lycb_flows/machine/settings.py`, constants of nature in `lycb_flows/units.py`. Defaults marked
+*paper* are Böhm & Champagne's (arXiv 2510.09861); *ours* comes with a reason.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Supercell = tuple[
 
 
 class Config(BaseModel):
-    """Base of every wish: frozen, no unknown fields, survives the road to a worker.
+    """Base of every part of a campaign: frozen, no unknown fields, survives the way to a worker.
 
-    `as_dict`/`from_dict` make monty and jobflow carry it intact (a plain pydantic model
+    `as_dict`/`from_dict` let monty and jobflow carry it intact (a plain pydantic model
     as a Maker field arrives as a string).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data with monty's `@module` and `@class`."""
+        """Return plain data with monty's `@module` and `@class`."""
         return {
             "@module": type(self).__module__,
             "@class": type(self).__qualname__,
@@ -62,7 +62,7 @@ class Config(BaseModel):
             ) from err
 
     def keyed(self) -> dict[str, Any]:
-        """The fields that decide a result, nested configs included as they are."""
+        """Return the fields that decide a result, nested configs included as they are."""
         return {
             name: getattr(self, name)
             for name, field in type(self).model_fields.items()

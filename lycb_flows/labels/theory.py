@@ -13,7 +13,7 @@ from pydantic import Field
 from lycb_flows import schemas
 from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
-from lycb_flows.labels.kpoints import KPointRule
+from lycb_flows.labels.kpoints import KPointRule, Mesh
 from lycb_flows.schemas.keys import digest
 
 VASP_STAND_IN = "vasp stand-in"
@@ -125,7 +125,8 @@ class TotalConvergence(Config):
 class Theory(Config):
     """What a label's numbers rest on; two of them never meet in one training set.
 
-    What does not apply to a code is None and in no fingerprint.
+    What does not apply to a code is None and in no fingerprint. `admits` says which labels of
+    another level count as this one's.
     """
 
     code: str
@@ -159,6 +160,33 @@ class Theory(Config):
     def fingerprint(self) -> str:
         """64 hexadecimal digits that stand for every field."""
         return digest(self)
+
+    def differs_in_kpoints_alone(self, other: Theory) -> bool:
+        """Return whether another level is this one but for the rule of its k-points."""
+        if self.kpoints is None or other.kpoints is None or self.kpoints == other.kpoints:
+            return False
+        return self.model_copy(update={"kpoints": other.kpoints}).fingerprint == other.fingerprint
+
+    def admits(self, other: Theory, lattice_ang: schemas.Matrix, kpoint_mesh: Mesh | None) -> bool:
+        """Return whether a label of another level is what this level would have computed.
+
+        It is when both levels are the same, or when they differ in the rule of k-points alone
+        and both rules give the label's cell the mesh that the label was computed with.
+
+        Parameters
+        ----------
+        other
+            The label's level.
+        lattice_ang
+            The label's cell, rows a, b, c in Å.
+        kpoint_mesh
+            What the label was computed with; None where its source does not say.
+        """
+        if self.fingerprint == other.fingerprint:
+            return True
+        if self.kpoints is None or not self.differs_in_kpoints_alone(other):
+            return False
+        return kpoint_mesh == self.kpoints.mesh_for(lattice_ang)
 
     def covers_version(self, found: str) -> bool:
         """Whether a program of this version is at this level: 6.4.2 is where 6 is stated."""
@@ -234,6 +262,11 @@ def ase_theory(labeler: AseLabeler) -> Theory:
             name: json.dumps(value, sort_keys=True) for name, value in labeler.parameters.items()
         },
     )
+
+
+def code_of(theory_name: str) -> str:
+    """Return the code of a level of theory that a document knows by its name."""
+    return theory_name.partition(": ")[0]
 
 
 class Labeler(Protocol):
