@@ -22,7 +22,8 @@ from lycb_flows.crystals.enumeration import (
 )
 from lycb_flows.crystals.enumeration.colourings import Tally
 from lycb_flows.crystals.enumeration.listing import Masks, list_some
-from lycb_flows.crystals.enumeration.orderings import _disordered_cell, _resolved
+from lycb_flows.crystals.enumeration.occupancies import disordered_cell
+from lycb_flows.crystals.enumeration.orderings import _resolved
 from lycb_flows.crystals.structures import load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LycbError
 
@@ -222,7 +223,7 @@ def test_mixed_sites_agree_with_structure_matching(tmp_path, cations, anions, ra
     assert found.raw_count == raw_count
     model, tally = (
         found.model,
-        Tally(_disordered_cell(parent, EnumerationConfig(supercell=SMALL)).problem),
+        Tally(disordered_cell(parent, EnumerationConfig(supercell=SMALL)).problem),
     )
     every = [to_pymatgen(model.structure(tally.colours(i))) for i in range(raw_count)]
     matcher = StructureMatcher(primitive_cell=False, scale=False, ltol=0.01, stol=0.01)
@@ -295,7 +296,7 @@ def test_more_than_64_sites_are_counted_and_sampled_deterministically():
 
 def test_samples_are_uniform_over_raw_orderings():
     parent, config = load_parent("Li3YBr6"), EnumerationConfig(supercell=SMALL)
-    problem = _disordered_cell(parent, _resolved(parent, config)).problem
+    problem = disordered_cell(parent, _resolved(parent, config)).problem
     tally, masks = Tally(problem), Masks(problem)
     all_masks = masks.encode(np.array([tally.colours(rank) for rank in range(tally.total)]))
     assert len(set(masks.texts(all_masks))) == tally.total == 28
@@ -383,7 +384,7 @@ def stand_in_for_enumlib(result, permutations, rng):
 def test_enumlib_structures_map_onto_the_same_members(monkeypatch):
     parent, config = load_parent("Li3YBr6"), EnumerationConfig()
     builtin = enumerate_orderings(parent, config)
-    cell = _disordered_cell(parent, _resolved(parent, config))
+    cell = disordered_cell(parent, _resolved(parent, config))
     found = stand_in_for_enumlib(builtin, cell.problem.permutations, np.random.default_rng(3))
     asked = []
     monkeypatch.setattr(enumlib.shutil, "which", lambda program: f"/usr/bin/{program}")

@@ -158,8 +158,8 @@ def databases(request, mongo_uri, launchpad_file, monkeypatch, tmp_path):
     with MongoClient(mongo_uri) as client:
         results = client.get_default_database().name
         yield Restored(request.param, client, launchpad, results, tmp_path / "dump")
-    machine.open_store_at(mongo_uri).close()  # of the jobs that ran in this process
-    machine.open_store_at.cache_clear()
+    machine.open_kept(mongo_uri).close()  # of the jobs that ran in this process
+    machine.open_kept.cache_clear()
 
 
 @pytest.fixture

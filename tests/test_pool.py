@@ -7,7 +7,7 @@ import ase.io
 import label_pool
 import numpy as np
 import pytest
-from pool_plan import MAX_STRAIN, pool_plan
+from pool_plan import MAX_STRAIN, pool_plan, status
 
 import lycb_flows as lf
 from lycb_flows.campaign.importing import import_labels
@@ -115,6 +115,6 @@ def test_a_killed_pool_goes_on_from_its_file(plan, tmp_path):
     assert [(one.info["run"], one.info["frame"]) for one in frames] == [
         (run.name, i) for run in runs for i in range(run.n_frames)
     ]
-    assert "3 labels, 1 of them test" in label_pool.status(tmp_path, plan)
+    assert "3 labels, 1 of them test" in status(tmp_path, plan)
     # known by run and number: a machine whose frames differ in the last digits asks for nothing
     assert not any(label_pool.Pool(tmp_path, POOL).missing(run) for run in runs)

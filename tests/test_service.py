@@ -60,6 +60,13 @@ def launchpad(launchpad_file):
     pad.connection.close()
 
 
+@pytest.fixture(params=["names", "random names"])
+def any_names(request):
+    """With the names that jobs have, and with names that say nothing."""
+    if request.param == "random names":
+        request.getfixturevalue("random_names")
+
+
 def work(service, *words):
     code, out, err = service("worker", "--nlaunches", 0, *(words or ALL))
     assert code == 0, err
@@ -156,6 +163,7 @@ def test_pause_resume_cancel_and_submit_again(service, launchpad):
     assert len(status["rounds"]) == 3
 
 
+@pytest.mark.usefixtures("any_names")
 def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(
     service, tmp_path, monkeypatch
 ):
@@ -182,6 +190,7 @@ def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(
     assert [one["late"] for one in status["labels"].values()] == [0, 1, 1, 0]
 
 
+@pytest.mark.usefixtures("any_names")
 def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
     service, store, launchpad, tmp_path, monkeypatch
 ):
@@ -210,10 +219,20 @@ def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
     work(service)
     assert "look again" in service("reap")[1]  # the job that had said it
     work(service)
-    assert not list(launchpad.fireworks.find({"state": {"$ne": "COMPLETED"}}, {"name": 1}))
+    assert_each_job_is_done_once(launchpad)
     (status,) = json_lines(service("status", "--json"))
     assert len(status["rounds"]) == 3
+    assert status["done"].endswith("100% of the cost")
     assert "no label has failed" in service("relabel", path)[1]
+
+
+def assert_each_job_is_done_once(launchpad):
+    jobs = list(launchpad.fireworks.find({}))
+    assert {job["state"] for job in jobs} == {"COMPLETED"}
+    what = [
+        tuple(job["spec"][name] for name in ("stage", "step", "system", "part")) for job in jobs
+    ]
+    assert len(set(what)) == len(what)
 
 
 def test_a_late_label_joins_the_next_rounds_dataset(service, store, tmp_path, monkeypatch):

@@ -23,7 +23,15 @@ from lycb_flows.learning.training import EpochLoop
 
 
 def compare_training() -> list[Comparison]:
-    """An epoch of 32 structures on energies, forces and stresses; all weights but AtomRef."""
+    """Compare an epoch of 32 structures on energies, forces and stresses.
+
+    All weights but AtomRef are trained, on both sides.
+
+    Returns
+    -------
+    list of Comparison
+        One; its note says how far the losses of the first batch are apart.
+    """
     labels = _labels(32)
     batch_size, n_epochs = 8, 3
     config = TrainingConfig(batch_size=batch_size, epochs=100, freeze_level=0)

@@ -260,7 +260,7 @@ class _Planner:
             theory,
             lattice_ang,
             n_atoms,
-            lambda model: self._rates(model).force_call_s,
+            lambda model: self._rates(model).force_call_s or None,
         )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they open."""
+"""Options that several commands share, and the stores and LaunchPads that they open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ AT_THE_END = contextlib.ExitStack()
 
 
 def open_results(address: str | None, *, create: bool = False) -> ResultStore:
-    """The store of an option or of the settings, closed when the command ends."""
+    """Return the store of an option or of the settings, closed when the command ends.
+
+    Parameters
+    ----------
+    address
+        Value of --store; None: the settings'.
+    create
+        Whether a folder may be made.
+    """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import open_store
 
@@ -40,14 +48,37 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
 
 
 def open_submission(campaign: str, store: ResultStore) -> Submission:
-    """A campaign by file or name, its parents and models in the store."""
+    """Return a campaign, its parents and models in the store.
+
+    Parameters
+    ----------
+    campaign
+        File, or name of a submitted campaign.
+    store
+        Where it is, or will be.
+    """
     from lycb_flows.campaign.submission import find_submission
 
     return find_submission(store, campaign)
 
 
 def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:
-    """The config of command-line options, or one line about the first that is wrong."""
+    """Return the config of command-line options.
+
+    Parameters
+    ----------
+    config
+        Class of the config.
+    options
+        Values by field.
+    prefix
+        Put before a field's name to name the option.
+
+    Raises
+    ------
+    InputError
+        When an option is wrong; it names the first.
+    """
     from pydantic import ValidationError
 
     try:

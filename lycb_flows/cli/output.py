@@ -17,19 +17,39 @@ if TYPE_CHECKING:
 
 
 def print_json(value: object) -> None:
-    """One line of JSON."""
+    """Print a value as one line of JSON."""
     sys.stdout.write(json.dumps(value) + "\n")
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table with a title."""
+    """Print a table.
+
+    Parameters
+    ----------
+    title
+        Line above the table.
+    columns
+        Names of the columns; all empty for a table without a head.
+    rows
+        Cells of each row.
+    """
     from rich.console import Console
 
     Console().print(as_table(title, columns, rows))
 
 
 def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """The same, to be printed later."""
+    """Return what `print_table` prints.
+
+    Parameters
+    ----------
+    title
+        Line above the table.
+    columns
+        Names of the columns; all empty for a table without a head.
+    rows
+        Cells of each row.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -42,7 +62,17 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 
 
 def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
-    """Tries at a key, with names and sizes of what an engine wrote in them."""
+    """Print the tries at a key, with names and sizes of what an engine wrote in them.
+
+    Parameters
+    ----------
+    results
+        Where the tries are.
+    attempts
+        The tries.
+    logs
+        Folder to write the logs to; None: they are not written.
+    """
     rows = []
     for attempt in attempts:
         sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in attempt.logs.items())

@@ -38,10 +38,7 @@ _MINUTE_S = 60
 def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobListener]:
     """A progress bar with stage, estimated rest and each round's errors, on stderr.
 
-    Yields
-    ------
-    JobListener
-        To be told of every job.
+    Yields ------ JobListener To be told of every job.
     """
     steps = plan_campaign(store, submission.campaign, submission.theory)
     columns = (

@@ -32,7 +32,10 @@ def status(
     launchpad: LaunchPadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest."""
+    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest.
+
+    Jobs and workers are shown for campaigns on a LaunchPad.
+    """
     for found in _Watched(campaign, store, launchpad).look():
         if as_json:
             print_json(found)
@@ -46,9 +49,12 @@ def watch(
     ] = None,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
-    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 5.0,
+    interval_s: Annotated[float, typer.Option(help="Time between two looks.")] = 5.0,
 ) -> None:
-    """Show the status live, until Ctrl-C."""
+    """Show the status live, until Ctrl-C.
+
+    The campaigns are looked at anew every few seconds; nothing is changed.
+    """
     from rich.console import Group
     from rich.live import Live
 
@@ -67,7 +73,15 @@ def watch(
 
 
 class _Watched:
-    """One campaign, or all that there are; connections are opened once."""
+    """A campaign, or all that there are; connections are opened once.
+
+    Parameters
+    ----------
+    campaign
+        File or name; None: every campaign.
+    store, launchpad
+        Values of the options.
+    """
 
     def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
         from lycb_flows.store.mongodb import MongoStore
@@ -77,7 +91,7 @@ class _Watched:
         self.submission = open_submission(campaign, self.results) if campaign else None
 
     def look(self) -> list[dict[str, Any]]:
-        """How far each has come."""
+        """Return how far each campaign has come."""
         return [self._status(submission) for submission in self._submissions()]
 
     def _submissions(self) -> list[Submission]:

@@ -1,4 +1,4 @@
-"""Commands on the result store: look at results, compare stores, withdraw, sweep."""
+"""Commands on the result store: show results, compare stores, withdraw, sweep."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def query(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the documents of a kind."""
+    """List the documents of a kind.
+
+    With --where only those whose facts have these values, which are read as
+    JSON.
+    """
     from lycb_flows.schemas import KINDS
     from lycb_flows.store.kinds import document_class
 
@@ -67,7 +71,10 @@ def show(
         Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
     ] = None,
 ) -> None:
-    """Show a document, its attempts, and its ancestry down to the CIF."""
+    """Show a document, its attempts, and its ancestry down to the CIF.
+
+    For a key that has only failed so far, its attempts are shown.
+    """
     results = open_results(store)
     attempts = results.attempts(key)
     if attempts and results.find_document(key) is None:  # it has only failed so far
@@ -100,7 +107,11 @@ def retract(
     reason: Annotated[str, typer.Option(help="Why the result is withdrawn.")],
     store: StoreOption = None,
 ) -> None:
-    """Withdraw a result: look-ups treat it as absent. Lists what rests on it."""
+    """Withdraw a result: look-ups treat it as absent. Lists what rests on it.
+
+    Nothing is overwritten. The results that rest on it stay, for you to decide
+    about.
+    """
     results = open_results(store)
     descendants = results.retract(key, reason)
     typer.echo(f"retracted; {len(descendants)} live results rest on it")
@@ -112,7 +123,10 @@ def diff(
     first: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
     second: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
 ) -> None:
-    """Compare the facts of two stores; exit code 1 when they differ."""
+    """Compare the facts of two stores; exit code 1 when they differ.
+
+    Who made a result, where and when, is not compared.
+    """
     from lycb_flows.store import differences
 
     found = differences(open_results(first), open_results(second))
@@ -128,10 +142,16 @@ def gc(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Remove what was listed a day ago or earlier.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --sweep: really.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --sweep: remove them, do not only show them.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
-    """List blobs that nothing names; a day later --sweep --yes removes them."""
+    """List blobs that nothing names; a day later --sweep --yes removes them.
+
+    Younger blobs than a week are left alone: their documents may be still to
+    come.
+    """
     from datetime import UTC, datetime
 
     from lycb_flows.store import garbage

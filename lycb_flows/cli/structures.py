@@ -41,7 +41,11 @@ def enumerate_(
     count_only: Annotated[bool, typer.Option("--count-only", help="Count, do not list.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Count and list the symmetry-distinct orderings of a disordered crystal."""
+    """Count and list the symmetry-distinct orderings of a disordered crystal.
+
+    The counts are exact, however many orderings there are. Beyond a cap only a
+    symmetric stratum and a sample are listed; `coverage` is their share.
+    """
     from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.crystals.structures import load_parent
 
@@ -110,7 +114,12 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
 
 
 def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
-    """Enumerate and rank a campaign's systems; `lycb run` then goes on from there."""
+    """Enumerate and rank a campaign's systems; `lycb run` then goes on from there.
+
+    Every candidate is relaxed by the campaign's ranking model, the best again
+    to the final force; with `ranking.dft` the best are then relaxed at that
+    level of theory.
+    """
     from lycb_flows.campaign.results import find_results
     from lycb_flows.cli.progress import live_progress
     from lycb_flows.flows.embedded import run_embedded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny, field_validator
 
@@ -14,9 +14,21 @@ from lycb_flows.errors import InputError
 NAMES_MODEL = "names-a-model"
 """Marks a labeler's field that holds the name, file or key of a model."""
 
-LABELERS: Registry[Any] = Registry(
+LabelerClass = type["LabelerConfig"]
+
+
+@runtime_checkable
+class HasConfig(Protocol):
+    """What is asked of an engine here; `labels.engine.Engine` is the whole of it."""
+
+    name: str
+    config: LabelerClass
+
+
+LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
+    HasConfig,
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
@@ -24,10 +36,7 @@ LABELERS: Registry[Any] = Registry(
         "ase": "lycb_flows.labels.ase:AseEngine",
     },
 )
-"""Type of a labeler -> its `labels.engine.Engine`."""
-
-
-LabelerClass = type["LabelerConfig"]
+"""Engines of labelers by type."""
 
 
 class LabelerConfig(Config):
@@ -45,7 +54,7 @@ class LabelerConfig(Config):
             When no labeler has this type, or its plug-in cannot be used.
         """
         name = str(data.get("type", "teacher"))
-        return _BUILT_IN.get(name) or _plugin_class(name)
+        return _BUILT_IN.get(name) or LABELERS.get(name).config
 
     def models(self) -> tuple[str, ...]:
         """Return what the fields marked `NAMES_MODEL` hold."""
@@ -113,28 +122,12 @@ _BUILT_IN: dict[str, LabelerClass] = {
 }
 
 
-def _plugin_class(name: str) -> LabelerClass:
-    found = getattr(LABELERS.find(name), "config", None)
-    if not (isinstance(found, type) and issubclass(found, LabelerConfig)):
-        raise InputError(
-            "a labeler's `config` is no LabelerConfig", fix="mend its package", labeler=name
-        )
-    if found.model_fields["type"].default != name:
-        raise InputError(
-            "a labeler's entry point and the type of its settings differ",
-            fix="mend its package",
-            labeler=name,
-            found=found.model_fields["type"].default,
-        )
-    return found
-
-
 def _as_its_class(value: object) -> object:
     """Return a labeler's settings as an instance of their own class."""
     if not isinstance(value, Mapping):
         return value
     if "type" not in value:
-        msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names))}"
+        msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names()))}"
         raise ValueError(msg)
     try:
         config = LabelerConfig.class_of(value)

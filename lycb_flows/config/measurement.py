@@ -10,7 +10,7 @@ from lycb_flows.config.base import Config, Fraction, Positive, Supercell
 
 
 class DiffusionConfig(Config):
-    """From a trajectory to D."""
+    """How a diffusivity is estimated from a trajectory."""
 
     mobile_species: str = Field("Li", description="The ion that moves.")
     charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=LabelerConfig)
 FindModel = Callable[[str], schemas.Model]
 """Finds the model of a key."""
-ForceCall = Callable[[str], float]
-"""CPU seconds per atom of a force call by the model of a key."""
+ForceCall = Callable[[str], float | None]
+"""CPU seconds per atom of a force call by the model of a key, None where nobody knows."""
 
 
 class Models(Protocol):
@@ -55,6 +55,18 @@ class Engine(ABC, Generic[C]):
     """
 
     config: ClassVar[type[LabelerConfig]]
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class whose settings cannot be found by their type."""
+        super().__init_subclass__()
+        if not isinstance(cls.config.model_fields["type"].default, str):
+            msg = f"{cls.__name__}.config needs a type with a default"
+            raise TypeError(msg)
+
+    @property
+    def name(self) -> str:
+        """The `type` of the settings, which is the name of the entry point, too."""
+        return str(self.config.model_fields["type"].default)
 
     @abstractmethod
     def theory(self, config: C, find_model: FindModel) -> Theory:
@@ -173,11 +185,11 @@ def find_engine(name: str) -> Engine[Any]:
     InputError
         When there is none, or it is a plug-in that cannot be used.
     """
-    found = LABELERS.find(name)
+    found = LABELERS.get(name)
     if not isinstance(found, Engine):
         raise InputError(
             "a labeler's entry point names no Engine",
-            fix="mend its package",
+            fix="update or uninstall its package",
             labeler=name,
             found=type(found).__name__,
         )
@@ -195,7 +207,7 @@ def is_dft(code: str, *, imported: bool = False) -> bool:
         Whether the labels were imported: their level is as their user states it, and is taken
         to be DFT unless an engine says otherwise.
     """
-    for name in LABELERS.names:
+    for name in LABELERS.names():
         try:
             answer = find_engine(name).is_dft(code)
         except InputError:  # a broken plug-in's labels are of a code that nobody knows

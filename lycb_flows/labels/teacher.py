@@ -37,7 +37,8 @@ class TeacherEngine(Engine[TeacherLabeler]):
     ) -> float | None:  # fmt: skip
         """Return the cost of one force call, None for a model of unknown speed."""
         del theory, lattice_ang
-        return n_atoms * force_call_s(config.model) or None
+        per_atom_s = force_call_s(config.model)
+        return None if per_atom_s is None else n_atoms * per_atom_s
 
     def is_dft(self, code: str) -> bool | None:
         """Return False for teachers."""

@@ -264,6 +264,11 @@ def ase_theory(labeler: AseLabeler) -> Theory:
     )
 
 
+def code_of(theory_name: str) -> str:
+    """Return the code of a level of theory that a document knows by its name."""
+    return theory_name.partition(": ")[0]
+
+
 class Labeler(Protocol):
     """What makes labels: the door that every engine comes through."""
 

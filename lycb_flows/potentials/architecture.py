@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lycb_flows.config.plugins import Registry
 from lycb_flows.errors import InputError
-from lycb_flows.machine.plugins import Registry
 from lycb_flows.schemas import Model, blob_of
 
 if TYPE_CHECKING:

@@ -85,6 +85,7 @@ class ReportData:
     measurements: dict[str, list[Document]] = field(default_factory=dict)
     cell_runs: list[CellRun] = field(default_factory=list)
     theory_names: list[str] = field(default_factory=list)
+    imported_theory_names: set[str] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
@@ -325,6 +326,9 @@ class _Collector:
             elif isinstance(document, schemas.Relaxation):
                 steps.update(document.labels)  # nothing learns from those
         self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
+        self.data.imported_theory_names = {
+            found.theory_name for found in self.store.find_all(schemas.Import)
+        }
         for learned in self.data.rounds:
             failed = learned.dataset.missing if learned.dataset else ()
             ancestry |= dict.fromkeys(failed)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from lycb_flows import schemas
-from lycb_flows.labels.theory import VASP_STAND_IN
+from lycb_flows.labels.engine import is_dft
+from lycb_flows.labels.theory import code_of
 from lycb_flows.report.blocks import Reported, Statement
 from lycb_flows.report.collection import ReportData
 from lycb_flows.report.numbers import as_printed, counted, listed, number
 from lycb_flows.report.paper import mae_targets, mae_triple
 from lycb_flows.units import EV_MEV
 
-NO_DFT = ("teacher", VASP_STAND_IN)
-"""How names of levels begin behind which no DFT stands."""
 CALCULATOR = "ase "
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 
@@ -81,7 +80,16 @@ def _counted_results(data: ReportData) -> str:
 
 def is_rehearsal(data: ReportData) -> bool:
     """Whether any label comes from another potential."""
-    return any(name.startswith(NO_DFT) for name in data.theory_names)
+    return bool(_without_dft(data))
+
+
+def _without_dft(data: ReportData) -> list[str]:
+    """Return the names of the levels of theory of labels behind which no DFT stands."""
+    return [
+        name
+        for name in data.theory_names
+        if not is_dft(code_of(name), imported=name in data.imported_theory_names)
+    ]
 
 
 # -- findings ---------------------------------------------------------------------------------
@@ -146,7 +154,7 @@ def _counts(data: ReportData) -> Iterator[Statement]:
 
 
 def _no_dft(data: ReportData) -> Iterator[Statement]:
-    potentials = [name for name in data.theory_names if name.startswith(NO_DFT)]
+    potentials = _without_dft(data)
     if potentials:
         yield Statement(
             "No number here is a prediction: no DFT stands behind the labels "
@@ -156,7 +164,7 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
 
 def _dft_doubts(data: ReportData) -> Iterator[Statement]:
     for found in data.decided_by_dft():
-        if found.theory_name.startswith(NO_DFT):
+        if not is_dft(code_of(found.theory_name)):
             yield Statement(
                 f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
                 (found.key,),
@@ -185,7 +193,7 @@ def _dft_doubts(data: ReportData) -> Iterator[Statement]:
 
 
 def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
-    stated = [name for name in data.theory_names if name.startswith(CALCULATOR)]
+    stated = [name for name in data.theory_names if code_of(name).startswith(CALCULATOR)]
     if stated:
         yield Statement(
             f"What the labels are rests on their user's word ({'; '.join(stated)}): a calculator "

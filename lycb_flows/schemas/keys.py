@@ -1,9 +1,9 @@
-"""Canonical forms and SHA-256 keys: what a result is stored under.
+"""Canonical forms and SHA-256 keys, under which results are stored.
 
 A key is the SHA-256 of the kind, its method version and the canonical form of the
 inputs: JSON with sorted keys, floats as `float.hex`, -0.0 as 0.0, `None` left out,
-fields marked `NOT_KEYED` left out. `tests/data/golden_keys.json` holds keys that may
-not change unnoticed.
+fields marked `NOT_KEYED` left out. Each document's `key_of` says which inputs.
+`tests/data/golden_keys.json` holds keys that may not change unnoticed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
 
 
 def canonical(value: object) -> Canonical:
-    """The canonical form of a keyed input (see the module's rules).
+    """Return the canonical form of a keyed input (see the module's rules).
 
     Raises
     ------
     InputError
-        For NaN, infinity, None inside a list, or a type without a canonical form.
+        When it is NaN, infinity, None inside a list, or a type without a canonical form.
     """
     match value:  # the most frequent first: structures are floats in lists
         case float():
@@ -65,7 +65,7 @@ def _canonical_float(value: float) -> str:
 
 
 def make_key(kind: type[Document], **inputs: object) -> str:
-    """The key of a result of this kind.
+    """Return the key of a result of this kind.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def make_key(kind: type[Document], **inputs: object) -> str:
 
 
 def digest(value: object) -> str:
-    """SHA-256 of the canonical form, in 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical form, in 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

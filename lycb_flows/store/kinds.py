@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from pydantic import ConfigDict
 
-from lycb_flows.machine.plugins import Registry
+from lycb_flows.config.plugins import Registry
 from lycb_flows.schemas import KINDS, Document, register_kind
 
 

@@ -25,7 +25,7 @@ _SPILLED = "spilled"
 
 
 class Attempt(BaseModel):
-    """One try at a key; `running` with a dead process means: lost."""
+    """A try at a key; `running` with a dead process means that it was lost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,7 +48,7 @@ class Attempt(BaseModel):
 
 @dataclass(frozen=True)
 class Totals:
-    """Of some attempts."""
+    """Number and cost of some attempts."""
 
     n: int
     wall_s: float
@@ -61,7 +61,7 @@ Spilled = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Record:
-    """A document as a backend keeps it: plain data, what is large as a blob."""
+    """A document as a backend keeps it: plain data, large fields as blobs."""
 
     key: str
     kind: str
@@ -74,7 +74,7 @@ class Record:
 
 
 def edges_of(document: Document) -> Edges:
-    """From everything that a document rests on to it, and from it to what was born in it."""
+    """Return the edges from a document's parents to it, and from it to its products."""
     edges = [(parent, document.key) for parent in document.parents]
     return edges + [(document.key, product) for product in document.products]
 

@@ -1,7 +1,7 @@
 """Labels by VASP: each in a folder of its own, under custodian, read by pymatgen, checked.
 
-    inputs     `vasp_inputs.py`, by atomate2's generators
-    run        `vasp_process.py`: atomate2's `run_vasp`, custodian, our policy; on a leash
+    inputs     `inputs.py`, by atomate2's generators
+    run        `process.py`: atomate2's `run_vasp`, custodian, our policy; on a leash
     read       vasprun.xml; the energy is VASP's sigma -> 0, as MPtrj's and GPAW's
     check      program, version, POTCAR titles, inputs used, convergence, then `checked_label`
 

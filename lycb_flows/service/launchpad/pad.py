@@ -21,6 +21,7 @@ from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
+from lycb_flows.errors import MachineError
 from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light, rerun
 from lycb_flows.service.launchpad.described import description_of, find_these
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
@@ -33,6 +34,8 @@ from lycb_flows.store.outages import is_outage, patiently
 _PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
 
 Session = ClientSession | None
+UNLOADABLE = (ImportError, AttributeError, TypeError, ValueError, MachineError)
+"""What reading a job raises where the code or the plug-in that queued it is not installed."""
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +125,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         """
         try:
             return super().get_fw_by_id(fw_id)
-        except (ImportError, AttributeError, TypeError, ValueError) as err:
+        except UNLOADABLE as err:
             self._unloadable.add(fw_id)
             self.watcher.refused(fw_id, f"{type(err).__name__}: {err}")
             raise

@@ -17,7 +17,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.service.launchpad.described import description_of
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST
 from lycb_flows.service.launchpad.locking import OwnedLock
-from lycb_flows.service.launchpad.pad import ServiceLaunchPad, to_workflow
+from lycb_flows.service.launchpad.pad import UNLOADABLE, ServiceLaunchPad, to_workflow
 from lycb_flows.service.launchpad.writing import PAUSED
 
 _RECORD_INDEX = "lycb_record"
@@ -127,7 +127,7 @@ def _replace_unloadable(launchpad: ServiceLaunchPad, record: str) -> None:
 def _is_loadable(launchpad: ServiceLaunchPad, fw_id: int) -> bool:
     try:
         launchpad.get_fw_by_id(fw_id)
-    except (ImportError, AttributeError, TypeError, ValueError):
+    except UNLOADABLE:
         return False
     return True
 
