@@ -39,7 +39,7 @@ from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
 from lycb_flows.report.page import write_report
-from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run
+from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
 from lycb_flows.store import differences, open_store
 
 
@@ -536,8 +536,8 @@ def test_decorations_md_and_measurement_start_from_dfts_ground_states(whole):
     assert not mixed.at_edge
     starts = {store.load(Run, run).start_structure for run in found.rounds[0].runs}
     assert parent.ground_state in starts
-    assert {one.system for one in found.transports} == {"LYB", "LYB-x3"}
-    ancestry = {one.system: set(store.ancestors(one.key)) for one in found.transports}
+    assert {one.system for one in found.documents(Transport)} == {"LYB", "LYB-x3"}
+    ancestry = {one.system: set(store.ancestors(one.key)) for one in found.documents(Transport)}
     assert mixed.ground_state in ancestry["LYB-x3"]
 
 

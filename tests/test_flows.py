@@ -16,7 +16,6 @@ from monty.json import MontyDecoder
 
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import choose_job
-from lycb_flows.campaign.measurement import MeasurementPlan
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
 from lycb_flows.campaign.submission import read_campaign
@@ -35,9 +34,11 @@ from lycb_flows.flows.campaign import (
 from lycb_flows.flows.routing import make_job, route
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 from lycb_flows.labels.teacher import Teacher
+from lycb_flows.quantities.plan import MeasurementPlan
 from lycb_flows.relaxation import by_model
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import (
+    Arrhenius,
     CampaignRecord,
     Dataset,
     Evaluation,
@@ -51,6 +52,7 @@ from lycb_flows.schemas import (
     Run,
     Structure,
     TestSet,
+    Transport,
 )
 from lycb_flows.service.launchpad.faults import machine_fault
 from lycb_flows.store import differences, open_store
@@ -173,7 +175,7 @@ def test_every_number_leads_back_to_a_cif(loop_run):
         kinds = {store.find_document(one).kind for one in store.ancestors(key)}
         assert {"parent", "enumeration"} <= kinds
     transport_kinds = {
-        store.find_document(one).kind for one in store.ancestors(found.transports[0].key)
+        store.find_document(one).kind for one in store.ancestors(found.documents(Transport)[0].key)
     }
     assert {"run", "segment", "model", "dataset", "label", "frames", "parent"} <= transport_kinds
 
@@ -362,12 +364,12 @@ def test_a_changed_measurement_reuses_the_loop_and_a_run_that_explodes_is_a_resu
         "arrhenius",
     }
     found = find_results(store, submission.campaign, submission.theory)
-    (transport,) = found.transports
+    (transport,) = found.documents(Transport)
     assert not transport.healthy
     assert "left physics" in transport.estimate.reason
     assert transport.estimate.diffusivity_m2_per_s is None
     assert transport.estimate.diffusivity_upper_m2_per_s is None
-    (fit,) = found.arrhenius
+    (fit,) = found.documents(Arrhenius)
     assert not fit.fitted
     report = write_report(store, "loop", found.document_keys(), tmp_path / "report")
     assert "left physics" in report.read_text()

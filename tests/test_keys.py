@@ -9,7 +9,6 @@ import pytest
 from ase import Atoms
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
-from lycb_flows.campaign.measurement import MeasurementPlan
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
@@ -26,6 +25,8 @@ from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import teacher_theory
 from lycb_flows.potentials.members import CHGNet, Toy
 from lycb_flows.potentials.models import find_model
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
 from lycb_flows.schemas.keys import canonical, make_key
 from lycb_flows.store import open_store
@@ -158,8 +159,10 @@ def plan_keys(name, campaign, theory):
             f"{prefix} round": stage.round_key,
         }
     measurement = MeasurementPlan(campaign=campaign, starts=starts, model="5" * 64)
-    keys[f"{name} transport"] = measurement.transport_key("LYC", 1.0, 400.0)
-    keys[f"{name} arrhenius"] = measurement.arrhenius_key("LYC", 1.0)
+    place = Condition(system="LYC", pressure_bar=1.0)
+    hot = place.model_copy(update={"temperature_k": 400.0})
+    keys[f"{name} transport"] = find_quantity("diffusion").key(measurement, hot)
+    keys[f"{name} arrhenius"] = find_quantity("arrhenius").key(measurement, place)
     return keys
 
 

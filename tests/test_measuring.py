@@ -2,7 +2,8 @@
 
 import pytest
 
-from lycb_flows.jobs.measuring import _failure, _mobile_density_per_ang3
+from lycb_flows.quantities.arrhenius import mobile_density_per_ang3
+from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.schemas import DiffusionEstimate, Health, Run, Transport
 from lycb_flows.store import open_store
 
@@ -46,7 +47,7 @@ def test_a_run_in_a_cell_that_was_never_found_says_nothing(
     store = open_store(tmp_path)
     production = run_of("b", "a", "nvt", nvt_health)
     store.insert_all([run_of("a", "5", "npt", npt_health), production])
-    found = _failure(store, production)
+    found = failure_of(store, production)
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
 
@@ -65,6 +66,6 @@ def transport_at(temperature_k, volume, *, healthy=True):
 def test_the_cells_of_failed_runs_do_not_enter_the_density():
     good = [transport_at(t, 20 + t / 100) for t in (500.0, 600.0, 700.0)]
     bad = transport_at(800.0, 99.0, healthy=False)
-    density = _mobile_density_per_ang3([*good, bad], 300.0)
+    density = mobile_density_per_ang3([*good, bad], 300.0)
     assert density == pytest.approx(3 / 10 / 23)
-    assert _mobile_density_per_ang3([bad], 300.0) == pytest.approx(3 / 10 / 99)
+    assert mobile_density_per_ang3([bad], 300.0) == pytest.approx(3 / 10 / 99)

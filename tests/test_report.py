@@ -9,10 +9,10 @@ from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 from lycb_flows import schemas
 from lycb_flows.report.collection import CellRun, ReportData
 from lycb_flows.report.figures import volume_figure
-from lycb_flows.report.measured_tables import volume_table
+from lycb_flows.report.numbers import duration, number, scientific, with_error
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
-from lycb_flows.report.quantities import duration, number, scientific, with_error
+from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas.keys import digest
 from lycb_flows.units import nernst_einstein_ms_per_cm
 
@@ -169,7 +169,7 @@ def test_the_walk_finds_npt_runs_behind_transports_and_counts_attempts(campaign)
     ground = campaign.ranking("LYC", "Cl")
     fit = campaign.arrhenius("LYC", ground, 1.0, 4)
     data = collect(campaign.store, [fit, campaign.keys[0]])
-    assert [t.temperature_k for t in data.transports] == list(TEMPERATURES_K)
+    assert [t.temperature_k for t in data.measured(schemas.Transport)] == list(TEMPERATURES_K)
     assert {cell.system for cell in data.cell_runs} == {"LYC"}
     assert [cell.role for cell in data.cell_runs] == ["production"] * 4
     assert not data.missing

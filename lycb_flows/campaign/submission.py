@@ -21,6 +21,7 @@ from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.architecture import model_names
 from lycb_flows.potentials.models import check_trainable, find_model
+from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
 
@@ -145,8 +146,10 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     ------
     InputError
         When a parent, a model or a set of imported labels cannot be used, the model that
-        learns cannot be trained, or what labels is not installed.
+        learns cannot be trained, or what labels or a quantity to be measured is not installed.
     """
+    check_quantities(campaign)
+    quantities = chosen_quantities(campaign.measure)
     sources = {name: find_model(name) for name in _model_names(campaign)}
     check_trainable(sources[campaign.learning.model])
     parents, models, elements = [], dict[str, Model](), set[str]()
@@ -154,7 +157,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         crystal = load_parent(system.parent)
         elements |= _elements(crystal)
         elements |= {"Cl", "Br"} if system.decorations else set()
-        _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
+        for quantity in quantities:
+            quantity.check(campaign, system.name, _elements(crystal))
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     for labeler in _labelers(campaign):
@@ -194,18 +198,6 @@ def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
 
 def _elements(crystal: DisorderedCrystal) -> set[str]:
     return {element.symbol for element in crystal.structure.composition.elements}
-
-
-def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str) -> None:
-    elements = _elements(crystal)
-    if species not in elements:
-        raise InputError(
-            "the mobile species is not in the parent",
-            fix="set measure.diffusion.mobile_species",
-            system=system,
-            found=species,
-            elements=sorted(elements),
-        )
 
 
 def _labelers(campaign: Campaign) -> list[LabelerConfig]:

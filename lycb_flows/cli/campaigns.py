@@ -154,11 +154,13 @@ def report(
 
 def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
     from lycb_flows.campaign.results import find_results
+    from lycb_flows.quantities.registry import reported_names
     from lycb_flows.report.page import write_report
 
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()
-    path = write_report(results, name, keys, folder or _report_folder(results) / name)
+    chosen = reported_names(submission.campaign.measure)
+    path = write_report(results, name, keys, folder or _report_folder(results) / name, chosen)
     typer.echo(path)
 
 

@@ -30,11 +30,12 @@ def query(
     JSON.
     """
     from lycb_flows.schemas import KINDS
+    from lycb_flows.store.kinds import document_class
 
-    results = open_results(store)
-    if kind not in KINDS:
+    results, of_kind = open_results(store), document_class(kind)
+    if kind not in {*KINDS, *results.kinds()}:
         raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
-    found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
+    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
     if as_json:
         for document in found:
             print_json({"key": document.key, **document.facts()})

@@ -56,6 +56,11 @@ class MDConfig(Config):
         """Return the number of time steps in a duration in ps."""
         return round(duration_ps * 1000 / self.time_step_fs)
 
+    def batches(self, runs: tuple[RunConfig, ...]) -> list[tuple[RunConfig, ...]]:
+        """Return the runs in stretches of at most `replicas_per_job`; each is one job."""
+        size = self.replicas_per_job
+        return [runs[i : i + size] for i in range(0, len(runs), size)]
+
     def npt(self, temperature_k: float, pressure_bar: float) -> MDProtocol:
         """Return the protocol that finds a cell: ramp, NVT, then NpT.
 

@@ -120,6 +120,7 @@ _BEFORE_ENGINES: tuple[Line, ...] = (
     ("workers", launchpad.look_at_workers, _RIGHTS),
     ("JOB_STORE", launchpad.look_at_job_store, "correct jobflow's settings"),
     ("models", machine.look_at_models, "install chgnet again"),
+    ("quantities", machine.look_at_quantities, "uninstall the package that is named"),
     ("device", machine.look_at_device, "install torch again"),
     ("compiled CHGNet", machine.look_at_compiled, "install lycb-flows again"),
     ("enum.x", machine.look_at_enumlib, "install enumlib again"),

@@ -40,6 +40,18 @@ def look_at_models(_patient: Patient) -> Finding:
     return Finding(ok=True, found=", ".join(found))
 
 
+def look_at_quantities(_patient: Patient) -> Finding:
+    """What campaigns can measure loads, packages of others included."""
+    from lycb_flows.store.kinds import QUANTITIES
+
+    broken = QUANTITIES.broken()
+    if broken:
+        return Finding(
+            ok=False, found="; ".join(map(str, broken.values())), fix="repair or uninstall these"
+        )
+    return Finding(ok=True, found=", ".join(QUANTITIES.usable()))
+
+
 def look_at_device(patient: Patient) -> Finding:
     """Check that torch has the device of the settings.
 

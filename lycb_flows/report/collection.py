@@ -17,6 +17,7 @@ import numpy as np
 from lycb_flows import schemas
 from lycb_flows.schemas import Document
 from lycb_flows.store import Attempt, ResultStore
+from lycb_flows.store.kinds import QUANTITIES
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
@@ -62,7 +63,15 @@ class ParityPoints:
 
 @dataclass
 class ReportData:
-    """Everything a report tells, by part; `documents` holds each of them by key."""
+    """Everything a report tells, by part.
+
+    Attributes
+    ----------
+    documents
+        Each of them, by key.
+    measurements
+        Kind -> the documents of a measured quantity, by system, pressure and temperature.
+    """
 
     documents: dict[str, Document] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -73,8 +82,7 @@ class ReportData:
     rounds: list[LearnedRound] = field(default_factory=list)
     evaluations: list[schemas.Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)
-    transports: list[schemas.Transport] = field(default_factory=list)
-    fits: list[schemas.Arrhenius] = field(default_factory=list)
+    measurements: dict[str, list[Document]] = field(default_factory=dict)
     cell_runs: list[CellRun] = field(default_factory=list)
     theory_names: list[str] = field(default_factory=list)
     imported_theory_names: set[str] = field(default_factory=set)
@@ -85,9 +93,13 @@ class ReportData:
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
 
-    def structure_of(self, transport: schemas.Transport) -> schemas.Structure | None:
-        """The structure that a transport's run started from."""
-        run = self.find(schemas.Run, transport.run)
+    def measured(self, kind: type[D]) -> list[D]:
+        """Return the documents of a measured quantity, by system, pressure and temperature."""
+        return [one for one in self.measurements.get(kind.kind, ()) if isinstance(one, kind)]
+
+    def structure_of_run(self, key: str | None) -> schemas.Structure | None:
+        """Return the structure that a run started from, if both are known."""
+        run = self.find(schemas.Run, key)
         return None if run is None else self.find(schemas.Structure, run.start_structure)
 
     def structure_of_system(self, system: str) -> schemas.Structure | None:
@@ -96,7 +108,12 @@ class ReportData:
         keys += [one.ground_state for one in self.rankings if one.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
         found = [self.find(schemas.Structure, key) for key in keys]
-        found += [self.structure_of(t) for t in self.transports if t.system == system]
+        found += [
+            self.structure_of_run(getattr(document, "run", None))
+            for documents in self.measurements.values()
+            for document in documents
+            if getattr(document, "system", None) == system
+        ]
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
@@ -135,10 +152,10 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
     data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
-    data.transports = sorted(
-        _unique(data.transports), key=lambda t: (t.system, t.pressure_bar, t.temperature_k, t.key)
-    )
-    data.fits.sort(key=lambda fit: (fit.system, fit.pressure_bar, fit.key))
+    data.measurements = {
+        kind: sorted(_unique(documents), key=_place)
+        for kind, documents in data.measurements.items()
+    }
     data.cell_runs.sort(
         key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.role)
     )
@@ -151,6 +168,7 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
+        self.quantities = {one.document.kind: one for one in QUANTITIES.usable().values()}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""
@@ -181,10 +199,8 @@ class _Collector:
             case schemas.Evaluation():
                 self.evaluation(key, "an evaluation")
                 self.data.evaluations.append(document)
-            case schemas.Transport():
-                self.transport(key)
-            case schemas.Arrhenius():
-                self.fit(document)
+            case _ if document.kind in self.quantities:
+                self.measurement(document)
             case _:
                 pass
         self.data.documents[key] = document
@@ -261,24 +277,30 @@ class _Collector:
                 self.data.cell_runs.append(CellRun("", role, run))
         return run
 
-    def transport(self, key: str) -> None:
-        """A transport, its run, and the NpT run that found the cell."""
-        transport = self.take(schemas.Transport, key, "a transport")
-        if transport is None:
+    def measurement(self, document: Document) -> None:
+        """A document of a measured quantity, its model, and what it was measured from."""
+        if document.key in self.data.documents:
             return
-        self.data.transports.append(transport)
-        self.model(transport.model)
-        run = self.run(transport.run, "production")
-        start = None if run is None else self.store.find_document(run.start)
-        if isinstance(start, schemas.Run):
-            self.run(start.key, "production")
+        self.data.documents[document.key] = document
+        self.data.measurements.setdefault(document.kind, []).append(document)
+        if hasattr(document, "model"):
+            self.model(document.model)
+        for key in document.parents:
+            self.measured_from(key, self.quantities[document.kind].rests_on)
 
-    def fit(self, fit: schemas.Arrhenius) -> None:
-        """An Arrhenius fit and its transports."""
-        self.data.fits.append(fit)
-        self.model(fit.model)
-        for transport in fit.transports:
-            self.transport(transport)
+    def measured_from(self, key: str, role: str) -> None:
+        """A run with the NpT run that found its cell, or another quantity's document."""
+        parent = self.store.find_document(key)
+        if parent is None:
+            self.data.missing[key] = role
+        elif isinstance(parent, schemas.Run):
+            self.run(key, "production")
+            if isinstance(self.store.find_document(parent.start), schemas.Run):
+                self.run(parent.start, "production")
+        elif parent.kind in self.quantities:
+            self.measurement(parent)
+        else:
+            self.data.documents[key] = parent
 
     def follow_runs(self) -> None:
         """Name each NpT run's system: by the ground state it started from, else by its name."""
@@ -335,3 +357,10 @@ def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]
 
 def _unique(documents: list[D]) -> list[D]:
     return list({document.key: document for document in documents}.values())
+
+
+def _place(document: Document) -> tuple[str, float, float, str]:
+    """Where it was measured, to sort by."""
+    place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
+    pressure_bar, temperature_k = (value or 0.0 for value in place)
+    return getattr(document, "system", None) or "", pressure_bar, temperature_k, document.key

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from lycb_flows.report.quantities import power_of_ten
+from lycb_flows.report.numbers import power_of_ten
 
 INK, GREY, LIGHT, SAND, BLUE, RUST, GREEN = (
     "#1f2a37", "#8a94a3", "#cfd5dd", "#b3924a", "#1d5c96", "#c2571a", "#3b7d5b",

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lycb_flows.schemas import Structure
-from lycb_flows.units import BOLTZMANN_EV_PER_K
+from lycb_flows.schemas import ModelErrors, Structure
+from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
 
 HIGH_PRESSURE_BAR = 10_000.0
 _LITHIUM_SHARE, _YTTRIUM_SHARE, _SHARE_TOLERANCE = 0.3, 0.1, 0.01  # of Li3YX6
@@ -94,6 +94,15 @@ def paper_transport(system: str) -> dict[str, PaperTransport]:
         for name, row in rows.items()
         if isinstance(row, dict) and "sigma300_mS_cm" in row
     }
+
+
+def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
+    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
+    return (
+        errors.energy_mae_ev_per_atom * EV_MEV,
+        errors.force_mae_ev_per_ang * EV_MEV,
+        errors.stress_mae_gpa * GPA_MPA,
+    )
 
 
 def mae_targets() -> tuple[float, float, float]:

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
 from typing import Final, get_args
 
 from lycb_flows import schemas
+from lycb_flows.report.blocks import Cell, Table, ours, papers
 from lycb_flows.report.collection import LearnedRound, ReportData
-from lycb_flows.report.figures import mae_triple
-from lycb_flows.report.paper import mae_targets, paper_numbers
-from lycb_flows.report.quantities import MISSING, as_printed, duration, fixed, number
+from lycb_flows.report.numbers import MISSING, as_printed, duration, fixed, number
+from lycb_flows.report.paper import mae_targets, mae_triple, paper_numbers
 from lycb_flows.store import Attempt, Outcome
 from lycb_flows.units import EV_MEV
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a cell, the document it comes from, and its tone ('paper' or 'warn')."""
-
-    text: str
-    key: str | None = None
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; `columns` are its headings, unit included."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-
-
-def ours(key: str, texts: Iterable[str]) -> tuple[Cell, ...]:
-    """Cells of our numbers, from one document."""
-    return tuple(Cell(text, key if text != MISSING else None) for text in texts)
-
-
-def papers(*texts: str) -> tuple[Cell, ...]:
-    """Cells of the paper's numbers."""
-    return tuple(Cell(text, tone="paper") for text in texts)
 
 
 def enumeration_table(data: ReportData) -> Table:

@@ -22,6 +22,8 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from lycb_flows.schemas.base import Document
 
+_SEED_DIGITS = 8
+
 Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
 
 
@@ -89,3 +91,16 @@ def digest(value: object) -> str:
     """Return the SHA-256 of the canonical form, in 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seed_for(campaign_seed: int, *role: str) -> int:
+    """Return a seed of its own for each role, the same whenever it is asked for.
+
+    Parameters
+    ----------
+    campaign_seed
+        Root of all seeds of the campaign.
+    *role
+        Words that no other random choice of the campaign has.
+    """
+    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)

@@ -47,6 +47,10 @@ class Backend(ABC):
         """Yield the live records of a kind whose facts equal `where`, by increasing key."""
 
     @abstractmethod
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+
+    @abstractmethod
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         """Keep a record and its edges unless its key has a live one; return whether it was kept."""
 

@@ -104,6 +104,11 @@ class MongoStore(ResultStore):
         return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
 
     @survives_outages
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+        return list(self._documents.distinct("kind"))
+
+    @survives_outages
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         self._add_edges([(record, edges)])
         n_withdrawn = self._documents.count_documents({"key": record.key, **_WITHDRAWN})

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lycb_flows.schemas import KINDS, Blob, Document
+from lycb_flows.schemas import Blob, Document
 from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.kinds import document_class
 
 Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
@@ -121,7 +122,7 @@ def document_of(record: Record, blobs: Blobs) -> Document:
     blobs
         Where its large fields and lists are.
     """
-    return KINDS[record.kind].from_facts(**unpacked(record, blobs))
+    return document_class(record.kind).from_facts(**unpacked(record, blobs))
 
 
 def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:

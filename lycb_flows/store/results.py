@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
-from lycb_flows.schemas import KINDS, Document
+from lycb_flows.schemas import Document
 from lycb_flows.store.backend import Backend
 from lycb_flows.store.provenance import MadeNow
 from lycb_flows.store.records import (
@@ -166,7 +166,7 @@ class ResultStore(Backend):
 
     def all_facts(self) -> dict[str, tuple[str, str]]:
         """Return (kind, facts as JSON) of every live document, by key."""
-        records = (record for kind in KINDS for record in self._find_by_kind(kind, {}))
+        records = (record for kind in self.kinds() for record in self._find_by_kind(kind, {}))
         return {
             record.key: (record.kind, json.dumps(facts_of(record, self.blobs), sort_keys=True))
             for record in records

@@ -109,6 +109,10 @@ class SqliteStore(ResultStore):
             query += f" AND json_extract(facts, '$.{name}') = ?"
         return map(_record, self._db.execute(f"{query} ORDER BY key", (kind, *where.values())))
 
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+        return [kind for (kind,) in self._db.execute("SELECT DISTINCT kind FROM documents")]
+
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         del attempt  # it ends in the same transaction
         query = (

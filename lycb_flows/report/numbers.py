@@ -122,5 +122,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def listed(names: Sequence[str], at_most: int = 8) -> str:
+    """Return names in a row, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], at_most=2)
+    'a, b and 1 more'
+    """
+    rest = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _exponent(value: float) -> int:
     return math.floor(math.log10(abs(value)))
