@@ -38,7 +38,7 @@ class HasConfig(Protocol):
 LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
-    HasConfig,  # type: ignore[type-abstract]  # only isinstance is asked of it
+    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # only isinstance is asked of it
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
