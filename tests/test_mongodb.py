@@ -5,13 +5,14 @@ import filecmp
 import subprocess
 import sys
 import threading
-import time
+from datetime import UTC, datetime, timedelta
 
 import mongomock
 import pytest
 from bson import ObjectId
 from messages import assert_one_line
 from servers import MongoServer
+from waiting import wait_until
 
 from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.machine.settings import load_settings
@@ -88,6 +89,18 @@ def test_a_write_repeated_after_an_outage_is_still_the_first(store):
 # -- claims ---------------------------------------------------------------------------------
 
 
+LIFE = timedelta(seconds=0.8)
+"""Of a claim that does not beat: four times LYCB_PING_S, 0.2 s here."""
+
+
+def claim(store):
+    return store.database["claims"].find_one({"_id": "k"})
+
+
+def wait_until_stale(store):
+    wait_until(lambda: datetime.now(UTC) > claim(store)["beat_at"] + LIFE, "a claim's end")
+
+
 @pytest.mark.usefixtures("worker")
 def test_a_live_claim_gives_the_job_back_and_a_stale_one_does_not(mongo_uri, monkeypatch):
     monkeypatch.setenv("LYCB_PING_S", "0.2")
@@ -95,19 +108,23 @@ def test_a_live_claim_gives_the_job_back_and_a_stale_one_does_not(mongo_uri, mon
     with one.claim("k"):
         with one.claim("k"):  # a job may claim what it holds
             pass
-        time.sleep(1.2)  # longer than a claim lives: it beats
+        taken_at = claim(one)["beat_at"]
+        wait_until(
+            lambda: claim(one)["beat_at"] > taken_at + LIFE, "beats for longer than it lives"
+        )
         with pytest.raises(GivenBackError, match="another worker"), other.claim("k"):
             pass
     with other.claim("k"):
         pass
     one._claims._take("k")  # and dies: nobody beats
     assert other.forget_stale_claims() == 0
-    time.sleep(1.0)
+    wait_until_stale(one)
     with other.claim("k"):
         pass
     one._claims._take("k")
-    time.sleep(1.0)
+    wait_until_stale(one)
     assert other.forget_stale_claims() == 1
+    assert claim(one) is None
     one.close()
     other.close()
 

@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import wait_until
 
 from lycb_flows.errors import InputError, LycbError
 from lycb_flows.machine.processes import ProcessPool
@@ -67,10 +67,7 @@ def test_workers_leave_when_their_parent_is_killed(tmp_path):
         workers = [int(parent.stdout.readline()) for _ in range(2)]
         assert all(is_alive(pid) for pid in workers)
         parent.kill()
-        until = time.monotonic() + 30
-        while any(is_alive(pid) for pid in workers):
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        wait_until(lambda: not any(is_alive(pid) for pid in workers), "their end")
 
 
 def is_alive(pid):

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import yaml
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure
 from servers import MongoServer, NoServerError, find_mongod, not_run
+from waiting import wait_until
 
 AWKWARD = "p@ss/w:rd%"
 N_WRITES = 1000
@@ -47,8 +47,7 @@ def test_kill_and_restart_lose_no_acknowledged_write(own_server):
     writer = threading.Thread(target=write_all, args=(own_server.uri("x") + MAJORITY, written))
     writer.start()
     for share in (0.25, 0.5, 0.75):
-        while len(written) < share * N_WRITES:
-            time.sleep(0.001)
+        wait_until(lambda share=share: len(written) >= share * N_WRITES, "some writes")
         own_server.kill()
         acknowledged = list(written)
         own_server.start()

@@ -15,6 +15,7 @@ from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.torture
 LOOP = CAMPAIGNS / "loop.yaml"
 PATIENCE_S = 240
 BINARIES = Path(sys.executable).parent

@@ -2,7 +2,8 @@
 
 import time
 
-PATIENCE_S = 60
+PATIENCE_S = 120
+"""A busy machine is slow; what never comes is waited for in vain only once."""
 
 
 def wait_until(true, what="it"):

@@ -17,7 +17,7 @@ import functools
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from lycb_flows.errors import InputError
 
@@ -42,7 +42,7 @@ class Registry(Generic[M]):
         class that makes one without arguments; its `name` is the name it is registered under.
     """
 
-    def __init__(self, group: str, noun: str, kind: type[M], own: Mapping[str, str]) -> None:
+    def __init__(self, group: str, noun: str, kind: type, own: Mapping[str, str]) -> None:
         self.group, self.noun, self.kind = group, noun, kind
         self._own = [metadata.EntryPoint(name, value, group) for name, value in own.items()]
         self._loaded: dict[metadata.EntryPoint, M] = {}
@@ -114,7 +114,7 @@ class Registry(Generic[M]):
             raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")
         if getattr(member, "name", None) != entry.name:
             raise self._refusal(entry, f"{entry.value} has another name")
-        return member
+        return cast("M", member)
 
     def _refusal(self, entry: metadata.EntryPoint, reason: str) -> InputError:
         return InputError(

@@ -152,7 +152,7 @@ class Architecture(Protocol):
 ARCHITECTURES: Registry[Architecture] = Registry(
     "lycb_flows.potentials",
     "architecture",
-    Architecture,  # type: ignore[type-abstract]  # only isinstance is asked of it
+    Architecture,  # only isinstance is asked of it
     {
         "chgnet": "lycb_flows.potentials.members:CHGNet",
         "toy": "lycb_flows.potentials.members:Toy",

@@ -39,7 +39,7 @@ class Measured(Protocol):
 QUANTITIES: Registry[Measured] = Registry(
     "lycb_flows.quantities",
     "quantity",
-    Measured,  # type: ignore[type-abstract]
+    Measured,
     own={
         "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
         "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
