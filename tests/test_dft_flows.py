@@ -120,7 +120,8 @@ def test_with_a_fixed_cell_only_positions_move_and_too_few_steps_are_not_converg
     assert found.structure.frac_coords != start.frac_coords
     assert not found.converged
     assert found.n_steps == 3
-    document = found.document(start, teacher.theory, config)
+    theory = teacher.theory
+    document = found.document(config, theory=theory.fingerprint, theory_name=theory.name)
     assert document.model is None
     assert document.theory == teacher.theory.fingerprint
     assert document.parents == (start.key, *found.labels)
@@ -576,8 +577,8 @@ def test_energies_of_formation_come_from_the_binaries_at_the_same_theory(whole):
 def test_the_plan_names_exactly_the_jobs_that_ran(whole):
     store, submission, _, names = whole
     steps = plan_campaign(store, submission.campaign, submission.theory)
-    assert sorted(job for step in steps for job in step.jobs) == sorted(names)
-    relaxing = [step for step in steps if step.jobs[0].startswith("dft-relax")]
+    assert sorted(job.name for step in steps for job in step.jobs) == sorted(names)
+    relaxing = [step for step in steps if step.jobs[0].name.startswith("dft-relax")]
     assert [len(step.jobs) for step in relaxing] == [4, 10, 2]
     assert all(step.cpu_s > 0 for step in relaxing)
 
