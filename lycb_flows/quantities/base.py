@@ -192,10 +192,9 @@ class Quantity(ABC, Generic[D]):
         """
 
     def status(self, document: D) -> str:
-        """Return where a finished document was measured."""
-        return Condition.model_validate(
-            {name: getattr(document, name) for name in self.status_fields}
-        ).title
+        """Return where a finished document was measured; 'done' for a whole campaign."""
+        place = {name: getattr(document, name) for name in self.status_fields}
+        return Condition.model_validate(place).title or "done"
 
     # -- report --------------------------------------------------------------------------
 
