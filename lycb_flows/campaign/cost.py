@@ -286,9 +286,14 @@ class _Planner:
         yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats)
         n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
         planned = measurements(plan, quantities)
-        cpu_s = sum(one.quantity.cost_s(plan, one.condition, n_atoms) for one in planned)
+        cpu_s = sum(
+            measurement.quantity.cost_s(plan, measurement.condition, n_atoms)
+            for measurement in planned
+        )
         work = " and ".join(quantity.work for quantity in quantities)
-        yield PlannedStep(MEASUREMENT, tuple(one.job for one in planned), work, cpu_s)
+        yield PlannedStep(
+            MEASUREMENT, tuple(measurement.job for measurement in planned), work, cpu_s
+        )
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:

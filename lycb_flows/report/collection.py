@@ -89,13 +89,22 @@ class ReportData:
     attempts: list[Attempt] = field(default_factory=list)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
-        """The collected document of this kind and key, or None."""
+        """Return the collected document of this kind and key, or None.
+
+        Parameters
+        ----------
+        kind
+            The class of the document.
+        key
+            Its key; None finds nothing.
+        """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
 
     def measured(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, by system, pressure and temperature."""
-        return [one for one in self.measurements.get(kind.kind, ()) if isinstance(one, kind)]
+        documents = self.measurements.get(kind.kind, ())
+        return [document for document in documents if isinstance(document, kind)]
 
     def structure_of_run(self, key: str | None) -> schemas.Structure | None:
         """Return the structure that a run started from, if both are known."""
@@ -103,9 +112,9 @@ class ReportData:
         return None if run is None else self.find(schemas.Structure, run.start_structure)
 
     def structure_of_system(self, system: str) -> schemas.Structure | None:
-        """A structure of a system, for its composition: ground state, or a run's start."""
-        keys = [one.ground_state for one in self.by_dft if one.system == system]
-        keys += [one.ground_state for one in self.rankings if one.system == system]
+        """Return a structure of a system, for its composition: ground state, or a run's start."""
+        keys = [found.ground_state for found in self.by_dft if found.system == system]
+        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
         found = [self.find(schemas.Structure, key) for key in keys]
         found += [
@@ -117,16 +126,16 @@ class ReportData:
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
-        """Structure -> the system whose ground state it is, by a model or by DFT."""
-        by_model = {one.ground_state: one.system for one in self.rankings}
-        return by_model | {one.ground_state: one.system for one in self.by_dft}
+        """Return structure -> the system whose ground state it is, by a model or by DFT."""
+        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
+        return by_model | {found.ground_state: found.system for found in self.by_dft}
 
     def decided_by_dft(self) -> list[schemas.GroundState]:
         """The lists that decide: those that did not grow."""
-        return [one for one in self.by_dft if one.widened_to is None]
+        return [found for found in self.by_dft if found.widened_to is None]
 
     def model_name(self, key: str) -> str:
-        """Name of a model, or the start of its key."""
+        """Return the name of a model, or the start of its key."""
         model = self.find(schemas.Model, key)
         return key[:12] if model is None else model.name
 
@@ -151,7 +160,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
-    data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
+    data.by_dft.sort(key=lambda found: (found.system, found.n, found.key))
     data.measurements = {
         kind: sorted(_unique(documents), key=_place)
         for kind, documents in data.measurements.items()
@@ -168,7 +177,8 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
-        self.quantities = {one.document.kind: one for one in QUANTITIES.usable().values()}
+        usable = QUANTITIES.usable().values()
+        self.quantities = {quantity.document.kind: quantity for quantity in usable}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""
@@ -336,7 +346,15 @@ class _Collector:
 
 
 def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
-    """The predictions of an evaluation, beside their labels."""
+    """Return the predictions of an evaluation, beside their labels.
+
+    Parameters
+    ----------
+    store
+        Holds the predictions.
+    evaluation
+        Of a model on test labels.
+    """
     rows = json.loads(store.blobs.read(evaluation.predictions)).values()
     return ParityPoints(
         energies_ev_per_atom=[

@@ -19,7 +19,7 @@ _PERCENT: Final = 100.0
 
 
 def enumeration_table(data: ReportData) -> Table:
-    """Exact counts of every enumeration."""
+    """Return the exact counts of every enumeration."""
     rows = []
     for found in data.enumerations:
         dropped = ", ".join(
@@ -56,7 +56,15 @@ def _parent_name(data: ReportData, enumeration: schemas.Enumeration) -> str:
 
 
 def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
-    """The best candidates of one ranking."""
+    """Return the best candidates of one ranking.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    ranking
+        Among its rankings.
+    """
     rows = []
     for i, candidate in enumerate(ranking.best[:_N_CANDIDATES], 1):
         texts = (
@@ -87,8 +95,19 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
 
 
 def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
-    """DFT's order of the best candidates, with the model's beside it."""
-    rows = [_dft_row(data, found, place, one) for place, one in enumerate(found.candidates, 1)]
+    """Return DFT's order of the best candidates, with the model's beside it.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    found
+        What DFT says of a ranking.
+    """
+    rows = [
+        _dft_row(data, found, place, candidate)
+        for place, candidate in enumerate(found.candidates, 1)
+    ]
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -104,31 +123,33 @@ def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
 
 
 def _dft_row(
-    data: ReportData, found: schemas.GroundState, place: int, one: schemas.DftCandidate
+    data: ReportData, found: schemas.GroundState, place: int, candidate: schemas.DftCandidate
 ) -> tuple[Cell, ...]:
-    model = (str(one.model_rank), fixed(one.model_above_best_ev_per_atom * EV_MEV))
-    if one.relaxation is None:
+    model = (str(candidate.model_rank), fixed(candidate.model_above_best_ev_per_atom * EV_MEV))
+    if candidate.relaxation is None:
         known = ours(found.key, (MISSING, model[0], MISSING, model[1]))
-        return (*known, *[Cell(MISSING)] * 4, Cell(one.reason, found.key, "warn"))
-    key = one.relaxation if one.relaxation in data.documents else found.key
-    words = ["ground state"] if one.structure == found.ground_state else []
-    words += ["tied"] if one.tied_with_best else []
-    words += [] if one.converged else ["not converged"]
+        return (*known, *[Cell(MISSING)] * 4, Cell(candidate.reason, found.key, "warn"))
+    key = candidate.relaxation if candidate.relaxation in data.documents else found.key
+    words = ["ground state"] if candidate.structure == found.ground_state else []
+    words += ["tied"] if candidate.tied_with_best else []
+    words += [] if candidate.converged else ["not converged"]
     return (
         Cell(str(place), found.key),
         Cell(model[0], found.key),
-        *ours(key, (fixed(_mev(one.above_best_ev_per_atom)),)),
+        *ours(key, (fixed(_mev(candidate.above_best_ev_per_atom)),)),
         Cell(model[1], found.key),
         *ours(
             key,
             (
-                fixed(_mev(one.formation_energy_ev_per_atom)),
-                one.space_group or MISSING,
-                fixed(None if one.volume_change is None else _PERCENT * one.volume_change),
-                MISSING if one.n_steps is None else str(one.n_steps),
+                fixed(_mev(candidate.formation_energy_ev_per_atom)),
+                candidate.space_group or MISSING,
+                fixed(
+                    None if candidate.volume_change is None else _PERCENT * candidate.volume_change
+                ),
+                MISSING if candidate.n_steps is None else str(candidate.n_steps),
             ),
         ),
-        Cell(", ".join(words), found.key, "" if one.converged else "warn"),
+        Cell(", ".join(words), found.key, "" if candidate.converged else "warn"),
     )
 
 
@@ -137,7 +158,7 @@ def _mev(value_ev: float | None) -> float | None:
 
 
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
-    """What each round labelled and trained on."""
+    """Return what each round labelled and trained on."""
     rows = []
     for learned in rounds:
         dataset, frames = learned.dataset, learned.frames
@@ -163,7 +184,7 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 
 
 def errors_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Errors before and after each round's training; the last row is the paper's."""
+    """Return errors before and after each round's training; the last row is the paper's."""
     rows = []
     for learned in rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
@@ -202,7 +223,7 @@ def _errors(key: str, errors: schemas.ModelErrors) -> tuple[Cell, ...]:
 
 
 def evaluations_table(data: ReportData) -> Table:
-    """Every evaluation that compares the models, by system."""
+    """Return every evaluation that compares the models, by system."""
     rows = []
     for evaluation in data.evaluations:
         parts = {"all": evaluation.overall, **evaluation.by_system}
@@ -223,7 +244,7 @@ def evaluations_table(data: ReportData) -> Table:
 
 
 def cost_table(attempts: Sequence[Attempt]) -> Table:
-    """Wall time by kind, from every attempt at the documents concerned."""
+    """Return wall time by kind, from every attempt at the documents concerned."""
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],

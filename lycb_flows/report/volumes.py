@@ -27,7 +27,15 @@ _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7
 
 
 def volume_table(data: ReportData, system: str) -> Table:
-    """Volumes of one system beside the paper's at the same temperature."""
+    """Return volumes of a system beside the paper's at the same temperature.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    system
+        Name of the system.
+    """
     structure = data.structure_of_system(system)
     paper = paper_volumes((structure and paper_system(structure)) or "")
     rows = [_relaxed_row(r, paper) for r in data.rankings if r.system == system and r.best]

@@ -19,6 +19,7 @@ from lycb_flows.cli.progress import campaign_status
 from lycb_flows.config import MeasurementConfig
 from lycb_flows.errors import InputError
 from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.quantities.base import Quantity
 from lycb_flows.quantities.plan import Condition
 from lycb_flows.quantities.registry import chosen_quantities, find_quantity
 from lycb_flows.schemas import KINDS, Blob, Document
@@ -273,6 +274,37 @@ def test_two_quantities_of_one_name_are_refused(packages):
         match="packages=lycb-flows and other_package",
     ):
         find_quantity("diffusion")
+
+
+def scoped(scope, needs=()):
+    """A quantity without work, measured where its scope says."""
+    body = {"name": scope, "document": Atlas, "scope": scope, "needs": needs, "ensembles": ()}
+    return type(scope, (Quantity,), body | {"compute": lambda *_: None})
+
+
+def test_a_quantity_is_measured_where_its_scope_says_after_what_it_needs(loop_campaign):
+    data = loop_campaign.model_dump()
+    data["measure"] |= {"temperatures_k": [300.0, 400.0], "pressures_bar": [1.0, 5.0]}
+    campaign = type(loop_campaign).model_validate(data)
+    plan = measurement_plan(campaign, {"LYB": "2" * 64}, "1" * 64, ())
+    hot, cold = (scoped(scope) for scope in ("temperature", "system"))
+    both = scoped("campaign", needs=(hot, cold))
+    jobs = [one.job for one in measurements(plan, [hot(), scoped("pressure")(), cold(), both()])]
+    assert [job.name for job in jobs] == [
+        "temperature LYB 1 bar 300 K",
+        "temperature LYB 1 bar 400 K",
+        "temperature LYB 5 bar 300 K",
+        "temperature LYB 5 bar 400 K",
+        "pressure LYB 1 bar",
+        "pressure LYB 5 bar",
+        "system LYB",
+        "campaign",
+    ]
+    assert len(set(jobs)) == len(jobs)
+    assert len(both().needed_keys(plan, Condition())) == 5
+    each = scoped("pressure", needs=(hot,))()
+    assert len(each.needed_keys(plan, Condition(system="LYB", pressure_bar=5.0))) == 2
+    assert both().status(Atlas(key="1" * 64, maps={}, remark="")) == "done"
 
 
 class Atlas(Document):
