@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lycb_flows import schemas
 from lycb_flows.labels.engine import is_dft
 from lycb_flows.labels.theory import code_of
 from lycb_flows.report.blocks import Reported, Statement
 from lycb_flows.report.collection import ReportData
 from lycb_flows.report.numbers import as_printed, counted, listed, number
 from lycb_flows.report.paper import mae_targets, mae_triple
+from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
 CALCULATOR = "ase "
@@ -235,7 +235,7 @@ def _retracted(data: ReportData) -> Iterator[Statement]:
 
 def _unhealthy(data: ReportData) -> Iterator[Statement]:
     for run in data.documents.values():
-        if isinstance(run, schemas.Run) and not run.health.healthy:
+        if isinstance(run, Run) and not run.health.healthy:
             yield Statement(
                 f"Run {run.name} left physics at step {run.health.failed_step}: "
                 f"{run.health.reason}.",
@@ -256,7 +256,7 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 def _not_trained(data: ReportData) -> Iterator[Statement]:
     measured = (one for documents in data.measurements.values() for one in documents)
     for key in dict.fromkeys(getattr(one, "model", "") for one in measured):
-        model = data.find(schemas.Model, key)
+        model = data.find(Model, key)
         if model is not None and model.source != "fine-tuned":
             yield Statement(
                 f"The model that measures, {model.name}, is not fine-tuned: what it measures "
@@ -338,7 +338,7 @@ _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doub
 # -- words --------------------------------------------------------------------------------------
 
 
-def round_title(round_: schemas.Round) -> str:
+def round_title(round_: Round) -> str:
     """A round for people: counted from one."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
