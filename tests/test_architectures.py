@@ -3,12 +3,13 @@
 import json
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-import lennard_jones
 import numpy as np
 import pytest
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from campaign_runs import CAMPAIGNS, run_campaign
+from lycb_example import potential as lennard_jones
 from messages import assert_one_line
 
 from lycb_flows.campaign.cost import plan_campaign
@@ -61,7 +62,7 @@ def install(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def lennard_jones_site(tmp_path_factory):
-    entries = {"lennard_jones": "lennard_jones:LennardJones"}
+    entries = {"lennard_jones": "lycb_example.potential:LennardJones"}
     return write_package(tmp_path_factory.mktemp("site"), "lennard_jones_package", **entries)
 
 
@@ -109,9 +110,9 @@ def test_without_the_package_its_model_is_refused_by_name(monkeypatch, lennard_j
     ("value", "reason"),
     [
         ("no_such_module:Thing", "No module named 'no_such_module'"),
-        ("lennard_jones:Thing", "has no attribute 'Thing'"),
-        ("lennard_jones:WEIGHTS", "is no Architecture"),
-        ("lennard_jones:LennardJones", "has another name"),
+        ("lycb_example.potential:Thing", "has no attribute 'Thing'"),
+        ("lycb_example.potential:WEIGHTS", "is no Architecture"),
+        ("lycb_example.potential:LennardJones", "has another name"),
     ],
 )
 def test_a_broken_plug_in_is_one_line_when_asked_for_and_disturbs_no_other(
@@ -133,8 +134,12 @@ def test_a_broken_plug_in_is_one_line_when_asked_for_and_disturbs_no_other(
 
 
 def test_two_packages_with_one_name_are_refused_and_named(install):
-    install("first_package", lennard_jones="lennard_jones:LennardJones", toy="lennard_jones:Toy")
-    install("second_package", lennard_jones="lennard_jones:LennardJones")
+    install(
+        "first_package",
+        lennard_jones="lycb_example.potential:LennardJones",
+        toy="lycb_example.potential:Toy",
+    )
+    install("second_package", lennard_jones="lycb_example.potential:LennardJones")
     with pytest.raises(InputError, match="packages=first_package and second_package"):
         ARCHITECTURES.get("lennard-jones")
     with pytest.raises(InputError, match="packages=first_package and lycb-flows"):
@@ -156,6 +161,13 @@ def test_our_own_models_train_and_state_what_that_costs(name):
     check_trainable(source)
     rates = rates_of(source.model)
     assert 0 < rates.force_call_s < rates.training_s
+
+
+def test_the_documentation_lists_every_architecture_with_its_models():
+    text = (Path(__file__).parents[1] / "docs" / "potentials.md").read_text()
+    for architecture in (CHGNet(), Toy()):
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| `{architecture.name}`")]
+        assert [f"`{name}`" for name in architecture.model_names] == row.split(" | ")[1].split(", ")
 
 
 # -- an inference-only potential ----------------------------------------------------------------
@@ -245,7 +257,7 @@ def test_a_store_with_models_of_a_package_that_is_gone_opens_reports_and_sweeps(
     assert ARCHITECTURES.names() == OURS
     again = reopen(store, submission.record)
     steps = plan_campaign(store, again.campaign, again.theory)
-    assert steps[1].jobs == ("rank LYC",)
+    assert [job.name for job in steps[1].jobs] == ["rank LYC"]
     assert "cost unknown" in steps[1].work
     found = find_results(store, again.campaign, again.theory)
     assert len(found.rounds) == 1

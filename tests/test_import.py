@@ -168,6 +168,9 @@ def test_a_tree_of_runs_gives_its_good_ones_and_a_line_for_each_bad_one(lycb, tm
     edited(tree / "good" / "vasprun.xml")
     edited(tree / "enthalpy" / "vasprun.xml", ('name="PSTRESS">[^<]*<', 'name="PSTRESS"> 5.0<'))
     edited(tree / "unconverged" / "vasprun.xml", ('name="NELM"> *100<', 'name="NELM"> 80<'))
+    end = r"( </i>\s*<i name=\"e_wo_entrp\">[^<]*</i>\s*<i[^<]*</i>\s*</energy>\s*</scstep>\s*<str)"
+    changing = (r"-6\.74587304" + end, r"-6.74587404\1")
+    edited(tree / "changing" / "vasprun.xml", changing)
     edited(tree / "no stress" / "vasprun.xml", (r'<varray name="stress" >.*?</varray>', ""))
     program = 'name="program" type="string">'
     edited(tree / "stand-in" / "vasprun.xml", (f"{program}vasp", f"{program}stand-in of vasp"))
@@ -175,13 +178,14 @@ def test_a_tree_of_runs_gives_its_good_ones_and_a_line_for_each_bad_one(lycb, tm
     (tree / "cut" / "vasprun.xml.gz").write_bytes(gzip.compress(ROCK_SALT.read_bytes()[:50_000]))
     code, out, _ = lycb("import", "labels", tree)
     assert code == 0
-    assert "runs: 1 imported, 0 already there, 5 refused" in out
+    assert "runs: 1 imported, 0 already there, 6 refused" in out
     for name, reason in {
         "enthalpy/vasprun.xml": "enthalpies",
         "unconverged/vasprun.xml[0]": "have not converged",
+        "changing/vasprun.xml[0]": "still changed in the last electronic step",
         "no stress/vasprun.xml[0]": "missing=stress",
         "stand-in/vasprun.xml": "no file of VASP's",
-        "cut/vasprun.xml.gz": "unreadable: XMLSyntaxError",
+        "cut/vasprun.xml.gz": "no readable vasprun.xml",
     }.items():
         (line,) = [line for line in out.splitlines() if line.startswith(f"refused {name}")]
         assert reason in line
@@ -454,7 +458,8 @@ def test_a_broken_file_names_itself_and_brings_nothing(lycb, tmp_path, suffix):
     named = {".extxyz": "extxyz", ".db": "ase-db", ".json": "mptrj", ".xml": "vasp"}[suffix]
     code, out, err = lycb("import", "labels", path, "--format", named)
     assert code == 1
-    assert f"refused {path.name}: unreadable" in out
+    words = "no readable vasprun.xml" if suffix == ".xml" else "unreadable"
+    assert f"refused {path.name}: {words}" in out
     assert "0 imported, 0 already there, 1 refused" in out
     assert "Traceback" not in out + err
     assert open_store(tmp_path / "default").all_facts() == {}

@@ -36,6 +36,7 @@ from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
 from lycb_flows.labels.vasp.relaxing import largest_force, open_vasp
+from lycb_flows.labels.vasp.vasprun import check_converged, read_vasprun
 from lycb_flows.machine import leash
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.time_limits import time_limit
@@ -142,7 +143,7 @@ def test_the_stand_in_relaxes_atoms_and_cell_step_by_step(tmp_path, optimizer):
     inputs = vasp_inputs(THEORY, salt(), relaxation=wish, optimizer=optimizer)
     inputs.write(tmp_path, potcar=False)
     run_stand_in(tmp_path)
-    result = vasp_results.read_vasprun(tmp_path / "vasprun.xml")
+    result = read_vasprun(tmp_path / "vasprun.xml")
     energies = [step["e_0_energy"] for step in result.ionic_steps]
     assert result.converged_ionic
     assert 3 < len(energies) < 150
@@ -242,7 +243,7 @@ def test_what_was_not_changed_is_an_answer(changed):
 
 def test_vasps_own_file_is_no_label_of_the_stand_in_and_the_other_way_round(finished):
     folder, inputs = finished
-    result = vasp_results.read_vasprun(folder / "vasprun.xml")
+    result = read_vasprun(folder / "vasprun.xml")
     vasp_results.check_program(result, inputs.theory)
     with pytest.raises(LabelError, match=r"another program.*stated=vasp, found=vasp stand-in"):
         vasp_results.check_program(result, vasp_theory("paper-static"))
@@ -252,11 +253,12 @@ def test_vasps_own_file_is_no_label_of_the_stand_in_and_the_other_way_round(fini
     ("steps", "words"), [([-3.0, -3.1], "still changed"), ([-3.0] * 100, "have not converged")]
 )
 def test_electrons_that_are_not_at_rest_make_no_label(finished, steps, words):
-    result = vasp_results.read_vasprun(finished[0] / "vasprun.xml")
-    vasp_results.check_converged(result, 1e-6)
-    result.ionic_steps[-1]["electronic_steps"] = [{"e_fr_energy": one} for one in steps]
+    result = read_vasprun(finished[0] / "vasprun.xml")
+    last = result.ionic_steps[-1]
+    check_converged(result, last, 1e-6)
+    last["electronic_steps"] = [{"e_fr_energy": one} for one in steps]
     with pytest.raises(LabelError, match=words):
-        vasp_results.check_converged(result, 1e-6)
+        check_converged(result, last, 1e-6)
 
 
 # -- the policy -----------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ from custodian.vasp.handlers import LargeSigmaHandler, VaspErrorHandler
 from vasp_here import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
-from lycb_flows.labels.checks import VASP_KB
 from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp import process as vasp_process
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import ASKED, Inputs, find_changes
 from lycb_flows.labels.vasp.process import Policed
+from lycb_flows.labels.vasp.vasprun import answer_of, read_vasprun
 from lycb_flows.machine.engines import Machine
 from lycb_flows.testing.vasp_files import Outputs
 from lycb_flows.testing.vasp_task import read_task
@@ -104,12 +103,12 @@ def test_an_algorithm_that_does_not_iterate_to_self_consistency_is_physics(folde
 
 def test_real_vasps_stress_has_ases_sign_and_unit():
     """VASP 6.3's own file; ASE's reader knows nothing of ours."""
-    result = vasp_results.read_vasprun(REAL)
+    answer = answer_of(read_vasprun(REAL).ionic_steps[-1])
     atoms = ase.io.read(REAL)
-    stress = np.asarray(result.ionic_steps[-1]["stress"]) / VASP_KB
+    stress = np.asarray(answer.stress_ev_per_ang3)
     assert np.abs(stress).max() * EV_PER_ANG3_GPA > 0.05
     assert stress == pytest.approx(atoms.get_stress(voigt=False), rel=1e-6, abs=1e-9)
     # PSTRESS is 1 kB here: VASP writes the enthalpy, and ASE takes P V off again
     pv_ev = 0.1 / EV_PER_ANG3_GPA * atoms.get_volume()
     energy_ev = atoms.get_potential_energy()
-    assert float(result.final_energy) - pv_ev == pytest.approx(energy_ev, abs=1e-6)
+    assert answer.energy_ev - pv_ev == pytest.approx(energy_ev, abs=1e-6)

@@ -209,7 +209,7 @@ class _Reader:
 
     def _found(self, source: _Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
         if source.file_format == "vasp":
-            level, labels = vasprun.read_vasprun(source.path, all_steps=self.all_steps)
+            level, labels = vasprun.read_run(source.path, all_steps=self.all_steps)
             return labels, self._agreed(level)
         return list(_READERS[source.file_format](source.path)), self.stated
 

@@ -28,7 +28,7 @@ class HasConfig(Protocol):
 LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
-    HasConfig,
+    HasConfig,  # only isinstance is asked of it
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",

@@ -1,14 +1,11 @@
-"""vasprun.xml as an answer, or the reason why it is none.
+"""What a run of our own gave, or the reason why it gave nothing.
 
-VASP writes stresses in kB, compression positive. Its e_0_energy is the energy extrapolated to
-sigma -> 0; in the last block of a step some versions write another number under this name,
-which pymatgen's `final_energy` corrects.
+A run of ours is one whose inputs are known: it is checked that VASP did what was asked.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,18 @@ from pymatgen.io.vasp.outputs import Vasprun
 from lycb_flows import schemas
 from lycb_flows.crystals.structures import canonical_structure
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.checks import VASP_KB, Answer
+from lycb_flows.labels.checks import Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp.inputs import VaspInputs
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
+from lycb_flows.labels.vasp.vasprun import (
+    answer_of,
+    check_converged,
+    mesh_of,
+    program_of,
+    read_vasprun,
+)
 
-_ROUNDING_EV = 1e-8
-"""Of vasprun.xml."""
 _SAME_PLACE_ANG = 1e-6
 _EFFECTIVE = {"ENCUT": "ENMAX", "ISPIN": "ISPIN", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
 """INCAR's name -> the name among the parameters that VASP says it worked with."""
@@ -60,8 +62,17 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
         Naming the first check that failed.
     """
     result, corrections = _read_checked(folder, inputs)
-    check_place(result.ionic_steps[-1]["structure"], inputs)
-    return Static(answer_of(result, inputs), corrections)
+    step = result.ionic_steps[-1]
+    check_place(step["structure"], inputs)
+    places = tuple(int(place) for place in np.argsort(inputs.order))
+    return Static(answer_of(step, places, _notes(result, inputs.theory)), corrections)
+
+
+def _notes(result: Vasprun, theory: Theory) -> tuple[str, ...]:
+    if theory.code != VASP_STAND_IN:
+        return ()
+    potential = str(result.generator.get("subversion", "")).strip().casefold()
+    return (f"label by VASP's stand-in with the potential {potential}, not by DFT",)
 
 
 def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
@@ -87,27 +98,8 @@ def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str,
     check_program(result, inputs.theory)
     check_potcars(result, inputs)
     corrections = check_inputs(folder, result, inputs)
-    check_converged(result, float(inputs.incar["EDIFF"]))
+    check_converged(result, result.ionic_steps[-1], float(inputs.incar["EDIFF"]))
     return result, corrections
-
-
-def read_vasprun(path: Path) -> Vasprun:
-    """The file, read by pymatgen.
-
-    Raises
-    ------
-    LabelError
-        When it is missing, cut, or without a step.
-    """
-    try:
-        with warnings.catch_warnings():
-            # pymatgen warns of what is checked below: unconverged runs, POTCARs not beside it
-            warnings.simplefilter("ignore")
-            result = Vasprun(path, parse_dos=False, parse_eigen=False, parse_potcar_file=False)
-    except (OSError, SyntaxError, LookupError, TypeError, ValueError, AttributeError) as err:
-        reason = f"{type(err).__name__}: {err}"[:200]
-        raise LabelError("no readable vasprun.xml", fix="see the archive", reason=reason) from err
-    return result
 
 
 def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
@@ -125,7 +117,7 @@ def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
 
 def check_program(result: Vasprun, theory: Theory) -> None:
     """Written by VASP of the stated version, or by its stand-in where that was asked."""
-    program = " ".join(str(result.generator.get("program", "none")).split()).casefold()
+    program = program_of(result)
     if program != theory.code:
         raise LabelError(
             "another program wrote vasprun.xml",
@@ -179,28 +171,10 @@ def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
             found.append(f"{name}: {asked} -> {used} (vasprun.xml)")
     kpoints = result.kpoints
     if kpoints.style == Kpoints.supported_modes.Gamma:
-        used_mesh = tuple(int(n) for n in kpoints.kpts[0])
+        used_mesh = mesh_of(result)
         if used_mesh != inputs.kpoint_mesh:
             found.append(f"k-points: {inputs.kpoint_mesh} -> {used_mesh} (vasprun.xml)")
     return found
-
-
-def check_converged(result: Vasprun, ediff_ev: float) -> None:
-    """The electrons of the last step have come to rest."""
-    steps = result.ionic_steps[-1]["electronic_steps"]
-    if not steps or not result.converged_electronic:
-        raise LabelError(
-            "the electrons have not converged", fix="look at the structure", iterations=len(steps)
-        )
-    energies = [one["e_fr_energy"] for one in steps[-2:] if "e_fr_energy" in one]
-    change_ev = abs(energies[-1] - energies[0]) if len(energies) > 1 else 0.0
-    if not change_ev <= ediff_ev + _ROUNDING_EV:
-        raise LabelError(
-            "the energy still changed in the last electronic step",
-            fix="look at the structure",
-            change_ev=f"{change_ev:.2g}",
-            limit_ev=ediff_ev,
-        )
 
 
 def check_place(structure: Any, inputs: VaspInputs) -> None:  # noqa: ANN401 - pymatgen's
@@ -214,37 +188,3 @@ def check_place(structure: Any, inputs: VaspInputs) -> None:  # noqa: ANN401 - p
         raise LabelError(
             "VASP moved the atoms", fix="see the archive", largest_move_ang=f"{moved_ang:.2g}"
         )
-
-
-def answer_of(result: Vasprun, inputs: VaspInputs) -> Answer:
-    """The last step's numbers in ASE's units and signs, atoms in the structure's order.
-
-    Raises
-    ------
-    LabelError
-        When forces or stress are missing.
-    """
-    step: Mapping[str, Any] = result.ionic_steps[-1]
-    missing = [name for name in ("forces", "stress") if step.get(name) is None]
-    if missing:
-        raise LabelError(
-            "no label without energy, forces and stress",
-            fix="VASP writes a stress where ISIF is not 0",
-            missing=", ".join(missing),
-        )
-    back = np.argsort(inputs.order)
-    symbols = [site.specie.symbol for site in step["structure"]]
-    potential = str(result.generator.get("subversion", "")).strip().casefold()
-    note = f"label by VASP's stand-in with the potential {potential}, not by DFT"
-    return Answer(
-        species=tuple(symbols[i] for i in back) if len(symbols) == len(back) else tuple(symbols),
-        lattice_ang=_rows(step["structure"].lattice.matrix),
-        energy_ev=float(result.final_energy),
-        forces_ev_per_ang=_rows(np.asarray(step["forces"])[back]),
-        stress_ev_per_ang3=_rows(np.asarray(step["stress"]) / VASP_KB),
-        notes=(note,) if inputs.theory.code == VASP_STAND_IN else (),
-    )
-
-
-def _rows(array: Any) -> tuple[tuple[float, ...], ...]:  # noqa: ANN401 - anything of numbers
-    return tuple(tuple(row) for row in np.asarray(array, dtype=float).tolist())
