@@ -84,10 +84,8 @@ class _Watched:
     """
 
     def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
-        from lycb_flows.store.mongodb import MongoStore
-
         self.results = open_results(store)
-        self.pad = open_launchpad(launchpad) if isinstance(self.results, MongoStore) else None
+        self.pad = open_launchpad(launchpad) if self.results.is_shared else None
         self.submission = open_submission(campaign, self.results) if campaign else None
 
     def look(self) -> list[dict[str, Any]]:

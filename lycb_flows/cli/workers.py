@@ -136,10 +136,9 @@ def _closing(
 ) -> Callable[[], list[Reaping]]:
     """Return what the reaper does beside FireWorks' own matters."""
     from lycb_flows.service.campaigns import close_open_stages
-    from lycb_flows.store.mongodb import MongoStore
 
     def close() -> list[Reaping]:
-        if isinstance(results, MongoStore) and not dry_run:
+        if not dry_run:
             results.settle_attempts()
             results.forget_stale_claims()
         return close_open_stages(pad, results, dry_run=dry_run)
