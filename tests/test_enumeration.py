@@ -30,7 +30,7 @@ from lycb_flows.errors import InputError, LycbError
 pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
 
 SMALL, PAPER = (1, 1, 1), (1, 1, 2)
-REFERENCE = [  # reference/enumeration.md: Burnside, enumlib 2.0.6, icet 4.0, bsym 2.2
+REFERENCE = [  # counts by Burnside, enumlib 2.0.6, icet 4.0, bsym 2.2
     ("Li3YCl6", SMALL, 24, 220),
     ("Li3YCl6", PAPER, 5_794, 134_596),
     ("Li3YBr6", SMALL, 10, 28),

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import tomllib
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +22,7 @@ from lycb_flows import schemas
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.campaign.submission import find_submission, read_campaign, submit
+from lycb_flows.campaign.submission import find_submission, read_campaign, reopen, submit
 from lycb_flows.config import (
     LABELERS,
     NAMES_MODEL,
@@ -44,6 +45,7 @@ from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas.keys import make_key
 from lycb_flows.store import open_store
+from lycb_flows.store.garbage import list_garbage
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 
@@ -192,6 +194,32 @@ def test_a_campaign_with_a_plugin_goes_from_the_yaml_to_the_report(tmp_path):
     assert "scaled: none" in report.read_text()
     assert list(store.find_all(schemas.Relaxation))
     check_labels(store, submission)
+    check_without_the_plugin(store, submission, tmp_path)
+
+
+def check_without_the_plugin(store, submission, tmp_path):
+    """The same campaign is planned, found and reported; nothing can be labelled."""
+    there = find_results(store, submission.campaign, submission.theory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [p for p in sys.path if not p.endswith("scales")])
+        record = store.load(schemas.CampaignRecord, submission.record.key)
+        again = reopen(store, record)
+        assert again.theory == submission.theory
+        assert again.campaign.model_dump(mode="json") == json.loads(record.resolved)
+        steps = plan_campaign(store, again.campaign, again.theory)
+        assert any("4 labels by scaled: none, their cost unknown" in step.work for step in steps)
+        found = find_results(store, again.campaign, again.theory)
+        assert found.document_keys() == there.document_keys()
+        report = write_report(store, "gone", found.document_keys(), tmp_path / "gone")
+        assert "scaled: none" in report.read_text()
+        later = datetime.now(UTC) + timedelta(days=30)
+        assert list_garbage(store, now=later).blobs == ()
+        labeler = again.campaign.labels.labeler
+        assert LabelConfig(labeler=labeler.model_dump()).labeler == labeler
+        with pytest.raises(MachineError, match=r"labeler is not installed here \(labeler=scaled\)"):
+            engine_of(labeler).open(labeler, Machine(), StoredModels(store))
+    installed = LabelConfig(labeler=labeler.model_dump()).labeler
+    assert installed == submission.campaign.labels.labeler
 
 
 def check_labels(store, submission):

@@ -20,7 +20,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.quantities.plan import Condition
 from lycb_flows.quantities.registry import chosen_quantities, find_quantity
-from lycb_flows.schemas import KINDS
+from lycb_flows.schemas import KINDS, Blob, Document
 from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage
 from lycb_flows.store.kinds import QUANTITIES, UnknownDocument
@@ -272,3 +272,21 @@ def test_two_quantities_of_one_name_are_refused(packages):
         match="packages=lycb-flows and other_package",
     ):
         find_quantity("diffusion")
+
+
+class Atlas(Document):
+    kind = "atlas"
+
+    maps: dict[str, Blob]
+    remark: str
+
+
+def test_a_document_that_names_more_blobs_than_fit_keeps_all_of_them(tmp_path):
+    store = open_store(tmp_path)
+    maps = {f"map {i}": store.blobs.put(b"%d" % i, "text/plain") for i in range(600)}
+    remark = store.blobs.put(b"nobody's", "text/plain")
+    store.insert(Atlas(key="1" * 64, maps=maps, remark="long " * 5000))
+    soon = datetime.now(UTC) + timedelta(days=8)
+    garbage = {listed.name for listed in list_garbage(store, now=soon).blobs}
+    assert garbage == {remark.sha256}
+    assert store.load_any("1" * 64).facts()["maps"]["map 599"]["sha256"] == maps["map 599"].sha256

@@ -12,6 +12,7 @@ from lycb_flows.report.figures import volume_figure
 from lycb_flows.report.numbers import duration, number, scientific, with_error
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
+from lycb_flows.report.verdict import is_rehearsal
 from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas.keys import digest
 from lycb_flows.units import nernst_einstein_ms_per_cm
@@ -211,3 +212,21 @@ def test_the_papers_line_passes_through_its_own_conductivity():
     expected = nernst_einstein_ms_per_cm(derived["D500_m2_s"], ions_per_ang3, 500.0)
     # ln D is a line in the paper, so σ T is; the table has three digits
     assert row.conductivity_ms_per_cm(500.0) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "imported", "rehearsal"),
+    [
+        ("teacher: toy-teacher (a potential, not DFT)", False, True),
+        ("vasp stand-in: a potential, not DFT (paper-static)", False, True),
+        ("gpaw: PBE (paper-pool)", False, False),
+        ("vasp: PBE (paper-static)", False, False),
+        ("ase my_package.Teacher: PBE", False, False),
+        ("nobody's code: PBE", False, True),
+        ("nobody's code: PBE", True, False),
+        ("teacher: toy-teacher (a potential, not DFT)", True, True),
+    ],
+)
+def test_a_code_that_no_labeler_states_to_be_dft_makes_a_rehearsal(name, imported, rehearsal):
+    data = ReportData(theory_names=[name], imported_theory_names={name} if imported else set())
+    assert is_rehearsal(data) == rehearsal

@@ -1,4 +1,4 @@
-"""Workers on a real MongoDB lose nothing: the rows of infrastructure.md's failure table."""
+"""Workers on a real MongoDB lose nothing: the rows of the failure table in `docs/engine.md`."""
 
 import json
 import os

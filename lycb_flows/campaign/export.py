@@ -19,7 +19,7 @@ from lycb_flows.store.trajectories import trajectory_of
 def write_labels(
     store: ResultStore, path: Path, *, file_format: str = "extxyz", theory: str = ""
 ) -> int:
-    """Labels in a format of `labels/writing.py`; returns how many.
+    """Labels in a format of `labels/foreign/writing.py`; returns how many.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
-from lycb_flows.config import Campaign, LabelerConfig
+from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
 from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels.engine import engine_of
@@ -135,7 +135,10 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
 
 
 def _theory(store: ResultStore, resolved: Campaign) -> Theory:
-    labeler = resolved.labels.labeler
+    return _level(store, resolved.labels.labeler)
+
+
+def _level(store: ResultStore, labeler: LabelerConfig) -> Theory:
     return engine_of(labeler).theory(labeler, lambda key: store.load(Model, key))
 
 
@@ -185,10 +188,24 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         parents=tuple(dict.fromkeys([*(document.key for document in inputs), *imported])),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
-        resolved=resolved.model_dump_json(),
+        resolved=_as_json(store, resolved),
     )
     store.once(CampaignRecord, record.key, lambda: record, claim=False)
     return Submission(resolved, theory, record)
+
+
+def _as_json(store: ResultStore, resolved: Campaign) -> str:
+    """The campaign; levels of other packages' labelers stand in it, to be known without them."""
+    text, plugins = resolved.model_dump_json(), LABELERS.plugins()
+    if not any(labeler.type in plugins for labeler in _labelers(resolved)):
+        return text
+    data = json.loads(text)
+    sections = [data["labels"], data["ranking"]["dft"]]
+    for labeler, section in zip(_labelers(resolved), sections, strict=False):
+        if labeler.type in plugins:
+            theory = _level(store, labeler)
+            section["labeler"][STATED_THEORY] = theory.model_dump(mode="json")
+    return json.dumps(data)
 
 
 def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    field_validator,
+    model_serializer,
+)
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive
 from lycb_flows.config.plugins import Registry
@@ -13,6 +20,9 @@ from lycb_flows.errors import InputError
 
 NAMES_MODEL = "names-a-model"
 """Marks a labeler's field that holds the name, file or key of a model."""
+
+STATED_THEORY = "@theory"
+"""Beside the settings of another package's labeler: its level of theory, as submitted."""
 
 LabelerClass = type["LabelerConfig"]
 
@@ -28,7 +38,7 @@ class HasConfig(Protocol):
 LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
-    HasConfig,  # only isinstance is asked of it
+    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # only isinstance is asked of it
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
@@ -122,6 +132,21 @@ _BUILT_IN: dict[str, LabelerClass] = {
 }
 
 
+class AbsentLabeler(LabelerConfig):
+    """A submitted campaign's labeler whose package is not installed here.
+
+    Results are found and reported by its level of theory, which the submission wrote down.
+    """
+
+    type: str = ""
+    settings: dict[str, JsonValue]
+    theory: dict[str, JsonValue]
+
+    @model_serializer
+    def _as_submitted(self) -> dict[str, Any]:
+        return {**self.settings, STATED_THEORY: self.theory}
+
+
 def _as_its_class(value: object) -> object:
     """Return a labeler's settings as an instance of their own class."""
     if not isinstance(value, Mapping):
@@ -129,11 +154,15 @@ def _as_its_class(value: object) -> object:
     if "type" not in value:
         msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names()))}"
         raise ValueError(msg)
+    settings = {name: field for name, field in value.items() if name != STATED_THEORY}
     try:
-        config = LabelerConfig.class_of(value)
+        config = LabelerConfig.class_of(settings)
     except InputError as err:
-        raise ValueError(str(err)) from err
-    return config.model_validate(value)
+        if STATED_THEORY not in value:
+            raise ValueError(str(err)) from err
+        theory = value[STATED_THEORY]
+        return AbsentLabeler(type=str(value["type"]), settings=settings, theory=theory)
+    return config.model_validate(settings)
 
 
 AnyLabeler = Annotated[SerializeAsAny[LabelerConfig], BeforeValidator(_as_its_class)]

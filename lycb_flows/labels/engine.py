@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows.config import LABELERS, LabelerConfig
-from lycb_flows.errors import InputError
+from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
+from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.looks import Look
@@ -166,6 +166,32 @@ class Engine(ABC, Generic[C]):
         return ()
 
 
+class AbsentEngine(Engine[AbsentLabeler]):
+    """Stands for the engine of a package that is not installed here: results are read, not made."""
+
+    config = AbsentLabeler
+
+    def theory(self, config: AbsentLabeler, find_model: FindModel) -> Theory:
+        """Return the level of theory that was written down at submission."""
+        del find_model
+        return Theory.model_validate(config.theory)
+
+    def open(self, config: AbsentLabeler, machine: Machine, models: Models) -> Labeler:
+        """Leave the label to another machine.
+
+        Raises
+        ------
+        MachineError
+            Always.
+        """
+        del machine, models
+        raise MachineError(
+            "the package of a labeler is not installed here",
+            fix="install it, here and on the workers",
+            labeler=config.type,
+        )
+
+
 def engine_of(config: LabelerConfig) -> Engine[Any]:
     """Return the engine of a labeler.
 
@@ -174,6 +200,8 @@ def engine_of(config: LabelerConfig) -> Engine[Any]:
     InputError
         When it is a plug-in that cannot be used.
     """
+    if isinstance(config, AbsentLabeler):
+        return AbsentEngine()
     return find_engine(config.type)
 
 

@@ -43,6 +43,7 @@ QUANTITIES: Registry[Measured] = Registry(
     own={
         "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
         "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
+        "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
     },
 )
 """What a campaign can measure."""

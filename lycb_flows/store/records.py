@@ -92,10 +92,10 @@ def record_of(document: Document, blobs: Blobs) -> Record:
     facts = document.facts()
     if len(json.dumps(facts)) > MAX_FACTS_BYTES:
         sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
-        while sum(sizes.values()) > MAX_FACTS_BYTES:
-            largest = max(sizes, key=lambda name: sizes[name])
-            facts[largest] = _spilled(facts[largest], blobs)
-            sizes[largest] = 0
+        for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+            if sum(sizes.values()) > MAX_FACTS_BYTES and not _names_blobs(facts[name]):
+                facts[name] = _spilled(facts[name], blobs)
+                sizes[name] = 0
     parents, products = (
         list(keys) if len(keys) <= MAX_KEYS else _spilled(list(keys), blobs)
         for keys in (document.parents, document.products)
@@ -155,6 +155,13 @@ def facts_of(record: Record, blobs: Blobs) -> dict[str, Any]:
         Where its large fields are.
     """
     return {name: _unspilled(value, blobs) for name, value in record.facts.items()}
+
+
+def _names_blobs(value: object) -> bool:
+    """Whether a blob's address is in it; in a blob itself, the sweep of garbage would miss it."""
+    if isinstance(value, dict):
+        return value.keys() == Blob.model_fields.keys() or any(map(_names_blobs, value.values()))
+    return isinstance(value, list) and any(map(_names_blobs, value))
 
 
 def _spilled(value: object, blobs: Blobs) -> Spilled:
