@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     CampaignFile,
     CampaignName,
     JsonOption,
@@ -19,8 +19,9 @@ from lycb_flows.cli.options import (
     open_results,
     open_service_store,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.options import checked
+from lycb_flows.cli.terminal import checked
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:

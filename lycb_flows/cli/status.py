@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     JsonOption,
     LaunchPadOption,
     StoreOption,
     open_launchpad,
     open_results,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from lycb_flows.campaign.submission import Submission
@@ -58,7 +59,7 @@ def watch(
     from rich.console import Group
     from rich.live import Live
 
-    from lycb_flows.cli.output import as_table
+    from lycb_flows.cli.terminal import as_table
 
     watched = _Watched(campaign, store, launchpad)
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:

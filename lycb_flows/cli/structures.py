@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     CampaignFile,
     JsonOption,
     StoreOption,
     checked,
     open_results,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:

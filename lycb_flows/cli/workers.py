@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.options import LaunchPadOption, StoreOption, open_launchpad, open_service_store
-from lycb_flows.cli.output import print_table
+from lycb_flows.cli.terminal import (
+    LaunchPadOption,
+    StoreOption,
+    open_launchpad,
+    open_service_store,
+    print_table,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
