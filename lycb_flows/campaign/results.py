@@ -14,7 +14,7 @@ from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.structures import DisorderedCrystal, parse_cif
+from lycb_flows.crystals import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory

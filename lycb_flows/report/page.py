@@ -17,7 +17,6 @@ from typing import Final, cast
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from lycb_flows import schemas
 from lycb_flows.errors import StoreError
 from lycb_flows.report import figures, tables
 from lycb_flows.report.blocks import Album, Part, Reported, Section
@@ -26,7 +25,7 @@ from lycb_flows.report.numbers import counted, duration
 from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.report.volumes import volume_table
-from lycb_flows.schemas import Document
+from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import ResultStore
 from lycb_flows.store.kinds import QUANTITIES
 
@@ -99,7 +98,7 @@ def write_report(
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
-            campaigns=[d for d in data.documents.values() if isinstance(d, schemas.CampaignRecord)],
+            campaigns=[d for d in data.documents.values() if isinstance(d, CampaignRecord)],
         )
         path.write_text(page, encoding="utf-8")
     except OSError as err:
@@ -139,7 +138,7 @@ def _ranking(data: ReportData, album: Album) -> Section:
     parts = []
     for ranking in data.rankings:
         figure = figures.ranking_figure(data.candidates[ranking.key], ranking.ground_state)
-        structure = data.find(schemas.Structure, ranking.ground_state)
+        structure = data.find(Structure, ranking.ground_state)
         name = paper_system(structure) if structure else None
         model = data.model_name(ranking.model)
         paper = paper_numbers()["meta"]["systems"].get(name)
@@ -201,7 +200,7 @@ def _labelled_by(data: ReportData) -> str:
     return f"Labels by {', '.join(data.theory_names)}." if data.theory_names else "Labels unknown."
 
 
-def _parity(data: ReportData, album: Album, round_: schemas.Round) -> Iterable[Part]:
+def _parity(data: ReportData, album: Album, round_: Round) -> Iterable[Part]:
     before = data.parity.get(round_.evaluation_before)
     after = data.parity.get(round_.evaluation_after)
     if before is None and after is None:
@@ -241,7 +240,7 @@ _BEFORE: Final[tuple[Callable[[ReportData, Album], Section], ...]] = (
 
 
 def _provenance(data: ReportData) -> Sequence[Provenance]:
-    order = {kind: i for i, kind in enumerate(schemas.KINDS)}
+    order = {kind: i for i, kind in enumerate(KINDS)}
     documents = sorted(
         data.documents.values(), key=lambda d: (order.get(d.kind, len(order)), d.key)
     )

@@ -18,13 +18,14 @@ from lycb_flows.flows.campaign import (
 )
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
+    GIVEN_BACK,
     CampaignWorkflow,
     ServiceLaunchPad,
     campaign_workflows,
+    find_job,
+    find_jobs,
     submit_flow,
 )
-from lycb_flows.service.launchpad.described import find_job, find_jobs
-from lycb_flows.service.launchpad.faults import GIVEN_BACK
 from lycb_flows.service.reaper.passes import Reaping
 from lycb_flows.store import ResultStore
 

@@ -17,9 +17,9 @@ from lycb_flows.service.launchpad import (
     campaign_workflows,
     count_interruptions,
     count_states,
+    find_jobs,
     find_workers,
 )
-from lycb_flows.service.launchpad.described import find_jobs
 from lycb_flows.store import ResultStore
 
 

@@ -18,8 +18,19 @@ faults.py, identity.py
 
 from __future__ import annotations
 
-from lycb_flows.service.launchpad.connect import load_launchpad
-from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE, load_launchpad
+from lycb_flows.service.launchpad.described import find_job, find_jobs
+from lycb_flows.service.launchpad.faults import (
+    FAULT,
+    GIVEN_BACK,
+    LOST,
+    machine_fault,
+    why_unfinished,
+)
+from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
+from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
+from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
     campaign_workflows,
@@ -31,20 +42,49 @@ from lycb_flows.service.launchpad.submitted import (
     resume,
     submit_flow,
 )
-from lycb_flows.service.launchpad.workers import WorkerRecord, find_workers
+from lycb_flows.service.launchpad.workers import (
+    COLLECTION,
+    LEFT,
+    Registration,
+    WorkerRecord,
+    find_workers,
+    forget_workers,
+    placed_here,
+)
 
 __all__ = [
+    "COLLECTION",
+    "FAULT",
+    "GIVEN_BACK",
+    "LEFT",
+    "LOST",
+    "PASSWORD_VARIABLE",
     "CampaignWorkflow",
+    "DatabaseGoneError",
+    "OwnedLock",
+    "Registration",
     "ServiceLaunchPad",
     "WorkerRecord",
     "campaign_workflows",
     "cancel",
     "count_interruptions",
     "count_states",
+    "find_job",
+    "find_jobs",
     "find_workers",
+    "forget_workers",
+    "host_and_pid",
     "initialise",
+    "is_gone",
     "load_launchpad",
+    "machine_fault",
     "pause",
+    "placed_here",
+    "query_of",
     "resume",
+    "set_query",
+    "stale_reason",
     "submit_flow",
+    "why_unfinished",
+    "worker_settings",
 ]

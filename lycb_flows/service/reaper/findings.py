@@ -12,12 +12,18 @@ from fireworks import fw_config
 from fireworks.core.launchpad import LockedWorkflowError
 from pymongo.client_session import ClientSession
 
-from lycb_flows.service.launchpad import ServiceLaunchPad
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, why_unfinished
-from lycb_flows.service.launchpad.identity import is_gone
-from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
-from lycb_flows.service.launchpad.workers import COLLECTION as WORKERS
-from lycb_flows.service.launchpad.workers import forget_workers
+from lycb_flows.service.launchpad import COLLECTION as WORKERS
+from lycb_flows.service.launchpad import (
+    FAULT,
+    GIVEN_BACK,
+    LOST,
+    OwnedLock,
+    ServiceLaunchPad,
+    forget_workers,
+    is_gone,
+    stale_reason,
+    why_unfinished,
+)
 from lycb_flows.service.reaper import evidence
 from lycb_flows.service.reaper.evidence import (
     Sightings,

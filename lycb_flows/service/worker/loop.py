@@ -22,10 +22,15 @@ from pymongo.errors import PyMongoError
 from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.service.launchpad import ServiceLaunchPad, find_workers
-from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query
-from lycb_flows.service.launchpad.pad import DatabaseGoneError
-from lycb_flows.service.launchpad.workers import LEFT, Registration
+from lycb_flows.service.launchpad import (
+    LEFT,
+    DatabaseGoneError,
+    Registration,
+    ServiceLaunchPad,
+    find_workers,
+    query_of,
+    set_query,
+)
 from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 from lycb_flows.service.worker.surroundings import (

@@ -10,7 +10,7 @@ from typing import Any, Self
 from fireworks import FWAction
 
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, machine_fault
+from lycb_flows.service.launchpad import FAULT, GIVEN_BACK, machine_fault
 
 
 class Interrupted(SystemExit):

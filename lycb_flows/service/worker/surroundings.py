@@ -14,8 +14,7 @@ from fireworks import FWorker, fw_config
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
-from lycb_flows.service.launchpad.fireworks_internals import query_of, worker_settings
-from lycb_flows.service.launchpad.workers import placed_here
+from lycb_flows.service.launchpad import placed_here, query_of, worker_settings
 
 _LAST_MINUTE_S, _LAST_SHARE = 60.0, 0.05
 _AVOID_S = 30.0
