@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pymatgen.io.vasp.outputs import Vasprun
@@ -70,7 +70,7 @@ def _check_run(run: Vasprun) -> None:
         )
 
 
-def _labels(run: Vasprun, steps: list[tuple[int, Step]]) -> Iterator[Place]:
+def _labels(run: Vasprun, steps: Sequence[tuple[int, Step]]) -> Iterator[Place]:
     for place, step in steps:
         try:
             yield place, _label_of(run, place, step)
