@@ -1,5 +1,11 @@
 """Makers that work alone: from what people have, by jobflow, FireWorks and stock rlaunch."""
 
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import bson
 import pytest
@@ -8,18 +14,21 @@ from jobflow import Flow, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from monty.json import MontyDecoder
 from vasp_here import THEORY, salt
+from waiting import PATIENCE_S
 
-from lycb_flows import schemas
+from lycb_flows import config, jobs, schemas
 from lycb_flows.config import EnumerationConfig, MDConfig, RankingConfig, TrainingConfig
 from lycb_flows.crystals.structures import load_parent, to_ase, to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.jobs import EnumerateMaker, FineTuneMaker, MDMaker, RankMaker, VaspLabelMaker
 from lycb_flows.potentials.models import find_model
+from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import open_store
 
 # jobflow's run_locally, of monty
 pytestmark = pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning")
 
+DOCS = (Path(__file__).parent.parent / "docs" / "makers.md").read_text()
 SMALL = EnumerationConfig(supercell=(1, 1, 1))
 QUICK = RankingConfig(
     model="toy-soft",
@@ -65,8 +74,8 @@ def test_orderings_of_a_built_in_parent_or_of_ones_own_cif(store, tmp_path):
     assert (listed.count, store.attempts(key)[0].outcome) == (24, "done")
     path = tmp_path / "my crystal.cif"
     path.write_bytes(load_parent("Li3YCl6").cif + b"\n# mine\n")
-    config = SMALL.model_copy(update={"min_occupancy": 0.5})
-    job = EnumerateMaker(config=config).make(path)
+    strict = SMALL.model_copy(update={"min_occupancy": 0.5})
+    job = EnumerateMaker(config=strict).make(path)
     path.unlink()  # it travels with the job
     (own_key,) = keys_of(job)
     own = store.load(schemas.Enumeration, own_key)
@@ -205,3 +214,51 @@ def test_a_maker_and_its_inputs_survive_the_road_to_a_worker(name):
     assert job.maker == arrived.maker == maker
     assert (arrived.name, arrived.function_kwargs) == (name, job.function_kwargs)
     assert arrived.config.resolve_references is False
+
+
+def test_stock_lpad_and_rlaunch_run_makers_that_work_alone(
+    launchpad_file, mongo_uri, tmp_path, monkeypatch
+):
+    """The store is the one that the worker's settings name."""
+    monkeypatch.chdir(tmp_path)
+    load_launchpad(launchpad_file).close()  # makes it, as `lpad reset` does
+    md = MD.make(salt(), model="toy-soft")
+    flow = Flow([md, ENUMERATE.make("Li3YCl6", after=md.output)])
+    flow_to_workflow(flow).to_file("flow.yaml")
+    settings = {"LYCB_STORE": mongo_uri, "LYCB_PROCESSES": "1", "PYTHONWARNINGS": ""}
+    programs = Path(sys.executable).parent
+    for program, *words in (("lpad", "add", "flow.yaml"), ("rlaunch", "rapidfire")):
+        subprocess.run(
+            [programs / program, "-l", launchpad_file, *words],
+            env=os.environ | settings, check=True, timeout=PATIENCE_S, capture_output=True,
+        )  # fmt: skip
+    with contextlib.closing(open_store(mongo_uri)) as store:
+        (run,) = store.find_all(schemas.Run)
+        (listed,) = store.find_all(schemas.Enumeration)
+    assert (run.start, listed.count) == (salt().key, 24)
+
+
+# -- the documentation --------------------------------------------------------------------------
+
+QUICKER = {
+    "chgnet-0.3.0": "toy-soft",
+    "RankingConfig(n_fine=5)": repr(QUICK),
+    "duration_ps=20": "duration_ps=0.04, config=SHORT",
+    'VaspLabelMaker(theory="paper-static")': 'VaspLabelMaker(theory="paper-static", stand_in=True)',
+    "FineTuneMaker()": "FineTuneMaker(training=TrainingConfig(epochs=2))",
+}
+"""What the test puts in place of hours."""
+
+
+def test_every_snippet_of_the_documentation_runs(store, quick_stand_in, capsys):  # noqa: ARG001
+    snippets = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
+    shown = set(re.findall(r"\w+Maker(?=\()", DOCS))
+    assert shown == set(jobs.__all__)
+    namespace = {"SHORT": SHORT, "TrainingConfig": TrainingConfig, **vars(config)}
+    for snippet in snippets:
+        assert len(snippet.strip().splitlines()) <= 15
+        for slow, quick in QUICKER.items():
+            snippet = snippet.replace(slow, quick)  # noqa: PLW2901 - the same, quicker
+        exec(compile(snippet, "docs/makers.md", "exec"), namespace)  # noqa: S102 - our own
+    assert "24 orderings" in capsys.readouterr().out
+    assert Path("md.yaml").is_file()
