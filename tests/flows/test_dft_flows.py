@@ -607,13 +607,13 @@ def test_steps_of_relaxations_train_nothing(whole):
 def test_the_jobs_survive_the_road_to_a_worker(whole):
     store, submission, found, _ = whole
     flow = campaign_flow(submission.campaign, submission.theory)
-    before = {job.uuid: job.maker for job, _ in flow.iterflow()}
+    before = {job.uuid: (job.maker, job.function_kwargs) for job, _ in flow.iterflow()}
     makers = set()
     for firework in flow_to_workflow(flow, store=None).fws:
         travelled = bson.decode(bson.encode(firework.to_db_dict()))
         spec = Firework.from_dict(travelled).to_dict()["spec"]
         job = MontyDecoder().process_decoded(spec["_tasks"][0]["job"])
-        assert job.maker == before[job.uuid]
+        assert (job.maker, job.function_kwargs) == before[job.uuid]
         makers.add(type(job.maker))
     assert {AnchorMaker, DftRelaxMaker, GroundStatesMaker} <= makers
     for decided in store.find_all(GroundState):

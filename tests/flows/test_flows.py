@@ -89,13 +89,13 @@ def test_every_maker_survives_the_road_to_a_worker(loop_run):
     store, submission, _ = loop_run
     makers = set()
     for flow in all_flows(store, submission):
-        before = {job.uuid: job.maker for job in jobs_of(flow)}
+        before = {job.uuid: (job.maker, job.function_kwargs) for job in jobs_of(flow)}
         workflow = flow_to_workflow(flow, store=None)
         for firework in workflow.fws:
             travelled = bson.decode(bson.encode(firework.to_db_dict()))
             spec = Firework.from_dict(travelled).to_dict()["spec"]
             job = MontyDecoder().process_decoded(spec["_tasks"][0]["job"])
-            assert job.maker == before[job.uuid]
+            assert (job.maker, job.function_kwargs) == before[job.uuid]
             makers.add(type(job.maker))
     ours = {
         one
