@@ -132,7 +132,8 @@ def _jobs_of(addition):
 
 def jobs_on(launchpad_database, campaign):
     """The same of a campaign's jobs on a LaunchPad."""
-    (workflow,) = launchpad_database["workflows"].find({"metadata.campaign": campaign})
+    live = {"metadata.campaign": campaign, "state": {"$ne": "ARCHIVED"}}
+    (workflow,) = launchpad_database["workflows"].find(live)
     jobs = {
         row["fw_id"]: row
         for row in launchpad_database["fireworks"].find({"fw_id": {"$in": workflow["nodes"]}})

@@ -3,7 +3,9 @@
 What stands in for DFT is a toy potential, which is no physics; the flow does not know.
 """
 
+import contextlib
 import re
+import shutil
 import time
 from dataclasses import replace
 
@@ -43,10 +45,33 @@ from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxa
 from lycb_flows.store import differences, open_store
 
 
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory):
+    """A folder with the model's rankings of both parents, made once, to be copied."""
+    folder = tmp_path_factory.mktemp("ranked")
+    with contextlib.closing(open_store(folder)) as store:
+        for name in ("LYC", "LYB"):
+            campaign = one_parent(name)
+            plain = campaign.ranking.model_copy(update={"dft": None})
+            run_campaign(store, campaign.model_copy(update={"ranking": plain}), ranking_only=True)
+    return folder
+
+
+def copy_of(ranked, folder):
+    return open_store(shutil.copytree(ranked, folder))
+
+
+@pytest.fixture
+def store(ranked, tmp_path):
+    """A store in which the model has ranked, and nobody has asked DFT."""
+    with contextlib.closing(copy_of(ranked, tmp_path / "store")) as store:
+        yield store
+
+
 @pytest.fixture(scope="module", params=LABELERS.values(), ids=LABELERS)
-def twenty(request, tmp_path_factory):
+def twenty(request, ranked, tmp_path_factory):
     """Both parents, 20 candidates each: store, submission, results, names of the jobs."""
-    store = open_store(tmp_path_factory.mktemp("twenty"))
+    store = copy_of(ranked, tmp_path_factory.mktemp("twenty") / "store")
     with pytest.MonkeyPatch.context() as patch:
         # VASP's stand-in relaxes by itself, as VTST's FIRE does; it runs in this process
         patch.setattr(vasp, "run", run_stand_in)
@@ -95,7 +120,8 @@ def test_with_a_fixed_cell_only_positions_move_and_too_few_steps_are_not_converg
     assert found.structure.frac_coords != start.frac_coords
     assert not found.converged
     assert found.n_steps == 3
-    document = found.document(start, teacher.theory, config)
+    theory = teacher.theory
+    document = found.document(config, theory=theory.fingerprint, theory_name=theory.name)
     assert document.model is None
     assert document.theory == teacher.theory.fingerprint
     assert document.parents == (start.key, *found.labels)
@@ -241,10 +267,9 @@ def test_a_minimum_in_the_last_quarter_asks_for_a_longer_list(n, place, n_there,
     ],
 )
 def test_a_list_grows_while_its_minimum_lies_at_the_edge(
-    n, limit, lengths, words, tmp_path, monkeypatch
+    store, n, limit, lengths, words, monkeypatch
 ):
     monkeypatch.setattr(Teacher, "label", contrary(Teacher.label))
-    store = open_store(tmp_path)
     campaign = one_parent(**CONTRARY, n=n, limit=limit)
     found, names = rank(store, campaign)
     lists = found.by_dft["LYC"]
@@ -263,9 +288,8 @@ def test_a_list_grows_while_its_minimum_lies_at_the_edge(
     assert deciding == [f"decide dft {turn:02d}" for turn in range(len(lengths))]
 
 
-def test_a_longer_list_is_added_with_routes_of_its_own(tmp_path, monkeypatch):
+def test_a_longer_list_is_added_with_routes_of_its_own(store, monkeypatch):
     monkeypatch.setattr(Teacher, "label", contrary(Teacher.label))
-    store = open_store(tmp_path)
     campaign = one_parent(**CONTRARY, n=4, limit=8)
     rank(store, campaign)
     monkeypatch.setenv("LYCB_STORE", store.address)
@@ -288,7 +312,7 @@ def test_a_longer_list_is_added_with_routes_of_its_own(tmp_path, monkeypatch):
 # -- what goes wrong -----------------------------------------------------------------------------
 
 
-def test_a_candidate_that_fails_is_named_and_the_others_are_ordered(tmp_path, monkeypatch):
+def test_a_candidate_that_fails_is_named_and_the_others_are_ordered(store, tmp_path, monkeypatch):
     label, failing = Teacher.label, []
 
     def sometimes(self, structure):
@@ -297,7 +321,6 @@ def test_a_candidate_that_fails_is_named_and_the_others_are_ordered(tmp_path, mo
         return label(self, structure)
 
     monkeypatch.setattr(Teacher, "label", sometimes)
-    store = open_store(tmp_path)
     plain = one_parent().ranking.model_copy(update={"dft": None})
     found, _ = rank(store, one_parent().model_copy(update={"ranking": plain}))
     failing.append(found.rankings["LYC"].best[2].structure)
@@ -317,8 +340,7 @@ def test_a_candidate_that_fails_is_named_and_the_others_are_ordered(tmp_path, mo
     assert "1 candidate of 5 without a converged relaxation" in text
 
 
-def test_a_candidate_that_did_not_converge_is_no_ground_state(tmp_path):
-    store = open_store(tmp_path)
+def test_a_candidate_that_did_not_converge_is_no_ground_state(store):
     relaxation = {"fmax_ev_per_ang": 0.2, "max_steps": 14}
     (decided,) = rank(store, one_parent(relaxation=relaxation, anchors=True))[0].by_dft["LYC"]
     unfinished = [row for row in decided.candidates if not row.converged]
@@ -333,12 +355,11 @@ def test_a_candidate_that_did_not_converge_is_no_ground_state(tmp_path):
 
 
 def test_when_all_fail_the_campaign_stops_with_one_line_and_tries_again_when_run_again(
-    tmp_path, monkeypatch
+    store, monkeypatch
 ):
     def failing(_self, _structure):
         raise LabelError("the licence has expired", fix="renew it")
 
-    store = open_store(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Teacher, "label", failing)
         with pytest.raises(LycbError, match=r"not one candidate.*licence has expired") as caught:
@@ -348,30 +369,29 @@ def test_when_all_fail_the_campaign_stops_with_one_line_and_tries_again_when_run
     assert found.by_dft["LYC"][0].ground_state == found.ground_states["LYC"]
 
 
-def test_a_step_that_hangs_is_stopped(tmp_path, monkeypatch):
+def test_a_step_that_hangs_is_stopped(store, monkeypatch):
     def hanging(_self, _structure):
         time.sleep(60)
 
     monkeypatch.setattr(Teacher, "label", hanging)
     campaign = one_parent(n=1, limit=1, timeout_s=0.2, max_attempts=1)
     with pytest.raises(LycbError, match=r"not one candidate"):
-        rank(open_store(tmp_path), campaign)
-    (failed, *_) = open_store(tmp_path).attempts(outcome="failed")
+        rank(store, campaign)
+    (failed, *_) = store.attempts(outcome="failed")
     assert "raise ranking.dft.timeout_s" in failed.reason
 
 
-def test_a_machine_without_the_code_spends_no_try(tmp_path, monkeypatch):
+def test_a_machine_without_the_code_spends_no_try(store, monkeypatch):
     def missing(_self, _structure):
         raise InputError("GPAW is not installed", fix="install it")
 
     monkeypatch.setattr(Teacher, "label", missing)
-    store = open_store(tmp_path)
     with pytest.raises(MachineError, match="GPAW is not installed"):
         rank(store, one_parent(n=1, limit=1))
     assert not store.attempts(outcome="failed")
 
 
-def test_killed_in_a_step_and_run_again_nothing_is_paid_twice(tmp_path, monkeypatch):
+def test_killed_in_a_step_and_run_again_nothing_is_paid_twice(store, ranked, tmp_path, monkeypatch):
     n_steps = 30
     asked = []
     label = Teacher.label
@@ -383,7 +403,6 @@ def test_killed_in_a_step_and_run_again_nothing_is_paid_twice(tmp_path, monkeypa
         return label(self, structure)
 
     monkeypatch.setattr(Teacher, "label", counting)
-    store = open_store(tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
         rank(store, one_parent(n=3, limit=3))
     n_before, killed = len(list(store.find_all(Label))), asked[-1]
@@ -392,12 +411,12 @@ def test_killed_in_a_step_and_run_again_nothing_is_paid_twice(tmp_path, monkeypa
     assert asked.count(killed) == 2  # the one that the kill cut off
     assert len(set(asked)) == len(asked) - 1
     assert not store.attempts(outcome="failed")
-    whole = open_store(tmp_path / "whole")
+    whole = copy_of(ranked, tmp_path / "whole")
     rank(whole, one_parent(n=3, limit=3))
     assert not any(differences(store, whole).values())
 
 
-def test_a_second_try_goes_on_where_the_first_one_failed(tmp_path, monkeypatch):
+def test_a_second_try_goes_on_where_the_first_one_failed(store, monkeypatch):
     asked = []
     label = Teacher.label
 
@@ -408,7 +427,6 @@ def test_a_second_try_goes_on_where_the_first_one_failed(tmp_path, monkeypatch):
         return label(self, structure)
 
     monkeypatch.setattr(Teacher, "label", stumbling)
-    store = open_store(tmp_path)
     found, _ = rank(store, one_parent(n=1, limit=1))
     (decided,) = found.by_dft["LYC"]
     assert decided.candidates[0].converged
@@ -418,7 +436,7 @@ def test_a_second_try_goes_on_where_the_first_one_failed(tmp_path, monkeypatch):
 # -- a code that relaxes by itself --------------------------------------------------------------
 
 
-def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
+def test_a_labeler_that_relaxes_by_itself_is_let(store, monkeypatch):
     model, potential = toy("toy-teacher")
 
     class Native(Teacher):
@@ -427,7 +445,6 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
             return replace(found, optimizer="FIRE (VTST, IOPT=7)", warnings=("a stand-in",))
 
     monkeypatch.setattr(dft_jobs, "open_labeler", lambda _store, _config: Native(model, potential))
-    store = open_store(tmp_path)
     (decided,) = rank(store, one_parent(n=3, limit=3))[0].by_dft["LYC"]
     relaxed = [store.load(Relaxation, row.relaxation) for row in decided.candidates]
     assert {one.optimizer for one in relaxed} == {"FIRE (VTST, IOPT=7)"}
@@ -436,10 +453,11 @@ def test_a_labeler_that_relaxes_by_itself_is_let(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("quick_stand_in")
-def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(tmp_path, monkeypatch):
+def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(
+    store, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LYCB_VASP_SCRATCH", str(tmp_path))
     labeler = {"type": "vasp", "theory": "paper-relax", "stand_in": True}
-    store = open_store(tmp_path / "store")
     # a process of seconds for each label: two candidates, and none moves
     campaign = one_parent(n=2, limit=2, labeler=labeler, relaxation=CONTRARY["relaxation"])
     (decided,) = rank(store, campaign)[0].by_dft["LYC"]
@@ -559,8 +577,8 @@ def test_energies_of_formation_come_from_the_binaries_at_the_same_theory(whole):
 def test_the_plan_names_exactly_the_jobs_that_ran(whole):
     store, submission, _, names = whole
     steps = plan_campaign(store, submission.campaign, submission.theory)
-    assert sorted(job for step in steps for job in step.jobs) == sorted(names)
-    relaxing = [step for step in steps if step.jobs[0].startswith("dft-relax")]
+    assert sorted(job.name for step in steps for job in step.jobs) == sorted(names)
+    relaxing = [step for step in steps if step.jobs[0].name.startswith("dft-relax")]
     assert [len(step.jobs) for step in relaxing] == [4, 10, 2]
     assert all(step.cpu_s > 0 for step in relaxing)
 

@@ -413,22 +413,28 @@ def test_a_worker_is_registered_with_what_it_does(service, tmp_path):
     assert find_workers(service.pad, silent_s=10) == []
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"spec._tasks.0.job.function.@module": "lycb_flows.no_longer_here"},
+        {"spec._tasks.0.job.function.@callable": "no_longer_here"},
+    ],
+)
 def test_jobs_of_another_version_are_refused_in_one_line_and_replaced_by_a_submission(
-    service, tmp_path
+    service, tmp_path, gone
 ):
     def jobs():
         first = named(note(str(tmp_path), "a"), "a")
         return first, named(note(str(tmp_path), "b", after=first.output), "b")
 
     old = service.submit(*jobs())
-    gone = {"spec._tasks.0.job.function.@module": "lycb_flows.no_longer_here"}
     service.pad.fireworks.update_many({}, {"$set": gone})
     worker = service.worker(n_launches=0)
     assert worker.wait() == 0
     [line] = [line for line in worker.said().splitlines() if "another version" in line]
     assert f"job {old[0]} " in line
     assert "lycb submit" in line
-    assert "lycb_flows.no_longer_here" in line
+    assert "no_longer_here" in line
     assert service.states() == {"a": "FIZZLED", "b": "WAITING"}
     new = service.submit(*jobs())
     assert len(new) == 2

@@ -142,11 +142,13 @@ class ServiceLaunchPad(WritingLaunchPad):
         FireWorks then marks the job FIZZLED and looks for another one.
         """
         try:
-            return super().get_fw_by_id(fw_id)
+            firework = super().get_fw_by_id(fw_id)
+            _require_functions(firework)
         except UNLOADABLE as err:
             self._unloadable.add(fw_id)
             self.listener.refused(fw_id, f"{type(err).__name__}: {err}")
             raise
+        return firework
 
     def ping_launch(
         self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
@@ -392,6 +394,17 @@ class ServiceLaunchPad(WritingLaunchPad):
         shown = self.workflows.update_one({"nodes": fw_id}, [{"$set": change}])
         self._listed = bool(shown.matched_count)
         return True
+
+
+def _require_functions(firework: Firework) -> None:
+    """Refuse a job whose function is not in its module any more: monty leaves it as data."""
+    for task in firework.tasks:
+        job = task.get("job")
+        function = getattr(job, "function", None)
+        if function is not None and not callable(function):
+            name = f"{function.get('@module')}.{function.get('@callable')}"
+            message = f"there is no {name}"
+            raise ImportError(message)
 
 
 def _may_pass(error: Exception) -> bool:
