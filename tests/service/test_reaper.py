@@ -12,7 +12,7 @@ from waiting import wait_until
 from worker_processes import Service, run_here, service_on
 
 from lycb_flows.service.launchpad import locking, pause
-from lycb_flows.service.reaper import evidence
+from lycb_flows.service.reaper import evidence, findings
 from lycb_flows.service.reaper.evidence import Slurm
 from lycb_flows.service.reaper.passes import Reaping
 
@@ -102,7 +102,7 @@ def test_a_lost_run_does_not_wake_paused_children(service, tmp_path):
 def squeue(monkeypatch):
     """What Slurm says, to be changed by the test."""
     said = SimpleNamespace(jobs={}, hosts=EMPTY.hosts)
-    monkeypatch.setattr(evidence, "find_slurm", lambda: Slurm(said.jobs, said.hosts))
+    monkeypatch.setattr(findings, "find_slurm", lambda: Slurm(said.jobs, said.hosts))
     return said
 
 

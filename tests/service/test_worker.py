@@ -529,7 +529,7 @@ def test_no_password_in_jobs_files_or_what_a_worker_says(tmp_path, mongo_server)
 def test_outside_a_job_a_signal_is_only_a_wish():
     with StopSignals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.asked == "SIGTERM"
+        assert stop.signal_name == "SIGTERM"
         with pytest.raises(Interrupted):
             stop.run_job(lambda _: None, {})
     with StopSignals() as stop, pytest.raises(Interrupted) as told:
@@ -540,7 +540,7 @@ def test_outside_a_job_a_signal_is_only_a_wish():
 def test_sigusr1_does_not_break_into_a_job():
     with StopSignals() as stop:
         assert stop.run_job(lambda _: os.kill(os.getpid(), signal.SIGUSR1) or 3, {}) == 3
-        assert stop.asked == "SIGUSR1"
+        assert stop.signal_name == "SIGUSR1"
 
 
 def test_nothing_runs_without_a_job(service):

@@ -1,19 +1,21 @@
-"""The service's queue: FireWorks' LaunchPad, made to lose nothing.
+"""The service's queue: FireWorks' LaunchPad without lost jobs.
 
 connect.py
-    launchpad.yaml -> a LaunchPad that answers
-pad.py, writing.py, light.py
-    checkout, heartbeat, completion, giving back; written together; a thousand jobs at once
+    opens the LaunchPad of a launchpad.yaml
+pad.py, writing.py, bulk.py
+    checkout, heartbeat, completion, giving back; transactions; a thousand jobs at once
 locking.py
-    workflow locks that say who holds them
+    workflow locks that name their owner
 submitted.py
     campaigns as workflows: submit, find, count, pause, resume, cancel
 described.py
-    jobs by what they are, not by their names
-workers.py, watching.py
-    the register of workers; who is told what happens to jobs
+    jobs found by their descriptions; flows as workflows
+workers.py, listener.py
+    the register of workers; the interface that receives what happens to jobs
 faults.py, identity.py
-    runs that ended without their job having failed; which process it was, whether it is dead
+    runs that ended although their job did not fail; names of processes, and whether they are dead
+fireworks_internals.py
+    every private name of FireWorks that is used
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from lycb_flows.service.launchpad.faults import (
 )
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
-from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
+from lycb_flows.service.launchpad.listener import JobListener
 from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
@@ -43,17 +45,16 @@ from lycb_flows.service.launchpad.submitted import (
     submit_flow,
 )
 from lycb_flows.service.launchpad.workers import (
-    COLLECTION,
     LEFT,
     Registration,
     WorkerRecord,
     find_workers,
     forget_workers,
     placed_here,
+    requeue_counts,
 )
 
 __all__ = [
-    "COLLECTION",
     "FAULT",
     "GIVEN_BACK",
     "LEFT",
@@ -61,7 +62,7 @@ __all__ = [
     "PASSWORD_VARIABLE",
     "CampaignWorkflow",
     "DatabaseGoneError",
-    "OwnedLock",
+    "JobListener",
     "Registration",
     "ServiceLaunchPad",
     "WorkerRecord",
@@ -81,9 +82,9 @@ __all__ = [
     "pause",
     "placed_here",
     "query_of",
+    "requeue_counts",
     "resume",
     "set_query",
-    "stale_reason",
     "submit_flow",
     "why_unfinished",
     "worker_settings",

@@ -1,4 +1,4 @@
-"""What a worker brings with it: options, environment, folders, FireWorks' own settings."""
+"""A worker's options, environment variables and folders, and FireWorks' own settings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _AVOID_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerOptions:
-    """What a worker takes, and when it goes.
+    """Which jobs a worker takes, and when it stops.
 
     Attributes
     ----------
     categories
-        Of the jobs to take; empty: those of my_fworker.yaml.
+        Categories of the jobs to take; empty: those of my_fworker.yaml.
     n_launches
-        Jobs to run; 0: until none is left, None: for ever.
+        Number of jobs to run; 0: until none is left, None: no limit.
     max_idle_s
-        How long to wait for a job, if not for ever.
+        Seconds to wait for a job; None: no limit.
     walltime_s
-        When the queue will end it; by default what Slurm says, if anything.
+        Seconds until the queue ends the worker; by default Slurm's end time, if there is one.
     name
-        Written into what it makes; by default host and process.
+        Name that is written into its results; by default host and process.
     device
         Torch device; empty: that of the settings.
     sleep_s
-        Longest pause between two looks into the queue.
+        Longest pause between two looks into the queue, in seconds.
     avoid_s
-        How long it leaves a job alone that it gave back; doubled every time.
+        Seconds before the worker takes a job again that it gave back; doubled every time.
     """
 
     categories: tuple[str, ...] = ()
@@ -56,24 +56,34 @@ class WorkerOptions:
 
 @contextmanager
 def job_environment(name: str, options: WorkerOptions, settings: Settings) -> Iterator[None]:
-    """What jobs read of their machine; paths do not depend on the launch folder."""
+    """Set the environment variables that jobs read; paths are absolute, as jobs change folders.
+
+    Parameters
+    ----------
+    name
+        The worker's name.
+    options
+        Its options, of which the device is used.
+    settings
+        The machine's settings.
+    """
     threads = str(settings.threads)
-    news = {
+    variables = {
         "LYCB_WORKER_NAME": name,
         "LYCB_SCRATCH": str(settings.scratch.expanduser().resolve()),
         "LYCB_SETTINGS_FILE": str(settings.settings_file.expanduser().resolve()),
-        # more workers instead of more processes per worker
+        # a machine is filled by several workers, not by several processes of each
         "LYCB_PROCESSES": os.environ.get("LYCB_PROCESSES", "1"),
         "OMP_NUM_THREADS": threads,
     }
     if options.device:
-        news["LYCB_DEVICE"] = options.device
+        variables["LYCB_DEVICE"] = options.device
     if settings.blobs and settings.blobs != "gridfs":
-        news["LYCB_BLOBS"] = str(Path(settings.blobs).expanduser().resolve())
+        variables["LYCB_BLOBS"] = str(Path(settings.blobs).expanduser().resolve())
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(settings.threads)
-    before = {variable: os.environ.get(variable) for variable in news}
-    os.environ.update(news)
+    before = {variable: os.environ.get(variable) for variable in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -85,7 +95,7 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
 
 @contextmanager
 def fireworks_settings(ping_s: float) -> Iterator[None]:
-    """Set what FireWorks reads from its modules, and keep jobflow from printing every start."""
+    """Set FireWorks' heartbeat interval (in seconds) and silence jobflow's log of every start."""
     jobs_logger = logging.getLogger("jobflow.core.job")
     level = jobs_logger.level
     jobs_logger.setLevel(logging.WARNING)
@@ -97,7 +107,15 @@ def fireworks_settings(ping_s: float) -> Iterator[None]:
 
 
 def load_fworker(name: str, options: WorkerOptions) -> FWorker:
-    """my_fworker.yaml, where there is one, with our name and the categories asked for."""
+    """Return the FWorker of my_fworker.yaml, if there is one, under the worker's name.
+
+    Parameters
+    ----------
+    name
+        The worker's name.
+    options
+        Its options; their categories replace those of the file.
+    """
     path = Path(fw_config.FWORKER_LOC or "my_fworker.yaml")
     found = FWorker.from_file(str(path)) if path.exists() else FWorker()
     category = list(options.categories) or found.category
@@ -105,14 +123,20 @@ def load_fworker(name: str, options: WorkerOptions) -> FWorker:
 
 
 def categories_of(fworker: FWorker) -> tuple[str, ...]:
-    """What a worker takes; empty: everything."""
+    """Return the categories of jobs that a worker takes; empty: all."""
     category = fworker.category
     named = (category,) if isinstance(category, str) else tuple(category)
-    return tuple(one for one in named if one)
+    return tuple(category for category in named if category)
 
 
 def launch_folder(settings: Settings) -> Path:
-    """Where jobs run, each in a folder of its own."""
+    """Return the folder that has a folder for each running job.
+
+    Raises
+    ------
+    InputError
+        When it cannot be made.
+    """
     folder = settings.scratch / "launches"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +148,15 @@ def launch_folder(settings: Settings) -> Path:
 
 
 def deadline_of(options: WorkerOptions, started: float) -> float | None:
-    """`time.time()` when the queue ends this worker."""
+    """Return when the queue ends the worker, as `time.time()` counts; None: not known.
+
+    Parameters
+    ----------
+    options
+        The worker's options, whose walltime goes first.
+    started
+        Start of the worker, as `time.time()` counts.
+    """
     if options.walltime_s is not None:
         return started + options.walltime_s
     end = os.environ.get("SLURM_JOB_END_TIME", "")
@@ -132,7 +164,7 @@ def deadline_of(options: WorkerOptions, started: float) -> float | None:
 
 
 def last_moments_s(options: WorkerOptions) -> float:
-    """Before the deadline: no new job then."""
+    """Return the seconds before the deadline in which no job is started."""
     if options.walltime_s is None:
         return _LAST_MINUTE_S
     return min(_LAST_MINUTE_S, _LAST_SHARE * options.walltime_s)
