@@ -1,8 +1,8 @@
 """FireWorks' private names: every use that this package makes of one, in this file only.
 
-FireWorks has no public door to these behaviours. `tests/test_fireworks_internals.py` has a test
-per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml` has
-the upper bound.
+FireWorks has no public door to these behaviours. `tests/service/test_fireworks_internals.py` has
+a test per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml`
+has the upper bound.
 
 | private name | behaviour that is needed |
 |---|---|
