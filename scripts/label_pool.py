@@ -32,7 +32,7 @@ from lycb_flows.errors import LabelError, PhysicsError
 from lycb_flows.labels.foreign.reading import read_extxyz
 from lycb_flows.labels.foreign.stated_level import level_of_fingerprint
 from lycb_flows.labels.foreign.writing import labelled_atoms
-from lycb_flows.labels.gpaw.engine import Gpaw
+from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.files import write_durably
 from lycb_flows.potentials.potential import Potential
