@@ -1,14 +1,8 @@
 """Every use that this package makes of a private name of FireWorks.
 
-<<<<<<< HEAD
 FireWorks offers these behaviours under no public name. There is a test per name in
 `tests/service/test_fireworks_internals.py`, which fails by that name when an update of FireWorks
 changes it; `pyproject.toml` has the upper bound.
-=======
-FireWorks has no public door to these behaviours. `tests/service/test_fireworks_internals.py` has
-a test per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml`
-has the upper bound.
->>>>>>> cf669cbde72fd44dfe5f1765c0010765deab99f4
 
 | private name | behaviour that is needed |
 |---|---|
