@@ -13,8 +13,7 @@ import numpy as np
 from lycb_flows.campaign.results import CampaignResults, find_results
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
-from lycb_flows.crystals.enumeration import enumerate_decorations, enumerate_orderings
-from lycb_flows.crystals.structures import load_parent
+from lycb_flows.crystals import enumerate_decorations, enumerate_orderings, load_parent
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded

@@ -20,7 +20,7 @@ fireworks_internals.py
 
 from __future__ import annotations
 
-from lycb_flows.service.launchpad.connect import load_launchpad
+from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE, load_launchpad
 from lycb_flows.service.launchpad.described import find_job, find_jobs
 from lycb_flows.service.launchpad.faults import (
     FAULT,
@@ -31,6 +31,7 @@ from lycb_flows.service.launchpad.faults import (
     why_unfinished,
 )
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
+from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.service.launchpad.listener import JobListener
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
@@ -59,6 +60,7 @@ __all__ = [
     "GIVEN_BACK",
     "LEFT",
     "LOST",
+    "PASSWORD_VARIABLE",
     "CampaignWorkflow",
     "DatabaseGoneError",
     "JobListener",
@@ -73,7 +75,9 @@ __all__ = [
     "find_jobs",
     "find_workers",
     "forget_workers",
+    "host_and_pid",
     "initialise",
+    "is_gone",
     "load_launchpad",
     "machine_fault",
     "pause",

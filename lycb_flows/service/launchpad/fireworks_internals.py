@@ -1,8 +1,8 @@
 """Every use that this package makes of a private name of FireWorks.
 
-FireWorks offers these behaviours under no public name. `tests/test_fireworks_internals.py` has a
-test per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml`
-has the upper bound.
+FireWorks offers these behaviours under no public name. There is a test per name in
+`tests/service/test_fireworks_internals.py`, which fails by that name when an update of FireWorks
+changes it; `pyproject.toml` has the upper bound.
 
 | private name | behaviour that is needed |
 |---|---|

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lycb_flows.service.launchpad import ServiceLaunchPad
-from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.service.launchpad import ServiceLaunchPad, host_and_pid, is_gone
 
 SIGHTINGS = "lycb_sightings"
 _SLURM_TIMEOUT_S = 30.0
