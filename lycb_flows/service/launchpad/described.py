@@ -106,6 +106,23 @@ def find_these(
     return {job: found[job] for job in jobs if job in found}
 
 
+def require_function(firework: Firework) -> None:
+    """Refuse a job whose function is no longer in its module; monty loads it as plain data.
+
+    Raises
+    ------
+    ImportError
+        When the function is missing.
+    """
+    for task in firework.tasks:
+        job = task.get("job")
+        function = getattr(job, "function", None)
+        if function is not None and not callable(function):
+            name = f"{function.get('@module')}.{function.get('@callable')}"
+            message = f"there is no {name}"
+            raise ImportError(message)
+
+
 def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own
     """Return a flow as a workflow, converted by jobflow.
 
