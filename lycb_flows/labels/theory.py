@@ -13,8 +13,7 @@ from pydantic import Field
 from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import KPointRule, Mesh
-from lycb_flows.schemas import Label, Matrix, Model, Structure
-from lycb_flows.schemas.keys import digest
+from lycb_flows.schemas import Label, Matrix, Model, Structure, digest
 
 VASP_STAND_IN = "vasp stand-in"
 """The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""

@@ -26,9 +26,9 @@ from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, vasp_inputs
 from lycb_flows.labels.vasp.policy import Outcome, Request
+from lycb_flows.labels.vasp.results import quarantined, read_static
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.leash import read_ended, run_leashed
 from lycb_flows.schemas import Label, Structure
@@ -80,7 +80,7 @@ class Vasp:
         key = Label.key_of(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
-            found = vasp_results.read_static(folder, inputs)
+            found = read_static(folder, inputs)
             label = checked_label(
                 structure,
                 self.theory,
@@ -107,7 +107,7 @@ class Vasp:
         )
         outcome = run(folder, request, threads=self._machine.threads)
         if outcome.vetoes:
-            raise vasp_results.quarantined(
+            raise quarantined(
                 saw=", ".join(outcome.vetoes[0]["errors"]),
                 changes=outcome.vetoes[0]["physics"],
             )

@@ -19,9 +19,9 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.crystals import Relaxed, to_ase
 from lycb_flows.labels.logs import Log
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
+from lycb_flows.labels.vasp.results import VaspRelaxation, read_relaxed
 from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -103,7 +103,7 @@ class RelaxingVasp(Vasp):
         finally:
             logs.update((name, log) for log in self.logs.values())
 
-    def _walk(self, structure: Structure, config: RelaxationConfig) -> vasp_results.VaspRelaxation:
+    def _walk(self, structure: Structure, config: RelaxationConfig) -> VaspRelaxation:
         """One run of VASP's own optimizer."""
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(
@@ -115,7 +115,7 @@ class RelaxingVasp(Vasp):
         )
         with self._folder(f"{structure.key}_relaxed") as folder:
             self._run(folder, inputs)
-            return vasp_results.read_relaxed(folder, inputs)
+            return read_relaxed(folder, inputs)
 
 
 def largest_force(structure: Structure, label: Label, config: RelaxationConfig) -> float:

@@ -15,7 +15,7 @@ from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.collection import Collection
 
-from lycb_flows.campaign.descriptions import FIELDS, JobDescription, read_description
+from lycb_flows.campaign import FIELDS, JobDescription, read_description
 
 Fireworks: TypeAlias = Collection[dict[str, Any]]
 
