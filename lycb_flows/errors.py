@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line: what is wrong, what was found, what to do."""
+"""Errors that a person can act on, in one line: what is wrong, what was found, what to do."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class LycbError(Exception):
         self.logs: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
-        """One line: what, found, do."""
+        """Return one line: what is wrong, what was found, what to do."""
         found = ", ".join(f"{name}={value}" for name, value in self.facts.items())
         line = f"{self.message} ({found})" if found else self.message
         line = f"{line}: {self.fix}" if self.fix else line
         return " ".join(line.split())
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by keyword (exceptions cross process borders)."""
+        """Pickle by keyword, because exceptions cross process borders."""
         return (_rebuild, (type(self), self.message, self.fix, self.facts))
 
 
@@ -51,7 +51,7 @@ def _rebuild(cls: type[LycbError], message: str, fix: str, facts: dict[str, obje
 
 
 class InputError(LycbError):
-    """The user's campaign, CIF, option or file is not usable."""
+    """A campaign, CIF, option or file of the user's is not usable."""
 
 
 class PhysicsError(LycbError):
@@ -59,7 +59,7 @@ class PhysicsError(LycbError):
 
 
 class MachineError(LycbError):
-    """What a job needs is not on this machine; that says nothing of the job itself."""
+    """Something that a job needs is not on this machine; that says nothing of the job itself."""
 
 
 class StoreError(MachineError):
@@ -71,10 +71,10 @@ class LabelError(LycbError):
 
 
 class GivenBackError(LycbError):
-    """The job goes back to the queue, unfinished but unfailed: walltime, or another's claim."""
+    """The job goes back to the queue, unfinished but not failed: walltime, or another's claim."""
 
     def to_dict(self) -> dict[str, str]:
-        """What FireWorks keeps of it with the launch; the worker knows it again by this."""
+        """Return what FireWorks keeps of it with the launch; the worker recognises it by this."""
         return {"given_back": str(self)}
 
 

@@ -29,7 +29,19 @@ def nernst_einstein_ms_per_cm(
     temperature_k: float,
     charge_number: int = 1,
 ) -> float:
-    """Conductivity in mS/cm of independent ions: σ = n q² D / (k_B T)."""
+    """Return the conductivity in mS/cm of independent ions: σ = n q² D / (k_B T).
+
+    Parameters
+    ----------
+    diffusivity_m2_per_s
+        D in m²/s.
+    ions_per_ang3
+        Density n of the mobile ion in 1/Å³.
+    temperature_k
+        Temperature in K.
+    charge_number
+        Charge q in elementary charges.
+    """
     charge_c = charge_number * float(ELEMENTARY_CHARGE_C)
     ions_per_m3 = ions_per_ang3 / float(ANG3_M3)
     s_per_m = ions_per_m3 * charge_c**2 * diffusivity_m2_per_s / (BOLTZMANN_J_PER_K * temperature_k)

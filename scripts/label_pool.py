@@ -7,7 +7,7 @@ cell, labels its frames and adds each label to FOLDER/pool.extxyz as soon as it 
 in any FOLDER/*.extxyz is not computed again: a frame is known by its run and number, so another
 machine, whose MD differs in the last digits, goes on where this one stopped; or by its crystal.
 A frame that gets no label is named and tried again by the next call. `scripts/pool.sh` starts it
-in the background. `scripts/label_pool.py FOLDER --status` counts what is there.
+in the background; `scripts/pool_plan.py FOLDER` counts what is there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import functools
 import io
 import resource
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
-from ase import Atoms
 from dft_frames import RELAXATION, frames_of_run, monoclinic_orderings
 from pool_plan import Cell, Run, pool_plan
 
@@ -251,40 +249,9 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-# -- what is there --------------------------------------------------------------------------------
-
-
-def status(folder: Path, plan: Iterable[Run]) -> str:
-    """Return a table of the labels there and planned, by system and split."""
-    there = Counter(_kind_of(atoms) for atoms in _frames(folder))
-    planned: Counter[tuple[str, ...]] = Counter()
-    for run in plan:
-        planned[run.cell.system, str(run.cell.n_atoms), run.split, run.test_set] += run.n_frames
-    rows = ["system              atoms  split       test set           labels  planned"]
-    rows += [
-        f"{kind[0]:20}{kind[1]:>5}  {kind[2]:12}{kind[3]:19}{there[kind]:6}{planned[kind]:9}"
-        for kind in sorted(there | planned)
-    ]
-    tests = sum(n for kind, n in there.items() if kind[2] == "test")
-    return "\n".join([*rows, f"{there.total()} labels, {tests} of them test"])
-
-
-def _frames(folder: Path) -> Iterator[Atoms]:
-    for path in sorted(folder.glob("*.extxyz")):
-        yield from ase.io.iread(path, index=":", format="extxyz")
-
-
-def _kind_of(atoms: Atoms) -> tuple[str, str, str, str]:
-    info = atoms.info
-    return info["system"], str(len(atoms)), info["split"], info.get("test_set", "")
-
-
 def main() -> None:
-    """Label, or count."""
+    """Label what the folder lacks."""
     folder, plan = Path(sys.argv[1]), pool_plan()
-    if "--status" in sys.argv[2:]:
-        print(status(folder, plan))
-        return
     engine = Gpaw(GpawLabeler(theory=LEVEL))
     pool = Pool(folder, engine.theory)
     print(f"{len(pool)} labels are there, {sum(run.n_frames for run in plan)} planned", flush=True)

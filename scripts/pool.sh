@@ -51,7 +51,7 @@ case ${1:-} in
     else
       echo "not running"
     fi
-    PYTHONPATH=$PWD "$python" scripts/label_pool.py "$folder" --status
+    "$python" scripts/pool_plan.py "$folder"
     ;;
   *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -1,15 +1,22 @@
 """What the pool of DFT labels holds: every run of MD, in the order in which it is labelled.
 
-Nothing here computes. A run is known by its name, which also makes its seed, so runs can be added
-without moving the seeds of others. Labels that test come from runs and seeds of their own.
+    scripts/pool_plan.py FOLDER
+
+counts the labels in FOLDER/*.extxyz by system and split, beside the plan. Nothing here computes.
+A run is known by its name, which also makes its seed, so runs can be added without moving the
+seeds of others. Labels that test come from runs and seeds of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -212,3 +219,41 @@ def _in_turn(groups: Iterable[list[Run]]) -> list[Run]:
     """Return the runs of all groups, each group spread evenly over the whole."""
     places = [((i + 0.5) / len(group), run) for group in groups for i, run in enumerate(group)]
     return [run for _, run in sorted(places, key=lambda place: place[0])]
+
+
+# -- what is there --------------------------------------------------------------------------------
+
+# system, number of atoms, split, test set
+Kind = tuple[str, int, str, str]
+_FACT = re.compile(r'\b(system|split|test_set)=(?:"([^"]*)"|(\S+))')
+
+
+def status(folder: Path, plan: Iterable[Run]) -> str:
+    """Return a table of the labels there and planned, by system and split."""
+    there = Counter(kind for path in sorted(folder.glob("*.extxyz")) for kind in _kinds_in(path))
+    planned: Counter[Kind] = Counter()
+    for run in plan:
+        planned[run.cell.system, run.cell.n_atoms, run.split, run.test_set] += run.n_frames
+    rows = ["system              atoms  split       test set           labels  planned"]
+    rows += [
+        f"{kind[0]:20}{kind[1]:>5}  {kind[2]:12}{kind[3]:19}{there[kind]:6}{planned[kind]:9}"
+        for kind in sorted(there | planned)
+    ]
+    tests = sum(n for kind, n in there.items() if kind[2] == "test")
+    return "\n".join([*rows, f"{there.total()} labels, {tests} of them test"])
+
+
+def _kinds_in(path: Path) -> Iterator[Kind]:
+    """Yield the kind of each frame; the lines are read here, for ASE takes seconds to import."""
+    lines = path.read_text().splitlines()
+    at = 0
+    while at < len(lines):
+        found = _FACT.findall(lines[at + 1])
+        facts = {name: quoted or plain for name, quoted, plain in found}
+        n_atoms = int(lines[at])
+        yield facts["system"], n_atoms, facts["split"], facts.get("test_set", "")
+        at += n_atoms + 2
+
+
+if __name__ == "__main__":
+    print(status(Path(sys.argv[1]), pool_plan()))

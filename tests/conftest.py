@@ -1,4 +1,4 @@
-"""One torch thread, set before torch is imported (engine.md 14); campaigns run once."""
+"""One torch thread, set before torch is imported (`docs/engine.md`); campaigns run once."""
 
 import os
 
@@ -7,10 +7,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import sys
 import uuid
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import yaml
-from campaign_runs import CAMPAIGNS, run_campaign
+from campaign_runs import run_campaign
+from places import CAMPAIGNS
 from servers import (
     MongoServer,
     NoServerError,
@@ -19,10 +21,13 @@ from servers import (
     pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
 )
 from slurm import SlurmServer, find_slurm
-from vasp_here import forking_stand_in
+from stand_in import forking_stand_in
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
+from lycb_flows.flows import campaign as campaign_flows
+from lycb_flows.flows import structures as structure_flows
+from lycb_flows.flows.routing import make_job
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
 
@@ -37,6 +42,20 @@ def loop_run(tmp_path_factory):
     """A finished three-round loop: (store, submission, names of its jobs)."""
     store = open_store(tmp_path_factory.mktemp("loop"))
     return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
+
+
+@pytest.fixture
+def random_names(monkeypatch):
+    """Jobs made in this process have names that say nothing; a list of these names."""
+    names = []
+
+    def make_renamed(description, maker, **inputs):
+        names.append(uuid.uuid4().hex)
+        return make_job(replace(description, name=names[-1]), maker, **inputs)
+
+    for module in (campaign_flows, structure_flows):
+        monkeypatch.setattr(module, "make_job", make_renamed)
+    return names
 
 
 @pytest.fixture

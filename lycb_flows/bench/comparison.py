@@ -14,14 +14,16 @@ import torch
 
 @dataclass(frozen=True)
 class Comparison:
-    """One line of the table.
+    """A line of the table.
 
     Attributes
     ----------
+    name
+        What was timed.
+    reference
+        What it was compared with.
     ours_s, reference_s
         Medians, in s of wall time, of the same work.
-    ratio
-        reference_s / ours_s.
     note
         What else was seen.
     gigabytes
@@ -44,7 +46,15 @@ class Comparison:
 def alternate(
     work: Mapping[tuple[str, int], Callable[[], object]], rounds: int
 ) -> dict[tuple[str, int], float]:
-    """Median wall time in s of each piece of work, run in turn; one round before is not counted."""
+    """Return the median wall time in s of each piece of work, run in turn.
+
+    Parameters
+    ----------
+    work
+        What to do, by the side that does it and the number of its threads.
+    rounds
+        How often. With more than one, a round before them warms up and is not counted.
+    """
     times: dict[tuple[str, int], list[float]] = {name: [] for name in work}
     for round_ in range(rounds + 1):
         for name, do in work.items():

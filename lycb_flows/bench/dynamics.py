@@ -15,13 +15,12 @@ from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell, shipped_calculator
 from lycb_flows.config import MDConfig
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
-from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
-from lycb_flows.potentials.compiled import CompiledEvaluator
+from lycb_flows.potentials.compiled import CompiledEvaluator, flop_per_evaluation, load_library
 from lycb_flows.potentials.evaluator import Evaluator, HasEvaluator, Numbers
 
 _TEMPERATURE_K = 600.0
@@ -29,7 +28,13 @@ _PER_PS = 1000  # steps of 1 fs
 
 
 def compare_md() -> list[Comparison]:
-    """NVT steps of 60 and 480 atoms, everything included."""
+    """Compare NVT steps of 60 and of 480 atoms, frames and health included.
+
+    Returns
+    -------
+    list of Comparison
+        Compiled and in torch, each at its best number of threads, against chgnet's calculator.
+    """
     return [
         comparison
         for repeat, n_steps in (((1, 1, 2), 80), ((4, 2, 2), 16))
@@ -44,7 +49,7 @@ def _compare_md_of(atoms: Atoms, n_steps: int) -> list[Comparison]:
         "in torch": (_our_md(atoms, _TorchOnly(potential_named(MODEL))), by_torch),
         "theirs": (_their_md(atoms), n_theirs),
     }
-    if compiled.load_library() is None:
+    if load_library() is None:
         del ways["compiled"]  # it would be the layers in torch once more
     work = {
         (name, threads): threaded(threads, advance, n)
@@ -84,7 +89,7 @@ class _TorchOnly:
 
 
 def _our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
-    """Runs some NVT steps of ours, frames and health included."""
+    """Return what runs a number of our NVT steps, frames and health included."""
     protocol = MDConfig(sample_interval_fs=10.0).nvt(_TEMPERATURE_K, ramp=False)
     begin = start_run(canonical_structure(atoms), potential, protocol, seed=0)
 
@@ -97,7 +102,7 @@ def _our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
 
 
 def _their_md(atoms: Atoms) -> Callable[[int], object]:
-    """Runs some NVT steps of ASE with chgnet's calculator."""
+    """Return what runs a number of ASE's NVT steps with chgnet's calculator."""
     moving = atoms.copy()
     moving.calc = shipped_calculator()
     masses = moving.get_masses()
@@ -112,7 +117,13 @@ def _their_md(atoms: Atoms) -> Callable[[int], object]:
 
 
 def compare_lammps() -> list[Comparison]:
-    """NVT steps of 60 atoms by our integrator and by LAMMPS, both with our forces."""
+    """Compare NVT steps of 60 atoms by our integrator and by LAMMPS, both with our forces.
+
+    Returns
+    -------
+    list of Comparison
+        One, at one thread.
+    """
     atoms, n_steps = rattled_cell(0, (1, 1, 2)), 100
     potential = potential_named(MODEL)
     protocol = MDConfig(sample_interval_fs=10.0).nvt(_TEMPERATURE_K, ramp=False)
@@ -138,11 +149,11 @@ def compare_lammps() -> list[Comparison]:
 
 
 def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
-    """Arithmetic of one step, from the counts of edges and angles, and its rate."""
+    """Return the arithmetic of one step, counted from edges and angles, and its rate, in words."""
     potential = potential_named(MODEL)
     evaluate = cast("CompiledEvaluator", potential.evaluator([atoms.numbers]))
     evaluate(torch.from_numpy(atoms.positions), torch.from_numpy(atoms.cell.array[None]))
-    flop = compiled.flop_per_evaluation(evaluate.counts, len(atoms))
+    flop = flop_per_evaluation(evaluate.counts, len(atoms))
     rate = flop / step_s / 1e9
     return (
         f"{flop / len(atoms) / 1e6:.1f} MFLOP per atom and step, {rate:.0f} GFLOP/s, "
@@ -151,6 +162,6 @@ def _roofline(atoms: Atoms, step_s: float, threads: int) -> str:
 
 
 def _peak_gflop_per_s() -> float:
-    """The rate of a product that stays in cache, one thread: chgnet.cpp's own kernel."""
-    library = compiled.load_library()
+    """Return the rate of a matrix product in cache, by chgnet.cpp's kernel on one thread."""
+    library = load_library()
     return float(library.lycb_peak_gflop_per_s()) if library else math.nan

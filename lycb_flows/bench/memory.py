@@ -18,7 +18,15 @@ _PAGES_TO_BYTES = 1024 if sys.platform == "linux" else 1  # of ru_maxrss
 
 
 def measure_memory() -> list[Comparison]:
-    """Peak memory of energy, forces and stress of 4,500 atoms; the shipped model needs 30 GB."""
+    """Measure the peak memory of energy, forces and stress of 4,500 atoms.
+
+    The model that chgnet ships needs 30 GB for them.
+
+    Returns
+    -------
+    list of Comparison
+        One, without a reference; its `gigabytes` is the result.
+    """
     code = "from lycb_flows.bench import memory; memory.print_memory_of_one_evaluation()"
     began = time.perf_counter()
     done = subprocess.run(  # noqa: S603 - our own code
@@ -38,12 +46,12 @@ def measure_memory() -> list[Comparison]:
 
 
 def crystal_for_memory() -> Atoms:
-    """4,500 atoms."""
+    """Return a crystal of 4,500 atoms."""
     return rattled_cell(0, (6, 5, 5))
 
 
 def print_memory_of_one_evaluation() -> None:
-    """Peak memory of this process in GB after one evaluation of `crystal_for_memory`."""
+    """Print the peak memory of this process in GB after one evaluation of `crystal_for_memory`."""
     torch.set_num_threads(1)
     potential_named(MODEL).predict_atoms(crystal_for_memory())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

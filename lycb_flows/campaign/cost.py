@@ -27,15 +27,16 @@ from lycb_flows.campaign.descriptions import (
     enumerate_job,
     rank_job,
 )
-from lycb_flows.campaign.measurement import MeasurementPlan
+from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.enumeration import count_orderings, parent_cell
+from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.architecture import Rates, rates_of
+from lycb_flows.quantities.plan import MeasurementPlan
+from lycb_flows.quantities.registry import readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 
@@ -258,7 +259,7 @@ class _Planner:
             theory,
             lattice_ang,
             n_atoms,
-            lambda model: self._rates(model).force_call_s,
+            lambda model: self._rates(model).force_call_s or None,
         )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
@@ -279,15 +280,19 @@ class _Planner:
         if self.campaign.measure.decorations:
             starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
+        quantities = readable_quantities(self.campaign.measure)
         n_repeats = prod(self.campaign.measure.repeat)
-        yield self._md(MEASUREMENT, plan.run_batches(), n_repeats)
-        jobs = [
-            plan.transport_job(system, pressure_bar, temperature_k)
-            for system, pressure_bar in plan.conditions()
-            for temperature_k in plan.temperatures_k
-        ]
-        jobs += [plan.arrhenius_job(*condition) for condition in plan.conditions()]
-        yield PlannedStep(MEASUREMENT, tuple(jobs), "transport and Arrhenius", 1.0 * len(jobs))
+        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats)
+        n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
+        planned = measurements(plan, quantities)
+        cpu_s = sum(
+            measurement.quantity.cost_s(plan, measurement.condition, n_atoms)
+            for measurement in planned
+        )
+        work = " and ".join(quantity.work for quantity in quantities)
+        yield PlannedStep(
+            MEASUREMENT, tuple(measurement.job for measurement in planned), work, cpu_s
+        )
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pymatgen.io.cif import CifWriter
 
-from lycb_flows.crystals.structures import to_pymatgen
+from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
@@ -19,7 +19,7 @@ from lycb_flows.store.trajectories import trajectory_of
 def write_labels(
     store: ResultStore, path: Path, *, file_format: str = "extxyz", theory: str = ""
 ) -> int:
-    """Labels in a format of `labels/writing.py`; returns how many.
+    """Labels in a format of `labels/foreign/writing.py`; returns how many.
 
     Parameters
     ----------

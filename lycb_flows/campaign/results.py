@@ -5,20 +5,24 @@ The walk follows the same plans as the flows do, so it needs no record of what w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
-from lycb_flows.campaign.measurement import MeasurementPlan, choose_model
+from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.structures import DisorderedCrystal, parse_cif
+from lycb_flows.crystals import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
+from lycb_flows.quantities.plan import MeasurementPlan
+from lycb_flows.quantities.registry import readable_quantities
 from lycb_flows.schemas import (
-    Arrhenius,
     Dataset,
+    Document,
     Enumeration,
     Evaluation,
     GroundState,
@@ -27,9 +31,10 @@ from lycb_flows.schemas import (
     Ranking,
     Round,
     Structure,
-    Transport,
 )
 from lycb_flows.store import ResultStore
+
+D = TypeVar("D", bound=Document)
 
 
 @dataclass
@@ -41,6 +46,9 @@ class CampaignResults:
     ground_states
         System, mixed halides among them -> key of the structure that the rest starts from:
         DFT's where it was asked, else the model's.
+    measured
+        Quantity -> its documents so far, in the order of the plan; only quantities that are
+        installed here.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
@@ -49,20 +57,23 @@ class CampaignResults:
     stages: list[StagePlan] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
-    transports: list[Transport] = field(default_factory=list)
-    arrhenius: list[Arrhenius] = field(default_factory=list)
+    measured: dict[str, list[Document]] = field(default_factory=dict)
 
     def document_keys(self) -> list[str]:
         """Keys of the documents, for the report."""
         documents = [
             *self.rankings.values(),
-            *(one for lists in self.by_dft.values() for one in lists),
+            *itertools.chain.from_iterable(self.by_dft.values()),
             *self.rounds,
             *self.evaluations.values(),
-            *self.transports,
-            *self.arrhenius,
+            *itertools.chain.from_iterable(self.measured.values()),
         ]
         return [document.key for document in documents]
+
+    def documents(self, kind: type[D]) -> list[D]:
+        """Return the documents of a measured quantity."""
+        found = itertools.chain.from_iterable(self.measured.values())
+        return [document for document in found if isinstance(document, kind)]
 
 
 def decorated_name(system: str, x: float) -> str:
@@ -209,20 +220,35 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         return
     found.evaluations |= {one.key: one for one in done.values()}
     model = choose_model(campaign, found.rounds, done)
-    plan = measurement_plan(campaign, found.ground_states, model)
-    for system, pressure_bar in plan.conditions():
-        keys = [plan.transport_key(system, pressure_bar, t) for t in plan.temperatures_k]
-        found.transports += filter(None, (store.find(Transport, key) for key in keys))
-        fit = store.find(Arrhenius, plan.arrhenius_key(system, pressure_bar))
-        found.arrhenius += [fit] if fit is not None else []
+    plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
+    for quantity in readable_quantities(campaign.measure):
+        keys = [quantity.key(plan, condition) for condition in quantity.conditions(plan)]
+        documents = (store.find(quantity.document, key) for key in keys)
+        found.measured[quantity.name] = list(filter(None, documents))
 
 
 def measurement_plan(
-    campaign: Campaign, ground_states: dict[str, str], model: str
+    campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
 ) -> MeasurementPlan:
-    """The plan of the ending: ground states, mixed halides among them if wished."""
+    """Return the plan of the ending: ground states, mixed halides among them if wished.
+
+    Parameters
+    ----------
+    campaign
+        With keys for its parents and models.
+    ground_states
+        Key of the structure of each system.
+    model
+        Key of the model that measures.
+    rounds
+        Every round.
+    """
     names = [
         name for name, _, x in system_names(campaign) if x is None or campaign.measure.decorations
     ]
-    starts = {name: ground_states[name] for name in names}
-    return MeasurementPlan(campaign=campaign, starts=starts, model=model)
+    return MeasurementPlan(
+        campaign=campaign,
+        starts={name: ground_states[name] for name in names},
+        model=model,
+        rounds=tuple(round_.key for round_ in rounds),
+    )

@@ -16,10 +16,9 @@ from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescrip
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Frames, Model, Round, Run
-from lycb_flows.schemas.keys import digest
+from lycb_flows.schemas.keys import seed_for
 
 TEST_STAGE = -1
-_SEED_DIGITS = 8
 
 
 class StagePlan(Config):
@@ -132,14 +131,13 @@ class StagePlan(Config):
 
     def run_batches(self) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
         """Return each MD job and its runs; NpT before the NVT runs that start from it."""
-        size = self.campaign.md.replicas_per_job
         return [
             (md_job(self.title, f"{ensemble} {self.title} {i:02d}", f"{ensemble} {i:02d}"), runs)
             for ensemble, all_runs in (
                 ("npt", self.npt_runs()),
                 ("nvt", self.nvt_runs() + self.test_runs()),
             )
-            for i, runs in enumerate(batches(all_runs, size))
+            for i, runs in enumerate(self.campaign.md.batches(all_runs))
         ]
 
     def select_job(self) -> JobDescription:
@@ -279,13 +277,3 @@ def md_job(stage: str, title: str, part: str) -> JobDescription:
         Which of the MD jobs of the stage it is.
     """
     return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)
-
-
-def batches(runs: tuple[RunConfig, ...], size: int) -> list[tuple[RunConfig, ...]]:
-    """The runs in stretches of at most `size`."""
-    return [runs[i : i + size] for i in range(0, len(runs), size)]
-
-
-def seed_for(campaign_seed: int, *role: str) -> int:
-    """A seed of its own for each role, the same whenever asked."""
-    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)

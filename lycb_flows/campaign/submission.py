@@ -13,14 +13,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
-from lycb_flows.config import Campaign, LabelerConfig
-from lycb_flows.crystals.structures import PARENT_NAMES, DisorderedCrystal, load_parent
+from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
+from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.architecture import model_names
 from lycb_flows.potentials.models import check_trainable, find_model
+from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
 
@@ -134,7 +135,10 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
 
 
 def _theory(store: ResultStore, resolved: Campaign) -> Theory:
-    labeler = resolved.labels.labeler
+    return _level(store, resolved.labels.labeler)
+
+
+def _level(store: ResultStore, labeler: LabelerConfig) -> Theory:
     return engine_of(labeler).theory(labeler, lambda key: store.load(Model, key))
 
 
@@ -145,8 +149,10 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     ------
     InputError
         When a parent, a model or a set of imported labels cannot be used, the model that
-        learns cannot be trained, or what labels is not installed.
+        learns cannot be trained, or what labels or a quantity to be measured is not installed.
     """
+    check_quantities(campaign)
+    quantities = chosen_quantities(campaign.measure)
     sources = {name: find_model(name) for name in _model_names(campaign)}
     check_trainable(sources[campaign.learning.model])
     parents, models, elements = [], dict[str, Model](), set[str]()
@@ -154,7 +160,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         crystal = load_parent(system.parent)
         elements |= _elements(crystal)
         elements |= {"Cl", "Br"} if system.decorations else set()
-        _check_mobile_species(system.name, crystal, campaign.measure.diffusion.mobile_species)
+        for quantity in quantities:
+            quantity.check(campaign, system.name, _elements(crystal))
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     for labeler in _labelers(campaign):
@@ -181,10 +188,24 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         parents=tuple(dict.fromkeys([*(document.key for document in inputs), *imported])),
         name=campaign.name,
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
-        resolved=resolved.model_dump_json(),
+        resolved=_as_json(store, resolved),
     )
     store.once(CampaignRecord, record.key, lambda: record, claim=False)
     return Submission(resolved, theory, record)
+
+
+def _as_json(store: ResultStore, resolved: Campaign) -> str:
+    """The campaign; levels of other packages' labelers stand in it, to be known without them."""
+    text, plugins = resolved.model_dump_json(), LABELERS.plugins()
+    if not any(labeler.type in plugins for labeler in _labelers(resolved)):
+        return text
+    data = json.loads(text)
+    sections = [data["labels"], data["ranking"]["dft"]]
+    for labeler, section in zip(_labelers(resolved), sections, strict=False):
+        if labeler.type in plugins:
+            theory = _level(store, labeler)
+            section["labeler"][STATED_THEORY] = theory.model_dump(mode="json")
+    return json.dumps(data)
 
 
 def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
@@ -194,18 +215,6 @@ def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
 
 def _elements(crystal: DisorderedCrystal) -> set[str]:
     return {element.symbol for element in crystal.structure.composition.elements}
-
-
-def _check_mobile_species(system: str, crystal: DisorderedCrystal, species: str) -> None:
-    elements = _elements(crystal)
-    if species not in elements:
-        raise InputError(
-            "the mobile species is not in the parent",
-            fix="set measure.diffusion.mobile_species",
-            system=system,
-            found=species,
-            elements=sorted(elements),
-        )
 
 
 def _labelers(campaign: Campaign) -> list[LabelerConfig]:

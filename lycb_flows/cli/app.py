@@ -1,4 +1,4 @@
-"""The `lycb` command. User errors are one line: what, found, do.
+"""The `lycb` command. A failure that the user can mend is one line: what, found, do.
 
 Imports that cost time stand inside the commands, so that `lycb --help` is quick.
 """
@@ -21,7 +21,7 @@ from lycb_flows.cli import (
     structures,
     workers,
 )
-from lycb_flows.cli.options import AT_THE_END
+from lycb_flows.cli.terminal import AT_THE_END
 from lycb_flows.errors import LycbError
 
 app = typer.Typer(
@@ -64,7 +64,9 @@ export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
 app.add_typer(export_app, name="export")
 
-import_app = typer.Typer(help="Labels of others into the store.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Read labels of other programs and projects into the store.", no_args_is_help=True
+)
 import_app.command("labels")(importing.import_labels)
 app.add_typer(import_app, name="import")
 

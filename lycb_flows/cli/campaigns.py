@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     CampaignFile,
     CampaignName,
     JsonOption,
@@ -19,8 +19,9 @@ from lycb_flows.cli.options import (
     open_results,
     open_service_store,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 def submit(
     campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
 ) -> None:
-    """Put a campaign on the LaunchPad for workers to run; twice adds nothing."""
+    """Put a campaign on the LaunchPad for workers to run; twice adds nothing.
+
+    Results that are in the store already are found, not computed again.
+    """
     from lycb_flows.service.campaigns import other_versions, submit_campaign
 
     results, pad = open_service_store(store), open_launchpad(launchpad)
@@ -92,14 +96,17 @@ def _pull(
 def relabel(
     campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
 ) -> None:
-    """Try once more the labels that have failed for good; late ones join the next round."""
+    """Try once more the labels that have failed for good; late ones join the next round.
+
+    On a LaunchPad their jobs are submitted again; in a folder they are labelled
+    here.
+    """
     from lycb_flows.flows.embedded import relabel_embedded
     from lycb_flows.service.campaigns import relabel as relabel_on
-    from lycb_flows.store.mongodb import MongoStore
 
     results = open_results(store)
     submission = open_submission(campaign, results)
-    if isinstance(results, MongoStore):
+    if results.is_shared:
         tried = relabel_on(open_launchpad(launchpad), results, submission)
         verb = "submitted again"
     else:
@@ -116,7 +123,11 @@ def run(
     store: StoreOption = None,
     folder: ReportOption = None,
 ) -> None:
-    """Run a campaign here, to its report; run it again to go on after an interruption."""
+    """Run a campaign here, to its report; run it again to go on after an interruption.
+
+    All work is done by processes of this machine; no LaunchPad is needed.
+    Whatever is in the store already is found, not computed again.
+    """
     from lycb_flows.cli.progress import live_progress
     from lycb_flows.flows.campaign import campaign_flow
     from lycb_flows.flows.embedded import run_embedded
@@ -133,29 +144,35 @@ def report(
     store: StoreOption = None,
     folder: ReportOption = None,
 ) -> None:
-    """Write the report of a campaign as far as it has come."""
+    """Write the report of a campaign as far as it has come.
+
+    Everything is read from the result store; nothing is computed.
+    """
     results = open_results(store)
     _write_report(results, open_submission(campaign, results), folder)
 
 
 def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
     from lycb_flows.campaign.results import find_results
+    from lycb_flows.quantities.registry import reported_names
     from lycb_flows.report.page import write_report
 
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()
-    path = write_report(results, name, keys, folder or _report_folder(results) / name)
+    chosen = reported_names(submission.campaign.measure)
+    path = write_report(results, name, keys, folder or _report_folder(results) / name, chosen)
     typer.echo(path)
 
 
 def _report_folder(results: ResultStore) -> Path:
-    from lycb_flows.store.sqlite import SqliteStore
-
-    return results.folder / "reports" if isinstance(results, SqliteStore) else Path("reports")
+    return (results.folder or Path()) / "reports"
 
 
 def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Show every job, how many, and what they would cost; nothing runs."""
+    """Show every job, how many, and what they would cost; nothing runs.
+
+    Costs are estimates in CPU time of one core.
+    """
     from lycb_flows.campaign.cost import plan_campaign
 
     results = open_results(store, create=True)

@@ -1,4 +1,4 @@
-"""`lycb md`: one run."""
+"""`lycb md`: molecular dynamics of one crystal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.options import checked
+from lycb_flows.cli.terminal import checked
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def md(
     ],
     out: Annotated[Path, typer.Option(help="Folder of trajectory and checkpoint.")],
     temperature_k: Annotated[float, typer.Option(help="Target temperature.")] = 600.0,
-    duration_ps: Annotated[float, typer.Option(help="After ramp and equilibration.")] = 10.0,
+    duration_ps: Annotated[float, typer.Option(help="Length after ramp and equilibration.")] = 10.0,
     pressure_bar: Annotated[
         float | None, typer.Option(help="NpT at this pressure; without it the cell is fixed.")
     ] = None,
@@ -36,12 +36,16 @@ def md(
         Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
     ] = None,
     repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
-    seed: Annotated[int, typer.Option(help="Of the velocities.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the velocities.")] = 0,
     export: Annotated[
         Path | None, typer.Option(help="Also write .extxyz, .traj, .lammpstrj or XDATCAR.")
     ] = None,
 ) -> None:
-    """Run molecular dynamics; the same command again goes on where it was stopped."""
+    """Run molecular dynamics; the same command again goes on where it was stopped.
+
+    The trajectory is HDF5 and readable while the run goes on. A larger
+    --duration-ps lengthens a finished run.
+    """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.md.protocol import prepare_start
     from lycb_flows.md.schedule import production_start
@@ -55,7 +59,7 @@ def md(
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
     with _telling(how.time_step_fs) as tell:
-        health = run_in_folder(out, run, potential, device=settings.device, tell=tell)
+        health = run_in_folder(out, run, potential, device=str(potential.device), tell=tell)
     if not health.healthy:
         raise PhysicsError(
             "the run left physics", fix="look at its last frames", reason=health.reason
@@ -95,7 +99,7 @@ def _read_ordered(path: Path) -> Structure:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
-    from lycb_flows.crystals.structures import canonical_structure, load_parent
+    from lycb_flows.crystals import canonical_structure, load_parent
 
     if path.suffix.lower() == ".cif":
         crystal = load_parent(str(path))
@@ -119,7 +123,7 @@ def _read_ordered(path: Path) -> Structure:
 
 @contextmanager
 def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
-    """A live line: time, temperature, ns/day and what remains."""
+    """Yield what shows a live line: time, temperature, ns/day and what remains."""
     from rich.live import Live
 
     with Live(refresh_per_second=4, transient=True) as live:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lycb_flows.cli.options import Key, StoreOption, open_results
+from lycb_flows.cli.terminal import Key, StoreOption, open_results
 
 
 def export_labels(
@@ -20,7 +20,11 @@ def export_labels(
     ] = "",
     store: StoreOption = None,
 ) -> None:
-    """Write labels for others to train on."""
+    """Write labels for others to train on.
+
+    Labels of several levels of theory go into one file only in formats that can
+    tell them apart; --theory chooses a level.
+    """
     from lycb_flows.campaign.export import write_labels
 
     n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
@@ -32,7 +36,10 @@ def export_model(
     path: Annotated[Path, typer.Argument(help=".safetensors file; a .json card goes beside it.")],
     store: StoreOption = None,
 ) -> None:
-    """Write a model's weights and card."""
+    """Write a model's weights and card.
+
+    The weights are safetensors, which cannot carry code; the card is JSON.
+    """
     from lycb_flows.campaign.export import write_stored_model
 
     write_stored_model(open_results(store), key, path)
@@ -44,7 +51,10 @@ def export_trajectory(
     path: Annotated[Path, typer.Argument(help=".extxyz, .traj, .lammpstrj file, or XDATCAR.")],
     store: StoreOption = None,
 ) -> None:
-    """Write all frames of a run."""
+    """Write all frames of a run.
+
+    The format follows from the file's name.
+    """
     from lycb_flows.campaign.export import write_run
 
     typer.echo(f"{write_run(open_results(store), key, path)} frames in {path}")
@@ -55,7 +65,10 @@ def export_structures(
     folder: Annotated[Path, typer.Option(help="Folder for one CIF per structure.")] = Path(),
     store: StoreOption = None,
 ) -> None:
-    """Write structures as CIF; of a ranking, its ground state."""
+    """Write structures as CIF; of a ranking, its ground state.
+
+    Each file is named by its key.
+    """
     from lycb_flows.campaign.export import write_structure
 
     results = open_results(store)

@@ -1,4 +1,4 @@
-"""`lycb import`: labels of others into the store."""
+"""`lycb import`: labels of other programs and projects into the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, StoreOption, checked, open_results
-from lycb_flows.cli.output import print_json
+from lycb_flows.cli.terminal import JsonOption, StoreOption, checked, open_results, print_json
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,23 +23,28 @@ def import_labels(
         str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
     ] = "auto",
     name: Annotated[
-        str | None, typer.Option(help="Of the set, for labels.imported [default: the path's].")
+        str | None, typer.Option(help="Name of the set, for labels.imported [default: the path's].")
     ] = None,
     theory: Annotated[
         str | None, typer.Option(help="Level of theory, e.g. gpaw/paper-static, or a YAML file.")
     ] = None,
-    code: Annotated[str | None, typer.Option(help="That made the labels.")] = None,
-    version: Annotated[str | None, typer.Option(help="Of the code.")] = None,
-    functional: Annotated[str | None, typer.Option(help="E.g. PBE.")] = None,
+    code: Annotated[str | None, typer.Option(help="Code that made the labels.")] = None,
+    version: Annotated[str | None, typer.Option(help="Version of the code.")] = None,
+    functional: Annotated[str | None, typer.Option(help="Functional, e.g. PBE.")] = None,
     raw_pbe: Annotated[
         bool | None, typer.Option("--raw-pbe/--corrected", help="Uncorrected PBE energies.")
     ] = None,
-    steps: Annotated[str, typer.Option(help="Of VASP's runs: last or all.")] = "last",
+    steps: Annotated[str, typer.Option(help="Steps of VASP's runs to take: last or all.")] = "last",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check only.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Labels of others into the store; what cannot be known of them is marked unknown."""
+    """Labels of others into the store; what cannot be known of them is marked unknown.
+
+    A level of theory is known from VASP's own files, or stated by --theory or
+    by --code, --version, --functional and --raw-pbe. Labels whose level is
+    unknown do not train unless a campaign allows it.
+    """
     from lycb_flows.campaign.importing import import_labels as into
     from lycb_flows.labels.foreign.stated_level import Statement
 

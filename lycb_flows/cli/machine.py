@@ -6,14 +6,23 @@ from typing import Annotated
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, LaunchPadOption, StoreOption
-from lycb_flows.cli.output import print_json, print_table
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    LaunchPadOption,
+    StoreOption,
+    print_json,
+    print_table,
+)
 
 
 def doctor(
     store: StoreOption = None, launchpad: LaunchPadOption = None, as_json: JsonOption = False
 ) -> None:
-    """Check this machine and its service: database, blobs, workers, models, Slurm, space."""
+    """Check this machine and its service: database, blobs, workers, models, Slurm, space.
+
+    Every line says what was found and, where something is wrong, what to do.
+    The exit code is 1 when a check fails.
+    """
     from dataclasses import asdict
 
     from lycb_flows.doctor.examination import examine
@@ -37,7 +46,11 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour."""
+    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour.
+
+    Both sides take turns in one process; figures are medians. Beside other work
+    the figures mean nothing.
+    """
     from lycb_flows.bench.speed import available_parts, run_bench
 
     report = run_bench(parts or available_parts(), lambda _: None)

@@ -23,6 +23,7 @@ from lycb_flows.campaign.rounds import label_status
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import Submission
 from lycb_flows.config import Campaign
+from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
@@ -37,10 +38,7 @@ _MINUTE_S = 60
 def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobListener]:
     """A progress bar with stage, estimated rest and each round's errors, on stderr.
 
-    Yields
-    ------
-    JobListener
-        To be told of every job.
+    Yields ------ JobListener To be told of every job.
     """
     steps = plan_campaign(store, submission.campaign, submission.theory)
     columns = (
@@ -128,10 +126,19 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
         "rounds": [_round_status(store, one) for one in found.rounds],
-        "measured": [f"{one.system} {one.temperature_k:g} K" for one in found.transports],
-        "arrhenius": [one.system for one in found.arrhenius],
+        **_measured_status(found),
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
+    }
+
+
+def _measured_status(found: CampaignResults) -> dict[str, list[str]]:
+    """What has been measured so far: a line for each quantity that is installed here."""
+    return {
+        quantity.status_name: [quantity.status(document) for document in documents]
+        for quantity, documents in (
+            (find_quantity(name), documents) for name, documents in found.measured.items()
+        )
     }
 
 

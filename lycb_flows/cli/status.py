@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     JsonOption,
     LaunchPadOption,
     StoreOption,
     open_launchpad,
     open_results,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from lycb_flows.campaign.submission import Submission
@@ -32,7 +33,10 @@ def status(
     launchpad: LaunchPadOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest."""
+    """Show how far campaigns have come: jobs, workers, labels, errors, attempts, cost, rest.
+
+    Jobs and workers are shown for campaigns on a LaunchPad.
+    """
     for found in _Watched(campaign, store, launchpad).look():
         if as_json:
             print_json(found)
@@ -46,13 +50,16 @@ def watch(
     ] = None,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
-    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 5.0,
+    interval_s: Annotated[float, typer.Option(help="Time between two looks.")] = 5.0,
 ) -> None:
-    """Show the status live, until Ctrl-C."""
+    """Show the status live, until Ctrl-C.
+
+    The campaigns are looked at anew every few seconds; nothing is changed.
+    """
     from rich.console import Group
     from rich.live import Live
 
-    from lycb_flows.cli.output import as_table
+    from lycb_flows.cli.terminal import as_table
 
     watched = _Watched(campaign, store, launchpad)
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
@@ -67,17 +74,23 @@ def watch(
 
 
 class _Watched:
-    """One campaign, or all that there are; connections are opened once."""
+    """A campaign, or all that there are; connections are opened once.
+
+    Parameters
+    ----------
+    campaign
+        File or name; None: every campaign.
+    store, launchpad
+        Values of the options.
+    """
 
     def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
-        from lycb_flows.store.mongodb import MongoStore
-
         self.results = open_results(store)
-        self.pad = open_launchpad(launchpad) if isinstance(self.results, MongoStore) else None
+        self.pad = open_launchpad(launchpad) if self.results.is_shared else None
         self.submission = open_submission(campaign, self.results) if campaign else None
 
     def look(self) -> list[dict[str, Any]]:
-        """How far each has come."""
+        """Return how far each campaign has come."""
         return [self._status(submission) for submission in self._submissions()]
 
     def _submissions(self) -> list[Submission]:

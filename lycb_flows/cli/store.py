@@ -1,4 +1,4 @@
-"""Commands on the result store: look at results, compare stores, withdraw, sweep."""
+"""Commands on the result store: show results, compare stores, withdraw, sweep."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, Key, StoreOption, open_results
-from lycb_flows.cli.output import print_attempts, print_json, print_table
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    Key,
+    StoreOption,
+    open_results,
+    print_attempts,
+    print_json,
+    print_table,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,13 +31,18 @@ def query(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the documents of a kind."""
-    from lycb_flows.schemas import KINDS
+    """List the documents of a kind.
 
-    results = open_results(store)
-    if kind not in KINDS:
+    With --where only those whose facts have these values, which are read as
+    JSON.
+    """
+    from lycb_flows.schemas import KINDS
+    from lycb_flows.store.kinds import document_class
+
+    results, of_kind = open_results(store), document_class(kind)
+    if kind not in {*KINDS, *results.kinds()}:
         raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
-    found = results.find_all(KINDS[kind], **dict(map(_condition, where or [])))
+    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
     if as_json:
         for document in found:
             print_json({"key": document.key, **document.facts()})
@@ -66,7 +78,10 @@ def show(
         Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
     ] = None,
 ) -> None:
-    """Show a document, its attempts, and its ancestry down to the CIF."""
+    """Show a document, its attempts, and its ancestry down to the CIF.
+
+    For a key that has only failed so far, its attempts are shown.
+    """
     results = open_results(store)
     attempts = results.attempts(key)
     if attempts and results.find_document(key) is None:  # it has only failed so far
@@ -99,7 +114,11 @@ def retract(
     reason: Annotated[str, typer.Option(help="Why the result is withdrawn.")],
     store: StoreOption = None,
 ) -> None:
-    """Withdraw a result: look-ups treat it as absent. Lists what rests on it."""
+    """Withdraw a result: look-ups treat it as absent. Lists what rests on it.
+
+    Nothing is overwritten. The results that rest on it stay, for you to decide
+    about.
+    """
     results = open_results(store)
     descendants = results.retract(key, reason)
     typer.echo(f"retracted; {len(descendants)} live results rest on it")
@@ -111,7 +130,10 @@ def diff(
     first: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
     second: Annotated[str, typer.Argument(help="Store: a folder or mongodb://...")],
 ) -> None:
-    """Compare the facts of two stores; exit code 1 when they differ."""
+    """Compare the facts of two stores; exit code 1 when they differ.
+
+    Who made a result, where and when, is not compared.
+    """
     from lycb_flows.store import differences
 
     found = differences(open_results(first), open_results(second))
@@ -127,10 +149,16 @@ def gc(
     sweep: Annotated[
         bool, typer.Option("--sweep", help="Remove what was listed a day ago or earlier.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="With --sweep: really.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With --sweep: remove them, do not only show them.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
-    """List blobs that nothing names; a day later --sweep --yes removes them."""
+    """List blobs that nothing names; a day later --sweep --yes removes them.
+
+    Younger blobs than a week are left alone: their documents may be still to
+    come.
+    """
     from datetime import UTC, datetime
 
     from lycb_flows.store import garbage

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.options import LaunchPadOption, StoreOption, open_launchpad, open_service_store
-from lycb_flows.cli.output import print_table
+from lycb_flows.cli.terminal import (
+    LaunchPadOption,
+    StoreOption,
+    open_launchpad,
+    open_service_store,
+    print_table,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,19 +33,25 @@ def worker(
     ] = None,
     launchpad: LaunchPadOption = None,
     nlaunches: Annotated[
-        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: for ever].")
+        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: no limit].")
     ] = None,
     max_idle_s: Annotated[
         float | None, typer.Option(help="Leave after so long without a job [default: never].")
     ] = None,
     walltime_minutes: Annotated[
-        float | None, typer.Option(help="When the queue ends it [default: what Slurm says].")
+        float | None, typer.Option(help="Time until the queue ends it [default: what Slurm says].")
     ] = None,
-    name: Annotated[str, typer.Option(help="Written into results [default: host and pid].")] = "",
+    name: Annotated[
+        str, typer.Option(help="Name written into results [default: host and pid].")
+    ] = "",
     device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
     store: StoreOption = None,
 ) -> None:
-    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing."""
+    """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing.
+
+    Near the end of its walltime a worker takes no other job, and a long job
+    goes back to the queue at its next restart point.
+    """
     from lycb_flows.service.worker import WorkerOptions, run_worker
 
     _check_categories(category or ())
@@ -67,14 +78,14 @@ def _check_categories(categories: Iterable[str]) -> None:
 
 
 def _choose_store(address: str | None) -> None:
-    """Jobs read their settings from the environment."""
+    """Set the store for the jobs, which read their settings from the environment."""
     if address is not None:
         os.environ["LYCB_STORE"] = address
 
 
 def reap(
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be done.")
+        bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
     lost_after_s: Annotated[
         float | None, typer.Option(help="Silence that means lost [default: LYCB_LOST_AFTER_S].")
@@ -82,7 +93,11 @@ def reap(
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once."""
+    """Put lost jobs back, break stale locks, close rounds whose last labels hang; once.
+
+    A job is lost when its worker has been silent for too long. With --dry-run
+    nothing is changed.
+    """
     from lycb_flows.service.reaper.passes import reap as reap_once
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
@@ -106,11 +121,15 @@ def reap(
 
 
 def serve_reaper(
-    interval_s: Annotated[float, typer.Option(help="Between two looks.")] = 60.0,
+    interval_s: Annotated[float, typer.Option(help="Time between two passes.")] = 60.0,
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Reap again and again, until SIGTERM."""
+    """Reap again and again, until SIGTERM.
+
+    What must be seen twice before it counts as lost is seen twice here; `lycb
+    reap` says "not yet" for it.
+    """
     from lycb_flows.service.reaper.passes import serve
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
@@ -120,12 +139,11 @@ def serve_reaper(
 def _closing(
     pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
 ) -> Callable[[], list[Reaping]]:
-    """What the reaper does beside FireWorks' own matters."""
+    """Return what the reaper does beside FireWorks' own matters."""
     from lycb_flows.service.campaigns import close_open_stages
-    from lycb_flows.store.mongodb import MongoStore
 
     def close() -> list[Reaping]:
-        if isinstance(results, MongoStore) and not dry_run:
+        if not dry_run:
             results.settle_attempts()
             results.forget_stale_claims()
         return close_open_stages(pad, results, dry_run=dry_run)
@@ -137,14 +155,18 @@ def qadapter(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_qadapter.yaml"),
     queue_type: Annotated[str, typer.Option(help="SLURM or PBS.")] = "SLURM",
     queue: Annotated[str | None, typer.Option(help="Slurm's partition, PBS' queue.")] = None,
-    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
-    walltime_minutes: Annotated[int, typer.Option(help="What the queue grants.")] = 1440,
+    account: Annotated[str | None, typer.Option(help="Account that is charged.")] = None,
+    walltime_minutes: Annotated[
+        int, typer.Option(help="Longest time that the queue grants.")
+    ] = 1440,
     signal_before_s: Annotated[int, typer.Option(help="Warning before the walltime.")] = 120,
     nodes: Annotated[int, typer.Option(help="More than one: for MPI in labels.")] = 1,
     tasks_per_node: Annotated[int, typer.Option(help="MPI ranks of a label.")] = 1,
     cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
-    gpus: Annotated[int, typer.Option(help="Per node.")] = 0,
-    memory_gb: Annotated[int | None, typer.Option(help="Per node [default: the queue's].")] = None,
+    gpus: Annotated[int, typer.Option(help="GPUs per node.")] = 0,
+    memory_gb: Annotated[
+        int | None, typer.Option(help="Memory per node [default: the queue's].")
+    ] = None,
     category: Annotated[
         list[str] | None, typer.Option(help="Jobs to take; several times [default: gpu].")
     ] = None,
@@ -160,7 +182,11 @@ def qadapter(
         str | None, typer.Option(help="Instead of our worker, e.g. 'rlaunch rapidfire'.")
     ] = None,
 ) -> None:
-    """Write the queue adapter with which FireWorks' `qlaunch` starts workers."""
+    """Write the queue adapter with which FireWorks' `qlaunch` starts workers.
+
+    The queue warns a worker before the walltime ends; a worker leaves when it
+    has been idle for a while.
+    """
     fields = dict(locals())  # the options, whose names are the config's
     from lycb_flows.service.qadapter import check_queue_config, write_qadapter
 

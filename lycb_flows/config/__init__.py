@@ -8,6 +8,8 @@ from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunCo
 from lycb_flows.config.labels import (
     LABELERS,
     NAMES_MODEL,
+    STATED_THEORY,
+    AbsentLabeler,
     AnyLabeler,
     AseLabeler,
     GpawLabeler,
@@ -41,6 +43,8 @@ __all__ = [
     "MIN_MEASURED_FRAMES",
     "NAMES_MODEL",
     "NOT_KEYED",
+    "STATED_THEORY",
+    "AbsentLabeler",
     "AnyLabeler",
     "AseLabeler",
     "Campaign",

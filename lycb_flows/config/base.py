@@ -1,15 +1,17 @@
-"""What a user wishes: the campaign and its parts, frozen, checked at line one.
+"""Base of all settings of a campaign: frozen, checked where they are read.
 
-Three kinds of number have three homes: science here, machine settings in `settings.py`,
-constants of nature in `units.py`. Defaults marked *paper* are Böhm & Champagne's
-(arXiv 2510.09861); *ours* carries a reason.
+Numbers have three homes: science in `lycb_flows/config`, machine settings in
+`lycb_flows/machine/settings.py`, constants of nature in `lycb_flows/units.py`. Defaults marked
+*paper* are Böhm & Champagne's (arXiv 2510.09861); *ours* comes with a reason.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lycb_flows.errors import MachineError
 
 NOT_KEYED = "not-keyed"
 """Marks a field that never enters a key: a name, a comment, a matter of the machine."""
@@ -23,16 +25,16 @@ Supercell = tuple[
 
 
 class Config(BaseModel):
-    """Base of every wish: frozen, no unknown fields, survives the road to a worker.
+    """Base of every part of a campaign: frozen, no unknown fields, survives the way to a worker.
 
-    `as_dict`/`from_dict` make monty and jobflow carry it intact (a plain pydantic model
+    `as_dict`/`from_dict` let monty and jobflow carry it intact (a plain pydantic model
     as a Maker field arrives as a string).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data with monty's `@module` and `@class`."""
+        """Return plain data with monty's `@module` and `@class`."""
         return {
             "@module": type(self).__module__,
             "@class": type(self).__qualname__,
@@ -41,11 +43,26 @@ class Config(BaseModel):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The config that `as_dict` made."""
-        return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+        """Return the config that `as_dict` made, here or on another machine.
+
+        Raises
+        ------
+        MachineError
+            When this machine cannot read it: another may have the version or the plug-in.
+        """
+        try:
+            return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
+        except ValidationError as err:
+            first = err.errors()[0]
+            raise MachineError(
+                "the settings of a job cannot be read here",
+                fix="install the version and the plug-ins with which it was submitted",
+                at=".".join(map(str, first["loc"])) or cls.__name__,
+                reason=first["msg"].removeprefix("Value error, "),
+            ) from err
 
     def keyed(self) -> dict[str, Any]:
-        """The fields that decide a result, nested configs included as they are."""
+        """Return the fields that decide a result, nested configs included as they are."""
         return {
             name: getattr(self, name)
             for name, field in type(self).model_fields.items()

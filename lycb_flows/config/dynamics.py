@@ -10,7 +10,7 @@ from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive,
 
 
 class HealthConfig(Config):
-    """When a run has left physics."""
+    """Limits beyond which a run has left physics."""
 
     max_temperature_factor: Positive = Field(
         5.0, description="Instantaneous T above this multiple of the target (and 300 K)."
@@ -29,7 +29,7 @@ class HealthConfig(Config):
 
 
 class MDConfig(Config):
-    """What all MD runs of a campaign share."""
+    """Settings that all MD runs of a campaign share."""
 
     time_step_fs: Positive = Field(1.0, description="paper: 1 fs.")
     thermostat_damping_ps: Positive = Field(0.1, description="Nosé-Hoover chains (paper).")
@@ -37,10 +37,12 @@ class MDConfig(Config):
     cell_shape: Literal["triclinic", "anisotropic", "isotropic"] = Field(
         "triclinic", description="ours: the paper is silent; monoclinic LYB needs its angles."
     )
-    start_temperature_k: Positive = Field(100.0, description="Velocities drawn at (paper).")
+    start_temperature_k: Positive = Field(
+        100.0, description="Temperature of the first velocities (paper)."
+    )
     heating_ps: float = Field(2.0, ge=0, description="Linear ramp, fixed cell (paper).")
     equilibration_ps: float = Field(50.0, ge=0, description="NVT before NpT (paper).")
-    sample_interval_fs: Positive = Field(10.0, description="One frame each (paper: 10 steps).")
+    sample_interval_fs: Positive = Field(10.0, description="Time between frames (paper: 10 steps).")
     segment_ps: Positive = Field(50.0, description="ours: walltime loses one segment at most.")
     average_fraction: Fraction = Field(
         0.8, description="Last share of NpT that gives the average cell (paper: 112 of 140 ps)."
@@ -51,11 +53,24 @@ class MDConfig(Config):
     )
 
     def steps(self, duration_ps: float) -> int:
-        """Time steps in this many ps."""
+        """Return the number of time steps in a duration in ps."""
         return round(duration_ps * 1000 / self.time_step_fs)
 
+    def batches(self, runs: tuple[RunConfig, ...]) -> list[tuple[RunConfig, ...]]:
+        """Return the runs in stretches of at most `replicas_per_job`; each is one job."""
+        size = self.replicas_per_job
+        return [runs[i : i + size] for i in range(0, len(runs), size)]
+
     def npt(self, temperature_k: float, pressure_bar: float) -> MDProtocol:
-        """Ramp, NVT, then NpT: the cell's equilibration."""
+        """Return the protocol that finds a cell: ramp, NVT, then NpT.
+
+        Parameters
+        ----------
+        temperature_k
+            Temperature in K.
+        pressure_bar
+            Pressure in bar.
+        """
         return MDProtocol(
             ensemble="npt",
             pressure_bar=pressure_bar,
@@ -70,7 +85,18 @@ class MDConfig(Config):
     def nvt(
         self, temperature_k: float, sample_interval_fs: float | None = None, *, ramp: bool
     ) -> MDProtocol:
-        """NVT at a fixed cell; without the ramp, velocities are drawn at the temperature."""
+        """Return the protocol of NVT at a fixed cell.
+
+        Parameters
+        ----------
+        temperature_k
+            Temperature in K.
+        sample_interval_fs
+            Time between frames in fs; None: the config's.
+        ramp
+            Whether to heat up from the start temperature; without the ramp, velocities are drawn
+            at the temperature.
+        """
         return MDProtocol(
             ensemble="nvt",
             heating_steps=self.steps(self.heating_ps) if ramp else 0,
@@ -142,5 +168,5 @@ class RunConfig(Config):
     steps: int = Field(ge=1, description="Length, ramp and equilibration included.")
 
     def identity(self) -> dict[str, Any]:
-        """The keyed part without the length: a longer run reuses the shorter one's segments."""
+        """Return the keyed part without the length: a longer run has the same first segments."""
         return {name: value for name, value in self.keyed().items() if name != "steps"}

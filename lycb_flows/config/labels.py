@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
-from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    field_validator,
+    model_serializer,
+)
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive
 from lycb_flows.config.plugins import Registry
@@ -14,9 +21,24 @@ from lycb_flows.errors import InputError
 NAMES_MODEL = "names-a-model"
 """Marks a labeler's field that holds the name, file or key of a model."""
 
-LABELERS: Registry[Any] = Registry(
+STATED_THEORY = "@theory"
+"""Beside the settings of another package's labeler: its level of theory, as submitted."""
+
+LabelerClass = type["LabelerConfig"]
+
+
+@runtime_checkable
+class HasConfig(Protocol):
+    """What is asked of an engine here; `labels.engine.Engine` is the whole of it."""
+
+    name: str
+    config: LabelerClass
+
+
+LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
+    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # only isinstance is asked of it
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
@@ -24,10 +46,7 @@ LABELERS: Registry[Any] = Registry(
         "ase": "lycb_flows.labels.ase:AseEngine",
     },
 )
-"""Type of a labeler -> its `labels.engine.Engine`."""
-
-
-LabelerClass = type["LabelerConfig"]
+"""Engines of labelers by type."""
 
 
 class LabelerConfig(Config):
@@ -45,7 +64,7 @@ class LabelerConfig(Config):
             When no labeler has this type, or its plug-in cannot be used.
         """
         name = str(data.get("type", "teacher"))
-        return _BUILT_IN.get(name) or _plugin_class(name)
+        return _BUILT_IN.get(name) or LABELERS.get(name).config
 
     def models(self) -> tuple[str, ...]:
         """Return what the fields marked `NAMES_MODEL` hold."""
@@ -113,20 +132,19 @@ _BUILT_IN: dict[str, LabelerClass] = {
 }
 
 
-def _plugin_class(name: str) -> LabelerClass:
-    found = getattr(LABELERS.find(name), "config", None)
-    if not (isinstance(found, type) and issubclass(found, LabelerConfig)):
-        raise InputError(
-            "a labeler's `config` is no LabelerConfig", fix="mend its package", labeler=name
-        )
-    if found.model_fields["type"].default != name:
-        raise InputError(
-            "a labeler's entry point and the type of its settings differ",
-            fix="mend its package",
-            labeler=name,
-            found=found.model_fields["type"].default,
-        )
-    return found
+class AbsentLabeler(LabelerConfig):
+    """A submitted campaign's labeler whose package is not installed here.
+
+    Results are found and reported by its level of theory, which the submission wrote down.
+    """
+
+    type: str = ""
+    settings: dict[str, JsonValue]
+    theory: dict[str, JsonValue]
+
+    @model_serializer
+    def _as_submitted(self) -> dict[str, Any]:
+        return {**self.settings, STATED_THEORY: self.theory}
 
 
 def _as_its_class(value: object) -> object:
@@ -134,13 +152,17 @@ def _as_its_class(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     if "type" not in value:
-        msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names))}"
+        msg = f"a labeler needs a type, one of {', '.join(map(repr, LABELERS.names()))}"
         raise ValueError(msg)
+    settings = {name: field for name, field in value.items() if name != STATED_THEORY}
     try:
-        config = LabelerConfig.class_of(value)
+        config = LabelerConfig.class_of(settings)
     except InputError as err:
-        raise ValueError(str(err)) from err
-    return config.model_validate(value)
+        if STATED_THEORY not in value:
+            raise ValueError(str(err)) from err
+        theory = value[STATED_THEORY]
+        return AbsentLabeler(type=str(value["type"]), settings=settings, theory=theory)
+    return config.model_validate(settings)
 
 
 AnyLabeler = Annotated[SerializeAsAny[LabelerConfig], BeforeValidator(_as_its_class)]

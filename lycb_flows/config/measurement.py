@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from lycb_flows.config.base import Config, Fraction, Positive, Supercell
 
 
 class DiffusionConfig(Config):
-    """From a trajectory to D."""
+    """How a diffusivity is estimated from a trajectory."""
 
     mobile_species: str = Field("Li", description="The ion that moves.")
     charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")
@@ -47,3 +49,19 @@ class MeasurementConfig(Config):
     decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
     extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
     diffusion: DiffusionConfig = DiffusionConfig()
+    quantities: dict[str, dict[str, Any]] | None = Field(
+        None,
+        min_length=1,
+        description="What is measured: names, or names with options; default: diffusion and "
+        "arrhenius.",
+    )
+
+    @field_validator("quantities", mode="before")
+    @classmethod
+    def _names_have_options(cls, given: object) -> object:
+        """Names alone, in a list or without a value, stand for names with no options."""
+        if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
+            return {name: {} for name in given}
+        if isinstance(given, dict):
+            return {name: {} if value is None else value for name, value in given.items()}
+        return given

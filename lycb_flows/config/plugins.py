@@ -1,127 +1,145 @@
-"""Families to which other packages add members by entry points.
+"""Families whose members may come from other packages: potentials, labelers, quantities.
 
-A member is imported when it is asked for and not before: a plug-in that cannot be imported
-stops nobody who does not use it.
+A family has a name, which is also its entry-point group, and members that the package brings
+along. Another package adds a member by an entry point of the group in its pyproject.toml:
+
+    [project.entry-points."lycb_flows.potentials"]
+    lennard-jones = "my_package.lennard_jones:LennardJones"
+
+A member is imported when it is asked for, so that neither a slow nor a broken plug-in touches
+who does not use it.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import importlib
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from importlib import metadata
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from lycb_flows.errors import InputError
 
-Member = TypeVar("Member")
+M = TypeVar("M")
+
+_OWN_PACKAGE = "lycb-flows"
 
 
-class Registry(Generic[Member]):
-    """The members of a family by name: built in, or of plug-ins.
+class Registry(Generic[M]):
+    """The members of a family, by name.
 
     Parameters
     ----------
     group
-        Name of the entry-point group, e.g. "lycb_flows.labelers".
+        Entry-point group that other packages use.
     noun
-        What a member is called in messages, e.g. "labeler".
-    built_in
-        Name to "module:attribute" of the members of this package.
-
-    Notes
-    -----
-    An attribute that is a class is called without arguments; what it returns is the member.
+        What a member is called in an error, e.g. 'architecture'.
+    kind
+        Protocol that a member must have (`runtime_checkable`).
+    own
+        Members of this package: name -> 'module:attribute'. The attribute is a member, or a
+        class that makes one without arguments; its `name` is the name it is registered under.
     """
 
-    def __init__(self, group: str, noun: str, built_in: Mapping[str, str]) -> None:
-        self.group, self.noun, self.built_in = group, noun, dict(built_in)
+    def __init__(self, group: str, noun: str, kind: type, own: Mapping[str, str]) -> None:
+        self.group, self.noun, self.kind = group, noun, kind
+        self._own = [metadata.EntryPoint(name, value, group) for name, value in own.items()]
+        self._loaded: dict[metadata.EntryPoint, M] = {}
 
-    @property
-    def plugins(self) -> tuple[str, ...]:
-        """Names of the installed plug-ins, usable or not."""
-        return tuple(sorted({point.name for point in find_entry_points(self.group)}))
-
-    @property
     def names(self) -> tuple[str, ...]:
-        """Names of all members, the built-in ones first."""
-        return tuple(dict.fromkeys((*self.built_in, *self.plugins)))
+        """Return the names of all members, this package's first; nothing is imported."""
+        return tuple(dict.fromkeys(entry.name for entry in self._entries()))
 
-    def find(self, name: str) -> Member:
+    def plugins(self) -> dict[str, str]:
+        """Return the members of other packages: name -> package and version, or packages."""
+        found: dict[str, str] = {}
+        for entry in _installed(self.group, tuple(sys.path)):
+            package = _package(entry, with_version=True)
+            found[entry.name] = f"{found[entry.name]} and {package}" if entry.name in found else (
+                package
+            )  # fmt: skip
+        return found
+
+    def get(self, name: str) -> M:
         """Return the member of a name.
 
         Raises
         ------
         InputError
-            When there is none, or it is a plug-in that cannot be used.
+            When there is none, when several packages bring one, or when it does not load.
         """
-        if name not in self.built_in:
-            return self.find_plugin(name)
-        module, _, attribute = self.built_in[name].partition(":")
-        member: Member = _made(getattr(importlib.import_module(module), attribute))
-        return member
-
-    def find_plugin(self, name: str) -> Member:
-        """Return the member that a plug-in adds under a name.
-
-        Raises
-        ------
-        InputError
-            When there is none, another has the same name, or it cannot be imported.
-        """
-        points = [point for point in find_entry_points(self.group) if point.name == name]
-        if not points:
-            message = f"no such {self.noun}"
-            raise InputError(message, fix=self._advice(name), found=repr(name))
-        packages = [*(["lycb-flows"] if name in self.built_in else []), *map(_package, points)]
-        if len(packages) > 1:
-            message = f"several packages have a {self.noun} of this name"
+        entries = [entry for entry in self._entries() if entry.name == name]
+        if not entries:
+            message = f"unknown {self.noun}"
+            raise InputError(message, fix=self._advice(name), found=name)
+        if len(entries) > 1:
             raise InputError(
-                message,
+                "several packages bring a plug-in of one name",
                 fix="uninstall all but one of them",
-                name=name,
-                packages=" and ".join(packages),
+                **{self.noun: name},
+                packages=" and ".join(sorted(map(_package, entries))),
             )
-        try:
-            member: Member = _load(points[0])
-        except Exception as err:
-            message = f"the plug-in of this {self.noun} cannot be used"
-            raise InputError(
-                message,
-                fix="update or uninstall its package",
-                name=name,
-                package=packages[0],
-                reason=f"{type(err).__name__}: {err}"[:200],
-            ) from err
-        return member
+        (entry,) = entries
+        if entry not in self._loaded:
+            self._loaded[entry] = self._load(entry)
+        return self._loaded[entry]
 
-    def package_of(self, name: str) -> str:
-        """Return name and version of the package that adds a member."""
-        (point,) = [point for point in find_entry_points(self.group) if point.name == name]
-        version = point.dist.version if point.dist is not None else ""
-        return f"{_package(point)} {version}".strip()
+    def usable(self) -> dict[str, M]:
+        """Return the members that load, by name."""
+        return {name: member for name, member in self._each() if not isinstance(member, InputError)}
+
+    def broken(self) -> dict[str, InputError]:
+        """Return what keeps the other members from being used, by name."""
+        return {name: member for name, member in self._each() if isinstance(member, InputError)}
+
+    def _each(self) -> Iterator[tuple[str, M | InputError]]:
+        for name in self.names():
+            try:
+                yield name, self.get(name)
+            except InputError as err:
+                yield name, err
+
+    def _entries(self) -> list[metadata.EntryPoint]:
+        return [*self._own, *_installed(self.group, tuple(sys.path))]
+
+    def _load(self, entry: metadata.EntryPoint) -> M:
+        try:
+            member = entry.load()
+            if isinstance(member, type):
+                member = member()
+        except Exception as err:
+            raise self._refusal(entry, f"{type(err).__name__}: {err}") from err
+        if not isinstance(member, self.kind):
+            raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")
+        if getattr(member, "name", None) != entry.name:
+            raise self._refusal(entry, f"{entry.value} has another name")
+        return cast("M", member)
+
+    def _refusal(self, entry: metadata.EntryPoint, reason: str) -> InputError:
+        return InputError(
+            "a plug-in does not load",
+            fix="update or uninstall its package",
+            **{self.noun: entry.name},
+            package=_package(entry),
+            reason=reason,
+        )
 
     def _advice(self, name: str) -> str:
-        known = f"known are {', '.join(map(repr, self.names))}"
-        close = difflib.get_close_matches(name, self.names, n=1)
-        return f"did you mean {close[0]!r}? {known}" if close else known
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        advice = f"give one of {', '.join(map(repr, self.names()))}, or install its package"
+        return f"did you mean {close[0]!r}? {advice}" if close else advice
 
 
-@functools.cache
-def find_entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
-    """Return a group's entry points of all installed packages."""
-    return tuple(metadata.entry_points(group=group))
+@functools.lru_cache(maxsize=16)
+def _installed(group: str, _path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
+    """Entry points of a group, sorted by name; scanned again when `sys.path` has changed."""
+    found = metadata.entry_points(group=group)
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.value, _package(entry))))
 
 
-@functools.cache
-def _load(point: metadata.EntryPoint) -> Any:  # noqa: ANN401 - of whichever family
-    return _made(point.load())
-
-
-def _made(found: Any) -> Any:  # noqa: ANN401 - likewise
-    return found() if isinstance(found, type) else found
-
-
-def _package(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+def _package(entry: metadata.EntryPoint, *, with_version: bool = False) -> str:
+    distribution = getattr(entry, "dist", None)
+    if distribution is None:
+        return _OWN_PACKAGE
+    return f"{distribution.name} {distribution.version}" if with_version else distribution.name

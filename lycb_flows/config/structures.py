@@ -23,7 +23,7 @@ HALIDE_FORBIDDEN_PAIRS: tuple[ForbiddenPair, ...] = (
     ForbiddenPair(species=("Li", "Li"), min_distance_ang=2.5),
     ForbiddenPair(species=("Li", "Y"), min_distance_ang=2.5),
 )
-"""Measured for the two parents (reference/enumeration.md)."""
+"""Chosen for the two built-in parents, whose split sites cannot be occupied together."""
 
 
 class EnumerationConfig(Config):
@@ -46,7 +46,8 @@ class EnumerationConfig(Config):
         HALIDE_FORBIDDEN_PAIRS, description="Pairs that may not sit too close."
     )
     allowed_species: dict[str, tuple[str, ...]] | None = Field(
-        None, description="Site label -> species allowed there, by hand ('vacancy' is one)."
+        None,
+        description="Site label -> species allowed there, by hand; 'vacancy' counts as a species.",
     )
     cap: int = Field(1_000_000, ge=1, description="Most orderings that are listed exhaustively.")
     n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")
@@ -116,20 +117,20 @@ class DftConfig(Config):
         return self
 
     def first_of_edge(self, n: int) -> int:
-        """The place (from 1) in a list of n from which on a minimum lies at the edge."""
+        """Return the place (from 1) in a list of n from which on a minimum lies at the edge."""
         return n - max(1, ceil(self.edge_fraction * n)) + 1
 
     def widened(self, n: int, best_place: int, n_there: int) -> int | None:
-        """How long the list of n must become; None when it is long enough, or cannot grow.
+        """Return the length that a list must grow to; None when it is long enough, or cannot grow.
 
         Parameters
         ----------
         n
             Its length now.
         best_place
-            Of the DFT minimum in the model's order, from 1.
+            Place of the DFT minimum in the model's order, from 1.
         n_there
-            Candidates that there are.
+            Number of candidates that there are.
         """
         longest = min(self.limit, n_there)
         if best_place < self.first_of_edge(n) or n >= longest:

@@ -1,6 +1,6 @@
-"""The binary halides that a ternary's energy is counted from, as refined at room temperature.
+"""The binary halides that energies of formation refer to, as refined at room temperature.
 
-Each is the start of a relaxation; what it relaxes to is a result like any other.
+Each is the start of a relaxation; the relaxed crystal is a result like any other.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OBVERSE = ((2 / 3, 1 / 3, 1 / 3), (-1 / 3, 1 / 3, 1 / 3), (-1 / 3, -2 / 3, 1 / 
 
 
 def _rocksalt(halide: str, a_ang: float) -> _Refined:
-    """Li on 4a, the halide on 4b."""
+    """Return a rocksalt cell with Li on 4a and the halide on 4b."""
     sites = (("Li", (0.0, 0.0, 0.0)), (halide, (0.5, 0.5, 0.5)))
     return _Refined("Fm-3m", (a_ang, a_ang, a_ang, 90.0, 90.0, 90.0), sites, _FACES)
 
@@ -76,7 +76,7 @@ BINARY_NAMES = tuple(_BINARIES)
 
 @functools.cache  # pymatgen takes a second to put Fm-3m together
 def load_binary(name: str) -> Structure:
-    """The primitive cell of a binary halide.
+    """Return the primitive cell of a binary halide.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 A structure is canonical at birth: lattice rounded to 1e-8 Å, fractional coordinates
 wrapped and rounded to 1e-10, sites in the order given. The document stores exactly these
 numbers and its key hashes them, so `key(load(store(s))) == key(s)`, also through ASE.
-Nothing is sorted or reduced: a cached label's forces must land on the right atoms.
+Nothing is sorted or reduced, because a cached label's forces must belong to the right atoms.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ class DisorderedCrystal:
     min_occupancy: float
 
     def primitive(self) -> DisorderedCrystal:
-        """The same crystal in its reduced primitive cell; sites keep their labels."""
+        """Return the same crystal in its reduced primitive cell; sites keep their labels."""
         labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
         cell = labelled.get_primitive_structure(_SAME_SITE_ANG, use_site_props=True)
         labels = tuple(cell.site_properties["site_label"])
         return replace(self, structure=cell, site_labels=labels)
 
     def document(self) -> Parent:
-        """The parent as a document; its blob is `cif`."""
+        """Return the parent as a document; its blob is `cif`."""
         occupancies = tuple(
             {str(species): float(share) for species, share in sorted(site.species.items())}
             for site in self.structure
@@ -104,7 +104,7 @@ class DisorderedCrystal:
 
 
 def load_parent(name_or_path: str) -> DisorderedCrystal:
-    """A built-in parent by name, or a user's CIF by path.
+    """Return a built-in parent by name, or a user's CIF by path.
 
     Raises
     ------
@@ -129,12 +129,23 @@ def load_parent(name_or_path: str) -> DisorderedCrystal:
 def parse_cif(
     name: str, content: bytes, provenance: str, min_occupancy: float
 ) -> DisorderedCrystal:
-    """The disordered crystal of a CIF's bytes.
+    """Return the disordered crystal of a CIF.
+
+    Parameters
+    ----------
+    name
+        Name of the crystal.
+    content
+        The CIF's bytes.
+    provenance
+        Where the numbers come from.
+    min_occupancy
+        Share below which occupants are dropped by default.
 
     Raises
     ------
     InputError
-        When they cannot be read or hold not exactly one structure.
+        When the bytes cannot be read or hold not exactly one structure.
     """
     with warnings.catch_warnings():
         # pymatgen warns of every rounding it makes; what matters is checked below
@@ -163,7 +174,7 @@ def parse_cif(
 
 
 def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:
-    """The canonical document of an ordered crystal.
+    """Return the canonical document of an ordered crystal.
 
     Raises
     ------
@@ -185,7 +196,17 @@ def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:
 def structure_from_arrays(
     lattice_ang: ArrayLike, symbols: list[str], frac_coords: ArrayLike
 ) -> Structure:
-    """The canonical document of lattice (3, 3) in Å, n symbols and coordinates (n, 3)."""
+    """Return the canonical document of a crystal given by its numbers.
+
+    Parameters
+    ----------
+    lattice_ang
+        Rows a, b, c in Å, (3, 3).
+    symbols
+        Element of each of n atoms.
+    frac_coords
+        Fractional coordinates, (n, 3); they need not be wrapped.
+    """
     lattice, coords = _rounded(lattice_ang, frac_coords)
     species = tuple(symbols)
     key = Structure.key_of(lattice, species, coords)
@@ -200,14 +221,14 @@ def _rounded(lattice_ang: ArrayLike, frac_coords: ArrayLike) -> tuple[Matrix, tu
 
 
 def to_pymatgen(structure: Structure) -> PymatgenStructure:
-    """The document as a pymatgen Structure."""
+    """Return the document as a pymatgen Structure."""
     return PymatgenStructure(
         Lattice(structure.lattice_ang), structure.species, structure.frac_coords
     )
 
 
 def to_ase(structure: Structure) -> Atoms:
-    """The document as ASE Atoms, periodic."""
+    """Return the document as ASE Atoms, periodic in all directions."""
     return Atoms(
         symbols=list(structure.species),
         scaled_positions=np.array(structure.frac_coords),
@@ -217,5 +238,5 @@ def to_ase(structure: Structure) -> Atoms:
 
 
 def volume_ang3_per_atom(structure: Structure) -> float:
-    """Cell volume in Å^3 divided by the number of atoms."""
+    """Return the cell volume in Å^3 divided by the number of atoms."""
     return abs(float(np.linalg.det(structure.lattice_ang))) / len(structure.species)

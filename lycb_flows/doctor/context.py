@@ -1,4 +1,4 @@
-"""What is examined, what a look finds, and what several looks share."""
+"""What is examined, and what several checks share."""
 
 from __future__ import annotations
 
@@ -32,10 +32,18 @@ _SECRET_OPTION = re.compile(r"[?&](?:\w*password|\w*properties)=([^&]+)", re.IGN
 
 @dataclass
 class Patient:
-    """What is examined; earlier looks open what later ones use.
+    """The machine and service that are examined; earlier checks open what later ones use.
 
     Attributes
     ----------
+    address
+        The result store's.
+    launchpad_path
+        launchpad.yaml, if it was named.
+    settings
+        Settings of this machine.
+    store, launchpad
+        What was opened.
     secrets
         Passwords that no line may hold.
     """
@@ -48,7 +56,7 @@ class Patient:
     secrets: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Know what must not be said."""
+        """Collect the passwords that must not be printed."""
         password = self.settings.store_password
         self.hide(password.get_secret_value() if password else None)
         if self.in_mongodb:
@@ -56,7 +64,7 @@ class Patient:
                 self.hide(urlsplit(self.address).password, *_SECRET_OPTION.findall(self.address))
 
     def hide(self, *secrets: str | None) -> None:
-        """Let no line say these, encoded or not."""
+        """Keep these secrets out of every line, encoded or not."""
         self.secrets |= {form for secret in secrets if secret for form in (secret, unquote(secret))}
 
     @property
@@ -71,13 +79,25 @@ class Patient:
         return self.in_mongodb or named
 
     def opened(self) -> ResultStore:
-        """The store."""
+        """Return the store.
+
+        Raises
+        ------
+        NotApplicableError
+            When it is not open.
+        """
         if self.store is None:
             raise NotApplicableError("no open store")
         return self.store
 
     def database(self) -> Database[dict[str, Any]]:
-        """The store's."""
+        """Return the database of the store.
+
+        Raises
+        ------
+        NotApplicableError
+            When the store is a folder.
+        """
         from lycb_flows.store.mongodb import MongoStore  # noqa: PLC0415 - a folder needs none
 
         store = self.opened()
@@ -86,7 +106,13 @@ class Patient:
         return store.database
 
     def queue(self) -> ServiceLaunchPad:
-        """The LaunchPad."""
+        """Return the LaunchPad.
+
+        Raises
+        ------
+        NotApplicableError
+            When there is none, or it is not open.
+        """
         if self.launchpad is None:
             raise NotApplicableError(
                 "no open LaunchPad" if self.has_queue else "embedded: no queue"
@@ -94,7 +120,7 @@ class Patient:
         return self.launchpad
 
     def close(self) -> None:
-        """Let go of what was opened."""
+        """Close what was opened."""
         if self.store is not None:
             self.store.close()
         if self.launchpad is not None:
@@ -102,7 +128,17 @@ class Patient:
 
 
 def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Finding:
-    """Whether every place has `min_free_gb` left."""
+    """Check that every place has `min_free_gb` left.
+
+    Parameters
+    ----------
+    free_bytes
+        Free space by place.
+    patient
+        Its settings say how much is wanted.
+    fix
+        What to do where there is less.
+    """
     found = ", ".join(f"{free / _GB:.1f} GB free for {what}" for what, free in free_bytes.items())
     wanted_gb = patient.settings.min_free_gb
     if min(free_bytes.values()) >= wanted_gb * _GB:
@@ -111,13 +147,13 @@ def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Fi
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path, or the one that is there and that it would be made in."""
+    """Return the path, or the closest folder above it that exists."""
     path = path.absolute()
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def write_file(folder: Path) -> None:
-    """Make a file there, and remove it.
+    """Make a file in a folder, and remove it.
 
     Raises
     ------
@@ -133,12 +169,15 @@ def write_file(folder: Path) -> None:
 
 
 def say_hello(client: MongoClient[dict[str, Any]]) -> dict[str, Any]:
-    """What a server tells of itself."""
+    """Return what a server says about itself."""
     return client.admin.command("hello")
 
 
 def compare_clocks(client: MongoClient[dict[str, Any]]) -> Finding:
-    """The server's clock minus ours, at half the time of the question."""
+    """Check the server's clock against ours.
+
+    Ours is taken at half the time of the question.
+    """
     before = clock()
     there: datetime = say_hello(client)["localTime"].replace(tzinfo=UTC)
     after = clock()
@@ -150,5 +189,5 @@ def compare_clocks(client: MongoClient[dict[str, Any]]) -> Finding:
 
 
 def clock() -> datetime:
-    """Ours."""
+    """Return our time, in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What keeps this machine from running campaigns: one check after another, each with its cure.
+"""What keeps this machine from running campaigns: one check after another, each with its fix.
 
 store.py      the settings, the result store
 launchpad.py  the LaunchPad, its workers, jobflow's outputs
@@ -6,7 +6,7 @@ machine.py    what jobs call (models, device, programs), scratch, threads, memor
 plugins.py    what engines that label need (VASP, POTCARs, GPAW), plug-ins of other packages
 context.py    what is examined
 
-Nothing raises, nothing says a password, and of the examination one note stays in the store.
+No check raises or prints a password; one note of the examination stays in the store.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ _LONGEST_LINE = 200
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the examination.
+    """A line of the examination.
 
     Attributes
     ----------
+    name
+        What was checked.
     ok
         None: not applicable here, or not needed; `fix` then says what would be better.
     found
@@ -54,7 +56,7 @@ class Check:
 def examine(
     store_address: str, launchpad_path: Path | None = None, settings: Settings | None = None
 ) -> list[Check]:
-    """Every check, in order; none raises.
+    """Return every check, in order; none raises.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ def examine(
     launchpad_path
         launchpad.yaml; by default what `load_launchpad` finds, where the store is a service's.
     settings
-        Of this machine, by default read now.
+        Settings of this machine, by default read now.
     """
     try:
         settings = settings or load_settings()
@@ -95,7 +97,7 @@ def _without_fix(err: LycbError) -> str:
 
 
 def _told(text: str, secrets: set[str]) -> str:
-    """One line without credentials."""
+    """Return a text as one line without credentials."""
     line = re.sub(r"//[^/@\s]*:[^/\s]*@", "//***@", " ".join(text.split()))
     for secret in sorted(secrets, key=len, reverse=True):
         line = line.replace(secret, "***")
@@ -118,6 +120,7 @@ _BEFORE_ENGINES: tuple[Line, ...] = (
     ("workers", launchpad.look_at_workers, _RIGHTS),
     ("JOB_STORE", launchpad.look_at_job_store, "correct jobflow's settings"),
     ("models", machine.look_at_models, "install chgnet again"),
+    ("quantities", machine.look_at_quantities, "uninstall the package that is named"),
     ("device", machine.look_at_device, "install torch again"),
     ("compiled CHGNet", machine.look_at_compiled, "install lycb-flows again"),
     ("enum.x", machine.look_at_enumlib, "install enumlib again"),

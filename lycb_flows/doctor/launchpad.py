@@ -1,6 +1,6 @@
-"""Looks at the LaunchPad, its workers, and what jobflow does with outputs.
+"""Checks of the LaunchPad, its workers, and jobflow's store of outputs.
 
-A look imports what it looks at, so that a broken part is one line and not the end.
+A check imports what it looks at, so that a broken part is one line and not the end.
 """
 # ruff: noqa: PLC0415 - see above
 
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 
 def look_at_launchpad(patient: Patient) -> Finding:
-    """The LaunchPad answers, lets us in, and is a replica set."""
+    """Check that the LaunchPad answers and lets us in.
+
+    It is opened here for the checks that follow.
+    """
     if not patient.has_queue:
         raise NotApplicableError("embedded: no queue")
-    from lycb_flows.service.launchpad import load_launchpad
-    from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE
+    from lycb_flows.service.launchpad import PASSWORD_VARIABLE, load_launchpad
 
     patient.hide(os.environ.get(PASSWORD_VARIABLE))
     patient.launchpad = load_launchpad(patient.launchpad_path)
@@ -38,7 +40,10 @@ def look_at_launchpad(patient: Patient) -> Finding:
 
 
 def look_at_launchpad_writes(patient: Patient) -> Finding:
-    """What is written to the LaunchPad comes back."""
+    """Check that a document written to the LaunchPad comes back.
+
+    It goes into a collection of its own, which is dropped again.
+    """
     own = patient.queue().db[f"lycb_doctor_{uuid.uuid4().hex}"]
     try:
         own.insert_one({"_id": 1})
@@ -51,12 +56,18 @@ def look_at_launchpad_writes(patient: Patient) -> Finding:
 
 
 def look_at_launchpad_clock(patient: Patient) -> Finding:
-    """The LaunchPad's clock is ours."""
+    """Check that the LaunchPad's clock is ours.
+
+    Where the clocks differ, a living worker's heartbeat looks old to a reaper.
+    """
     return compare_clocks(patient.queue().connection)
 
 
 def look_at_categories(patient: Patient) -> Finding:
-    """The categories in my_fworker.yaml are some that jobs have."""
+    """Check that jobs have the categories in my_fworker.yaml.
+
+    A worker with a category that no job has would never find one.
+    """
     from fireworks import fw_config
 
     from lycb_flows.campaign.descriptions import CATEGORIES
@@ -79,7 +90,10 @@ def look_at_categories(patient: Patient) -> Finding:
 
 
 def look_at_workers(patient: Patient) -> Finding:
-    """Every open job has a worker that takes it."""
+    """Check that every open job has a worker that takes it.
+
+    Workers of plain `rlaunch` are in no register; they are known by their running jobs.
+    """
     from lycb_flows.service.launchpad import find_workers
 
     launchpad = patient.queue()
@@ -100,7 +114,7 @@ def look_at_workers(patient: Patient) -> Finding:
 
 
 def _open_jobs(launchpad: ServiceLaunchPad) -> dict[str, int]:
-    """Category -> jobs that wait or are ready; without category under the empty string."""
+    """Return category -> jobs that wait or are ready; the empty string for no category."""
     rows = launchpad.fireworks.aggregate(
         [
             {"$match": {"state": {"$in": ["READY", "WAITING"]}}},
@@ -112,7 +126,11 @@ def _open_jobs(launchpad: ServiceLaunchPad) -> dict[str, int]:
 
 
 def look_at_job_store(patient: Patient) -> Finding:
-    """What plain rlaunch makes is kept."""
+    """Check that the outputs of plain rlaunch are kept.
+
+    `lycb worker` brings its own store; plain `rlaunch` uses jobflow's, which is in memory unless
+    configured.
+    """
     if not patient.has_queue:
         raise NotApplicableError("embedded: nothing reads it")
     import jobflow

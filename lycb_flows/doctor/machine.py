@@ -1,6 +1,6 @@
-"""Looks at what jobs call, and at what this machine has for them.
+"""Checks of what jobs call, and of what this machine has for them.
 
-A look imports what it looks at, so that a broken part is one line and not the end.
+A check imports what it looks at, so that a broken part is one line and not the end.
 """
 # ruff: noqa: PLC0415 - see above
 
@@ -40,8 +40,23 @@ def look_at_models(_patient: Patient) -> Finding:
     return Finding(ok=True, found=", ".join(found))
 
 
+def look_at_quantities(_patient: Patient) -> Finding:
+    """What campaigns can measure loads, packages of others included."""
+    from lycb_flows.store.kinds import QUANTITIES
+
+    broken = QUANTITIES.broken()
+    if broken:
+        return Finding(
+            ok=False, found="; ".join(map(str, broken.values())), fix="repair or uninstall these"
+        )
+    return Finding(ok=True, found=", ".join(QUANTITIES.usable()))
+
+
 def look_at_device(patient: Patient) -> Finding:
-    """Torch has the device of the settings."""
+    """Check that torch has the device of the settings.
+
+    A number is computed on it: that a device is listed is not enough.
+    """
     import torch
 
     name = patient.settings.device
@@ -57,7 +72,10 @@ def look_at_device(patient: Patient) -> Finding:
 
 
 def look_at_compiled(patient: Patient) -> Finding:
-    """The compiled CHGNet is built, or can be."""
+    """Check that the compiled CHGNet is built, or can be.
+
+    Without a compiler torch is used, which is three times slower.
+    """
     from lycb_flows.potentials.compiled import load_library
 
     if not patient.settings.device.startswith("cpu"):
@@ -74,7 +92,7 @@ def look_at_compiled(patient: Patient) -> Finding:
 
 
 def look_at_enumlib(_patient: Patient) -> Finding:
-    """The programs of enumlib; nobody needs them."""
+    """Report whether enumlib's programs are here; nothing needs them."""
     missing = [name for name in ("enum.x", "makestr.x") if not shutil.which(name)]
     if missing:
         return Finding(None, f"no {' and '.join(missing)}: engine builtin does the same")
@@ -82,7 +100,10 @@ def look_at_enumlib(_patient: Patient) -> Finding:
 
 
 def look_at_slurm(_patient: Patient) -> Finding:
-    """Slurm's commands get an answer."""
+    """Check that Slurm's commands get an answer.
+
+    A command that hangs fails after `_ANSWER_S`.
+    """
     programs = {name: shutil.which(name) for name in ("sinfo", "squeue")}
     if not all(programs.values()):
         raise NotApplicableError("no sinfo and squeue")
@@ -108,7 +129,7 @@ def _output(*command: str) -> str:
 
 
 def look_at_scratch(patient: Patient) -> Finding:
-    """The launch folders' disk can be written and has room."""
+    """Check that the launch folders' disk can be written and has room."""
     folder = nearest_folder(patient.settings.scratch.expanduser())
     write_file(folder)
     free = shutil.disk_usage(folder).free
@@ -117,7 +138,10 @@ def look_at_scratch(patient: Patient) -> Finding:
 
 
 def look_at_threads(patient: Patient) -> Finding:
-    """OpenMP's threads are the settings', and there is a core for each."""
+    """Check that OpenMP has as many threads as the settings, and each thread a core.
+
+    Torch reads OMP_NUM_THREADS when it is imported, so the settings alone do not decide.
+    """
     settings, openmp = patient.settings, os.environ.get("OMP_NUM_THREADS", "")
     if openmp != str(settings.threads):
         return Finding(
@@ -134,7 +158,10 @@ def look_at_threads(patient: Patient) -> Finding:
 
 
 def look_at_memory(patient: Patient) -> Finding:
-    """There is memory for all processes."""
+    """Check that there is memory for all processes.
+
+    Each needs about `PROCESS_GB` for torch and a batch.
+    """
     n_processes, total_gb = patient.settings.processes, _memory_bytes() / _GB
     found = f"{total_gb:.1f} GB for {n_processes} processes"
     if total_gb >= n_processes * PROCESS_GB:
@@ -144,7 +171,7 @@ def look_at_memory(patient: Patient) -> Finding:
 
 
 def _memory_bytes() -> int:
-    """Of the machine, or less where a container or job has a limit."""
+    """Return the memory of the machine, or less where a container or job has a limit."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups 2 and 1
         with contextlib.suppress(OSError, ValueError):  # none, or "max"

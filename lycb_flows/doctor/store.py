@@ -1,6 +1,6 @@
-"""Looks at the settings and the result store.
+"""Checks of the settings and the result store.
 
-A look imports what it looks at, so that a broken part is one line and not the end.
+A check imports what it looks at, so that a broken part is one line and not the end.
 """
 
 from __future__ import annotations
@@ -25,13 +25,16 @@ _OUTAGE_S = 5.0
 
 
 def look_at_settings(patient: Patient) -> Finding:
-    """What is configured is where one thinks it is."""
+    """Report where the settings come from."""
     path = patient.settings.settings_file
     return Finding(ok=True, found=f"{path}" if path.is_file() else f"defaults; no {path}")
 
 
 def look_at_store(patient: Patient) -> Finding:
-    """The result store opens."""
+    """Check that the result store opens.
+
+    It stays open for the checks that follow. A folder without a store is no fault.
+    """
     if patient.in_mongodb:
         from lycb_flows.store.connecting import connect  # noqa: PLC0415 - see above
 
@@ -50,7 +53,10 @@ def look_at_store(patient: Patient) -> Finding:
 
 
 def look_at_replica_set(patient: Patient) -> Finding:
-    """The database is a replica set: a standalone mongod loses writes."""
+    """Check that the database is a replica set.
+
+    A standalone mongod loses acknowledged writes when it is killed.
+    """
     hello = say_hello(patient.database().client)
     if hello.get("msg") == "isdbgrid":
         return Finding(ok=True, found="a sharded cluster")
@@ -64,7 +70,10 @@ def look_at_replica_set(patient: Patient) -> Finding:
 
 
 def look_at_writes(patient: Patient) -> Finding:
-    """What is written comes back."""
+    """Check that what is written comes back.
+
+    The note that it writes is the only trace of an examination.
+    """
     store, value = patient.opened(), {"examined_at": now()}
     store.set_note("doctor", value)
     if store.note("doctor") != value:
@@ -75,7 +84,7 @@ def look_at_writes(patient: Patient) -> Finding:
 
 
 def look_at_blobs(patient: Patient) -> Finding:
-    """A blob is written, read and deleted again."""
+    """Check that a blob can be written, read and deleted again."""
     blobs, content = patient.opened().blobs, f"lycb doctor {uuid.uuid4().hex}".encode()
     blob = blobs.put(content, "text/plain")
     try:
@@ -92,7 +101,10 @@ def _blob_place(patient: Patient) -> str:
 
 
 def look_at_space(patient: Patient) -> Finding:
-    """Where results and blobs go, there is room."""
+    """Check that there is room where results and blobs go.
+
+    Hosted databases do not say how full their disk is.
+    """
     blobs, free_bytes = _blob_place(patient), {}
     if blobs != "GridFS":
         free_bytes[blobs] = shutil.disk_usage(nearest_folder(Path(blobs))).free
@@ -106,5 +118,8 @@ def look_at_space(patient: Patient) -> Finding:
 
 
 def look_at_clock(patient: Patient) -> Finding:
-    """The result store's clock is ours."""
+    """Check that the result store's clock is ours.
+
+    Where the clocks differ, a living worker's claim looks old to another worker.
+    """
     return compare_clocks(patient.database().client)

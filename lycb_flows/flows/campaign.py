@@ -15,7 +15,7 @@ from typing import Literal
 from jobflow import Flow, Job, Maker, Response
 
 from lycb_flows.campaign.descriptions import JobDescription, choose_job
-from lycb_flows.campaign.measurement import MeasurementPlan, choose_model
+from lycb_flows.campaign.measurement import choose_model, measurements, run_batches
 from lycb_flows.campaign.results import find_results, measurement_plan
 from lycb_flows.campaign.rounds import close_stage, closed_by, failed_for_good
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
@@ -26,9 +26,11 @@ from lycb_flows.jobs import labelling
 from lycb_flows.jobs.dynamics import MDMaker
 from lycb_flows.jobs.labelling import SelectMaker
 from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
-from lycb_flows.jobs.measuring import ArrheniusMaker, TransportMaker
+from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
 from lycb_flows.labels.theory import Theory
+from lycb_flows.quantities.plan import MeasurementPlan
+from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
 
@@ -45,7 +47,13 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
     """The whole campaign; its parents and models are keys.
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
+
+    Raises
+    ------
+    InputError
+        When a quantity that is to be measured in the end is not installed.
     """
+    check_quantities(campaign)
     return ranking_flow(campaign, BeginMaker(campaign=campaign, theory=theory))
 
 
@@ -259,34 +267,23 @@ class ChooseMaker(Maker):
         evaluations = evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
         starts = find_results(store, self.campaign, self.theory).ground_states
-        plan = measurement_plan(self.campaign, starts, chosen)
+        plan = measurement_plan(self.campaign, starts, chosen, rounds)
         return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
 
 
 def measurement_flow(plan: MeasurementPlan) -> Flow:
-    """Production MD, transport and Arrhenius for every system and pressure."""
-    simulated, md_jobs = _md_jobs(plan.run_batches())
+    """Return production MD and every quantity of the campaign, each after what it reads."""
+    quantities = chosen_quantities(plan.campaign.measure)
+    made, md_jobs = _md_jobs(run_batches(plan, quantities))
     flow_jobs: list[Flow | Job] = [*md_jobs]
-    for system, pressure_bar in plan.conditions():
-        transports = [
-            make_job(
-                plan.transport_job(system, pressure_bar, temperature_k),
-                TransportMaker(
-                    plan=plan,
-                    system=system,
-                    pressure_bar=pressure_bar,
-                    temperature_k=temperature_k,
-                ),
-                after=simulated[Run.key_of(plan.nvt_run(system, pressure_bar, temperature_k))],
-            )
-            for temperature_k in plan.temperatures_k
-        ]
-        fitted = make_job(
-            plan.arrhenius_job(system, pressure_bar),
-            ArrheniusMaker(plan=plan, system=system, pressure_bar=pressure_bar),
-            after=[transport.output.keys for transport in transports],
-        )
-        flow_jobs += [*transports, fitted]
+    for measurement in measurements(plan, quantities):
+        quantity, condition = measurement.quantity, measurement.condition
+        runs = [Run.key_of(run) for run in quantity.runs(plan, condition)]
+        after = {key: made[key] for key in (*runs, *quantity.needed_keys(plan, condition))}
+        maker = QuantityMaker(quantity=quantity.name, plan=plan, condition=condition)
+        done = make_job(measurement.job, maker, after=list(after.values()))
+        made[quantity.key(plan, condition)] = done.output.keys
+        flow_jobs.append(done)
     flow = Flow(flow_jobs, name="measurement")
     route(flow, MEASUREMENT_LAST)
     return flow

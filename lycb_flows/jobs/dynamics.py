@@ -167,7 +167,7 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
     potential = open_potential(store, runs[0].model)
     keeping = _Keeping(store, potential, job_name)
     ahead = keeping.ahead(runs)
-    device = load_settings().device
+    device = str(potential.device)
     results = run_batch(ahead, potential, batch_size=len(runs), device=device)
     try:
         for place, result in results:

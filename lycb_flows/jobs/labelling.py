@@ -25,7 +25,7 @@ from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler, vasp_theory
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.machine.time_limits import time_limit
+from lycb_flows.machine.time_limits import call_within
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.store import ResultStore
@@ -282,8 +282,7 @@ def with_logs(
         When there is no result, or it took too long.
     """
     try:
-        with time_limit(limit_s, setting):
-            found = act()
+        found = call_within(limit_s, act, setting)
     except InputError as err:  # was checked before the campaign was queued, elsewhere
         raise MachineError("no label can be made here", reason=err) from err
     except LycbError as err:

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
-from lycb_flows.config import LABELERS, LabelerConfig
-from lycb_flows.errors import InputError
+from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
+from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.looks import Look
+from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
 
 C = TypeVar("C", bound=LabelerConfig)
-FindModel = Callable[[str], schemas.Model]
+FindModel = Callable[[str], Model]
 """Finds the model of a key."""
-ForceCall = Callable[[str], float]
-"""CPU seconds per atom of a force call by the model of a key."""
+ForceCall = Callable[[str], float | None]
+"""CPU seconds per atom of a force call by the model of a key, None where nobody knows."""
 
 
 class Models(Protocol):
     """Models that an engine may ask for by key."""
 
-    def find(self, key: str) -> schemas.Model:
+    def find(self, key: str) -> Model:
         """Return a model's document."""
         ...
 
@@ -55,6 +55,18 @@ class Engine(ABC, Generic[C]):
     """
 
     config: ClassVar[type[LabelerConfig]]
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class whose settings cannot be found by their type."""
+        super().__init_subclass__()
+        if not isinstance(cls.config.model_fields["type"].default, str):
+            msg = f"{cls.__name__}.config needs a type with a default"
+            raise TypeError(msg)
+
+    @property
+    def name(self) -> str:
+        """The `type` of the settings, which is the name of the entry point, too."""
+        return str(self.config.model_fields["type"].default)
 
     @abstractmethod
     def theory(self, config: C, find_model: FindModel) -> Theory:
@@ -154,6 +166,32 @@ class Engine(ABC, Generic[C]):
         return ()
 
 
+class AbsentEngine(Engine[AbsentLabeler]):
+    """Stands for the engine of a package that is not installed here: results are read, not made."""
+
+    config = AbsentLabeler
+
+    def theory(self, config: AbsentLabeler, find_model: FindModel) -> Theory:
+        """Return the level of theory that was written down at submission."""
+        del find_model
+        return Theory.model_validate(config.theory)
+
+    def open(self, config: AbsentLabeler, machine: Machine, models: Models) -> Labeler:
+        """Leave the label to another machine.
+
+        Raises
+        ------
+        MachineError
+            Always.
+        """
+        del machine, models
+        raise MachineError(
+            "the package of a labeler is not installed here",
+            fix="install it, here and on the workers",
+            labeler=config.type,
+        )
+
+
 def engine_of(config: LabelerConfig) -> Engine[Any]:
     """Return the engine of a labeler.
 
@@ -162,6 +200,8 @@ def engine_of(config: LabelerConfig) -> Engine[Any]:
     InputError
         When it is a plug-in that cannot be used.
     """
+    if isinstance(config, AbsentLabeler):
+        return AbsentEngine()
     return find_engine(config.type)
 
 
@@ -173,11 +213,11 @@ def find_engine(name: str) -> Engine[Any]:
     InputError
         When there is none, or it is a plug-in that cannot be used.
     """
-    found = LABELERS.find(name)
+    found = LABELERS.get(name)
     if not isinstance(found, Engine):
         raise InputError(
             "a labeler's entry point names no Engine",
-            fix="mend its package",
+            fix="update or uninstall its package",
             labeler=name,
             found=type(found).__name__,
         )
@@ -195,7 +235,7 @@ def is_dft(code: str, *, imported: bool = False) -> bool:
         Whether the labels were imported: their level is as their user states it, and is taken
         to be DFT unless an engine says otherwise.
     """
-    for name in LABELERS.names:
+    for name in LABELERS.names():
         try:
             answer = find_engine(name).is_dft(code)
         except InputError:  # a broken plug-in's labels are of a code that nobody knows

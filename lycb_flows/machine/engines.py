@@ -1,4 +1,4 @@
-"""What labelling engines need to know of where they run; nothing heavy is imported here."""
+"""What labelling engines need to know of the machine; nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _MIN_GROUP = 4
 
 @dataclass(frozen=True)
 class Machine:
-    """The settings that engines see; they decide no number and are in no fingerprint.
+    """The settings that engines see; they change no number and are in no fingerprint.
 
     Attributes
     ----------
     threads
-        Of OpenMP and BLAS, per process.
+        Threads of OpenMP and BLAS, per process.
     gpaw_launcher
         Put before GPAW's Python, e.g. "mpiexec -n 8".
     vasp_command
-        By which VASP is started, e.g. "srun vasp_std"; None: not here.
+        Command that starts VASP, e.g. "srun vasp_std"; None: not here.
     vasp_ncore, vasp_kpar
         NCORE and KPAR of the INCAR; None: VASP's defaults.
     vasp_scratch
         Where folders of runs are made; None: the job's launch folder, which ranks on other
         nodes see, too.
     vasp_waves
-        Where WAVECAR and CHGCAR are kept, one folder per label; None: they are not written.
+        Where WAVECAR and CHGCAR are kept, a folder per label; None: they are not written.
     vasp_clean_up
         Which folders of runs go: all, those of labels, none.
     vasp_frozen_s
@@ -56,7 +56,7 @@ class Machine:
 
     @property
     def vasp_incar(self) -> dict[str, int | bool]:
-        """INCAR settings that share VASP's work and keep its files."""
+        """The INCAR settings that share VASP's work and keep its files."""
         waves = None if self.vasp_waves is None else True
         keys = {"NCORE": self.vasp_ncore, "KPAR": self.vasp_kpar, "LWAVE": waves, "LCHARG": waves}
         return {key: value for key, value in keys.items() if value is not None}
@@ -70,18 +70,18 @@ def count_cores() -> int:
 
 
 def suggested_shares(n_cores: int, n_kpoints: int) -> Machine:
-    """KPAR and NCORE to begin with, for one node.
+    """Return KPAR and NCORE to begin with, for one node.
 
-    KPAR divides the cores and leaves the fewest idle in the last turn over the k-points, the
-    largest such: groups hardly talk to each other. NCORE divides a group's cores, as close to
-    their square root as it goes (VASP's manual).
+    KPAR divides the cores and leaves the fewest idle in the last turn over the k-points; the
+    largest such KPAR is taken, because groups hardly communicate. NCORE divides a group's cores,
+    as close to their square root as it goes (VASP's manual).
 
     Parameters
     ----------
     n_cores
         MPI ranks of the node.
     n_kpoints
-        After symmetry.
+        Number of k-points after symmetry.
     """
     groups = [n for n in _divisors(n_cores) if n == 1 or n_cores // n >= _MIN_GROUP]
     kpar = max(groups, key=lambda n: (n_kpoints / (n * ceil(n_kpoints / n)), n))

@@ -11,7 +11,15 @@ TEMPORARY_PREFIX = ".writing-"
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent, whatever happens meanwhile."""
+    """Write a file that is whole or absent, whatever happens meanwhile.
+
+    Parameters
+    ----------
+    path
+        File to write or replace.
+    content
+        Its bytes.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -4,9 +4,9 @@
 
     python -S -P leash.py STATUS.json COMMAND...
 
-between the job and the program (VASP, `mpiexec`, `srun`): it gets SIGTERM from the kernel when
-its parent dies in whatever way, hands it on, kills after a grace what did not go, and writes
-how the program ended. It imports nothing of ours: it costs 20 ms.
+between the job and the program (VASP, `mpiexec`, `srun`). It gets SIGTERM from the kernel when
+its parent dies in whatever way, passes it on, kills after a grace what did not end, and writes
+how the program ended. It imports nothing of this package, so it costs 20 ms.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Ended:
     code
         Its exit code; -9 for SIGKILL.
     peak_memory_gb
-        Of its largest process.
+        Peak memory of its largest process.
     """
 
     code: int
@@ -48,19 +48,27 @@ class Ended:
 
     @property
     def how(self) -> str:
-        """In words."""
+        """The exit code or the signal, in words."""
         if self.code >= 0:
             return f"exit code {self.code}"
         return f"killed by {signal.Signals(-self.code).name}"
 
 
 def leashed(command: Sequence[str], status: Path) -> list[str]:
-    """The command that runs a command on a leash; `status` says later how it ended."""
+    """Return the command that runs a command on a leash.
+
+    Parameters
+    ----------
+    command
+        Program and arguments.
+    status
+        File that will say how the program ended, for `read_ended`.
+    """
     return [sys.executable, "-S", "-P", __file__, str(status), *command]
 
 
 def read_ended(status: Path) -> Ended | None:
-    """How the program ended; None when its leash was cut, too."""
+    """Return how the program ended; None when its leash was killed, too."""
     try:
         return Ended(**json.loads(status.read_text()))
     except (OSError, ValueError, TypeError):
@@ -70,14 +78,14 @@ def read_ended(status: Path) -> Ended | None:
 def run_leashed(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that dies with this call: by its end, an exception, or our own death.
+    """Run a command that ends with this call: by its end, an exception, or our own death.
 
     Parameters
     ----------
     command
         Program and arguments; it should end its children when it gets SIGTERM.
     environment
-        Added to ours.
+        Variables added to ours.
     """
     with subprocess.Popen(  # noqa: S603 - the caller's own command
         command,
@@ -108,7 +116,15 @@ def _outputs(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes], grace_s: float) -> None:
-    """SIGTERM to a process that leads a group, and SIGKILL to the group after a grace."""
+    """Send SIGTERM to a process that leads a group, and SIGKILL to the group after a grace.
+
+    Parameters
+    ----------
+    process
+        Leader of the group.
+    grace_s
+        Time between the two, in s.
+    """
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -119,7 +135,7 @@ def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes], grace_s:
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Linux sends this process a signal when its parent ends, in whatever way."""
+    """Ask Linux to signal this process when its parent ends, in whatever way."""
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
@@ -131,7 +147,7 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
 
 
 class _Stop(BaseException):
-    """SIGTERM, from whoever."""
+    """SIGTERM, from whichever process."""
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -139,7 +155,15 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(status: str, command: list[str]) -> int:
-    """Run the command; the exit code is its own, 128 + n when signal n killed it."""
+    """Run the command; the exit code is its own, 128 + n when signal n killed it.
+
+    Parameters
+    ----------
+    status
+        File to write how the program ended to.
+    command
+        Program and arguments.
+    """
     signal.signal(signal.SIGTERM, _stop)
     die_with_parent(signal.SIGTERM)
     try:

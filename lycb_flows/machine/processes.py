@@ -1,8 +1,8 @@
 """Independent work spread over processes that die with their parent.
 
-Workers are spawned (a fork after torch has started threads may hang), stay for many
-tasks (importing torch takes seconds) and leave when the parent is gone, so that a run
-killed with -9 leaves nobody behind who still writes results.
+Workers are spawned, because a fork after torch has started threads may hang. They stay for
+many tasks, because importing torch takes seconds. They leave when the parent is gone, so that
+a run killed with -9 leaves no process behind that still writes results.
 """
 
 from __future__ import annotations
@@ -40,9 +40,16 @@ class ProcessPool:
         self._executor: ProcessPoolExecutor | None = None
 
     def map_ordered(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """The results in the order of the items; the work runs side by side.
+        """Yield the results in the order of the items; the work runs side by side.
 
-        The first exception is raised after its predecessors were yielded.
+        The first exception is raised after the results before it were yielded.
+
+        Parameters
+        ----------
+        function
+            What is done with each item; it must pickle.
+        items
+            The work.
         """
         tasks = list(items)
         if self.n_processes == 1 or len(tasks) <= 1:

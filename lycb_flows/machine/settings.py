@@ -1,6 +1,6 @@
 """Settings of this machine: stores, processes, threads, device. Read inside the running job.
 
-Sources, strongest first: `LYCB_*` environment variables, then one YAML file
+Sources, strongest first: `LYCB_*` environment variables, then a YAML file
 (`$LYCB_SETTINGS_FILE`, by default `~/.lycb.yaml`).
 """
 
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         description="Where results are kept: a folder (embedded), or mongodb://host/database.",
     )
     store_password: SecretStr | None = Field(
-        None, description="Of the MongoDB user that `store` names; better not in the URI."
+        None, description="Password of the MongoDB user that `store` names; better not in the URI."
     )
     blobs: str | None = Field(
         None,
@@ -53,14 +53,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Processes for independent work.",
     )
-    threads: int = Field(
-        1, ge=1, description="Of torch, GPAW and VASP, per process (engine.md 14)."
-    )
+    threads: int = Field(1, ge=1, description="Threads of torch, GPAW and VASP, per process.")
     gpaw_launcher: str = Field(
         "", description="Put before GPAW's Python, e.g. 'mpiexec -n 8'; GPAW built with MPI only."
     )
     vasp_command: str | None = Field(
-        None, description="By which VASP is started, e.g. 'srun vasp_std'; none: not here."
+        None, description="Command that starts VASP, e.g. 'srun vasp_std'; none: not here."
     )
     vasp_ncore: int | None = Field(
         None, ge=1, description="VASP's NCORE, cores per orbital; `lycb doctor` suggests one."
@@ -95,7 +93,7 @@ class Settings(BaseSettings):
 
     @property
     def machine(self) -> Machine:
-        """What labelling engines see of them."""
+        """The part of the settings that labelling engines see."""
         return Machine(**{field.name: getattr(self, field.name) for field in fields(Machine)})
 
     @classmethod
@@ -107,13 +105,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then the YAML file."""
+        """Return the sources, strongest first: arguments, environment, the YAML file."""
         yaml_source = YamlConfigSettingsSource(settings_cls, yaml_file=_settings_file())
         return init_settings, env_settings, yaml_source
 
 
 def load_settings() -> Settings:
-    """The settings of this process, read now.
+    """Return the settings of this process, read now.
 
     Raises
     ------

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from lycb_flows.errors import LabelError
 
+T = TypeVar("T")
 
-@contextmanager
-def time_limit(seconds: float, setting: str = "labels.timeout_s") -> Iterator[None]:
-    """Raise LabelError in this thread after some time; a waiting subprocess ends too.
+
+def call_within(seconds: float, act: Callable[[], T], setting: str = "labels.timeout_s") -> T:
+    """Return what a call returns, unless it takes too long; a waiting program ends too.
 
     In the main thread an alarm interrupts whatever waits. Another thread is interrupted
     when it next runs Python code: `run_leashed` sees to that, a long call of a library
@@ -24,18 +26,20 @@ def time_limit(seconds: float, setting: str = "labels.timeout_s") -> Iterator[No
     ----------
     seconds
         The limit.
+    act
+        The call.
     setting
-        Where a user changes it.
+        Where a user changes the limit.
 
     Raises
     ------
     LabelError
         When the limit is reached.
     """
-    here = threading.current_thread() is threading.main_thread()
-    try:
-        with _alarm(seconds) if here else _timer(seconds):
-            yield
+    in_main = threading.current_thread() is threading.main_thread()
+    try:  # around the context, too: the error may come while that is entered or left
+        with _alarm(seconds) if in_main else _timer(seconds):
+            return act()
     except _OverError:
         raise LabelError(
             "a label took too long", fix=f"raise {setting} if that is normal", limit_s=seconds

@@ -1,7 +1,7 @@
-"""What the worker of this process expects of the job that it runs: when to stop.
+"""When a job must stop: the walltime and the orders of the worker of this process.
 
-The worker sets it; a long job asks `leave_if_over` between its restart points. In an
-embedded run, or under plain `rlaunch`, there is no shift and nothing ever stops.
+The worker sets it; a long job calls `leave_if_over` between its restart points. An embedded
+run, or plain `rlaunch`, has no shift, and nothing ever stops.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _VARIABLE = "LYCB_SHIFT_DEADLINE"
 
 @dataclass
 class Shift:
-    """Of this process; the one instance is `SHIFT`.
+    """The shift of this process; the only instance is `SHIFT`.
 
     Attributes
     ----------
@@ -35,12 +35,12 @@ class Shift:
     stop_reason: str = ""
 
     def leave_if_over(self, next_s: float) -> None:
-        """Give the job back when asked to stop, or when `next_s` more would pass the deadline.
+        """Give the job back when a stop is wanted, or when `next_s` more would pass the deadline.
 
         Parameters
         ----------
         next_s
-            Seconds until the next restart point, as far as one can tell.
+            Estimated time to the next restart point, in s.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class Shift:
             raise GivenBackError("the walltime ends before the next restart point")
 
     def tell_children(self) -> None:
-        """Let processes that start from now on have the same shift, but for `stop_reason`."""
+        """Let processes that start from now on have the same shift, except its `stop_reason`."""
         if self.gives_back:
             os.environ[_VARIABLE] = str(self.deadline or "")
         else:
@@ -63,7 +63,7 @@ class Shift:
 
 
 def _inherited() -> Shift:
-    """Of a worker's own processes: the worker's; else none."""
+    """Return the worker's shift in a process that a worker started, else no shift."""
     deadline = os.environ.get(_VARIABLE)
     return Shift(gives_back=deadline is not None, deadline=float(deadline) if deadline else None)
 

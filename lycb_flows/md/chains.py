@@ -42,7 +42,7 @@ class Chains:
         self.set_times(np.zeros_like(degrees))
 
     def set_times(self, times: FloatArray) -> None:
-        """Half a step of each, shape (m, 2); a chain of time 0 rests."""
+        """Set half a time step of each chain, shape (m, 2); a chain of time 0 rests."""
         self._times = [weight * times for weight in _SUZUKI_YOSHIDA]
         self._moving = [
             (
@@ -55,7 +55,7 @@ class Chains:
         ]
 
     def advance(self, kinetic: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Half a step of all chains.
+        """Advance all chains by half a step.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class Chains:
         return self._advance_one_by_one(kinetic) if few else self._advance_together(kinetic)
 
     def twice_kinetic(self) -> FloatArray:
-        """Of the chains' own momenta over k_B T, shape (m, 2)."""
+        """Return twice the kinetic energy of the chains themselves over k_B T, shape (m, 2)."""
         squares = self.rates**2
         summed: FloatArray = self.degrees * squares[:, :, 0] + squares[:, :, 1] + squares[:, :, 2]
         return summed / self.squares
@@ -105,7 +105,7 @@ def _advance_chain(
     times: Sequence[Number],
     exp: Callable[[Number], Number],
 ) -> tuple[Number, ...]:
-    """Half a step of a chain, on floats or on arrays of chains.
+    """Advance a chain by half a step, on floats or on arrays of chains.
 
     Parameters
     ----------
@@ -113,10 +113,14 @@ def _advance_chain(
         v_0, v_1, v_2.
     kinetic
         Twice the kinetic energy over N k_B T.
+    degrees
+        N.
     squares
         1 / τ^2.
     times
         Half a step, by Suzuki and Yoshida's weights.
+    exp
+        The exponential for this type of number.
 
     Returns
     -------

@@ -17,18 +17,18 @@ CHECKPOINT_MEDIA_TYPE = "application/vnd.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that the rest of a run depends on, beside potential and protocol.
+    """All that the rest of a run depends on, except its potential and protocol.
 
     Attributes
     ----------
     step
-        Steps done.
+        Number of steps done.
     numbers
         Atomic numbers (n,).
     motion
         Positions, momenta, cell, chains.
     start
-        What health is judged against.
+        The state that health compares later frames with.
     """
 
     step: int
@@ -37,7 +37,7 @@ class Checkpoint:
     start: Reference
 
     def to_bytes(self) -> bytes:
-        """As safetensors, which cannot carry code."""
+        """Return the checkpoint as safetensors, which cannot carry code."""
         arrays = {
             "step": np.array(self.step),
             "numbers": self.numbers,
@@ -49,7 +49,7 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """The checkpoint of `to_bytes`."""
+        """Return the checkpoint that `to_bytes` wrote."""
         arrays = safetensors.numpy.load(content)
         return cls(
             step=int(arrays["step"].item()),

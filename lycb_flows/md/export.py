@@ -1,4 +1,4 @@
-"""Trajectories in the formats of others, written frame by frame.
+"""Trajectories in the formats of other programs, written frame by frame.
 
 | file | format | positions |
 |---|---|---|
@@ -7,8 +7,8 @@
 | `*.lammpstrj`, `*.dump` | LAMMPS dump, box and columns `xu yu zu` in LAMMPS' frame | unwrapped |
 | `XDATCAR*` | VASP 5, cell in every frame | wrapped, as the format has it |
 
-Unwrapped positions are `Trajectory.unwrapped_ang`: their differences are displacements, also
-when the cell breathes.
+Unwrapped positions are `Trajectory.unwrapped_ang`: their differences are displacements, even
+in a cell that changes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,19 @@ _LAMMPS = (".lammpstrj", ".dump")
 
 
 def export_trajectory(trajectory: Trajectory, path: Path) -> None:
-    """Write all frames; the file's name says in which format.
+    """Write all frames in the format that the file's name asks for.
+
+    Parameters
+    ----------
+    trajectory
+        The frames.
+    path
+        File to write; see the table above.
 
     Raises
     ------
     InputError
-        When it does not.
+        When no format has such a name.
     """
     if path.name.startswith("XDATCAR"):
         with path.open("w") as file:
@@ -60,7 +67,10 @@ def export_trajectory(trajectory: Trajectory, path: Path) -> None:
 
 
 def to_frames(trajectory: Trajectory) -> Iterator[Atoms]:
-    """Each frame as Atoms at its unwrapped positions, with energy in eV and what else is known."""
+    """Yield each frame as Atoms at its unwrapped positions.
+
+    The atoms carry the energy in eV; `info` has step, time, temperature and stress.
+    """
     for i, positions in enumerate(trajectory.unwrapped_ang()):
         atoms = Atoms(
             trajectory.species, positions=positions, cell=trajectory.cells_ang[i], pbc=True

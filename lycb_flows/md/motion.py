@@ -1,4 +1,4 @@
-"""What moves: positions, momenta, cell and chains of one replica, at rest and thermal."""
+"""The state of motion of one replica, and its thermal start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lycb_flows.potentials.evaluator import Numbers
 
 @dataclass(frozen=True)
 class Motion:
-    """All that the next step of one replica depends on, beside forces and protocol.
+    """All that the next step of a replica depends on, except its forces and protocol.
 
     Attributes
     ----------
@@ -24,11 +24,11 @@ class Motion:
     cell_ang
         Shape (3, 3), rows a, b, c.
     cell_momenta
-        Shape (3, 3), in the frame X.
+        Shape (3, 3), in the frame X of `integrators.py`.
     chain_rates
         Shape (2, 3), of the particles' chain and the cell's, per ASE time unit.
     heat_ev
-        Shape (2,): what the chains have taken up.
+        Shape (2,): heat that the chains have taken up.
     kinetic_ev
         Shape (3, 3): sum of p^T p / m, twice the kinetic energy on its trace.
     """
@@ -48,7 +48,19 @@ MOTION_NAMES = tuple(field.name for field in fields(Motion))
 def begin_motion(
     numbers: Numbers, positions_ang: FloatArray, cell_ang: FloatArray, momenta: FloatArray
 ) -> Motion:
-    """Chains and cell at rest."""
+    """Return the motion of atoms whose chains and cell are at rest.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers (n,).
+    positions_ang
+        Shape (n, 3).
+    cell_ang
+        Shape (3, 3), rows a, b, c.
+    momenta
+        Shape (n, 3), in ASE's unit.
+    """
     return Motion(
         positions_ang=positions_ang,
         momenta=momenta,
@@ -62,12 +74,16 @@ def begin_motion(
 
 @dataclass(frozen=True)
 class Replica:
-    """One replica as a batch takes it in.
+    """A replica as a batch takes it in.
 
     Attributes
     ----------
     numbers
         Atomic numbers (n,).
+    motion
+        Where it is and how it moves.
+    protocol
+        Its temperature, pressure and ensemble.
     start_cell_ang
         Shape (3, 3): its rows are the directions along which an anisotropic cell scales.
     """
@@ -81,9 +97,24 @@ class Replica:
 def thermal_momenta(
     masses: FloatArray, temperature_k: float, rng: np.random.Generator
 ) -> FloatArray:
-    """Maxwell-Boltzmann momenta (n, 3) in ASE's unit, zero in total, at exactly this temperature.
+    """Return Maxwell-Boltzmann momenta at exactly this temperature, zero in total.
 
-    Exact, because a draw for 30 atoms scatters by 15 %, and the ramp should start where it says.
+    The temperature is exact because a draw for 30 atoms scatters by 15 %, and a ramp should start
+    where its protocol says.
+
+    Parameters
+    ----------
+    masses
+        Shape (n,), in atomic mass units.
+    temperature_k
+        Temperature of 3n - 3 degrees of freedom, in K.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 3), in ASE's unit.
     """
     weights = masses[:, None]
     momenta = rng.standard_normal((len(masses), 3)) * np.sqrt(weights)

@@ -30,7 +30,7 @@ import torch
 from ase.data import atomic_masses, chemical_symbols
 
 from lycb_flows.config import MDProtocol, Supercell
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
@@ -47,12 +47,14 @@ Watch = Callable[[int, Snapshot], None]
 
 @dataclass(frozen=True)
 class RunAhead:
-    """What is left of a run.
+    """The rest of a run.
 
     Attributes
     ----------
     here
         Step 0 (`start_run`) or the end of a whole segment.
+    protocol
+        Phases, temperatures and pressure.
     n_steps
         Length of the whole run, ramp and equilibration included.
     """
@@ -71,14 +73,18 @@ class SegmentResult:
     index
         0 for the first of the run.
     first_step, last_step
-        Frames have first_step < step <= last_step; index 0 also has step 0. Of a failed
-        segment, last_step is the step that failed.
+        Frames have first_step < step <= last_step; index 0 also has step 0. In a failed segment,
+        last_step is the step that failed.
+    n_frames
+        Number of frames.
     trajectory
         HDF5 (`trajectory.read_trajectory`).
     checkpoint
-        State after last_step; of a failed segment, the state that it began from.
+        State after last_step; in a failed segment, the state that it began from.
     thermodynamics
-        Over the segment's frames; None when it has none.
+        Means over the segment's frames; None when it has none.
+    health
+        Whether the segment failed, and why.
     """
 
     index: int
@@ -94,7 +100,17 @@ class SegmentResult:
 def prepare_start(
     structure: Structure, *, strain: float = 0.0, repeat: Supercell = (1, 1, 1)
 ) -> Structure:
-    """A structure repeated along a, b, c, its lattice vectors lengthened by `strain`."""
+    """Return a structure repeated, its lattice vectors lengthened.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    strain
+        Relative change of all lengths.
+    repeat
+        Repeats along a, b, c.
+    """
     atoms = to_ase(structure).repeat(repeat)
     atoms.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
     return canonical_structure(atoms)
@@ -103,14 +119,25 @@ def prepare_start(
 def start_run(
     start: Structure, potential: HasEvaluator, protocol: MDProtocol, seed: int
 ) -> Checkpoint:
-    """Step 0: velocities drawn at exactly `start_temperature_k`, zero total momentum.
+    """Return step 0: velocities at exactly `start_temperature_k`, zero total momentum.
+
+    Parameters
+    ----------
+    start
+        The crystal.
+    potential
+        Gives energy, forces and stress.
+    protocol
+        Start temperature and limits of health.
+    seed
+        Seed of the velocities.
 
     Raises
     ------
     PhysicsError
         When atoms overlap or the potential gives no numbers.
     InputError
-        For fewer than two atoms, which have no temperature.
+        When there are fewer than two atoms, which have no temperature.
     """
     atoms = to_ase(start)
     if len(atoms) < 2:  # noqa: PLR2004 - one atom at zero momentum stands still
@@ -151,14 +178,18 @@ def run_segments(
     n_steps: int,
     resume_from: bytes | None = None,
 ) -> Iterator[SegmentResult]:
-    """Yield each segment of one run when it is finished; an unhealthy one is the last.
+    """Yield each segment of a run when it is finished; an unhealthy segment is the last.
 
     Parameters
     ----------
     start
         Where the run starts (`prepare_start` strains and repeats it).
+    potential
+        Gives energy, forces and stress.
+    protocol
+        Phases, temperatures and pressure.
     seed
-        Of the velocities.
+        Seed of the velocities.
     n_steps
         Length of the run, ramp and equilibration included.
     resume_from
@@ -167,9 +198,9 @@ def run_segments(
     Raises
     ------
     InputError
-        When the run has no production steps, or the checkpoint is none of this run's.
+        When the run has no production steps, or the checkpoint is not of this run.
     PhysicsError
-        When the start itself is not physics.
+        When the start itself is not physical.
     """
     if resume_from is None:
         here = start_run(start, potential, protocol, seed)
@@ -196,7 +227,7 @@ def run_batch(
     device: str = "cpu",
     watch: Watch | None = None,
 ) -> Iterator[tuple[int, SegmentResult]]:
-    """Yield each segment of some runs when it is finished, with its run's place among them.
+    """Yield each segment of some runs when it is finished, with the place of its run.
 
     A run that leaves physics ends there (its last segment is unhealthy); the others go on.
 
@@ -204,10 +235,14 @@ def run_batch(
     ----------
     runs
         Asked for the next when a place is free.
+    potential
+        Gives energy, forces and stress.
     batch_size
         Most runs side by side.
     device
         Torch device of positions and momenta.
+    watch
+        Called at every frame.
 
     Raises
     ------
@@ -231,7 +266,7 @@ def run_batch(
 
 
 class _Segment:
-    """A segment while it runs: its motion and frames so far."""
+    """A segment that runs now: its motion and frames so far."""
 
     def __init__(self, place: int, run: RunAhead, begin: Checkpoint) -> None:
         first_step = production_start(run.protocol)
@@ -256,7 +291,7 @@ class _Segment:
         return bool(self.failure) or self.step == self.last_step
 
     def replica(self) -> Replica:
-        """Itself as the integrators take it."""
+        """Return the segment as the integrators take it."""
         return Replica(
             self.begin.numbers, self.motion, self.run.protocol, self.begin.start.cell_ang
         )
@@ -271,11 +306,11 @@ class _Segment:
                 watch(self.place, frame)
 
     def checkpoint(self) -> Checkpoint:
-        """The state now."""
+        """Return the present state."""
         return Checkpoint(self.step, self.begin.numbers, self.motion, self.begin.start)
 
     def result(self) -> SegmentResult:
-        """What is told about it when it has ended."""
+        """Return the finished segment."""
         trajectory = to_trajectory(self.frames, self.symbols, self.run.protocol.time_step_fs)
         failed_step = self.step if self.failure else None
         return SegmentResult(
@@ -293,7 +328,7 @@ class _Segment:
 def _advance(
     running: Sequence[_Segment], potential: HasEvaluator, device: str, watch: Watch | None
 ) -> None:
-    """Take all of them on together, until the first has ended."""
+    """Advance all of them together, until the first has ended."""
     schedule = Schedule([segment.run.protocol for segment in running])
     limits = StepLimits(
         [segment.run.protocol.health for segment in running],

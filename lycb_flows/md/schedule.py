@@ -1,4 +1,4 @@
-"""Which phase a run is in and which temperature it aims at, step by step."""
+"""The phase of a run and the temperature that it aims at, step by step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
-from lycb_flows.md.chains import FloatArray
+
+FloatArray = NDArray[np.float64]
 
 
 def production_start(protocol: MDProtocol) -> int:
-    """The last step before production."""
+    """Return the last step before production."""
     return protocol.heating_steps + protocol.equilibration_steps
 
 
 class Schedule:
-    """Which target and which phase each run has at which step; all (m,)."""
+    """The target and the phase of each of m runs at each step.
+
+    Parameters
+    ----------
+    protocols
+        Protocol of each run.
+    """
 
     def __init__(self, protocols: Sequence[MDProtocol]) -> None:
         self._starts_k = np.array([protocol.start_temperature_k for protocol in protocols])
@@ -28,20 +35,20 @@ class Schedule:
         self._intervals = np.array([protocol.sample_interval_steps for protocol in protocols])
 
     def targets_k(self, steps: NDArray[np.int64]) -> FloatArray:
-        """What the thermostats aim at in these steps."""
+        """Return the temperatures (m,) in K that the thermostats aim at in steps (m,)."""
         climbing = self._starts_k + self._slopes_k * steps
         return np.where(steps < self._heating, climbing, self._ends_k)
 
     def producing(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether these steps belong to the production."""
+        """Return which of the steps (m,) belong to production."""
         producing: NDArray[np.bool_] = steps > self._settled
         return producing
 
     def begins_production(self, steps: NDArray[np.int64]) -> bool:
-        """Whether one of these steps is the first of its production."""
+        """Return whether any of the steps (m,) is the first of its run's production."""
         return bool((steps == self._settled + 1).any())
 
     def sampled(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether these steps end with a frame."""
+        """Return which of the steps (m,) end with a frame."""
         sampled: NDArray[np.bool_] = steps % self._intervals == 0
         return sampled

@@ -1,10 +1,10 @@
-"""One run to a folder: `trajectory.h5` and `checkpoint.safetensors`, to be killed at any moment.
+"""One run in a folder: `trajectory.h5` and `checkpoint.safetensors`, safe against any kill.
 
 >>> run_in_folder(Path("run"), SingleRun(start, protocol, seed=0, n_steps=140_000), potential)
 
 The same call again goes on from the last checkpoint, also with a larger `n_steps`. First the
-frames of a segment are written, then the checkpoint takes the place of the last one; frames
-beyond the checkpoint are cut off on return. So the frames equal an undisturbed run's bit by bit,
+frames of a segment are written, then its checkpoint replaces the last; frames beyond the
+checkpoint are cut off on return. So the frames equal those of an undisturbed run bit by bit,
 and so do the bytes of the finished file.
 """
 
@@ -34,14 +34,18 @@ _NS_FS = 1_000_000
 
 @dataclass(frozen=True)
 class SingleRun:
-    """What is run; all but its length is for ever the folder's.
+    """The run of a folder; only its length may change later.
 
     Attributes
     ----------
+    start
+        Where the run starts.
+    protocol
+        Phases, temperatures and pressure.
     seed
-        Of the velocities.
+        Seed of the velocities.
     n_steps
-        Ramp and equilibration included.
+        Length, ramp and equilibration included.
     """
 
     start: Structure
@@ -50,7 +54,7 @@ class SingleRun:
     n_steps: int
 
     def identity_json(self) -> str:
-        """What the folder belongs to."""
+        """Return what the folder belongs to."""
         protocol = self.protocol.model_dump(mode="json")
         return json.dumps({"start": self.start.key, "seed": self.seed, "protocol": protocol})
 
@@ -73,12 +77,18 @@ def run_in_folder(
     device: str = "cpu",
     tell: Callable[[Progress], None] | None = None,
 ) -> Health:
-    """Run to the end, or to where the run leaves physics; goes on where it was stopped.
+    """Run to the end, or until the run leaves physics; go on where it was stopped.
 
     Parameters
     ----------
     folder
         Made if need be; belongs to this run and this potential.
+    run
+        What is run.
+    potential
+        Gives energy, forces and stress.
+    device
+        Torch device of positions and momenta.
     tell
         Called at every frame.
 
@@ -87,7 +97,7 @@ def run_in_folder(
     InputError
         When the folder belongs to another run.
     PhysicsError
-        When the start itself is not physics.
+        When the start itself is not physical.
     """
     here = _resume(folder, run) or _begin(folder, run, potential)
     began, health = time.perf_counter(), Health()

@@ -1,4 +1,4 @@
-"""What a run amounts to: means, the average cell, and whether to trust them."""
+"""The summary of a run: means, the average cell, and whether to trust them."""
 
 from __future__ import annotations
 
@@ -7,33 +7,39 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.cell import Cell
+from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
-from lycb_flows.crystals.structures import structure_from_arrays, volume_ang3_per_atom
+from lycb_flows.crystals import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.errors import InputError
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import join, mean_thermodynamics, read_trajectory
 from lycb_flows.schemas import Health, Structure, Thermodynamics
 from lycb_flows.units import PS_FS
+
+FloatArray = NDArray[np.float64]
 
 _BAROSTAT_TIMES = 10
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Averages over the window; None where the run left physics.
+    """Averages over the last part of a run; None where the run left physics.
 
     Attributes
     ----------
+    n_steps
+        Steps that the run reached.
     means
-        Over the window, with standard deviations of the frames (not errors of the mean).
+        Means over the window, with standard deviations of the frames (not errors of the mean).
     average_structure
         npt: last fractional coordinates in the average cell.
     average_volume_ang3_per_atom
-        Of the average cell (nvt: of the cell).
+        Volume of the average cell (nvt: of the cell).
     equilibrated
-        npt: the window spans at least ten barostat times.
+        npt: whether the window spans at least ten barostat times.
+    health
+        Health of the last segment.
     """
 
     n_steps: int
@@ -45,7 +51,15 @@ class RunSummary:
 
 
 def averaging_window(protocol: MDProtocol, n_steps: int) -> tuple[int, int]:
-    """The steps averaged: after the first, up to the second; the last share of production."""
+    """Return the steps whose frames are averaged: after the first, up to the second.
+
+    Parameters
+    ----------
+    protocol
+        Its `average_fraction` is the share of production that counts, from the end.
+    n_steps
+        Length of the run, ramp and equilibration included.
+    """
     length = round(protocol.average_fraction * (n_steps - production_start(protocol)))
     return n_steps - length, n_steps
 
@@ -53,16 +67,18 @@ def averaging_window(protocol: MDProtocol, n_steps: int) -> tuple[int, int]:
 def summarise_run(
     trajectories: Sequence[bytes], protocol: MDProtocol, *, n_steps: int, health: Health
 ) -> RunSummary:
-    """The summary of a run.
+    """Return the summary of a run.
 
     Parameters
     ----------
     trajectories
         Bytes of the segments, in order.
+    protocol
+        Protocol of the run.
     n_steps
         Planned length.
     health
-        Of the last segment.
+        Health of the last segment.
 
     Raises
     ------
@@ -97,10 +113,10 @@ def summarise_run(
 
 
 def average_cell_ang(cells_ang: FloatArray) -> FloatArray:
-    """The cell (3, 3) with the mean lengths and angles of cells (n, 3, 3).
+    """Return the cell (3, 3) with the mean lengths and angles of cells (n, 3, 3), in Å.
 
-    a lies along x and b in the xy plane, so cells of different runs compare; the handedness
-    is the cells' own.
+    a lies along x and b in the xy plane, so that cells of different runs compare. The handedness
+    is that of the cells.
     """
     lengths = np.linalg.norm(cells_ang, axis=2)
     units = cells_ang / lengths[:, :, None]

@@ -1,11 +1,12 @@
 """Frames of a run: fractional coordinates that never wrap, and the cell they belong to.
 
-Stored as HDF5 (one array per quantity, units in the attributes), the same frames giving the
-same bytes. A frame is (unwrapped fractional coordinates, cell): from the two follow, without
-guessing an image,
+Trajectories are stored as HDF5, one array per quantity with its unit in the attributes; the
+same frames give the same bytes. A frame is a cell with unwrapped fractional coordinates. Two
+things follow from it without guessing an image:
 
 - the structure, by dropping whole lattice vectors: `Trajectory.structure`;
-- positions that mean diffusion, also when the cell breathes: `Trajectory.unwrapped_ang`.
+- positions whose differences are displacements, even in a cell that changes:
+  `Trajectory.unwrapped_ang`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows.crystals.structures import structure_from_arrays
+from lycb_flows.crystals import structure_from_arrays
 from lycb_flows.errors import InputError
-from lycb_flows.md.chains import FloatArray
 from lycb_flows.schemas import Structure, Thermodynamics
 from lycb_flows.units import PS_FS
+
+FloatArray = NDArray[np.float64]
 
 MEDIA_TYPE = "application/x-hdf5"
 _FORMAT = "lycb-trajectory-1"
@@ -77,44 +79,52 @@ class Trajectory:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames."""
+        """The number of frames."""
         return len(self.steps)
 
     @property
     def times_ps(self) -> FloatArray:
-        """Shape (n_frames,): time since the first step of the ramp."""
+        """The times (n_frames,) since the first step of the ramp."""
         times: FloatArray = self.steps * (self.time_step_fs / PS_FS)
         return times
 
     @property
     def volumes_ang3(self) -> FloatArray:
-        """Shape (n_frames,): cell volumes."""
+        """The cell volumes (n_frames,)."""
         volumes: FloatArray = np.abs(np.linalg.det(self.cells_ang))
         return volumes
 
     @property
     def pressures_gpa(self) -> FloatArray:
-        """Shape (n_frames,): compression positive, kinetic part included."""
+        """The pressures (n_frames,): compression positive, kinetic part included."""
         pressures: FloatArray = -np.trace(self.stress_gpa, axis1=1, axis2=2) / 3
         return pressures
 
     def between(self, after_step: int, last_step: int) -> Self:
-        """The frames with `after_step` < step <= `last_step`."""
+        """Return the frames with `after_step` < step <= `last_step`.
+
+        Parameters
+        ----------
+        after_step
+            The first step that is left out.
+        last_step
+            The last step that is kept.
+        """
         keep = slice(*np.searchsorted(self.steps, [after_step, last_step], side="right"))
         return replace(self, **{name: getattr(self, name)[keep] for name in _ARRAYS})
 
     def structure(self, index: int) -> Structure:
-        """A frame as a canonical structure; the stored numbers alone decide its key."""
+        """Return a frame as a canonical structure; the stored numbers alone decide its key."""
         return structure_from_arrays(
             self.cells_ang[index], list(self.species), self.frac_coords[index].astype(float)
         )
 
     def unwrapped_ang(self) -> FloatArray:
-        """Positions (n_frames, n_atoms, 3) in Å for displacements: TOR unwrapping.
+        """Return positions (n_frames, n_atoms, 3) in Å whose differences are displacements.
 
-        Each frame adds the displacement of the image that was inside the cell (Bullerjahn et
-        al., JCTC 2023, 19, 3406). In a fixed cell that is just frac_coords @ cell; when the
-        cell breathes, that product would swing an ion n cells away by n times the breathing.
+        TOR unwrapping: each frame adds the displacement of the image that was inside the cell
+        (Bullerjahn et al., JCTC 2023, 19, 3406). In a fixed cell that is frac_coords @ cell. In a
+        cell that changes, this product would move an ion n cells away by n times the change.
         """
         frac = self.frac_coords.astype(float)
         image = np.floor(frac[:-1])
@@ -127,7 +137,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One frame while the run goes on, in double precision; shapes as in `Trajectory`."""
+    """A frame during a run, in double precision; shapes as in `Trajectory`."""
 
     steps: int
     frac_coords: FloatArray
@@ -140,7 +150,17 @@ class Snapshot:
 def to_trajectory(
     snapshots: Sequence[Snapshot], species: Sequence[str], time_step_fs: float
 ) -> Trajectory:
-    """Snapshots as a trajectory."""
+    """Return snapshots as a trajectory.
+
+    Parameters
+    ----------
+    snapshots
+        The frames, in order.
+    species
+        Element of each atom.
+    time_step_fs
+        MD step in fs.
+    """
     arrays: dict[str, Any] = {
         name: np.array([getattr(snapshot, name) for snapshot in snapshots], kind).reshape(
             (len(snapshots), *_shape(name, len(species)))
@@ -156,7 +176,7 @@ def _shape(name: str, n_atoms: int) -> tuple[int, ...]:
 
 
 def write_trajectory(trajectory: Trajectory) -> bytes:
-    """The trajectory as HDF5 bytes; equal trajectories give equal bytes."""
+    """Return the trajectory as HDF5 bytes; equal trajectories give equal bytes."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver="v110") as file:
         for name, dataset in create_arrays(
@@ -169,7 +189,19 @@ def write_trajectory(trajectory: Trajectory) -> bytes:
 def create_arrays(
     file: h5py.File, species: Sequence[str], time_step_fs: float, n_frames: int | None
 ) -> dict[str, h5py.Dataset]:
-    """Make a trajectory's attributes and empty arrays; without `n_frames` they may grow."""
+    """Make the attributes and arrays of a trajectory in an open file.
+
+    Parameters
+    ----------
+    file
+        An HDF5 file open for writing.
+    species
+        Element of each atom.
+    time_step_fs
+        MD step in fs.
+    n_frames
+        Number of frames; None for arrays that start empty and may grow.
+    """
     file.attrs["format"] = _FORMAT
     file.attrs["species"] = np.array(species, "S2")
     file.attrs["time_step_fs"] = time_step_fs
@@ -192,7 +224,7 @@ def create_arrays(
 
 
 def read_trajectory(content: bytes) -> Trajectory:
-    """The trajectory of `write_trajectory`'s bytes.
+    """Return the trajectory that `write_trajectory` wrote.
 
     Raises
     ------
@@ -207,12 +239,12 @@ def read_trajectory(content: bytes) -> Trajectory:
 
 
 def read_arrays(file: h5py.File) -> Trajectory:
-    """The trajectory in an open file: what is committed, while the file still grows.
+    """Return the trajectory in an open file; of a file that still grows, its committed frames.
 
     Raises
     ------
     InputError
-        When it is none.
+        When the file is no trajectory.
     """
     found = str(file.attrs.get("format", "unknown HDF5"))
     if found != _FORMAT:
@@ -230,7 +262,7 @@ def _no_trajectory(found: str) -> InputError:
 
 
 def join(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """The segments of one run as one trajectory.
+    """Return the segments of a run as one trajectory.
 
     Raises
     ------
@@ -255,7 +287,7 @@ def join(trajectories: Sequence[Trajectory]) -> Trajectory:
 
 
 def mean_thermodynamics(trajectory: Trajectory) -> Thermodynamics:
-    """Means and standard deviations over all frames (at least one)."""
+    """Return means and standard deviations over all frames, of which there must be one."""
     n_atoms = len(trajectory.species)
     series = {
         ("temperature", "k"): trajectory.temperature_k,

@@ -1,8 +1,9 @@
 """A trajectory file that grows while its run goes on, and that a kill -9 cannot spoil.
 
-HDF5 in its single-writer, multiple-reader mode: at every moment the file on disk is whole for
-a reader. Frames are written chunk by chunk and counted (`committed`) after their chunk, so a
-kill costs at most the frames since the last chunk. `lycb_flows.md.trajectory` has the arrays.
+HDF5 is used in its single-writer, multiple-reader mode: at every moment the file on disk is
+whole for a reader. Frames are written chunk by chunk and counted (`committed`) after their
+chunk, so a kill costs at most the frames since the last chunk. The arrays are those of
+`lycb_flows.md.trajectory`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _LIBVER = ("v110", "v110")
 
 
 class GrowingTrajectory:
-    """The one writer of a file; a context manager.
+    """The only writer of a file; a context manager.
 
     Parameters
     ----------
@@ -83,7 +84,19 @@ class GrowingTrajectory:
 
 
 def create(path: Path, species: Sequence[str], time_step_fs: float, run: str) -> None:
-    """A file without frames; `run` says in words what it will hold."""
+    """Make a file without frames.
+
+    Parameters
+    ----------
+    path
+        File to write.
+    species
+        Element of each atom.
+    time_step_fs
+        MD step in fs.
+    run
+        What the file belongs to, for `read_run`.
+    """
     with _replacing(path) as file:
         create_arrays(file, species, time_step_fs, None)
         file.attrs[RUN] = run
@@ -91,31 +104,39 @@ def create(path: Path, species: Sequence[str], time_step_fs: float, run: str) ->
 
 
 def cut(path: Path, last_step: int) -> None:
-    """Keep the frames up to a step; more may be appended."""
+    """Keep the frames up to a step; more may be appended.
+
+    Parameters
+    ----------
+    path
+        A trajectory file.
+    last_step
+        Step of the last frame that is kept.
+    """
     with _reading(path) as source, _replacing(path) as target:
         target[COMMITTED] = _copy(source, target, last_step, grows=True)
 
 
 def compact(path: Path) -> None:
-    """Rewrite a finished file: equal frames give equal bytes, however they came about."""
+    """Rewrite a finished file: equal frames give equal bytes, however they were written."""
     with _reading(path) as source, _replacing(path) as target:
         _copy(source, target, np.iinfo(np.int64).max, grows=False)
 
 
 def read_trajectory_file(path: Path) -> Trajectory:
-    """The frames of a file: finished, growing, or left behind by a killed run.
+    """Return the frames of a file: finished, growing, or left behind by a killed run.
 
     Raises
     ------
     InputError
-        When it is no trajectory.
+        When the file is no trajectory.
     """
     with _reading(path) as file:
         return read_arrays(file)
 
 
 def read_run(path: Path) -> str:
-    """What `create` was told."""
+    """Return what the file belongs to, as `create` was given it."""
     with _reading(path) as file:
         return str(file.attrs[RUN])
 
@@ -149,7 +170,7 @@ def _reading(path: Path) -> Iterator[h5py.File]:
 
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[h5py.File]:
-    """A new file that takes the place of `path` when it is whole."""
+    """Yield a new file that takes the place of `path` when it is whole."""
     temporary = path.with_name(f".{path.name}.writing")
     with h5py.File(temporary, "w", libver=_LIBVER) as file:
         yield file

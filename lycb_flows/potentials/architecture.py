@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lycb_flows.config.plugins import Registry
 from lycb_flows.errors import InputError
-from lycb_flows.machine.plugins import Registry
 from lycb_flows.schemas import Model, blob_of
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Architecture(Protocol):
 ARCHITECTURES: Registry[Architecture] = Registry(
     "lycb_flows.potentials",
     "architecture",
-    Architecture,  # type: ignore[type-abstract]  # only isinstance is asked of it
+    Architecture,  # only isinstance is asked of it
     {
         "chgnet": "lycb_flows.potentials.members:CHGNet",
         "toy": "lycb_flows.potentials.members:Toy",

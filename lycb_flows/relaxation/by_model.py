@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import Relaxed, canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.fire import Minimum, minimise
@@ -21,7 +20,16 @@ MAX_ATOMS = 4000
 
 
 def relax(structure: Structure, potential: Potential, config: RelaxationConfig) -> Relaxed:
-    """Relax positions, and the cell unless told otherwise, by FIRE; nothing in it is random.
+    """Relax positions and, unless the config forbids it, the cell by FIRE; nothing is random.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    potential
+        Gives energy, forces and stress.
+    config
+        When the relaxation ends.
 
     Raises
     ------
@@ -43,11 +51,22 @@ def relax_many(
 ) -> Iterator[Relaxed | PhysicsError]:
     """Relax structures side by side, each as `relax` would up to the potential's last digits.
 
+    Parameters
+    ----------
+    structures
+        The crystals.
+    potential
+        Gives energy, forces and stress.
+    config
+        When a relaxation ends.
+    max_atoms
+        Most atoms in the batch at any time; a larger crystal moves alone.
+
     Yields
     ------
     Relaxed or PhysicsError
-        In the order given, each when it and all before it are ready; the error says that
-        this one flew apart.
+        In the order given, each when it and all before it are ready; the error means that the
+        structure flew apart.
     """
     finished = minimise(
         [to_ase(structure) for structure in structures],

@@ -2,7 +2,7 @@
 
 Bitzek et al., Phys. Rev. Lett. 2006, 97, 170201, in the variant and with the parameters of
 `ase.optimize.FIRE`; cells as in `ase.filters.FrechetCellFilter`. Alone in its batch, a crystal
-takes ASE's very steps. Each has its own time step, mixing and velocities: in a batch it does
+takes exactly ASE's steps. Each has its own time step, mixing and velocities: in a batch it does
 what it would do alone, as far as the potential's last digits allow.
 
 The coordinates of a crystal of n atoms are three rows n L and n rows s; its forces likewise:
@@ -52,7 +52,7 @@ its neighbour lists, a finished crystal that stays costs its share of each evalu
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where a crystal came to rest, or how far it came.
+    """Atoms where a crystal came to rest, or how far it came.
 
     Attributes
     ----------
@@ -62,6 +62,10 @@ class Minimum:
         Total energies there and at the start.
     max_force_ev_per_ang
         Largest row of forces and cell gradient; not finite when the crystal flew apart.
+    n_steps
+        Steps of FIRE.
+    converged
+        Whether the largest force fell below the threshold.
     """
 
     atoms: Atoms
@@ -89,10 +93,16 @@ def minimise(
 
     Parameters
     ----------
+    crystals
+        The starts.
+    potential
+        Gives energy, forces and stress.
+    config
+        When a relaxation ends.
     max_atoms
-        In the batch at any time; a larger crystal moves alone.
+        Most atoms in the batch at any time; a larger crystal moves alone.
     device
-        The potential's.
+        Torch device of the potential.
 
     Yields
     ------
@@ -121,7 +131,7 @@ def minimise(
 def _pick_entering(
     crystals: Sequence[Atoms], waiting: deque[int], moving: Sequence[int], max_atoms: int
 ) -> list[int]:
-    """Takes from `waiting` what there is room for, at least one if nothing moves."""
+    """Take from `waiting` what there is room for, at least one if nothing moves."""
     room = max_atoms - sum(len(crystals[place]) for place in moving)
     entering: list[int] = []
     while waiting and (len(crystals[waiting[0]]) <= room or not (moving or entering)):
@@ -132,7 +142,7 @@ def _pick_entering(
 
 @dataclass
 class _State:
-    """Where m crystals are and how they move; `rows` fit the largest, the rest are zero.
+    """Positions and velocities of m crystals; `rows` fit the largest, the rest are zero.
 
     Attributes
     ----------
@@ -155,7 +165,17 @@ class _State:
 
     @classmethod
     def at_rest(cls, crystals: Sequence[Atoms], n_rows: int, device: torch.device) -> Self:
-        """Crystals before their first step."""
+        """Return the state of crystals before their first step.
+
+        Parameters
+        ----------
+        crystals
+            The starts.
+        n_rows
+            Rows of coordinates, enough for the largest crystal.
+        device
+            Where the tensors live.
+        """
         cells, coordinates = np.zeros((len(crystals), 3, 3)), np.zeros((len(crystals), n_rows, 3))
         for atoms, cell, rows in zip(crystals, cells, coordinates, strict=True):
             cell[:] = atoms.cell.array
@@ -174,11 +194,11 @@ class _State:
         )
 
     def picked(self, which: Tensor) -> Self:
-        """The crystals with these indices."""
+        """Return the crystals with these indices."""
         return type(self)(**{name: value[which] for name, value in vars(self).items()})
 
     def joined(self, others: Self) -> Self:
-        """These crystals, then the others."""
+        """Return these crystals, then the others."""
         both = {
             name: torch.cat([value, getattr(others, name)]) for name, value in vars(self).items()
         }
@@ -214,7 +234,7 @@ class _Batch:
         self.atom_rows = occupied.flatten().nonzero().squeeze(1)
 
     def advance(self) -> list[tuple[int, Minimum]]:
-        """Move who has not finished by one step; who just has, by index."""
+        """Move the unfinished crystals by one step; return those that now finish, by index."""
         state = self.state
         log_strains = state.coordinates_ang[:, :_CELL_ROWS] / self.sizes
         deformations = torch.linalg.matrix_exp(log_strains)
@@ -237,7 +257,7 @@ class _Batch:
         return minima
 
     def _forces(self, now: BatchPrediction, log_strains: Tensor, deformations: Tensor) -> Tensor:
-        """Minus the gradient of the energy, shape of the coordinates."""
+        """Return minus the gradient of the energy, in the shape of the coordinates."""
         rows = torch.zeros_like(self.state.coordinates_ang)
         rows.flatten(0, 1)[self.atom_rows] = now.forces_ev_per_ang
         forces = rows @ deformations
@@ -251,7 +271,7 @@ class _Batch:
         return forces
 
     def _just_finished(self, energies_ev: Tensor, max_forces: Tensor) -> Tensor:
-        """Converged, out of steps or flown apart, and not before; shape (m,)."""
+        """Return which crystals (m,) are newly converged, out of steps or flown apart."""
         over = (max_forces < self.config.fmax_ev_per_ang) | ~(energies_ev + max_forces).isfinite()
         return (over | (self.state.n_steps >= self.config.max_steps)) & ~self.finished
 
@@ -272,7 +292,7 @@ class _Batch:
 
 
 def _step(state: _State, forces: Tensor, moving: Tensor) -> None:
-    """One step of FIRE for the crystals that are `moving` (m,), in place."""
+    """Take a step of FIRE for the crystals that are `moving` (m,), in place."""
     dot = (forces * state.velocities).sum(dim=(1, 2))
     downhill, uphill = dot > 0, (dot <= 0) & (state.n_steps > 0)
     faster = downhill & (state.n_downhill > _N_PATIENT)
@@ -297,12 +317,12 @@ def _step(state: _State, forces: Tensor, moving: Tensor) -> None:
 
 
 def _norms(rows: Tensor) -> Tensor:
-    """Length of each crystal's whole vector, shape (m, 1, 1)."""
+    """Return the length of each crystal's whole vector, shape (m, 1, 1)."""
     return rows.square().sum(dim=(1, 2), keepdim=True).sqrt()
 
 
 def _frechet(matrices: Tensor, directions: Tensor) -> Tensor:
-    """Derivative of the exponential of `matrices` along `directions`; shapes (m, 3, 3).
+    """Return the derivative of the exponential of `matrices` along `directions`; shapes (m, 3, 3).
 
     It stands in the corner of the exponential of a block matrix (Mathias, SIAM J. Matrix
     Anal. Appl. 1996, 17, 610).

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import linprog
 
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals import BINARY_NAMES, load_binary
 
 _ATOMS = 1e-6
 
@@ -16,20 +16,20 @@ _ATOMS = 1e-6
 def formation_energy_ev_per_atom(
     species: Sequence[str], energy_ev: float, binary_energies_ev: Mapping[str, float]
 ) -> float | None:
-    """Energy of a crystal beyond its mixture of binaries, per atom.
+    """Return the energy of a crystal relative to its mixture of binaries, per atom.
 
-    Li3YCl6 has one mixture, 3 LiCl + YCl3. A mixed halide has many, for LiCl and YBr3 may
-    become LiBr and YCl3; the lowest in energy counts, so that below zero no mixture of binaries
+    Li3YCl6 has one mixture, 3 LiCl + YCl3. A mixed halide has many, because LiCl and YBr3 may
+    become LiBr and YCl3. The lowest in energy counts, so that below zero no mixture of binaries
     is more stable.
 
     Parameters
     ----------
     species
-        Of the crystal's atoms.
+        Elements of the crystal's atoms.
     energy_ev
-        Of the crystal.
+        Energy of the crystal.
     binary_energies_ev
-        Of the primitive cells of `load_binary`, at the same level of theory.
+        Energies of the primitive cells of `load_binary`, at the same level of theory.
 
     Returns
     -------

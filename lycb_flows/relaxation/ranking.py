@@ -1,13 +1,10 @@
-"""Relaxed crystals, and the two-stage funnel that ranks the orderings of a parent.
+"""The two-stage funnel that ranks the orderings of a parent.
 
->>> relaxed = relax(structure, potential, RelaxationConfig())
->>> relaxed.converged, relaxed.energy_ev_per_atom
-
-The funnel, with each candidate starting in the parent's refined cell:
+Each candidate starts in the parent's refined cell:
 
 1. every candidate: positions in the refined cell, then positions and cell from there
-   (`relax_candidates`, coarse). The first step gives the energy at the refined cell, which
-   knows nothing of a potential's wish to expand, and is half of the second one's work.
+   (`relax_candidates`, coarse). The first relaxation gives the energy at the refined cell,
+   which does not depend on how far a potential expands it, and is half of the second's work.
 2. the best of them again, to the final force (`candidates_for_fine`, `refine_candidates`).
 3. `rank_candidates`: by energy, those that expanded too much flagged.
 """
@@ -22,8 +19,7 @@ from typing import Literal
 import spglib
 
 from lycb_flows.config import RankingConfig, RelaxationConfig
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import to_ase, volume_ang3_per_atom
+from lycb_flows.crystals import Relaxed, to_ase, volume_ang3_per_atom
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import RankedCandidate, Structure
 
@@ -33,7 +29,7 @@ SYMPREC_ANG = 0.1
 
 @dataclass(frozen=True)
 class Candidate:
-    """An ordering at one stage of the funnel.
+    """An ordering at a stage of the funnel.
 
     Attributes
     ----------
@@ -43,6 +39,8 @@ class Candidate:
         Positions relaxed in the parent's refined cell (coarse, at every stage).
     relaxed
         Positions and cell relaxed.
+    stage
+        The last stage that it went through.
     """
 
     ordering: str
@@ -52,7 +50,7 @@ class Candidate:
 
     @cached_property
     def volume_change(self) -> float:
-        """Relaxed volume relative to the refined cell."""
+        """The relaxed volume relative to the refined cell."""
         refined = volume_ang3_per_atom(self.refined_cell.start)
         return self.relaxed.volume_ang3_per_atom / refined - 1
 
@@ -63,7 +61,15 @@ StageRelaxer = Callable[[Stage, Sequence[Structure]], Sequence[Relaxed | Physics
 
 
 def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
-    """What each stage of the funnel asks of `relax`."""
+    """Return the settings of `relax` for a stage of the funnel.
+
+    Parameters
+    ----------
+    config
+        The funnel.
+    stage
+        Which stage.
+    """
     fine = stage == "fine"
     return RelaxationConfig(
         fmax_ev_per_ang=config.fine_fmax_ev_per_ang if fine else config.coarse_fmax_ev_per_ang,
@@ -75,12 +81,14 @@ def stage_config(config: RankingConfig, stage: Stage) -> RelaxationConfig:
 def relax_candidates(
     structures: Mapping[str, Structure], relax_stage: StageRelaxer
 ) -> list[Candidate]:
-    """The coarse stage, without those that fly apart.
+    """Return the candidates after the coarse stage, without those that fly apart.
 
     Parameters
     ----------
     structures
-        By key of their Ordering, in the refined cell.
+        Crystals in the refined cell, by key of their Ordering.
+    relax_stage
+        Relaxes structures as a stage asks.
     """
     refined = _survivors(structures, relax_stage("refined cell", list(structures.values())))
     starts = [result.structure for result in refined.values()]
@@ -91,7 +99,15 @@ def relax_candidates(
 def refine_candidates(
     candidates: Sequence[Candidate], relax_stage: StageRelaxer
 ) -> list[Candidate]:
-    """The fine stage, without those that fly apart."""
+    """Return the candidates after the fine stage, without those that fly apart.
+
+    Parameters
+    ----------
+    candidates
+        Candidates after the coarse stage.
+    relax_stage
+        Relaxes structures as a stage asks.
+    """
     by_key = {candidate.ordering: candidate for candidate in candidates}
     starts = [candidate.relaxed.structure for candidate in candidates]
     relaxed = _survivors(by_key, relax_stage("fine", starts))
@@ -106,7 +122,17 @@ def _survivors(
 
 
 def candidates_for_fine(coarse: Sequence[Candidate], config: RankingConfig) -> list[Candidate]:
-    """The `n_fine` lowest without volume flag, and the lowest flagged one if it lies below."""
+    """Return the `n_fine` lowest candidates without volume flag.
+
+    The lowest candidate with a flag is added if it lies below them.
+
+    Parameters
+    ----------
+    coarse
+        All candidates after the coarse stage.
+    config
+        The funnel.
+    """
     ordered = sorted(coarse, key=_energy)
     flagged = [candidate for candidate in ordered if _flagged(candidate, config)]
     chosen = [candidate for candidate in ordered if not _flagged(candidate, config)]
@@ -123,13 +149,15 @@ class RankingResult:
     Attributes
     ----------
     best
-        The fine stage.
+        Candidates of the fine stage.
     table
         Every candidate, at its last stage; the fine ones first.
     ground_state
         Key of the best structure without volume flag.
     note
         What a reader must know of that choice.
+    n_not_converged
+        Candidates whose last relaxation did not converge.
     """
 
     best: tuple[RankedCandidate, ...]
@@ -153,13 +181,15 @@ def rank_candidates(
         All candidates.
     fine
         `candidates_for_fine`, refined.
+    config
+        The funnel.
     relaxation_keys
         Ordering key -> key of the Relaxation of its last stage.
 
     Raises
     ------
     InputError
-        Without candidates of the fine stage.
+        When there is no candidate of the fine stage.
     PhysicsError
         When none of them converged.
     """
@@ -199,7 +229,7 @@ def rank_candidates(
 
 
 def space_group(structure: Structure) -> str:
-    """International symbol and number at `SYMPREC_ANG`, e.g. 'P-3c1 (165)'."""
+    """Return international symbol and number at `SYMPREC_ANG`, e.g. 'P-3c1 (165)'."""
     atoms = to_ase(structure)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     return str(spglib.get_spacegroup(cell, symprec=SYMPREC_ANG))
@@ -214,7 +244,7 @@ def _flagged(candidate: Candidate, config: RankingConfig) -> bool:
 
 
 def _tied(candidate: Candidate, ground: Candidate, config: RankingConfig) -> bool:
-    """Whether another candidate is as good as the ground state, as far as the model can tell."""
+    """Return whether a candidate is as good as the ground state, as far as the model can tell."""
     return (
         candidate.ordering != ground.ordering
         and not _flagged(candidate, config)
@@ -232,7 +262,7 @@ def _ground_state(by_energy: Sequence[Candidate], config: RankingConfig) -> Cand
 
 
 def _note(table: Sequence[RankedCandidate], ground: Candidate, config: RankingConfig) -> str:
-    """Flags and ties around the ground state, in words."""
+    """Return the flags and ties around the ground state, in words."""
     (chosen,) = [row for row in table if row.ordering == ground.ordering]
     remarks = []
     if chosen.volume_flag:

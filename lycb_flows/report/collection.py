@@ -14,9 +14,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lycb_flows import schemas
-from lycb_flows.schemas import Document
+from lycb_flows.schemas import (
+    Dataset,
+    Document,
+    Enumeration,
+    Evaluation,
+    Frames,
+    GroundState,
+    Import,
+    Label,
+    Model,
+    RankedCandidate,
+    Ranking,
+    Relaxation,
+    Round,
+    Run,
+    Structure,
+    TestSet,
+)
 from lycb_flows.store import Attempt, ResultStore
+from lycb_flows.store.kinds import QUANTITIES
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
@@ -26,12 +43,12 @@ _N_SHOWN_CANDIDATES = 10
 class LearnedRound:
     """A round and what it names; None where that was retracted."""
 
-    round: schemas.Round
-    dataset: schemas.Dataset | None
-    frames: schemas.Frames | None
-    model: schemas.Model | None
-    before: schemas.Evaluation | None
-    after: schemas.Evaluation | None
+    round: Round
+    dataset: Dataset | None
+    frames: Frames | None
+    model: Model | None
+    before: Evaluation | None
+    after: Evaluation | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class CellRun:
 
     system: str
     role: str
-    run: schemas.Run
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -62,54 +79,80 @@ class ParityPoints:
 
 @dataclass
 class ReportData:
-    """Everything a report tells, by part; `documents` holds each of them by key."""
+    """Everything a report tells, by part.
+
+    Attributes
+    ----------
+    documents
+        Each of them, by key.
+    measurements
+        Kind -> the documents of a measured quantity, by system, pressure and temperature.
+    """
 
     documents: dict[str, Document] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    enumerations: list[schemas.Enumeration] = field(default_factory=list)
-    rankings: list[schemas.Ranking] = field(default_factory=list)
-    candidates: dict[str, list[schemas.RankedCandidate]] = field(default_factory=dict)
-    by_dft: list[schemas.GroundState] = field(default_factory=list)
+    enumerations: list[Enumeration] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+    candidates: dict[str, list[RankedCandidate]] = field(default_factory=dict)
+    by_dft: list[GroundState] = field(default_factory=list)
     rounds: list[LearnedRound] = field(default_factory=list)
-    evaluations: list[schemas.Evaluation] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)
-    transports: list[schemas.Transport] = field(default_factory=list)
-    fits: list[schemas.Arrhenius] = field(default_factory=list)
+    measurements: dict[str, list[Document]] = field(default_factory=dict)
     cell_runs: list[CellRun] = field(default_factory=list)
     theory_names: list[str] = field(default_factory=list)
+    imported_theory_names: set[str] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
-        """The collected document of this kind and key, or None."""
+        """Return the collected document of this kind and key, or None.
+
+        Parameters
+        ----------
+        kind
+            The class of the document.
+        key
+            Its key; None finds nothing.
+        """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
 
-    def structure_of(self, transport: schemas.Transport) -> schemas.Structure | None:
-        """The structure that a transport's run started from."""
-        run = self.find(schemas.Run, transport.run)
-        return None if run is None else self.find(schemas.Structure, run.start_structure)
+    def measured(self, kind: type[D]) -> list[D]:
+        """Return the documents of a measured quantity, by system, pressure and temperature."""
+        documents = self.measurements.get(kind.kind, ())
+        return [document for document in documents if isinstance(document, kind)]
 
-    def structure_of_system(self, system: str) -> schemas.Structure | None:
-        """A structure of a system, for its composition: ground state, or a run's start."""
-        keys = [one.ground_state for one in self.by_dft if one.system == system]
-        keys += [one.ground_state for one in self.rankings if one.system == system]
+    def structure_of_run(self, key: str | None) -> Structure | None:
+        """Return the structure that a run started from, if both are known."""
+        run = self.find(Run, key)
+        return None if run is None else self.find(Structure, run.start_structure)
+
+    def structure_of_system(self, system: str) -> Structure | None:
+        """Return a structure of a system, for its composition: ground state, or a run's start."""
+        keys = [found.ground_state for found in self.by_dft if found.system == system]
+        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
-        found = [self.find(schemas.Structure, key) for key in keys]
-        found += [self.structure_of(t) for t in self.transports if t.system == system]
+        found = [self.find(Structure, key) for key in keys]
+        found += [
+            self.structure_of_run(getattr(document, "run", None))
+            for documents in self.measurements.values()
+            for document in documents
+            if getattr(document, "system", None) == system
+        ]
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
-        """Structure -> the system whose ground state it is, by a model or by DFT."""
-        by_model = {one.ground_state: one.system for one in self.rankings}
-        return by_model | {one.ground_state: one.system for one in self.by_dft}
+        """Return structure -> the system whose ground state it is, by a model or by DFT."""
+        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
+        return by_model | {found.ground_state: found.system for found in self.by_dft}
 
-    def decided_by_dft(self) -> list[schemas.GroundState]:
+    def decided_by_dft(self) -> list[GroundState]:
         """The lists that decide: those that did not grow."""
-        return [one for one in self.by_dft if one.widened_to is None]
+        return [found for found in self.by_dft if found.widened_to is None]
 
     def model_name(self, key: str) -> str:
-        """Name of a model, or the start of its key."""
-        model = self.find(schemas.Model, key)
+        """Return the name of a model, or the start of its key."""
+        model = self.find(Model, key)
         return key[:12] if model is None else model.name
 
 
@@ -133,11 +176,11 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
-    data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
-    data.transports = sorted(
-        _unique(data.transports), key=lambda t: (t.system, t.pressure_bar, t.temperature_k, t.key)
-    )
-    data.fits.sort(key=lambda fit: (fit.system, fit.pressure_bar, fit.key))
+    data.by_dft.sort(key=lambda found: (found.system, found.n, found.key))
+    data.measurements = {
+        kind: sorted(_unique(documents), key=_place)
+        for kind, documents in data.measurements.items()
+    }
     data.cell_runs.sort(
         key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.role)
     )
@@ -150,6 +193,8 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
+        usable = QUANTITIES.usable().values()
+        self.quantities = {quantity.document.kind: quantity for quantity in usable}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""
@@ -169,28 +214,26 @@ class _Collector:
             case None:
                 self.data.missing[key] = "a result of the campaign"
                 return
-            case schemas.Enumeration():
+            case Enumeration():
                 self.enumeration(document.key)
-            case schemas.Ranking():
+            case Ranking():
                 self.ranking(document)
-            case schemas.GroundState():
+            case GroundState():
                 self.ground_state(document)
-            case schemas.Round():
+            case Round():
                 self.round(document)
-            case schemas.Evaluation():
+            case Evaluation():
                 self.evaluation(key, "an evaluation")
                 self.data.evaluations.append(document)
-            case schemas.Transport():
-                self.transport(key)
-            case schemas.Arrhenius():
-                self.fit(document)
+            case _ if document.kind in self.quantities:
+                self.measurement(document)
             case _:
                 pass
         self.data.documents[key] = document
 
     def enumeration(self, key: str) -> None:
         """An enumeration and its parent (a crystal, or the structure that is decorated)."""
-        enumeration = self.take(schemas.Enumeration, key, "an enumeration")
+        enumeration = self.take(Enumeration, key, "an enumeration")
         if enumeration is None:
             return
         self.data.enumerations.append(enumeration)
@@ -199,27 +242,25 @@ class _Collector:
             if document is not None:
                 self.data.documents[parent] = document
 
-    def ranking(self, ranking: schemas.Ranking) -> None:
+    def ranking(self, ranking: Ranking) -> None:
         """A ranking, its enumeration, ground state and best candidates."""
         self.data.rankings.append(ranking)
         self.enumeration(ranking.enumeration)
-        self.take(schemas.Structure, ranking.ground_state, f"ground state of {ranking.system}")
+        self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
         for candidate in ranking.best[:_N_SHOWN_CANDIDATES]:
-            self.take(schemas.Relaxation, candidate.relaxation, "a relaxation")
+            self.take(Relaxation, candidate.relaxation, "a relaxation")
         rows = json.loads(self.store.blobs.read(ranking.table))
-        self.data.candidates[ranking.key] = [
-            schemas.RankedCandidate.model_validate(row) for row in rows
-        ]
+        self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
 
-    def ground_state(self, found: schemas.GroundState) -> None:
+    def ground_state(self, found: GroundState) -> None:
         """What DFT says of a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
-        self.take(schemas.Structure, found.ground_state, f"ground state of {found.system} by DFT")
+        self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
-            self.take(schemas.Relaxation, key, "a relaxation by DFT")
+            self.take(Relaxation, key, "a relaxation by DFT")
 
-    def round(self, round_: schemas.Round) -> None:
+    def round(self, round_: Round) -> None:
         """A round with its dataset, frames, model, evaluations and runs."""
         title = f"round {round_.index + 1}"
         for run in round_.runs:
@@ -228,56 +269,62 @@ class _Collector:
         self.data.rounds.append(
             LearnedRound(
                 round=round_,
-                dataset=self.take(schemas.Dataset, round_.dataset, f"dataset of {title}"),
-                frames=self.take(schemas.Frames, round_.frames, f"frames of {title}"),
+                dataset=self.take(Dataset, round_.dataset, f"dataset of {title}"),
+                frames=self.take(Frames, round_.frames, f"frames of {title}"),
                 model=self.model(round_.model),
                 before=self.evaluation(round_.evaluation_before, f"{title} before"),
                 after=self.evaluation(round_.evaluation_after, f"{title} after"),
             )
         )
 
-    def model(self, key: str) -> schemas.Model | None:
+    def model(self, key: str) -> Model | None:
         """A model."""
-        return self.take(schemas.Model, key, "a model")
+        return self.take(Model, key, "a model")
 
-    def evaluation(self, key: str, role: str) -> schemas.Evaluation | None:
+    def evaluation(self, key: str, role: str) -> Evaluation | None:
         """An evaluation, its test sets and its predictions."""
-        evaluation = self.take(schemas.Evaluation, key, role)
+        evaluation = self.take(Evaluation, key, role)
         if evaluation is not None and key not in self.data.parity:
             self.model(evaluation.model)
             for test_set in evaluation.test_sets:
-                self.take(schemas.TestSet, test_set, "a test set")
+                self.take(TestSet, test_set, "a test set")
             self.data.parity[key] = parity_points(self.store, evaluation)
         return evaluation
 
-    def run(self, key: str, role: str) -> schemas.Run | None:
+    def run(self, key: str, role: str) -> Run | None:
         """A run; an NpT run also counts for the volumes, once `follow_runs` knows its system."""
-        run = self.take(schemas.Run, key, f"a run of {role}")
+        run = self.take(Run, key, f"a run of {role}")
         if run is not None:
             self.model(run.model)
-            self.take(schemas.Structure, run.start_structure, f"start of run {run.name}")
+            self.take(Structure, run.start_structure, f"start of run {run.name}")
             if run.ensemble == "npt" and run.key not in {c.run.key for c in self.data.cell_runs}:
                 self.data.cell_runs.append(CellRun("", role, run))
         return run
 
-    def transport(self, key: str) -> None:
-        """A transport, its run, and the NpT run that found the cell."""
-        transport = self.take(schemas.Transport, key, "a transport")
-        if transport is None:
+    def measurement(self, document: Document) -> None:
+        """A document of a measured quantity, its model, and what it was measured from."""
+        if document.key in self.data.documents:
             return
-        self.data.transports.append(transport)
-        self.model(transport.model)
-        run = self.run(transport.run, "production")
-        start = None if run is None else self.store.find_document(run.start)
-        if isinstance(start, schemas.Run):
-            self.run(start.key, "production")
+        self.data.documents[document.key] = document
+        self.data.measurements.setdefault(document.kind, []).append(document)
+        if hasattr(document, "model"):
+            self.model(document.model)
+        for key in document.parents:
+            self.measured_from(key, self.quantities[document.kind].rests_on)
 
-    def fit(self, fit: schemas.Arrhenius) -> None:
-        """An Arrhenius fit and its transports."""
-        self.data.fits.append(fit)
-        self.model(fit.model)
-        for transport in fit.transports:
-            self.transport(transport)
+    def measured_from(self, key: str, role: str) -> None:
+        """A run with the NpT run that found its cell, or another quantity's document."""
+        parent = self.store.find_document(key)
+        if parent is None:
+            self.data.missing[key] = role
+        elif isinstance(parent, Run):
+            self.run(key, "production")
+            if isinstance(self.store.find_document(parent.start), Run):
+                self.run(parent.start, "production")
+        elif parent.kind in self.quantities:
+            self.measurement(parent)
+        else:
+            self.data.documents[key] = parent
 
     def follow_runs(self) -> None:
         """Name each NpT run's system: by the ground state it started from, else by its name."""
@@ -298,19 +345,30 @@ class _Collector:
             document = self.data.documents.get(key) or self.store.find_document(key)
             if document is None:
                 self.data.missing.setdefault(key, "an ancestor")
-            elif isinstance(document, schemas.Label):
+            elif isinstance(document, Label):
                 theories[key] = document.theory_name
-            elif isinstance(document, schemas.Relaxation):
+            elif isinstance(document, Relaxation):
                 steps.update(document.labels)  # nothing learns from those
         self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
+        self.data.imported_theory_names = {
+            found.theory_name for found in self.store.find_all(Import)
+        }
         for learned in self.data.rounds:
             failed = learned.dataset.missing if learned.dataset else ()
             ancestry |= dict.fromkeys(failed)
         self.data.attempts = [a for a in self.store.attempts() if a.key in ancestry]
 
 
-def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
-    """The predictions of an evaluation, beside their labels."""
+def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
+    """Return the predictions of an evaluation, beside their labels.
+
+    Parameters
+    ----------
+    store
+        Holds the predictions.
+    evaluation
+        Of a model on test labels.
+    """
     rows = json.loads(store.blobs.read(evaluation.predictions)).values()
     return ParityPoints(
         energies_ev_per_atom=[
@@ -331,3 +389,10 @@ def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]
 
 def _unique(documents: list[D]) -> list[D]:
     return list({document.key: document for document in documents}.values())
+
+
+def _place(document: Document) -> tuple[str, float, float, str]:
+    """Where it was measured, to sort by."""
+    place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
+    pressure_bar, temperature_k = (value or 0.0 for value in place)
+    return getattr(document, "system", None) or "", pressure_bar, temperature_k, document.key

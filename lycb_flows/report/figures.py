@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
 from lycb_flows.report.figure_style import (
     BLUE,
     GREY,
-    HALF,
     INK,
     LIGHT,
     MANY_POINTS,
@@ -25,22 +23,29 @@ from lycb_flows.report.figure_style import (
     RUST,
     SAND,
     WIDE,
-    inverse_thousand,
     log_axis,
     plain_text,
     series_colours,
     shaded_colours,
     split_pairs,
-    spread_values,
     styled,
 )
-from lycb_flows.schemas import Arrhenius, Model, ModelErrors, RankedCandidate, Transport
-from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
+from lycb_flows.report.paper import mae_triple
+from lycb_flows.schemas import Model, RankedCandidate
+from lycb_flows.units import EV_MEV
 
 
 @styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
-    """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
+    """Return energy above the ground state against rank; hollow: volume flag, rust: tied with it.
+
+    Parameters
+    ----------
+    candidates
+        Of one ranking.
+    ground_state
+        Key of its ground state.
+    """
     figure = Figure((WIDE, 3.6))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
@@ -83,7 +88,15 @@ def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str
 
 @styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
-    """Predicted against labelled energy, force and stress; grey before, blue after training."""
+    """Return predicted against labelled energy, force and stress.
+
+    Parameters
+    ----------
+    before
+        Grey: before the training.
+    after
+        Blue: after the training.
+    """
     figure = Figure((WIDE, 3.7))
     panels = figure.subplots(1, 3)
     titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
@@ -111,7 +124,15 @@ _LOG_SPREAD = 50
 
 @styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
-    """Mean absolute errors on the test labels, before and after each round's training."""
+    """Return mean absolute errors on the test labels, before and after each round's training.
+
+    Parameters
+    ----------
+    rounds
+        In order.
+    targets
+        The paper's energy (meV/atom), force (meV/Å) and stress (MPa), to stay below.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
@@ -138,18 +159,9 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
     return figure
 
 
-def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
-    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
-    return (
-        errors.energy_mae_ev_per_atom * EV_MEV,
-        errors.force_mae_ev_per_ang * EV_MEV,
-        errors.stress_mae_gpa * GPA_MPA,
-    )
-
-
 @styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
-    """Training loss and validation errors by epoch, one line per round."""
+    """Return training loss and validation errors by epoch, one line per round."""
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     panels[0].set(title="Training loss")
@@ -178,7 +190,15 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
-    """Volume per atom against temperature; hollow: the cell was not equilibrated."""
+    """Return volume per atom against temperature; hollow: the cell was not equilibrated.
+
+    Parameters
+    ----------
+    cell_runs
+        Of one system.
+    paper
+        Series -> temperature in K -> Å^3 per atom.
+    """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
     for i, (name, values) in enumerate(paper.items()):
@@ -208,106 +228,3 @@ def volume_figure(
     if axes.lines:
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
-
-
-@styled
-def msd_figure(transports: Sequence[Transport]) -> Figure:
-    """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
-    figure = Figure((HALF, 4.8))
-    axes = figure.subplots()
-    for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
-        lags = np.array(transport.lags_ps)
-        msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
-        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
-        axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
-        window = transport.estimate
-        if window.fit_start_ps is not None and window.fit_end_ps is not None:
-            inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
-            axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
-    axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
-    log_axis(axes, "x")
-    log_axis(axes, "y")
-    species = plain_text(transports[0].mobile_species)
-    axes.plot([], [], color=GREY, linewidth=1.2, label=species)
-    axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
-    axes.plot([], [], color=GREY, linewidth=4, label="fit window")
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
-
-
-@styled
-def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
-    """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
-    figure = Figure((8.0, 4.6))
-    axes = figure.subplots()
-    pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
-    for colour, marker, pressure_bar in zip(
-        series_colours(len(pressures)), MARKERS * len(pressures), pressures, strict=False
-    ):
-        here = [t for t in transports if t.pressure_bar == pressure_bar]
-        _draw_points(axes, here, colour, marker)
-        for fit in fits:
-            if fit.pressure_bar == pressure_bar and fit.fitted:
-                _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
-    axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
-    log_axis(axes, "y")
-    temperatures = sorted({t.temperature_k for t in transports})
-    top = axes.secondary_xaxis("top", functions=(inverse_thousand, inverse_thousand))
-    top.xaxis.set_major_locator(FixedLocator(spread_values(temperatures)))
-    top.xaxis.set_minor_formatter(NullFormatter())
-    top.set_xlabel("temperature (K)")
-    axes.legend(loc="best")
-    return figure
-
-
-def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
-    """Measured D with the 95 % interval, bounds as arrows that point down."""
-    label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
-    for transport in transports:
-        x, estimate = 1000 / transport.temperature_k, transport.estimate
-        middle, low, high = (
-            estimate.diffusivity_m2_per_s,
-            estimate.diffusivity_low_m2_per_s,
-            estimate.diffusivity_high_m2_per_s,
-        )
-        if middle is not None:
-            bars = None if low is None or high is None else [[middle - low], [high - middle]]
-            axes.errorbar(
-                [x], [middle], bars, fmt=marker, color=colour, capsize=3, markersize=6, label=label
-            )
-            label = None
-        elif estimate.diffusivity_upper_m2_per_s is not None:
-            bound = estimate.diffusivity_upper_m2_per_s
-            axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
-            axes.annotate(
-                "",
-                (x, bound),
-                (0, -26),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
-            )
-            axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
-    if label is not None:
-        axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
-
-
-def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
-    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
-    if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
-        return
-    ends = [*temperatures_k, fit.extrapolation_temperature_k]
-    inverse_k = np.linspace(1 / max(ends), 1 / min(ends), 60)
-    design = np.stack([np.ones_like(inverse_k), -inverse_k / BOLTZMANN_EV_PER_K], axis=1)
-    log_d = design @ [fit.log_prefactor, fit.activation_energy_ev]
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design))
-    axes.plot(1000 * inverse_k, np.exp(log_d), color=colour, linewidth=1.2)
-    axes.fill_between(
-        1000 * inverse_k, np.exp(log_d - spread), np.exp(log_d + spread), color=colour, alpha=0.15,
-        linewidth=0,
-    )  # fmt: skip
-    if fit.extrapolated_diffusivity_m2_per_s is not None:
-        axes.plot(
-            [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
-            color=colour, markersize=13,
-            label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
-        )  # fmt: skip

@@ -8,62 +8,31 @@ same documents give the same bytes. Everything that came from a CIF or a YAML is
 
 from __future__ import annotations
 
-import base64
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from jinja2 import Environment, StrictUndefined, Template
-from matplotlib.figure import Figure
 
-from lycb_flows import schemas
 from lycb_flows.errors import StoreError
-from lycb_flows.report import figure_style, figures, measured_tables, tables
+from lycb_flows.report import figures, tables
+from lycb_flows.report.blocks import Album, Part, Reported, Section
 from lycb_flows.report.collection import ReportData, collect
+from lycb_flows.report.numbers import counted, duration
 from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
-from lycb_flows.report.quantities import counted, duration
-from lycb_flows.report.tables import Table
 from lycb_flows.report.verdict import judge, round_title
-from lycb_flows.schemas import Document
+from lycb_flows.report.volumes import volume_table
+from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import ResultStore
+from lycb_flows.store.kinds import QUANTITIES
 
 __all__ = ["ReportData", "collect", "write_report"]
 
 _KEY_DIGITS: Final = 12
 _N_SHOWN_PARENTS: Final = 8
-
-
-@dataclass(frozen=True)
-class FigureView:
-    """A figure in the page: an SVG as a data URI, which no script can leave."""
-
-    name: str
-    caption: str
-    uri: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter of the page; `lead` are its first sentences."""
-
-    anchor: str
-    title: str
-    lead: tuple[str, ...]
-    blocks: tuple[Part, ...] = ()
-
-
-@dataclass(frozen=True)
-class Part:
-    """One system's or one round's share of a section."""
-
-    title: str
-    lead: tuple[str, ...] = ()
-    figures: tuple[FigureView, ...] = ()
-    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +48,13 @@ class Provenance:
     n_more_parents: int
 
 
-def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Path) -> Path:
+def write_report(
+    store: ResultStore,
+    title: str,
+    keys: Iterable[str],
+    folder: Path,
+    quantities: Sequence[str] = ("diffusion", "arrhenius"),
+) -> Path:
     """Write the report of a campaign, finished or not.
 
     Parameters
@@ -93,6 +68,9 @@ def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Pa
         fits, the campaign's record.
     folder
         Made when absent.
+    quantities
+        Names of what the campaign measures. One that is not installed is left out, one that
+        has documents among the keys is shown all the same.
 
     Returns
     -------
@@ -105,18 +83,22 @@ def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Pa
         When a blob is damaged or the folder cannot be written.
     """
     data = collect(store, keys)
+    shown = _shown(data, quantities)
+    installed = {quantity.name for quantity in shown}
+    absent = [name for name in quantities if name not in installed]
     path = folder / "report.html"
     try:
-        album = _Album(folder / "figures")
-        sections = [tell(data, album) for tell in _SECTIONS]
+        album = Album(folder / "figures")
+        measured = [quantity.section for quantity in shown]
+        sections = [write(data, album) for write in (*_BEFORE, *measured, _cost)]
         page = _template().render(
             title=title,
-            verdict=judge(data),
+            verdict=judge(data, shown, absent),
             sections=sections,
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
-            campaigns=[d for d in data.documents.values() if isinstance(d, schemas.CampaignRecord)],
+            campaigns=[d for d in data.documents.values() if isinstance(d, CampaignRecord)],
         )
         path.write_text(page, encoding="utf-8")
     except OSError as err:
@@ -124,6 +106,14 @@ def write_report(store: ResultStore, title: str, keys: Iterable[str], folder: Pa
             "cannot write the report", fix="check the folder and the disk", found=err
         ) from err
     return path
+
+
+def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
+    """The quantities that were to be measured and those that were, in order."""
+    installed = cast("dict[str, Reported]", QUANTITIES.usable())
+    kinds = {name: quantity.document.kind for name, quantity in installed.items()}
+    others = [name for name, kind in kinds.items() if kind in data.measurements]
+    return [installed[name] for name in dict.fromkeys([*names, *others]) if name in installed]
 
 
 def _template() -> Template:
@@ -135,38 +125,20 @@ def _template() -> Template:
     return environment.from_string(text)
 
 
-class _Album:
-    """The figures' folder: each figure is kept as PNG and SVG and shown in the page."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._names: Counter[str] = Counter()
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def show(self, name: str, figure: Figure, caption: str) -> FigureView:
-        """A figure under a file name made from `name`, which may hold anything."""
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"
-        self._names[slug] += 1
-        stem = slug if self._names[slug] == 1 else f"{slug}-{self._names[slug]}"
-        svg = figure_style.save(figure, self.folder / f"{stem}.svg")
-        encoded = base64.b64encode(svg).decode()
-        return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
-
-
 # -- sections ----------------------------------------------------------------------------------
 
 
-def _enumeration(data: ReportData, _album: _Album) -> Section:
+def _enumeration(data: ReportData, _album: Album) -> Section:
     parts = (Part("", tables=(tables.enumeration_table(data),)),) if data.enumerations else ()
     lead = () if parts else ("Nothing has been enumerated yet.",)
     return Section("enumeration", "Enumeration", lead, parts)
 
 
-def _ranking(data: ReportData, album: _Album) -> Section:
+def _ranking(data: ReportData, album: Album) -> Section:
     parts = []
     for ranking in data.rankings:
         figure = figures.ranking_figure(data.candidates[ranking.key], ranking.ground_state)
-        structure = data.find(schemas.Structure, ranking.ground_state)
+        structure = data.find(Structure, ranking.ground_state)
         name = paper_system(structure) if structure else None
         model = data.model_name(ranking.model)
         paper = paper_numbers()["meta"]["systems"].get(name)
@@ -202,7 +174,7 @@ def _ranking(data: ReportData, album: _Album) -> Section:
     return Section("ranking", "Ranking", () if parts else ("No ranking yet.",), tuple(parts))
 
 
-def _learning(data: ReportData, album: _Album) -> Section:
+def _learning(data: ReportData, album: Album) -> Section:
     if not data.rounds:
         return Section("learning", "Learning", ("No round has finished yet.",))
     shown = [
@@ -220,7 +192,7 @@ def _learning(data: ReportData, album: _Album) -> Section:
     parts = [Part("", figures=tuple(shown), tables=learned)]
     if data.evaluations:
         parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
-    parts += [part for one in data.rounds for part in _parity(data, album, one.round)]
+    parts += [part for learned in data.rounds for part in _parity(data, album, learned.round)]
     return Section("learning", "Learning", (_labelled_by(data),), tuple(parts))
 
 
@@ -228,7 +200,7 @@ def _labelled_by(data: ReportData) -> str:
     return f"Labels by {', '.join(data.theory_names)}." if data.theory_names else "Labels unknown."
 
 
-def _parity(data: ReportData, album: _Album, round_: schemas.Round) -> Iterable[Part]:
+def _parity(data: ReportData, album: Album, round_: Round) -> Iterable[Part]:
     before = data.parity.get(round_.evaluation_before)
     after = data.parity.get(round_.evaluation_after)
     if before is None and after is None:
@@ -241,7 +213,7 @@ def _parity(data: ReportData, album: _Album, round_: schemas.Round) -> Iterable[
     )
 
 
-def _volumes(data: ReportData, album: _Album) -> Section:
+def _volumes(data: ReportData, album: Album) -> Section:
     parts = []
     for system in dict.fromkeys(cell.system for cell in data.cell_runs):
         cells = [cell for cell in data.cell_runs if cell.system == system]
@@ -249,65 +221,18 @@ def _volumes(data: ReportData, album: _Album) -> Section:
         paper = paper_volumes((structure and paper_system(structure)) or "")
         caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
         shown = album.show(f"volume-{system}", figures.volume_figure(cells, paper), caption)
-        parts.append(
-            Part(system, figures=(shown,), tables=(measured_tables.volume_table(data, system),))
-        )
+        parts.append(Part(system, figures=(shown,), tables=(volume_table(data, system),)))
     lead = () if parts else ("No NpT run has finished yet.",)
     return Section("volumes", "Volumes", lead, tuple(parts))
 
 
-def _diffusion(data: ReportData, album: _Album) -> Section:
-    parts = []
-    for system in dict.fromkeys(t.system for t in data.transports):
-        mine = [t for t in data.transports if t.system == system]
-        shown = []
-        for pressure_bar in dict.fromkeys(t.pressure_bar for t in mine):
-            moved = [t for t in mine if t.pressure_bar == pressure_bar and t.lags_ps]
-            if not moved:
-                continue
-            figure = figures.msd_figure(moved)
-            place = f"{system} at {pressure_bar:g} bar"
-            caption = f"{place}: displacement against lag; thick: the window of the fit."
-            shown.append(album.show(f"msd-{place}", figure, caption))
-        parts.append(
-            Part(
-                system,
-                figures=tuple(shown),
-                tables=(measured_tables.transport_table(data, system),),
-            )
-        )
-    lead = () if parts else ("No production run has been analysed yet.",)
-    return Section("diffusion", "Diffusion", lead, tuple(parts))
-
-
-def _arrhenius(data: ReportData, album: _Album) -> Section:
-    parts = []
-    for system in dict.fromkeys(fit.system for fit in data.fits):
-        fits = [fit for fit in data.fits if fit.system == system]
-        mine = [t for t in data.transports if t.system == system]
-        caption = (
-            "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper "
-            "bounds, not fitted. Band: 1σ of the fit; star: extrapolated."
-        )
-        known = [t for t in mine if t.lags_ps]
-        shown: tuple[FigureView, ...] = ()
-        if known:
-            figure = figures.arrhenius_figure(known, fits)
-            shown = (album.show(f"arrhenius-{system}", figure, caption),)
-        parts.append(
-            Part(system, figures=shown, tables=(measured_tables.arrhenius_table(data, system),))
-        )
-    lead = () if parts else ("No Arrhenius fit yet.",)
-    return Section("arrhenius", "Barrier and conductivity", lead, tuple(parts))
-
-
-def _cost(data: ReportData, _album: _Album) -> Section:
+def _cost(data: ReportData, _album: Album) -> Section:
     parts = (Part("", tables=(tables.cost_table(data.attempts),)),) if data.attempts else ()
     return Section("cost", "Cost", () if parts else ("No attempt is recorded.",), parts)
 
 
-_SECTIONS: Final[tuple[Callable[[ReportData, _Album], Section], ...]] = (
-    _enumeration, _ranking, _learning, _volumes, _diffusion, _arrhenius, _cost,
+_BEFORE: Final[tuple[Callable[[ReportData, Album], Section], ...]] = (
+    _enumeration, _ranking, _learning, _volumes,
 )  # fmt: skip
 
 
@@ -315,8 +240,10 @@ _SECTIONS: Final[tuple[Callable[[ReportData, _Album], Section], ...]] = (
 
 
 def _provenance(data: ReportData) -> Sequence[Provenance]:
-    order = {kind: i for i, kind in enumerate(schemas.KINDS)}
-    documents = sorted(data.documents.values(), key=lambda d: (order[d.kind], d.key))
+    order = {kind: i for i, kind in enumerate(KINDS)}
+    documents = sorted(
+        data.documents.values(), key=lambda d: (order.get(d.kind, len(order)), d.key)
+    )
     tries: dict[str, Counter[str]] = {document.key: Counter() for document in documents}
     for attempt in data.attempts:
         if attempt.key in tries:

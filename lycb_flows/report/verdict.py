@@ -5,31 +5,23 @@ Each rule looks at one weakness or one finding; a report opens with what they sa
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lycb_flows import schemas
-from lycb_flows.labels.theory import VASP_STAND_IN
+from lycb_flows.labels.engine import is_dft
+from lycb_flows.labels.theory import code_of
+from lycb_flows.report.blocks import Reported, Statement
 from lycb_flows.report.collection import ReportData
-from lycb_flows.report.figures import mae_triple
-from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, supercell_atoms
-from lycb_flows.report.quantities import as_printed, counted, number, scientific, with_error
+from lycb_flows.report.numbers import as_printed, counted, listed, number
+from lycb_flows.report.paper import mae_targets, mae_triple
+from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
-NO_DFT = ("teacher", VASP_STAND_IN)
-"""How names of levels begin behind which no DFT stands."""
 CALCULATOR = "ase "
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
-_PS_PER_NS: Final = 1000.0
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A sentence and the documents that it rests on."""
-
-    text: str
-    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,85 +36,64 @@ class Verdict:
 Rule = Callable[[ReportData], Iterator[Statement]]
 
 
-def judge(data: ReportData) -> Verdict:
-    """Apply every rule; the gravest weaknesses come first."""
+def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str] = ()) -> Verdict:
+    """Apply every rule; the gravest weaknesses come first.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    quantities
+        What was to be measured, each after those that it rests on.
+    absent
+        Names of those that were to be measured and are not installed here.
+    """
+    concluding = list(reversed(quantities))  # what rests on others concludes more
+    findings: list[Rule] = [*(quantity.findings for quantity in concluding), *_FINDINGS]
+    doubts: list[Rule] = [
+        *_DOUBTS,
+        *(quantity.doubts for quantity in quantities),
+        functools.partial(_unfinished, quantities),
+        functools.partial(_absent, absent),
+        *_WEAKNESSES,
+        *(quantity.limits for quantity in quantities),
+        *_LIMITS,
+    ]
     return Verdict(
-        headline=_headline(data),
-        can=tuple(statement for rule in _FINDINGS for statement in rule(data)),
-        cannot=tuple(statement for rule in _WEAKNESSES for statement in rule(data)),
+        headline=_headline(data, concluding),
+        can=tuple(statement for rule in findings for statement in rule(data)),
+        cannot=tuple(statement for rule in doubts for statement in rule(data)),
     )
+
+
+def _headline(data: ReportData, concluding: Sequence[Reported]) -> str:
+    lines = (quantity.headline(data) for quantity in concluding)
+    outcome = next((line for line in lines if line is not None), _counted_results(data))
+    return f"A rehearsal without DFT. {outcome}" if is_rehearsal(data) else outcome
+
+
+def _counted_results(data: ReportData) -> str:
+    n_documents = sum(map(len, data.measurements.values()))
+    if not n_documents:
+        return "Unfinished: nothing has been measured yet."
+    return f"{counted(n_documents, 'result')} measured."
 
 
 def is_rehearsal(data: ReportData) -> bool:
     """Whether any label comes from another potential."""
-    return any(name.startswith(NO_DFT) for name in data.theory_names)
+    return bool(_without_dft(data))
 
 
-def measured(transports: Sequence[schemas.Transport]) -> list[schemas.Transport]:
-    """Those with a D, not a bound."""
-    return [t for t in transports if t.estimate.diffusivity_m2_per_s is not None]
-
-
-def _bounds(transports: Sequence[schemas.Transport]) -> list[schemas.Transport]:
-    """Those with an upper bound instead of a D."""
-    return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
-
-
-def _headline(data: ReportData) -> str:
-    n_measured, n_all = len(measured(data.transports)), len(data.transports)
-    fitted = [fit for fit in data.fits if fit.fitted]
-    if not n_all:
-        outcome = "Unfinished: no diffusivity has been measured yet."
-    elif not n_measured:
-        n_bounds = len(_bounds(data.transports))
-        outcome = (
-            f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds} of "
-            f"{n_all}) is an upper bound, so there is no barrier and no conductivity at 300 K."
-        )
-    elif not fitted:
-        outcome = (
-            f"D was measured in {n_measured} of {counted(n_all, 'run')}: "
-            "too few for a barrier or an extrapolated conductivity."
-        )
-    else:
-        outcome = (
-            f"D was measured in {n_measured} of {counted(n_all, 'run')}; a barrier and an "
-            f"extrapolated conductivity follow for {len(fitted)} of "
-            f"{counted(len(data.fits), 'condition')}."
-        )
-    if is_rehearsal(data):
-        return f"A rehearsal without DFT. {outcome}"
-    return outcome
+def _without_dft(data: ReportData) -> list[str]:
+    """Return the names of the levels of theory of labels behind which no DFT stands."""
+    return [
+        name
+        for name in data.theory_names
+        if not is_dft(code_of(name), imported=name in data.imported_theory_names)
+    ]
 
 
 # -- findings ---------------------------------------------------------------------------------
-
-
-def _conductivities(data: ReportData) -> Iterator[Statement]:
-    for fit in data.fits:
-        if fit.fitted:
-            low, high = (
-                fit.extrapolated_conductivity_low_ms_per_cm,
-                fit.extrapolated_conductivity_high_ms_per_cm,
-            )
-            barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
-            yield Statement(
-                f"{fit.system} at {fit.pressure_bar:g} bar, by {data.model_name(fit.model)}: "
-                f"Eₐ = {barrier} eV from "
-                f"{counted(fit.n_points, 'temperature')}; σ({fit.extrapolation_temperature_k:g} K)"
-                f" = {number(fit.extrapolated_conductivity_ms_per_cm)} mS/cm "
-                f"(1σ: {number(low)} to {number(high)}), extrapolated.",
-                (fit.key,),
-            )
-
-
-def _diffusivities(data: ReportData) -> Iterator[Statement]:
-    fitted = {key for fit in data.fits if fit.fitted for key in fit.transports}
-    for transport in measured(data.transports):
-        if transport.key not in fitted:
-            estimate = transport.estimate
-            value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-            yield Statement(f"{place(transport)}: D = {value} m²/s.", (transport.key,))
 
 
 def _learned(data: ReportData) -> Iterator[Statement]:
@@ -184,7 +155,7 @@ def _counts(data: ReportData) -> Iterator[Statement]:
 
 
 def _no_dft(data: ReportData) -> Iterator[Statement]:
-    potentials = [name for name in data.theory_names if name.startswith(NO_DFT)]
+    potentials = _without_dft(data)
     if potentials:
         yield Statement(
             "No number here is a prediction: no DFT stands behind the labels "
@@ -194,7 +165,7 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
 
 def _dft_doubts(data: ReportData) -> Iterator[Statement]:
     for found in data.decided_by_dft():
-        if found.theory_name.startswith(NO_DFT):
+        if not is_dft(code_of(found.theory_name)):
             yield Statement(
                 f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
                 (found.key,),
@@ -223,7 +194,7 @@ def _dft_doubts(data: ReportData) -> Iterator[Statement]:
 
 
 def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
-    stated = [name for name in data.theory_names if name.startswith(CALCULATOR)]
+    stated = [name for name in data.theory_names if code_of(name).startswith(CALCULATOR)]
     if stated:
         yield Statement(
             f"What the labels are rests on their user's word ({'; '.join(stated)}): a calculator "
@@ -231,50 +202,26 @@ def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
         )
 
 
-def _only_bounds(data: ReportData) -> Iterator[Statement]:
-    bounds = _bounds(data.transports)
-    if bounds:
-        yield Statement(
-            f"{len(bounds)} of {len(data.transports)} diffusivities are upper bounds (95 %), not "
-            f"values: {_listed([place(t) for t in bounds])}.",
-            tuple(t.key for t in bounds),
-        )
-
-
-def _neither(data: ReportData) -> Iterator[Statement]:
-    known = {t.key for t in (*measured(data.transports), *_bounds(data.transports))}
-    missing = [t for t in data.transports if t.key not in known]
-    if missing:
-        yield Statement(
-            f"{len(missing)} of {counted(len(data.transports), 'run')} left physics and gave "
-            f"neither a diffusivity nor a bound: {_listed([place(t) for t in missing])}.",
-            tuple(t.key for t in missing),
-        )
-
-
-def _no_fit(data: ReportData) -> Iterator[Statement]:
-    for fit in data.fits:
-        if not fit.fitted:
-            yield Statement(
-                f"{fit.system} at {fit.pressure_bar:g} bar has no barrier and no conductivity at "
-                f"{fit.extrapolation_temperature_k:g} K: {fit.reason}.",
-                (fit.key,),
-            )
-
-
-def _unfinished(data: ReportData) -> Iterator[Statement]:
+def _unfinished(quantities: Sequence[Reported], data: ReportData) -> Iterator[Statement]:
     absent = [
         name
         for name, documents in (
             ("ranking", data.rankings),
             ("learning round", data.rounds),
-            ("transport", data.transports),
-            ("Arrhenius fit", data.fits),
+            *((quantity.noun, data.measured(quantity.document)) for quantity in quantities),
         )
         if not documents
     ]
     if absent:
         yield Statement(f"There is no {', no '.join(absent)} yet.")
+
+
+def _absent(names: Sequence[str], _data: ReportData) -> Iterator[Statement]:
+    for name in names:
+        yield Statement(
+            f"The quantity {name} is not installed where this was written: whatever was measured "
+            "of it is not shown."
+        )
 
 
 def _retracted(data: ReportData) -> Iterator[Statement]:
@@ -283,13 +230,13 @@ def _retracted(data: ReportData) -> Iterator[Statement]:
         verb = "is" if len(roles) == 1 else "are"
         yield Statement(
             f"{counted(len(roles), 'result')} that this rests on {verb} absent from the store, "
-            f"retracted or never made: {_listed(roles)}."
+            f"retracted or never made: {listed(roles)}."
         )
 
 
 def _unhealthy(data: ReportData) -> Iterator[Statement]:
     for run in data.documents.values():
-        if isinstance(run, schemas.Run) and not run.health.healthy:
+        if isinstance(run, Run) and not run.health.healthy:
             yield Statement(
                 f"Run {run.name} left physics at step {run.health.failed_step}: "
                 f"{run.health.reason}.",
@@ -308,39 +255,14 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 
 
 def _not_trained(data: ReportData) -> Iterator[Statement]:
-    for key in dict.fromkeys(transport.model for transport in data.transports):
-        model = data.find(schemas.Model, key)
+    measured = itertools.chain.from_iterable(data.measurements.values())
+    for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
+        model = data.find(Model, key)
         if model is not None and model.source != "fine-tuned":
             yield Statement(
-                f"The model that measures, {model.name}, is not fine-tuned: its D says nothing of "
-                "what was learned.",
+                f"The model that measures, {model.name}, is not fine-tuned: what it measures "
+                "says nothing of what was learned.",
                 (key,),
-            )
-
-
-def _short(data: ReportData) -> Iterator[Statement]:
-    paper_ps = paper_numbers()["md"]["production"]["length_ns"] * _PS_PER_NS
-    short = [t for t in data.transports if t.duration_ps < 0.99 * paper_ps]
-    if short:
-        longest = max(t.duration_ps for t in short)
-        yield Statement(
-            f"Production is short: {len(short)} of {counted(len(data.transports), 'run')} last at "
-            f"most {number(longest)} ps, the paper's {number(paper_ps)} ps.",
-            tuple(t.key for t in short),
-        )
-
-
-def _small_cells(data: ReportData) -> Iterator[Statement]:
-    for system in dict.fromkeys(t.system for t in data.transports):
-        transports = [t for t in data.transports if t.system == system]
-        structure = data.structure_of_system(system)
-        paper_atoms = supercell_atoms((structure and paper_system(structure)) or "")
-        n_atoms = min(t.n_atoms for t in transports)
-        if paper_atoms is not None and n_atoms < paper_atoms:
-            yield Statement(
-                f"{system}: {n_atoms} atoms with {transports[0].n_mobile} mobile ions, smaller "
-                f"than the paper's supercell of {paper_atoms} atoms.",
-                tuple(t.key for t in transports),
             )
 
 
@@ -349,7 +271,7 @@ def _labels_lost(data: ReportData) -> Iterator[Statement]:
         dataset = learned.dataset
         if dataset is not None and (dataset.missing or dataset.rejected):
             reasons = sorted(set(dataset.rejected.values()))
-            why = f" ({_listed(reasons)})" if reasons else ""
+            why = f" ({listed(reasons)})" if reasons else ""
             yield Statement(
                 f"{round_title(learned.round)}: {counted(len(dataset.missing), 'label')} missing, "
                 f"{len(dataset.rejected)} rejected{why}.",
@@ -408,34 +330,20 @@ def _sampled(data: ReportData) -> Iterator[Statement]:
             )
 
 
-_FINDINGS: Final[tuple[Rule, ...]] = (
-    _conductivities, _diffusivities, _learned, _ground_states, _dft_ground_states, _counts,
-)  # fmt: skip
-_WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _no_dft, _dft_doubts, _on_a_users_word, _only_bounds, _neither, _no_fit, _unfinished,
-    _retracted, _not_trained, _unhealthy, _not_equilibrated, _short, _small_cells, _targets_missed,
-    _labels_lost, _ranking_doubts, _sampled,
-)  # fmt: skip
+_FINDINGS: Final[tuple[Rule, ...]] = (_learned, _ground_states, _dft_ground_states, _counts)
+_DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, _dft_doubts, _on_a_users_word)
+_WEAKNESSES: Final[tuple[Rule, ...]] = (_retracted, _not_trained, _unhealthy, _not_equilibrated)
+_LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doubts, _sampled)
 
 
 # -- words --------------------------------------------------------------------------------------
 
 
-def place(transport: schemas.Transport) -> str:
-    """Where a transport was measured."""
-    return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
-
-
-def round_title(round_: schemas.Round) -> str:
-    """A round for people: counted from one."""
+def round_title(round_: Round) -> str:
+    """Return the name of a round for people: counted from one."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
 
 def _maes(mae: tuple[float, float, float], write: Callable[[float], str] = number) -> str:
     energy, force, stress = (write(value) for value in mae)
     return f"{energy} meV/atom, {force} meV/Å, {stress} MPa"
-
-
-def _listed(names: Sequence[str], at_most: int = 8) -> str:
-    rest = len(names) - at_most
-    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
-from lycb_flows.schemas.campaign import KINDS, CampaignRecord
+from lycb_flows.schemas.campaign import KINDS, CampaignRecord, register_kind
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.labels import Import, Label
@@ -62,4 +62,5 @@ __all__ = [
     "Transport",
     "Vector",
     "blob_of",
+    "register_kind",
 ]

@@ -1,4 +1,4 @@
-"""One immutable document per kind of fact.
+"""Base of all documents: immutable, one class per kind of fact.
 
 A document has two parts. Its *facts* are what its key promises: every field but `key`,
 `parents`, `products` and `made`; `lycb diff` compares them. `made` says who made it, where
@@ -30,7 +30,15 @@ class Blob(BaseModel):
 
 
 def blob_of(content: bytes, media_type: str) -> Blob:
-    """The content address of some bytes."""
+    """Return the content address of some bytes.
+
+    Parameters
+    ----------
+    content
+        The bytes.
+    media_type
+        What they are.
+    """
     digest = hashlib.sha256(content).hexdigest()
     return Blob(sha256=digest, size=len(content), media_type=media_type)
 
@@ -72,17 +80,25 @@ class Document(BaseModel):
     made: Made = Made()
 
     def facts(self) -> dict[str, Any]:
-        """What the key promises, as plain data."""
+        """Return what the key promises, as plain data."""
         return self.model_dump(mode="json", exclude=set(_HEADER))
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any], **header: object) -> Self:
-        """The document of stored facts and header."""
+        """Return the document of stored facts and header.
+
+        Parameters
+        ----------
+        facts
+            What `facts` returned.
+        **header
+            The other fields: key, parents, products, made.
+        """
         return cls.model_validate(facts | header)
 
 
 class Produced(BaseModel):
-    """What a job hands on: keys only; the loop reads the store."""
+    """The output of a job: keys only; the loop reads the store."""
 
     kind: str
     keys: tuple[str, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from lycb_flows.config.campaign import Campaign
+from lycb_flows.errors import InputError
 from lycb_flows.schemas.base import Document
 from lycb_flows.schemas.datasets import Dataset, Frames, TestSet
 from lycb_flows.schemas.dynamics import Run, Segment
@@ -39,3 +40,22 @@ KINDS: dict[str, type[Document]] = {
         CampaignRecord,
     )
 }  # fmt: skip
+"""Class of each kind; those of measured quantities join when they are first met."""
+
+
+def register_kind(document: type[Document]) -> None:
+    """Make documents of a class readable from a store.
+
+    Raises
+    ------
+    InputError
+        When another class has its kind.
+    """
+    known = KINDS.setdefault(document.kind, document)
+    if known is not document:
+        raise InputError(
+            "two classes of documents have one kind",
+            fix="rename one of them",
+            kind=document.kind,
+            found=f"{known.__module__} and {document.__module__}",
+        )

@@ -86,7 +86,7 @@ class Run(Document):
     time_step_fs: float
     segments: tuple[str, ...]
     means: Thermodynamics | None = Field(
-        description="Over the averaging window; None if unhealthy."
+        description="Means over the averaging window; None if unhealthy."
     )
     average_lattice_ang: Matrix | None = Field(None, description="npt only.")
     average_volume_ang3_per_atom: float | None = Field(description="None if unhealthy.")

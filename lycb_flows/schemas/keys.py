@@ -1,9 +1,9 @@
-"""Canonical forms and SHA-256 keys: what a result is stored under.
+"""Canonical forms and SHA-256 keys, under which results are stored.
 
 A key is the SHA-256 of the kind, its method version and the canonical form of the
 inputs: JSON with sorted keys, floats as `float.hex`, -0.0 as 0.0, `None` left out,
-fields marked `NOT_KEYED` left out. `tests/data/golden_keys.json` holds keys that may
-not change unnoticed.
+fields marked `NOT_KEYED` left out. Each document's `key_of` says which inputs.
+`tests/data/golden_keys.json` holds keys that may not change unnoticed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from lycb_flows.schemas.base import Document
 
+_SEED_DIGITS = 8
+
 Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
 
 
 def canonical(value: object) -> Canonical:
-    """The canonical form of a keyed input (see the module's rules).
+    """Return the canonical form of a keyed input (see the module's rules).
 
     Raises
     ------
     InputError
-        For NaN, infinity, None inside a list, or a type without a canonical form.
+        When it is NaN, infinity, None inside a list, or a type without a canonical form.
     """
     match value:  # the most frequent first: structures are floats in lists
         case float():
@@ -63,7 +65,7 @@ def _canonical_float(value: float) -> str:
 
 
 def make_key(kind: type[Document], **inputs: object) -> str:
-    """The key of a result of this kind.
+    """Return the key of a result of this kind.
 
     Parameters
     ----------
@@ -86,6 +88,19 @@ def make_key(kind: type[Document], **inputs: object) -> str:
 
 
 def digest(value: object) -> str:
-    """SHA-256 of the canonical form, in 64 hexadecimal digits."""
+    """Return the SHA-256 of the canonical form, in 64 hexadecimal digits."""
     text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seed_for(campaign_seed: int, *role: str) -> int:
+    """Return a seed of its own for each role, the same whenever it is asked for.
+
+    Parameters
+    ----------
+    campaign_seed
+        Root of all seeds of the campaign.
+    *role
+        Words that no other random choice of the campaign has.
+    """
+    return int(digest([campaign_seed, *role])[:_SEED_DIGITS], 16)

@@ -19,7 +19,7 @@ class Label(Document):
 
     structure: str
     theory: str = Field(description="Fingerprint.")
-    theory_name: str = Field(description="'teacher:...' when no DFT stands behind it.")
+    theory_name: str = Field(description="For people: code, functional, level.")
     energy_ev: float
     forces_ev_per_ang: tuple[Vector, ...] = Field(description="(n_atoms, 3)")
     stress_gpa: Matrix = Field(description="Tension positive, ASE's sign.")

@@ -19,15 +19,19 @@ class Relaxation(Document):
 
     structure: str
     final_structure: str
-    model: str | None = Field(None, description="None: at a level of theory.")
-    theory: str | None = Field(None, description="Fingerprint; None: by a model.")
+    model: str | None = Field(None, description="Key of the Model; None at a level of theory.")
+    theory: str | None = Field(
+        None, description="Fingerprint of the level of theory; None by a model."
+    )
     theory_name: str | None = None
     optimizer: str | None = Field(None, description="None: our batched FIRE.")
-    labels: tuple[str, ...] = Field((), description="Of its steps, in order; none if made inside.")
+    labels: tuple[str, ...] = Field(
+        (), description="Labels of its steps, in order; none if the code relaxed by itself."
+    )
     warnings: tuple[str, ...] = ()
     energy_ev: float
     energy_ev_per_atom: float
-    static_energy_ev_per_atom: float = Field(description="At the cell and positions given.")
+    static_energy_ev_per_atom: float = Field(description="Energy at the cell and positions given.")
     max_force_ev_per_ang: float
     n_steps: int
     converged: bool
@@ -66,8 +70,8 @@ class RankedCandidate(BaseModel):
 
     ordering: str
     relaxation: str
-    structure: str = Field(description="Relaxed.")
-    space_group: str = Field(description="Of the relaxed structure, symprec 0.01 Å... 0.1 Å.")
+    structure: str = Field(description="The relaxed structure.")
+    space_group: str = Field(description="Space group of the relaxed structure, symprec 0.1 Å.")
     energy_ev_per_atom: float
     above_best_ev_per_atom: float
     volume_ang3_per_atom: float
@@ -88,7 +92,7 @@ class Ranking(Document):
     enumeration: str
     model: str
     n_candidates: int
-    n_not_converged: int = Field(description="Or flown apart: see their failed attempts.")
+    n_not_converged: int = Field(description="Flown apart ones included: see their attempts.")
     best: tuple[RankedCandidate, ...] = Field(description="Fine stage, by energy.")
     table: Blob = Field(description="JSON: every candidate")
     ground_state: str = Field(description="Structure of the best candidate without volume flag.")
@@ -118,7 +122,7 @@ class DftCandidate(BaseModel):
     model_above_best_ev_per_atom: float
     model_volume_flag: bool
     relaxation: str | None = None
-    structure: str | None = Field(None, description="Relaxed.")
+    structure: str | None = Field(None, description="The relaxed structure.")
     space_group: str | None = None
     energy_ev_per_atom: float | None = None
     above_best_ev_per_atom: float | None = None
@@ -147,7 +151,9 @@ class GroundState(Document):
     candidates: tuple[DftCandidate, ...] = Field(description="By DFT's energy, failures last.")
     ground_state: str = Field(description="Structure.")
     note: str = Field(description="Ties, failures and the edge, in words.")
-    kendall_tau: float | None = Field(None, description="Of the two orders; None below three.")
+    kendall_tau: float | None = Field(
+        None, description="Correlation of the two orders; None below three."
+    )
     spearman_rho: float | None = None
     at_edge: bool = Field(description="Whether the minimum lies in the last part of the list.")
     widened_to: int | None = Field(description="Length of the next list; None: this one decides.")

@@ -12,7 +12,7 @@ from lycb_flows.schemas.keys import make_key
 
 
 class Structure(Document):
-    """An ordered crystal, canonical at birth (`structures.canonical_structure`)."""
+    """An ordered crystal, canonical at birth (`crystals.structures.canonical_structure`)."""
 
     kind = "structure"
 
@@ -102,7 +102,7 @@ class Enumeration(Document):
 
     kind = "enumeration"
 
-    formula: str = Field(description="Of the supercell.")
+    formula: str = Field(description="Formula of the supercell.")
     n_atoms: int
     count: int = Field(description="Symmetry-distinct, exact (Burnside).")
     raw_count: int = Field(description="Before symmetry, forbidden pairs applied, exact.")

@@ -2,7 +2,7 @@
 
 `BlobFolder` keeps them as files `ab/abcd...` on a local or shared file system: written to a
 temporary name, fsynced, renamed, so that a name always holds its whole content. The second
-backend, for workers without a shared file system, is `store/gridfs.py`. Both stream.
+backend, for workers without a shared file system, is `lycb_flows/store/gridfs.py`. Both stream.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class StoredBlob:
-    """What lies in a blob store, whoever names it; `name` is the SHA-256, or of a leftover."""
+    """An entry of a blob store, named or not; `name` is a SHA-256, or that of a leftover."""
 
     name: str
     size: int
@@ -42,7 +42,14 @@ class Blobs(ABC):
 
     @abstractmethod
     def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
-        """Keep what a stream holds, in constant memory; the same bytes are kept once.
+        """Keep the content of a stream, in constant memory; the same bytes are kept once.
+
+        Parameters
+        ----------
+        stream
+            Open for reading, at its start.
+        media_type
+            What the bytes are.
 
         Raises
         ------
@@ -54,30 +61,45 @@ class Blobs(ABC):
     def write_to(self, blob: Blob, stream: BinaryIO) -> None:
         """Copy a blob into a stream in constant memory, its hash checked at the end.
 
+        Parameters
+        ----------
+        blob
+            Which bytes.
+        stream
+            Open for writing.
+
         Raises
         ------
         StoreError
-            When it is missing or damaged.
+            When the blob is missing or damaged.
         """
 
     @abstractmethod
     def has(self, sha256: str) -> bool:
-        """Whether there is such a blob."""
+        """Return whether there is such a blob."""
 
     @abstractmethod
     def touch(self, sha256: str) -> bool:
-        """Make a blob young, for somebody is about to name it; False when there is none."""
+        """Make a blob young because it is about to be named; return False when there is none."""
 
     @abstractmethod
     def stored(self) -> Iterator[StoredBlob]:
-        """Everything that takes space, leftovers of killed writers too."""
+        """Yield everything that takes space, leftovers of killed writers included."""
 
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove what `stored` lists under this name."""
 
     def put(self, content: bytes, media_type: str) -> Blob:
-        """Keep bytes."""
+        """Keep bytes; the same bytes are kept once.
+
+        Parameters
+        ----------
+        content
+            The bytes.
+        media_type
+            What they are.
+        """
         blob = blob_of(content, media_type)
         if not self.touch(blob.sha256):
             self.put_stream(io.BytesIO(content), media_type)
@@ -88,7 +110,7 @@ class Blobs(ABC):
         return self.put(json.dumps(value, sort_keys=True).encode(), "application/json")
 
     def read(self, blob: Blob) -> bytes:
-        """The bytes of a blob, their hash checked.
+        """Return the bytes of a blob, their hash checked.
 
         Raises
         ------
@@ -101,7 +123,7 @@ class Blobs(ABC):
 
 
 def chunks(stream: BinaryIO) -> Iterator[bytes]:
-    """A stream in pieces that fit into memory."""
+    """Yield a stream in pieces that fit into memory."""
     while piece := stream.read(CHUNK_BYTES):
         yield piece
 
@@ -119,7 +141,15 @@ class BlobFolder(Blobs):
         self.folder = folder
 
     def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
-        """Keep what a stream holds, in constant memory; the same bytes are kept once."""
+        """Keep the content of a stream, in constant memory; the same bytes are kept once.
+
+        Parameters
+        ----------
+        stream
+            Open for reading, at its start.
+        media_type
+            What the bytes are.
+        """
         digest, size = hashlib.sha256(), 0
         temporary: Path | None = None
         try:
@@ -151,7 +181,15 @@ class BlobFolder(Blobs):
         return blob
 
     def write_to(self, blob: Blob, stream: BinaryIO) -> None:
-        """Copy a blob into a stream in constant memory, its hash checked at the end."""
+        """Copy a blob into a stream in constant memory, its hash checked at the end.
+
+        Parameters
+        ----------
+        blob
+            Which bytes.
+        stream
+            Open for writing.
+        """
         path, digest = self.path(blob), hashlib.sha256()
         try:
             with path.open("rb") as file:
@@ -166,11 +204,11 @@ class BlobFolder(Blobs):
             raise StoreError("a blob is damaged", fix="restore it from a backup", file=path)
 
     def has(self, sha256: str) -> bool:
-        """Whether there is such a blob."""
+        """Return whether there is such a blob."""
         return (self.folder / sha256[:2] / sha256).exists()
 
     def touch(self, sha256: str) -> bool:
-        """Make a blob young, for somebody is about to name it; False when there is none."""
+        """Make a blob young because it is about to be named; return False when there is none."""
         try:
             os.utime(self.folder / sha256[:2] / sha256)
         except (FileNotFoundError, NotADirectoryError):
@@ -180,7 +218,7 @@ class BlobFolder(Blobs):
         return True
 
     def stored(self) -> Iterator[StoredBlob]:
-        """Everything that takes space, leftovers of killed writers too."""
+        """Yield everything that takes space, leftovers of killed writers included."""
         for path in self.folder.rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
                 facts = path.stat()
@@ -195,5 +233,5 @@ class BlobFolder(Blobs):
         (folder / name).unlink(missing_ok=True)
 
     def path(self, blob: Blob) -> Path:
-        """Where a blob lies."""
+        """Return where a blob lies."""
         return self.folder / blob.sha256[:2] / blob.sha256

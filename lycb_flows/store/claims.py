@@ -1,4 +1,4 @@
-"""Who computes which key now, so that two workers of a service do not pay for one result."""
+"""Claims: which worker computes which key now, so that no result is paid for twice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ _BEATS_PER_CLAIM = 4
 
 
 class Claims:
-    """Who computes which key now: one beating document per key."""
+    """The claims of a database: one document per key, kept alive by a heartbeat.
+
+    Parameters
+    ----------
+    database
+        Where the claims are.
+    settings
+        Heartbeat, and patience with outages.
+    """
 
     def __init__(self, database: Database[dict[str, Any]], settings: Settings) -> None:
         self.outage_s, self._beat_s = settings.outage_s, settings.ping_s
@@ -34,7 +42,13 @@ class Claims:
 
     @contextlib.contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        """Claim a key; who cannot give its job back computes it all the same."""
+        """Claim a key; a process that cannot give its job back computes it all the same.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker holds the key.
+        """
         if key in self._held:
             yield
             return
@@ -65,7 +79,7 @@ class Claims:
 
     @survives_outages
     def forget_stale(self) -> int:
-        """Delete claims whose owners are silent; returns how many."""
+        """Delete claims whose owners are silent; return how many."""
         return int(
             self._claims.delete_many({"beat_at": {"$lt": self._stale_before()}}).deleted_count
         )

@@ -1,4 +1,4 @@
-"""From a mongodb:// address to a store."""
+"""Connections to the MongoDB store of a service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _DURABLE = WriteConcern(w="majority", j=True)
 
 
 def connect(address: str, settings: Settings) -> MongoStore:
-    """The store of a mongodb:// URI.
+    """Return the store of a mongodb:// URI.
+
+    Parameters
+    ----------
+    address
+        The URI.
+    settings
+        Password, place of the blobs, and patience with outages.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def connect(address: str, settings: Settings) -> MongoStore:
 
 
 def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any]], str]:
-    """A client, not yet connected, and the name of the database."""
+    """Return a client, not yet connected, and the name of the database."""
     parsed = uri_parser.parse_uri(address, validate=True)
     credentials = {}
     if settings.store_password and parsed["username"] and not parsed["password"]:
@@ -69,7 +76,7 @@ def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any
 
 
 def _without_password(address: str) -> str:
-    """For people: neither the password nor options that may hold one."""
+    """Return an address without its password and without options that may hold one."""
     bare = re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
     return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
 

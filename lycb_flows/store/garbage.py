@@ -1,12 +1,12 @@
 """Blobs that nothing names any more, removed in two phases: listed, then swept a day later.
 
-    list   blobs and leftovers of killed writers, older than 7 days, that no document names,
-           live or withdrawn, nor an attempt or a claim; the list is kept in the store
-    sweep  those that were listed a day ago, that nobody has written since, and that still
+    list   blobs and leftovers of killed writers, older than 7 days, that are named by no
+           document, live or withdrawn, no attempt and no claim; the list is kept in the store
+    sweep  those of a list at least a day old that nobody has written since, and that still
            nothing names
 
 A blob is written before the document that names it, hence the ages. A folder of blobs
-belongs to one store: another's blobs would be garbage in it.
+belongs to one store: those of another store would be garbage in it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OWN_NAME = re.compile(r"[0-9a-f]{64}|\.writing-\w+|uploading [0-9a-f]{24}|[0-9a
 
 @dataclass(frozen=True)
 class ListedBlob:
-    """One line of a list; `listed_at` is when it came onto the lists, without a gap since."""
+    """A line of a list; `listed_at` is when it came onto the lists, without a gap since."""
 
     name: str
     size: int
@@ -44,10 +44,12 @@ class ListedBlob:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What nothing names, the oldest first.
+    """Blobs that nothing names, the oldest first.
 
     Attributes
     ----------
+    blobs
+        The list.
     n_left_out
         Blobs beyond MAX_LISTED: on the list after the next sweep.
     """
@@ -57,20 +59,24 @@ class Garbage:
 
     @property
     def n_bytes(self) -> int:
-        """Of the listed ones."""
+        """The size of the listed blobs."""
         return _bytes(self.blobs)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What a sweep has removed or, dry, would remove.
+    """Blobs that a sweep has removed or, dry, would remove.
 
     Attributes
     ----------
+    removed
+        The blobs.
     n_spared
         Listed long enough, but named, written again, or gone meanwhile.
     n_waiting
         Not yet listed for a day.
+    dry
+        Whether nothing was removed.
     """
 
     removed: tuple[ListedBlob, ...]
@@ -80,21 +86,21 @@ class Swept:
 
     @property
     def n_bytes(self) -> int:
-        """Of the removed ones."""
+        """The size of the removed blobs."""
         return _bytes(self.removed)
 
 
 def list_garbage(store: ResultStore, *, now: datetime, min_age: timedelta = MIN_AGE) -> Garbage:
-    """List what nothing names and keep the list in the store; nothing is removed.
+    """List the blobs that nothing names and keep the list in the store; nothing is removed.
 
     Parameters
     ----------
     store
         Where documents and blobs are.
     now
-        With a time zone.
+        The time, with a time zone.
     min_age
-        Of blobs to list; less than a job may take from writing a blob to naming it is unsafe.
+        Age of blobs to list. Less than a job may take from writing a blob to naming it is unsafe.
     """
     old = {
         blob.name: blob
@@ -113,16 +119,16 @@ def list_garbage(store: ResultStore, *, now: datetime, min_age: timedelta = MIN_
 
 
 def sweep(store: ResultStore, *, now: datetime, dry: bool = True) -> Swept:
-    """Remove what was listed at least a day ago and is garbage still.
+    """Remove the blobs that were listed at least a day ago and are garbage still.
 
     Parameters
     ----------
     store
         Where documents and blobs are.
     now
-        With a time zone.
+        The time, with a time zone.
     dry
-        Only say what would be removed.
+        Only return what would be removed.
 
     Raises
     ------
@@ -149,7 +155,7 @@ def sweep(store: ResultStore, *, now: datetime, dry: bool = True) -> Swept:
 
 
 def _unnamed(store: ResultStore, names: Collection[str]) -> set[str]:
-    """Those that occur nowhere in the store's rows; no rows are kept in memory."""
+    """Return the names that occur nowhere in the store's rows; no rows are kept in memory."""
     left = set(names)
     if left:
         for row in store.rows():
@@ -158,7 +164,7 @@ def _unnamed(store: ResultStore, names: Collection[str]) -> set[str]:
 
 
 def _forget_named(row: dict[str, Any], names: set[str]) -> None:
-    """Drop every name that is a value somewhere in the row, be it in a Blob or alone."""
+    """Drop every name that is a value somewhere in the row, in a Blob or alone."""
     unread: list[Any] = [row]
     while unread:
         value = unread.pop()
@@ -171,7 +177,7 @@ def _forget_named(row: dict[str, Any], names: set[str]) -> None:
 
 
 def _listed_since(blob: StoredBlob, before: dict[str, datetime], now: datetime) -> datetime:
-    """When it came onto the lists; written again since, it begins anew."""
+    """Return when a blob came onto the lists; written again since, it begins anew."""
     since = before.get(blob.name, now)
     return since if blob.written_at <= since else now
 

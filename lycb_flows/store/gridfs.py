@@ -1,7 +1,7 @@
 """Blobs in MongoDB's GridFS, for workers without a shared file system; always streamed.
 
-GridFS with raw bytes in a maggma store comes back as a corrupted string, and encoded it
-needs gigabytes of memory (`reference/infrastructure.md`): plain upload streams do neither.
+maggma's stores are no alternative: raw bytes come back from its GridFS store as a corrupted
+string, and encoded bytes need gigabytes of memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GridFSBlobs(Blobs):
     Parameters
     ----------
     database
-        Of the result store.
+        Database of the result store.
     outage_s
         How long to wait for an absent database.
     """
@@ -41,13 +41,21 @@ class GridFSBlobs(Blobs):
         self._files, self._chunks = database[f"{_BUCKET}.files"], database[f"{_BUCKET}.chunks"]
 
     def create_indexes(self) -> None:
-        """One name, one file: of two writers of the same bytes the first wins."""
+        """Create the index that keeps names unique: of two equal blobs the first wins."""
         self._files.create_index("filename", unique=True)
         self._chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
 
     @survives_outages
     def put_stream(self, stream: BinaryIO, media_type: str) -> Blob:
-        """Keep what a stream holds, in constant memory; the same bytes are kept once."""
+        """Keep the content of a stream, in constant memory; the same bytes are kept once.
+
+        Parameters
+        ----------
+        stream
+            Open for reading; after an outage it is read again from its start.
+        media_type
+            What the bytes are.
+        """
         stream.seek(0)  # after an outage the upload starts again
         digest, size = hashlib.sha256(), 0
         upload = self._bucket.open_upload_stream(f"uploading {ObjectId()}")
@@ -68,7 +76,15 @@ class GridFSBlobs(Blobs):
         return Blob(sha256=digest.hexdigest(), size=size, media_type=media_type)
 
     def write_to(self, blob: Blob, stream: BinaryIO) -> None:
-        """Copy a blob into a stream in constant memory, its hash checked at the end."""
+        """Copy a blob into a stream in constant memory, its hash checked at the end.
+
+        Parameters
+        ----------
+        blob
+            Which bytes.
+        stream
+            Open for writing; after an outage it is written again from where it stood.
+        """
         self._write_to(blob, stream, stream.tell())
 
     @survives_outages
@@ -90,17 +106,17 @@ class GridFSBlobs(Blobs):
 
     @survives_outages
     def has(self, sha256: str) -> bool:
-        """Whether there is such a blob."""
+        """Return whether there is such a blob."""
         return self._files.find_one({"filename": sha256}, {"_id": 1}) is not None
 
     @survives_outages
     def touch(self, sha256: str) -> bool:
-        """Make a blob young, for somebody is about to name it; False when there is none."""
+        """Make a blob young because it is about to be named; return False when there is none."""
         now = {"$set": {"uploadDate": datetime.now(UTC)}}
         return bool(self._files.update_one({"filename": sha256}, now).matched_count)
 
     def stored(self) -> Iterator[StoredBlob]:
-        """Everything that takes space, leftovers of killed writers too."""
+        """Yield everything that takes space, leftovers of killed writers included."""
         known = set()
         for file in self._files.find({}):
             known.add(file["_id"])

@@ -1,9 +1,9 @@
 """The store of a service: a MongoDB database, a replica set (a standalone loses writes).
 
-Documents have `_id` = key, written once by `insert_one`: DuplicateKeyError means that
-somebody was first. A tombstone is the document's own field `withdrawn`. Facts are plain
-fields, to be queried by anything that speaks MongoDB. Every operation waits for an absent
-database and bears being repeated.
+Documents have `_id` = key, written once by `insert_one`: DuplicateKeyError means that another
+writer was first. A tombstone is the document's own field `withdrawn`. Facts are plain fields
+that anything which speaks MongoDB can query. Every operation waits for an absent database and
+may be repeated.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WITHDRAWN: dict[str, Any] = {"withdrawn.at": {"$exists": True}}
 
 
 class MongoStore(ResultStore):
-    """See the module.
+    """A ResultStore in MongoDB.
 
     Parameters
     ----------
@@ -48,8 +48,10 @@ class MongoStore(ResultStore):
     address, label
         See `ResultStore`.
     settings
-        Of this process: patience with outages, heartbeat of claims.
+        Settings of this process: patience with outages, heartbeat of claims.
     """
+
+    is_shared = True
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class MongoStore(ResultStore):
         self._claims = Claims(database, settings)
 
     def create_indexes(self) -> None:
-        """Once per database; later calls find them there."""
+        """Create the indexes, once per database; later calls find them there."""
         self._documents.create_index([("kind", ASCENDING), ("key", ASCENDING)])
         for field in ("key", "parents", "products"):
             self._documents.create_index(field)
@@ -104,6 +106,11 @@ class MongoStore(ResultStore):
         return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
 
     @survives_outages
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+        return list(self._documents.distinct("kind"))
+
+    @survives_outages
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         self._add_edges([(record, edges)])
         n_withdrawn = self._documents.count_documents({"key": record.key, **_WITHDRAWN})
@@ -127,7 +134,7 @@ class MongoStore(ResultStore):
         return _insert_new(self._documents, rows)
 
     def _add_edges(self, records: Sequence[tuple[Record, Edges]]) -> None:
-        """Of records whose lists of keys are blobs; the others' fields are found by index."""
+        """Keep the edges of records whose lists of keys are blobs; other lists are indexed."""
         rows = [
             {"_id": f"{ancestor} {descendant}", "ancestor": ancestor, "descendant": descendant}
             for record, edges in records
@@ -170,7 +177,15 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
-        """Every try, in order; of one key or with one outcome only, if given."""
+        """Return every try, in order.
+
+        Parameters
+        ----------
+        key
+            Only the tries at this key.
+        outcome
+            Only the tries that ended so.
+        """
         query = {"key": key, "outcome": outcome}
         rows = self._attempts.find({name: value for name, value in query.items() if value})
         rows = rows.sort([("started_at", ASCENDING), ("number", ASCENDING)])
@@ -178,7 +193,7 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
-        """When each of these live documents was made; the others are missing."""
+        """Return when each of these live documents was made; the others are missing."""
         rows = self._documents.find(
             {"key": {"$in": list(keys)}, **_LIVE}, {"key": 1, "made.ended_at": 1}
         )
@@ -186,13 +201,13 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def count_failures(self, keys: Sequence[str]) -> Counter[str]:
-        """How many tries at each of these keys have failed."""
+        """Return how many tries at each of these keys have failed."""
         failed = {"key": {"$in": list(keys)}, "outcome": "failed"}
         return Counter(row["key"] for row in self._attempts.find(failed, {"key": 1}))
 
     @survives_outages
     def total_attempts(self) -> dict[str, Totals]:
-        """Number and cost of all tries, by outcome."""
+        """Return number and cost of all tries, by outcome."""
         sums = {"n": {"$sum": 1}, "wall_s": {"$sum": "$wall_s"}, "cpu_s": {"$sum": "$cpu_s"}}
         rows = self._attempts.aggregate(
             [{"$group": {"_id": "$outcome", **sums}}, {"$sort": {"_id": 1}}]
@@ -201,12 +216,12 @@ class MongoStore(ResultStore):
 
     @survives_outages
     def settle_attempts(self) -> int:
-        """End the tries whose document is there but whose worker died before it could say so.
+        """End the tries whose document is there but whose worker died before it could end them.
 
         Returns
         -------
         int
-            How many; the reaper asks for this.
+            How many; the reaper calls this.
         """
         settled = 0
         for row in self._attempts.find({"outcome": "running"}):
@@ -217,14 +232,14 @@ class MongoStore(ResultStore):
         return settled
 
     def forget_stale_claims(self) -> int:
-        """Delete the claims of dead workers; they hold nobody up. Returns how many."""
+        """Delete the claims of dead workers; return how many."""
         return self._claims.forget_stale()
 
     # -- ancestry, retraction ----------------------------------------------------------
 
     @survives_outages
     def makers(self, key: str) -> list[str]:
-        """Keys of the documents that this one came from or was born in, directly."""
+        """Return the keys of the documents that this one came from or was born in, directly."""
         parents = self._keys_in("parents", key)
         born_in = self._documents.find({"products": key}, {"key": 1})
         edges = self._edges.find({"descendant": key})
@@ -242,7 +257,7 @@ class MongoStore(ResultStore):
         )
 
     def _keys_in(self, field: str, key: str) -> set[str]:
-        """Listed in a document's own field; those of a blob are among the edges."""
+        """Return the keys in a document's own field; those of a blob are among the edges."""
         rows = self._documents.find({"key": key}, {field: 1})
         return {found for row in rows if isinstance(row[field], list) for found in row[field]}
 
@@ -254,7 +269,7 @@ class MongoStore(ResultStore):
     # -- no results --------------------------------------------------------------------
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Everything that may name a blob, as plain data in constant memory."""
+        """Yield everything that may name a blob, as plain data in constant memory."""
         for collection in (self._documents, self._attempts, self.database["claims"]):
             page = self._read_page(collection, {})
             while page:
@@ -265,37 +280,45 @@ class MongoStore(ResultStore):
     def _read_page(
         self, collection: Collection[dict[str, Any]], query: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        """By page, not by cursor: an outage in between is no matter."""
+        """Return a page of a collection; unlike a cursor it survives an outage."""
         return list(collection.find(query).sort("_id", ASCENDING).limit(_PAGE))
 
     @survives_outages
     def note(self, name: str) -> dict[str, Any] | None:
-        """A small thing that is no result and may change; None when there is none."""
+        """Return a small thing that is no result and may change; None when there is none."""
         row = self._notes.find_one({"_id": name})
         return None if row is None else dict(row["value"])
 
     @survives_outages
     def set_note(self, name: str, value: dict[str, Any]) -> None:
-        """Write a note over an older one of its name."""
+        """Write a note over an older note of its name.
+
+        Parameters
+        ----------
+        name
+            Which note.
+        value
+            Plain data, far below 16 MB.
+        """
         self._notes.replace_one({"_id": name}, {"value": value}, upsert=True)
 
     # -- many workers ------------------------------------------------------------------
 
     def _transaction(self) -> contextlib.AbstractContextManager[None]:
-        """None: a document names its attempt, so `settle_attempts` can end that later."""
+        """Return an empty context: `settle_attempts` can end a document's attempt later."""
         return contextlib.nullcontext()
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """None: results are written once, whoever computes them."""
+        """Return an empty context: results are written once, whoever computes them."""
         return contextlib.nullcontext()
 
     def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other workers from computing this key meanwhile."""
+        """Keep other workers from computing this key while the context is open."""
         return self._claims.hold(key)
 
 
 def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:
-    """Insert what is not there yet; returns how many that were."""
+    """Insert the rows that are not there yet; return how many those were."""
     try:
         collection.insert_many(rows, ordered=False)
     except BulkWriteError as err:
@@ -306,7 +329,7 @@ def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any
 
 
 def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
-    """A document; `_id` is the key, or key.1, key.2, ... after withdrawals."""
+    """Return a document as a row; `_id` is the key, or key.1, key.2, ... after withdrawals."""
     _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
     return {"_id": _id, **asdict(record), "attempt": attempt, "withdrawn": None}
 

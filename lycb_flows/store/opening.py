@@ -1,4 +1,4 @@
-"""From an address to a store."""
+"""Stores by address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MONGODB_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
 def open_store(address: str | Path, *, create: bool = True) -> ResultStore:
-    """The store at an address.
+    """Return the store at an address.
 
     Parameters
     ----------
@@ -26,7 +26,9 @@ def open_store(address: str | Path, *, create: bool = True) -> ResultStore:
     Raises
     ------
     StoreError
-        When it cannot be used, or is not there and may not be made.
+        When it cannot be used.
+    InputError
+        When it is not there and may not be made.
     """
     if str(address).startswith(MONGODB_SCHEMES):
         from lycb_flows.store.connecting import connect  # noqa: PLC0415 - pymongo takes a while

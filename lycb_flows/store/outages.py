@@ -1,4 +1,4 @@
-"""An absent database is waited for: restarts and outages are no failures of the work."""
+"""Patience with an absent database: restarts and outages are no failures of the work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkEr
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the database is away (and not: the request is wrong)."""
+    """Return whether the database is away, as opposed to a wrong request."""
     if not isinstance(error, PyMongoError):
         return False
     labelled = any(error.has_error_label(label) for label in _OUTAGE_LABELS)
@@ -32,12 +32,21 @@ def is_outage(error: BaseException) -> bool:
 def patiently(
     act: Callable[[], R], for_s: float, is_worth_it: Callable[[Exception], bool] = is_outage
 ) -> R:
-    """Do something, again and again with back-off while that is worth it, for so long.
+    """Call a function again and again, with back-off, while it is worth it.
+
+    Parameters
+    ----------
+    act
+        What is called.
+    for_s
+        How long to go on, in s.
+    is_worth_it
+        Whether an exception may pass by itself.
 
     Raises
     ------
     Exception
-        The last one of `act`.
+        The last exception of `act`.
     """
     until, wait_s = time.monotonic() + for_s, _FIRST_WAIT_S
     while True:
@@ -52,7 +61,7 @@ def patiently(
 
 
 class WaitsForDatabase(Protocol):
-    """What says how long to wait."""
+    """An object that knows how long to wait for its database."""
 
     outage_s: float
 
@@ -63,7 +72,7 @@ S = TypeVar("S", bound=WaitsForDatabase)
 def survives_outages(
     method: Callable[Concatenate[S, P], R],
 ) -> Callable[Concatenate[S, P], R]:
-    """The method, tried again with back-off while the database is away; it must bear that.
+    """Return a method that is tried again while the database is away; it must bear that.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Who makes a result now, and what it costs."""
+"""The provenance of a result: who makes it now, with which versions, at what cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _RECORDED_PACKAGES = ("lycb-flows", "chgnet", "torch", "ase", "pymatgen", "numpy
 
 
 class MadeNow:
-    """Clock of one attempt: called, it says who works here and what was spent so far."""
+    """The clock of an attempt; called, it returns who works here and what was spent so far.
+
+    Parameters
+    ----------
+    job
+        Name of the job.
+    """
 
     def __init__(self, job: str) -> None:
         self.attempt: AttemptId | None = None
@@ -27,7 +33,7 @@ class MadeNow:
         self._started_at, self._wall, self._cpu = now(), time.monotonic(), _cpu_s()
 
     def __call__(self, logs: Mapping[str, Blob] | None = None) -> Made:
-        """`made` as of now, with what an engine wrote."""
+        """Return `made` as of now, with what an engine wrote."""
         settings = load_settings()
         return Made(
             worker=settings.worker_name,
@@ -46,7 +52,7 @@ class MadeNow:
 
 
 def _cpu_s() -> float:
-    """Of this process and of those that it has started and waited for, such as a DFT code."""
+    """Return the CPU time of this process and of those it waited for, such as a DFT code."""
     return sum(os.times()[:4])
 
 
@@ -60,5 +66,5 @@ def _versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """UTC in ISO 8601, as attempts and `made` say it."""
+    """Return the time in UTC as ISO 8601, as attempts and `made` hold it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

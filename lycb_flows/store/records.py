@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lycb_flows.schemas import KINDS, Blob, Document
+from lycb_flows.schemas import Blob, Document
 from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.kinds import document_class
 
 Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
@@ -24,7 +25,7 @@ _SPILLED = "spilled"
 
 
 class Attempt(BaseModel):
-    """One try at a key; `running` with a dead process means: lost."""
+    """A try at a key; `running` with a dead process means that it was lost."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,7 +48,7 @@ class Attempt(BaseModel):
 
 @dataclass(frozen=True)
 class Totals:
-    """Of some attempts."""
+    """Number and cost of some attempts."""
 
     n: int
     wall_s: float
@@ -60,7 +61,7 @@ Spilled = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Record:
-    """A document as a backend keeps it: plain data, what is large as a blob."""
+    """A document as a backend keeps it: plain data, large fields as blobs."""
 
     key: str
     kind: str
@@ -73,7 +74,7 @@ class Record:
 
 
 def edges_of(document: Document) -> Edges:
-    """From everything that a document rests on to it, and from it to what was born in it."""
+    """Return the edges from a document's parents to it, and from it to its products."""
     edges = [(parent, document.key) for parent in document.parents]
     return edges + [(document.key, product) for product in document.products]
 
@@ -91,10 +92,10 @@ def record_of(document: Document, blobs: Blobs) -> Record:
     facts = document.facts()
     if len(json.dumps(facts)) > MAX_FACTS_BYTES:
         sizes = {name: len(json.dumps(value)) for name, value in facts.items()}
-        while sum(sizes.values()) > MAX_FACTS_BYTES:
-            largest = max(sizes, key=lambda name: sizes[name])
-            facts[largest] = _spilled(facts[largest], blobs)
-            sizes[largest] = 0
+        for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+            if sum(sizes.values()) > MAX_FACTS_BYTES and not _names_blobs(facts[name]):
+                facts[name] = _spilled(facts[name], blobs)
+                sizes[name] = 0
     parents, products = (
         list(keys) if len(keys) <= MAX_KEYS else _spilled(list(keys), blobs)
         for keys in (document.parents, document.products)
@@ -121,7 +122,7 @@ def document_of(record: Record, blobs: Blobs) -> Document:
     blobs
         Where its large fields and lists are.
     """
-    return KINDS[record.kind].from_facts(**unpacked(record, blobs))
+    return document_class(record.kind).from_facts(**unpacked(record, blobs))
 
 
 def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:
@@ -154,6 +155,13 @@ def facts_of(record: Record, blobs: Blobs) -> dict[str, Any]:
         Where its large fields are.
     """
     return {name: _unspilled(value, blobs) for name, value in record.facts.items()}
+
+
+def _names_blobs(value: object) -> bool:
+    """Whether a blob's address is in it; in a blob itself, the sweep of garbage would miss it."""
+    if isinstance(value, dict):
+        return value.keys() == Blob.model_fields.keys() or any(map(_names_blobs, value.values()))
+    return isinstance(value, list) and any(map(_names_blobs, value))
 
 
 def _spilled(value: object, blobs: Blobs) -> Spilled:

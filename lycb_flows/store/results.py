@@ -2,34 +2,28 @@
 
     documents   key, generation -> kind, facts, header; written once, never changed
     attempts    every try at a key: worker, start, end, outcome, reason, cost
-    tombstones  withdrawn results: a look-up does not see them, the next one may come
+    tombstones  withdrawn results: a look-up does not see them, the next result may come
     claims      who computes a key now, with a heartbeat (service only)
-    notes       small things that are no results: the list of garbage, for one
+    notes       small things that are no results, such as the list of garbage
 
 `open_store` picks the backend by address: a folder is one sqlite file (`sqlite.py`), a
-mongodb:// URI a database (`mongodb.py`). Nothing above knows which one it is.
+mongodb:// URI a database (`mongodb.py`). No other module depends on which it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
-from lycb_flows.schemas import KINDS, Document, Made
-from lycb_flows.store.blobs import Blobs
+from lycb_flows.schemas import Document
+from lycb_flows.store.backend import Backend
 from lycb_flows.store.provenance import MadeNow
 from lycb_flows.store.records import (
-    Attempt,
     AttemptId,
-    Edges,
     Outcome,
-    Record,
-    Totals,
     document_of,
     edges_of,
     facts_of,
@@ -41,135 +35,40 @@ D = TypeVar("D", bound=Document)
 _MIN_PREFIX = 6
 
 
-class ResultStore(ABC):
-    """What jobs and reports know of a store; a backend fills in the plain operations.
-
-    Attributes
-    ----------
-    address
-        What `open_store` takes; it may hold a password and is never printed.
-    label
-        The same for people.
-    blobs
-        The bytes that documents name.
-    """
-
-    address: str
-    label: str
-    blobs: Blobs
-
-    # -- what a backend does ---------------------------------------------------------
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let the database go."""
-
-    @abstractmethod
-    def _find_record(self, key: str) -> Record | None:
-        """The live record of a key."""
-
-    @abstractmethod
-    def _find_by_prefix(self, prefix: str) -> list[Record]:
-        """The live records whose keys start so; two are enough."""
-
-    @abstractmethod
-    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
-        """The live records of a kind whose facts equal `where`, in the order of their keys."""
-
-    @abstractmethod
-    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
-        """Keep a record and its edges unless its key has a live one; whether it was kept."""
-
-    @abstractmethod
-    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
-        """Keep many, none of them an attempt's; returns how many were kept."""
-
-    @abstractmethod
-    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
-        """Write down that a try starts."""
-
-    @abstractmethod
-    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
-        """Write down how it ended."""
-
-    @abstractmethod
-    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
-        """Every try, in order; of one key or with one outcome only, if given."""
-
-    @abstractmethod
-    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
-        """When each of these live documents was made; the others are missing."""
-
-    @abstractmethod
-    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
-        """How many tries at each of these keys have failed."""
-
-    @abstractmethod
-    def total_attempts(self) -> dict[str, Totals]:
-        """Number and cost of all tries, by outcome."""
-
-    @abstractmethod
-    def makers(self, key: str) -> list[str]:
-        """Keys of the documents that this one came from or was born in, directly."""
-
-    @abstractmethod
-    def _made_from(self, key: str) -> list[str]:
-        """Keys of the documents that rest on this one, directly."""
-
-    @abstractmethod
-    def _bury(self, key: str, reason: str) -> None:
-        """Write a tombstone."""
-
-    @abstractmethod
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Everything that may name a blob, as plain data in constant memory.
-
-        All documents, live or withdrawn, all attempts and claims; in no order.
-        """
-
-    @abstractmethod
-    def note(self, name: str) -> dict[str, Any] | None:
-        """A small thing that is no result and may change; None when there is none."""
-
-    @abstractmethod
-    def set_note(self, name: str, value: dict[str, Any]) -> None:
-        """Write a note over an older one of its name; plain data, far below 16 MB."""
-
-    @abstractmethod
-    def _transaction(self) -> contextlib.AbstractContextManager[None]:
-        """What is written inside comes together, where the backend can do that."""
-
-    @abstractmethod
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """The right to run a campaign embedded, alone where the backend needs that.
-
-        Raises
-        ------
-        StoreError
-            When another process has it.
-        """
-
-    @abstractmethod
-    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Keep other workers from computing this key meanwhile.
-
-        Raises
-        ------
-        GivenBackError
-            When another worker does so now, and this one's job may be given back.
-        """
+class ResultStore(Backend):
+    """The interface of a store to jobs and reports."""
 
     # -- documents ------------------------------------------------------------------
 
     def find(self, kind: type[D], key: str) -> D | None:
-        """The live document of this kind and key, or None."""
+        """Return the live document of this kind and key, or None.
+
+        Parameters
+        ----------
+        kind
+            The document's class.
+        key
+            The whole key.
+
+        Raises
+        ------
+        StoreError
+            When the key is of another kind.
+        """
         document = self.find_document(key)
         if document is not None and not isinstance(document, kind):
             raise StoreError("key of another kind", key=key, found=document.kind, wanted=kind.kind)
         return document
 
     def load(self, kind: type[D], key: str) -> D:
-        """The live document of this kind and key.
+        """Return the live document of this kind and key.
+
+        Parameters
+        ----------
+        kind
+            The document's class.
+        key
+            The whole key.
 
         Raises
         ------
@@ -184,7 +83,7 @@ class ResultStore(ABC):
         return document
 
     def load_any(self, prefix: str) -> Document:
-        """The live document whose key starts with `prefix` (6 digits or more).
+        """Return the live document whose key starts with `prefix` (6 digits or more).
 
         Raises
         ------
@@ -204,12 +103,19 @@ class ResultStore(ABC):
         return document_of(records[0], self.blobs)
 
     def find_document(self, key: str) -> Document | None:
-        """The live document of this key, whatever its kind, or None."""
+        """Return the live document of this key, whatever its kind, or None."""
         record = self._find_record(key)
         return None if record is None else document_of(record, self.blobs)
 
     def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
-        """The live documents of a kind whose facts equal `where`, in the order of their keys.
+        """Yield the live documents of a kind, in the order of their keys.
+
+        Parameters
+        ----------
+        kind
+            The documents' class.
+        **where
+            Facts that the documents must have.
 
         Raises
         ------
@@ -248,7 +154,7 @@ class ResultStore(ABC):
         return first
 
     def insert_all(self, documents: Sequence[Document]) -> int:
-        """Store many documents at once, none of them an attempt's; returns how many were new."""
+        """Store many documents at once, none of them an attempt's; return how many were new."""
         return self._add_all(
             [(record_of(document, self.blobs), edges_of(document)) for document in documents]
         )
@@ -259,8 +165,8 @@ class ResultStore(ABC):
         return f"differs in {', '.join(differing)}" if differing else "equal"
 
     def all_facts(self) -> dict[str, tuple[str, str]]:
-        """(kind, facts as JSON) of every live document, by key."""
-        records = (record for kind in KINDS for record in self._find_by_kind(kind, {}))
+        """Return (kind, facts as JSON) of every live document, by key."""
+        records = (record for kind in self.kinds() for record in self._find_by_kind(kind, {}))
         return {
             record.key: (record.kind, json.dumps(facts_of(record, self.blobs), sort_keys=True))
             for record in records
@@ -277,10 +183,23 @@ class ResultStore(ABC):
         *,
         claim: bool = True,
     ) -> D:
-        """The result under `key`: found, or computed now as a counted attempt.
+        """Return the result under `key`: found, or computed now as a counted attempt.
 
-        Every expensive step goes through here: resume, cache, late labels and protection
-        against duplicates are this look-up.
+        Every expensive step goes through here. This look-up resumes campaigns, is the cache, admits
+        late labels, and keeps work from being done twice.
+
+        Parameters
+        ----------
+        kind
+            The document's class.
+        key
+            What the result is stored under.
+        compute
+            Makes the document.
+        job
+            Name of the job, for the attempt.
+        claim
+            Whether to keep other workers from computing the key meanwhile.
 
         Raises
         ------
@@ -301,10 +220,19 @@ class ResultStore(ABC):
 
     @contextlib.contextmanager
     def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
-        """A try at `key`, counted from now.
+        """Count a try at `key`, from now to the end of the context.
 
-        An exception ends it as `failed`; Ctrl-C, the end of a shift, a full disk or a missing
-        program, which say nothing about the step itself, as `interrupted`.
+        An exception ends it as `failed`. Ctrl-C, the end of a shift, a full disk or a missing
+        program say nothing about the step itself: they end it as `interrupted`.
+
+        Parameters
+        ----------
+        kind
+            Class of the document that is tried.
+        key
+            What it will be stored under.
+        job
+            Name of the job.
 
         Yields
         ------
@@ -329,15 +257,22 @@ class ResultStore(ABC):
     # -- ancestry and retraction -----------------------------------------------------
 
     def ancestors(self, key: str) -> list[str]:
-        """Keys that this result rests on, nearest first."""
+        """Return the keys that this result rests on, nearest first."""
         return _walk(key, self.makers)
 
     def descendants(self, key: str) -> list[str]:
-        """Keys that rest on this result, nearest first."""
+        """Return the keys that rest on this result, nearest first."""
         return _walk(key, self._made_from)
 
     def retract(self, key: str, reason: str) -> list[str]:
         """Withdraw a result: look-ups treat it as absent; nothing is overwritten.
+
+        Parameters
+        ----------
+        key
+            Key, or its first digits.
+        reason
+            Why.
 
         Returns
         -------
@@ -360,9 +295,19 @@ def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
 
 
 def differences(first: ResultStore, second: ResultStore) -> dict[str, list[str]]:
-    """How two stores differ: keys only in one, only in the other, and of differing facts.
+    """Return how two stores differ in their keys and facts.
 
-    Only facts are compared; who made them, where and when, is not.
+    Who made a document, where and when, is not compared.
+
+    Parameters
+    ----------
+    first, second
+        The stores.
+
+    Returns
+    -------
+    dict
+        Keys only in the first, only in the second, and of differing facts.
     """
     facts, other_facts = first.all_facts(), second.all_facts()
     shared = facts.keys() & other_facts.keys()

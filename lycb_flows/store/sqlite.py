@@ -54,7 +54,7 @@ _LIVE = (
 
 
 class SqliteStore(ResultStore):
-    """See the module.
+    """A ResultStore in a folder.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class SqliteStore(ResultStore):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._folder = folder
         self.address = self.label = str(folder)
         self.blobs = BlobFolder(folder / "blobs")
         try:
@@ -85,8 +85,13 @@ class SqliteStore(ResultStore):
                 "cannot open the result store", fix="check path, rights and disk", found=err
             ) from err
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the store."""
+        return self._folder
+
     def _add_column_of_logs(self) -> None:
-        """To the attempts of a store that is older than it."""
+        """Add the column of logs to the attempts of a store that is older than it."""
         names = {row["name"] for row in self._db.execute("PRAGMA table_info(attempts)")}
         if "logs" not in names:
             with contextlib.suppress(sqlite3.OperationalError):  # another process was quicker
@@ -108,6 +113,10 @@ class SqliteStore(ResultStore):
         for name in where:  # checked against the kind's fields
             query += f" AND json_extract(facts, '$.{name}') = ?"
         return map(_record, self._db.execute(f"{query} ORDER BY key", (kind, *where.values())))
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+        return [kind for (kind,) in self._db.execute("SELECT DISTINCT kind FROM documents")]
 
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         del attempt  # it ends in the same transaction
@@ -147,7 +156,15 @@ class SqliteStore(ResultStore):
         )
 
     def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
-        """Every try, in order; of one key or with one outcome only, if given."""
+        """Return every try, in order.
+
+        Parameters
+        ----------
+        key
+            Only the tries at this key.
+        outcome
+            Only the tries that ended so.
+        """
         rows = self._db.execute(
             "SELECT * FROM attempts WHERE (?1 IS NULL OR key = ?1) "
             "AND (?2 IS NULL OR outcome = ?2) ORDER BY id",
@@ -156,13 +173,13 @@ class SqliteStore(ResultStore):
         return [Attempt.model_validate(_attempt(row)) for row in rows]
 
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
-        """When each of these live documents was made; the others are missing."""
+        """Return when each of these live documents was made; the others are missing."""
         query = f"{_LIVE} key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
         rows = self._db.execute(query, (json.dumps(list(keys)),))
         return {row["key"]: json.loads(row["made"])["ended_at"] for row in rows}
 
     def count_failures(self, keys: Sequence[str]) -> Counter[str]:
-        """How many tries at each of these keys have failed."""
+        """Return how many tries at each of these keys have failed."""
         rows = self._db.execute(
             "SELECT key, count(*) AS n FROM attempts WHERE outcome = 'failed' "
             "AND key IN (SELECT value FROM json_each(?)) GROUP BY key",
@@ -171,7 +188,7 @@ class SqliteStore(ResultStore):
         return Counter({row["key"]: row["n"] for row in rows})
 
     def total_attempts(self) -> dict[str, Totals]:
-        """Number and cost of all tries, by outcome."""
+        """Return number and cost of all tries, by outcome."""
         rows = self._db.execute(
             "SELECT outcome, count(*), sum(wall_s), sum(cpu_s) FROM attempts "
             "GROUP BY outcome ORDER BY outcome"
@@ -179,7 +196,7 @@ class SqliteStore(ResultStore):
         return {outcome: Totals(*sums) for outcome, *sums in rows}
 
     def makers(self, key: str) -> list[str]:
-        """Keys of the documents that this one came from or was born in, directly."""
+        """Return the keys of the documents that this one came from or was born in, directly."""
         rows = self._db.execute(
             "SELECT ancestor FROM edges WHERE descendant = ? ORDER BY ancestor", (key,)
         )
@@ -198,19 +215,27 @@ class SqliteStore(ResultStore):
             )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Everything that may name a blob, as plain data in constant memory."""
+        """Yield everything that may name a blob, as plain data in constant memory."""
         parts = ("facts", "parents", "products", "made")
         for row in self._db.execute("SELECT * FROM documents"):
             yield {part: json.loads(row[part]) for part in parts}
         yield from map(_attempt, self._db.execute("SELECT * FROM attempts"))
 
     def note(self, name: str) -> dict[str, Any] | None:
-        """A small thing that is no result and may change; None when there is none."""
+        """Return a small thing that is no result and may change; None when there is none."""
         row = self._db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row["value"])
 
     def set_note(self, name: str, value: dict[str, Any]) -> None:
-        """Write a note over an older one of its name."""
+        """Write a note over an older note of its name.
+
+        Parameters
+        ----------
+        name
+            Which note.
+        value
+            Plain data.
+        """
         with self._transaction():
             self._db.execute(
                 "INSERT INTO notes VALUES (?, ?) "
@@ -220,7 +245,13 @@ class SqliteStore(ResultStore):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """The right to run a campaign in this folder; it ends with the process."""
+        """Take the right to run a campaign in this folder; it ends with the process.
+
+        Raises
+        ------
+        StoreError
+            When another process has it.
+        """
         with (self.folder / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,7 +269,7 @@ class SqliteStore(ResultStore):
             yield
 
     def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
-        """Nothing to do: `lock` keeps a second campaign out."""
+        """Return an empty context: `lock` keeps a second campaign out."""
         del key
         return contextlib.nullcontext()
 

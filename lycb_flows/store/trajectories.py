@@ -1,4 +1,4 @@
-"""The frames of a stored run."""
+"""Trajectories of stored runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ from lycb_flows.store.results import ResultStore
 
 
 def trajectory_of(store: ResultStore, run: Run) -> Trajectory:
-    """All frames of a run."""
+    """Return all frames of a run.
+
+    Parameters
+    ----------
+    store
+        Where the run is.
+    run
+        Its document.
+    """
     segments = [store.load(Segment, key) for key in run.segments]
     return join([read_trajectory(store.blobs.read(segment.trajectory)) for segment in segments])

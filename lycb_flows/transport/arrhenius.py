@@ -1,4 +1,4 @@
-"""From D at several temperatures to a barrier and an extrapolated conductivity.
+"""Arrhenius fits: from D at several temperatures to a barrier and a conductivity.
 
 ln D = ln D0 - E_A / (k_B T), weighted by the standard errors of ln D, which are taken as
 absolute. The variance of an extrapolated ln D is vᵀ C v with v = (1, -1 / (k_B T*)) and the
@@ -25,7 +25,7 @@ Covariance = tuple[tuple[float, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class ArrheniusPoint:
-    """What one run says about D at its temperature."""
+    """An estimate of D at a temperature."""
 
     temperature_k: float
     estimate: DiffusionEstimate
@@ -33,7 +33,7 @@ class ArrheniusPoint:
 
 @dataclass(frozen=True)
 class ArrheniusFit:
-    """The fit, or why there is none; the fields of `schemas.Arrhenius`."""
+    """The fit, or why there is none; the fields of the Arrhenius document."""
 
     n_points: int
     fitted: bool
@@ -57,7 +57,7 @@ def fit_arrhenius(
     mobile_ions_per_ang3: float,
     charge_number: int = 1,
 ) -> ArrheniusFit:
-    """Barrier, prefactor and conductivity at the extrapolation temperature.
+    """Fit barrier, prefactor and conductivity at the extrapolation temperature.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ def fit_arrhenius(
     extrapolation_temperature_k
         Where D and σ are wanted (paper: 300 K).
     mobile_ions_per_ang3
-        At that temperature.
+        Density of the mobile ion at that temperature.
     charge_number
-        Of the mobile ion.
+        Charge of the mobile ion.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def fit_arrhenius(
 
 
 def _fit_data(measured: Sequence[ArrheniusPoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """1 / (k_B T) in 1/eV, ln D and its standard error."""
+    """Return 1 / (k_B T) in 1/eV, ln D and its standard error."""
     errors = [point.estimate.diffusivity_log_err for point in measured]
     if any(error is None or error <= 0 for error in errors):
         raise InputError("a measured D has no standard error", fix="analyse its run again")

@@ -1,4 +1,4 @@
-"""From a trajectory to a diffusivity with an error bar, or to an upper bound.
+"""The diffusivity of a trajectory with an error bar, or an upper bound.
 
 D is the paper's: MSD over all origins (`msd.py`), ordinary least squares (OLS) over a
 window of lags, slope / 6. Its two error bars are those of `error_bars.py`.
@@ -43,7 +43,7 @@ _N_COVARIANCE_LAGS = 16
 
 @dataclass(frozen=True)
 class DiffusionResult:
-    """What a trajectory says about transport; the fields of `schemas.Transport`."""
+    """What a trajectory says about transport; the fields of the Transport document."""
 
     n_mobile: int
     n_atoms: int
@@ -81,7 +81,7 @@ def analyse_diffusion(
     temperature_k: float,
     config: DiffusionConfig,
 ) -> DiffusionResult:
-    """D of the mobile ions, its tensor, errors and Nernst-Einstein conductivity.
+    """Return D of the mobile ions, its tensor, errors and Nernst-Einstein conductivity.
 
     Parameters
     ----------
@@ -94,16 +94,16 @@ def analyse_diffusion(
     lattice_ang
         Rows a, b, c of the (average) cell in Å, (3, 3).
     temperature_k
-        Of the run.
+        Temperature of the run.
     config
         Window, hop length, charge, confidence.
 
     Raises
     ------
     InputError
-        No mobile ion, no framework, or too few frames.
+        When there is no mobile ion, no framework, or too few frames.
     PhysicsError
-        A position that is not finite.
+        When a position is not finite.
     """
     mobile = np.asarray(mobile_mask, dtype=bool)
     lattice = np.asarray(lattice_ang, dtype=float)
@@ -148,7 +148,17 @@ def analyse_diffusion(
 
 
 def unmeasured(mobile_mask: ArrayLike, lattice_ang: ArrayLike, reason: str) -> DiffusionResult:
-    """The result of a run that says nothing about transport, and why."""
+    """Return the result of a run that says nothing about transport.
+
+    Parameters
+    ----------
+    mobile_mask
+        True for mobile ions, (n_atoms,).
+    lattice_ang
+        Rows a, b, c of the cell in Å, (3, 3).
+    reason
+        Why it says nothing.
+    """
     mobile = np.asarray(mobile_mask, dtype=bool)
     volume_ang3 = abs(float(np.linalg.det(np.asarray(lattice_ang, dtype=float))))
     nothing = dict.fromkeys(field.name for field in fields(DiffusionResult))
@@ -185,7 +195,7 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
 
 
 def _estimate(walk: Walk, config: DiffusionConfig) -> tuple[_Fit | None, DiffusionEstimate]:
-    """The estimate, and the fit when it is a measurement."""
+    """Return the estimate, and the fit when it is a measurement."""
     msd, a = walk.msd_ang2, walk.hop_ang
     max_msd, plateau = float(msd.max()), _vibration_plateau(msd, walk.frame_interval_ps)
     hops = walk.n_ions * max_msd / a**2
@@ -220,7 +230,7 @@ def _estimate(walk: Walk, config: DiffusionConfig) -> tuple[_Fit | None, Diffusi
 
 
 def _vibration_plateau(msd: Array, frame_interval_ps: float) -> float:
-    """MSD of vibration alone: the line through MSD(1 ps) and MSD(2 ps) at lag zero."""
+    """Return the MSD of vibration alone: the line through MSD(1 ps) and MSD(2 ps) at lag zero."""
     k = max(1, round(VIBRATION_PS / frame_interval_ps))
     if 2 * k >= len(msd):
         return 0.0  # too short to tell; the bound is the looser for it
@@ -228,7 +238,7 @@ def _vibration_plateau(msd: Array, frame_interval_ps: float) -> float:
 
 
 def _find_window(walk: Walk, config: DiffusionConfig) -> tuple[int, int, str]:
-    """First and last lag of the fit in frames, or why there is none."""
+    """Return first and last lag of the fit in frames, and why there is none, if so."""
     msd, step, a2 = walk.msd_ang2, walk.frame_interval_ps, walk.hop_ang**2
     longest = min(config.max_lag_fraction * walk.duration_ps, config.max_lag_ps)
     last = int(longest / step + 1e-9)
@@ -265,6 +275,6 @@ def _fit_window(walk: Walk, first: int, last: int) -> _Fit:
 
 
 def _log_slope(msd: Array, first: int, last: int) -> float:
-    """The slope d ln MSD / d ln t over the window, log-spaced lags; 1 for diffusion."""
+    """Return the slope d ln MSD / d ln t over the window, log-spaced lags; 1 for diffusion."""
     lags = np.unique(np.geomspace(first, last, 50).round().astype(int))
     return float(np.polyfit(np.log(lags), np.log(msd[lags]), 1)[0])

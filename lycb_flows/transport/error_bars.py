@@ -34,7 +34,19 @@ _N_THINNED_FRAMES = 1000
 
 @dataclass(frozen=True)
 class Walk:
-    """The mobile ions' displacements and their MSD at every lag."""
+    """Displacements of the mobile ions, and their MSD at every lag.
+
+    Attributes
+    ----------
+    positions_ang
+        Shape (n_frames, n_ions, 3), drift removed.
+    msd_tensor_ang2
+        Shape (n_frames, 3, 3), by lag.
+    frame_interval_ps
+        Time between frames.
+    hop_ang
+        Length a of a hop.
+    """
 
     positions_ang: Array  # (n_frames, n_ions, 3), drift removed
     msd_tensor_ang2: Array  # (n_frames, 3, 3)
@@ -58,19 +70,19 @@ class Walk:
 
 
 def he_relative_error(effective_hops: float) -> float:
-    """s_D / D = 3.43 / √N_eff + 0.04 (He et al. 2018)."""
+    """Return He's relative error, s_D / D = 3.43 / √N_eff + 0.04 (He et al. 2018)."""
     return float(3.43 / np.sqrt(effective_hops) + 0.04)
 
 
 def upper_bound_m2_per_s(
     hops: float, n_ions: int, duration_ps: float, hop_ang: float, confidence: float = 0.95
 ) -> float:
-    """Upper bound on D when `hops` effective hops were seen.
+    """Return the upper bound on D when `hops` effective hops were seen.
 
-    Few hops per ion: the Poisson bound a² / (6 N t) χ²(2n + 2) / 2. But n is read from an
-    MSD, whose variance over that of a hop count is f = 1 + 2n / (3N) (compound Poisson), so
-    n / f independent hops are worth f each; without f the 95 % bound holds in 67 to 94 % of
-    runs with more than one hop per ion.
+    With few hops per ion it is the Poisson bound a² / (6 N t) χ²(2n + 2) / 2. But n is read from
+    an MSD, whose variance over that of a hop count is f = 1 + 2n / (3N) (compound Poisson), so
+    n / f independent hops are worth f each. Without f the 95 % bound holds in 67 to 94 % of runs
+    with more than one hop per ion.
 
     Parameters
     ----------
@@ -79,11 +91,11 @@ def upper_bound_m2_per_s(
     n_ions
         N.
     duration_ps
-        t, first to last frame.
+        t, from the first to the last frame.
     hop_ang
         a.
     confidence
-        One-sided.
+        One-sided confidence.
     """
     worth = 1 + 2 * hops / (3 * n_ions)
     most_hops = worth * float(chi2.ppf(confidence, 2 * hops / worth + 2)) / 2
@@ -91,16 +103,30 @@ def upper_bound_m2_per_s(
 
 
 def slope_weights(lags: Array) -> Array:
-    """Weights w of the OLS slope: slope = Σ w_k y_k."""
+    """Return weights w of the OLS slope: slope = Σ w_k y_k."""
     centred = lags - lags.mean()
     return np.asarray(centred / (centred @ centred))
 
 
 def model_error(walk: Walk, lags: NDArray[np.int64], diffusivity: float) -> tuple[float, float]:
-    """Low-noise D and standard error of the OLS D, both Å²/ps, from the walk's covariance.
+    """Return a low-noise D and the standard error of the OLS D, from the walk's covariance.
 
-    The covariance S needs a D, and generalised least squares with S gives one; a few turns
+    The covariance S needs a D, and generalised least squares with S gives a better D; a few turns
     settle it. A D that is not positive is returned as found, with an infinite error.
+
+    Parameters
+    ----------
+    walk
+        The mobile ions.
+    lags
+        Lags in frames, within the window of the fit.
+    diffusivity
+        The OLS D in Å²/ps.
+
+    Returns
+    -------
+    tuple of float
+        Both in Å²/ps.
     """
     lags_ps = lags * walk.frame_interval_ps
     design = np.column_stack([np.ones_like(lags_ps), 6 * lags_ps])
@@ -123,17 +149,17 @@ def model_error(walk: Walk, lags: NDArray[np.int64], diffusivity: float) -> tupl
 def _msd_covariance(
     diffusivity: float, moments: tuple[Array, Array], anisotropy: float, walk: Walk
 ) -> Array:
-    """Covariance in Å⁴ of the windowed MSD of a walk of hops a with D in Å²/ps."""
+    """Return the covariance in Å⁴ of the windowed MSD of a walk of hops a with D in Å²/ps."""
     rate = 6 * diffusivity
     linear, quadratic = moments
     return (walk.hop_ang**2 * rate * linear + anisotropy * rate**2 * quadratic) / walk.n_ions
 
 
 def _overlap_moments(lags_ps: Array, duration_ps: float) -> tuple[Array, Array]:
-    """Mean overlap o (ps) and o² (ps²) of all pairs of intervals of two lags, (n, n) each.
+    """Return the mean overlap o (ps) and o² (ps²) of all pairs of intervals of two lags.
 
     Intervals [s, s+n] and [s+d, s+d+m] lie in [0, t]; the mean over s and d is an integral
-    over the offset d of o(d) times the share of origins with that offset.
+    over the offset d of o(d) times the share of origins with that offset. Both are (n, n).
     """
     n, m = lags_ps[:, None, None], lags_ps[None, :, None]
     middle = (np.arange(_N_OFFSETS) + 0.5) / _N_OFFSETS
@@ -166,7 +192,7 @@ def standard_error(walk: Walk, lags: NDArray[np.int64], walk_error: float) -> fl
 
 
 def _ion_scatter(walk: Walk, lags: NDArray[np.int64]) -> float:
-    """Standard error of D in Å²/ps from the spread of single ions' D, frames thinned."""
+    """Return the standard error of D in Å²/ps from the spread of single ions' D, frames thinned."""
     if walk.n_ions == 1:
         return 0.0
     stride = max(1, len(walk.positions_ang) // _N_THINNED_FRAMES)

@@ -1,4 +1,4 @@
-"""From wrapped positions to the mean squared displacement tensor."""
+"""Mean squared displacements from positions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
 def unwrap(positions_ang: ArrayLike, lattices_ang: ArrayLike) -> Array:
-    """Positions without jumps across the cell's faces, from wrapped ones.
+    """Return positions without jumps across the cell's faces, from wrapped ones.
 
-    Adds up minimum-image displacements in the instantaneous cell (TOR: Bullerjahn et al.,
-    J. Chem. Theory Comput. 2023, 19, 3406), so a barostat's breathing does not grow with
-    the distance travelled. Exact while no atom moves half a cell between frames.
+    Minimum-image displacements in the instantaneous cell are added up (TOR: Bullerjahn et al.,
+    J. Chem. Theory Comput. 2023, 19, 3406), so that the motion of a barostat does not grow with
+    the distance travelled. The result is exact while no atom moves half a cell between frames.
 
     Parameters
     ----------
     positions_ang
-        Wrapped, (n_frames, n_atoms, 3) in Å.
+        Wrapped positions, (n_frames, n_atoms, 3) in Å.
     lattices_ang
         Rows a, b, c in Å of every frame, (n_frames, 3, 3), or of all frames, (3, 3).
 
@@ -48,9 +48,16 @@ def unwrap(positions_ang: ArrayLike, lattices_ang: ArrayLike) -> Array:
 
 
 def subtract_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
-    """Positions (n_frames, n_atoms, 3) in Å relative to the framework's unweighted mean.
+    """Return positions relative to the framework's unweighted mean.
 
-    The lattice frame, not the centre of mass, is the one that conductivity refers to.
+    Conductivity refers to the frame of the lattice, not to that of the centre of mass.
+
+    Parameters
+    ----------
+    positions_ang
+        Unwrapped positions, (n_frames, n_atoms, 3) in Å.
+    framework_mask
+        True for atoms of the framework, (n_atoms,).
 
     Raises
     ------
@@ -69,7 +76,7 @@ def subtract_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
 
 
 def msd_tensor(positions_ang: Array) -> Array:
-    """Mean squared displacement tensor over ions and all origins, at every lag.
+    """Return the mean squared displacement tensor over ions and all origins, at every lag.
 
     M_ab(k) = < (x_a(t+k) - x_a(t)) (x_b(t+k) - x_b(t)) >, by the Wiener-Khinchin theorem:
     power spectra are summed over ions, so that one inverse transform per component is left.
@@ -77,7 +84,7 @@ def msd_tensor(positions_ang: Array) -> Array:
     Parameters
     ----------
     positions_ang
-        Unwrapped, (n_frames, n_ions, 3) in Å.
+        Unwrapped positions, (n_frames, n_ions, 3) in Å.
 
     Returns
     -------
@@ -92,12 +99,12 @@ def msd_tensor(positions_ang: Array) -> Array:
 
 
 def mean_squared_displacement(positions_ang: Array) -> Array:
-    """MSD in Å² at every lag, (n_frames,), of positions (n_frames, n_ions, 3) in Å."""
+    """Return the MSD in Å² at every lag, (n_frames,), of positions (n_frames, n_ions, 3) in Å."""
     return np.asarray(_windowed(positions_ang, _PAIRS[:3]).sum(axis=0))
 
 
 def _windowed(positions_ang: Array, pairs: Sequence[tuple[int, int]]) -> Array:
-    """Components (a, b) of the MSD tensor at every lag, (n_pairs, n_frames) in Å²."""
+    """Return components (a, b) of the MSD tensor at every lag, (n_pairs, n_frames) in Å²."""
     n_frames, n_ions, _ = positions_ang.shape
     n_fft = next_fast_len(2 * n_frames, real=True)
     spectra = np.zeros((len(pairs), 2 * (n_fft // 2 + 1)))  # Re Re and Im Im side by side
@@ -121,6 +128,14 @@ def _windowed(positions_ang: Array, pairs: Sequence[tuple[int, int]]) -> Array:
 
 
 def select_lags(n_frames: int, max_lags: int = MAX_STORED_LAGS) -> NDArray[np.int64]:
-    """At most `max_lags` log-spaced lags from 1 to n_frames - 1, in frames, increasing."""
+    """Return log-spaced lags from 1 to n_frames - 1, in frames, increasing.
+
+    Parameters
+    ----------
+    n_frames
+        Number of frames.
+    max_lags
+        Most lags.
+    """
     spaced = np.geomspace(1, n_frames - 1, max_lags).round().astype(np.int64)
     return np.unique(spaced)

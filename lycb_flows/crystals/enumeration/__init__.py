@@ -1,4 +1,4 @@
-"""Parent -> exact count and distinct orderings; ordered halide -> Cl/Br decorations.
+"""Orderings of a disordered parent, and Cl/Br decorations of an ordered halide.
 
 >>> from lycb_flows.config import EnumerationConfig
 >>> from lycb_flows.crystals.structures import load_parent
@@ -7,18 +7,18 @@
 
 Files, each importing only those before it: `colourings` (exact counts), `listing` (masks),
 `sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
-`orderings`, `decorations`.
+`occupancies` (a parent as a colouring problem), `orderings`, `decorations`.
 """
 
 from __future__ import annotations
 
 from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
 from lycb_flows.crystals.enumeration.listing import Member
+from lycb_flows.crystals.enumeration.occupancies import parent_cell
 from lycb_flows.crystals.enumeration.orderings import (
     EnumerationResult,
     count_orderings,
     enumerate_orderings,
-    parent_cell,
 )
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Cl/Br decorations of an ordered halide: which halide sites hold bromine.
 
 x counts Br per Li3YX6, so x = 6 n_Br / n_X. Formal charges cannot rank decorations (Cl and
-Br are alike to an Ewald sum), so all are listed, or, beyond the cap, those that keep a
-normal subgroup of the crystal's symmetry, and a uniform sample beside them.
+Br have the same charge in an Ewald sum), so all are listed. Beyond the cap, those are listed
+that keep a normal subgroup of the crystal's symmetry, and a uniform sample beside them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ _SERIES_STEPS = 12
 
 
 def enumerate_decorations(structure: Structure, config: DecorationConfig) -> EnumerationResult:
-    """The distinct placements of Cl and Br on the halide sites of an ordered crystal.
+    """Return the distinct placements of Cl and Br on the halide sites of an ordered crystal.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    config
+        The amount of bromine, and limits of the list.
 
     Raises
     ------

@@ -5,7 +5,7 @@ It knows neither the orbits' labels nor forbidden pairs, so its structures are m
 the sites, filtered, made canonical under our group, and must add up to our exact count.
 
 The mapping is tested with structures of our own generator, permuted, moved by symmetry and
-re-based; the call of enum.x itself is not, where enum.x is not installed.
+re-based; the call of enum.x itself is tested only where enum.x is installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,16 @@ _PROGRAMS = ("enum.x", "makestr.x")
 
 
 def list_by_enumlib(model: SiteModel, problem: Colourings, exact: tuple[int, int]) -> Listing:
-    """Every distinct colouring, found by enumlib.
+    """Return every distinct colouring, found by enumlib.
+
+    Parameters
+    ----------
+    model
+        The supercell.
+    problem
+        The colourings of its free sites.
+    exact
+        Count and raw count of `count_distinct`.
 
     Raises
     ------
@@ -66,12 +75,19 @@ def _run_enumlib(structure: PymatgenStructure) -> list[PymatgenStructure]:
 
 
 def disordered_supercell(model: SiteModel, problem: Colourings) -> PymatgenStructure:
-    """The supercell with each species spread evenly over the sites that it may occupy.
+    """Return the supercell with each species spread evenly over the sites that it may occupy.
+
+    Parameters
+    ----------
+    model
+        The supercell.
+    problem
+        The colourings of its free sites.
 
     Raises
     ------
     InputError
-        When that fills a site more than once; enumlib could not be told the composition.
+        When that fills a site more than once, which enumlib cannot express.
     """
     share = problem.allowed * (np.array(problem.counts) / problem.allowed.sum(axis=0).clip(1))
     species = [{model.colours[colour]: 1.0} for colour in model.fixed]
@@ -90,12 +106,21 @@ def disordered_supercell(model: SiteModel, problem: Colourings) -> PymatgenStruc
 
 
 def colours_of(found: Sequence[PymatgenStructure], model: SiteModel, problem: Colourings) -> Ints:
-    """The colours (m, f) of ordered structures on the model's sites, in any order and basis.
+    """Return the colours (m, f) of ordered structures on the model's sites.
+
+    Parameters
+    ----------
+    found
+        m structures, atoms in any order, cells in any basis.
+    model
+        The supercell with f free sites.
+    problem
+        The colourings of its free sites.
 
     Raises
     ------
     LycbError
-        When an atom is on no site, or on one that may not hold it.
+        When an atom is on no site, or on a site that may not hold it.
     """
     names = np.array(model.colours)
     rows = []

@@ -34,14 +34,14 @@ _SPARE_BYTES = 16  # makes the modulo bias of a drawn rank smaller than 2^-127
 
 @dataclass(frozen=True)
 class Member:
-    """One distinct colouring.
+    """A distinct colouring.
 
     Attributes
     ----------
     mask
-        Hexadecimal number; one bit per site and allowed species but the site's last.
+        Hexadecimal number; a bit per site and allowed species but the site's last.
     multiplicity
-        Colourings that the symmetry makes of it.
+        Number of colourings that the symmetry makes of it.
     stratum
         "all", "symmetric" or "sampled".
     """
@@ -57,6 +57,12 @@ class Listing:
 
     Attributes
     ----------
+    count, raw_count
+        Numbers of distinct colourings and of those before symmetry.
+    members
+        The colourings that are listed.
+    exhaustive
+        Whether all are listed.
     subgroup
         Rows of the group that form H of the symmetric stratum, None without one.
     orbit_sizes
@@ -72,7 +78,13 @@ class Listing:
 
 
 class Masks:
-    """Colourings (m, n) as masks (m, words) of a problem whose nodes are single sites."""
+    """Colourings (m, n) as masks (m, words) of a problem whose nodes are single sites.
+
+    Parameters
+    ----------
+    problem
+        The colouring problem.
+    """
 
     def __init__(self, problem: Colourings) -> None:
         self._problem = problem
@@ -88,14 +100,14 @@ class Masks:
         self._of[self._site, self._colour, word] = np.uint64(1) << shift.astype(np.uint64)
 
     def encode(self, colours: NDArray[np.integer]) -> Words:
-        """The masks of colours (m, n)."""
+        """Return the masks of colours (m, n)."""
         masks = np.zeros((len(colours), self.n_words), dtype="<u8")
         for site in range(colours.shape[1]):
             masks |= self._of[site][colours[:, site]]
         return masks
 
     def decode(self, text: str) -> Ints:
-        """The colours (n,) of a mask's text."""
+        """Return the colours (n,) of a mask's text."""
         bits = int(text, 16)
         colours: Ints = self._background.copy()
         for bit in range(self.n_bits):
@@ -104,13 +116,13 @@ class Masks:
         return colours
 
     def texts(self, masks: Words) -> list[str]:
-        """Masks as hexadecimal numbers of equal length."""
+        """Return masks as hexadecimal numbers of equal length."""
         digits = max(1, math.ceil(self.n_bits / 4))
         return [f"{int.from_bytes(row.tobytes(), 'little'):0{digits}x}" for row in masks]
 
     @cached_property
     def _tables(self) -> Words:
-        """(g, bytes, 256, words): what each value of each byte of a mask becomes."""
+        """The image of each value of each byte of a mask, (g, bytes, 256, words)."""
         permutations = self._problem.permutations
         n_bytes = max(1, math.ceil(self.n_bits / 8))
         image = np.zeros((len(permutations), n_bytes * 8, self.n_words), dtype="<u8")
@@ -130,7 +142,7 @@ class Masks:
         return image
 
     def smallest(self, masks: Words) -> Words:
-        """The smallest image of each mask."""
+        """Return the smallest image of each mask."""
         best = masks.copy()
         for element in range(len(self._tables)):
             image = self._image(element, masks)
@@ -139,20 +151,28 @@ class Masks:
         return best
 
     def canonical_only(self, masks: Words) -> Words:
-        """Those of the masks that are the smallest of their images."""
+        """Return those of the masks that are the smallest of their images."""
         for element in range(len(self._tables)):
             masks = masks[~_less(self._image(element, masks), masks)]
         return masks
 
     def multiplicities(self, masks: Words) -> Ints:
-        """The number of distinct images of each mask."""
+        """Return the number of distinct images of each mask."""
         fixed = np.zeros(len(masks), dtype=np.int64)
         for element in range(len(self._tables)):
             fixed += (self._image(element, masks) == masks).all(axis=1)
         return np.asarray(len(self._tables) // fixed, dtype=np.int64)
 
     def members(self, masks: Words, stratum: str) -> tuple[Member, ...]:
-        """Canonical masks as members, smallest first, each once."""
+        """Return canonical masks as members, smallest first, each once.
+
+        Parameters
+        ----------
+        masks
+            Canonical masks (m, words), perhaps repeated.
+        stratum
+            What they are members of.
+        """
         masks = np.unique(masks, axis=0)
         masks = masks[np.lexsort(masks.T)]  # the last word is the most significant one
         sizes = self.multiplicities(masks).tolist()
@@ -169,7 +189,7 @@ def _less(left: Words, right: Words) -> NDArray[np.bool_]:
 
 
 def all_colours(problem: Colourings) -> Iterator[NDArray[np.int16]]:
-    """Every colouring of a problem, symmetry aside, in chunks (m, n); memory is bounded."""
+    """Yield every colouring of a problem, symmetry aside, in chunks (m, n); memory is bounded."""
     n_nodes, n_colours = problem.allowed.shape
     clashes: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for a, colour, b, other in problem.clashes():
@@ -200,7 +220,14 @@ def all_colours(problem: Colourings) -> Iterator[NDArray[np.int16]]:
 
 
 def list_all(problem: Colourings, exact: tuple[int, int]) -> Listing:
-    """Every distinct colouring; `exact` is what `count_distinct` gave.
+    """Return every distinct colouring.
+
+    Parameters
+    ----------
+    problem
+        The colouring problem.
+    exact
+        Count and raw count of `count_distinct`.
 
     Raises
     ------
@@ -215,7 +242,7 @@ def list_all(problem: Colourings, exact: tuple[int, int]) -> Listing:
 
 
 def checked(listing: Listing) -> Listing:
-    """An exhaustive listing whose invariants hold.
+    """Return an exhaustive listing whose invariants hold.
 
     Raises
     ------
@@ -239,14 +266,16 @@ def list_some(
     config: EnumerationConfig | DecorationConfig,
     series: tuple[tuple[int, ...], ...] = (),
 ) -> Listing:
-    """A symmetric stratum of at most `cap` raw colourings and a uniform sample beside it.
+    """Return a symmetric stratum of at most `cap` raw colourings and a uniform sample beside it.
 
     Parameters
     ----------
+    problem
+        The colouring problem.
     exact
         Count and raw count of `count_distinct`.
     config
-        Its cap, n_samples and seed.
+        Cap, size of the sample, and seed.
     series
         Counts that H must be able to make besides the problem's own.
     """
@@ -279,10 +308,22 @@ def _draw(problem: Colourings, n_samples: int, seed: int) -> Ints:
 def symmetric_subgroup(
     problem: Colourings, series: tuple[tuple[int, ...], ...]
 ) -> tuple[int, ...] | None:
-    """The largest normal subgroup, not the trivial one, whose orbits can make the counts.
+    """Return the largest normal subgroup, not the trivial one, whose orbits can make the counts.
 
-    One that can make every counts of the series is preferred, so that the strata of the
+    A subgroup that can make all counts of the series is preferred, so that the strata of the
     series belong together.
+
+    Parameters
+    ----------
+    problem
+        The colouring problem.
+    series
+        Counts of the other members of the series.
+
+    Returns
+    -------
+    tuple of int or None
+        Rows of the group; None when there is no such subgroup.
     """
     if len(problem.permutations) > MAX_GROUP:
         return None
@@ -295,7 +336,7 @@ def symmetric_subgroup(
 
 
 def normal_subgroups(permutations: Ints) -> list[tuple[int, ...]]:
-    """The normal subgroups of a group (g, n), as row numbers, the largest first.
+    """Return the normal subgroups of a group (g, n), as row numbers, the largest first.
 
     They are the joins of the normal closures of single elements.
     """

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from lycb_flows.config import ForbiddenPair, Supercell
-from lycb_flows.crystals import structures
 from lycb_flows.crystals.enumeration.colourings import Bools, Ints
+from lycb_flows.crystals.structures import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Structure
 
@@ -38,7 +38,7 @@ class SiteSymmetry:
     rotations: Ints
 
     def on(self, sites: Ints) -> SiteSymmetry:
-        """The group as it acts on some of the sites, each permutation once."""
+        """Return the group as it acts on some of the sites, each permutation once."""
         index = np.full(self.permutations.shape[1], -1)
         index[sites] = np.arange(len(sites))
         acting = index[self.permutations[:, sites]]
@@ -53,9 +53,22 @@ def supercell_symmetry(
     supercell: Supercell,
     symprec_ang: float,
 ) -> SiteSymmetry:
-    """The symmetry of a cell with n sites of several kinds, acting on na*nb*nc*n sites.
+    """Return the symmetry of a cell with n sites, acting on the sites of a supercell.
 
     Site s of cell (i, j, k) is number `s * n_cells + (i * nb + j) * nc + k`.
+
+    Parameters
+    ----------
+    lattice_ang
+        Rows a, b, c of the cell in Å, (3, 3).
+    frac_coords
+        Sites of the cell, (n, 3).
+    kinds
+        Kind of each site; symmetry maps a site onto sites of its kind only.
+    supercell
+        Multiples na, nb, nc of a, b, c.
+    symprec_ang
+        How far a site may lie from its image, in Å.
 
     Raises
     ------
@@ -89,7 +102,7 @@ def supercell_symmetry(
 def _site_map(
     lattice_ang: Floats, frac_coords: Floats, types: Ints, operation: tuple[Ints, Floats]
 ) -> tuple[Ints, Ints]:
-    """The image site (n,) and the lattice vector (n, 3) of each site under an operation."""
+    """Return the image site (n,) and the lattice vector (n, 3) of each site under an operation."""
     rotation, shift = operation
     gap = (frac_coords @ rotation.T + shift)[:, None] - frac_coords[None]
     hops = np.rint(gap)
@@ -106,15 +119,15 @@ class SiteModel:
     Attributes
     ----------
     lattice_ang
-        (3, 3) rows a, b, c of the supercell.
+        Rows a, b, c of the supercell, (3, 3).
     frac_coords
-        (n, 3) of all sites that anything may occupy.
+        All sites that anything may occupy, (n, 3).
     colours
         Species (or "vacancy") of each colour number.
     fixed
-        (n,): colour number of each site; of free sites, any.
+        Colour number of each site, (n,); any number at free sites.
     free
-        (f,): the free sites, in the order of the bits of a mask.
+        The free sites, (f,), in the order of the bits of a mask.
     """
 
     lattice_ang: Floats
@@ -124,19 +137,19 @@ class SiteModel:
     free: Ints
 
     def composition(self, free_counts: Sequence[int]) -> dict[str, int]:
-        """Atoms of each species, the free sites holding so many of each colour."""
+        """Return the number of atoms of each species, given how many free sites have a colour."""
         atoms = Counter(np.array(self.colours)[np.delete(self.fixed, self.free)].tolist())
         for name, count in zip(self.colours, free_counts, strict=False):  # the rest is fixed
             atoms[name] += count
         return {name: count for name, count in atoms.items() if count and name != VACANCY}
 
     def structure(self, free_colours: Ints) -> Structure:
-        """The ordered crystal whose free sites have these colours (f,)."""
+        """Return the ordered crystal whose free sites have these colours (f,)."""
         colours = self.fixed.copy()
         colours[self.free] = free_colours
         symbols = [self.colours[colour] for colour in colours.tolist()]
         taken = [index for index, symbol in enumerate(symbols) if symbol != VACANCY]
-        return structures.structure_from_arrays(
+        return structure_from_arrays(
             self.lattice_ang, [symbols[index] for index in taken], self.frac_coords[taken]
         )
 
@@ -144,10 +157,26 @@ class SiteModel:
 def forbidden_slots(
     model: SiteModel, allowed: Bools, permutations: Ints, pairs: Sequence[ForbiddenPair]
 ) -> csr_array:
-    """Sparse (n*c, n*c): (site, species) pairs closer than allowed, periodic images included.
+    """Return the (site, species) pairs that are closer than allowed, periodic images included.
 
     Distances that the symmetry makes equal may differ in the last digits, so a pair is
     forbidden when any of its images is.
+
+    Parameters
+    ----------
+    model
+        The supercell with n sites and c colours.
+    allowed
+        Which colours each site may have, (n, c).
+    permutations
+        The group, (g, n).
+    pairs
+        Species and their smallest distances.
+
+    Returns
+    -------
+    csr_array
+        Shape (n*c, n*c), non-zero where a pair is forbidden.
     """
     n_sites, n_colours = allowed.shape
     slots = csr_array((n_sites * n_colours,) * 2)

@@ -144,7 +144,7 @@ def _moved(asked: Inputs, used: Inputs) -> float | None:
     return float(max(np.abs(steps).max(), cell))
 
 
-# -- the letters between a labeler and its custodian, `vasp_process.py` -------------------------
+# -- the letters between a labeler and its custodian, `process.py` ------------------------------
 
 
 class Request(BaseModel):

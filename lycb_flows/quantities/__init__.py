@@ -1,0 +1,1 @@
+"""What a campaign measures: one class per quantity, and the plan that all of them share."""

@@ -1,0 +1,274 @@
+"""What a measured quantity is: one class, of which everything else asks what it needs.
+
+A quantity says where it is measured, which runs and other quantities it rests on, the key of
+its document, how it is computed and what it costs; then what a report shows of it. Jobs,
+plan, status, results and report iterate over the quantities of a campaign and name none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours
+from lycb_flows.report.collection import ReportData
+from lycb_flows.schemas import Document, Run
+from lycb_flows.schemas.keys import make_key
+from lycb_flows.store import ResultStore
+
+D = TypeVar("D", bound=Document)
+Scope = Literal["temperature", "pressure", "system", "campaign"]
+_FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
+    "temperature": ("system", "pressure_bar", "temperature_k"),
+    "pressure": ("system", "pressure_bar"),
+    "system": ("system",),
+    "campaign": (),
+}
+
+
+class Quantity(ABC, Generic[D]):
+    """A quantity that a campaign can measure; it has no state.
+
+    Attributes
+    ----------
+    name
+        What `measure.quantities` calls it.
+    document
+        The class of its documents: facts with a kind and a method version of their own.
+    scope
+        Where there is one document: at every temperature of a system and pressure, for every
+        system and pressure, for every system, or once in a campaign.
+    ensembles
+        The runs that it reads: 'npt' (they find the cell), 'nvt' (production), or none.
+    needs
+        The quantities whose documents it reads; they are measured first.
+    options
+        The class of its own settings in `measure.quantities`, if it has any.
+    category
+        The kind of worker that computes it: 'light', 'gpu' or 'dft'.
+    columns
+        Headings of its table in a report; `row` fills them.
+    """
+
+    name: ClassVar[str]
+    document: type[D]
+    scope: ClassVar[Scope]
+    ensembles: ClassVar[tuple[Literal["npt", "nvt"], ...]] = ("nvt",)
+    needs: ClassVar[tuple[type[Quantity[Any]], ...]] = ()
+    options: ClassVar[type[Config] | None] = None
+    category: ClassVar[Literal["light", "gpu", "dft"]] = "light"
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    # -- words ---------------------------------------------------------------------------
+
+    @property
+    def job(self) -> str:
+        """The first word of its jobs' names."""
+        return self.name
+
+    @property
+    def work(self) -> str:
+        """What the plan of a campaign calls its jobs."""
+        return self.name
+
+    @property
+    def noun(self) -> str:
+        """What one of its documents is called."""
+        return self.name
+
+    @property
+    def status_name(self) -> str:
+        """Its line in the status of a campaign."""
+        return self.name
+
+    @property
+    def status_fields(self) -> tuple[str, ...]:
+        """Which fields of a condition the status of a campaign shows."""
+        return _FIELDS_OF_SCOPE[self.scope]
+
+    @property
+    def title(self) -> str:
+        """The title of its section in a report."""
+        return self.name.capitalize()
+
+    @property
+    def rests_on(self) -> str:
+        """What a parent of its document is called when it is missing."""
+        return "a run of production"
+
+    # -- plan ----------------------------------------------------------------------------
+
+    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
+        """Refuse what cannot be measured, before anything runs.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+
+        Raises
+        ------
+        InputError
+            When the campaign asks for something impossible.
+        """
+
+    def settings(self, campaign: Campaign) -> Config | None:
+        """Return its options in a campaign, defaults included; None when it has none."""
+        given = (campaign.measure.quantities or {}).get(self.name, {})
+        return None if self.options is None else self.options.model_validate(given)
+
+    def conditions(self, plan: MeasurementPlan) -> list[Condition]:
+        """Return where it is measured, in order."""
+        fields = set(_FIELDS_OF_SCOPE[self.scope])
+        places = (place.model_dump(include=fields) for place in plan.places())
+        return list(dict.fromkeys(Condition.model_validate(place) for place in places))
+
+    def runs(self, plan: MeasurementPlan, condition: Condition) -> tuple[RunConfig, ...]:
+        """Return the runs that it reads at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+        return tuple(run for ensemble in self.ensembles for run in plan.runs(ensemble, condition))
+
+    def needed_keys(self, plan: MeasurementPlan, condition: Condition) -> tuple[str, ...]:
+        """Return the keys of the documents of other quantities that it reads at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+        return tuple(
+            needed.key(plan, where)
+            for needed in (kind() for kind in self.needs)
+            for where in needed.conditions(plan)
+            if where.meets(condition)
+        )
+
+    def key(self, plan: MeasurementPlan, condition: Condition) -> str:
+        """Return the key of its document: what it reads, and its options.
+
+        A quantity that reads more than runs and other quantities keys that, too.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+        return make_key(
+            self.document,
+            runs=[Run.key_of(run) for run in self.runs(plan, condition)],
+            documents=list(self.needed_keys(plan, condition)),
+            options=self.settings(plan.campaign),
+        )
+
+    def cost_s(
+        self,
+        plan: MeasurementPlan,  # noqa: ARG002 - for those that cost more
+        condition: Condition,  # noqa: ARG002
+        n_atoms: Mapping[str, int],  # noqa: ARG002
+    ) -> float:
+        """Return the estimated cost of one document in CPU seconds, its runs not counted.
+
+        Parameters
+        ----------
+        plan
+            With keys that may stand for ones not known yet.
+        condition
+            One of its conditions.
+        n_atoms
+            Atoms in the production cell of each system.
+        """
+        return 1.0
+
+    # -- work ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> D:
+        """Return its document at a condition.
+
+        Parameters
+        ----------
+        store
+            Holds the runs and the documents that it reads. Further results that are worth
+            keeping are made with `store.once`.
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+
+    def status(self, document: D) -> str:
+        """Return where a finished document was measured; 'done' for a whole campaign."""
+        place = {name: getattr(document, name) for name in self.status_fields}
+        return Condition.model_validate(place).title or "done"
+
+    # -- report --------------------------------------------------------------------------
+
+    def row(self, document: D) -> tuple[str, ...]:  # noqa: ARG002 - for those with columns
+        """Return the texts of its document under `columns`."""
+        return ()
+
+    def section(self, data: ReportData, album: Album) -> Section:  # noqa: ARG002 - see below
+        """Return its chapter in a report: by default one table for each system.
+
+        Parameters
+        ----------
+        data
+            What the report rests on; `data.measured(self.document)` are its documents.
+        album
+            Keeps figures: `album.show(name, figure, caption)`. Import matplotlib inside the
+            function that draws.
+        """
+        documents = data.measured(self.document)
+        systems = dict.fromkeys(getattr(document, "system", "") for document in documents)
+        parts = tuple(
+            Part(system, tables=(Table("", self._headings(), tuple(self._rows(data, system))),))
+            for system in systems
+        )
+        lead = () if parts else (f"No {self.noun} yet.",)
+        return Section(self.name, self.title, lead, parts)
+
+    def _headings(self) -> tuple[str, ...]:
+        names = {"temperature_k": "T (K)", "pressure_bar": "p (bar)"}
+        places = [names[name] for name in _FIELDS_OF_SCOPE[self.scope] if name in names]
+        return (*reversed(places), *self.columns)
+
+    def _rows(self, data: ReportData, system: str) -> Iterator[tuple[Cell, ...]]:
+        names = [name for name in _FIELDS_OF_SCOPE[self.scope] if name != "system"]
+        for document in data.measured(self.document):
+            if getattr(document, "system", "") == system:
+                places = [f"{getattr(document, name):g}" for name in reversed(names)]
+                yield ours(document.key, (*places, *self.row(document)))
+
+    def headline(self, data: ReportData) -> str | None:  # noqa: ARG002 - most have none
+        """Return the first sentence of a report; None leaves it to the other quantities."""
+        return None
+
+    def findings(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
+        """Yield what can be concluded."""
+        yield from ()
+
+    def doubts(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
+        """Yield what cannot be concluded at all: the gravest weaknesses."""
+        yield from ()
+
+    def limits(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
+        """Yield what limits the numbers that there are."""
+        yield from ()

@@ -1,0 +1,338 @@
+"""Diffusivity and conductivity of every production run: the quantity `diffusion`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
+from lycb_flows.errors import InputError
+from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours, papers
+from lycb_flows.report.collection import ReportData
+from lycb_flows.report.numbers import (
+    MISSING,
+    counted,
+    listed,
+    number,
+    scientific,
+    together,
+    with_error,
+)
+from lycb_flows.report.paper import (
+    paper_model_row,
+    paper_numbers,
+    paper_system,
+    paper_transport,
+    supercell_atoms,
+)
+from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Structure, Transport
+from lycb_flows.store import ResultStore
+from lycb_flows.units import PS_FS
+
+_PERCENT: Final = 100.0
+_PS_PER_NS: Final = 1000.0
+
+
+class Diffusion(Quantity[Transport]):
+    """D of the mobile ions with its error bars or an upper bound, from one production run."""
+
+    name = "diffusion"
+    document = Transport
+    scope: ClassVar[Scope] = "temperature"
+    job = "transport"
+    work = "transport"
+    noun = "transport"
+    status_name = "measured"
+    status_fields = ("system", "temperature_k")
+
+    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
+        """Refuse a mobile species that the system does not have."""
+        species = campaign.measure.diffusion.mobile_species
+        if species not in elements:
+            raise InputError(
+                "the mobile species is not in the parent",
+                fix="set measure.diffusion.mobile_species",
+                system=system,
+                found=species,
+                elements=sorted(elements),
+            )
+
+    def key(self, plan: MeasurementPlan, condition: Condition) -> str:
+        """Return the key of the Transport at one condition."""
+        (run,) = self.runs(plan, condition)
+        return Transport.key_of(Run.key_of(run), plan.campaign.measure.diffusion)
+
+    def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Transport:
+        """Return what the production run says; nothing, when it or its NpT run failed."""
+        (run_config,) = self.runs(plan, condition)
+        run = store.load(Run, Run.key_of(run_config))
+        config = plan.campaign.measure.diffusion
+        failure = failure_of(store, run)
+        facts = _analyse(store, run, run_config, config, failure)
+        return Transport(
+            key=self.key(plan, condition),
+            parents=(run.key,),
+            run=run.key,
+            model=run.model,
+            mobile_species=config.mobile_species,
+            healthy=not failure,
+            **condition.model_dump(),
+            **facts,
+        )
+
+    # -- report ------------------------------------------------------------------------------
+
+    def section(self, data: ReportData, album: Album) -> Section:
+        """Return MSDs and a table of every production run, by system."""
+        from lycb_flows.quantities.figures import msd_figure  # noqa: PLC0415 - matplotlib
+
+        parts = []
+        transports = data.measured(Transport)
+        for system in dict.fromkeys(t.system for t in transports):
+            mine = [t for t in transports if t.system == system]
+            shown = []
+            for pressure_bar in dict.fromkeys(t.pressure_bar for t in mine):
+                moved = [t for t in mine if t.pressure_bar == pressure_bar and t.lags_ps]
+                if moved:
+                    place = f"{system} at {pressure_bar:g} bar"
+                    caption = f"{place}: displacement against lag; thick: the window of the fit."
+                    shown.append(album.show(f"msd-{place}", msd_figure(moved), caption))
+            tables = (transport_table(data, system),)
+            parts.append(Part(system, figures=tuple(shown), tables=tables))
+        lead = () if parts else ("No production run has been analysed yet.",)
+        return Section(self.name, self.title, lead, tuple(parts))
+
+    def headline(self, data: ReportData) -> str:
+        """Return in how many runs D was measured."""
+        transports = data.measured(Transport)
+        n_measured, n_all = len(measured(transports)), len(transports)
+        if not n_all:
+            return "Unfinished: no diffusivity has been measured yet."
+        if not n_measured:
+            n_bounds = len(bounds(transports))
+            return (
+                f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
+                f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at "
+                "300 K."
+            )
+        return f"D was measured in {n_measured} of {counted(n_all, 'run')}."
+
+    def findings(self, data: ReportData) -> Iterator[Statement]:
+        """Yield every D that no fit has used."""
+        used = {key for fit in data.measured(Arrhenius) if fit.fitted for key in fit.transports}
+        for transport in measured(data.measured(Transport)):
+            if transport.key not in used:
+                estimate = transport.estimate
+                value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
+                yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
+
+    def doubts(self, data: ReportData) -> Iterator[Statement]:
+        """Yield the runs that gave a bound only, and those that gave nothing."""
+        transports = data.measured(Transport)
+        only_bounds = bounds(transports)
+        if only_bounds:
+            yield Statement(
+                f"{len(only_bounds)} of {len(transports)} diffusivities are upper bounds (95 %), "
+                f"not values: {listed([place_of(t) for t in only_bounds])}.",
+                tuple(t.key for t in only_bounds),
+            )
+        known = {t.key for t in (*measured(transports), *only_bounds)}
+        missing = [t for t in transports if t.key not in known]
+        if missing:
+            yield Statement(
+                f"{len(missing)} of {counted(len(transports), 'run')} left physics and gave "
+                f"neither a diffusivity nor a bound: {listed([place_of(t) for t in missing])}.",
+                tuple(t.key for t in missing),
+            )
+
+    def limits(self, data: ReportData) -> Iterator[Statement]:
+        """Yield what is shorter or smaller than the paper's."""
+        transports = data.measured(Transport)
+        yield from _short(transports)
+        for system in dict.fromkeys(t.system for t in transports):
+            yield from _small_cells(data, [t for t in transports if t.system == system])
+
+
+# -- from a run to a Transport -------------------------------------------------------------------
+
+
+def failure_of(store: ResultStore, run: Run) -> str:
+    """Return why a production run says nothing about its condition; empty when it does.
+
+    A run whose NpT left physics has no cell of that temperature and pressure.
+
+    Parameters
+    ----------
+    store
+        Holds the NpT run.
+    run
+        The production run.
+    """
+    before = store.find_document(run.start)
+    chain = (("run", run), ("NpT run that was to find its cell", before))
+    for name, document in chain:
+        if isinstance(document, Run) and not document.health.healthy:
+            health = document.health
+            return f"the {name} left physics at step {health.failed_step}: {health.reason}"
+    return ""
+
+
+def _analyse(
+    store: ResultStore, run: Run, run_config: RunConfig, config: DiffusionConfig, failure: str
+) -> dict[str, Any]:
+    """What a production run says about transport, as facts; nothing, when it failed."""
+    # scipy's statistics take a while, and whoever asks for a campaign's status needs none
+    from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
+    from lycb_flows.transport import diffusion  # noqa: PLC0415
+
+    start = store.load(Structure, run.start_structure)
+    mobile_mask = np.array(start.species) == config.mobile_species
+    if failure:
+        return vars(diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
+    result = diffusion.analyse_diffusion(
+        trajectory_of(store, run).unwrapped_ang(),
+        frame_interval_ps=run_config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
+        mobile_mask=mobile_mask,
+        lattice_ang=start.lattice_ang,
+        temperature_k=run.temperature_k,
+        config=config,
+    )
+    return vars(result)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def measured(transports: Sequence[Transport]) -> list[Transport]:
+    """Return those with a D, not a bound."""
+    return [t for t in transports if t.estimate.diffusivity_m2_per_s is not None]
+
+
+def bounds(transports: Sequence[Transport]) -> list[Transport]:
+    """Return those with an upper bound instead of a D."""
+    return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
+
+
+def place_of(transport: Transport) -> str:
+    """Return where a transport was measured."""
+    return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
+
+
+def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
+    paper_ps = paper_numbers()["md"]["production"]["length_ns"] * _PS_PER_NS
+    short = [t for t in transports if t.duration_ps < 0.99 * paper_ps]
+    if short:
+        longest = max(t.duration_ps for t in short)
+        yield Statement(
+            f"Production is short: {len(short)} of {counted(len(transports), 'run')} last at "
+            f"most {number(longest)} ps, the paper's {number(paper_ps)} ps.",
+            tuple(t.key for t in short),
+        )
+
+
+def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[Statement]:
+    """Those of one system, when its cell is smaller than the paper's."""
+    system = transports[0].system
+    structure = data.structure_of_system(system)
+    paper_atoms = supercell_atoms((structure and paper_system(structure)) or "")
+    n_atoms = min(t.n_atoms for t in transports)
+    if paper_atoms is not None and n_atoms < paper_atoms:
+        yield Statement(
+            f"{system}: {n_atoms} atoms with {transports[0].n_mobile} mobile ions, smaller "
+            f"than the paper's supercell of {paper_atoms} atoms.",
+            tuple(t.key for t in transports),
+        )
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def transport_table(data: ReportData, system: str) -> Table:
+    """Return D or its bound, and the conductivity, of every production run of a system.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    system
+        Name of the system.
+    """
+    rows = [_transport_row(data, t) for t in data.measured(Transport) if t.system == system]
+    return Table(
+        "",
+        (
+            "T (K)", "p (bar)", "length (ps)", "D (m²/s)", "95 % interval (m²/s)",
+            "He's error", "eff. hops", "log slope", "D along a, b, c (m²/s)",
+            "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
+        ),
+        tuple(rows),
+        "D: slope of the MSD over the paper's window, ± our standard error; He's error is the "
+        "paper's (He et al. 2018). “<”: 95 % upper bound. Paper σ(T): derived here from its Eₐ "
+        "and σ(300 K) of CHGNet_600K at the nearest pressure."
+        + _paper_remark(data, system),
+    )  # fmt: skip
+
+
+def _paper_remark(data: ReportData, system: str) -> str:
+    structure = data.structure_of_system(system)
+    name = (structure and paper_system(structure)) or ""
+    rows = paper_numbers()["transport"].get(name, {})
+    if name == "LYB":
+        return f" The paper prints D(500 K) = {scientific(rows['D_500K_m2_s'])} m²/s, isotropic."
+    if name == "LYC":
+        low, high = rows["anisotropy_500K"]["Dc_over_Dab"]
+        return f" The paper finds D along c {low} to {high} times that in the ab plane at 500 K."
+    return ""
+
+
+def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
+    estimate = transport.estimate
+    along = transport.lattice_diffusivities_m2_per_s
+    texts = (
+        f"{transport.temperature_k:g}",
+        f"{transport.pressure_bar:g}",
+        number(transport.duration_ps),
+        diffusivity_text(estimate),
+        _interval(estimate),
+        _he_error(estimate),
+        number(estimate.effective_hops, 2),
+        number(estimate.log_slope, 2),
+        MISSING if along is None else together(along, ", "),
+        _conductivity_text(transport),
+    )
+    structure = data.structure_of_run(transport.run)
+    rows = paper_transport((structure and paper_system(structure)) or "")
+    target = rows.get(paper_model_row(transport.pressure_bar))
+    sigma = target.conductivity_ms_per_cm(transport.temperature_k) if target else None
+    return (*ours(transport.key, texts), *papers(number(sigma)))
+
+
+def _interval(estimate: DiffusionEstimate) -> str:
+    low, high = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
+    return MISSING if low is None or high is None else together((low, high), " to ")
+
+
+def _he_error(estimate: DiffusionEstimate) -> str:
+    value, error = estimate.diffusivity_m2_per_s, estimate.diffusivity_err_he_m2_per_s
+    return MISSING if not value or error is None else f"± {_PERCENT * error / value:.0f} %"
+
+
+def diffusivity_text(estimate: DiffusionEstimate) -> str:
+    """Return D ± error, or the bound."""
+    if estimate.diffusivity_m2_per_s is not None:
+        return scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
+    if estimate.diffusivity_upper_m2_per_s is not None:
+        return f"< {scientific(estimate.diffusivity_upper_m2_per_s)}"
+    return MISSING
+
+
+def _conductivity_text(transport: Transport) -> str:
+    if transport.conductivity_ms_per_cm is not None:
+        return with_error(transport.conductivity_ms_per_cm, transport.conductivity_err_ms_per_cm)
+    if transport.conductivity_upper_ms_per_cm is not None:
+        return f"< {number(transport.conductivity_upper_ms_per_cm)}"
+    return MISSING

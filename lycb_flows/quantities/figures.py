@@ -1,0 +1,138 @@
+"""The figures of the built-in quantities: documents in, matplotlib figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
+
+from lycb_flows.report.figure_style import (
+    GREY,
+    HALF,
+    MARKERS,
+    inverse_thousand,
+    log_axis,
+    plain_text,
+    series_colours,
+    shaded_colours,
+    spread_values,
+    styled,
+)
+from lycb_flows.schemas import Arrhenius, Transport
+from lycb_flows.units import BOLTZMANN_EV_PER_K
+
+
+@styled
+def msd_figure(transports: Sequence[Transport]) -> Figure:
+    """Return the MSD of the mobile ion (solid) and the framework (dashed); thick: the window."""
+    figure = Figure((HALF, 4.8))
+    axes = figure.subplots()
+    for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
+        lags = np.array(transport.lags_ps)
+        msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
+        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
+        axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
+        window = transport.estimate
+        if window.fit_start_ps is not None and window.fit_end_ps is not None:
+            inside = (lags >= window.fit_start_ps) & (lags <= window.fit_end_ps)
+            axes.plot(lags[inside], msd[inside], color=colour, linewidth=4, solid_capstyle="butt")
+    axes.set(xlabel="lag (ps)", ylabel="mean squared displacement (Å²)")
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    species = plain_text(transports[0].mobile_species)
+    axes.plot([], [], color=GREY, linewidth=1.2, label=species)
+    axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
+    axes.plot([], [], color=GREY, linewidth=4, label="fit window")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
+def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
+    """Return D against 1000/T.
+
+    Measured points, bounds as arrows, fits with their 1σ band, the extrapolation as a star.
+
+    Parameters
+    ----------
+    transports
+        Of one system, with MSDs.
+    fits
+        Of the same system.
+    """
+    figure = Figure((8.0, 4.6))
+    axes = figure.subplots()
+    pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
+    for colour, marker, pressure_bar in zip(
+        series_colours(len(pressures)), MARKERS * len(pressures), pressures, strict=False
+    ):
+        here = [t for t in transports if t.pressure_bar == pressure_bar]
+        _draw_points(axes, here, colour, marker)
+        for fit in fits:
+            if fit.pressure_bar == pressure_bar and fit.fitted:
+                _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
+    axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
+    log_axis(axes, "y")
+    temperatures = sorted({t.temperature_k for t in transports})
+    top = axes.secondary_xaxis("top", functions=(inverse_thousand, inverse_thousand))
+    top.xaxis.set_major_locator(FixedLocator(spread_values(temperatures)))
+    top.xaxis.set_minor_formatter(NullFormatter())
+    top.set_xlabel("temperature (K)")
+    axes.legend(loc="best")
+    return figure
+
+
+def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
+    """Measured D with the 95 % interval, bounds as arrows that point down."""
+    label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
+    for transport in transports:
+        x, estimate = 1000 / transport.temperature_k, transport.estimate
+        middle, low, high = (
+            estimate.diffusivity_m2_per_s,
+            estimate.diffusivity_low_m2_per_s,
+            estimate.diffusivity_high_m2_per_s,
+        )
+        if middle is not None:
+            bars = None if low is None or high is None else [[middle - low], [high - middle]]
+            axes.errorbar(
+                [x], [middle], bars, fmt=marker, color=colour, capsize=3, markersize=6, label=label
+            )
+            label = None
+        elif estimate.diffusivity_upper_m2_per_s is not None:
+            bound = estimate.diffusivity_upper_m2_per_s
+            axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
+            axes.annotate(
+                "",
+                (x, bound),
+                (0, -26),
+                textcoords="offset points",
+                arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
+            )
+            axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
+    if label is not None:
+        axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
+
+
+def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
+    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
+    if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
+        return
+    ends = [*temperatures_k, fit.extrapolation_temperature_k]
+    inverse_k = np.linspace(1 / max(ends), 1 / min(ends), 60)
+    design = np.stack([np.ones_like(inverse_k), -inverse_k / BOLTZMANN_EV_PER_K], axis=1)
+    log_d = design @ [fit.log_prefactor, fit.activation_energy_ev]
+    spread = np.sqrt(np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design))
+    axes.plot(1000 * inverse_k, np.exp(log_d), color=colour, linewidth=1.2)
+    axes.fill_between(
+        1000 * inverse_k, np.exp(log_d - spread), np.exp(log_d + spread), color=colour, alpha=0.15,
+        linewidth=0,
+    )  # fmt: skip
+    if fit.extrapolated_diffusivity_m2_per_s is not None:
+        axes.plot(
+            [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
+            color=colour, markersize=13,
+            label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
+        )  # fmt: skip

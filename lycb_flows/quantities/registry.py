@@ -1,0 +1,108 @@
+"""Which quantities there are, and which of them a campaign measures.
+
+The built-in ones are listed in `store/kinds.py`; another package adds its own with an
+entry point in the group `lycb_flows.quantities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from lycb_flows.config import Campaign, MeasurementConfig
+from lycb_flows.errors import InputError
+from lycb_flows.quantities.base import Quantity
+from lycb_flows.store.kinds import QUANTITIES
+
+DEFAULT_QUANTITIES = ("diffusion", "arrhenius")
+
+
+def find_quantity(name: str) -> Quantity[Any]:
+    """Return the quantity of this name.
+
+    Raises
+    ------
+    InputError
+        When no package that is installed here brings it, or its package is broken.
+    """
+    return cast("Quantity[Any]", QUANTITIES.get(name))
+
+
+def chosen_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
+    """Return what a campaign measures, in order: each after those that it needs.
+
+    Raises
+    ------
+    InputError
+        When one of them is not installed.
+    """
+    return _with_needs([find_quantity(name) for name in _names(config)])
+
+
+def readable_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
+    """Return those of a campaign's quantities that are installed here, in order."""
+    absent = missing_quantities(config)
+    return _with_needs([find_quantity(name) for name in _names(config) if name not in absent])
+
+
+def missing_quantities(config: MeasurementConfig) -> dict[str, str]:
+    """Return why some of a campaign's quantities cannot be used here, by name."""
+    reasons = {}
+    for name in _names(config):
+        try:
+            find_quantity(name)
+        except InputError as err:
+            reasons[name] = str(err)
+    return reasons
+
+
+def reported_names(config: MeasurementConfig) -> tuple[str, ...]:
+    """Return the names of what a campaign measures, in order; last what is not installed."""
+    readable = (quantity.name for quantity in readable_quantities(config))
+    return (*readable, *missing_quantities(config))
+
+
+def _names(config: MeasurementConfig) -> tuple[str, ...]:
+    return DEFAULT_QUANTITIES if config.quantities is None else tuple(config.quantities)
+
+
+def _with_needs(quantities: Sequence[Quantity[Any]]) -> tuple[Quantity[Any], ...]:
+    found: dict[str, Quantity[Any]] = {}
+    for quantity in quantities:
+        for needed in _with_needs([kind() for kind in quantity.needs]):
+            found.setdefault(needed.name, needed)
+        found.setdefault(quantity.name, quantity)
+    return tuple(found.values())
+
+
+def check_quantities(campaign: Campaign) -> None:
+    """Refuse quantities that are not installed and options that they do not have.
+
+    Raises
+    ------
+    InputError
+        At the first of them.
+    """
+    chosen_quantities(campaign.measure)
+    for name, given in (campaign.measure.quantities or {}).items():
+        quantity = find_quantity(name)
+        if quantity.options is None and given:
+            raise InputError(
+                "this quantity has no options of its own",
+                fix="write it without options",
+                at=f"measure.quantities.{name}",
+                found=", ".join(given),
+            )
+        try:
+            quantity.settings(campaign)
+        except ValidationError as err:
+            first = err.errors()[0]
+            known = quantity.options.model_fields if quantity.options else ()
+            raise InputError(
+                first["msg"].removeprefix("Value error, "),
+                fix=f"known here: {', '.join(known)}",
+                at=".".join(["measure.quantities", name, *map(str, first["loc"])]),
+                found=str(first["input"])[:80],
+            ) from err

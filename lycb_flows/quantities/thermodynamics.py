@@ -1,0 +1,179 @@
+"""Energy, temperature and pressure of every production run: the quantity `thermodynamics`.
+
+Frames of a run are not independent. A mean's error comes from blocks: the run is cut into a
+few stretches that are long beside the memory of the crystal, and the scatter of their means
+counts (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from lycb_flows.config import Config
+from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.report.blocks import Statement
+from lycb_flows.report.collection import ReportData
+from lycb_flows.report.numbers import with_error
+from lycb_flows.schemas import Document, Run
+from lycb_flows.store import ResultStore
+from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
+
+if TYPE_CHECKING:  # h5py takes a while, and whoever asks for a status reads no frame
+    from lycb_flows.md.trajectory import Trajectory
+
+_FAR = 3.0
+"""Standard errors from its target at which a mean is said to miss it."""
+
+
+class ThermodynamicsOptions(Config):
+    """How a production run is averaged."""
+
+    n_blocks: int = Field(10, ge=4, description="Stretches whose means give the error.")
+    discard_ps: float = Field(2.0, ge=0, description="Left out at the start of production.")
+
+
+class RunThermodynamics(Document):
+    """Means of one production run with errors from blocks; None where the run failed."""
+
+    kind = "thermodynamics"
+
+    run: str
+    model: str
+    system: str
+    pressure_bar: float = Field(description="Of the NpT run that found the cell.")
+    temperature_k: float = Field(description="Of the thermostat.")
+    n_frames: int
+    potential_energy_ev_per_atom: float | None = None
+    potential_energy_err_ev_per_atom: float | None = None
+    drift_ev_per_atom: float | None = Field(None, description="Second half minus first half.")
+    drift_err_ev_per_atom: float | None = None
+    mean_temperature_k: float | None = None
+    mean_temperature_err_k: float | None = None
+    mean_pressure_gpa: float | None = Field(None, description="Compression positive.")
+    mean_pressure_err_gpa: float | None = None
+    reason: str = Field("", description="Why there are no means.")
+
+
+class Thermodynamics(Quantity[RunThermodynamics]):
+    """Mean energy, temperature and pressure, and whether they stand still."""
+
+    name = "thermodynamics"
+    document = RunThermodynamics
+    scope: ClassVar[Scope] = "temperature"
+    options = ThermodynamicsOptions
+    columns = ("energy (eV/atom)", "drift (meV/atom)", "mean T (K)", "mean p (GPa)", "")
+
+    def compute(
+        self, store: ResultStore, plan: MeasurementPlan, condition: Condition
+    ) -> RunThermodynamics:
+        """Return the means over a production run."""
+        from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415 - h5py takes a while
+
+        (run_config,) = self.runs(plan, condition)
+        run = store.load(Run, Run.key_of(run_config))
+        options = ThermodynamicsOptions.model_validate(self.settings(plan.campaign))
+        frames = trajectory_of(store, run)
+        discarded = round(options.discard_ps * PS_FS / run.time_step_fs)
+        frames = frames.between(discarded, run.n_steps)
+        reason = ""
+        if not run.health.healthy:
+            reason = f"the run left physics at step {run.health.failed_step}"
+        elif frames.n_frames < 2 * options.n_blocks:
+            reason = f"{frames.n_frames} frames are too few for {options.n_blocks} blocks"
+        means = {} if reason else _means(frames, options.n_blocks)
+        return RunThermodynamics(
+            key=self.key(plan, condition),
+            parents=(run.key,),
+            run=run.key,
+            model=run.model,
+            n_frames=frames.n_frames,
+            reason=reason,
+            **condition.model_dump(),
+            **means,
+        )
+
+    def row(self, document: RunThermodynamics) -> tuple[str, ...]:
+        """Return the means with their errors."""
+        drift, drift_err = document.drift_ev_per_atom, document.drift_err_ev_per_atom
+        return (
+            with_error(
+                document.potential_energy_ev_per_atom, document.potential_energy_err_ev_per_atom
+            ),
+            with_error(
+                None if drift is None else drift * EV_MEV,
+                None if drift_err is None else drift_err * EV_MEV,
+            ),
+            with_error(document.mean_temperature_k, document.mean_temperature_err_k),
+            with_error(document.mean_pressure_gpa, document.mean_pressure_err_gpa),
+            document.reason,
+        )
+
+    def limits(self, data: ReportData) -> Iterator[Statement]:
+        """Yield the runs whose means are far from what they were held at, or drift."""
+        for document in data.measured(RunThermodynamics):
+            target_gpa = document.pressure_bar * float(BAR_GPA)
+            rows = (
+                ("energy drifts", document.drift_ev_per_atom, document.drift_err_ev_per_atom, 0.0),
+                (
+                    "mean temperature is not the thermostat's",
+                    document.mean_temperature_k,
+                    document.mean_temperature_err_k,
+                    document.temperature_k,
+                ),
+                (
+                    "mean pressure is not that of the NpT run",
+                    document.mean_pressure_gpa,
+                    document.mean_pressure_err_gpa,
+                    target_gpa,
+                ),
+            )
+            wrong = [text for text, value, error, target in rows if _is_far(value, error, target)]
+            if wrong:
+                place = f"{document.system} {document.pressure_bar:g} bar"
+                yield Statement(
+                    f"{place} {document.temperature_k:g} K: the {' and the '.join(wrong)}, by more "
+                    f"than {_FAR:g} standard errors.",
+                    (document.key,),
+                )
+
+
+def _is_far(value: float | None, error: float | None, target: float) -> bool:
+    return value is not None and error is not None and abs(value - target) > _FAR * error
+
+
+def block_error(values: NDArray[np.float64], n_blocks: int) -> float:
+    """Return the standard error of the mean of a correlated series.
+
+    Parameters
+    ----------
+    values
+        Shape (n,), in the order of time.
+    n_blocks
+        Stretches of equal length; a rest at the start is left out of the error.
+    """
+    length = len(values) // n_blocks
+    means = values[-n_blocks * length :].reshape(n_blocks, length).mean(axis=1)
+    return float(means.std(ddof=1) / np.sqrt(n_blocks))
+
+
+def _means(frames: Trajectory, n_blocks: int) -> dict[str, float]:
+    """The facts of a run with enough frames."""
+    energies = frames.potential_energy_ev / len(frames.species)
+    first, second = np.array_split(energies, 2)
+    halves = [block_error(half, n_blocks // 2) for half in (first, second)]
+    return {
+        "potential_energy_ev_per_atom": float(energies.mean()),
+        "potential_energy_err_ev_per_atom": block_error(energies, n_blocks),
+        "drift_ev_per_atom": float(second.mean() - first.mean()),
+        "drift_err_ev_per_atom": float(np.hypot(halves[0], halves[1])),
+        "mean_temperature_k": float(frames.temperature_k.mean()),
+        "mean_temperature_err_k": block_error(frames.temperature_k, n_blocks),
+        "mean_pressure_gpa": float(frames.pressures_gpa.mean()),
+        "mean_pressure_err_gpa": block_error(frames.pressures_gpa, n_blocks),
+    }

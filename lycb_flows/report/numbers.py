@@ -1,0 +1,196 @@
+"""Numbers as a reader wants them: value ± error with two digits of the error, powers of ten."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+MISSING = "–"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_ERROR_DIGITS = 2
+_DIGITS = 3
+_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
+_SCALES = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
+
+
+def number(value: float | None, digits: int = _DIGITS) -> str:
+    """Return a value with so many significant digits, never in exponent form.
+
+    Parameters
+    ----------
+    value
+        A number; a dash stands for None, NaN and infinity.
+    digits
+        How many are significant.
+
+    Examples
+    --------
+    >>> number(1234.5), number(0.0312), number(None)
+    ('1230', '0.0312', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = np.format_float_positional(
+        value, precision=digits, unique=False, fractional=False, trim="k"
+    )
+    return str(text).rstrip(".")
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """Return value ± error, both to the second digit of the error.
+
+    Parameters
+    ----------
+    value
+        A number, or None.
+    error
+        Its standard error; without one the value stands alone.
+
+    Examples
+    --------
+    >>> with_error(0.24317, 0.0312), with_error(331.2, 25.0), with_error(2.5, None)
+    ('0.243 ± 0.031', '331 ± 25', '2.50')
+    """
+    if value is None or error is None or not math.isfinite(error) or error <= 0:
+        return number(value)
+    decimals = _ERROR_DIGITS - 1 - _exponent(float(f"{error:.{_ERROR_DIGITS - 1}e}"))
+    places = max(0, decimals)
+    return f"{round(value, decimals):.{places}f} ± {round(error, decimals):.{places}f}"
+
+
+def scientific(value: float | None, error: float | None = None) -> str:
+    """Return (value ± error) × 10ⁿ.
+
+    Parameters
+    ----------
+    value
+        A number, or None.
+    error
+        Its standard error; without one the value stands alone.
+
+    Examples
+    --------
+    >>> scientific(1.931e-10, 1.2e-11), scientific(2.2e-12)
+    ('(1.93 ± 0.12) × 10⁻¹⁰', '2.20 × 10⁻¹²')
+    """
+    if value is None or value == 0 or not math.isfinite(value):
+        return number(value)
+    usable = error is not None and math.isfinite(error) and error > 0
+    exponent = _exponent(max(abs(value), error if usable and error else 0.0))
+    power = power_of_ten(exponent)
+    if usable and error is not None:
+        return f"({with_error(value / 10**exponent, error / 10**exponent)}) × {power}"
+    return f"{value / 10**exponent:.{_DIGITS - 1}f} × {power}"
+
+
+def together(values: Sequence[float], separator: str) -> str:
+    """Return several values with one power of ten.
+
+    Parameters
+    ----------
+    values
+        At least one.
+    separator
+        What stands between them.
+
+    Examples
+    --------
+    >>> together((1.5e-10, 2.41e-10), " to ")
+    '(1.50 to 2.41) × 10⁻¹⁰'
+    """
+    largest = max(abs(value) for value in values)
+    if largest == 0 or not math.isfinite(largest):
+        return separator.join(number(value) for value in values)
+    exponent = _exponent(largest)
+    mantissas = (f"{value / 10**exponent:.{_DIGITS - 1}f}" for value in values)
+    return f"({separator.join(mantissas)}) × {power_of_ten(exponent)}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """Return 10ⁿ without mark-up."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def as_printed(value: float | None, error: float | None = None) -> str:
+    """Return a value of the paper with the digits that it was printed with.
+
+    Parameters
+    ----------
+    value
+        A number, or None.
+    error
+        The paper's error, if it gives one.
+    """
+    if value is None:
+        return MISSING
+    return f"{value:g}" if error is None else f"{value:g} ± {error:g}"
+
+
+def fixed(value: float | None, decimals: int = 2) -> str:
+    """Return a value with so many decimals, to stand in a column.
+
+    Parameters
+    ----------
+    value
+        A number, or None.
+    decimals
+        How many stand after the point.
+    """
+    return MISSING if value is None else f"{value:.{decimals}f}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that a person would choose.
+
+    Examples
+    --------
+    >>> duration(12.3), duration(5400)
+    ('12.3 s', '1.50 h')
+    """
+    for scale, unit in _SCALES:
+        if seconds >= scale:
+            return f"{number(seconds / scale)} {unit}"
+    return f"{number(seconds)} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun in the right number.
+
+    Parameters
+    ----------
+    count
+        How many.
+    noun
+        Its singular.
+
+    Examples
+    --------
+    >>> counted(1, "label"), counted(2000, "label")
+    ('1 label', '2,000 labels')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def listed(names: Sequence[str], at_most: int = 8) -> str:
+    """Return names in a row, and how many more there are.
+
+    Parameters
+    ----------
+    names
+        In order.
+    at_most
+        How many are named.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], at_most=2)
+    'a, b and 1 more'
+    """
+    rest = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value)))

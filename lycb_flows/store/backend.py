@@ -1,0 +1,173 @@
+"""The plain operations of a store, which each backend fills in."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lycb_flows.schemas import Made
+from lycb_flows.store.blobs import Blobs
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+
+
+class Backend(ABC):
+    """A database of records, attempts, tombstones, claims and notes.
+
+    Attributes
+    ----------
+    address
+        What `open_store` takes; it may hold a password and is never printed.
+    label
+        The address without its password, to be printed.
+    blobs
+        The bytes that documents name.
+    is_shared
+        Whether workers of other machines reach the store: a service's.
+    """
+
+    address: str
+    label: str
+    blobs: Blobs
+    is_shared: ClassVar[bool] = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of an embedded store; None for a database."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection to the database."""
+
+    @abstractmethod
+    def _find_record(self, key: str) -> Record | None:
+        """Return the live record of a key, or None."""
+
+    @abstractmethod
+    def _find_by_prefix(self, prefix: str) -> list[Record]:
+        """Return the live records whose keys start with `prefix`; two are enough."""
+
+    @abstractmethod
+    def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
+        """Yield the live records of a kind whose facts equal `where`, by increasing key."""
+
+    @abstractmethod
+    def kinds(self) -> list[str]:
+        """Return the kinds of the documents that were ever stored here."""
+
+    @abstractmethod
+    def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
+        """Keep a record and its edges unless its key has a live one; return whether it was kept."""
+
+    @abstractmethod
+    def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
+        """Keep many records that belong to no attempt; return how many were kept."""
+
+    @abstractmethod
+    def _begin(self, kind: str, key: str, made: Made) -> AttemptId:
+        """Write down that a try starts."""
+
+    @abstractmethod
+    def _end(self, attempt: AttemptId, outcome: Outcome, reason: str, made: Made) -> None:
+        """Write down how a try ended."""
+
+    @abstractmethod
+    def attempts(self, key: str | None = None, outcome: Outcome | None = None) -> list[Attempt]:
+        """Return every try, in order.
+
+        Parameters
+        ----------
+        key
+            Only the tries at this key.
+        outcome
+            Only the tries that ended so.
+        """
+
+    def settle_attempts(self) -> int:
+        """End the tries whose document is there but whose worker died before it could end them.
+
+        Returns
+        -------
+        int
+            How many; none where a document and the end of its try come together.
+        """
+        return 0
+
+    def forget_stale_claims(self) -> int:
+        """Delete the claims of dead workers; return how many."""
+        return 0
+
+    @abstractmethod
+    def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
+        """Return when each of these live documents was made; the others are missing."""
+
+    @abstractmethod
+    def count_failures(self, keys: Sequence[str]) -> Counter[str]:
+        """Return how many tries at each of these keys have failed."""
+
+    @abstractmethod
+    def total_attempts(self) -> dict[str, Totals]:
+        """Return number and cost of all tries, by outcome."""
+
+    @abstractmethod
+    def makers(self, key: str) -> list[str]:
+        """Return the keys of the documents that this one came from or was born in, directly."""
+
+    @abstractmethod
+    def _made_from(self, key: str) -> list[str]:
+        """Return the keys of the documents that rest on this one, directly."""
+
+    @abstractmethod
+    def _bury(self, key: str, reason: str) -> None:
+        """Write a tombstone."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield everything that may name a blob, as plain data in constant memory.
+
+        That is all documents, live or withdrawn, all attempts and claims, in no order.
+        """
+
+    @abstractmethod
+    def note(self, name: str) -> dict[str, Any] | None:
+        """Return a small thing that is no result and may change; None when there is none."""
+
+    @abstractmethod
+    def set_note(self, name: str, value: dict[str, Any]) -> None:
+        """Write a note over an older note of its name.
+
+        Parameters
+        ----------
+        name
+            Which note.
+        value
+            Plain data, far below 16 MB.
+        """
+
+    @abstractmethod
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context whose writes come together, where the backend can do that."""
+
+    @abstractmethod
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Return the right to run a campaign embedded, alone where the backend needs that.
+
+        Raises
+        ------
+        StoreError
+            When another process has it.
+        """
+
+    @abstractmethod
+    def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """Keep other workers from computing this key while the context is open.
+
+        Raises
+        ------
+        GivenBackError
+            When another worker computes it now, and this process can give its job back.
+        """

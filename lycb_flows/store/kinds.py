@@ -1,0 +1,78 @@
+"""Which class reads the documents of a kind, those of measured quantities included.
+
+Quantities stand above the store, and other packages bring some. They are imported when a
+document is found whose kind is not known yet.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Protocol, runtime_checkable
+
+from pydantic import ConfigDict
+
+from lycb_flows.config.plugins import Registry
+from lycb_flows.schemas import KINDS, Document, register_kind
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """What a store knows of a quantity; `lycb_flows.quantities.base.Quantity` is the whole."""
+
+    @property
+    def name(self) -> str:
+        """What a campaign calls it."""
+        ...
+
+    @property
+    def document(self) -> type[Document]:
+        """The class of its documents."""
+        ...
+
+    @property
+    def rests_on(self) -> str:
+        """What a parent of its document is called when it is missing."""
+        ...
+
+
+QUANTITIES: Registry[Measured] = Registry(
+    "lycb_flows.quantities",
+    "quantity",
+    Measured,
+    own={
+        "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
+        "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
+        "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
+    },
+)
+"""What a campaign can measure."""
+
+
+class UnknownDocument(Document):
+    """A document of a kind that nothing installed here can read: its facts as they are.
+
+    It is what remains of a quantity when the package that measured it is not installed. The
+    store keeps it, shows it and counts the blobs that it names as used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+def document_class(kind: str) -> type[Document]:
+    """Return the class of a kind; a class of `UnknownDocument` when no package brings one."""
+    if kind not in KINDS:
+        _register_quantities(tuple(sys.path))
+    return KINDS.get(kind) or _unknown(kind)
+
+
+@functools.lru_cache(maxsize=1)
+def _register_quantities(_path: tuple[str, ...]) -> None:
+    """Once, and again when `sys.path` has changed: a broken package is slow to find broken."""
+    for quantity in QUANTITIES.usable().values():
+        register_kind(quantity.document)
+
+
+@functools.cache
+def _unknown(kind: str) -> type[UnknownDocument]:
+    return type("UnknownDocument", (UnknownDocument,), {"kind": kind, "__module__": __name__})

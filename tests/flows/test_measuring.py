@@ -1,0 +1,71 @@
+"""What production runs may say, by the health of what they rest on."""
+
+import pytest
+
+from lycb_flows.quantities.arrhenius import mobile_density_per_ang3
+from lycb_flows.quantities.diffusion import failure_of
+from lycb_flows.schemas import DiffusionEstimate, Health, Run, Transport
+from lycb_flows.store import open_store
+
+BROKEN = Health(healthy=False, failed_step=812, reason="volume doubled")
+
+
+def run_of(key, start, ensemble, health=None):
+    return Run(
+        key=key * 64,
+        parents=(),
+        name=ensemble,
+        start=start * 64,
+        start_structure="5" * 64,
+        model="m" * 64,
+        ensemble=ensemble,
+        temperature_k=600.0,
+        pressure_bar=1.0 if ensemble == "npt" else None,
+        n_steps=1000,
+        time_step_fs=1.0,
+        segments=(),
+        means=None,
+        average_lattice_ang=None,
+        average_volume_ang3_per_atom=None,
+        average_structure=None,
+        equilibrated=False,
+        health=health or Health(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("npt_health", "nvt_health", "reason"),
+    [
+        (None, None, ""),
+        (None, BROKEN, "the run left physics at step 812: volume doubled"),
+        (BROKEN, None, "the NpT run that was to find its cell left physics at step 812"),
+    ],
+)
+def test_a_run_in_a_cell_that_was_never_found_says_nothing(
+    tmp_path, npt_health, nvt_health, reason
+):
+    store = open_store(tmp_path)
+    production = run_of("b", "a", "nvt", nvt_health)
+    store.insert_all([run_of("a", "5", "npt", npt_health), production])
+    found = failure_of(store, production)
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+def transport_at(temperature_k, volume, *, healthy=True):
+    return Transport.model_construct(
+        temperature_k=temperature_k,
+        volume_ang3_per_atom=volume,
+        n_atoms=10,
+        n_mobile=3,
+        healthy=healthy,
+        estimate=DiffusionEstimate.model_construct(),
+    )
+
+
+def test_the_cells_of_failed_runs_do_not_enter_the_density():
+    good = [transport_at(t, 20 + t / 100) for t in (500.0, 600.0, 700.0)]
+    bad = transport_at(800.0, 99.0, healthy=False)
+    density = mobile_density_per_ang3([*good, bad], 300.0)
+    assert density == pytest.approx(3 / 10 / 23)
+    assert mobile_density_per_ang3([bad], 300.0) == pytest.approx(3 / 10 / 99)

@@ -1,0 +1,78 @@
+"""Work spread over processes: ordered results, errors that arrive, nobody left behind."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from waiting import wait_until
+
+from lycb_flows.errors import InputError, LycbError
+from lycb_flows.machine.processes import ProcessPool
+
+
+def square(number):
+    return number * number, os.getpid()
+
+
+def fail_at_three(number):
+    if number == 3:
+        raise InputError("three is no number", fix="take another", found=number)
+    return number
+
+
+def die(_number):
+    os._exit(1)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return ProcessPool(2)
+
+
+def test_results_come_in_order_from_other_processes(pool):
+    results = list(pool.map_ordered(square, range(8)))
+    assert [value for value, _ in results] == [n * n for n in range(8)]
+    assert os.getpid() not in {pid for _, pid in results}
+
+
+def test_one_process_or_one_task_stays_here(pool):
+    assert list(pool.map_ordered(square, [3])) == [(9, os.getpid())]
+    assert {pid for _, pid in ProcessPool(1).map_ordered(square, range(3))} == {os.getpid()}
+
+
+def test_an_error_keeps_its_one_line_across_the_border(pool):
+    with pytest.raises(InputError) as caught:
+        list(pool.map_ordered(fail_at_three, range(5)))
+    assert str(caught.value) == "three is no number (found=3): take another"
+
+
+def test_a_worker_that_dies_is_a_one_line_error():
+    with pytest.raises(LycbError, match="worker process died"):
+        list(ProcessPool(2).map_ordered(die, range(2)))
+
+
+def test_workers_leave_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from lycb_flows.machine.processes import ProcessPool\n"
+        "def work(n):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+        "if __name__ == '__main__':\n"
+        "    list(ProcessPool(2).map_ordered(work, range(2)))\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        assert all(is_alive(pid) for pid in workers)
+        parent.kill()
+        wait_until(lambda: not any(is_alive(pid) for pid in workers), "their end")
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - as the kernel tells it
+            return file.read().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
