@@ -29,14 +29,15 @@ from lycb_flows.campaign import (
     run_batches,
 )
 from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs.dynamics import MDMaker
-from lycb_flows.jobs.labelling import SelectMaker, try_label
-from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
+from lycb_flows.jobs.labelling import try_label
+from lycb_flows.jobs.learning import evaluate_all, round_of
 from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.labels.theory import Theory
+from lycb_flows.jobs.tasks import TaskLabeler
+from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.quantities.plan import MeasurementPlan
 from lycb_flows.quantities.registry import check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
@@ -51,10 +52,19 @@ def _round_priority(plan: StagePlan) -> int:
 # -- in: structures ------------------------------------------------------------------------
 
 
-def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
-    """The whole campaign; its parents and models are keys.
+def campaign_flow(campaign: Campaign, theory: Theory, makers: CampaignMakers | None = None) -> Flow:
+    """Return the whole campaign.
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
+
+    Parameters
+    ----------
+    campaign
+        Its parents and models are keys.
+    theory
+        The level of theory of its labels.
+    makers
+        Makers of your own.
 
     Raises
     ------
@@ -62,7 +72,8 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
         When a quantity that is to be measured in the end is not installed.
     """
     check_quantities(campaign)
-    return ranking_flow(campaign, BeginMaker(campaign=campaign, theory=theory))
+    begin = BeginMaker(campaign=campaign, theory=theory, makers=makers)
+    return ranking_flow(campaign, begin, makers)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +83,7 @@ class BeginMaker(Maker):
     name: str = "begin"
     campaign: Campaign
     theory: Theory
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -80,21 +92,33 @@ class BeginMaker(Maker):
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
-        return Response(
-            Produced(kind=Ranking.kind, keys=keys), addition=stage_flow(found.stages[0])
-        )
+        following = stage_flow(found.stages[0], self.makers)
+        return Response(Produced(kind=Ranking.kind, keys=keys), addition=following)
 
 
 # -- the loop ---------------------------------------------------------------------------------
 
 
-def stage_flow(plan: StagePlan) -> Flow:
-    """MD, selection and labels of one stage; its last label adds what comes next."""
-    _, flow_jobs = _md_jobs(plan.run_batches())
+def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
+    """Return MD, selection and labels of one stage; its last label adds what comes next.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    makers
+        Makers of your own.
+    """
+    chosen = makers or DEFAULT_MAKERS
+    _, flow_jobs = _md_jobs(plan.run_batches(), chosen.md)
     everything = [job.output.keys for job in flow_jobs]
-    selected = make_job(plan.select_job(), SelectMaker(), plan=plan, after=everything)
+    selected = make_job(plan.select_job(), chosen.select, plan=plan, after=everything)
     labels = [
-        make_job(label, LabelMaker(plan=plan, index=i), after=selected.output.keys)
+        make_job(
+            label,
+            LabelMaker(plan=plan, index=i, makers=makers),
+            after=selected.output.keys,
+        )
         for i, label in enumerate(plan.label_jobs())
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
@@ -103,7 +127,7 @@ def stage_flow(plan: StagePlan) -> Flow:
 
 
 def _md_jobs(
-    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
+    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]], maker: Maker
 ) -> tuple[dict[str, object], list[Job]]:
     """A job per batch, after those whose runs it starts from, and the job of each run's key.
 
@@ -113,7 +137,7 @@ def _md_jobs(
     md_jobs: list[Job] = []
     for batch, runs in batches:
         starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
-        done = make_job(batch, MDMaker(), runs=list(runs), after=list(starts.values()))
+        done = make_job(batch, maker, runs=list(runs), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
@@ -129,6 +153,8 @@ class LabelMaker(Maker):
         Try once more a label that has failed for good (`lycb relabel`).
     stamp
         Tells one such try from others.
+    makers
+        Makers of a user's own, for this label and for what it adds.
     """
 
     name: str = "label"
@@ -136,6 +162,7 @@ class LabelMaker(Maker):
     index: int
     again: bool = False
     stamp: str = ""
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -154,7 +181,7 @@ class LabelMaker(Maker):
         dataset = close_stage(store, self.plan, self.name, part)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
         if dataset is not None and self._goes_on(part, closed_by(self.plan, dataset)):
-            response.addition = after_stage(self.plan, dataset)
+            response.addition = after_stage(self.plan, dataset, self.makers)
         return response
 
     def _goes_on(self, part: str, closer: str) -> bool:
@@ -166,6 +193,11 @@ class LabelMaker(Maker):
         parts = [label.part for label in self.plan.label_jobs()]
         return part == closer or (closer not in parts and part == parts[-1])
 
+    def _labeler(self) -> Labeler | None:
+        """Return what labels in place of the campaign's labeler, if anything does."""
+        maker = self.makers.label if self.makers is not None else None
+        return TaskLabeler(maker, self.plan.theory) if maker is not None else None
+
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Empty when the label is there, else why it is not."""
         reason, again = "", self.again
@@ -173,7 +205,7 @@ class LabelMaker(Maker):
             again or not failed_for_good(store, self.plan, key)
         ):
             again = False
-            reason = try_label(store, self.plan, structure, key)
+            reason = try_label(store, self.plan, structure, key, self._labeler())
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason
@@ -208,16 +240,27 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
     return flow
 
 
-def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
-    """What a closed stage's dataset leads to: the first round, or training and a decision."""
+def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None = None) -> Flow:
+    """Return what a closed stage leads to: the first round, or training and a decision.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    dataset
+        What closed it.
+    makers
+        Makers of your own.
+    """
     if plan.index == TEST_STAGE:
-        return stage_flow(plan.first_round(dataset))
-    trained = make_job(plan.train_job(), TrainMaker(), plan=plan)
+        return stage_flow(plan.first_round(dataset), makers)
+    chosen = makers or DEFAULT_MAKERS
+    trained = make_job(plan.train_job(), chosen.train, plan=plan)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
     judged = [
         make_job(
             plan.evaluate_job(when),
-            EvaluateMaker(),
+            chosen.evaluate,
             plan=plan,
             when=when,
             after=trained.output.keys,
@@ -225,7 +268,9 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
         for when in times
     ]
     decided = make_job(
-        plan.decide_job(), DecideMaker(plan=plan), after=[job.output.keys for job in judged]
+        plan.decide_job(),
+        DecideMaker(plan=plan, makers=makers),
+        after=[job.output.keys for job in judged],
     )
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow, _round_priority(plan))
@@ -238,6 +283,7 @@ class DecideMaker(Maker):
 
     name: str = "decide"
     plan: StagePlan
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
@@ -247,11 +293,17 @@ class DecideMaker(Maker):
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            choosing = ChooseMaker(campaign=plan.campaign, theory=plan.theory, rounds=list(rounds))
+            choosing = ChooseMaker(
+                campaign=plan.campaign,
+                theory=plan.theory,
+                rounds=list(rounds),
+                makers=self.makers,
+            )
             ending = make_job(choose_job(), choosing)
             addition: Flow | Job = route(ending, MEASUREMENT_LAST)
         else:
-            addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
+            following = plan.next_round(store.load(Dataset, document.dataset))
+            addition = stage_flow(following, self.makers)
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
 
 
@@ -266,6 +318,7 @@ class ChooseMaker(Maker):
     campaign: Campaign
     theory: Theory
     rounds: list[str]
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self) -> Response[Produced]:
@@ -276,13 +329,23 @@ class ChooseMaker(Maker):
         chosen = choose_model(self.campaign, rounds, evaluations)
         starts = find_results(store, self.campaign, self.theory).ground_states
         plan = measurement_plan(self.campaign, starts, chosen, rounds)
-        return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
+        return Response(
+            Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan, self.makers)
+        )
 
 
-def measurement_flow(plan: MeasurementPlan) -> Flow:
-    """Return production MD and every quantity of the campaign, each after what it reads."""
+def measurement_flow(plan: MeasurementPlan, makers: CampaignMakers | None = None) -> Flow:
+    """Return production MD and every quantity of the campaign, each after what it reads.
+
+    Parameters
+    ----------
+    plan
+        The measurement.
+    makers
+        Makers of your own.
+    """
     quantities = chosen_quantities(plan.campaign.measure)
-    made, md_jobs = _md_jobs(run_batches(plan, quantities))
+    made, md_jobs = _md_jobs(run_batches(plan, quantities), (makers or DEFAULT_MAKERS).md)
     flow_jobs: list[Flow | Job] = [*md_jobs]
     for measurement in measurements(plan, quantities):
         quantity, condition = measurement.quantity, measurement.condition

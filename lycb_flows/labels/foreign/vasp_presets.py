@@ -16,7 +16,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.labels.foreign.stated_level import Level, our_levels
 from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS, cell_moved, level_as_read
-from lycb_flows.labels.theory import Potcars, Theory
+from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp.inputs import incar_of
 
 _IN_PARAMETERS = {"ENCUT": "ENMAX"}
@@ -31,18 +31,32 @@ def level_of_run(run: Vasprun) -> Level:
     for name, theory in our_levels().items():
         if theory.code != "vasp":
             continue
-        different = list(_differences(run, read, theory))
+        different = differences_from(run, theory, read)
         if not different:
             return Level.of(theory)
         notes.append((len(different), f"not {name}: {'; '.join(different)}"))
     return Level.of(read, min(notes)[1])
 
 
+def differences_from(run: Vasprun, theory: Theory, read: Theory | None = None) -> list[str]:
+    """Return what a run has otherwise than a level of theory.
+
+    Parameters
+    ----------
+    run
+        The run.
+    theory
+        A level of VASP's, or of its stand-in, of which files tell nothing but the settings.
+    read
+        The run's own level, where it is known already.
+    """
+    return list(_differences(run, read or level_as_read(run), theory))
+
+
 def _differences(run: Vasprun, read: Theory, theory: Theory) -> Iterator[str]:
-    """What a run has otherwise than a level."""
     if not theory.covers_version(run.vasp_version):
         yield f"version {run.vasp_version} for {theory.version}"
-    if read.functional != theory.functional:
+    if read.functional != theory.functional and theory.code != VASP_STAND_IN:
         yield f"{read.functional} for {theory.functional}"
     stated = incar_of(theory)
     for name, value in stated.items():
@@ -81,7 +95,10 @@ def _other_potcars(run: Vasprun, theory: Theory) -> Iterator[str]:
     elements = dict.fromkeys(run.atomic_symbols)
     for element, title in zip(elements, run.potcar_symbols, strict=False):
         stated = theory.paw.of(element).title
-        if title != stated:
+        same = title == stated
+        if theory.code == VASP_STAND_IN:  # knows the symbols only
+            same = title.split()[1] == stated.split()[1]
+        if not same:
             yield f"POTCAR {title} for {stated}"
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from pymatgen.core import SETTINGS
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle, VaspInput
 
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals import to_pymatgen
@@ -136,28 +136,65 @@ def vasp_inputs(
     InputError
         When the level is not complete, or the machine's keys would change it.
     """
-    if theory.kpoints is None:
-        raise _incomplete(theory)
-    order = _order(structure.species)
-    cell = to_pymatgen(structure)
-    cell = PymatgenStructure.from_sites([cell[i] for i in order])
-    mesh = theory.kpoints.mesh_for(structure.lattice_ang)
-    kpoints = Kpoints.gamma_automatic(mesh)
-    kpoints.comment = f"{theory.name}, Gamma-centred"
-    settings = incar_of(theory) | _moves(relaxation, optimizer) | _machine(machine or {})
-    potcars = _potcars(theory)
-    symbols = {el: potcars.of(el).symbol for el in dict.fromkeys(structure.species)}
-    generator = _generator(settings, kpoints, symbols, static=relaxation is None)
-    made = generator.get_input_set(cell, potcar_spec=True)
+    work = _Work.of(theory, structure)
+    settings = _moves(relaxation, optimizer) | _machine(machine or {})
+    generator = work.generator(settings, static=relaxation is None)
+    made = generator.get_input_set(work.cell, potcar_spec=True)
     return VaspInputs(
         theory=theory,
         incar=made["INCAR"],
         kpoints=made["KPOINTS"],
         poscar=made["POSCAR"],
         potcar_spec=tuple(generator.potcar_symbols),
-        kpoint_mesh=mesh,
-        order=order,
+        kpoint_mesh=work.mesh,
+        order=work.order,
     )
+
+
+def static_input_set(
+    theory: Theory, structure: Structure, *, potcar_spec: bool
+) -> VaspInput:
+    """Return the inputs of a static calculation as atomate2's Makers write them.
+
+    Parameters
+    ----------
+    theory, structure
+        What is computed, of what.
+    potcar_spec
+        Whether POTCAR.spec is written in place of POTCAR.
+    """
+    work = _Work.of(theory, structure)
+    generator = work.generator(_moves(None, "fire") | _machine({}), static=True)
+    generator.user_potcar_functional = _potcars(theory).release
+    return generator.get_input_set(work.cell, potcar_spec=potcar_spec)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A structure in POSCAR's order, and its mesh, at a level of theory."""
+
+    theory: Theory
+    cell: PymatgenStructure
+    order: tuple[int, ...]
+    mesh: Mesh
+
+    @classmethod
+    def of(cls, theory: Theory, structure: Structure) -> _Work:
+        """Return what a level makes of a structure."""
+        if theory.kpoints is None:
+            raise _incomplete(theory)
+        order, cell = _order(structure.species), to_pymatgen(structure)
+        cell = PymatgenStructure.from_sites([cell[i] for i in order])
+        return cls(theory, cell, order, theory.kpoints.mesh_for(structure.lattice_ang))
+
+    def generator(self, settings: dict[str, Any], *, static: bool) -> VaspInputGenerator:
+        """Return atomate2's generator with the level's settings and these."""
+        kpoints = Kpoints.gamma_automatic(self.mesh)
+        kpoints.comment = f"{self.theory.name}, Gamma-centred"
+        potcars = _potcars(self.theory)
+        elements = dict.fromkeys(site.specie.symbol for site in self.cell)
+        symbols = {element: potcars.of(element).symbol for element in elements}
+        return _generator(incar_of(self.theory) | settings, kpoints, symbols, static=static)
 
 
 def incar_of(theory: Theory) -> dict[str, Any]:

@@ -65,10 +65,11 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
     step = result.ionic_steps[-1]
     check_place(step["structure"], inputs)
     places = tuple(int(place) for place in np.argsort(inputs.order))
-    return Static(answer_of(step, places, _notes(result, inputs.theory)), corrections)
+    return Static(answer_of(step, places, notes_of(result, inputs.theory)), corrections)
 
 
-def _notes(result: Vasprun, theory: Theory) -> tuple[str, ...]:
+def notes_of(result: Vasprun, theory: Theory) -> tuple[str, ...]:
+    """Return what a label says of the program that made it."""
     if theory.code != VASP_STAND_IN:
         return ()
     potential = str(result.generator.get("subversion", "")).strip().casefold()
