@@ -198,5 +198,5 @@ class LabelConfig(Config):
     @field_validator("labeler", mode="before")
     @classmethod
     def _a_labeler_without_a_type_is_a_teacher(cls, value: object) -> object:
-        """As it was when there were no others."""
+        """Take a labeler without a type for a teacher, which was the only one at first."""
         return {"type": "teacher", **value} if isinstance(value, dict) else value

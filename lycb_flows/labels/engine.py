@@ -1,7 +1,8 @@
 """What labels: an engine per `type` of labeler, ours and those of plug-ins.
 
 Everything else (plan, submission, jobs, doctor, report) asks an engine and names none. How another
-package adds one: docs/labels.md.
+package adds one: docs/labels.md. All that an engine's methods take and return can be imported
+from here.
 """
 
 from __future__ import annotations
@@ -13,18 +14,35 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
 from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Look
+from lycb_flows.machine.looks import Finding, Look, NotApplicableError
+from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
 
+__all__ = [
+    "AbsentEngine",
+    "Engine",
+    "FindModel",
+    "Finding",
+    "ForceCall",
+    "Labeler",
+    "Look",
+    "Machine",
+    "Models",
+    "NotApplicableError",
+    "Theory",
+    "engine_of",
+    "find_engine",
+    "is_dft",
+]
+
 C = TypeVar("C", bound=LabelerConfig)
-FindModel = Callable[[str], schemas.Model]
+FindModel = Callable[[str], Model]
 """Finds the model of a key."""
 ForceCall = Callable[[str], float | None]
 """CPU seconds per atom of a force call by the model of a key, None where nobody knows."""
@@ -33,7 +51,7 @@ ForceCall = Callable[[str], float | None]
 class Models(Protocol):
     """Models that an engine may ask for by key."""
 
-    def find(self, key: str) -> schemas.Model:
+    def find(self, key: str) -> Model:
         """Return a model's document."""
         ...
 

@@ -18,14 +18,14 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
-LabelOf = Callable[[schemas.Structure], schemas.Label]
+LabelOf = Callable[[Structure], Label]
 """The label of a structure; a job's looks it up first."""
 
 
@@ -35,7 +35,7 @@ class Relaxer(Protocol):
 
     theory: Theory
 
-    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> Relaxed:
+    def relax(self, structure: Structure, config: RelaxationConfig) -> Relaxed:
         """The structure at rest, or as far as it came.
 
         Raises
@@ -47,7 +47,7 @@ class Relaxer(Protocol):
 
 
 def drive_fire(
-    structure: schemas.Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
+    structure: Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
 ) -> Relaxed:
     """Relax positions, and the cell unless told otherwise, by ASE's FIRE over labels.
 
@@ -56,8 +56,8 @@ def drive_fire(
     LycbError
         What the labeler raises.
     """
-    atoms, asked = to_ase(structure), _Labels(label_of)
-    atoms.calc = asked
+    atoms, calculator = to_ase(structure), _Labels(label_of)
+    atoms.calc = calculator
     moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
     optimizer = FIRE(moving, logfile=None)
     with warnings.catch_warnings():
@@ -68,14 +68,16 @@ def drive_fire(
     return Relaxed(
         start=structure,
         structure=canonical_structure(atoms),
-        energy_ev=asked.labels[-1].energy_ev,
-        static_energy_ev=asked.labels[0].energy_ev,
+        energy_ev=calculator.labels[-1].energy_ev,
+        static_energy_ev=calculator.labels[0].energy_ev,
         max_force_ev_per_ang=max_force,
         n_steps=int(optimizer.nsteps),
         converged=max_force < config.fmax_ev_per_ang,
         optimizer=f"FIRE (ASE) driving {theory.name}",
-        labels=tuple(dict.fromkeys(label.key for label in asked.labels)),
-        warnings=tuple(dict.fromkeys(word for label in asked.labels for word in label.warnings)),
+        labels=tuple(dict.fromkeys(label.key for label in calculator.labels)),
+        warnings=tuple(
+            dict.fromkeys(word for label in calculator.labels for word in label.warnings)
+        ),
     )
 
 
@@ -87,7 +89,7 @@ class _Labels(Calculator):
     def __init__(self, label_of: LabelOf) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # ASE is half annotated
         self.label_of = label_of
-        self.labels: list[schemas.Label] = []
+        self.labels: list[Label] = []
 
     def calculate(
         self,

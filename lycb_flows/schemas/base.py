@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.schemas.keys import make_key
+
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
@@ -78,6 +80,19 @@ class Document(BaseModel):
     parents: tuple[str, ...] = Field((), description="Keys that this was made from.")
     products: tuple[str, ...] = Field((), description="Keys of structures born here.")
     made: Made = Made()
+
+    @classmethod
+    def key_from(cls, **inputs: object) -> str:
+        """Return the key of a document of this class that is made from these inputs.
+
+        `key_of` of each class says which inputs these are; `make_key` says how they are hashed.
+
+        Parameters
+        ----------
+        **inputs
+            Everything that the facts depend on, and nothing else.
+        """
+        return make_key(cls, **inputs)
 
     def facts(self) -> dict[str, Any]:
         """Return what the key promises, as plain data."""

@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import Field
 
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
-from lycb_flows.schemas.keys import make_key
 
 
 class Label(Document):
@@ -46,7 +45,7 @@ class Label(Document):
         theory
             Fingerprint of the level of theory.
         """
-        return make_key(cls, structure=structure, theory=theory)
+        return cls.key_from(structure=structure, theory=theory)
 
 
 class Import(Document):
@@ -76,4 +75,4 @@ class Import(Document):
         enough to keep, are no part of it.
         """
         keyed = ("name", "file", "file_format", "sha256", "theory", "labels", "places")
-        return make_key(cls, **{name: facts[name] for name in keyed})
+        return cls.key_from(**{name: facts[name] for name in keyed})

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.measurement import DiffusionConfig
 from lycb_flows.schemas.base import Document, Matrix, Vector
-from lycb_flows.schemas.keys import make_key
 
 
 class DiffusionEstimate(BaseModel):
@@ -70,7 +69,7 @@ class Transport(Document):
         config
             How the diffusivity is estimated.
         """
-        return make_key(cls, run=run, diffusion=config)
+        return cls.key_from(run=run, diffusion=config)
 
 
 class Arrhenius(Document):
@@ -111,6 +110,6 @@ class Arrhenius(Document):
         extrapolation_temperature_k
             Where the conductivity is wanted, in K.
         """
-        return make_key(
-            cls, transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
+        return cls.key_from(
+            transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
         )

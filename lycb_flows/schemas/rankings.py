@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.structures import DftConfig, RankingConfig, RelaxationConfig
 from lycb_flows.schemas.base import Blob, Document
-from lycb_flows.schemas.keys import make_key
 
 
 class Relaxation(Document):
@@ -60,7 +59,7 @@ class Relaxation(Document):
         theory
             Fingerprint of the level of theory; None by a model.
         """
-        return make_key(cls, structure=structure, model=model, theory=theory, **config.keyed())
+        return cls.key_from(structure=structure, model=model, theory=theory, **config.keyed())
 
 
 class RankedCandidate(BaseModel):
@@ -109,7 +108,7 @@ class Ranking(Document):
         config
             The funnel; its model is a key.
         """
-        return make_key(cls, enumeration=enumeration, ranking=config)
+        return cls.key_from(enumeration=enumeration, ranking=config)
 
 
 class DftCandidate(BaseModel):
@@ -178,4 +177,4 @@ class GroundState(Document):
         """
         who_and_how_many = {"labeler", "n", "n_decorations"}
         rules = {k: v for k, v in config.keyed().items() if k not in who_and_how_many}
-        return make_key(cls, ranking=ranking, theory=theory, n=n, mixed=mixed or None, **rules)
+        return cls.key_from(ranking=ranking, theory=theory, n=n, mixed=mixed or None, **rules)

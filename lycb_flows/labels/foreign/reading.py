@@ -28,10 +28,10 @@ from numpy.typing import ArrayLike
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.core.structure import StructureError
 
-from lycb_flows import schemas
 from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import VASP_KB, Answer
+from lycb_flows.schemas import Structure
 
 _SAME_PLACE_ANG = 1e-6
 """What eight decimals may change of a position."""
@@ -51,7 +51,7 @@ class ForeignLabel:
     """
 
     place: int
-    structure: schemas.Structure
+    structure: Structure
     answer: Answer
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -118,7 +118,7 @@ def _label_of_atoms(
     return ForeignLabel(place, structure, answer, notes)
 
 
-def _structure_of_atoms(atoms: Atoms, notes: Mapping[str, Any]) -> schemas.Structure:
+def _structure_of_atoms(atoms: Atoms, notes: Mapping[str, Any]) -> Structure:
     if "frac_coords" not in notes:
         return canonical_structure(atoms)
     # ASE reads nine numbers as a matrix, columns first
@@ -155,7 +155,7 @@ def _label_of_frame(place: int, frame: Mapping[str, Any]) -> ForeignLabel | Labe
 
 
 def answer_of(
-    structure: schemas.Structure,
+    structure: Structure,
     energy_ev: Any,  # noqa: ANN401 - whatever a file holds
     forces_ev_per_ang: Any,  # noqa: ANN401
     stress: Any,  # noqa: ANN401

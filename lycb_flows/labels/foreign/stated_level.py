@@ -60,7 +60,7 @@ class Level:
 
     @classmethod
     def of(cls, theory: Theory, note: str = "") -> Level:
-        """Of a theory with every field at hand."""
+        """Return the level of a theory whose fields are all at hand."""
         return cls(theory.fingerprint, theory.name, theory, theory.unknown or (), note)
 
 
@@ -123,12 +123,12 @@ def level_of_fingerprint(fingerprint: str, name: str, unknown: tuple[str, ...] =
     return Level(fingerprint, name or "stated by its fingerprint only", unknown=unknown)
 
 
-def contradictions(one: Level, other: Level) -> list[str]:
+def contradictions(level: Level, other: Level) -> list[str]:
     """What two levels both state, and differently; empty where they may be the same."""
-    if one.theory is None or other.theory is None:
+    if level.theory is None or other.theory is None:
         return []
-    fields, others = (theory.model_dump(mode="json") for theory in (one.theory, other.theory))
-    silent = {"level", "parameters", "unknown", *one.unknown, *other.unknown}
+    fields, others = (theory.model_dump(mode="json") for theory in (level.theory, other.theory))
+    silent = {"level", "parameters", "unknown", *level.unknown, *other.unknown}
     pairs = [(name, fields[name], others[name]) for name in fields if name not in silent]
     pairs += [
         (name, value, others["parameters"].get(name))

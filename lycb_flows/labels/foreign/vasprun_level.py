@@ -110,7 +110,7 @@ def _functional_of(run: Vasprun, functional: str) -> str:
 
 
 def _kpoints(run: Vasprun) -> str:
-    """As the run states them: a spacing, a mesh, or the points."""
+    """Return the k-points as the run states them: a spacing, a mesh, or a number of points."""
     if "KSPACING" in run.incar:
         centred = "Gamma" if run.parameters.get("KGAMMA", True) else "Monkhorst"
         return f"{centred}, spacing {run.incar['KSPACING']} 1/Å"

@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import GpawLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.engine import (
+    Engine,
+    Finding,
+    FindModel,
+    ForceCall,
+    Look,
+    Machine,
+    Models,
+    NotApplicableError,
+)
 from lycb_flows.labels.gpaw.installation import check_gpaw
 from lycb_flows.labels.plane_waves import plane_wave_label_s
 from lycb_flows.labels.theory import Theory, gpaw_theory
-from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.labels.gpaw.labeler import Gpaw

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """By the first MPI rank."""
+    """Write a file on the first MPI rank only."""
     from gpaw.mpi import world  # noqa: PLC0415 - only here
 
     if world.rank == 0:

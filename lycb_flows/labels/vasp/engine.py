@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import VaspLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Look, Machine, Models
 from lycb_flows.labels.plane_waves import plane_wave_label_s
 from lycb_flows.labels.theory import VASP_STAND_IN, Theory, vasp_theory
 from lycb_flows.labels.vasp.looks import LOOKS
-from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Look
 
 if TYPE_CHECKING:
     from lycb_flows.labels.vasp.labeler import Vasp

@@ -24,11 +24,11 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals.structures import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Smearing, Theory, TotalConvergence
+from lycb_flows.schemas import Structure
 
 if TYPE_CHECKING:
     from atomate2.vasp.sets.base import VaspInputGenerator
@@ -76,9 +76,10 @@ class VaspInputs:
             When one is missing or has another title.
         """
         found = [find_potcar(self.theory, element)[0] for element in self.poscar.site_symbols]
+        hashes = [hashlib.sha256(potcar.data.encode()).hexdigest() for potcar in found]
         return tuple(
-            f"{one.keywords['TITEL']}, SHA-256 {hashlib.sha256(one.data.encode()).hexdigest()}"
-            for one in found
+            f"{potcar.keywords['TITEL']}, SHA-256 {sha256}"
+            for potcar, sha256 in zip(found, hashes, strict=True)
         )
 
     def write(self, folder: Path, *, potcar: bool) -> tuple[str, ...]:
@@ -95,24 +96,24 @@ class VaspInputs:
             When a POTCAR is missing or has another title.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        said = []
+        notes = []
         if potcar:
             found = [find_potcar(self.theory, element) for element in self.poscar.site_symbols]
-            said = [warning for _, warning in found if warning]
+            notes = [warning for _, warning in found if warning]
             whole = Potcar()
-            whole.extend(one for one, _ in found)
+            whole.extend(single for single, _ in found)
             whole.write_file(folder / "POTCAR")
         else:
             (folder / "POTCAR.spec").write_text("\n".join(self.potcar_spec) + "\n")
         self.incar.write_file(folder / "INCAR")
         self.kpoints.write_file(folder / "KPOINTS")
         self.poscar.write_file(folder / "POSCAR", significant_figures=16)
-        return tuple(dict.fromkeys(said))
+        return tuple(dict.fromkeys(notes))
 
 
 def vasp_inputs(
     theory: Theory,
-    structure: schemas.Structure,
+    structure: Structure,
     *,
     relaxation: RelaxationConfig | None = None,
     optimizer: Optimizer = "fire",

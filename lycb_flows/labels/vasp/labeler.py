@@ -21,17 +21,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lycb_flows import schemas
 from lycb_flows.config import VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, vasp_inputs
 from lycb_flows.labels.vasp.policy import Outcome, Request
+from lycb_flows.labels.vasp.results import quarantined, read_static
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.leash import read_ended, run_leashed
+from lycb_flows.schemas import Label, Structure
 
 _TAIL_CHARACTERS = 300
 _WAVES = ("WAVECAR", "CHGCAR")
@@ -61,7 +61,7 @@ class Vasp:
         self._is_stand_in = self.theory.code == VASP_STAND_IN
         self._machine = machine
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises
@@ -77,10 +77,10 @@ class Vasp:
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(self.theory, structure, machine=self._machine.vasp_incar)
         self.logs = {}
-        key = schemas.Label.key_of(structure.key, self.theory.fingerprint)
+        key = Label.key_of(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
-            found = vasp_results.read_static(folder, inputs)
+            found = read_static(folder, inputs)
             label = checked_label(
                 structure,
                 self.theory,
@@ -94,7 +94,7 @@ class Vasp:
         return label.model_copy(update={"pseudopotentials": inputs.potcar_identities()})
 
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
-        """Let VASP run in a folder; what there is to be said of the inputs."""
+        """Let VASP run in a folder; what there is to be output of the inputs."""
         try:
             warnings = inputs.write(folder, potcar=not self._is_stand_in)
         except OSError as err:
@@ -107,7 +107,7 @@ class Vasp:
         )
         outcome = run(folder, request, threads=self._machine.threads)
         if outcome.vetoes:
-            raise vasp_results.quarantined(
+            raise quarantined(
                 saw=", ".join(outcome.vetoes[0]["errors"]),
                 changes=outcome.vetoes[0]["physics"],
             )
@@ -192,7 +192,7 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
     """The reason in one line: what the files say, else what custodian says."""
     ended = read_ended(folder / "ended.json")
     how = ended.how if ended else "its leash was cut"
-    said = _said(folder)
+    output = _end_of_output(folder)
     facts = {
         "ended": how,
         "custodian": f"{outcome.error}: {_first_line(outcome.message)}"[:_TAIL_CHARACTERS],
@@ -204,11 +204,11 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
         return MachineError(
             "VASP's command does not exist",
             fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
-            said=_last_line(said),
+            said=_last_line(output),
         )
-    if any(words in said for words in _TIME):
+    if any(words in output for words in _TIME):
         return LabelError("VASP ran out of time", fix="raise the job's walltime", **facts)
-    if any(words in said for words in _MEMORY) or (ended and ended.code in _SIGKILL):
+    if any(words in output for words in _MEMORY) or (ended and ended.code in _SIGKILL):
         return LabelError(
             "VASP was killed or ran out of memory",
             fix="give the job more memory, or lower KPAR",
@@ -219,18 +219,18 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
         "VASP gave no label",
         fix="look at its archive",
         **facts,
-        said=_last_line(said) or "nothing",
+        said=_last_line(output) or "nothing",
     )
 
 
 def _disk_is_full(folder: Path) -> MachineError | None:
-    if _DISK not in _said(folder) and shutil.disk_usage(folder).free > 0:
+    if _DISK not in _end_of_output(folder) and shutil.disk_usage(folder).free > 0:
         return None
     return MachineError("the disk is full where VASP runs", fix="free space", folder=folder.parent)
 
 
-def _said(folder: Path) -> str:
-    """The end of what VASP and the queue have said."""
+def _end_of_output(folder: Path) -> str:
+    """The end of what VASP and the queue have output."""
     texts = []
     for name in ("vasp.out", "std_err.txt"):
         if (folder / name).is_file():

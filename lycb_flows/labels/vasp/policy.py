@@ -76,49 +76,49 @@ class Changes:
     physics: tuple[str, ...]
 
 
-def find_changes(asked: Inputs, used: Inputs) -> Changes:
+def find_changes(original: Inputs, used: Inputs) -> Changes:
     """Sort the differences by the policy."""
     allowed: list[str] = []
     physics: list[str] = []
-    for name in sorted({*asked.incar, *used.incar}):
-        before, after = asked.incar.get(name), used.incar.get(name)
+    for name in sorted({*original.incar, *used.incar}):
+        before, after = original.incar.get(name), used.incar.get(name)
         if _equal(before, after):
             continue
-        told = f"{name}: {_word(before)} -> {_word(after)}"
-        (allowed if _is_allowed(name, asked, after) else physics).append(told)
-    before_mesh, after_mesh = _mesh(asked.kpoints), _mesh(used.kpoints)
+        change = f"{name}: {_word(before)} -> {_word(after)}"
+        (allowed if _is_allowed(name, original, after) else physics).append(change)
+    before_mesh, after_mesh = _mesh(original.kpoints), _mesh(used.kpoints)
     if before_mesh != after_mesh:
         physics.append(f"KPOINTS: {before_mesh} -> {after_mesh}")
-    if used.poscar.site_symbols != asked.poscar.site_symbols or _moved(asked, used) is None:
+    if used.poscar.site_symbols != original.poscar.site_symbols or _moved(original, used) is None:
         physics.append("POSCAR: another composition or order of atoms")
-    elif (moved := _moved(asked, used)) and moved > _SAME_PLACE_ANG:
-        (allowed if asked.relaxes else physics).append(f"POSCAR: moved by {moved:.2g} Å")
+    elif (moved := _moved(original, used)) and moved > _SAME_PLACE_ANG:
+        (allowed if original.relaxes else physics).append(f"POSCAR: moved by {moved:.2g} Å")
     return Changes(tuple(allowed), tuple(physics))
 
 
-def _is_allowed(name: str, asked: Inputs, after: object) -> bool:
+def _is_allowed(name: str, original: Inputs, after: object) -> bool:
     match name:
         case "ALGO":
             return str(after).casefold() not in _NO_ITERATION
         case "ICHARG":
             return after is None or int(str(after)) < _NON_SELF_CONSISTENT
         case "EDIFF":  # custodian tightens it; what was stated still holds
-            return isinstance(after, float) and after <= float(asked.incar.get(name, 1e-4))
+            return isinstance(after, float) and after <= float(original.incar.get(name, 1e-4))
         case "NBANDS":  # more empty bands
-            before = asked.incar.get(name)
+            before = original.incar.get(name)
             return isinstance(after, int) and (before is None or after >= int(before))
         case "SYMPREC":  # without effect where symmetry is not used
-            return int(asked.incar.get("ISYM", 2)) <= 0
+            return int(original.incar.get("ISYM", 2)) <= 0
         case _:
             return name in SOLVER_KEYS or name in OPTIMIZER_KEYS
 
 
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=_REL)
-    if isinstance(one, str) and isinstance(other, str):
-        return one.casefold() == other.casefold()
-    return one == other
+def _equal(before: object, after: object) -> bool:
+    if isinstance(before, int | float) and isinstance(after, int | float):
+        return math.isclose(before, after, rel_tol=_REL)
+    if isinstance(before, str) and isinstance(after, str):
+        return before.casefold() == after.casefold()
+    return before == after
 
 
 def _word(value: object) -> str:
@@ -133,9 +133,9 @@ def _mesh(kpoints: Kpoints | None) -> str:
     return f"{kpoints.style.name} {rows}" + (f" shift {shift}" if any(shift) else "")
 
 
-def _moved(asked: Inputs, used: Inputs) -> float | None:
+def _moved(original: Inputs, used: Inputs) -> float | None:
     """The largest move of a cell vector or an atom in Å; None for another number of atoms."""
-    before, after = asked.poscar.structure, used.poscar.structure
+    before, after = original.poscar.structure, used.poscar.structure
     if len(before) != len(after) or before.species != after.species:
         return None
     steps = after.frac_coords - before.frac_coords

@@ -88,8 +88,8 @@ class Policed(ErrorHandler):
         before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
         record = self._corrected(folder)
         tracked_lru_cache.tracked_cache_clear()
-        asked = Inputs.from_folder(folder, ASKED)
-        changes = find_changes(asked, Inputs.from_folder(folder))
+        original = Inputs.from_folder(folder, ASKED)
+        changes = find_changes(original, Inputs.from_folder(folder))
         if not changes.physics:
             (folder / _CORRECTED).touch()
             return record
@@ -115,10 +115,10 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
     """Run VASP in a folder until custodian is content or gives up."""
     from atomate2.vasp import run  # noqa: PLC0415 - seconds
 
-    handlers = [Policed(copy.deepcopy(one)) for one in run.DEFAULT_HANDLERS]
-    for one in handlers:
-        if isinstance(one.handler, FrozenJobErrorHandler):
-            one.handler.timeout = request.frozen_s
+    handlers = [Policed(copy.deepcopy(handler)) for handler in run.DEFAULT_HANDLERS]
+    for policed in handlers:
+        if isinstance(policed.handler, FrozenJobErrorHandler):
+            policed.handler.timeout = request.frozen_s
     polls = max(1, round(request.monitor_s / _POLL_S))
     error, message = "", ""
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
     return Outcome(
         error=error,
         message=message,
-        vetoes=tuple(veto for one in handlers for veto in one.vetoes),
+        vetoes=tuple(veto for policed in handlers for veto in policed.vetoes),
         errors=_errors_seen(folder),
     )
 

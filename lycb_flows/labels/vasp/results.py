@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pymatgen.core.structure import Structure
+from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows import schemas
 from lycb_flows.crystals.structures import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.checks import Answer
@@ -29,6 +28,7 @@ from lycb_flows.labels.vasp.vasprun import (
     program_of,
     read_vasprun,
 )
+from lycb_flows.schemas import Structure
 
 _SAME_PLACE_ANG = 1e-6
 _EFFECTIVE = {"ENCUT": "ENMAX", "ISPIN": "ISPIN", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
@@ -48,7 +48,7 @@ class Static:
 class VaspRelaxation:
     """What a relaxation by VASP itself gives."""
 
-    structure: schemas.Structure
+    structure: Structure
     n_steps: int
     corrections: tuple[str, ...]
 
@@ -88,7 +88,7 @@ def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
     if len(final) != len(inputs.order):
         raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
     sites = [final[i] for i in np.argsort(inputs.order)]
-    structure = canonical_structure(Structure.from_sites(sites))
+    structure = canonical_structure(PymatgenStructure.from_sites(sites))
     return VaspRelaxation(structure, len(result.ionic_steps), corrections)
 
 
@@ -154,8 +154,8 @@ def check_potcars(result: Vasprun, inputs: VaspInputs) -> None:
 
 def check_inputs(folder: Path, result: Vasprun, inputs: VaspInputs) -> tuple[str, ...]:
     """Whether the last run was of the physics asked; what else was changed."""
-    asked = Inputs(dict(inputs.incar), inputs.kpoints, inputs.poscar)
-    changes = find_changes(asked, Inputs.from_folder(folder))
+    original = Inputs(dict(inputs.incar), inputs.kpoints, inputs.poscar)
+    changes = find_changes(original, Inputs.from_folder(folder))
     physics = [*changes.physics, *_differences(result, inputs)]
     if physics:
         raise quarantined(saw="the files of the last run", changes=physics)
@@ -166,9 +166,9 @@ def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
     """Between what was asked and what VASP says it worked with."""
     found = []
     for name, effective in _EFFECTIVE.items():
-        asked, used = inputs.incar[name], result.parameters.get(effective)
-        if used is not None and not np.isclose(float(used), float(asked), rtol=_REL):
-            found.append(f"{name}: {asked} -> {used} (vasprun.xml)")
+        stated, used = inputs.incar[name], result.parameters.get(effective)
+        if used is not None and not np.isclose(float(used), float(stated), rtol=_REL):
+            found.append(f"{name}: {stated} -> {used} (vasprun.xml)")
     kpoints = result.kpoints
     if kpoints.style == Kpoints.supported_modes.Gamma:
         used_mesh = mesh_of(result)
@@ -179,11 +179,11 @@ def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
 
 def check_place(structure: Any, inputs: VaspInputs) -> None:  # noqa: ANN401 - pymatgen's
     """VASP computed the structure that was asked; composition and cell: `checked_label`."""
-    asked = inputs.poscar.structure
-    if len(structure) != len(asked):
+    expected = inputs.poscar.structure
+    if len(structure) != len(expected):
         return
-    steps = structure.frac_coords - asked.frac_coords
-    moved_ang = float(np.abs((steps - np.round(steps)) @ asked.lattice.matrix).max())
+    steps = structure.frac_coords - expected.frac_coords
+    moved_ang = float(np.abs((steps - np.round(steps)) @ expected.lattice.matrix).max())
     if not moved_ang < _SAME_PLACE_ANG:
         raise LabelError(
             "VASP moved the atoms", fix="see the archive", largest_move_ang=f"{moved_ang:.2g}"

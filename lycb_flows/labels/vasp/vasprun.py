@@ -114,7 +114,7 @@ def check_converged(run: Vasprun, step: Step, ediff_ev: float | None = None) -> 
         )
     limit_ev = float(run.parameters["EDIFF"]) if ediff_ev is None else ediff_ev
     last_two = _ground_state_of(step)[-2:]
-    energies = [one["e_fr_energy"] for one in last_two if "e_fr_energy" in one]
+    energies = [iteration["e_fr_energy"] for iteration in last_two if "e_fr_energy" in iteration]
     change_ev = abs(energies[-1] - energies[0]) if len(energies) > 1 else 0.0
     if not change_ev <= limit_ev + _ROUNDING_EV:
         raise LabelError(
@@ -190,7 +190,7 @@ def _ground_state_of(step: Step) -> Sequence[Mapping[str, float]]:
     """
     iterations: list[Mapping[str, float]] = step["electronic_steps"]
     most = max(map(len, iterations), default=0)
-    last = max((i for i, one in enumerate(iterations) if len(one) == most), default=0)
+    last = max((i for i, terms in enumerate(iterations) if len(terms) == most), default=0)
     return iterations[: last + 1] if last else iterations
 
 
