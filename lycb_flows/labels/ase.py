@@ -20,37 +20,37 @@ _STATED = "label by {name}, version {version}: what it is rests on its user's wo
 
 
 class AseEngine(Engine[AseLabeler]):
-    """Labels by a calculator whose user states what it computes; nobody knows what it costs."""
+    """The engine of a calculator whose user states what it computes; nobody knows what it costs."""
 
     config = AseLabeler
 
     def theory(self, config: AseLabeler, find_model: FindModel) -> Theory:
-        """Return what the user states."""
+        """Return the level of theory that the user states."""
         del find_model
         return ase_theory(config)
 
     def check(self, config: AseLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check that there is such a calculator and that it has a stress."""
+        """Check that the calculator exists here and computes a stress."""
         del elements, machine
         find_calculator(config.calculator)
 
     def open(self, config: AseLabeler, machine: Machine, models: Models) -> AseCalculator:
-        """Return the calculator."""
+        """Return the calculator as a labeler."""
         del machine, models
         return AseCalculator(config)
 
     def is_dft(self, code: str) -> bool | None:
-        """Return True: what its user states is believed, and reports say so."""
+        """Return True for any calculator: its user's statement is believed, and reports say so."""
         return True if code.startswith("ase ") else None
 
 
 class AseCalculator:
-    """A calculator that labels, made anew for each structure.
+    """A calculator of ASE as a labeler, made anew for each structure.
 
     Parameters
     ----------
     config
-        Its import path, version and parameters.
+        The calculator's import path, version and parameters.
     """
 
     def __init__(self, config: AseLabeler) -> None:
@@ -58,12 +58,12 @@ class AseCalculator:
         self._class, self._config = find_calculator(config.calculator), config
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         LabelError
-            When the calculator fails, or its answer is none.
+            When the calculator fails, or its answer fails a check.
         """
         config = self._config
         with tempfile.TemporaryDirectory(prefix="lycb-label-") as folder:
@@ -99,12 +99,12 @@ _FAILURES = (
 
 
 def find_calculator(path: str) -> type[BaseCalculator]:
-    """A calculator's class by import path.
+    """Return the class of a calculator by its import path.
 
     Raises
     ------
     InputError
-        When there is none, or it computes no stress.
+        When there is no such calculator, or it computes no stress.
     """
     module, _, name = path.rpartition(".")
     try:

@@ -49,22 +49,22 @@ ForceCall = Callable[[str], float | None]
 
 
 class Models(Protocol):
-    """Models that an engine may ask for by key."""
+    """The models that an engine may need, found by key."""
 
     def find(self, key: str) -> Model:
-        """Return a model's document."""
+        """Return the document of a model, given its key."""
         ...
 
     def open(self, key: str) -> Potential:
-        """Return a model's potential, on this machine's device."""
+        """Return the potential of a model on this machine's device, given the model's key."""
         ...
 
 
 class Engine(ABC, Generic[C]):
-    """What is behind a `type` of labeler.
+    """The program behind a `type` of labeler.
 
-    Its module is imported by plans and the status: it imports what labels (a program's package,
-    torch) inside the methods that need it.
+    Plans and the status import the module of an engine. It therefore imports what is slow (a
+    program's package, torch) inside the methods that need it.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Engine(ABC, Generic[C]):
 
     @property
     def name(self) -> str:
-        """The `type` of the settings, which is the name of the entry point, too."""
+        """The `type` of the settings, which is also the name of the entry point."""
         return str(self.config.model_fields["type"].default)
 
     @abstractmethod
@@ -158,7 +158,13 @@ class Engine(ABC, Generic[C]):
         return None
 
     def cost_note(self, config: C) -> str:
-        """Return what a plan adds to the cost of labels, e.g. what it was measured with."""
+        """Return what a plan writes beside the cost of labels.
+
+        Returns
+        -------
+        str
+            For example what the cost was measured with; empty when there is nothing to add.
+        """
         del config
         return ""
 
@@ -180,12 +186,18 @@ class Engine(ABC, Generic[C]):
         return None
 
     def looks(self) -> Sequence[Look]:
-        """Return what `lycb doctor` looks at on a machine that may label."""
+        """Return what `lycb doctor` examines on a machine that may label.
+
+        Returns
+        -------
+        sequence of Look
+            Empty when the engine needs nothing that could be missing.
+        """
         return ()
 
 
 class AbsentEngine(Engine[AbsentLabeler]):
-    """Stands for the engine of a package that is not installed here: results are read, not made."""
+    """The engine of a package that is not installed here: results can be read, but none made."""
 
     config = AbsentLabeler
 
@@ -195,7 +207,14 @@ class AbsentEngine(Engine[AbsentLabeler]):
         return Theory.model_validate(config.theory)
 
     def open(self, config: AbsentLabeler, machine: Machine, models: Models) -> Labeler:
-        """Leave the label to another machine.
+        """Refuse to label, so that another machine takes the job.
+
+        Parameters
+        ----------
+        config
+            Settings as they were submitted.
+        machine, models
+            Not used.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Labels in the runs of VASP that others made; their level of theory: `vasp_presets.py`."""
+"""Labels in VASP runs that others made; `vasp_presets.py` finds their level of theory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ Place = tuple[int, ForeignLabel | LabelError]
 
 
 def read_run(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
-    """Return the level of a run, and what its steps give.
+    """Return the level of a run, and the labels of its steps.
 
     Parameters
     ----------
     path
-        Its vasprun.xml.
+        The vasprun.xml.
     all_steps
-        Whether all ionic steps are wanted, or the last one.
+        Whether all ionic steps are wanted, or only the last one.
+
+    Returns
+    -------
+    tuple
+        The level; and for each step its number, from 0, with the label or the error that says why
+        it is none.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Labels in the formats that others train on.
+"""Labels in the formats that other programs train on.
 
     format    energy                        forces          stress
     extxyz    energy, eV                    forces, eV/Å    stress, eV/Å^3, tension positive
@@ -10,7 +10,7 @@
     deepmd    energy.npy, eV                force.npy       virial.npy, eV: minus stress x volume
                                                             (dpdata: virials = -V stress)
 
-Energies are as labelled: raw DFT where the level of theory is. All but DeePMD's carry each
+Energies are as labelled: raw DFT where the level of theory is. All formats but DeePMD's carry each
 label's key, fingerprint and k-points.
 """
 
@@ -41,7 +41,7 @@ _KB_PER_GPA = 10.0
 
 @dataclass(frozen=True)
 class WrittenLabel:
-    """A label to be written; `unknown` is what nobody knows of its level."""
+    """A label to be written; `unknown` names the fields of its level that nobody knows."""
 
     structure: Structure
     label: Label
@@ -49,7 +49,7 @@ class WrittenLabel:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What an import knows the label by."""
+        """Text that an import recognises the label by: key, level of theory, k-points."""
         mesh = " ".join(map(str, self.label.kpoint_mesh or ()))
         notes = {
             "label": self.label.key,
@@ -62,7 +62,15 @@ class WrittenLabel:
 
 
 def labelled_atoms(structure: Structure, label: Label) -> Atoms:
-    """A structure with its label as ASE has it: eV, eV/Å, eV/Å^3, tension positive."""
+    """Return a structure with its label as ASE's results: eV, eV/Å, eV/Å^3, tension positive.
+
+    Parameters
+    ----------
+    structure
+        The structure.
+    label
+        Its label.
+    """
     return _atoms(WrittenLabel(structure, label))
 
 
@@ -78,7 +86,10 @@ def _atoms(entry: WrittenLabel) -> Atoms:
 
 
 def _described(entry: WrittenLabel) -> Atoms:
-    """The crystal and where it comes from; ASE writes 8 decimals of positions, a key needs 10."""
+    """Return the crystal and its origin, with the coordinates' full precision.
+
+    ASE writes 8 decimals of positions; a structure's key needs 10.
+    """
     atoms = to_ase(entry.structure)
     atoms.info |= entry.notes | {"frac_coords": np.ravel(entry.structure.frac_coords)}
     return atoms
@@ -120,7 +131,7 @@ def _write_ase_db(labels: Sequence[WrittenLabel], path: Path) -> None:
 
 
 def _write_chgnet(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """Each label is a material of its own: chgnet splits its data by material."""
+    """Write each label as a material of its own, because chgnet splits its data by material."""
     content = {
         entry.label.key: {
             entry.label.key: {
@@ -139,7 +150,7 @@ def _write_chgnet(labels: Sequence[WrittenLabel], path: Path) -> None:
 
 
 def _write_matgl(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """What MGLDataset is made with: pymatgen structures, and lists of their labels."""
+    """Write the arguments of MGLDataset: pymatgen structures, and lists of their labels."""
     content = {
         "structures": [to_pymatgen(entry.structure).as_dict() for entry in labels],
         "labels": {
@@ -153,7 +164,7 @@ def _write_matgl(labels: Sequence[WrittenLabel], path: Path) -> None:
 
 
 def _write_deepmd(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """One system per composition, its atoms sorted by element; all share one type map."""
+    """Write one system per composition, atoms sorted by element; all systems share one type map."""
     _refuse_old(path)
     elements = sorted({symbol for entry in labels for symbol in entry.structure.species})
     systems: dict[tuple[str, ...], list[WrittenLabel]] = {}

@@ -1,8 +1,8 @@
 """One GPAW calculation: `python -m lycb_flows.labels.gpaw.process FOLDER`.
 
 Reads `question.json` in the folder and leaves `answer.json`, or `reason.txt` when GPAW has no
-answer. The only module that imports GPAW. Every MPI rank runs it, the first one writes; killed
-with whoever asked.
+answer. No other module imports GPAW. Every MPI rank runs this program, and the first one writes;
+it is killed when its parent process ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) -> Answer:
-    """GPAW's energy (smearing extrapolated to zero), forces and stress.
+    """Return GPAW's energy (smearing extrapolated to zero), forces and stress.
+
+    Parameters
+    ----------
+    structure
+        The structure.
+    theory
+        A level of GPAW.
+    mesh
+        Divisions of the Gamma-centred mesh of k-points.
+    log
+        File that GPAW's text goes to.
 
     Raises
     ------
@@ -62,7 +73,20 @@ def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) 
 
 
 def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
-    """GPAW's own keywords for a level of theory."""
+    """Return GPAW's own keywords for a level of theory.
+
+    Parameters
+    ----------
+    theory
+        A level of GPAW.
+    mesh
+        Divisions of the Gamma-centred mesh of k-points.
+
+    Raises
+    ------
+    LabelError
+        When the level states no smearing or convergence.
+    """
     smearing, convergence = theory.smearing, theory.convergence
     if not isinstance(smearing, Smearing) or not isinstance(convergence, Convergence):
         raise LabelError("an incomplete level of theory", fix="state it whole", level=theory.level)

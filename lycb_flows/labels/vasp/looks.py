@@ -1,6 +1,7 @@
-"""Looks at VASP for `lycb doctor`: its command, its POTCARs, its shares of the cores.
+"""What `lycb doctor` examines of VASP: its command, its POTCARs, its shares of the cores.
 
-A look imports what it looks at, so that a broken part is one line and not the end.
+Each function imports what it examines, so that a broken part costs one line of the report and not
+all of it.
 """
 # ruff: noqa: PLC0415 - see above
 
@@ -23,7 +24,7 @@ _MESH = (3, 3, 3)
 
 
 def look_at_vasp(machine: Machine) -> Finding:
-    """Look at the command by which VASP is started."""
+    """Report whether VASP's command is set and exists."""
     from atomate2 import SETTINGS
 
     command = machine.vasp_command
@@ -56,7 +57,7 @@ def _has_vasp(machine: Machine) -> bool:
 
 
 def look_at_pseudopotentials(machine: Machine) -> Finding:
-    """Look for VASP's POTCARs where pymatgen looks; they must be the stated ones."""
+    """Report whether pymatgen finds VASP's POTCARs and they are the stated ones."""
     from pymatgen.core import SETTINGS
 
     from lycb_flows.labels.theory import vasp_theory
@@ -87,7 +88,7 @@ def _other_level() -> str:
 
 
 def look_at_shares(machine: Machine) -> Finding:
-    """Suggest how this node's cores could share VASP's work."""
+    """Report how this node's cores share VASP's work, and how they could."""
     if not _has_vasp(machine):
         raise NotApplicableError("with VASP only")
     n_cores = count_cores() // machine.threads or 1

@@ -1,15 +1,15 @@
-"""What custodian may change of a VASP run, and what ends it.
+"""What custodian may change of a VASP run, and which changes end the run.
 
-Custodian repairs runs by editing INCAR, KPOINTS and POSCAR. Labels of one data set are only
-comparable while the physics stays, so every edit is compared with what was asked:
+Custodian repairs runs by editing INCAR, KPOINTS and POSCAR. Labels of one data set can only be
+compared while the physics stays the same, so every edit is compared with the original inputs:
 
-    solver     how the electrons are iterated, how work is shared: allowed, told in the label
-    optimizer  how ions walk (relaxations): allowed, told
-    progress   a relaxation that goes on from where it was: allowed, told
-    physics    everything else: the run ends at once, and the label is quarantined
+    solver     how the electrons are iterated, how work is shared: allowed, noted in the label
+    optimizer  how ions move (relaxations): allowed, noted
+    progress   a relaxation that goes on from its last positions: allowed, noted
+    physics    everything else: the run ends at once, and there is no label
 
-A key that is not known here is physics. `docs/vasp_failures.md` lists what follows of each
-failure.
+A key that is not known here counts as physics. `docs/vasp_failures.md` lists the failures and what
+follows from each.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _REL = 1e-9
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a folder asks of VASP."""
+    """The input files in a VASP folder."""
 
     incar: Mapping[str, Any]
     kpoints: Kpoints | None
@@ -54,7 +54,15 @@ class Inputs:
 
     @classmethod
     def from_folder(cls, folder: Path, suffix: str = "") -> Inputs:
-        """INCAR, KPOINTS and POSCAR, or what custodian kept of them under a suffix."""
+        """Return the INCAR, KPOINTS and POSCAR of a folder.
+
+        Parameters
+        ----------
+        folder
+            The folder of a run.
+        suffix
+            Ending of the files' names; `ASKED` for those that custodian kept of the start.
+        """
         kpoints = folder / f"KPOINTS{suffix}"
         return cls(
             dict(Incar.from_str((folder / f"INCAR{suffix}").read_text())),
@@ -70,14 +78,22 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Changes:
-    """How the inputs used last differ from those asked, as "ALGO: Normal -> All"."""
+    """How the last inputs differ from the original ones, as "ALGO: Normal -> All"."""
 
     allowed: tuple[str, ...]
     physics: tuple[str, ...]
 
 
 def find_changes(original: Inputs, used: Inputs) -> Changes:
-    """Sort the differences by the policy."""
+    """Return the differences between inputs, sorted by the policy.
+
+    Parameters
+    ----------
+    original
+        The inputs that the level of theory gives.
+    used
+        The inputs of the last run, after custodian's corrections.
+    """
     allowed: list[str] = []
     physics: list[str] = []
     for name in sorted({*original.incar, *used.incar}):
@@ -134,7 +150,7 @@ def _mesh(kpoints: Kpoints | None) -> str:
 
 
 def _moved(original: Inputs, used: Inputs) -> float | None:
-    """The largest move of a cell vector or an atom in Å; None for another number of atoms."""
+    """Return the largest move of a cell vector or atom in Å; None for another number of atoms."""
     before, after = original.poscar.structure, used.poscar.structure
     if len(before) != len(after) or before.species != after.species:
         return None
@@ -148,7 +164,7 @@ def _moved(original: Inputs, used: Inputs) -> float | None:
 
 
 class Request(BaseModel):
-    """What is asked of the process."""
+    """What the process of `process.py` is to do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,12 +1,12 @@
 """One VASP run under custodian: `python -m lycb_flows.labels.vasp.process FOLDER`.
 
 Reads `request.json` in the folder, lets atomate2's `run_vasp` run VASP there with custodian's
-handlers under our policy, and leaves `outcome.json`. Ends VASP when it is ended.
+handlers under our policy, and leaves `outcome.json`. VASP ends when this process is ended.
 
 All of atomate2's handlers stay on: each finds something that makes a label worthless
-(`LargeSigmaHandler`: a metal by accident), and the policy decides which cure is one.
-custodian's `WalltimeHandler` is not among them: a static label that is stopped early is none,
-and labels have a time limit of their own (`labels.timeout_s`).
+(`LargeSigmaHandler`: a smearing that turned the crystal into a metal), and the policy decides
+which corrections are accepted. custodian's `WalltimeHandler` is not among them: a static
+calculation that stops early gives no label, and labels have a time limit (`labels.timeout_s`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CORRECTED = "last_correction"
 
 
 def main() -> None:
-    """Do what the request in the folder of the first argument asks."""
+    """Run VASP as the request in the folder of the first argument says."""
     folder = Path(sys.argv[1]).resolve()
     signal.signal(signal.SIGTERM, _stop)
     die_with_parent()
@@ -53,15 +53,15 @@ def main() -> None:
 
 
 class Policed(ErrorHandler):
-    """A handler of custodian's whose corrections stay within the policy.
+    """A handler of custodian whose corrections stay within the policy.
 
-    A correction that changes physics is taken back, and custodian is told that there is none:
-    it stops, rather than burn hours on a label that would not be kept.
+    A correction that changes physics is taken back, and custodian gets none. It then stops, and no
+    hours are spent on a label that would not be kept.
 
     Parameters
     ----------
     handler
-        custodian's own.
+        The handler of custodian.
     """
 
     def __init__(self, handler: ErrorHandler) -> None:
@@ -74,15 +74,21 @@ class Policed(ErrorHandler):
         self.raise_on_max = handler.raise_on_max
 
     def __repr__(self) -> str:
-        """Custodian's own name of the handler, for messages."""
+        """Return custodian's own name of the handler, for messages."""
         return type(self.handler).__name__
 
     def check(self, directory: str = "./") -> bool:
-        """Whether it found its error."""
+        """Return whether the handler found its error."""
         return bool(self.handler.check(directory=directory))  # type: ignore[no-untyped-call]  # custodian has no types
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Its correction, or none."""
+        """Return the handler's correction, or none where it would change physics.
+
+        Returns
+        -------
+        dict
+            custodian's record: errors and actions; with `vetoed` where the actions were taken back.
+        """
         folder = Path(directory)
         names = ("INCAR", "KPOINTS", "POSCAR")
         before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
@@ -112,7 +118,15 @@ class Policed(ErrorHandler):
 
 
 def run_custodian(folder: Path, request: Request) -> Outcome:
-    """Run VASP in a folder until custodian is content or gives up."""
+    """Run VASP in a folder until custodian has no more corrections or gives up.
+
+    Parameters
+    ----------
+    folder
+        The folder with VASP's inputs.
+    request
+        VASP's command, and how it is watched.
+    """
     from atomate2.vasp import run  # noqa: PLC0415 - seconds
 
     handlers = [Policed(copy.deepcopy(handler)) for handler in run.DEFAULT_HANDLERS]
@@ -170,7 +184,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end_children() -> None:
-    """VASP ends before its folder goes; its leash kills what does not."""
+    """End VASP before its folder is removed; its parent process kills what does not end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for pid in children.read_text().split() if children.is_file() else ():

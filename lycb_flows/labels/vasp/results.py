@@ -1,6 +1,6 @@
-"""What a run of our own gave, or the reason why it gave nothing.
+"""The results of our own VASP runs, or the reason why there are none.
 
-A run of ours is one whose inputs are known: it is checked that VASP did what was asked.
+The inputs of our own runs are known, so it is checked that VASP used them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _REL = 1e-6
 
 @dataclass(frozen=True)
 class Static:
-    """What a static run gives."""
+    """The result of a static run."""
 
     answer: Answer
     corrections: tuple[str, ...]
@@ -46,7 +46,7 @@ class Static:
 
 @dataclass(frozen=True)
 class VaspRelaxation:
-    """What a relaxation by VASP itself gives."""
+    """The result of a relaxation by VASP itself."""
 
     structure: Structure
     n_steps: int
@@ -54,12 +54,19 @@ class VaspRelaxation:
 
 
 def read_static(folder: Path, inputs: VaspInputs) -> Static:
-    """The answer of a run that custodian is content with.
+    """Return the answer of a static run that custodian has accepted.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    inputs
+        The inputs that the level of theory gives.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     result, corrections = _read_checked(folder, inputs)
     step = result.ionic_steps[-1]
@@ -76,12 +83,19 @@ def _notes(result: Vasprun, theory: Theory) -> tuple[str, ...]:
 
 
 def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
-    """Where a relaxation by VASP itself came to rest, atoms in the structure's order.
+    """Return the last structure of a relaxation by VASP itself, atoms in our structure's order.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    inputs
+        The inputs that the level of theory gives.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     result, corrections = _read_checked(folder, inputs)
     final = result.final_structure
@@ -93,7 +107,7 @@ def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
 
 
 def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str, ...]]:
-    """A converged run of what was asked, and what custodian changed of how it got there."""
+    """Return a converged run with the stated inputs, and what custodian changed of its solver."""
     result = read_vasprun(folder / "vasprun.xml")
     check_program(result, inputs.theory)
     check_potcars(result, inputs)
@@ -103,7 +117,15 @@ def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str,
 
 
 def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
-    """The reason of a label that would be of another physics."""
+    """Return the error of a label that would be of another physics.
+
+    Parameters
+    ----------
+    saw
+        What was seen in the run: custodian's errors, or where the changes were found.
+    changes
+        The changes of physics, as "ENCUT: 520 -> 400".
+    """
     return LabelError(
         "quarantined: VASP's inputs would be of another physics than asked",
         fix="look at the structure; a level of theory never bends",
@@ -116,7 +138,20 @@ def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
 
 
 def check_program(result: Vasprun, theory: Theory) -> None:
-    """Written by VASP of the stated version, or by its stand-in where that was asked."""
+    """Check that the stated version of VASP wrote a file, or the stand-in where that is stated.
+
+    Parameters
+    ----------
+    result
+        The run.
+    theory
+        The level of theory.
+
+    Raises
+    ------
+    LabelError
+        When another program or version wrote it.
+    """
     program = program_of(result)
     if program != theory.code:
         raise LabelError(
@@ -135,7 +170,20 @@ def check_program(result: Vasprun, theory: Theory) -> None:
 
 
 def check_potcars(result: Vasprun, inputs: VaspInputs) -> None:
-    """The titles that VASP read are the stated ones; the stand-in has only symbols."""
+    """Check that VASP read POTCARs of the stated titles; of the stand-in, that the symbols agree.
+
+    Parameters
+    ----------
+    result
+        The run.
+    inputs
+        The inputs that the level of theory gives.
+
+    Raises
+    ------
+    LabelError
+        When a title or symbol differs.
+    """
     potcars = inputs.theory.paw
     if not isinstance(potcars, Potcars):
         raise LabelError("a level of theory without POTCARs", fix="state them")
@@ -153,7 +201,22 @@ def check_potcars(result: Vasprun, inputs: VaspInputs) -> None:
 
 
 def check_inputs(folder: Path, result: Vasprun, inputs: VaspInputs) -> tuple[str, ...]:
-    """Whether the last run was of the physics asked; what else was changed."""
+    """Check that the last run was of the stated physics, and return the allowed changes.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run, with the inputs of the last run.
+    result
+        The run; VASP writes there which parameters it used.
+    inputs
+        The inputs that the level of theory gives.
+
+    Raises
+    ------
+    LabelError
+        When a change decides numbers.
+    """
     original = Inputs(dict(inputs.incar), inputs.kpoints, inputs.poscar)
     changes = find_changes(original, Inputs.from_folder(folder))
     physics = [*changes.physics, *_differences(result, inputs)]
@@ -163,7 +226,7 @@ def check_inputs(folder: Path, result: Vasprun, inputs: VaspInputs) -> tuple[str
 
 
 def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
-    """Between what was asked and what VASP says it worked with."""
+    """Return the differences between the stated inputs and those that VASP says it used."""
     found = []
     for name, effective in _EFFECTIVE.items():
         stated, used = inputs.incar[name], result.parameters.get(effective)
@@ -178,7 +241,20 @@ def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
 
 
 def check_place(structure: Any, inputs: VaspInputs) -> None:  # noqa: ANN401 - pymatgen's
-    """VASP computed the structure that was asked; composition and cell: `checked_label`."""
+    """Check that VASP computed the atoms where they were; composition and cell: `checked_label`.
+
+    Parameters
+    ----------
+    structure
+        The structure that VASP computed.
+    inputs
+        The inputs that the level of theory gives, atoms in the same order.
+
+    Raises
+    ------
+    LabelError
+        When an atom has moved.
+    """
     expected = inputs.poscar.structure
     if len(structure) != len(expected):
         return

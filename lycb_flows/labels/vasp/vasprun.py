@@ -1,8 +1,8 @@
 """vasprun.xml read, judged and converted: the same for our runs of VASP and for those of others.
 
-A step of a run counts as converged by one rule, `check_converged`. Its numbers become ours in
-one place, `answer_of`: VASP writes stresses in kB, compression positive, and its e_0_energy is
-the energy extrapolated to sigma -> 0, as MPtrj's and GPAW's.
+`check_converged` decides whether a step of a run has converged. `answer_of` converts its numbers:
+VASP writes stresses in kB, compression positive, and its e_0_energy is the energy extrapolated to
+sigma -> 0, like MPtrj's and GPAW's.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def answer_of(
     places
         Where each atom of the answer is in the step; None keeps the step's order.
     notes
-        What is to be said of the numbers.
+        Remarks on the numbers, which the label keeps as warnings.
 
     Raises
     ------
