@@ -25,9 +25,9 @@ Supercell = tuple[
 
 
 class Config(BaseModel):
-    """Base of every part of a campaign: frozen, no unknown fields, survives the way to a worker.
+    """Base of every part of a campaign: frozen, without unknown fields, safe to send to a worker.
 
-    `as_dict`/`from_dict` let monty and jobflow carry it intact (a plain pydantic model
+    `as_dict` and `from_dict` let monty and jobflow carry it intact (a plain pydantic model
     as a Maker field arrives as a string).
     """
 

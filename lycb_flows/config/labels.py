@@ -22,14 +22,14 @@ NAMES_MODEL = "names-a-model"
 """Marks a labeler's field that holds the name, file or key of a model."""
 
 STATED_THEORY = "@theory"
-"""Beside the settings of another package's labeler: its level of theory, as submitted."""
+"""Key of the level of theory that a submission adds to the settings of a plug-in's labeler."""
 
 LabelerClass = type["LabelerConfig"]
 
 
 @runtime_checkable
 class HasConfig(Protocol):
-    """What is asked of an engine here; `labels.engine.Engine` is the whole of it."""
+    """The part of an engine that the settings need; `labels.engine.Engine` is the whole of it."""
 
     name: str
     config: LabelerClass
@@ -38,7 +38,7 @@ class HasConfig(Protocol):
 LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
-    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # only isinstance is asked of it
+    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # used for isinstance only
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
@@ -50,13 +50,18 @@ LABELERS: Registry[HasConfig] = Registry(
 
 
 class LabelerConfig(Config):
-    """What all labelers' settings have: a type, by which the engine is found."""
+    """Base of all labelers' settings: a type, by which the engine is found."""
 
     type: str
 
     @classmethod
     def class_of(cls, data: Mapping[str, Any]) -> LabelerClass:
-        """Return the class that these settings of a labeler are of; without a type a teacher's.
+        """Return the class of a labeler's settings; without a type a teacher's.
+
+        Parameters
+        ----------
+        data
+            The settings as plain data.
 
         Raises
         ------
@@ -67,11 +72,17 @@ class LabelerConfig(Config):
         return _BUILT_IN.get(name) or LABELERS.get(name).config
 
     def models(self) -> tuple[str, ...]:
-        """Return what the fields marked `NAMES_MODEL` hold."""
+        """Return the models that the fields marked `NAMES_MODEL` name."""
         return tuple(getattr(self, name) for name in self._model_fields())
 
     def with_models(self, names: Mapping[str, str]) -> Self:
-        """Return the same settings with other names of their models, old name -> new name."""
+        """Return the same settings with other names of their models.
+
+        Parameters
+        ----------
+        names
+            The new name of every old one.
+        """
         changes = {field: names[getattr(self, field)] for field in self._model_fields()}
         return self.model_copy(update=changes)
 
@@ -81,7 +92,7 @@ class LabelerConfig(Config):
 
 
 class TeacherLabeler(LabelerConfig):
-    """Labels by another potential: a rehearsal without DFT, and named as one."""
+    """Labels by another potential: a rehearsal without DFT, reported as one."""
 
     type: Literal["teacher"] = "teacher"
     model: Annotated[str, NAMES_MODEL] = Field(
@@ -97,7 +108,7 @@ class GpawLabeler(LabelerConfig):
 
 
 class VaspLabeler(LabelerConfig):
-    """Labels by VASP, for who has a licence; command and scratch are the machine's settings."""
+    """Labels by VASP, which needs a licence; command and scratch are the machine's settings."""
 
     type: Literal["vasp"] = "vasp"
     theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
@@ -108,7 +119,7 @@ class VaspLabeler(LabelerConfig):
 
 
 class AseLabeler(LabelerConfig):
-    """Labels by any of ASE's calculators; what cannot be known of it is stated here."""
+    """Labels by any calculator of ASE; what cannot be known of it is stated here."""
 
     type: Literal["ase"] = "ase"
     calculator: str = Field(
@@ -170,7 +181,7 @@ AnyLabeler = Annotated[SerializeAsAny[LabelerConfig], BeforeValidator(_as_its_cl
 
 
 class LabelConfig(Config):
-    """Who labels, and when a round may close."""
+    """The labeler, and when a round may close."""
 
     labeler: AnyLabeler = TeacherLabeler()
     imported: tuple[str, ...] | None = Field(

@@ -10,7 +10,7 @@ from lycb_flows.config.base import Config, Count, Fraction, Positive
 
 
 class SelectionConfig(Config):
-    """Which frames of the runs are worth a label."""
+    """Selection of the frames that are worth a label."""
 
     n_frames: int = Field(75, ge=1, description="Per system and round (paper: 150-300 for two).")
     thinning_fs: Positive = Field(100.0, description="Frames closer in time are correlated.")

@@ -70,7 +70,7 @@ class AseCalculator:
             try:
                 calculator = self._class(**config.parameters)
                 if isinstance(calculator, Calculator):
-                    calculator.directory = folder  # of those that write files
+                    calculator.directory = folder  # for calculators that write files
                 answer = ask(calculator, structure)
             except _FAILURES as err:
                 raise LabelError(
@@ -95,7 +95,7 @@ _FAILURES = (
     ValueError,
     subprocess.SubprocessError,
 )
-"""What calculators of many authors raise; all of it becomes an attempt with its reason."""
+"""Errors that calculators of many authors raise; each is stored with its reason."""
 
 
 def find_calculator(path: str) -> type[BaseCalculator]:
@@ -112,7 +112,7 @@ def find_calculator(path: str) -> type[BaseCalculator]:
     except (ImportError, AttributeError) as err:
         raise InputError(
             "no such calculator",
-            fix="install it here and on the workers, or mend labels.labeler.calculator",
+            fix="install it here and on the workers, or correct labels.labeler.calculator",
             calculator=path,
             reason=err,
         ) from err

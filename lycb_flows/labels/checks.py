@@ -23,12 +23,12 @@ from lycb_flows.units import EV_PER_ANG3_GPA
 VASP_KB = -10.0 * EV_PER_ANG3_GPA
 """1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 MAX_FORCE_EV_PER_ANG = 200.0
-"""Ions on top of each other; a campaign's own limit for training is far below."""
+"""Reached only by overlapping ions; a campaign's own limit for training is far below."""
 MAX_STRESS_GPA = 500.0
 MAX_ENERGY_EV_PER_ATOM = 50.0
-"""Away from free atoms, for codes whose energies are counted from them."""
+"""Largest distance from free atoms, for codes whose energies are counted from them."""
 _CELL_ANG = 1e-6
-"""What a round trip through text may change of a cell."""
+"""Largest change of a cell by writing it as text and reading it again."""
 
 
 class Answer(BaseModel):
@@ -175,7 +175,7 @@ def _check_structure(structure: Structure, answer: Answer) -> None:
     if answer.species != structure.species:
         raise LabelError(
             "the engine computed another composition or order of atoms",
-            fix="mend the engine",
+            fix="correct the engine",
             asked="".join(structure.species),
             found="".join(answer.species),
         )
@@ -183,7 +183,7 @@ def _check_structure(structure: Structure, answer: Answer) -> None:
     if not np.abs(change).max() < _CELL_ANG:
         raise LabelError(
             "the engine changed the cell",
-            fix="ask it for a static calculation",
+            fix="let it run a static calculation",
             largest_change_ang=f"{np.abs(change).max():.2g}",
         )
 
@@ -192,7 +192,7 @@ def _check_shape(name: str, array: np.ndarray[Any, Any], shape: tuple[int, ...])
     if array.shape != shape:
         raise LabelError(
             "the engine's answer has another shape",
-            fix="mend the engine",
+            fix="correct the engine",
             of=name,
             expected=shape,
             found=array.shape,

@@ -1,8 +1,7 @@
-"""What labels: an engine per `type` of labeler, ours and those of plug-ins.
+"""Engines, which make labels: one per `type` of labeler, this package's and those of plug-ins.
 
-Everything else (plan, submission, jobs, doctor, report) asks an engine and names none. How another
-package adds one: docs/labels.md. All that an engine's methods take and return can be imported
-from here.
+Plan, submission, jobs, doctor and report use any engine and name none. docs/labels.md says how
+another package adds one. All that an engine's methods take and return can be imported from here.
 """
 
 from __future__ import annotations
@@ -169,7 +168,7 @@ class Engine(ABC, Generic[C]):
         return ""
 
     def is_dft(self, code: str) -> bool | None:
-        """Return whether density-functional theory stands behind labels of a code.
+        """Return whether labels of a code come from density-functional theory.
 
         Parameters
         ----------
@@ -262,12 +261,12 @@ def find_engine(name: str) -> Engine[Any]:
 
 
 def is_dft(code: str, *, imported: bool = False) -> bool:
-    """Return whether density-functional theory stands behind labels of a code.
+    """Return whether labels of a code come from density-functional theory.
 
     Parameters
     ----------
     code
-        A `Theory.code`; of a plug-in that is not installed here, too.
+        A `Theory.code`, which may be that of a plug-in that is not installed here.
     imported
         Whether the labels were imported: their level is as their user states it, and is taken
         to be DFT unless an engine says otherwise.
@@ -275,7 +274,7 @@ def is_dft(code: str, *, imported: bool = False) -> bool:
     for name in LABELERS.names():
         try:
             answer = find_engine(name).is_dft(code)
-        except InputError:  # a broken plug-in's labels are of a code that nobody knows
+        except InputError:  # a broken plug-in cannot say which codes are its own
             continue
         if answer is not None:
             return answer

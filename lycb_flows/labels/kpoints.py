@@ -17,7 +17,7 @@ from lycb_flows.schemas import Matrix
 
 Mesh = tuple[int, int, int]
 _EDGE = 1e-6
-"""Of a division: a lattice rounded to 1e-8 Å does not flip a mesh."""
+"""Tolerance of a division, so that rounding a lattice to 1e-8 Å does not change its mesh."""
 
 
 class GridRule(Config):

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 MAX_FILE_BYTES = 64 << 20
 """A larger file is no log."""
 ENDINGS = {"application/gzip": ".tar.gz", "text/plain": ".txt"}
-"""Of a log's file, by media type."""
+"""Ending of a log's file name, by media type."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LabelOf = Callable[[Structure], Label]
-"""The label of a structure; a job's looks it up first."""
+"""Returns the label of a structure; a job looks for it in the store first."""
 
 
 @runtime_checkable
@@ -84,7 +84,7 @@ def drive_fire(
     moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
     optimizer = FIRE(moving, logfile=None)
     with warnings.catch_warnings():
-        # the filter takes a logarithm of the strain in every step; scipy misses 1e-13 in it
+        # the filter takes the logarithm of the strain; scipy warns of inaccuracies of 1e-13
         warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
         optimizer.run(fmax=config.fmax_ev_per_ang, steps=config.max_steps)
         max_force = float(np.linalg.norm(moving.get_forces(), axis=1).max())

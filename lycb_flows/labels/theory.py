@@ -41,7 +41,7 @@ class PawDataSets(Config):
 
 
 class StatedPotcar(Config):
-    """What is published of a VASP data set, whose licence forbids to show the file."""
+    """The published facts of a VASP data set, whose licence forbids to show the file."""
 
     title: str = Field(description="TITEL in the file: functional, symbol, date.")
     electrons: Positive = Field(description="Valence electrons, ZVAL.")

@@ -1,5 +1,5 @@
 """The package's own architectures, CHGNet and the toy; torch is imported when one is at work."""
-# ruff: noqa: PLC0415 - torch takes seconds, names and costs are asked for without it
+# ruff: noqa: PLC0415 - torch takes seconds, and names and costs need none of it
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Potential(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where positions, cells and what is predicted from them are kept."""
+        """The torch device of positions, cells and predictions."""
         return torch.device("cpu")
 
     @abstractmethod
@@ -98,6 +98,13 @@ class PotentialCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Compute all properties at once; they cost one evaluation.
+
+        Parameters
+        ----------
+        atoms
+            The crystal; None for the last one.
+        properties, system_changes
+            Arguments of ASE's interface; all properties are computed at any change.
 
         Raises
         ------

@@ -95,7 +95,7 @@ class Document(BaseModel):
         return make_key(cls, **inputs)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the key promises, as plain data."""
+        """Return the facts, which are what the key stands for, as plain data."""
         return self.model_dump(mode="json", exclude=set(_HEADER))
 
     @classmethod

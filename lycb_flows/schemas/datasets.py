@@ -27,7 +27,7 @@ class Frame(BaseModel):
 
 
 class Frames(Document):
-    """Which steps of which runs, by which rule."""
+    """The frames that a stage has chosen from its runs."""
 
     kind = "frames"
 
@@ -70,7 +70,7 @@ class Frames(Document):
 
 
 class Dataset(Document):
-    """The exact labels that one training used; first wins."""
+    """The labels that one training used."""
 
     kind = "dataset"
 

@@ -12,7 +12,7 @@ from lycb_flows.schemas.base import Blob, Document, Matrix
 
 
 class Health(BaseModel):
-    """Whether a run stayed in physics."""
+    """Whether a run stayed physical."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -98,7 +98,7 @@ def digest(value: object) -> str:
 
 
 def seed_for(campaign_seed: int, *role: str) -> int:
-    """Return a seed of its own for each role, the same whenever it is asked for.
+    """Return a seed of its own for each role, the same at every call.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class ModelErrors(BaseModel):
 
 
 class Evaluation(Document):
-    """A model on frozen test sets."""
+    """Errors of a model on frozen test sets."""
 
     kind = "evaluation"
     method_version = 2

@@ -11,7 +11,7 @@ from lycb_flows.schemas.base import Document, Matrix, Vector
 
 
 class DiffusionEstimate(BaseModel):
-    """D with its error bars, or an upper bound."""
+    """A diffusivity with its error bars, or an upper bound."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class DiffusionEstimate(BaseModel):
 
 
 class Transport(Document):
-    """MSD and D of one production run."""
+    """Mean-squared displacement and diffusivity of one production run."""
 
     kind = "transport"
     method_version = 2
@@ -73,7 +73,7 @@ class Transport(Document):
 
 
 class Arrhenius(Document):
-    """D(T) -> barrier, prefactor, conductivity at the extrapolation temperature."""
+    """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature."""
 
     kind = "arrhenius"
     method_version = 2

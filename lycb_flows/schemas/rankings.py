@@ -112,7 +112,7 @@ class Ranking(Document):
 
 
 class DftCandidate(BaseModel):
-    """A candidate in the model's order and in DFT's; numbers of DFT are None where it failed."""
+    """A candidate in the model's order and in DFT's; DFT's numbers are None where it failed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

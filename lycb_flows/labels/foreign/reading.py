@@ -34,7 +34,7 @@ from lycb_flows.labels.checks import VASP_KB, Answer
 from lycb_flows.schemas import Structure
 
 _SAME_PLACE_ANG = 1e-6
-"""What eight decimals may change of a position."""
+"""Largest change of a position by rounding to eight decimals."""
 _MIN_VOLUME_ANG3 = 1e-3
 
 
@@ -58,7 +58,7 @@ class ForeignLabel:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something in a file is no label; `place` is None for the whole file."""
+    """The reason why something in a file is no label; `place` is None for the whole file."""
 
     file: str
     place: int | None
@@ -157,11 +157,13 @@ def _label_of_frame(place: int, frame: Mapping[str, Any]) -> ForeignLabel | Labe
     try:
         crystal = PymatgenStructure.from_dict(frame["structure"])
         structure = canonical_structure(crystal)
-    except InputError as err:  # partial occupancies
+    except InputError as err:  # a site has partial occupancies
         return LabelError(err.message, fix=err.fix, **err.facts)
     except (AttributeError, LookupError, StructureError, TypeError, ValueError) as err:
         reason = f"{type(err).__name__}: {err}"
-        return LabelError("not pymatgen's JSON of a structure", fix="mend it", reason=reason)
+        return LabelError(
+            "not pymatgen's JSON of a structure", fix="correct the file", reason=reason
+        )
     energy_ev, stress_kb = frame.get("uncorrected_total_energy"), frame.get("stress")
     per_atom_ev = frame.get("energy_per_atom")
     try:
@@ -211,7 +213,7 @@ def answer_of(
             stress_ev_per_ang3=_rows(_full_stress(stress) / per_ev_per_ang3),
         )
     except (TypeError, ValueError) as err:
-        raise LabelError("not numbers", fix="mend the file", reason=str(err)[:200]) from err
+        raise LabelError("not numbers", fix="correct the file", reason=str(err)[:200]) from err
 
 
 def check_complete(numbers: Mapping[str, object]) -> None:

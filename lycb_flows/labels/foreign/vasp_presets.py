@@ -56,7 +56,9 @@ def _differences(run: Vasprun, read: Theory, theory: Theory) -> Iterator[str]:
     for name, value in stated.items():
         parameter = _IN_PARAMETERS.get(name, name)
         found = run.incar.get(name, run.parameters.get(parameter))
-        if name != "NELM" and not _same(value, found):  # converged is converged
+        if name != "NELM" and not _same(
+            value, found
+        ):  # a limit on iterations decides no number of a converged run
             yield f"{name} {found} for {value}"
     for name, value in run.incar.items():
         off = name in _OFF_BY_DEFAULT and value is False
@@ -94,7 +96,7 @@ def _other_potcars(run: Vasprun, theory: Theory) -> Iterator[str]:
 
 
 def _same(stated: object, found: object) -> bool:
-    """Return whether two values agree; vasprun.xml shortens words (Accura) and reformats numbers."""
+    """Return whether two values agree; vasprun.xml shortens words (Accura) and rewrites numbers."""
     if isinstance(stated, bool) or isinstance(found, bool):
         return stated is found
     if isinstance(stated, int | float) and isinstance(found, int | float):

@@ -23,7 +23,7 @@ from lycb_flows.labels.vasp.vasprun import (
 )
 
 Place = tuple[int, ForeignLabel | LabelError]
-"""An ionic step, from 0, and what it gives."""
+"""Number of an ionic step, from 0, and its label or the error that says why it is none."""
 
 
 def read_run(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
@@ -50,7 +50,7 @@ def read_run(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
     run = read_vasprun(path)
     _check_run(run)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's, of a functional that it does not know
+        warnings.simplefilter("ignore")  # pymatgen warns of a functional that it does not know
         level = level_of_run(run)
     steps = list(enumerate(run.ionic_steps))
     return level, list(_labels(run, steps if all_steps else steps[-1:]))

@@ -49,7 +49,7 @@ def level_as_read(run: Vasprun) -> Theory:
     The mesh of k-points is stated as such, because the rule behind it is not known.
     """
     for name, default in {"AEXX": 0.0, "HFSCREEN": 0.0, "LHFCALC": False}.items():
-        # pymatgen takes a file that leaves these out for a hybrid's; VASP's default is none
+        # without these pymatgen takes a run for a hybrid functional's, against VASP's defaults
         run.parameters.setdefault(name, default)
     functional = run.run_type
     stated = {name: value for name, value in run.incar.items() if name not in NOT_PHYSICS}

@@ -126,7 +126,7 @@ def _write_ase_db(labels: Sequence[WrittenLabel], path: Path) -> None:
     _refuse_old(path)
     with ase.db.connect(path, type="db") as database:
         for entry in labels:
-            # as data: among the searchable pairs ASE refuses text that looks like a number
+            # as data, because ASE's searchable pairs refuse text that looks like a number
             database.write(_atoms(entry), data=_atoms(entry).info)
 
 

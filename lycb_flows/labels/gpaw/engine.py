@@ -74,7 +74,7 @@ def look_at_gpaw(machine: Machine) -> Finding:
     """Report whether GPAW and its data sets are as the levels of theory state them."""
     del machine
     if util.find_spec("gpaw") is None:
-        raise NotApplicableError("not installed: needed by who labels with GPAW only")
+        raise NotApplicableError("not installed: needed for labels by GPAW only")
     theory = gpaw_theory(_LEVEL)
     check_gpaw(theory, _ELEMENTS)
     release = theory.paw.release if theory.paw else "no data sets"

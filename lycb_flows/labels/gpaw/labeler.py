@@ -80,7 +80,7 @@ class Gpaw:
             folder = Path(name)
             (folder / "question.json").write_text(json.dumps(question))
             command = [sys.executable, "-m", "lycb_flows.labels.gpaw.process", name]
-            if self._launcher:  # mpiexec ends its ranks when it is asked to, by its leash
+            if self._launcher:  # on SIGTERM, sent by `leashed`, mpiexec ends its ranks
                 command = leashed([*self._launcher, *command], folder / "ended.json")
             try:
                 finished = run_leashed(command, environment=self._environment())
@@ -111,7 +111,7 @@ def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> An
     """Return the answer that the process left in its folder, or raise why there is none."""
     if _NO_MPI in finished.stderr:
         raise InputError(
-            "GPAW is not built with MPI", fix="build it so, or unset LYCB_GPAW_LAUNCHER"
+            "GPAW is not built with MPI", fix="build it with MPI, or unset LYCB_GPAW_LAUNCHER"
         )
     reason = folder / "reason.txt"
     if reason.is_file():
@@ -123,5 +123,5 @@ def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> An
             "GPAW's process died",
             fix="killed (-9) is most often out of memory",
             exit_status=finished.returncode,
-            said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
+            output=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
         ) from err

@@ -89,7 +89,11 @@ def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
     """
     smearing, convergence = theory.smearing, theory.convergence
     if not isinstance(smearing, Smearing) or not isinstance(convergence, Convergence):
-        raise LabelError("an incomplete level of theory", fix="state it whole", level=theory.level)
+        raise LabelError(
+            "an incomplete level of theory",
+            fix="state smearing and convergence",
+            level=theory.level,
+        )
     return {
         "mode": {"name": "pw", "ecut": theory.cutoff_ev},
         "xc": theory.functional,
@@ -100,7 +104,7 @@ def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
             "energy": convergence.energy_ev_per_electron,
             "density": convergence.density_e_per_electron,
         },
-        # not convergence's "maximum iterations": that one calls the last iteration converged
+        # convergence's own "maximum iterations" would take the last iteration for converged
         "maxiter": convergence.max_iterations,
         "spinpol": theory.spin == "polarised",
         "symmetry": {"point_group": False, "time_reversal": True},

@@ -34,7 +34,7 @@ class VaspEngine(Engine[VaspLabeler]):
 
     def check(self, config: VaspLabeler, elements: Iterable[str], machine: Machine) -> None:
         """Check that VASP's command and POTCARs are here."""
-        # here: pymatgen's side of VASP doubles the seconds that every command spends on imports
+        # imported here because pymatgen's VASP modules double the time of every command's imports
         from lycb_flows.labels.vasp.inputs import check_vasp  # noqa: PLC0415
 
         theory = vasp_theory(config.theory, stand_in=config.stand_in)

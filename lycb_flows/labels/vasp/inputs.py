@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Mesh = tuple[int, int, int]
 Optimizer = Literal["fire", "cg"]
-"""Of VASP's own relaxations: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
+"""Optimizers of VASP itself: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
 MACHINE_KEYS = frozenset(
     {"KPAR", "LCHARG", "LPLANE", "LSCALAPACK", "LWAVE", "NCORE", "NPAR", "NSIM"}
 )
@@ -68,7 +68,9 @@ class VaspInputs:
     order: tuple[int, ...]
 
     def potcar_identities(self) -> tuple[str, ...]:
-        """Return title and SHA-256 of every POTCAR, for labels: the licence forbids to show the text.
+        """Return title and SHA-256 of every POTCAR, as labels state them.
+
+        The licence of VASP forbids to show a POTCAR.
 
         Raises
         ------
@@ -244,14 +246,14 @@ def _generator(
     settings: dict[str, Any], kpoints: Kpoints, symbols: dict[str, str], *, static: bool
 ) -> VaspInputGenerator:
     """Return atomate2's generator; of its own settings only VASP's defaults and ours remain."""
-    # imported here: it takes two seconds
+    # imported here because it takes two seconds
     from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator  # noqa: PLC0415
 
     kind = StaticSetGenerator if static else RelaxSetGenerator
     config = copy.deepcopy(kind().config_dict)
     config["INCAR"] = {}
     config["POTCAR"] = symbols
-    updates = dict.fromkeys(kind().incar_updates)  # None: leave it to the settings
+    updates = dict.fromkeys(kind().incar_updates)  # None keeps the settings' value
     generator: VaspInputGenerator = kind(
         config_dict=config,
         user_incar_settings={"ALGO": "Normal", **updates, **settings},
@@ -263,7 +265,7 @@ def _generator(
     return generator
 
 
-# -- what must be here before anything is queued ---------------------------------------------------
+# -- checks before anything is queued --------------------------------------------------------------
 
 
 def command_of(theory: Theory, command: str | None) -> str:
@@ -281,7 +283,7 @@ def command_of(theory: Theory, command: str | None) -> str:
     InputError
         When the level is VASP's and the machine has no command.
     """
-    if theory.code == VASP_STAND_IN:  # whatever VASP is here: it has no POTCARs to go with
+    if theory.code == VASP_STAND_IN:  # never VASP, which would need POTCARs
         return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     if not command:
         raise InputError(
@@ -377,7 +379,7 @@ def _read_potcar(symbol: str, release: str) -> PotcarSingle:
         raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
     try:
         with warnings.catch_warnings():
-            # an unknown POTCAR is compared with the stated one by the caller
+            # pymatgen warns of an unknown POTCAR, which the caller compares with the stated one
             warnings.simplefilter("ignore")
             return PotcarSingle.from_symbol_and_functional(symbol, release)
     except (OSError, ValueError, KeyError, IndexError) as err:

@@ -37,7 +37,7 @@ from lycb_flows.schemas import Label, Structure
 _TAIL_CHARACTERS = 300
 _WAVES = ("WAVECAR", "CHGCAR")
 _LARGE = frozenset({*_WAVES, "CHG", "DOSCAR", "PROCAR", "EIGENVAL", "XDATCAR", "WAVEDER"})
-"""In no archive: large, and nothing of a label is in them."""
+"""Files that are in no archive: they are large, and a label needs none of them."""
 
 
 class Vasp:
@@ -186,18 +186,18 @@ def run(folder: Path, request: Request, *, threads: int = 1) -> Outcome:
             "custodian's process died",
             fix="see the log",
             exit_status=finished.returncode,
-            said=_last_line(finished.stderr) or "nothing",
+            output=_last_line(finished.stderr) or "nothing",
         ) from err
 
 
-# -- why there is no answer -----------------------------------------------------------------------
+# -- the reason of a failure -----------------------------------------------------------------------
 
 _MEMORY = ("exceed memory limit", "oom_kill", "oom-kill", "Out of memory", "insufficient virtual")
 _TIME = ("DUE TO TIME LIMIT", "walltime")
 _DISK = "No space left on device"
 _SIGKILL = (-9, 137)
 _NOT_FOUND = 127
-"""A shell's exit code."""
+"""A shell's exit code for a command that does not exist."""
 
 
 def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
@@ -211,20 +211,20 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
         How custodian ended.
     """
     ended = read_ended(folder / "ended.json")
-    how = ended.how if ended else "its leash was cut"
+    how = ended.how if ended else "killed together with its parent process"
     output = _end_of_output(folder)
     facts = {
         "ended": how,
         "custodian": f"{outcome.error}: {_first_line(outcome.message)}"[:_TAIL_CHARACTERS],
-        "saw": ", ".join(dict.fromkeys(outcome.errors)) or "nothing it knows",
+        "saw": ", ".join(dict.fromkeys(outcome.errors)) or "nothing that it knows",
     }
     if full := _disk_is_full(folder):
         return full
-    if ended and ended.code == _NOT_FOUND:  # by `srun` or `env`: the first word is looked up before
+    if ended and ended.code == _NOT_FOUND:  # not found by `srun` or `env`, which were found
         return MachineError(
             "VASP's command does not exist",
             fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
-            said=_last_line(output),
+            output=_last_line(output),
         )
     if any(words in output for words in _TIME):
         return LabelError("VASP ran out of time", fix="raise the job's walltime", **facts)
@@ -237,9 +237,9 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
         )
     return LabelError(
         "VASP gave no label",
-        fix="look at its archive",
+        fix="look at the archive of the run",
         **facts,
-        said=_last_line(output) or "nothing",
+        output=_last_line(output) or "nothing",
     )
 
 

@@ -20,7 +20,7 @@ from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 _ELEMENTS = ("Li", "Y", "Cl", "Br")
 _LEVEL = "paper-static"
 _MESH = (3, 3, 3)
-"""Of the paper's static calculations."""
+"""The mesh of the paper's static calculations."""
 
 
 def look_at_vasp(machine: Machine) -> Finding:
@@ -31,7 +31,7 @@ def look_at_vasp(machine: Machine) -> Finding:
     if not command:
         theirs = os.path.expandvars(str(SETTINGS.VASP_CMD))
         if _missing(theirs):
-            raise NotApplicableError("no LYCB_VASP_COMMAND: needed by who labels with VASP only")
+            raise NotApplicableError("no LYCB_VASP_COMMAND: needed for labels by VASP only")
         fix = f"to label with VASP, set LYCB_VASP_COMMAND, e.g. to atomate2's `{theirs}`"
         return Finding(None, "no LYCB_VASP_COMMAND, though there is a VASP", fix)
     missing = _missing(os.path.expandvars(command))
@@ -92,7 +92,7 @@ def look_at_shares(machine: Machine) -> Finding:
     if not _has_vasp(machine):
         raise NotApplicableError("with VASP only")
     n_cores = count_cores() // machine.threads or 1
-    n_kpoints = (prod(_MESH) + 1) // 2  # time reversal
+    n_kpoints = (prod(_MESH) + 1) // 2  # time reversal halves the mesh
     shares = suggested_shares(n_cores, n_kpoints)
     found = (
         f"NCORE {machine.vasp_ncore or 'not set'}, KPAR {machine.vasp_kpar or 'not set'}; "

@@ -36,10 +36,10 @@ SOLVER_KEYS = frozenset(
 )  # fmt: skip
 """ALGO, ICHARG, EDIFF, NBANDS and SYMPREC: within bounds, see `_is_allowed`."""
 OPTIMIZER_KEYS = frozenset({"IBRION", "IOPT", "POTIM", "SMASS", "NFREE"})
-"""Of no effect on a static run."""
+"""Keys without effect on a static run."""
 _NO_ITERATION = frozenset({"none", "nothing", "eigenval", "exact", "subrot"})
 """Values of ALGO that leave the density as it is, or diagonalise once."""
-_NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps a density
+_NON_SELF_CONSISTENT = 10  # ICHARG from 10 on keeps the density fixed
 _SAME_PLACE_ANG = 1e-6
 _REL = 1e-9
 
@@ -118,9 +118,9 @@ def _is_allowed(name: str, original: Inputs, after: object) -> bool:
             return str(after).casefold() not in _NO_ITERATION
         case "ICHARG":
             return after is None or int(str(after)) < _NON_SELF_CONSISTENT
-        case "EDIFF":  # custodian tightens it; what was stated still holds
+        case "EDIFF":  # a tighter limit also meets the stated one
             return isinstance(after, float) and after <= float(original.incar.get(name, 1e-4))
-        case "NBANDS":  # more empty bands
+        case "NBANDS":  # more empty bands do not change the occupied ones
             before = original.incar.get(name)
             return isinstance(after, int) and (before is None or after >= int(before))
         case "SYMPREC":  # without effect where symmetry is not used
@@ -160,7 +160,7 @@ def _moved(original: Inputs, used: Inputs) -> float | None:
     return float(max(np.abs(steps).max(), cell))
 
 
-# -- the letters between a labeler and its custodian, `process.py` ------------------------------
+# -- files between a labeler and custodian's process, `process.py` ------------------------------
 
 
 class Request(BaseModel):
@@ -170,9 +170,9 @@ class Request(BaseModel):
 
     command: str
     frozen_s: float
-    """Silence of VASP after which it hangs."""
+    """Time without output after which VASP counts as hanging."""
     monitor_s: float = 60.0
-    """Between looks at the files of a running VASP."""
+    """Time between two checks of the files of a running VASP."""
 
 
 class Outcome(BaseModel):

@@ -35,7 +35,7 @@ MAX_CORRECTIONS = 5
 """atomate2's default: what is not cured by then never is."""
 _POLL_S = 0.2
 _CORRECTED = "last_correction"
-"""A file as old as that; results that are older are of a run that went wrong."""
+"""A file that is touched at each correction: older results are of the run before it."""
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
     polls = max(1, round(request.monitor_s / _POLL_S))
     error, message = "", ""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's and custodian's, of unconverged runs
+        warnings.simplefilter("ignore")  # pymatgen and custodian warn of unconverged runs
         try:
             run.run_vasp(
                 vasp_cmd=shlex.join(leashed(shlex.split(request.command), folder / "ended.json")),

@@ -28,7 +28,7 @@ from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _MAX_STARTS = 4
-"""A cell that changes by some percent needs two; each start changes it by far less."""
+"""Two suffice for a cell that changes by some percent; later starts change it far less."""
 _NAMES: dict[Optimizer, str] = {
     "fire": "FIRE (VTST in VASP, IOPT=7)",
     "cg": "conjugate gradients (VASP, IBRION=2)",

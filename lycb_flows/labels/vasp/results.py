@@ -128,7 +128,7 @@ def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
     """
     return LabelError(
         "quarantined: VASP's inputs would be of another physics than asked",
-        fix="look at the structure; a level of theory never bends",
+        fix="look at the structure; a level of theory is never changed",
         saw=saw,
         change="; ".join(changes),
     )

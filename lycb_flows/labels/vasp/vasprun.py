@@ -24,7 +24,7 @@ Step = Mapping[str, Any]
 Mesh = tuple[int, int, int]
 
 _ROUNDING_EV = 1e-8
-"""What vasprun.xml's digits may change of an energy."""
+"""Largest change of an energy by the digits of vasprun.xml."""
 _WRONG_ENERGY_EV = 1e-7
 _UNREADABLE = (
     ArithmeticError,
@@ -39,7 +39,7 @@ _UNREADABLE = (
     ValueError,
     zlib.error,
 )
-"""What pymatgen raises of a file that is missing, cut or of something else."""
+"""Errors that pymatgen raises for a file that is missing, cut or of another kind."""
 
 
 def read_vasprun(path: Path) -> Vasprun:
