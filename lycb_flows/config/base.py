@@ -62,7 +62,13 @@ class Config(BaseModel):
             ) from err
 
     def keyed(self) -> dict[str, Any]:
-        """Return the fields that decide a result, nested configs included as they are."""
+        """Return the fields that decide a result.
+
+        Returns
+        -------
+        dict
+            Name -> value; nested configs are included as they are.
+        """
         return {
             name: getattr(self, name)
             for name, field in type(self).model_fields.items()

@@ -174,5 +174,8 @@ class RunConfig(Config):
     steps: int = Field(ge=1, description="Length, ramp and equilibration included.")
 
     def identity(self) -> dict[str, Any]:
-        """Return the keyed fields without the length: a longer run has the same first segments."""
+        """Return the keyed fields without the length.
+
+        Runs that differ in length alone have the same first segments.
+        """
         return {name: value for name, value in self.keyed().items() if name != "steps"}

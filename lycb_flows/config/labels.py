@@ -72,7 +72,13 @@ class LabelerConfig(Config):
         return _BUILT_IN.get(name) or LABELERS.get(name).config
 
     def models(self) -> tuple[str, ...]:
-        """Return the models that the fields marked `NAMES_MODEL` name."""
+        """Return the models that the fields marked `NAMES_MODEL` name.
+
+        Returns
+        -------
+        tuple of str
+            Names, files or keys.
+        """
         return tuple(getattr(self, name) for name in self._model_fields())
 
     def with_models(self, names: Mapping[str, str]) -> Self:

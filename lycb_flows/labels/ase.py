@@ -30,7 +30,20 @@ class AseEngine(Engine[AseLabeler]):
         return ase_theory(config)
 
     def check(self, config: AseLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check that the calculator exists here and computes a stress."""
+        """Check that the calculator exists here and computes a stress.
+
+        Parameters
+        ----------
+        config
+            The calculator's import path.
+        elements, machine
+            Not used.
+
+        Raises
+        ------
+        InputError
+            When there is no such calculator, or it computes no stress.
+        """
         del elements, machine
         find_calculator(config.calculator)
 

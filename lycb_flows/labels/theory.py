@@ -162,7 +162,10 @@ class Theory(Config):
         return digest(self)
 
     def differs_in_kpoints_alone(self, other: Theory) -> bool:
-        """Return whether another level is this one but for the rule of its k-points."""
+        """Return whether another level is this one but for the rule of its k-points.
+
+        Both levels must have a rule, and the rules must differ.
+        """
         if self.kpoints is None or other.kpoints is None or self.kpoints == other.kpoints:
             return False
         return self.model_copy(update={"kpoints": other.kpoints}).fingerprint == other.fingerprint

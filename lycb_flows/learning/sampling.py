@@ -273,7 +273,10 @@ class _Pool:
         return distances
 
     def medoid(self) -> int:
-        """Return the index of the candidate with the smallest sum of distances to the others."""
+        """Return the index of the candidate that is closest to all others.
+
+        At most `_MEDOID_CANDIDATES` are compared; the smallest sum of distances wins.
+        """
         n_members = min(len(self), _MEDOID_CANDIDATES)
         members = np.array(evenly_spaced(len(self), n_members))
         sums = np.zeros(n_members)

@@ -243,7 +243,13 @@ class EpochLoop:
             self.best = _Best(self.epoch, record.score, self.averaged.weights_bytes())
 
     def train_epoch(self) -> list[float]:
-        """Use every training label once and return the loss of each batch."""
+        """Use every training label once, in random order.
+
+        Returns
+        -------
+        list of float
+            The loss of each batch before its update.
+        """
         self.epoch += 1
         order = torch.randperm(len(self.samples), generator=self.generator).tolist()
         return [
@@ -252,7 +258,13 @@ class EpochLoop:
         ]
 
     def loss_of(self, places: Sequence[int]) -> float:
-        """Return the loss of the training labels at some places, without an update."""
+        """Return the loss of some training labels, without an update.
+
+        Parameters
+        ----------
+        places
+            Places of the labels in the training set.
+        """
         return float(self._loss(places).detach())
 
     def _loss(self, places: Sequence[int]) -> Tensor:

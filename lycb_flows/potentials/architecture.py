@@ -146,7 +146,13 @@ class Architecture(Protocol):
         """
 
     def rates(self, model: Model) -> Rates | None:
-        """Return the cost of a model, None where that is not known."""
+        """Return the cost of a model.
+
+        Returns
+        -------
+        Rates or None
+            None where the cost is not known; plans then leave it open.
+        """
 
 
 ARCHITECTURES: Registry[Architecture] = Registry(
@@ -161,7 +167,13 @@ ARCHITECTURES: Registry[Architecture] = Registry(
 
 
 def rates_of(model: Model) -> Rates | None:
-    """Return the cost of a model, None where its architecture is not installed or does not know."""
+    """Return the cost of a model.
+
+    Returns
+    -------
+    Rates or None
+        None where its architecture is not installed or does not know.
+    """
     try:
         architecture = ARCHITECTURES.get(model.architecture)
     except InputError:
@@ -170,7 +182,13 @@ def rates_of(model: Model) -> Rates | None:
 
 
 def model_names() -> dict[str, str]:
-    """Return the name of the architecture of every model that can be found by name."""
+    """Return the models that can be found by name.
+
+    Returns
+    -------
+    dict
+        The name of its architecture for each model.
+    """
     return {
         model: name
         for name, architecture in ARCHITECTURES.usable().items()

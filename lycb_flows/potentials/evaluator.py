@@ -105,7 +105,13 @@ class HasEvaluator(Protocol):
     """The part of a potential that MD and relaxation need."""
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator of some crystals, to be called again and again as they move.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
 
 
 def lost_crystals(

@@ -37,7 +37,13 @@ class Potential(ABC):
 
     @abstractmethod
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator of some crystals, to be called again and again as they move.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
 
     def predict(self, structures: Sequence[Structure]) -> list[SinglePoint]:
         """Return the predictions for some structures.
@@ -73,7 +79,13 @@ class Potential(ABC):
         ).predictions([len(atoms) for atoms in crystals])
 
     def calculator(self) -> PotentialCalculator:
-        """Return the potential as an ASE calculator."""
+        """Return the potential as an ASE calculator.
+
+        Returns
+        -------
+        PotentialCalculator
+            It computes energy, forces and stress; the potential is shared, not copied.
+        """
         return PotentialCalculator(self)
 
 

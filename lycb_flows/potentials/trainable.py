@@ -114,7 +114,13 @@ class Trainable(Potential):
         """
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator that makes one graph and one pass per crystal and call.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
         return GraphEvaluator(self, numbers)
 
     def weights_bytes(self) -> bytes:

@@ -42,7 +42,22 @@ class GpawEngine(Engine[GpawLabeler]):
         return gpaw_theory(config.theory)
 
     def check(self, config: GpawLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check that GPAW's version and data sets are the stated ones."""
+        """Check that GPAW's version and data sets are the stated ones.
+
+        Parameters
+        ----------
+        config
+            Names the level.
+        elements
+            Chemical symbols; each needs a data set.
+        machine
+            Not used.
+
+        Raises
+        ------
+        InputError
+            When something is missing or not the stated one.
+        """
         del machine
         check_gpaw(gpaw_theory(config.theory), elements)
 

@@ -33,7 +33,22 @@ class VaspEngine(Engine[VaspLabeler]):
         return vasp_theory(config.theory, stand_in=config.stand_in)
 
     def check(self, config: VaspLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check that VASP's command and POTCARs are here."""
+        """Check that VASP's command and POTCARs are here.
+
+        Parameters
+        ----------
+        config
+            Names the level.
+        elements
+            Chemical symbols; each needs a POTCAR.
+        machine
+            VASP's command.
+
+        Raises
+        ------
+        InputError
+            When something is missing or not the stated one.
+        """
         # imported here because pymatgen's VASP modules double the time of every command's imports
         from lycb_flows.labels.vasp.inputs import check_vasp  # noqa: PLC0415
 
