@@ -31,8 +31,7 @@ from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.enumeration import count_orderings, parent_cell
+from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.architecture import Rates, rates_of
@@ -286,9 +285,14 @@ class _Planner:
         yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats)
         n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
         planned = measurements(plan, quantities)
-        cpu_s = sum(one.quantity.cost_s(plan, one.condition, n_atoms) for one in planned)
+        cpu_s = sum(
+            measurement.quantity.cost_s(plan, measurement.condition, n_atoms)
+            for measurement in planned
+        )
         work = " and ".join(quantity.work for quantity in quantities)
-        yield PlannedStep(MEASUREMENT, tuple(one.job for one in planned), work, cpu_s)
+        yield PlannedStep(
+            MEASUREMENT, tuple(measurement.job for measurement in planned), work, cpu_s
+        )
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
-from lycb_flows.crystals.structures import PARENT_NAMES, DisorderedCrystal, load_parent
+from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory

@@ -84,7 +84,7 @@ def stage_flow(plan: StagePlan) -> Flow:
     """MD, selection and labels of one stage; its last label adds what comes next."""
     _, flow_jobs = _md_jobs(plan.run_batches())
     everything = [job.output.keys for job in flow_jobs]
-    selected = make_job(plan.select_job(), SelectMaker(plan=plan), after=everything)
+    selected = make_job(plan.select_job(), SelectMaker(), plan=plan, after=everything)
     labels = [
         make_job(label, LabelMaker(plan=plan, index=i), after=selected.output.keys)
         for i, label in enumerate(plan.label_jobs())
@@ -105,7 +105,7 @@ def _md_jobs(
     md_jobs: list[Job] = []
     for batch, runs in batches:
         starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
-        done = make_job(batch, MDMaker(runs=list(runs)), after=list(starts.values()))
+        done = make_job(batch, MDMaker(), runs=list(runs), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
@@ -204,12 +204,14 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     """What a closed stage's dataset leads to: the first round, or training and a decision."""
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = make_job(plan.train_job(), TrainMaker(plan=plan))
+    trained = make_job(plan.train_job(), TrainMaker(), plan=plan)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
     judged = [
         make_job(
             plan.evaluate_job(when),
-            EvaluateMaker(plan=plan, when=when),
+            EvaluateMaker(),
+            plan=plan,
+            when=when,
             after=trained.output.keys,
         )
         for when in times

@@ -14,7 +14,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Label, Structure

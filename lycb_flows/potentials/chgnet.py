@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet_graph import CHGNetGraph, build_graph, join_graphs

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.potentials.evaluator import Evaluator, Numbers, SinglePoint
 from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA

@@ -131,11 +131,27 @@ class Quantity(ABC, Generic[D]):
         return list(dict.fromkeys(Condition.model_validate(place) for place in places))
 
     def runs(self, plan: MeasurementPlan, condition: Condition) -> tuple[RunConfig, ...]:
-        """Return the runs that it reads at a condition."""
+        """Return the runs that it reads at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
         return tuple(run for ensemble in self.ensembles for run in plan.runs(ensemble, condition))
 
     def needed_keys(self, plan: MeasurementPlan, condition: Condition) -> tuple[str, ...]:
-        """Return the keys of the documents of other quantities that it reads at a condition."""
+        """Return the keys of the documents of other quantities that it reads at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
         return tuple(
             needed.key(plan, where)
             for needed in (kind() for kind in self.needs)
@@ -147,6 +163,13 @@ class Quantity(ABC, Generic[D]):
         """Return the key of its document: what it reads, and its options.
 
         A quantity that reads more than runs and other quantities keys that, too.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            One of its conditions.
         """
         return make_key(
             self.document,
@@ -192,10 +215,9 @@ class Quantity(ABC, Generic[D]):
         """
 
     def status(self, document: D) -> str:
-        """Return where a finished document was measured."""
-        return Condition.model_validate(
-            {name: getattr(document, name) for name in self.status_fields}
-        ).title
+        """Return where a finished document was measured; 'done' for a whole campaign."""
+        place = {name: getattr(document, name) for name in self.status_fields}
+        return Condition.model_validate(place).title or "done"
 
     # -- report --------------------------------------------------------------------------
 

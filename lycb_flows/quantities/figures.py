@@ -27,7 +27,7 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 @styled
 def msd_figure(transports: Sequence[Transport]) -> Figure:
-    """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
+    """Return the MSD of the mobile ion (solid) and the framework (dashed); thick: the window."""
     figure = Figure((HALF, 4.8))
     axes = figure.subplots()
     for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
@@ -52,7 +52,17 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
 
 @styled
 def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
-    """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
+    """Return D against 1000/T.
+
+    Measured points, bounds as arrows, fits with their 1σ band, the extrapolation as a star.
+
+    Parameters
+    ----------
+    transports
+        Of one system, with MSDs.
+    fits
+        Of the same system.
+    """
     figure = Figure((8.0, 4.6))
     axes = figure.subplots()
     pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})

@@ -49,12 +49,20 @@ class Table:
 
 
 def ours(key: str, texts: Iterable[str]) -> tuple[Cell, ...]:
-    """Cells of our numbers, from one document."""
+    """Return cells of our numbers, from one document.
+
+    Parameters
+    ----------
+    key
+        Key of the document.
+    texts
+        What the cells say; a missing number names no document.
+    """
     return tuple(Cell(text, key if text != MISSING else None) for text in texts)
 
 
 def papers(*texts: str) -> tuple[Cell, ...]:
-    """Cells of the paper's numbers."""
+    """Return cells of the paper's numbers."""
     return tuple(Cell(text, tone="paper") for text in texts)
 
 
@@ -96,7 +104,17 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
-        """A figure under a file name made from `name`, which may hold anything."""
+        """Keep a figure and return it for the page.
+
+        Parameters
+        ----------
+        name
+            The file name is made from it; it may hold anything.
+        figure
+            Drawn with matplotlib.
+        caption
+            Its legend in the page.
+        """
         from lycb_flows.report.figure_style import save  # noqa: PLC0415 - matplotlib takes a while
 
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"

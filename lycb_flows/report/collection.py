@@ -14,8 +14,24 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lycb_flows import schemas
-from lycb_flows.schemas import Document
+from lycb_flows.schemas import (
+    Dataset,
+    Document,
+    Enumeration,
+    Evaluation,
+    Frames,
+    GroundState,
+    Import,
+    Label,
+    Model,
+    RankedCandidate,
+    Ranking,
+    Relaxation,
+    Round,
+    Run,
+    Structure,
+    TestSet,
+)
 from lycb_flows.store import Attempt, ResultStore
 from lycb_flows.store.kinds import QUANTITIES
 
@@ -27,12 +43,12 @@ _N_SHOWN_CANDIDATES = 10
 class LearnedRound:
     """A round and what it names; None where that was retracted."""
 
-    round: schemas.Round
-    dataset: schemas.Dataset | None
-    frames: schemas.Frames | None
-    model: schemas.Model | None
-    before: schemas.Evaluation | None
-    after: schemas.Evaluation | None
+    round: Round
+    dataset: Dataset | None
+    frames: Frames | None
+    model: Model | None
+    before: Evaluation | None
+    after: Evaluation | None
 
 
 @dataclass(frozen=True)
@@ -41,7 +57,7 @@ class CellRun:
 
     system: str
     role: str
-    run: schemas.Run
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -75,12 +91,12 @@ class ReportData:
 
     documents: dict[str, Document] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    enumerations: list[schemas.Enumeration] = field(default_factory=list)
-    rankings: list[schemas.Ranking] = field(default_factory=list)
-    candidates: dict[str, list[schemas.RankedCandidate]] = field(default_factory=dict)
-    by_dft: list[schemas.GroundState] = field(default_factory=list)
+    enumerations: list[Enumeration] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+    candidates: dict[str, list[RankedCandidate]] = field(default_factory=dict)
+    by_dft: list[GroundState] = field(default_factory=list)
     rounds: list[LearnedRound] = field(default_factory=list)
-    evaluations: list[schemas.Evaluation] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)
     measurements: dict[str, list[Document]] = field(default_factory=dict)
     cell_runs: list[CellRun] = field(default_factory=list)
@@ -89,25 +105,34 @@ class ReportData:
     attempts: list[Attempt] = field(default_factory=list)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
-        """The collected document of this kind and key, or None."""
+        """Return the collected document of this kind and key, or None.
+
+        Parameters
+        ----------
+        kind
+            The class of the document.
+        key
+            Its key; None finds nothing.
+        """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
 
     def measured(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, by system, pressure and temperature."""
-        return [one for one in self.measurements.get(kind.kind, ()) if isinstance(one, kind)]
+        documents = self.measurements.get(kind.kind, ())
+        return [document for document in documents if isinstance(document, kind)]
 
-    def structure_of_run(self, key: str | None) -> schemas.Structure | None:
+    def structure_of_run(self, key: str | None) -> Structure | None:
         """Return the structure that a run started from, if both are known."""
-        run = self.find(schemas.Run, key)
-        return None if run is None else self.find(schemas.Structure, run.start_structure)
+        run = self.find(Run, key)
+        return None if run is None else self.find(Structure, run.start_structure)
 
-    def structure_of_system(self, system: str) -> schemas.Structure | None:
-        """A structure of a system, for its composition: ground state, or a run's start."""
-        keys = [one.ground_state for one in self.by_dft if one.system == system]
-        keys += [one.ground_state for one in self.rankings if one.system == system]
+    def structure_of_system(self, system: str) -> Structure | None:
+        """Return a structure of a system, for its composition: ground state, or a run's start."""
+        keys = [found.ground_state for found in self.by_dft if found.system == system]
+        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
-        found = [self.find(schemas.Structure, key) for key in keys]
+        found = [self.find(Structure, key) for key in keys]
         found += [
             self.structure_of_run(getattr(document, "run", None))
             for documents in self.measurements.values()
@@ -117,17 +142,17 @@ class ReportData:
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
-        """Structure -> the system whose ground state it is, by a model or by DFT."""
-        by_model = {one.ground_state: one.system for one in self.rankings}
-        return by_model | {one.ground_state: one.system for one in self.by_dft}
+        """Return structure -> the system whose ground state it is, by a model or by DFT."""
+        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
+        return by_model | {found.ground_state: found.system for found in self.by_dft}
 
-    def decided_by_dft(self) -> list[schemas.GroundState]:
+    def decided_by_dft(self) -> list[GroundState]:
         """The lists that decide: those that did not grow."""
-        return [one for one in self.by_dft if one.widened_to is None]
+        return [found for found in self.by_dft if found.widened_to is None]
 
     def model_name(self, key: str) -> str:
-        """Name of a model, or the start of its key."""
-        model = self.find(schemas.Model, key)
+        """Return the name of a model, or the start of its key."""
+        model = self.find(Model, key)
         return key[:12] if model is None else model.name
 
 
@@ -151,7 +176,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
-    data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
+    data.by_dft.sort(key=lambda found: (found.system, found.n, found.key))
     data.measurements = {
         kind: sorted(_unique(documents), key=_place)
         for kind, documents in data.measurements.items()
@@ -168,7 +193,8 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
-        self.quantities = {one.document.kind: one for one in QUANTITIES.usable().values()}
+        usable = QUANTITIES.usable().values()
+        self.quantities = {quantity.document.kind: quantity for quantity in usable}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""
@@ -188,15 +214,15 @@ class _Collector:
             case None:
                 self.data.missing[key] = "a result of the campaign"
                 return
-            case schemas.Enumeration():
+            case Enumeration():
                 self.enumeration(document.key)
-            case schemas.Ranking():
+            case Ranking():
                 self.ranking(document)
-            case schemas.GroundState():
+            case GroundState():
                 self.ground_state(document)
-            case schemas.Round():
+            case Round():
                 self.round(document)
-            case schemas.Evaluation():
+            case Evaluation():
                 self.evaluation(key, "an evaluation")
                 self.data.evaluations.append(document)
             case _ if document.kind in self.quantities:
@@ -207,7 +233,7 @@ class _Collector:
 
     def enumeration(self, key: str) -> None:
         """An enumeration and its parent (a crystal, or the structure that is decorated)."""
-        enumeration = self.take(schemas.Enumeration, key, "an enumeration")
+        enumeration = self.take(Enumeration, key, "an enumeration")
         if enumeration is None:
             return
         self.data.enumerations.append(enumeration)
@@ -216,27 +242,25 @@ class _Collector:
             if document is not None:
                 self.data.documents[parent] = document
 
-    def ranking(self, ranking: schemas.Ranking) -> None:
+    def ranking(self, ranking: Ranking) -> None:
         """A ranking, its enumeration, ground state and best candidates."""
         self.data.rankings.append(ranking)
         self.enumeration(ranking.enumeration)
-        self.take(schemas.Structure, ranking.ground_state, f"ground state of {ranking.system}")
+        self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
         for candidate in ranking.best[:_N_SHOWN_CANDIDATES]:
-            self.take(schemas.Relaxation, candidate.relaxation, "a relaxation")
+            self.take(Relaxation, candidate.relaxation, "a relaxation")
         rows = json.loads(self.store.blobs.read(ranking.table))
-        self.data.candidates[ranking.key] = [
-            schemas.RankedCandidate.model_validate(row) for row in rows
-        ]
+        self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
 
-    def ground_state(self, found: schemas.GroundState) -> None:
+    def ground_state(self, found: GroundState) -> None:
         """What DFT says of a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
-        self.take(schemas.Structure, found.ground_state, f"ground state of {found.system} by DFT")
+        self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
-            self.take(schemas.Relaxation, key, "a relaxation by DFT")
+            self.take(Relaxation, key, "a relaxation by DFT")
 
-    def round(self, round_: schemas.Round) -> None:
+    def round(self, round_: Round) -> None:
         """A round with its dataset, frames, model, evaluations and runs."""
         title = f"round {round_.index + 1}"
         for run in round_.runs:
@@ -245,34 +269,34 @@ class _Collector:
         self.data.rounds.append(
             LearnedRound(
                 round=round_,
-                dataset=self.take(schemas.Dataset, round_.dataset, f"dataset of {title}"),
-                frames=self.take(schemas.Frames, round_.frames, f"frames of {title}"),
+                dataset=self.take(Dataset, round_.dataset, f"dataset of {title}"),
+                frames=self.take(Frames, round_.frames, f"frames of {title}"),
                 model=self.model(round_.model),
                 before=self.evaluation(round_.evaluation_before, f"{title} before"),
                 after=self.evaluation(round_.evaluation_after, f"{title} after"),
             )
         )
 
-    def model(self, key: str) -> schemas.Model | None:
+    def model(self, key: str) -> Model | None:
         """A model."""
-        return self.take(schemas.Model, key, "a model")
+        return self.take(Model, key, "a model")
 
-    def evaluation(self, key: str, role: str) -> schemas.Evaluation | None:
+    def evaluation(self, key: str, role: str) -> Evaluation | None:
         """An evaluation, its test sets and its predictions."""
-        evaluation = self.take(schemas.Evaluation, key, role)
+        evaluation = self.take(Evaluation, key, role)
         if evaluation is not None and key not in self.data.parity:
             self.model(evaluation.model)
             for test_set in evaluation.test_sets:
-                self.take(schemas.TestSet, test_set, "a test set")
+                self.take(TestSet, test_set, "a test set")
             self.data.parity[key] = parity_points(self.store, evaluation)
         return evaluation
 
-    def run(self, key: str, role: str) -> schemas.Run | None:
+    def run(self, key: str, role: str) -> Run | None:
         """A run; an NpT run also counts for the volumes, once `follow_runs` knows its system."""
-        run = self.take(schemas.Run, key, f"a run of {role}")
+        run = self.take(Run, key, f"a run of {role}")
         if run is not None:
             self.model(run.model)
-            self.take(schemas.Structure, run.start_structure, f"start of run {run.name}")
+            self.take(Structure, run.start_structure, f"start of run {run.name}")
             if run.ensemble == "npt" and run.key not in {c.run.key for c in self.data.cell_runs}:
                 self.data.cell_runs.append(CellRun("", role, run))
         return run
@@ -293,9 +317,9 @@ class _Collector:
         parent = self.store.find_document(key)
         if parent is None:
             self.data.missing[key] = role
-        elif isinstance(parent, schemas.Run):
+        elif isinstance(parent, Run):
             self.run(key, "production")
-            if isinstance(self.store.find_document(parent.start), schemas.Run):
+            if isinstance(self.store.find_document(parent.start), Run):
                 self.run(parent.start, "production")
         elif parent.kind in self.quantities:
             self.measurement(parent)
@@ -321,13 +345,13 @@ class _Collector:
             document = self.data.documents.get(key) or self.store.find_document(key)
             if document is None:
                 self.data.missing.setdefault(key, "an ancestor")
-            elif isinstance(document, schemas.Label):
+            elif isinstance(document, Label):
                 theories[key] = document.theory_name
-            elif isinstance(document, schemas.Relaxation):
+            elif isinstance(document, Relaxation):
                 steps.update(document.labels)  # nothing learns from those
         self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
         self.data.imported_theory_names = {
-            found.theory_name for found in self.store.find_all(schemas.Import)
+            found.theory_name for found in self.store.find_all(Import)
         }
         for learned in self.data.rounds:
             failed = learned.dataset.missing if learned.dataset else ()
@@ -335,8 +359,16 @@ class _Collector:
         self.data.attempts = [a for a in self.store.attempts() if a.key in ancestry]
 
 
-def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
-    """The predictions of an evaluation, beside their labels."""
+def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
+    """Return the predictions of an evaluation, beside their labels.
+
+    Parameters
+    ----------
+    store
+        Holds the predictions.
+    evaluation
+        Of a model on test labels.
+    """
     rows = json.loads(store.blobs.read(evaluation.predictions)).values()
     return ParityPoints(
         energies_ev_per_atom=[

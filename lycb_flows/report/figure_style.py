@@ -68,7 +68,15 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def save(figure: Figure, stem: Path) -> bytes:
-    """Write STEM.png and STEM.svg; returns the SVG."""
+    """Write STEM.png and STEM.svg and return the SVG.
+
+    Parameters
+    ----------
+    figure
+        Drawn in this style.
+    stem
+        Path of the files, with any suffix.
+    """
     with mpl.rc_context(_STYLE):
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
@@ -81,12 +89,20 @@ def save(figure: Figure, stem: Path) -> bytes:
 
 
 def inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
-    """1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
+    """Return 1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
     return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
 
 
 def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic, from one power of ten to another."""
+    """Make an axis logarithmic, from one power of ten to another.
+
+    Parameters
+    ----------
+    axes
+        With its data drawn.
+    name
+        "x" or "y".
+    """
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
     axes.set(**{f"{name}scale": "log"})
@@ -103,13 +119,21 @@ def _power(value: float, _position: int) -> str:
 
 
 def spread_values(values: Sequence[float], at_most: int = 6) -> list[float]:
-    """So many of the values, first and last among them."""
+    """Return some of the values, first and last among them.
+
+    Parameters
+    ----------
+    values
+        In order.
+    at_most
+        How many are wanted.
+    """
     chosen = np.unique(np.linspace(0, len(values) - 1, min(at_most, len(values))).round())
     return [values[int(i)] for i in chosen]
 
 
 def shaded_colours(count: int) -> list[tuple[float, ...]]:
-    """Colours from cold to hot."""
+    """Return colours from cold to hot."""
     return [tuple(colormaps["plasma"](x)) for x in np.linspace(0.05, 0.8, count)]
 
 
@@ -125,5 +149,5 @@ def split_pairs(rows: Iterable[tuple[float, float]]) -> tuple[list[float], list[
 
 
 def plain_text(text: str) -> str:
-    """Text that matplotlib does not read as mathematics."""
+    """Return a text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")

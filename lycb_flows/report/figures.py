@@ -37,7 +37,15 @@ from lycb_flows.units import EV_MEV
 
 @styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
-    """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
+    """Return energy above the ground state against rank; hollow: volume flag, rust: tied with it.
+
+    Parameters
+    ----------
+    candidates
+        Of one ranking.
+    ground_state
+        Key of its ground state.
+    """
     figure = Figure((WIDE, 3.6))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
@@ -80,7 +88,15 @@ def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str
 
 @styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
-    """Predicted against labelled energy, force and stress; grey before, blue after training."""
+    """Return predicted against labelled energy, force and stress.
+
+    Parameters
+    ----------
+    before
+        Grey: before the training.
+    after
+        Blue: after the training.
+    """
     figure = Figure((WIDE, 3.7))
     panels = figure.subplots(1, 3)
     titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
@@ -108,7 +124,15 @@ _LOG_SPREAD = 50
 
 @styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
-    """Mean absolute errors on the test labels, before and after each round's training."""
+    """Return mean absolute errors on the test labels, before and after each round's training.
+
+    Parameters
+    ----------
+    rounds
+        In order.
+    targets
+        The paper's energy (meV/atom), force (meV/Å) and stress (MPa), to stay below.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
@@ -137,7 +161,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
 
 @styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
-    """Training loss and validation errors by epoch, one line per round."""
+    """Return training loss and validation errors by epoch, one line per round."""
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     panels[0].set(title="Training loss")
@@ -166,7 +190,15 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
-    """Volume per atom against temperature; hollow: the cell was not equilibrated."""
+    """Return volume per atom against temperature; hollow: the cell was not equilibrated.
+
+    Parameters
+    ----------
+    cell_runs
+        Of one system.
+    paper
+        Series -> temperature in K -> Å^3 per atom.
+    """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
     for i, (name, values) in enumerate(paper.items()):

@@ -33,7 +33,10 @@ class PaperTransport:
     conductivity_300k_ms_per_cm: float
 
     def conductivity_ms_per_cm(self, temperature_k: float) -> float:
-        """σ(T) of the row's own line: σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B)."""
+        """Return σ(T) of the row's own line.
+
+        σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B).
+        """
         inverse_kt = (1 / temperature_k - 1 / 300) / BOLTZMANN_EV_PER_K
         factor = float(np.exp(-self.activation_energy_ev * inverse_kt))
         return self.conductivity_300k_ms_per_cm * 300 / temperature_k * factor
@@ -41,14 +44,14 @@ class PaperTransport:
 
 @functools.cache
 def paper_numbers() -> Mapping[str, Any]:
-    """The whole table."""
+    """Return the whole table."""
     text = resources.files(__package__).joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
     numbers: Mapping[str, Any] = yaml.safe_load(text)
     return numbers
 
 
 def paper_system(structure: Structure) -> str | None:
-    """'LYC', 'LYB' or 'LYCB' for Li3YCl6, Li3YBr6 and mixtures; None for anything else."""
+    """Return 'LYC', 'LYB' or 'LYCB' for Li3YCl6, Li3YBr6 and mixtures; None for anything else."""
     counts = Counter(structure.species)
     n_atoms = counts.total()
     if set(counts) - {"Li", "Y", "Cl", "Br"} or (
@@ -62,7 +65,10 @@ def paper_system(structure: Structure) -> str | None:
 
 
 def supercell_atoms(system: str) -> int | None:
-    """Atoms of the paper's 1 x 1 x 2 supercell: 3 and 2 formula units of 10 atoms per cell."""
+    """Return the atoms of the paper's 1 x 1 x 2 supercell.
+
+    The cells have 3 and 2 formula units of 10 atoms.
+    """
     formula_units = {"LYC": 3, "LYB": 2}.get(system)
     if formula_units is None:
         return None
@@ -72,7 +78,7 @@ def supercell_atoms(system: str) -> int | None:
 
 
 def paper_volumes(system: str) -> dict[str, dict[float, float]]:
-    """Series -> temperature in K -> Å^3 per atom; empty where the paper has none."""
+    """Return series -> temperature in K -> Å^3 per atom; empty where the paper has none."""
     series = paper_numbers()["volumes_A3_per_atom"].get(system, {})
     return {
         name: {float(t): v for t, v in values.items() if v is not None}
@@ -81,13 +87,13 @@ def paper_volumes(system: str) -> dict[str, dict[float, float]]:
 
 
 def paper_model_row(pressure_bar: float) -> str:
-    """Name of the fine-tuned model's rows at the paper's nearest pressure."""
+    """Return the name of the fine-tuned model's rows at the paper's nearest pressure."""
     high = abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0)
     return "CHGNet600K_10kbar" if high else "CHGNet600K_1bar"
 
 
 def paper_transport(system: str) -> dict[str, PaperTransport]:
-    """Rows with a barrier and a conductivity at 300 K, by name."""
+    """Return rows with a barrier and a conductivity at 300 K, by name."""
     rows = paper_numbers()["transport"].get(system, {})
     return {
         name: PaperTransport(name, row["Ea_eV"], row.get("Ea_err"), row["sigma300_mS_cm"])
@@ -97,7 +103,7 @@ def paper_transport(system: str) -> dict[str, PaperTransport]:
 
 
 def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
-    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
+    """Return the mean absolute errors of energy (meV/atom), force (meV/Å) and stress (MPa)."""
     return (
         errors.energy_mae_ev_per_atom * EV_MEV,
         errors.force_mae_ev_per_ang * EV_MEV,
@@ -106,6 +112,9 @@ def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
 
 
 def mae_targets() -> tuple[float, float, float]:
-    """Upper bounds of the overall test: energy (meV/atom), force (meV/Å), stress (MPa)."""
+    """Return upper bounds of the overall test.
+
+    Of energy (meV/atom), force (meV/Å) and stress (MPa).
+    """
     overall = paper_numbers()["mae_targets"]["overall_fig2bc"]
     return overall["energy_meV_atom"], overall["force_meV_A"], overall["stress_MPa"]

@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, get_args
 
-from lycb_flows import schemas
 from lycb_flows.report.blocks import Cell, Table, ours, papers
 from lycb_flows.report.collection import LearnedRound, ReportData
 from lycb_flows.report.numbers import MISSING, as_printed, duration, fixed, number
 from lycb_flows.report.paper import mae_targets, mae_triple, paper_numbers
+from lycb_flows.schemas import (
+    DftCandidate,
+    Enumeration,
+    Evaluation,
+    GroundState,
+    Model,
+    ModelErrors,
+    Parent,
+    Ranking,
+    Relaxation,
+    Segment,
+    Structure,
+)
 from lycb_flows.store import Attempt, Outcome
 from lycb_flows.units import EV_MEV
 
@@ -19,7 +31,7 @@ _PERCENT: Final = 100.0
 
 
 def enumeration_table(data: ReportData) -> Table:
-    """Exact counts of every enumeration."""
+    """Return the exact counts of every enumeration."""
     rows = []
     for found in data.enumerations:
         dropped = ", ".join(
@@ -44,19 +56,27 @@ def enumeration_table(data: ReportData) -> Table:
     )  # fmt: skip
 
 
-def _parent_name(data: ReportData, enumeration: schemas.Enumeration) -> str:
+def _parent_name(data: ReportData, enumeration: Enumeration) -> str:
     for key in enumeration.parents:
         match data.documents.get(key):
-            case schemas.Parent(name=name):
+            case Parent(name=name):
                 return name
-            case schemas.Structure():
+            case Structure():
                 system = data.ground_states().get(key)
                 return f"ground state of {system}" if system else f"structure {key[:12]}"
     return MISSING
 
 
-def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
-    """The best candidates of one ranking."""
+def candidates_table(data: ReportData, ranking: Ranking) -> Table:
+    """Return the best candidates of one ranking.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    ranking
+        Among its rankings.
+    """
     rows = []
     for i, candidate in enumerate(ranking.best[:_N_CANDIDATES], 1):
         texts = (
@@ -86,9 +106,20 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
     )  # fmt: skip
 
 
-def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
-    """DFT's order of the best candidates, with the model's beside it."""
-    rows = [_dft_row(data, found, place, one) for place, one in enumerate(found.candidates, 1)]
+def dft_order_table(data: ReportData, found: GroundState) -> Table:
+    """Return DFT's order of the best candidates, with the model's beside it.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    found
+        What DFT says of a ranking.
+    """
+    rows = [
+        _dft_row(data, found, place, candidate)
+        for place, candidate in enumerate(found.candidates, 1)
+    ]
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -104,31 +135,33 @@ def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
 
 
 def _dft_row(
-    data: ReportData, found: schemas.GroundState, place: int, one: schemas.DftCandidate
+    data: ReportData, found: GroundState, place: int, candidate: DftCandidate
 ) -> tuple[Cell, ...]:
-    model = (str(one.model_rank), fixed(one.model_above_best_ev_per_atom * EV_MEV))
-    if one.relaxation is None:
+    model = (str(candidate.model_rank), fixed(candidate.model_above_best_ev_per_atom * EV_MEV))
+    if candidate.relaxation is None:
         known = ours(found.key, (MISSING, model[0], MISSING, model[1]))
-        return (*known, *[Cell(MISSING)] * 4, Cell(one.reason, found.key, "warn"))
-    key = one.relaxation if one.relaxation in data.documents else found.key
-    words = ["ground state"] if one.structure == found.ground_state else []
-    words += ["tied"] if one.tied_with_best else []
-    words += [] if one.converged else ["not converged"]
+        return (*known, *[Cell(MISSING)] * 4, Cell(candidate.reason, found.key, "warn"))
+    key = candidate.relaxation if candidate.relaxation in data.documents else found.key
+    words = ["ground state"] if candidate.structure == found.ground_state else []
+    words += ["tied"] if candidate.tied_with_best else []
+    words += [] if candidate.converged else ["not converged"]
     return (
         Cell(str(place), found.key),
         Cell(model[0], found.key),
-        *ours(key, (fixed(_mev(one.above_best_ev_per_atom)),)),
+        *ours(key, (fixed(_mev(candidate.above_best_ev_per_atom)),)),
         Cell(model[1], found.key),
         *ours(
             key,
             (
-                fixed(_mev(one.formation_energy_ev_per_atom)),
-                one.space_group or MISSING,
-                fixed(None if one.volume_change is None else _PERCENT * one.volume_change),
-                MISSING if one.n_steps is None else str(one.n_steps),
+                fixed(_mev(candidate.formation_energy_ev_per_atom)),
+                candidate.space_group or MISSING,
+                fixed(
+                    None if candidate.volume_change is None else _PERCENT * candidate.volume_change
+                ),
+                MISSING if candidate.n_steps is None else str(candidate.n_steps),
             ),
         ),
-        Cell(", ".join(words), found.key, "" if one.converged else "warn"),
+        Cell(", ".join(words), found.key, "" if candidate.converged else "warn"),
     )
 
 
@@ -137,7 +170,7 @@ def _mev(value_ev: float | None) -> float | None:
 
 
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
-    """What each round labelled and trained on."""
+    """Return what each round labelled and trained on."""
     rows = []
     for learned in rounds:
         dataset, frames = learned.dataset, learned.frames
@@ -163,7 +196,7 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 
 
 def errors_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Errors before and after each round's training; the last row is the paper's."""
+    """Return errors before and after each round's training; the last row is the paper's."""
     rows = []
     for learned in rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
@@ -191,18 +224,18 @@ def _lost(key: str, text: str) -> Cell:
     )
 
 
-def _error_cells(evaluation: schemas.Evaluation | None) -> tuple[Cell, ...]:
+def _error_cells(evaluation: Evaluation | None) -> tuple[Cell, ...]:
     if evaluation is None:
         return tuple(Cell(MISSING) for _ in range(4))
     return _errors(evaluation.key, evaluation.overall)
 
 
-def _errors(key: str, errors: schemas.ModelErrors) -> tuple[Cell, ...]:
+def _errors(key: str, errors: ModelErrors) -> tuple[Cell, ...]:
     return ours(key, [number(v) for v in (*mae_triple(errors), errors.force_slope)])
 
 
 def evaluations_table(data: ReportData) -> Table:
-    """Every evaluation that compares the models, by system."""
+    """Return every evaluation that compares the models, by system."""
     rows = []
     for evaluation in data.evaluations:
         parts = {"all": evaluation.overall, **evaluation.by_system}
@@ -223,15 +256,15 @@ def evaluations_table(data: ReportData) -> Table:
 
 
 def cost_table(attempts: Sequence[Attempt]) -> Table:
-    """Wall time by kind, from every attempt at the documents concerned."""
+    """Return wall time by kind, from every attempt at the documents concerned."""
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],
     )
     paper = {
-        schemas.Relaxation.kind: f"{speed['mlip_relax_cpu_s_per_structure']} s each (CPU)",
-        schemas.Model.kind: f"{minutes[0]}–{minutes[1]} min each (GPU)",
-        schemas.Segment.kind: f"{paper_numbers()['md']['gpu_cost_s_per_atom_per_ps']} s per atom "
+        Relaxation.kind: f"{speed['mlip_relax_cpu_s_per_structure']} s each (CPU)",
+        Model.kind: f"{minutes[0]}–{minutes[1]} min each (GPU)",
+        Segment.kind: f"{paper_numbers()['md']['gpu_cost_s_per_atom_per_ps']} s per atom "
         "and ps (GPU)",
     }
     outcomes = get_args(Outcome)

@@ -6,17 +6,18 @@ Each rule looks at one weakness or one finding; a report opens with what they sa
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lycb_flows import schemas
 from lycb_flows.labels.engine import is_dft
 from lycb_flows.labels.theory import code_of
 from lycb_flows.report.blocks import Reported, Statement
 from lycb_flows.report.collection import ReportData
 from lycb_flows.report.numbers import as_printed, counted, listed, number
 from lycb_flows.report.paper import mae_targets, mae_triple
+from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
 CALCULATOR = "ase "
@@ -48,14 +49,14 @@ def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str
         Names of those that were to be measured and are not installed here.
     """
     concluding = list(reversed(quantities))  # what rests on others concludes more
-    findings: list[Rule] = [*(one.findings for one in concluding), *_FINDINGS]
+    findings: list[Rule] = [*(quantity.findings for quantity in concluding), *_FINDINGS]
     doubts: list[Rule] = [
         *_DOUBTS,
-        *(one.doubts for one in quantities),
+        *(quantity.doubts for quantity in quantities),
         functools.partial(_unfinished, quantities),
         functools.partial(_absent, absent),
         *_WEAKNESSES,
-        *(one.limits for one in quantities),
+        *(quantity.limits for quantity in quantities),
         *_LIMITS,
     ]
     return Verdict(
@@ -207,7 +208,7 @@ def _unfinished(quantities: Sequence[Reported], data: ReportData) -> Iterator[St
         for name, documents in (
             ("ranking", data.rankings),
             ("learning round", data.rounds),
-            *((one.noun, data.measured(one.document)) for one in quantities),
+            *((quantity.noun, data.measured(quantity.document)) for quantity in quantities),
         )
         if not documents
     ]
@@ -235,7 +236,7 @@ def _retracted(data: ReportData) -> Iterator[Statement]:
 
 def _unhealthy(data: ReportData) -> Iterator[Statement]:
     for run in data.documents.values():
-        if isinstance(run, schemas.Run) and not run.health.healthy:
+        if isinstance(run, Run) and not run.health.healthy:
             yield Statement(
                 f"Run {run.name} left physics at step {run.health.failed_step}: "
                 f"{run.health.reason}.",
@@ -254,9 +255,9 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 
 
 def _not_trained(data: ReportData) -> Iterator[Statement]:
-    measured = (one for documents in data.measurements.values() for one in documents)
-    for key in dict.fromkeys(getattr(one, "model", "") for one in measured):
-        model = data.find(schemas.Model, key)
+    measured = itertools.chain.from_iterable(data.measurements.values())
+    for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
+        model = data.find(Model, key)
         if model is not None and model.source != "fine-tuned":
             yield Statement(
                 f"The model that measures, {model.name}, is not fine-tuned: what it measures "
@@ -338,8 +339,8 @@ _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doub
 # -- words --------------------------------------------------------------------------------------
 
 
-def round_title(round_: schemas.Round) -> str:
-    """A round for people: counted from one."""
+def round_title(round_: Round) -> str:
+    """Return the name of a round for people: counted from one."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
 

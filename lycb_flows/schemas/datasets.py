@@ -110,6 +110,19 @@ class Dataset(Document):
             index=index,
         )
 
+    @classmethod
+    def key_of_labels(cls, training: Sequence[str], validation: Sequence[str]) -> str:
+        """Return the key of a dataset that is given by its labels, outside of any stage.
+
+        Parameters
+        ----------
+        training
+            Keys of the labels that weights are fitted to.
+        validation
+            Keys of those that choose the epoch.
+        """
+        return cls.key_from(training=list(training), validation=list(validation))
+
 
 class TestSet(Document):
     """Labels that no training may see."""

@@ -30,7 +30,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows.crystals.structures import to_ase, to_pymatgen
+from lycb_flows.crystals import to_ase, to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.machine.files import write_durably
 from lycb_flows.schemas import Label, Structure

@@ -25,7 +25,7 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.structures import to_pymatgen
+from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Smearing, Theory, TotalConvergence
 from lycb_flows.schemas import Structure

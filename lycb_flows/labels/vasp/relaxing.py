@@ -17,8 +17,7 @@ from ase.filters import FrechetCellFilter
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import Relaxed, to_ase
 from lycb_flows.labels.logs import Log
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp

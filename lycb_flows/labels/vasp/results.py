@@ -15,7 +15,7 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.checks import Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
