@@ -132,13 +132,13 @@ class AseLabeler(LabelerConfig):
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
         description="Import path of the class, e.g. ase.calculators.cp2k.CP2K.",
     )
-    version: str = Field(min_length=1, description="Of the code behind it.")
-    functional: str = Field(min_length=1, description="What its numbers are, e.g. PBE.")
+    version: str = Field(min_length=1, description="Version of the code that computes.")
+    functional: str = Field(min_length=1, description="Functional of its energies, e.g. PBE.")
     raw_pbe: bool = Field(
         default=False,
         description="Energies are uncorrected PBE: MP2020 is removed before training.",
     )
-    parameters: dict[str, JsonValue] = Field({}, description="The class is called with these.")
+    parameters: dict[str, JsonValue] = Field({}, description="Keyword arguments of the class.")
 
 
 _BUILT_IN: dict[str, LabelerClass] = {
@@ -195,7 +195,7 @@ class LabelConfig(Config):
     )
     allow_unknown: Annotated[bool, NOT_KEYED] = Field(
         default=False,
-        description="Whether imported labels may come whose level is not known in full.",
+        description="Whether imported labels may train whose level is not known in full.",
     )
     max_force_ev_per_ang: Positive = Field(
         25.0, description="A label with a larger force never trains."

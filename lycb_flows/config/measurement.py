@@ -23,7 +23,9 @@ class DiffusionConfig(Config):
     discard_ps: float = Field(
         2.0, ge=0, description="ours: fresh velocities settle at the start of production."
     )
-    confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
+    confidence: Fraction = Field(
+        0.95, description="Confidence level of upper bounds and intervals."
+    )
 
 
 MIN_MEASURED_FRAMES = 10

@@ -88,7 +88,7 @@ class DftConfig(Config):
     labeler: AnyLabeler
     n: int = Field(20, ge=1, description="Best candidates of every parent (paper: 20).")
     n_decorations: Count = Field(
-        1, description="Best candidates of every mixed halide; 0: the model's word stands."
+        1, description="Best candidates of every mixed halide; 0: the model decides."
     )
     relaxation: RelaxationConfig = RelaxationConfig(max_steps=300)
     tie_ev_per_atom: Positive = Field(

@@ -25,8 +25,10 @@ class PawDataSets(Config):
 
     release: str
     files: str = Field(description="Name of an element's file, e.g. '{element}.PBE'.")
-    table: Annotated[str, NOT_KEYED] = Field(description="Beside this module: element -> SHA-256.")
-    table_sha256: str = Field(description="Of the table, and so of every data set.")
+    table: Annotated[str, NOT_KEYED] = Field(
+        description="File beside this module: element -> SHA-256."
+    )
+    table_sha256: str = Field(description="SHA-256 of the table, and so of every data set.")
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every element's (unpacked) data set.
@@ -62,9 +64,9 @@ class Potcars(Config):
         description="pymatgen's name, which leads to the folder, e.g. POT_GGA_PAW_PBE_54."
     )
     table: Annotated[str, NOT_KEYED] = Field(
-        description="Beside this module: element -> StatedPotcar."
+        description="File beside this module: element -> StatedPotcar."
     )
-    table_sha256: str = Field(description="Of the table, and so of every title.")
+    table_sha256: str = Field(description="SHA-256 of the table, and so of every title.")
 
     def of(self, element: str) -> StatedPotcar:
         """Return the POTCAR of an element.
@@ -112,14 +114,18 @@ class Convergence(Config):
 
     energy_ev_per_electron: Positive
     density_e_per_electron: Positive
-    max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
+    max_iterations: int = Field(
+        ge=1, description="Iterations after which the calculation has failed."
+    )
 
 
 class TotalConvergence(Config):
     """When the electrons have converged by VASP's criterion, the energy of the whole cell."""
 
     energy_ev: Positive = Field(description="EDIFF: total energy and band energy change by less.")
-    max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
+    max_iterations: int = Field(
+        ge=1, description="Iterations after which the calculation has failed."
+    )
 
 
 class Theory(Config):
@@ -130,7 +136,9 @@ class Theory(Config):
     """
 
     code: str
-    version: str = Field(description="As far as it decides numbers: 26.7 stands for 26.7.x.")
+    version: str = Field(
+        description="Version as far as it decides numbers: 26.7 stands for 26.7.x."
+    )
     functional: str
     raw_pbe: bool = Field(
         default=False,
@@ -139,13 +147,15 @@ class Theory(Config):
     parameters: dict[str, str] = Field({}, description="Everything else that decides a number.")
     level: Annotated[str | None, NOT_KEYED] = Field(None, description="Its name in levels.yaml.")
     paw: PawDataSets | Potcars | None = None
-    cutoff_ev: Positive | None = Field(None, description="Of plane waves.")
+    cutoff_ev: Positive | None = Field(None, description="Kinetic energy of the last plane wave.")
     kpoints: KPointRule | None = Field(None, description="A cell's Gamma-centred mesh.")
     smearing: Smearing | None = None
     convergence: Convergence | TotalConvergence | None = None
     spin: Literal["paired", "polarised"] | None = None
-    symmetry: Literal["time reversal"] | None = Field(None, description="What is made use of.")
-    corrections: str | None = Field(None, description="Added to the energies, or 'none'.")
+    symmetry: Literal["time reversal"] | None = Field(
+        None, description="Symmetry that the code uses."
+    )
+    corrections: str | None = Field(None, description="Corrections of the energies, or 'none'.")
     unknown: tuple[str, ...] | None = Field(
         None, description="Fields that an imported label's source does not state; sorted."
     )

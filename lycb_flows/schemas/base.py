@@ -55,7 +55,7 @@ class Made(BaseModel):
     pid: int = 0
     job: str = Field("", description="Name of the job, for people.")
     part: str | None = Field(
-        None, description="Of a Dataset: the part of the label job that closed its stage."
+        None, description="The part of the label job that closed the stage of a Dataset."
     )
     threads: int = 0
     device: str = ""

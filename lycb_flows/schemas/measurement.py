@@ -26,7 +26,7 @@ class DiffusionEstimate(BaseModel):
     fit_end_ps: float | None = None
     log_slope: float | None = Field(None, description="d ln MSD / d ln t in the window.")
     effective_hops: float = Field(description="He's N_eff: ions x max MSD over all lags / a².")
-    max_msd_ang2: float = Field(description="Over all lags.")
+    max_msd_ang2: float = Field(description="Maximum over all lags.")
     plateau_msd_ang2: float = Field(description="Vibration, subtracted for the bound.")
     reason: str = Field("", description="Why there is only a bound.")
 
@@ -47,7 +47,7 @@ class Transport(Document):
     n_mobile: int
     n_atoms: int
     duration_ps: float
-    lags_ps: tuple[float, ...] = Field(description="At most 200, log-spaced.")
+    lags_ps: tuple[float, ...] = Field(description="Lags, log-spaced, 200 at most.")
     msd_ang2: tuple[float, ...]
     framework_msd_ang2: tuple[float, ...]
     estimate: DiffusionEstimate
@@ -90,7 +90,7 @@ class Arrhenius(Document):
     log_prefactor: float | None = Field(None, description="ln(D0 / (m²/s))")
     log_prefactor_err: float | None = None
     covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
-        None, description="Of (ln D0, E_A/eV)."
+        None, description="Covariance of (ln D0, E_A/eV)."
     )
     extrapolation_temperature_k: float
     extrapolated_diffusivity_m2_per_s: float | None = None

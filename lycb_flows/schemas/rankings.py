@@ -35,7 +35,9 @@ class Relaxation(Document):
     n_steps: int
     converged: bool
     volume_ang3_per_atom: float
-    volume_change: float = Field(description="Relative to the structure given.")
+    volume_change: float = Field(
+        description="Change of the volume relative to the structure given."
+    )
 
     @classmethod
     def key_of(
@@ -91,7 +93,9 @@ class Ranking(Document):
     enumeration: str
     model: str
     n_candidates: int
-    n_not_converged: int = Field(description="Flown apart ones included: see their attempts.")
+    n_not_converged: int = Field(
+        description="Includes those that flew apart; their attempts say why."
+    )
     best: tuple[RankedCandidate, ...] = Field(description="Fine stage, by energy.")
     table: Blob = Field(description="JSON: every candidate")
     ground_state: str = Field(description="Structure of the best candidate without volume flag.")
@@ -126,10 +130,12 @@ class DftCandidate(BaseModel):
     energy_ev_per_atom: float | None = None
     above_best_ev_per_atom: float | None = None
     formation_energy_ev_per_atom: float | None = Field(
-        None, description="From the mixture of binaries that is lowest in energy."
+        None, description="Energy relative to the mixture of binaries that is lowest in energy."
     )
     volume_ang3_per_atom: float | None = None
-    volume_change: float | None = Field(None, description="Relative to the model's structure.")
+    volume_change: float | None = Field(
+        None, description="Change of the volume relative to the model's structure."
+    )
     n_steps: int | None = None
     converged: bool = False
     tied_with_best: bool = False
@@ -147,7 +153,9 @@ class GroundState(Document):
     theory_name: str
     n: int = Field(description="Candidates that DFT looked at.")
     n_there: int = Field(description="Candidates that the ranking has.")
-    candidates: tuple[DftCandidate, ...] = Field(description="By DFT's energy, failures last.")
+    candidates: tuple[DftCandidate, ...] = Field(
+        description="Candidates by DFT's energy, failures last."
+    )
     ground_state: str = Field(description="Structure.")
     note: str = Field(description="Ties, failures and the edge, in words.")
     kendall_tau: float | None = Field(

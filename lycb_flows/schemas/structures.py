@@ -103,7 +103,7 @@ class Enumeration(Document):
     formula: str = Field(description="Formula of the supercell.")
     n_atoms: int
     count: int = Field(description="Symmetry-distinct, exact (Burnside).")
-    raw_count: int = Field(description="Before symmetry, forbidden pairs applied, exact.")
+    raw_count: int = Field(description="Number before symmetry, forbidden pairs applied, exact.")
     n_members: int = Field(description="Listed; below count when sampled.")
     exhaustive: bool
     coverage: float = Field(description="n_members / count")
