@@ -53,7 +53,10 @@ class JobDescription:
     category: str = field(default=LIGHT, compare=False)
 
     def fields(self) -> dict[str, str]:
-        """Return what travels with the job, beside its name."""
+        """Return what travels with the job beside its name.
+
+        Metadata and specs of Fireworks are text, so every value is.
+        """
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
@@ -62,7 +65,7 @@ FIELDS = ("step", "stage", "system", "part", "category")
 
 
 def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
-    """Return the description of a job that is there.
+    """Return the description of a job that exists.
 
     Parameters
     ----------
@@ -70,6 +73,11 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
         The name of the job.
     fields
         The metadata of the job, or the spec of its Firework.
+
+    Returns
+    -------
+    JobDescription
+        That of `undescribed`, when the fields hold none.
     """
     if "step" not in fields:
         return undescribed(name)

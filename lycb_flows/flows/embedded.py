@@ -1,4 +1,4 @@
-"""A whole campaign in this process: no server, no queue; it resumes because results are kept."""
+"""A campaign in this process: no server and no queue; it resumes because results are kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) ->
         Where the jobs find and keep results. Several threads may run a flow at the same
         time, each with a store of its own that was opened in it.
     flow
-        jobflow's own `run_locally` would run it as well; it tells nobody how far it is.
+        The jobs. jobflow's own `run_locally` would run it as well, but reports no progress.
     listener
         Called in this thread, before and after each job.
 
@@ -61,9 +61,21 @@ def _run(flow: Flow, outputs: JobStore, listener: JobListener) -> None:
 
 
 def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
-    """One more try at every label that has failed for good; how many, by stage.
+    """Try every label once more that has failed for good.
 
     What a repaired label makes possible comes with the next `lycb run`.
+
+    Parameters
+    ----------
+    store
+        Holds the campaign's results.
+    submission
+        The campaign.
+
+    Returns
+    -------
+    dict
+        How many labels were tried, by the title of their stage.
     """
     stamp, tried = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), {}
     for plan in find_results(store, submission.campaign, submission.theory).stages:

@@ -95,7 +95,11 @@ class ReportData:
 
     def measured(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, by system, pressure and temperature."""
-        return [one for one in self.measurements.get(kind.kind, ()) if isinstance(one, kind)]
+        return [
+            document
+            for document in self.measurements.get(kind.kind, ())
+            if isinstance(document, kind)
+        ]
 
     def structure_of_run(self, key: str | None) -> schemas.Structure | None:
         """Return the structure that a run started from, if both are known."""
@@ -104,8 +108,8 @@ class ReportData:
 
     def structure_of_system(self, system: str) -> schemas.Structure | None:
         """A structure of a system, for its composition: ground state, or a run's start."""
-        keys = [one.ground_state for one in self.by_dft if one.system == system]
-        keys += [one.ground_state for one in self.rankings if one.system == system]
+        keys = [state.ground_state for state in self.by_dft if state.system == system]
+        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
         found = [self.find(schemas.Structure, key) for key in keys]
         found += [
@@ -118,12 +122,12 @@ class ReportData:
 
     def ground_states(self) -> dict[str, str]:
         """Structure -> the system whose ground state it is, by a model or by DFT."""
-        by_model = {one.ground_state: one.system for one in self.rankings}
-        return by_model | {one.ground_state: one.system for one in self.by_dft}
+        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
+        return by_model | {state.ground_state: state.system for state in self.by_dft}
 
     def decided_by_dft(self) -> list[schemas.GroundState]:
         """The lists that decide: those that did not grow."""
-        return [one for one in self.by_dft if one.widened_to is None]
+        return [state for state in self.by_dft if state.widened_to is None]
 
     def model_name(self, key: str) -> str:
         """Name of a model, or the start of its key."""
@@ -151,7 +155,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
-    data.by_dft.sort(key=lambda one: (one.system, one.n, one.key))
+    data.by_dft.sort(key=lambda state: (state.system, state.n, state.key))
     data.measurements = {
         kind: sorted(_unique(documents), key=_place)
         for kind, documents in data.measurements.items()
@@ -168,7 +172,9 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
-        self.quantities = {one.document.kind: one for one in QUANTITIES.usable().values()}
+        self.quantities = {
+            quantity.document.kind: quantity for quantity in QUANTITIES.usable().values()
+        }
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """The document in a role, remembered; a missing one too."""

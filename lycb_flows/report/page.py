@@ -85,7 +85,7 @@ def write_report(
     """
     data = collect(store, keys)
     shown = _shown(data, quantities)
-    absent = [name for name in quantities if name not in {one.name for one in shown}]
+    absent = [name for name in quantities if name not in {quantity.name for quantity in shown}]
     path = folder / "report.html"
     try:
         album = Album(folder / "figures")
@@ -111,7 +111,11 @@ def write_report(
 def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
     """The quantities that were to be measured and those that were, in order."""
     installed = cast("dict[str, Reported]", QUANTITIES.usable())
-    others = [one.name for one in installed.values() if one.document.kind in data.measurements]
+    others = [
+        quantity.name
+        for quantity in installed.values()
+        if quantity.document.kind in data.measurements
+    ]
     return [installed[name] for name in dict.fromkeys([*names, *others]) if name in installed]
 
 
@@ -191,7 +195,9 @@ def _learning(data: ReportData, album: Album) -> Section:
     parts = [Part("", figures=tuple(shown), tables=learned)]
     if data.evaluations:
         parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
-    parts += [part for one in data.rounds for part in _parity(data, album, one.round)]
+    parts += [
+        part for learned_round in data.rounds for part in _parity(data, album, learned_round.round)
+    ]
     return Section("learning", "Learning", (_labelled_by(data),), tuple(parts))
 
 

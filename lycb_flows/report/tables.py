@@ -88,7 +88,10 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
 
 def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
     """DFT's order of the best candidates, with the model's beside it."""
-    rows = [_dft_row(data, found, place, one) for place, one in enumerate(found.candidates, 1)]
+    rows = [
+        _dft_row(data, found, place, candidate)
+        for place, candidate in enumerate(found.candidates, 1)
+    ]
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -104,31 +107,33 @@ def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
 
 
 def _dft_row(
-    data: ReportData, found: schemas.GroundState, place: int, one: schemas.DftCandidate
+    data: ReportData, found: schemas.GroundState, place: int, candidate: schemas.DftCandidate
 ) -> tuple[Cell, ...]:
-    model = (str(one.model_rank), fixed(one.model_above_best_ev_per_atom * EV_MEV))
-    if one.relaxation is None:
+    model = (str(candidate.model_rank), fixed(candidate.model_above_best_ev_per_atom * EV_MEV))
+    if candidate.relaxation is None:
         known = ours(found.key, (MISSING, model[0], MISSING, model[1]))
-        return (*known, *[Cell(MISSING)] * 4, Cell(one.reason, found.key, "warn"))
-    key = one.relaxation if one.relaxation in data.documents else found.key
-    words = ["ground state"] if one.structure == found.ground_state else []
-    words += ["tied"] if one.tied_with_best else []
-    words += [] if one.converged else ["not converged"]
+        return (*known, *[Cell(MISSING)] * 4, Cell(candidate.reason, found.key, "warn"))
+    key = candidate.relaxation if candidate.relaxation in data.documents else found.key
+    words = ["ground state"] if candidate.structure == found.ground_state else []
+    words += ["tied"] if candidate.tied_with_best else []
+    words += [] if candidate.converged else ["not converged"]
     return (
         Cell(str(place), found.key),
         Cell(model[0], found.key),
-        *ours(key, (fixed(_mev(one.above_best_ev_per_atom)),)),
+        *ours(key, (fixed(_mev(candidate.above_best_ev_per_atom)),)),
         Cell(model[1], found.key),
         *ours(
             key,
             (
-                fixed(_mev(one.formation_energy_ev_per_atom)),
-                one.space_group or MISSING,
-                fixed(None if one.volume_change is None else _PERCENT * one.volume_change),
-                MISSING if one.n_steps is None else str(one.n_steps),
+                fixed(_mev(candidate.formation_energy_ev_per_atom)),
+                candidate.space_group or MISSING,
+                fixed(
+                    None if candidate.volume_change is None else _PERCENT * candidate.volume_change
+                ),
+                MISSING if candidate.n_steps is None else str(candidate.n_steps),
             ),
         ),
-        Cell(", ".join(words), found.key, "" if one.converged else "warn"),
+        Cell(", ".join(words), found.key, "" if candidate.converged else "warn"),
     )
 
 

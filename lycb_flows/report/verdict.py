@@ -48,14 +48,14 @@ def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str
         Names of those that were to be measured and are not installed here.
     """
     concluding = list(reversed(quantities))  # what rests on others concludes more
-    findings: list[Rule] = [*(one.findings for one in concluding), *_FINDINGS]
+    findings: list[Rule] = [*(quantity.findings for quantity in concluding), *_FINDINGS]
     doubts: list[Rule] = [
         *_DOUBTS,
-        *(one.doubts for one in quantities),
+        *(quantity.doubts for quantity in quantities),
         functools.partial(_unfinished, quantities),
         functools.partial(_absent, absent),
         *_WEAKNESSES,
-        *(one.limits for one in quantities),
+        *(quantity.limits for quantity in quantities),
         *_LIMITS,
     ]
     return Verdict(
@@ -207,7 +207,7 @@ def _unfinished(quantities: Sequence[Reported], data: ReportData) -> Iterator[St
         for name, documents in (
             ("ranking", data.rankings),
             ("learning round", data.rounds),
-            *((one.noun, data.measured(one.document)) for one in quantities),
+            *((quantity.noun, data.measured(quantity.document)) for quantity in quantities),
         )
         if not documents
     ]
@@ -254,8 +254,8 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 
 
 def _not_trained(data: ReportData) -> Iterator[Statement]:
-    measured = (one for documents in data.measurements.values() for one in documents)
-    for key in dict.fromkeys(getattr(one, "model", "") for one in measured):
+    measured = (document for documents in data.measurements.values() for document in documents)
+    for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
         model = data.find(schemas.Model, key)
         if model is not None and model.source != "fine-tuned":
             yield Statement(
