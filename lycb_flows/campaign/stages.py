@@ -242,7 +242,7 @@ class StagePlan(Config):
     def parent_model(self) -> str:
         """Key of the model that this stage's training starts from.
 
-        It is the model that ran the MD if `training.start` is 'previous', else the campaign's first.
+        That is the model which ran the MD if `training.start` is 'previous', else the first model.
         """
         start = self.campaign.learning.training.start
         return self.model if start == "previous" else self.campaign.learning.model

@@ -140,7 +140,10 @@ class GroundStatesMaker(Maker):
 
     @property
     def description(self) -> JobDescription:
-        """The description of its job: a turn of the systems' lists, or the list of the mixed halides."""
+        """The description of its job.
+
+        The lists of the systems have turns; that of the mixed halides has none.
+        """
         mixed = {name for name, _, x in system_names(self.campaign) if x is not None}
         return decide_dft_job(None if set(self.lengths) <= mixed else self.turn)
 

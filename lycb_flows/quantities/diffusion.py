@@ -1,4 +1,4 @@
-"""Diffusivity and conductivity of every production run: the quantity `diffusion`."""
+"""The quantity `diffusion`: diffusivity and conductivity of every production run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,22 @@ class Diffusion(Quantity[Transport]):
     status_fields = ("system", "temperature_k")
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have."""
+        """Refuse a mobile species that the system does not have.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+
+        Raises
+        ------
+        InputError
+            When the species is not among the elements.
+        """
         species = campaign.measure.diffusion.mobile_species
         if species not in elements:
             raise InputError(
@@ -62,12 +77,32 @@ class Diffusion(Quantity[Transport]):
             )
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key of the Transport at one condition."""
+        """Return the key of the Transport at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
         (run,) = self.runs(plan, condition)
         return Transport.key_of(Run.key_of(run), plan.campaign.measure.diffusion)
 
     def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Transport:
-        """Return what the production run says; nothing, when it or its NpT run failed."""
+        """Return the diffusivity from the production run at a condition.
+
+        A run that failed, or whose NpT run failed, gives a Transport without a value or a bound.
+
+        Parameters
+        ----------
+        store
+            Holds the run and its trajectory.
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
         (run_config,) = self.runs(plan, condition)
         run = store.load(Run, Run.key_of(run_config))
         config = plan.campaign.measure.diffusion
@@ -87,7 +122,15 @@ class Diffusion(Quantity[Transport]):
     # -- report ------------------------------------------------------------------------------
 
     def section(self, data: ReportData, album: Album) -> Section:
-        """Return MSDs and a table of every production run, by system."""
+        """Return MSDs and a table of every production run, by system.
+
+        Parameters
+        ----------
+        data
+            What the report rests on.
+        album
+            Keeps the figures.
+        """
         from lycb_flows.quantities.figures import msd_figure  # noqa: PLC0415 - matplotlib
 
         parts = []
@@ -122,7 +165,10 @@ class Diffusion(Quantity[Transport]):
         return f"D was measured in {n_measured} of {counted(n_all, 'run')}."
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every D that no fit has used."""
+        """Yield every D that no fit has used.
+
+        The others stand behind a barrier, which the quantity `arrhenius` reports.
+        """
         used = {key for fit in data.measured(Arrhenius) if fit.fitted for key in fit.transports}
         for transport in measured(data.measured(Transport)):
             if transport.key not in used:
@@ -163,7 +209,7 @@ class Diffusion(Quantity[Transport]):
 def failure_of(store: ResultStore, run: Run) -> str:
     """Return why a production run says nothing about its condition; empty when it does.
 
-    A run whose NpT left physics has no cell of that temperature and pressure.
+    A run whose NpT run left physics has no cell of that temperature and pressure.
 
     Parameters
     ----------
@@ -184,7 +230,7 @@ def failure_of(store: ResultStore, run: Run) -> str:
 def _analyse(
     store: ResultStore, run: Run, run_config: RunConfig, config: DiffusionConfig, failure: str
 ) -> dict[str, Any]:
-    """What a production run says about transport, as facts; nothing, when it failed."""
+    """Return the facts of a Transport from a production run; without values when it failed."""
     # scipy's statistics take a while, and whoever asks for a campaign's status needs none
     from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
     from lycb_flows.transport import diffusion  # noqa: PLC0415
@@ -208,17 +254,17 @@ def _analyse(
 
 
 def measured(transports: Sequence[Transport]) -> list[Transport]:
-    """Return those with a D, not a bound."""
+    """Return the transports with a value of D, not a bound."""
     return [t for t in transports if t.estimate.diffusivity_m2_per_s is not None]
 
 
 def bounds(transports: Sequence[Transport]) -> list[Transport]:
-    """Return those with an upper bound instead of a D."""
+    """Return the transports with an upper bound instead of a value of D."""
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
 
 
 def place_of(transport: Transport) -> str:
-    """Return where a transport was measured."""
+    """Return the system, pressure and temperature of a transport as text."""
     return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
 
 
@@ -235,7 +281,7 @@ def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
 
 
 def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[Statement]:
-    """Those of one system, when its cell is smaller than the paper's."""
+    """Yield a remark on a system whose cell is smaller than the paper's."""
     system = transports[0].system
     structure = data.structure_of_system(system)
     paper_atoms = supercell_atoms((structure and paper_system(structure)) or "")
@@ -322,7 +368,7 @@ def _he_error(estimate: DiffusionEstimate) -> str:
 
 
 def diffusivity_text(estimate: DiffusionEstimate) -> str:
-    """Return D ± error, or the bound."""
+    """Return D ± error in m²/s, or its upper bound, or a dash."""
     if estimate.diffusivity_m2_per_s is not None:
         return scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
     if estimate.diffusivity_upper_m2_per_s is not None:

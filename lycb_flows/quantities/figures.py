@@ -1,4 +1,4 @@
-"""The figures of the built-in quantities: documents in, matplotlib figures out."""
+"""The figures of the built-in quantities: from documents to matplotlib figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 @styled
 def msd_figure(transports: Sequence[Transport]) -> Figure:
-    """MSD of the mobile ion (solid) and the framework (dashed); thick: the fit's window."""
+    """Return the MSD of the mobile ion (solid) and of the framework (dashed) against the lag.
+
+    Thick lines mark the window of the fit.
+    """
     figure = Figure((HALF, 4.8))
     axes = figure.subplots()
     for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
@@ -52,7 +55,17 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
 
 @styled
 def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
-    """D against 1000/T: points, bounds as arrows, fits with their 1σ band, 300 K as a star."""
+    """Return D against 1000/T.
+
+    Bounds are arrows, fits have a band of 1σ, and a star marks the extrapolated D.
+
+    Parameters
+    ----------
+    transports
+        Those of a system, at all of its pressures.
+    fits
+        Fits of the same system.
+    """
     figure = Figure((8.0, 4.6))
     axes = figure.subplots()
     pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
@@ -76,7 +89,7 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
 
 
 def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
-    """Measured D with the 95 % interval, bounds as arrows that point down."""
+    """Draw measured D with 95 % intervals, and bounds as arrows that point down."""
     label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
     for transport in transports:
         x, estimate = 1000 / transport.temperature_k, transport.estimate
@@ -107,7 +120,7 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
 
 
 def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
-    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
+    """Draw the line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
     if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
         return
     ends = [*temperatures_k, fit.extrapolation_temperature_k]

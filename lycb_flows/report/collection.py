@@ -1,8 +1,8 @@
-"""What a report rests on: from the keys of final documents to everything they name.
+"""What a report rests on: the final documents of a campaign, and everything they refer to.
 
-The walk follows role fields (a round's dataset, a transport's run), so each document is
-known by the part it plays. A role whose document was retracted is remembered as missing,
-never invented.
+The walk follows the fields that refer to documents (a round's dataset, a transport's run), so
+that the role of each document is known. A document that was retracted is noted as missing in
+its role.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _N_SHOWN_CANDIDATES = 10
 
 @dataclass(frozen=True)
 class LearnedRound:
-    """A round and what it names; None where that was retracted."""
+    """A round and the documents it refers to; None where a document was retracted."""
 
     round: schemas.Round
     dataset: schemas.Dataset | None
@@ -46,14 +46,14 @@ class CellRun:
 
 @dataclass(frozen=True)
 class ParityPoints:
-    """(labelled, predicted) pairs of one evaluation.
+    """The (labelled, predicted) pairs of an evaluation.
 
     Attributes
     ----------
     energies_ev_per_atom
-        One pair per label.
+        A pair for each label.
     forces_ev_per_ang, stresses_gpa
-        One pair per component.
+        A pair for each component.
     """
 
     energies_ev_per_atom: list[tuple[float, float]]
@@ -63,14 +63,21 @@ class ParityPoints:
 
 @dataclass
 class ReportData:
-    """Everything a report tells, by part.
+    """Everything that a report shows, by part.
 
     Attributes
     ----------
     documents
-        Each of them, by key.
+        Every document by its key.
+    missing
+        Role of each document that is absent, by its key.
+    candidates
+        The candidates of each ranking, by the ranking's key.
+    parity
+        The predictions of each evaluation, by the evaluation's key.
     measurements
-        Kind -> the documents of a measured quantity, by system, pressure and temperature.
+        The documents of each measured quantity, by their kind; sorted by system, pressure and
+        temperature.
     """
 
     documents: dict[str, Document] = field(default_factory=dict)
@@ -89,12 +96,28 @@ class ReportData:
     attempts: list[Attempt] = field(default_factory=list)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
-        """The collected document of this kind and key, or None."""
+        """Return the collected document of a kind and key.
+
+        Parameters
+        ----------
+        kind
+            Class of the document.
+        key
+            Its key; None is found nowhere.
+
+        Returns
+        -------
+        Document or None
+            None when it is absent or of another kind.
+        """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
 
     def measured(self, kind: type[D]) -> list[D]:
-        """Return the documents of a measured quantity, by system, pressure and temperature."""
+        """Return the documents of a measured quantity, by system, pressure and temperature.
+
+        They are found by the class of the quantity's documents.
+        """
         return [
             document
             for document in self.measurements.get(kind.kind, ())
@@ -107,7 +130,10 @@ class ReportData:
         return None if run is None else self.find(schemas.Structure, run.start_structure)
 
     def structure_of_system(self, system: str) -> schemas.Structure | None:
-        """A structure of a system, for its composition: ground state, or a run's start."""
+        """Return a structure of a system, which tells its composition.
+
+        It is a ground state or, where none is known, the start of a run; None without either.
+        """
         keys = [state.ground_state for state in self.by_dft if state.system == system]
         keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
         keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
@@ -121,29 +147,32 @@ class ReportData:
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
-        """Structure -> the system whose ground state it is, by a model or by DFT."""
+        """Return the system of each ground state, by the key of its structure.
+
+        Ground states of the model and of DFT are both among them.
+        """
         by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
         return by_model | {state.ground_state: state.system for state in self.by_dft}
 
     def decided_by_dft(self) -> list[schemas.GroundState]:
-        """The lists that decide: those that did not grow."""
+        """Return DFT's final decisions: those on lists that did not grow."""
         return [state for state in self.by_dft if state.widened_to is None]
 
     def model_name(self, key: str) -> str:
-        """Name of a model, or the start of its key."""
+        """Return the name of a model, given by key, or the start of its key where it is absent."""
         model = self.find(schemas.Model, key)
         return key[:12] if model is None else model.name
 
 
 def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
-    """What the final documents of a campaign rest on, as far as a report shows it.
+    """Return what the final documents of a campaign rest on, as far as a report shows it.
 
     Parameters
     ----------
     store
-        Where they lie.
+        Holds the documents.
     keys
-        Of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
+        Keys of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
         any order, as many as there are so far.
     """
     collector = _Collector(store)
@@ -168,7 +197,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
 
 
 class _Collector:
-    """The walk: `take` loads what a role names, the rest says which roles there are."""
+    """The walk: `take` loads a document in a role, the other methods say which roles there are."""
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
@@ -177,7 +206,17 @@ class _Collector:
         }
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
-        """The document in a role, remembered; a missing one too."""
+        """Return the document in a role, and remember it, or that it is missing.
+
+        Parameters
+        ----------
+        kind
+            Class of the document.
+        key
+            Its key; None when nothing has the role.
+        role
+            What the document is for, in words.
+        """
         if key is None:
             return None
         document = self.store.find(kind, key)
@@ -188,7 +227,10 @@ class _Collector:
         return document
 
     def add(self, key: str) -> None:
-        """A final document and what it names."""
+        """Add a final document and what it refers to.
+
+        Kinds that a report does not show are kept for its list of provenance.
+        """
         document = self.store.find_document(key)
         match document:
             case None:
@@ -212,7 +254,7 @@ class _Collector:
         self.data.documents[key] = document
 
     def enumeration(self, key: str) -> None:
-        """An enumeration and its parent (a crystal, or the structure that is decorated)."""
+        """Add an enumeration and its parent, which is a crystal or the structure that is decorated."""
         enumeration = self.take(schemas.Enumeration, key, "an enumeration")
         if enumeration is None:
             return
@@ -223,7 +265,10 @@ class _Collector:
                 self.data.documents[parent] = document
 
     def ranking(self, ranking: schemas.Ranking) -> None:
-        """A ranking, its enumeration, ground state and best candidates."""
+        """Add a ranking, its enumeration, ground state and best candidates.
+
+        The page shows ten candidates, so the relaxations of others are not loaded.
+        """
         self.data.rankings.append(ranking)
         self.enumeration(ranking.enumeration)
         self.take(schemas.Structure, ranking.ground_state, f"ground state of {ranking.system}")
@@ -236,14 +281,14 @@ class _Collector:
         ]
 
     def ground_state(self, found: schemas.GroundState) -> None:
-        """What DFT says of a ranking, and the relaxations behind it."""
+        """Add DFT's decision on a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
         self.take(schemas.Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
             self.take(schemas.Relaxation, key, "a relaxation by DFT")
 
     def round(self, round_: schemas.Round) -> None:
-        """A round with its dataset, frames, model, evaluations and runs."""
+        """Add a round with its dataset, frames, model, evaluations and runs."""
         title = f"round {round_.index + 1}"
         for run in round_.runs:
             self.run(run, title)
@@ -260,11 +305,19 @@ class _Collector:
         )
 
     def model(self, key: str) -> schemas.Model | None:
-        """A model."""
+        """Add a model, given by key."""
         return self.take(schemas.Model, key, "a model")
 
     def evaluation(self, key: str, role: str) -> schemas.Evaluation | None:
-        """An evaluation, its test sets and its predictions."""
+        """Add an evaluation, its test sets and its predictions.
+
+        Parameters
+        ----------
+        key
+            Key of the evaluation.
+        role
+            What the evaluation is for, in words.
+        """
         evaluation = self.take(schemas.Evaluation, key, role)
         if evaluation is not None and key not in self.data.parity:
             self.model(evaluation.model)
@@ -274,7 +327,15 @@ class _Collector:
         return evaluation
 
     def run(self, key: str, role: str) -> schemas.Run | None:
-        """A run; an NpT run also counts for the volumes, once `follow_runs` knows its system."""
+        """Add a run; the volume of an NpT run is shown once `follow_runs` knows its system.
+
+        Parameters
+        ----------
+        key
+            Key of the run.
+        role
+            What the run is for, in words.
+        """
         run = self.take(schemas.Run, key, f"a run of {role}")
         if run is not None:
             self.model(run.model)
@@ -284,7 +345,7 @@ class _Collector:
         return run
 
     def measurement(self, document: Document) -> None:
-        """A document of a measured quantity, its model, and what it was measured from."""
+        """Add a document of a measured quantity, its model, and what it was measured from."""
         if document.key in self.data.documents:
             return
         self.data.documents[document.key] = document
@@ -295,7 +356,15 @@ class _Collector:
             self.measured_from(key, self.quantities[document.kind].rests_on)
 
     def measured_from(self, key: str, role: str) -> None:
-        """A run with the NpT run that found its cell, or another quantity's document."""
+        """Add a run with the NpT run that found its cell, or another quantity's document.
+
+        Parameters
+        ----------
+        key
+            Key of the parent.
+        role
+            What a parent of this quantity is called when it is missing.
+        """
         parent = self.store.find_document(key)
         if parent is None:
             self.data.missing[key] = role
@@ -342,7 +411,15 @@ class _Collector:
 
 
 def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
-    """The predictions of an evaluation, beside their labels."""
+    """Return the predictions of an evaluation beside their labels.
+
+    Parameters
+    ----------
+    store
+        Holds the table of predictions.
+    evaluation
+        The evaluation.
+    """
     rows = json.loads(store.blobs.read(evaluation.predictions)).values()
     return ParityPoints(
         energies_ev_per_atom=[
@@ -356,7 +433,7 @@ def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityP
 
 
 def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
-    """(labelled, predicted) of each component of a matrix."""
+    """Return (labelled, predicted) of each component of a matrix."""
     labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
     return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
 
@@ -366,7 +443,7 @@ def _unique(documents: list[D]) -> list[D]:
 
 
 def _place(document: Document) -> tuple[str, float, float, str]:
-    """Where it was measured, to sort by."""
+    """Return the condition that a document was measured at, to sort by."""
     place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
     pressure_bar, temperature_k = (value or 0.0 for value in place)
     return getattr(document, "system", None) or "", pressure_bar, temperature_k, document.key

@@ -1,4 +1,4 @@
-"""The figures of a report: documents in, matplotlib figures out; nothing is computed here.
+"""The figures of a report: from documents to matplotlib figures; nothing is computed here.
 
 Figures are drawn on Agg without pyplot, and the same documents give the same bytes.
 """
@@ -37,7 +37,17 @@ from lycb_flows.units import EV_MEV
 
 @styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
-    """Energy above the ground state against rank; hollow: volume flag, rust: tied with it."""
+    """Return the energy above the ground state against the rank.
+
+    Hollow markers have a volume flag; rust ones are tied with the ground state.
+
+    Parameters
+    ----------
+    candidates
+        Every candidate of a ranking.
+    ground_state
+        Key of the structure that was chosen.
+    """
     figure = Figure((WIDE, 3.6))
     axes = figure.subplots()
     ordered = sorted(candidates, key=lambda candidate: candidate.above_best_ev_per_atom)
@@ -70,7 +80,7 @@ _CANDIDATE_GROUPS: Final = {
 
 
 def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str, str, bool]:
-    """Label, colour and whether the marker is filled."""
+    """Return label, colour and whether the marker is filled."""
     name = "tied with the ground state" if candidate.tied_with_best else f"{candidate.stage} stage"
     if candidate.structure == ground_state:
         name = "ground state"
@@ -80,7 +90,14 @@ def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str
 
 @styled
 def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Figure:
-    """Predicted against labelled energy, force and stress; grey before, blue after training."""
+    """Return predicted against labelled energy, force and stress.
+
+    Parameters
+    ----------
+    before, after
+        Predictions from before the training, in grey, and from after it, in blue; None leaves
+        them out.
+    """
     figure = Figure((WIDE, 3.7))
     panels = figure.subplots(1, 3)
     titles = ("Energy (eV/atom)", "Force (eV/Å)", "Stress (GPa)")
@@ -108,7 +125,15 @@ _LOG_SPREAD = 50
 
 @styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
-    """Mean absolute errors on the test labels, before and after each round's training."""
+    """Return mean absolute errors on the test labels, before and after each round's training.
+
+    Parameters
+    ----------
+    rounds
+        In order.
+    targets
+        Energy (meV/atom), force (meV/Å) and stress (MPa) to stay below.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
@@ -137,7 +162,10 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
 
 @styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
-    """Training loss and validation errors by epoch, one line per round."""
+    """Return training loss and validation errors by epoch, a line for each round.
+
+    A dot marks the epoch that was kept.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     panels[0].set(title="Training loss")
@@ -166,7 +194,15 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
-    """Volume per atom against temperature; hollow: the cell was not equilibrated."""
+    """Return the volume per atom against temperature; a hollow marker was not equilibrated.
+
+    Parameters
+    ----------
+    cell_runs
+        NpT runs of a system.
+    paper
+        Volumes of the paper in Å^3 per atom, by series and by temperature in K.
+    """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
     for i, (name, values) in enumerate(paper.items()):

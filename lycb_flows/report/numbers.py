@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: value ± error with two digits of the error, powers of ten."""
+"""Numbers as text: value ± error with two digits of the error, powers of ten, durations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ _SCALES = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
-    """A value with so many significant digits, never in exponent form.
+    """Return a value with so many significant digits, never in exponent form.
+
+    Parameters
+    ----------
+    value
+        None or a value that is not finite becomes a dash.
+    digits
+        How many.
 
     Examples
     --------
@@ -32,7 +39,14 @@ def number(value: float | None, digits: int = _DIGITS) -> str:
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """Value ± error, both to the second digit of the error.
+    """Return value ± error, both to the second digit of the error.
+
+    Parameters
+    ----------
+    value
+        In the unit of its column.
+    error
+        In the same unit. Without a positive error, the value stands alone.
 
     Examples
     --------
@@ -47,7 +61,14 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def scientific(value: float | None, error: float | None = None) -> str:
-    """(value ± error) × 10ⁿ.
+    """Return (value ± error) × 10ⁿ.
+
+    Parameters
+    ----------
+    value
+        In the unit of its column.
+    error
+        In the same unit. Without a positive error, the value stands alone.
 
     Examples
     --------
@@ -65,7 +86,14 @@ def scientific(value: float | None, error: float | None = None) -> str:
 
 
 def together(values: Sequence[float], separator: str) -> str:
-    """Several values with one power of ten.
+    """Return several values with a common power of ten.
+
+    Parameters
+    ----------
+    values
+        At least one, in a common unit.
+    separator
+        Text between them.
 
     Examples
     --------
@@ -81,24 +109,40 @@ def together(values: Sequence[float], separator: str) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """10ⁿ without mark-up."""
+    """Return 10ⁿ without mark-up, with the exponent in superscript."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def as_printed(value: float | None, error: float | None = None) -> str:
-    """A value of the paper with the digits that it was printed with."""
+    """Return a value of the paper with the digits that it was printed with.
+
+    Parameters
+    ----------
+    value
+        As in `paper_numbers.yaml`; None becomes a dash.
+    error
+        The error printed with it, if there is one.
+    """
     if value is None:
         return MISSING
     return f"{value:g}" if error is None else f"{value:g} ± {error:g}"
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:
-    """A value with so many decimals, to stand in a column."""
+    """Return a value with so many decimals, to stand in a column.
+
+    Parameters
+    ----------
+    value
+        None becomes a dash.
+    decimals
+        How many.
+    """
     return MISSING if value is None else f"{value:.{decimals}f}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in a unit that a person would choose.
+    """Return seconds in a unit that a person would choose.
 
     Examples
     --------
@@ -112,7 +156,14 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A count with its noun in the right number.
+    """Return a count with its noun, in singular or plural.
+
+    Parameters
+    ----------
+    count
+        How many.
+    noun
+        In singular.
 
     Examples
     --------
@@ -124,6 +175,13 @@ def counted(count: int, noun: str) -> str:
 
 def listed(names: Sequence[str], at_most: int = 8) -> str:
     """Return names in a row, and how many more there are.
+
+    Parameters
+    ----------
+    names
+        In order.
+    at_most
+        How many to name.
 
     Examples
     --------

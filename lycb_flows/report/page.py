@@ -1,4 +1,4 @@
-"""One page that tells a campaign: what can be concluded, what cannot, and on what it rests.
+"""The page of a campaign's report: what can be concluded, what cannot, and on what it rests.
 
     write_report(store, "first_conductivity", keys, Path("report"))
 
@@ -38,7 +38,7 @@ _N_SHOWN_PARENTS: Final = 8
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a document comes from, in words."""
+    """The origin of a document, in words."""
 
     document: Document
     name: str
@@ -61,22 +61,22 @@ def write_report(
     Parameters
     ----------
     store
-        Where its results lie.
+        Holds the campaign's results.
     title
         Name of the campaign.
     keys
-        Of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
+        Keys of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
         fits, the campaign's record.
     folder
         Made when absent.
     quantities
-        Names of what the campaign measures. One that is not installed is left out, one that
-        has documents among the keys is shown all the same.
+        Names of what the campaign measures. A quantity that is not installed is left out; one
+        that has documents among the keys is shown in any case.
 
     Returns
     -------
     Path
-        Of `report.html`.
+        The page, `report.html` in the folder.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def write_report(
 
 
 def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
-    """The quantities that were to be measured and those that were, in order."""
+    """Return the quantities that were to be measured and those that were, in order."""
     installed = cast("dict[str, Reported]", QUANTITIES.usable())
     others = [
         quantity.name

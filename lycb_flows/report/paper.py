@@ -1,6 +1,6 @@
-"""What Böhm & Champagne (arXiv 2510.09861) print, as data beside our numbers.
+"""Values printed by Böhm & Champagne (arXiv 2510.09861), as data beside our numbers.
 
-The numbers live in `paper_numbers.yaml`. A system of ours is matched to theirs by its
+The numbers are in `paper_numbers.yaml`. A system of ours is matched to theirs by its
 composition, never by its name.
 """
 
@@ -25,7 +25,7 @@ _LITHIUM_SHARE, _YTTRIUM_SHARE, _SHARE_TOLERANCE = 0.3, 0.1, 0.01  # of Li3YX6
 
 @dataclass(frozen=True)
 class PaperTransport:
-    """One row of the paper's transport table."""
+    """A row of the paper's transport table."""
 
     name: str
     activation_energy_ev: float
@@ -33,7 +33,10 @@ class PaperTransport:
     conductivity_300k_ms_per_cm: float
 
     def conductivity_ms_per_cm(self, temperature_k: float) -> float:
-        """σ(T) of the row's own line: σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B)."""
+        """Return σ(T) in mS/cm, from the row's barrier and its conductivity at 300 K.
+
+        The line is σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B).
+        """
         inverse_kt = (1 / temperature_k - 1 / 300) / BOLTZMANN_EV_PER_K
         factor = float(np.exp(-self.activation_energy_ev * inverse_kt))
         return self.conductivity_300k_ms_per_cm * 300 / temperature_k * factor
@@ -41,14 +44,17 @@ class PaperTransport:
 
 @functools.cache
 def paper_numbers() -> Mapping[str, Any]:
-    """The whole table."""
+    """Return every number of the paper that is kept here.
+
+    The file is read once, as every table asks for it.
+    """
     text = resources.files(__package__).joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
     numbers: Mapping[str, Any] = yaml.safe_load(text)
     return numbers
 
 
 def paper_system(structure: Structure) -> str | None:
-    """'LYC', 'LYB' or 'LYCB' for Li3YCl6, Li3YBr6 and mixtures; None for anything else."""
+    """Return 'LYC', 'LYB' or 'LYCB' for Li3YCl6, Li3YBr6 and mixtures; None for anything else."""
     counts = Counter(structure.species)
     n_atoms = counts.total()
     if set(counts) - {"Li", "Y", "Cl", "Br"} or (
@@ -62,7 +68,10 @@ def paper_system(structure: Structure) -> str | None:
 
 
 def supercell_atoms(system: str) -> int | None:
-    """Atoms of the paper's 1 x 1 x 2 supercell: 3 and 2 formula units of 10 atoms per cell."""
+    """Return the number of atoms in the paper's 1 x 1 x 2 supercell of a system.
+
+    Its cells hold 3 (LYC) and 2 (LYB) formula units of 10 atoms; None for other systems.
+    """
     formula_units = {"LYC": 3, "LYB": 2}.get(system)
     if formula_units is None:
         return None
@@ -72,7 +81,13 @@ def supercell_atoms(system: str) -> int | None:
 
 
 def paper_volumes(system: str) -> dict[str, dict[float, float]]:
-    """Series -> temperature in K -> Å^3 per atom; empty where the paper has none."""
+    """Return the paper's volumes of a system in Å^3 per atom.
+
+    Returns
+    -------
+    dict
+        By series, then by temperature in K; empty where the paper has none.
+    """
     series = paper_numbers()["volumes_A3_per_atom"].get(system, {})
     return {
         name: {float(t): v for t, v in values.items() if v is not None}
@@ -81,13 +96,19 @@ def paper_volumes(system: str) -> dict[str, dict[float, float]]:
 
 
 def paper_model_row(pressure_bar: float) -> str:
-    """Name of the fine-tuned model's rows at the paper's nearest pressure."""
+    """Return the name of the fine-tuned model's rows at the paper's nearest pressure.
+
+    The paper has 1 bar and 10 kbar.
+    """
     high = abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0)
     return "CHGNet600K_10kbar" if high else "CHGNet600K_1bar"
 
 
 def paper_transport(system: str) -> dict[str, PaperTransport]:
-    """Rows with a barrier and a conductivity at 300 K, by name."""
+    """Return the paper's rows with a barrier and a conductivity at 300 K, by name.
+
+    Rows that lack the conductivity cannot be drawn as a line and are left out.
+    """
     rows = paper_numbers()["transport"].get(system, {})
     return {
         name: PaperTransport(name, row["Ea_eV"], row.get("Ea_err"), row["sigma300_mS_cm"])
@@ -97,7 +118,7 @@ def paper_transport(system: str) -> dict[str, PaperTransport]:
 
 
 def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
-    """Energy (meV/atom), force (meV/Å) and stress (MPa) MAE."""
+    """Return the mean absolute errors of energy (meV/atom), force (meV/Å) and stress (MPa)."""
     return (
         errors.energy_mae_ev_per_atom * EV_MEV,
         errors.force_mae_ev_per_ang * EV_MEV,
@@ -106,6 +127,9 @@ def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
 
 
 def mae_targets() -> tuple[float, float, float]:
-    """Upper bounds of the overall test: energy (meV/atom), force (meV/Å), stress (MPa)."""
+    """Return the paper's upper bounds of the errors on its overall test.
+
+    Units are those of `mae_triple`.
+    """
     overall = paper_numbers()["mae_targets"]["overall_fig2bc"]
     return overall["energy_meV_atom"], overall["force_meV_A"], overall["stress_MPa"]

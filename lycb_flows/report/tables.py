@@ -19,7 +19,10 @@ _PERCENT: Final = 100.0
 
 
 def enumeration_table(data: ReportData) -> Table:
-    """Exact counts of every enumeration."""
+    """Return the exact counts of every enumeration.
+
+    Coverage is the share of the distinct orderings that is listed, in percent.
+    """
     rows = []
     for found in data.enumerations:
         dropped = ", ".join(
@@ -56,7 +59,15 @@ def _parent_name(data: ReportData, enumeration: schemas.Enumeration) -> str:
 
 
 def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
-    """The best candidates of one ranking."""
+    """Return the best candidates of a ranking.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    ranking
+        A cell links to the candidate's relaxation where that was collected, else to the ranking.
+    """
     rows = []
     for i, candidate in enumerate(ranking.best[:_N_CANDIDATES], 1):
         texts = (
@@ -87,7 +98,15 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
 
 
 def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
-    """DFT's order of the best candidates, with the model's beside it."""
+    """Return DFT's order of the best candidates, with the model's beside it.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    found
+        DFT's decision on a ranking.
+    """
     rows = [
         _dft_row(data, found, place, candidate)
         for place, candidate in enumerate(found.candidates, 1)
@@ -142,7 +161,10 @@ def _mev(value_ev: float | None) -> float | None:
 
 
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
-    """What each round labelled and trained on."""
+    """Return what each round labelled and trained on.
+
+    Missing and rejected labels are marked where there are any.
+    """
     rows = []
     for learned in rounds:
         dataset, frames = learned.dataset, learned.frames
@@ -168,7 +190,7 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 
 
 def errors_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Errors before and after each round's training; the last row is the paper's."""
+    """Return the errors before and after each round's training; the last row is the paper's."""
     rows = []
     for learned in rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
@@ -207,7 +229,10 @@ def _errors(key: str, errors: schemas.ModelErrors) -> tuple[Cell, ...]:
 
 
 def evaluations_table(data: ReportData) -> Table:
-    """Every evaluation that compares the models, by system."""
+    """Return every evaluation that compares the models, by system.
+
+    All of them are on the same test labels, so that their rows can be compared.
+    """
     rows = []
     for evaluation in data.evaluations:
         parts = {"all": evaluation.overall, **evaluation.by_system}
@@ -228,7 +253,11 @@ def evaluations_table(data: ReportData) -> Table:
 
 
 def cost_table(attempts: Sequence[Attempt]) -> Table:
-    """Wall time by kind, from every attempt at the documents concerned."""
+    """Return the wall time by kind of document.
+
+    It counts every attempt at the documents concerned, failed ones included, beside the times
+    that the paper prints.
+    """
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],

@@ -1,6 +1,6 @@
 """What can and what cannot be concluded: rules from documents to sentences.
 
-Each rule looks at one weakness or one finding; a report opens with what they say.
+Each rule looks at a single weakness or finding; a report opens with what they say.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Rule = Callable[[ReportData], Iterator[Statement]]
 
 
 def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str] = ()) -> Verdict:
-    """Apply every rule; the gravest weaknesses come first.
+    """Return what every rule concludes, the gravest weaknesses first.
 
     Parameters
     ----------
@@ -79,7 +79,10 @@ def _counted_results(data: ReportData) -> str:
 
 
 def is_rehearsal(data: ReportData) -> bool:
-    """Whether any label comes from another potential."""
+    """Return whether no DFT stands behind some of the labels.
+
+    Such labels come from another potential, so that no number is a prediction.
+    """
     return bool(_without_dft(data))
 
 
@@ -339,7 +342,7 @@ _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doub
 
 
 def round_title(round_: schemas.Round) -> str:
-    """A round for people: counted from one."""
+    """Return the title of a round for people, who count from 1."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
 
