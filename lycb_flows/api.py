@@ -1,7 +1,6 @@
-"""The ten public names, for notebooks and scripts (see the README's example).
+"""The ten public functions, for notebooks and scripts (see the README's example).
 
-Thin: each function is the science function that the jobs call, fed from memory instead of
-the store.
+Each calls the function that the jobs call, with data from memory instead of the store.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import numpy as np
 from lycb_flows.campaign.results import CampaignResults, find_results
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
-from lycb_flows.crystals.enumeration import enumerate_decorations, enumerate_orderings
-from lycb_flows.crystals.structures import load_parent
+from lycb_flows.crystals import enumerate_decorations, enumerate_orderings, load_parent
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.learning import sampling, training
 from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.sampling import Candidates
+from lycb_flows.learning.sampling import select_frames as sample_frames
+from lycb_flows.learning.training import fine_tune as train
 from lycb_flows.md.protocol import run_segments
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
@@ -31,7 +31,8 @@ from lycb_flows.potentials.trainable import require_trainable
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
-from lycb_flows.transport import diffusion
+from lycb_flows.transport.diffusion import DiffusionResult
+from lycb_flows.transport.diffusion import analyse_diffusion as analyse
 
 __all__ = [
     "analyse_diffusion",
@@ -48,9 +49,9 @@ __all__ = [
 
 
 def load_model(name_or_path: str) -> Potential:
-    """A potential by name ('chgnet-0.3.0', 'chgnet-r2scan', ...) or file.
+    """Return a potential, given its name ('chgnet-0.3.0', 'chgnet-r2scan', ...) or its file.
 
-    Its `predict(structures)` gives energies in eV, forces in eV/Å and stress in GPa.
+    Its `predict(structures)` returns energies in eV, forces in eV/Å and stresses in GPa.
 
     Raises
     ------
@@ -69,25 +70,30 @@ def run_md(
     duration_ps: float,
     seed: int = 0,
 ) -> Trajectory:
-    """Molecular dynamics in memory: the production frames.
+    """Run molecular dynamics in memory, and return the frames of the production.
 
     Parameters
     ----------
     start
-        Where it starts.
+        Initial structure.
     potential
-        From `load_model` or `fine_tune`.
+        A potential from `load_model` or `fine_tune`.
     protocol
-        From `MDConfig.nvt` or `MDConfig.npt`.
+        Ensemble, temperature and time step, from `MDConfig.nvt` or `MDConfig.npt`.
     duration_ps
-        Of production, after the protocol's ramp and equilibration.
+        Length of the production in ps, after the protocol's ramp and equilibration.
     seed
-        Of the velocities.
+        Seed of the initial velocities.
+
+    Returns
+    -------
+    Trajectory
+        Unwrapped positions and cells of the production.
 
     Raises
     ------
     PhysicsError
-        When the run leaves physics.
+        When ions or the cell leave the limits of a healthy run.
     """
     first_step = production_start(protocol)
     n_steps = first_step + round(duration_ps * 1000 / protocol.time_step_fs)
@@ -104,10 +110,25 @@ def run_md(
 def select_frames(
     trajectory: Trajectory, config: SelectionConfig, labelled: Sequence[Structure] = ()
 ) -> list[Structure]:
-    """Frames worth a label, by farthest-point sampling, aware of those labelled already."""
+    """Select frames to be labelled, by farthest-point sampling.
+
+    Parameters
+    ----------
+    trajectory
+        Candidates, from `run_md`.
+    config
+        Number of frames and the rules of the selection.
+    labelled
+        Structures that have labels already, from which new frames are kept distant.
+
+    Returns
+    -------
+    list[Structure]
+        The frames selected.
+    """
     last_step = int(trajectory.steps[-1])
-    candidates = [sampling.Candidates("memory", trajectory, -1, last_step)]
-    return [pick.structure for pick in sampling.select_frames(candidates, config, labelled)]
+    candidates = [Candidates("memory", trajectory, -1, last_step)]
+    return [pick.structure for pick in sample_frames(candidates, config, labelled)]
 
 
 def fine_tune(
@@ -116,23 +137,23 @@ def fine_tune(
     labels: Sequence[SinglePoint],
     config: TrainingConfig,
 ) -> Potential:
-    """Return a potential trained on labelled structures; the last share of them validates.
+    """Return a potential trained on labelled structures; the last of them are for validation.
 
     Parameters
     ----------
     potential
-        The parent; left as it is.
+        The potential to start from; it is not changed.
     structures
-        What was labelled, e.g. from `select_frames`.
+        Structures, for example from `select_frames`.
     labels
-        One per structure, e.g. from another potential's `predict`.
+        A label per structure, for example from another potential's `predict`.
     config
-        The recipe.
+        Hyper-parameters, including the fraction for validation.
 
     Raises
     ------
     InputError
-        When labels and structures do not match, or the potential cannot be trained.
+        When the numbers of labels and structures differ, or the potential cannot be trained.
     """
     if len(structures) != len(labels):
         raise InputError(
@@ -146,17 +167,30 @@ def fine_tune(
         for structure, label in zip(structures, labels, strict=True)
     ]
     n_training = len(labelled) - max(1, round(config.validation_fraction * len(labelled)))
-    trained = training.fine_tune(
-        potential, labelled[:n_training], labelled[n_training:], config, raw_pbe=False
-    )
+    trained = train(potential, labelled[:n_training], labelled[n_training:], config, raw_pbe=False)
     return require_trainable(potential).with_weights(trained.weights)
 
 
 def analyse_diffusion(
     trajectory: Trajectory, temperature_k: float, config: DiffusionConfig
-) -> diffusion.DiffusionResult:
-    """D with its error bars or an upper bound, MSD and conductivity of a trajectory."""
-    return diffusion.analyse_diffusion(
+) -> DiffusionResult:
+    """Return the diffusion coefficient of a trajectory, with MSD and conductivity.
+
+    Parameters
+    ----------
+    trajectory
+        Frames at equal intervals, from `run_md`.
+    temperature_k
+        Temperature of the run in K.
+    config
+        The mobile species and the rules of the fit.
+
+    Returns
+    -------
+    DiffusionResult
+        D with its error bars, or an upper bound where no diffusion was seen.
+    """
+    return analyse(
         trajectory.unwrapped_ang(),
         frame_interval_ps=float(np.diff(trajectory.times_ps[:2])[0]),
         mobile_mask=np.array(trajectory.species) == config.mobile_species,
@@ -167,14 +201,19 @@ def analyse_diffusion(
 
 
 def run_campaign(campaign: Path | str, store: Path | str) -> CampaignResults:
-    """Run a campaign file to its end here, or find what is already done of it.
+    """Run a campaign to its end in this process; steps that the store has are not repeated.
 
     Parameters
     ----------
     campaign
-        YAML file.
+        The campaign's YAML file.
     store
-        Folder of the result store.
+        Folder of the result store, created where it is missing.
+
+    Returns
+    -------
+    CampaignResults
+        The documents of the campaign.
     """
     results = open_store(store)
     submission = submit(results, read_campaign(Path(campaign)))

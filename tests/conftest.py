@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from campaign_runs import CAMPAIGNS, run_campaign
+from campaign_runs import run_campaign
+from places import CAMPAIGNS
 from servers import (
     MongoServer,
     NoServerError,
@@ -20,7 +21,7 @@ from servers import (
     pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
 )
 from slurm import SlurmServer, find_slurm
-from vasp_here import forking_stand_in
+from stand_in import forking_stand_in
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli

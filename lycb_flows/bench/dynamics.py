@@ -15,7 +15,7 @@ from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell, shipped_calculator
 from lycb_flows.config import MDConfig
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run

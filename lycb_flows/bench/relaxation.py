@@ -12,7 +12,7 @@ from chgnet.model.dynamics import CHGNetCalculator
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
 from lycb_flows.bench.subjects import MODEL, enumerated_parent, potential_named, shipped_calculator
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 

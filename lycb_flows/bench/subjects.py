@@ -12,8 +12,7 @@ from chgnet.model.dynamics import CHGNetCalculator
 from chgnet.model.model import CHGNet
 
 from lycb_flows.config import EnumerationConfig
-from lycb_flows.crystals.enumeration import EnumerationResult, enumerate_orderings
-from lycb_flows.crystals.structures import load_parent, to_ase
+from lycb_flows.crystals import EnumerationResult, enumerate_orderings, load_parent, to_ase
 from lycb_flows.potentials.chgnet import CHGNetPotential
 from lycb_flows.potentials.models import find_model, load_potential
 

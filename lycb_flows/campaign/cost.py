@@ -31,13 +31,11 @@ from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.enumeration import count_orderings, parent_cell
+from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.architecture import Rates, rates_of
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import readable_quantities
+from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 

@@ -7,7 +7,7 @@ travels with its job as fields, so nobody reads a job's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -60,8 +60,11 @@ class JobDescription:
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
+JobListener = Callable[[JobDescription, bool], None]
+"""Called with a job's description and whether it has finished (else: it starts)."""
+
 FIELDS = ("step", "stage", "system", "part", "category")
-"""Of a job's metadata and of a Firework's spec."""
+"""Names in a job's metadata and in a Firework's spec."""
 
 
 def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
@@ -143,7 +146,22 @@ def begin_job() -> JobDescription:
     return JobDescription("begin", "begin", STRUCTURES)
 
 
-# -- the measurement -----------------------------------------------------------------------
+# -- the rounds and the measurement ---------------------------------------------------------
+
+
+def md_job(stage: str, title: str, part: str) -> JobDescription:
+    """Return the job that runs a batch of molecular dynamics.
+
+    Parameters
+    ----------
+    stage
+        The part of the campaign.
+    title
+        What follows 'md' in its name.
+    part
+        Which of the MD jobs of the stage it is.
+    """
+    return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)
 
 
 def choose_job() -> JobDescription:

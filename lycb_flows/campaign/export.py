@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pymatgen.io.cif import CifWriter
 
-from lycb_flows.crystals.structures import to_pymatgen
+from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory

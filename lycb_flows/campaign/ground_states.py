@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
 from lycb_flows.config import Config, DftConfig
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import LycbError
 from lycb_flows.labels.theory import Theory
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription
-from lycb_flows.campaign.stages import md_job
+from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription, md_job
 from lycb_flows.config import Campaign, RunConfig
-from lycb_flows.quantities.base import Quantity
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity
 from lycb_flows.schemas import Evaluation, Round, Run
 
 

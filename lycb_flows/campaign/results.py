@@ -5,6 +5,7 @@ The walk follows the same plans as the flows do, so it needs no record of what w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -13,12 +14,11 @@ from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.structures import DisorderedCrystal, parse_cif
+from lycb_flows.crystals import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import readable_quantities
+from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import (
     Dataset,
     Document,
@@ -75,16 +75,16 @@ class CampaignResults:
         """
         documents = [
             *self.rankings.values(),
-            *(state for lists in self.by_dft.values() for state in lists),
+            *itertools.chain.from_iterable(self.by_dft.values()),
             *self.rounds,
             *self.evaluations.values(),
-            *(document for documents in self.measured.values() for document in documents),
+            *itertools.chain.from_iterable(self.measured.values()),
         ]
         return [document.key for document in documents]
 
     def documents(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, given by the class of its documents."""
-        found = (document for documents in self.measured.values() for document in documents)
+        found = itertools.chain.from_iterable(self.measured.values())
         return [document for document in found if isinstance(document, kind)]
 
 

@@ -12,11 +12,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription
+from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Frames, Model, Round, Run
-from lycb_flows.schemas.keys import seed_for
+from lycb_flows.schemas import Dataset, Frames, Model, Round, Run, seed_for
 
 TEST_STAGE = -1
 
@@ -316,18 +315,3 @@ class StagePlan(Config):
         """
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
         return len(self.starts) * (n_training + self.n_test_frames)
-
-
-def md_job(stage: str, title: str, part: str) -> JobDescription:
-    """Return the job that runs a batch of molecular dynamics.
-
-    Parameters
-    ----------
-    stage
-        The part of the campaign.
-    title
-        What follows 'md' in its name.
-    part
-        Which of the MD jobs of the stage it is.
-    """
-    return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)

@@ -21,7 +21,7 @@ from lycb_flows.cli import (
     structures,
     workers,
 )
-from lycb_flows.cli.options import AT_THE_END
+from lycb_flows.cli.terminal import AT_THE_END
 from lycb_flows.errors import LycbError
 
 app = typer.Typer(

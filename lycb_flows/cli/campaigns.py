@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     CampaignFile,
     CampaignName,
     JsonOption,
@@ -19,8 +19,9 @@ from lycb_flows.cli.options import (
     open_results,
     open_service_store,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,11 +103,10 @@ def relabel(
     """
     from lycb_flows.flows.embedded import relabel_embedded
     from lycb_flows.service.campaigns import relabel as relabel_on
-    from lycb_flows.store.mongodb import MongoStore
 
     results = open_results(store)
     submission = open_submission(campaign, results)
-    if isinstance(results, MongoStore):
+    if results.is_shared:
         tried = relabel_on(open_launchpad(launchpad), results, submission)
         verb = "submitted again"
     else:
@@ -165,9 +165,7 @@ def _write_report(results: ResultStore, submission: Submission, folder: Path | N
 
 
 def _report_folder(results: ResultStore) -> Path:
-    from lycb_flows.store.sqlite import SqliteStore
-
-    return results.folder / "reports" if isinstance(results, SqliteStore) else Path("reports")
+    return (results.folder or Path()) / "reports"
 
 
 def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption = False) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.options import checked
+from lycb_flows.cli.terminal import checked
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _read_ordered(path: Path) -> Structure:
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 
-    from lycb_flows.crystals.structures import canonical_structure, load_parent
+    from lycb_flows.crystals import canonical_structure, load_parent
 
     if path.suffix.lower() == ".cif":
         crystal = load_parent(str(path))

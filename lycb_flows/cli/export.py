@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lycb_flows.cli.options import Key, StoreOption, open_results
+from lycb_flows.cli.terminal import Key, StoreOption, open_results
 
 
 def export_labels(

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, StoreOption, checked, open_results
-from lycb_flows.cli.output import print_json
+from lycb_flows.cli.terminal import JsonOption, StoreOption, checked, open_results, print_json
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,8 +6,13 @@ from typing import Annotated
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, LaunchPadOption, StoreOption
-from lycb_flows.cli.output import print_json, print_table
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    LaunchPadOption,
+    StoreOption,
+    print_json,
+    print_table,
+)
 
 
 def doctor(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lycb_flows.campaign.cost import PlannedStep, costs_of_jobs, plan_campaign
-from lycb_flows.campaign.descriptions import DECIDE, JobDescription
+from lycb_flows.campaign.descriptions import DECIDE, JobDescription, JobListener
 from lycb_flows.campaign.results import (
     CampaignResults,
     find_results,
@@ -23,13 +23,10 @@ from lycb_flows.campaign.rounds import label_status
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import Submission
 from lycb_flows.config import Campaign
-from lycb_flows.quantities.registry import find_quantity
+from lycb_flows.quantities import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
-
-if TYPE_CHECKING:  # jobflow takes a while, and `lycb status` needs none
-    from lycb_flows.flows.embedded import JobListener
 
 _MINUTE_S = 60
 

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     JsonOption,
     LaunchPadOption,
     StoreOption,
     open_launchpad,
     open_results,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from lycb_flows.campaign.submission import Submission
@@ -58,7 +59,7 @@ def watch(
     from rich.console import Group
     from rich.live import Live
 
-    from lycb_flows.cli.output import as_table
+    from lycb_flows.cli.terminal import as_table
 
     watched = _Watched(campaign, store, launchpad)
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
@@ -84,10 +85,8 @@ class _Watched:
     """
 
     def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
-        from lycb_flows.store.mongodb import MongoStore
-
         self.results = open_results(store)
-        self.pad = open_launchpad(launchpad) if isinstance(self.results, MongoStore) else None
+        self.pad = open_launchpad(launchpad) if self.results.is_shared else None
         self.submission = open_submission(campaign, self.results) if campaign else None
 
     def look(self) -> list[dict[str, Any]]:

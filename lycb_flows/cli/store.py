@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import JsonOption, Key, StoreOption, open_results
-from lycb_flows.cli.output import print_attempts, print_json, print_table
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    Key,
+    StoreOption,
+    open_results,
+    print_attempts,
+    print_json,
+    print_table,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.options import (
+from lycb_flows.cli.terminal import (
     CampaignFile,
     JsonOption,
     StoreOption,
     checked,
     open_results,
     open_submission,
+    print_json,
+    print_table,
 )
-from lycb_flows.cli.output import print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.config import DecorationConfig, EnumerationConfig
-    from lycb_flows.crystals.enumeration import EnumerationResult
-    from lycb_flows.crystals.structures import DisorderedCrystal
+    from lycb_flows.crystals import DisorderedCrystal, EnumerationResult
     from lycb_flows.schemas import GroundState
 
 
@@ -47,7 +47,7 @@ def enumerate_(
     symmetric stratum and a sample are listed; `coverage` is their share.
     """
     from lycb_flows.config import DecorationConfig, EnumerationConfig
-    from lycb_flows.crystals.structures import load_parent
+    from lycb_flows.crystals import load_parent
 
     crystal = load_parent(parent)
     if x is None:
@@ -71,7 +71,7 @@ def _as_text(value: object) -> str:
 def _describe_orderings(
     crystal: DisorderedCrystal, config: EnumerationConfig, *, list_members: bool
 ) -> dict[str, Any]:
-    from lycb_flows.crystals.enumeration import count_orderings, enumerate_orderings
+    from lycb_flows.crystals import count_orderings, enumerate_orderings
 
     if not list_members:
         count, raw = count_orderings(crystal, config)
@@ -82,8 +82,7 @@ def _describe_orderings(
 def _describe_decorations(
     crystal: DisorderedCrystal, supercell: tuple[int, int, int], config: DecorationConfig
 ) -> dict[str, Any]:
-    from lycb_flows.crystals.enumeration import enumerate_decorations
-    from lycb_flows.crystals.structures import canonical_structure
+    from lycb_flows.crystals import canonical_structure, enumerate_decorations
 
     if not crystal.structure.is_ordered:
         raise InputError(

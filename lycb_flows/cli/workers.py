@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.options import LaunchPadOption, StoreOption, open_launchpad, open_service_store
-from lycb_flows.cli.output import print_table
+from lycb_flows.cli.terminal import (
+    LaunchPadOption,
+    StoreOption,
+    open_launchpad,
+    open_service_store,
+    print_table,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,10 +141,9 @@ def _closing(
 ) -> Callable[[], list[Reaping]]:
     """Return what the reaper does beside FireWorks' own matters."""
     from lycb_flows.service.campaigns import close_open_stages
-    from lycb_flows.store.mongodb import MongoStore
 
     def close() -> list[Reaping]:
-        if isinstance(results, MongoStore) and not dry_run:
+        if not dry_run:
             results.settle_attempts()
             results.forget_stale_claims()
         return close_open_stages(pad, results, dry_run=dry_run)

@@ -28,8 +28,7 @@ def look_at_launchpad(patient: Patient) -> Finding:
     """
     if not patient.has_queue:
         raise NotApplicableError("embedded: no queue")
-    from lycb_flows.service.launchpad import load_launchpad
-    from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE
+    from lycb_flows.service.launchpad import PASSWORD_VARIABLE, load_launchpad
 
     patient.hide(os.environ.get(PASSWORD_VARIABLE))
     patient.launchpad = load_launchpad(patient.launchpad_path)

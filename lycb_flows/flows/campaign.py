@@ -22,15 +22,13 @@ from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs import labelling
 from lycb_flows.jobs.dynamics import MDMaker
-from lycb_flows.jobs.labelling import SelectMaker
+from lycb_flows.jobs.labelling import SelectMaker, try_label
 from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
 from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
 from lycb_flows.labels.theory import Theory
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import check_quantities, chosen_quantities
+from lycb_flows.quantities import MeasurementPlan, check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
 
@@ -105,7 +103,7 @@ def stage_flow(plan: StagePlan) -> Flow:
     """Return MD, selection and labels of a stage; its last label adds what comes next."""
     _, flow_jobs = _md_jobs(plan.run_batches())
     everything = [job.output.keys for job in flow_jobs]
-    selected = make_job(plan.select_job(), SelectMaker(plan=plan), after=everything)
+    selected = make_job(plan.select_job(), SelectMaker(), plan=plan, after=everything)
     labels = [
         make_job(label, LabelMaker(plan=plan, index=i), after=selected.output.keys)
         for i, label in enumerate(plan.label_jobs())
@@ -125,12 +123,9 @@ def _md_jobs(
     simulated: dict[str, object] = {}
     md_jobs: list[Job] = []
     for batch, runs in batches:
-        starts = {
-            id(reference): reference
-            for run in runs
-            if (reference := simulated.get(run.start)) is not None
-        }
-        done = make_job(batch, MDMaker(runs=list(runs)), after=list(starts.values()))
+        outputs = [simulated[run.start] for run in runs if run.start in simulated]
+        starts = {id(output): output for output in outputs}
+        done = make_job(batch, MDMaker(), runs=list(runs), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
@@ -202,7 +197,7 @@ class LabelMaker(Maker):
             again or not failed_for_good(store, self.plan, key)
         ):
             again = False
-            reason = labelling.try_label(store, self.plan, structure, key)
+            reason = try_label(store, self.plan, structure, key)
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason
@@ -249,12 +244,14 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
     """
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset))
-    trained = make_job(plan.train_job(), TrainMaker(plan=plan))
+    trained = make_job(plan.train_job(), TrainMaker(), plan=plan)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
     judged = [
         make_job(
             plan.evaluate_job(when),
-            EvaluateMaker(plan=plan, when=when),
+            EvaluateMaker(),
+            plan=plan,
+            when=when,
             after=trained.output.keys,
         )
         for when in times

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign.descriptions import JobDescription
+from lycb_flows.campaign.descriptions import JobListener
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import failed_labels
 from lycb_flows.campaign.submission import Submission
@@ -18,9 +17,6 @@ from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.routing import description_of
 from lycb_flows.jobs.resources import working_on
 from lycb_flows.store import ResultStore
-
-JobListener = Callable[[JobDescription, bool], None]
-"""Called with a job's description and whether it has finished (else: it starts)."""
 
 
 def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) -> None:

@@ -26,11 +26,11 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.ground_states import decide_ground_state
 from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.binaries import BINARY_NAMES
+from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
 from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
+from lycb_flows.jobs.structures import CampaignSystem, EnumerateMaker, RankMaker
 from lycb_flows.schemas import GroundState, Produced
 
 System = tuple[str, str, float | None]
@@ -81,13 +81,13 @@ def _rank_jobs(
     flow_jobs: list[Flow | Job] = []
     ranked: dict[str, object] = {}
     for name, system, x in systems:
+        listed = CampaignSystem(campaign=campaign, system=system, x=x)
         order = [ranked[system]] if x is not None and system in ranked else []
-        listing = make_job(
-            enumerate_job(name), EnumerateMaker(campaign=campaign, system=system, x=x), after=order
-        )
+        listing = make_job(enumerate_job(name), EnumerateMaker(), parent=listed, after=order)
         ranking = make_job(
             rank_job(name),
-            RankMaker(campaign=campaign, system=system, x=x),
+            RankMaker(),
+            parent=listed,
             after=listing.output.keys,
         )
         ranked[name] = ranking.output.keys

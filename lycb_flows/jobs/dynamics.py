@@ -6,14 +6,23 @@ import contextlib
 import functools
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
-from jobflow import Maker
+from jobflow import Job, Maker
 
 from lycb_flows import schemas
-from lycb_flows.config import RunConfig
-from lycb_flows.errors import GivenBackError
+from lycb_flows.config import MDConfig, RunConfig
+from lycb_flows.errors import GivenBackError, InputError
+from lycb_flows.jobs.given import (
+    GivenStructure,
+    PortableStructure,
+    portable_model,
+    portable_structure,
+    stored_model,
+    stored_structure,
+)
 from lycb_flows.jobs.resources import (
     open_potential,
     open_store,
@@ -25,6 +34,7 @@ from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.md.checkpoint import CHECKPOINT_MEDIA_TYPE, Checkpoint
 from lycb_flows.md.protocol import RunAhead, SegmentResult, prepare_start, run_batch, start_run
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
@@ -37,17 +47,94 @@ Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
 
 @dataclass(kw_only=True)
 class MDMaker(Maker):
-    """A batch of runs, each looked up first, side by side on this machine's processes."""
+    """Molecular dynamics of a structure, or a batch of a campaign's runs.
+
+    Each run is looked up first; those that are missing run side by side on this machine's
+    processes. The fields describe the run of a structure; a campaign's runs have their own.
+
+    Attributes
+    ----------
+    temperature_k
+        Target temperature.
+    duration_ps
+        Length after ramp and equilibration.
+    pressure_bar
+        NpT at this pressure; None keeps the cell fixed.
+    config
+        Time step, thermostat, ramp and the like.
+    seed
+        Seed of the velocities.
+    """
 
     name: str = "md"
-    runs: list[RunConfig]
+    temperature_k: float = 600.0
+    duration_ps: float = 10.0
+    pressure_bar: float | None = None
+    config: MDConfig = field(default_factory=MDConfig)
+    seed: int = 0
+
+    def make(
+        self,
+        structure: GivenStructure | None = None,
+        model: str | Path = "chgnet-0.3.0",
+        runs: Sequence[RunConfig] = (),
+        after: object = None,
+    ) -> Job:
+        """Return the job that hands on the keys of the runs.
+
+        Parameters
+        ----------
+        structure
+            Where the run starts: an ordered crystal, or a key.
+        model
+            The name, file or key of the potential.
+        runs
+            Runs that are described in full, instead of a structure.
+        after
+            References to what comes before; only order.
+
+        Raises
+        ------
+        InputError
+            When there is neither a structure nor a run.
+        """
+        if runs:
+            return self.run(runs=list(runs), after=after)
+        if structure is None:
+            raise InputError("nothing to simulate", fix="give a structure, or runs")
+        return self.run(
+            structure=portable_structure(structure), model=portable_model(model), after=after
+        )
 
     @static_job
-    def make(self, after: object = None) -> Produced:
-        """The keys of the runs."""
+    def run(
+        self,
+        runs: Sequence[RunConfig] = (),
+        structure: PortableStructure = "",
+        model: str = "",
+        after: object = None,
+    ) -> Produced:
+        """Return the keys of the runs, which are found or computed now."""
         del after  # order only
-        keys = compute_runs(self.runs, self.name)
+        runs = runs or [self._run_of(open_store(), structure, model)]
+        keys = compute_runs(runs, self.name)
         return Produced(kind=schemas.Run.kind, keys=keys)
+
+    def _run_of(self, store: ResultStore, structure: PortableStructure, model: str) -> RunConfig:
+        protocol = (
+            self.config.nvt(self.temperature_k, ramp=True)
+            if self.pressure_bar is None
+            else self.config.npt(self.temperature_k, self.pressure_bar)
+        )
+        return RunConfig(
+            name=self.name,
+            system=self.name,
+            start=stored_structure(store, structure),
+            model=stored_model(store, model),
+            protocol=protocol,
+            seed=self.seed,
+            steps=production_start(protocol) + self.config.steps(self.duration_ps),
+        )
 
 
 def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:

@@ -6,22 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jobflow import Maker
+from jobflow import Job
 
 from lycb_flows import schemas
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import LabelerConfig
+from lycb_flows.config import LabelerConfig, VaspLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
-from lycb_flows.jobs.resources import open_potential, open_store, static_job
+from lycb_flows.jobs.given import (
+    GivenStructure,
+    PortableStructure,
+    portable_structure,
+    stored_structure,
+)
+from lycb_flows.jobs.lookup import LookupMaker
+from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.logs import KeepsLogs
-from lycb_flows.labels.theory import Labeler
+from lycb_flows.labels.theory import Labeler, vasp_theory
 from lycb_flows.learning import sampling
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.time_limits import call_within
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
-from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 from lycb_flows.store.trajectories import trajectory_of
 
@@ -29,24 +35,34 @@ D = TypeVar("D", bound=schemas.Document)
 
 
 @dataclass(kw_only=True)
-class SelectMaker(Maker):
+class SelectMaker(LookupMaker):
     """Choose the frames of a stage that are worth a label."""
 
-    name: str = "select"
-    plan: StagePlan
+    kind = schemas.Frames
 
-    @static_job
-    def make(self, after: object = None) -> Produced:
-        """The key of the Frames."""
-        del after  # order only
-        store = open_store()
-        frames = store.once(
-            schemas.Frames,
-            self.plan.frames_key,
-            lambda: _compute_frames(store, self.plan),
-            self.name,
-        )
-        return Produced(kind=frames.kind, keys=(frames.key,))
+    name: str = "select"
+
+    def make(self, plan: StagePlan, after: object = None) -> Job:
+        """Return the job that hands on the key of the Frames.
+
+        Parameters
+        ----------
+        plan
+            The stage.
+        after
+            References to what comes before; only order.
+        """
+        return self.look_up(plan=plan, after=after)
+
+    def key(self, store: ResultStore, plan: StagePlan) -> str:
+        """Return the key of the Frames."""
+        del store
+        return plan.frames_key
+
+    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> schemas.Frames:
+        """Return the choice."""
+        del key
+        return _compute_frames(store, plan)
 
 
 def _compute_frames(store: ResultStore, plan: StagePlan) -> schemas.Frames:
@@ -117,10 +133,105 @@ def _labelled(store: ResultStore, plan: StagePlan) -> list[schemas.Structure]:
     ]
 
 
-def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> str:
-    """One try at a label; empty when it worked, else why not. Never raises for a label."""
+@dataclass(kw_only=True)
+class VaspLabelMaker(LookupMaker):
+    """Label a structure by VASP.
+
+    Attributes
+    ----------
+    theory
+        The level of theory, by its name in labels/levels.yaml.
+    stand_in
+        Whether the stand-in for VASP computes: labels of a potential, named as such.
+    timeout_s
+        Seconds after which a label is stopped.
+    """
+
+    kind = schemas.Label
+
+    name: str = "label"
+    theory: str = "paper-static"
+    stand_in: bool = False
+    timeout_s: float = 86_400.0
+
+    def make(self, structure: GivenStructure, after: object = None) -> Job:
+        """Return the job that hands on the key of the Label.
+
+        Parameters
+        ----------
+        structure
+            An ordered crystal, or a key.
+        after
+            References to what comes before; only order.
+        """
+        return self.look_up(structure=portable_structure(structure), after=after)
+
+    def prepared(self, store: ResultStore, structure: PortableStructure) -> dict[str, str]:
+        """Return the key of the structure."""
+        return {"structure": stored_structure(store, structure)}
+
+    def key(self, store: ResultStore, structure: str) -> str:
+        """Return the key of the Label."""
+        del store
+        theory = vasp_theory(self.theory, stand_in=self.stand_in)
+        return schemas.Label.key_of(structure, theory.fingerprint)
+
+    def compute(self, store: ResultStore, key: str, structure: str) -> schemas.Label:
+        """Return the label."""
+        del key
+        config = VaspLabeler(theory=self.theory, stand_in=self.stand_in)
+        labeler = open_labeler(store, config)
+        return label_structure(store, labeler, structure, limit_s=self.timeout_s)
+
+
+def label_structure(
+    store: ResultStore, labeler: Labeler, structure: str, *, limit_s: float
+) -> schemas.Label:
+    """Return the label of a stored structure, whether or not it is in the store.
+
+    Parameters
+    ----------
+    store
+        Has the structure, and keeps what the engine writes.
+    labeler
+        Makes the label.
+    structure
+        Key of the structure.
+    limit_s
+        Seconds after which it is stopped.
+
+    Raises
+    ------
+    LycbError
+        When there is no label.
+    """
+    found = store.load(schemas.Structure, structure)
+    return with_logs(store, labeler, lambda: labeler.label(found), limit_s=limit_s)
+
+
+def try_label(
+    store: ResultStore, plan: StagePlan, structure: str, key: str, labeler: Labeler | None = None
+) -> str:
+    """Try once to label a structure of a stage; a label that fails raises nothing.
+
+    Parameters
+    ----------
+    store
+        Has the structure.
+    plan
+        The stage.
+    structure, key
+        Key of the structure, and of its label.
+    labeler
+        Labels in place of the campaign's own.
+
+    Returns
+    -------
+    str
+        Empty when the label is there, else why it is not.
+    """
     config = plan.campaign.labels
-    labeler = open_labeler(store, config.labeler)
+    labeler = labeler or open_labeler(store, config.labeler)
     if labeler.theory != plan.theory:
         raise LycbError(
             "the labeler is not at the campaign's level of theory",
@@ -128,13 +239,13 @@ def try_label(store: ResultStore, plan: StagePlan, structure: str, key: str) -> 
             campaign=plan.theory.name,
             found=labeler.theory.name,
         )
-
-    def compute() -> schemas.Label:
-        found = store.load(schemas.Structure, structure)
-        return with_logs(store, labeler, lambda: labeler.label(found), limit_s=config.timeout_s)
-
     try:
-        store.once(schemas.Label, key, compute, f"label {plan.title}")
+        store.once(
+            schemas.Label,
+            key,
+            lambda: label_structure(store, labeler, structure, limit_s=config.timeout_s),
+            f"label {plan.title}",
+        )
     except (MachineError, GivenBackError):
         raise  # this machine's fault, or another worker's turn
     except LycbError as err:

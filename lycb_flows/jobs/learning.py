@@ -3,67 +3,244 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from jobflow import Maker
+from jobflow import Job
 
 from lycb_flows import schemas
 from lycb_flows.campaign import rounds
 from lycb_flows.campaign.admission import admitted_levels
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.jobs.resources import open_potential, open_store, static_job
+from lycb_flows.config import TrainingConfig
+from lycb_flows.errors import InputError
+from lycb_flows.jobs.given import portable_model, stored_model
+from lycb_flows.jobs.lookup import LookupMaker
+from lycb_flows.jobs.resources import open_potential
+from lycb_flows.labels.foreign.stated_level import our_levels
+from lycb_flows.labels.theory import Theory, vasp_theory
 from lycb_flows.learning import evaluation, training
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
+
+_FEWEST_LABELS = 2
 
 
 @dataclass(kw_only=True)
-class TrainMaker(Maker):
+class TrainMaker(LookupMaker):
     """Fine-tune on the stage's dataset."""
 
+    kind = schemas.Model
+
     name: str = "train"
-    plan: StagePlan
 
-    @static_job
-    def make(self, after: object = None) -> Produced:
-        """The key of the Model."""
-        del after  # order only
-        store = open_store()
-        key = self.plan.model_key
-        store.once(schemas.Model, key, lambda: _train(store, self.plan), self.name)
-        return Produced(kind=schemas.Model.kind, keys=(key,))
+    def make(self, plan: StagePlan, after: object = None) -> Job:
+        """Return the job that hands on the key of the Model.
+
+        Parameters
+        ----------
+        plan
+            The stage.
+        after
+            References to what comes before; only order.
+        """
+        return self.look_up(plan=plan, after=after)
+
+    def key(self, store: ResultStore, plan: StagePlan) -> str:
+        """Return the key of the Model."""
+        del store
+        return plan.model_key
+
+    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> schemas.Model:
+        """Return the trained model."""
+        training = _Training(
+            dataset=store.load(schemas.Dataset, plan.dataset_key),
+            parent=store.load(schemas.Model, plan.parent_model),
+            config=plan.campaign.learning.training,
+            raw_pbe=plan.theory.raw_pbe,
+            admitted=frozenset(admitted_levels(store, plan.campaign.labels)),
+        )
+        return training.run(store, key, plan.title)
 
 
-def _train(store: ResultStore, plan: StagePlan) -> schemas.Model:
-    dataset = store.load(schemas.Dataset, plan.dataset_key)
-    used = (*dataset.training_labels, *dataset.validation_labels)
-    rounds.refuse_overlap(store, used, dataset.test_sets)
-    rounds.refuse_mixture(store, used, admitted_levels(store, plan.campaign.labels))
-    parent = store.load(schemas.Model, plan.parent_model)
-    trained = training.fine_tune(
-        open_potential(store, parent.key),
-        labelled(store, dataset.training_labels),
-        labelled(store, dataset.validation_labels),
-        plan.campaign.learning.training,
-        raw_pbe=plan.theory.raw_pbe,
+@dataclass(kw_only=True)
+class FineTuneMaker(LookupMaker):
+    """Fine-tune a model on labels.
+
+    Attributes
+    ----------
+    training
+        The settings; the last `validation_fraction` of the labels validates.
+    raw_pbe
+        Whether the labels are raw PBE energies, whose shift from MP2020 is known. None: as
+        their level of theory has it, which must be one of labels/levels.yaml or imported.
+    """
+
+    kind = schemas.Model
+
+    name: str = "fine-tune"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    raw_pbe: bool | None = None
+
+    def make(
+        self, labels: Sequence[Any], model: str | Path = "chgnet-0.3.0", after: object = None
+    ) -> Job:
+        """Return the job that hands on the key of the Model.
+
+        Parameters
+        ----------
+        labels
+            Keys of labels, or references to them: `job.output.keys` of jobs that label.
+        model
+            The name, file or key of the model that is trained further.
+        after
+            References to what comes before; only order.
+        """
+        return self.look_up(labels=list(labels), model=portable_model(model), after=after)
+
+    def prepared(
+        self, store: ResultStore, labels: Sequence[str | Sequence[str]], model: str
+    ) -> dict[str, Any]:
+        """Return the training; its dataset is in the store afterwards."""
+        parent = store.load(schemas.Model, stored_model(store, model))
+        dataset = _dataset_of(store, labels, self.training.validation_fraction)
+        raw_pbe = self.raw_pbe
+        if raw_pbe is None:
+            raw_pbe = is_raw_pbe(store, dataset.theory)
+        return {"work": _Training(dataset, parent, self.training, raw_pbe)}
+
+    def key(self, store: ResultStore, work: _Training) -> str:
+        """Return the key of the Model."""
+        del store
+        return work.key
+
+    def compute(self, store: ResultStore, key: str, work: _Training) -> schemas.Model:
+        """Return the trained model."""
+        return work.run(store, key, self.name)
+
+
+def _dataset_of(
+    store: ResultStore, labels: Sequence[str | Sequence[str]], fraction: float
+) -> schemas.Dataset:
+    """Return the dataset of some labels, the last of which validate; it is stored."""
+    groups = [[label] if isinstance(label, str) else label for label in labels]
+    keys = tuple(dict.fromkeys(key for group in groups for key in group))
+    if len(keys) < _FEWEST_LABELS:
+        raise InputError(
+            "a training needs a label to learn and one to validate",
+            fix="give more labels",
+            found=len(keys),
+        )
+    n_training = len(keys) - max(1, round(fraction * len(keys)))
+    training, validation = keys[:n_training], keys[n_training:]
+    dataset = schemas.Dataset(
+        key=schemas.Dataset.key_of_labels(training, validation),
+        parents=keys,
+        round_index=0,
+        theory=store.load(schemas.Label, keys[0]).theory,
+        training_labels=training,
+        validation_labels=validation,
+        test_sets=(),
     )
-    return schemas.Model(
-        key=plan.model_key,
-        parents=(dataset.key, parent.key),
-        name=f"{parent.architecture} {plan.title}",
-        architecture=parent.architecture,
-        architecture_args=parent.architecture_args,
-        weights=store.blobs.put(trained.weights, parent.weights.media_type),
-        source="fine-tuned",
-        dataset=dataset.key,
-        parent_model=parent.key,
-        reference_shift_ev=trained.reference_shift_ev,
-        best_epoch=trained.best_epoch,
-        history=trained.history,
+    store.insert(dataset)
+    return dataset
+
+
+def is_raw_pbe(store: ResultStore, theory: str) -> bool:
+    """Return whether labels of a level of theory are raw PBE energies.
+
+    Parameters
+    ----------
+    store
+        Has the imports, which state their levels.
+    theory
+        Fingerprint of the level.
+
+    Raises
+    ------
+    InputError
+        When the level is neither one of ours nor imported.
+    """
+    statements = (found.statement for found in store.find_all(schemas.Import, theory=theory))
+    stated = [Theory.model_validate(statement) for statement in statements if statement]
+    levels = our_levels()
+    stand_ins = [
+        vasp_theory(name.removeprefix("vasp/"), stand_in=True)
+        for name in levels
+        if name.startswith("vasp/")
+    ]
+    for level in (*levels.values(), *stand_ins, *stated):
+        if level.fingerprint == theory:
+            return level.raw_pbe
+    raise InputError(
+        "whether the labels are raw PBE energies is not known",
+        fix="set raw_pbe of FineTuneMaker",
+        theory=theory,
     )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A model to train further, and what on.
+
+    Attributes
+    ----------
+    admitted
+        Fingerprints of levels of theory that may meet any other.
+    """
+
+    dataset: schemas.Dataset
+    parent: schemas.Model
+    config: TrainingConfig
+    raw_pbe: bool
+    admitted: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """Key of the child."""
+        return schemas.Model.key_of(
+            self.dataset.key, self.parent.key, self.config, raw_pbe=self.raw_pbe
+        )
+
+    def run(self, store: ResultStore, key: str, title: str) -> schemas.Model:
+        """Return the child.
+
+        Parameters
+        ----------
+        store
+            Has labels and weights.
+        key
+            Of the child.
+        title
+            What its name says of the training.
+        """
+        dataset, parent = self.dataset, self.parent
+        used = (*dataset.training_labels, *dataset.validation_labels)
+        rounds.refuse_overlap(store, used, dataset.test_sets)
+        rounds.refuse_mixture(store, used, self.admitted)
+        trained = training.fine_tune(
+            open_potential(store, parent.key),
+            labelled(store, dataset.training_labels),
+            labelled(store, dataset.validation_labels),
+            self.config,
+            raw_pbe=self.raw_pbe,
+        )
+        return schemas.Model(
+            key=key,
+            parents=(dataset.key, parent.key),
+            name=f"{parent.architecture} {title}",
+            architecture=parent.architecture,
+            architecture_args=parent.architecture_args,
+            weights=store.blobs.put(trained.weights, parent.weights.media_type),
+            source="fine-tuned",
+            dataset=dataset.key,
+            parent_model=parent.key,
+            reference_shift_ev=trained.reference_shift_ev,
+            best_epoch=trained.best_epoch,
+            history=trained.history,
+        )
 
 
 def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]:
@@ -86,22 +263,46 @@ def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]
 
 
 @dataclass(kw_only=True)
-class EvaluateMaker(Maker):
-    """A model on the frozen test sets, before or after the stage's training."""
+class EvaluateMaker(LookupMaker):
+    """Evaluate a model on the frozen test sets, before or after the stage's training."""
+
+    kind = schemas.Evaluation
 
     name: str = "evaluate"
-    plan: StagePlan
-    when: Literal["before", "after"]
 
-    @static_job
-    def make(self, after: object = None) -> Produced:
-        """The key of the Evaluation."""
-        del after  # order only
-        store = open_store()
-        dataset = store.load(schemas.Dataset, self.plan.dataset_key)
-        model = self.plan.model if self.when == "before" else self.plan.model_key
-        document = evaluate_once(store, model, dataset.test_sets, self.name)
-        return Produced(kind=document.kind, keys=(document.key,))
+    def make(self, plan: StagePlan, when: Literal["before", "after"], after: object = None) -> Job:
+        """Return the job that hands on the key of the Evaluation.
+
+        Parameters
+        ----------
+        plan
+            The stage.
+        when
+            Whether the model is the one before the stage's training, or the one after it.
+        after
+            References to what comes before; only order.
+        """
+        return self.look_up(plan=plan, when=when, after=after)
+
+    def prepared(
+        self, store: ResultStore, plan: StagePlan, when: Literal["before", "after"]
+    ) -> dict[str, Any]:
+        """Return the model and the test sets."""
+        test_sets = store.load(schemas.Dataset, plan.dataset_key).test_sets
+        model = plan.model if when == "before" else plan.model_key
+        return {"model": model, "test_sets": test_sets}
+
+    def key(self, store: ResultStore, model: str, test_sets: Sequence[str]) -> str:
+        """Return the key of the Evaluation."""
+        del store
+        return schemas.Evaluation.key_of(model, test_sets)
+
+    def compute(
+        self, store: ResultStore, key: str, model: str, test_sets: Sequence[str]
+    ) -> schemas.Evaluation:
+        """Return the errors."""
+        del key
+        return _evaluate(store, model, sorted(test_sets))
 
 
 def evaluate_once(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
+from typing import Any
 
-from jobflow import JobConfig, job
+from jobflow import Job, JobConfig, job
+from jobflow.core.reference import find_and_get_references
 
 from lycb_flows import schemas
 from lycb_flows import store as stores
@@ -19,8 +21,27 @@ from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 
-# References only order jobs: nothing is ever read from jobflow's own store.
-static_job = job(output_schema=Produced, config=JobConfig(resolve_references=False))
+
+def static_job(method: Callable[..., Produced]) -> Callable[..., Job]:
+    """Decorate the method of a Maker that is a job's work, as `jobflow.job` does.
+
+    References that are given as `after` order jobs and are never read: a campaign's results do
+    not travel through jobflow's store. A job with references among its other inputs has them
+    resolved, as in any flow of jobflow's.
+    """
+    plain = job(method, output_schema=Produced, config=JobConfig(resolve_references=False))
+
+    @functools.wraps(method)
+    def make(*args: Any, **kwargs: Any) -> Job:  # noqa: ANN401 - the method's
+        made = plain(*args, **kwargs)
+        inputs = {name: value for name, value in made.function_kwargs.items() if name != "after"}
+        made.config.resolve_references = bool(find_and_get_references([made.function_args, inputs]))
+        return made
+
+    make.original = method  # type: ignore[attr-defined]  # by which jobflow finds the method
+    return make
+
+
 # What a deciding job adds is routed by its own description, not like the deciding job.
 deciding_job = job(
     output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)

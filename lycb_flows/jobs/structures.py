@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
-from jobflow import Maker
+from jobflow import Job
 
 from lycb_flows import schemas
 from lycb_flows.campaign.results import (
@@ -18,144 +19,265 @@ from lycb_flows.campaign.results import (
     load_crystal,
     ranking_key,
 )
-from lycb_flows.config import Campaign, RankingConfig, RelaxationConfig
+from lycb_flows.config import (
+    Campaign,
+    Config,
+    EnumerationConfig,
+    RankingConfig,
+    RelaxationConfig,
+    SystemConfig,
+)
 from lycb_flows.crystals import enumeration
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.errors import PhysicsError, StoreError
-from lycb_flows.jobs.resources import (
-    open_potential,
-    open_store,
-    open_store_at,
-    process_pool,
-    static_job,
+from lycb_flows.jobs.given import (
+    GivenParent,
+    PortableParent,
+    portable_model,
+    portable_parent,
+    stored_model,
+    stored_parent,
 )
+from lycb_flows.jobs.lookup import LookupMaker
+from lycb_flows.jobs.resources import open_potential, open_store_at, process_pool
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.relaxation import by_model, ranking
-from lycb_flows.schemas import Produced
 from lycb_flows.store import ResultStore
 
 T = TypeVar("T")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
-@dataclass(kw_only=True)
-class EnumerateMaker(Maker):
-    """The distinct orderings of a system's parent or, with x, the ground state's decorations."""
+class CampaignSystem(Config):
+    """What is listed and ranked: a system's orderings or, with x, its ground state's decorations.
 
-    name: str = "enumerate"
+    The parents and models of the campaign are keys.
+    """
+
     campaign: Campaign
     system: str
     x: float | None = None
 
-    @static_job
-    def make(self, after: object = None) -> Produced:
-        """The key of the Enumeration."""
-        del after  # order only
-        store = open_store()
-        key = enumeration_key(store, self.campaign, self.system, self.x)
-        store.once(schemas.Enumeration, key, lambda: self._compute(store, key), self.name)
-        return Produced(kind=schemas.Enumeration.kind, keys=(key,))
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return self.system if self.x is None else decorated_name(self.system, self.x)
 
-    def _compute(self, store: ResultStore, key: str) -> schemas.Enumeration:
-        result, parent = list_members(store, self.campaign, self.system, self.x)
-        document, members = result.document(key=key, parent=parent)
-        store.blobs.put(members, document.members.media_type)
-        return document
+    def enumeration_key(self, store: ResultStore) -> str:
+        """Return the key of the list."""
+        return enumeration_key(store, self.campaign, self.system, self.x)
+
+    def ranking_key(self, store: ResultStore) -> str:
+        """Return the key of the ranking."""
+        return ranking_key(store, self.campaign, self.system, self.x)
+
+
+def _system_of(
+    store: ResultStore,
+    parent: PortableParent | CampaignSystem,
+    enumeration: EnumerationConfig,
+    ranking: RankingConfig | None = None,
+) -> CampaignSystem:
+    """Return the system of a campaign as it is; a parent is a campaign of one system."""
+    if isinstance(parent, CampaignSystem):
+        return parent
+    document = stored_parent(store, parent)
+    name = _NOT_IN_A_NAME.sub("-", document.name).strip("-._") or "parent"
+    system = SystemConfig(name=name, parent=document.key, enumeration=enumeration)
+    campaign = Campaign(name=name, systems=(system,), ranking=ranking or RankingConfig())
+    return CampaignSystem(campaign=campaign, system=name)
+
+
+@dataclass(kw_only=True)
+class EnumerateMaker(LookupMaker):
+    """List the distinct orderings of a disordered crystal, or the decorations of an ordered one.
+
+    Attributes
+    ----------
+    config
+        The supercell and the rules; a campaign has its own.
+    """
+
+    kind = schemas.Enumeration
+
+    name: str = "enumerate"
+    config: EnumerationConfig = field(default_factory=EnumerationConfig)
+
+    def make(self, parent: GivenParent | CampaignSystem, after: object = None) -> Job:
+        """Return the job that hands on the key of the Enumeration.
+
+        Parameters
+        ----------
+        parent
+            The name of a built-in parent, the path of a CIF, or the key of a Parent; in a
+            campaign one of its systems.
+        after
+            References to what comes before; only order.
+        """
+        given = parent if isinstance(parent, CampaignSystem) else portable_parent(parent)
+        return self.look_up(parent=given, after=after)
+
+    def prepared(
+        self, store: ResultStore, parent: PortableParent | CampaignSystem
+    ) -> dict[str, CampaignSystem]:
+        """Return what is listed."""
+        return {"system": _system_of(store, parent, self.config)}
+
+    def key(self, store: ResultStore, system: CampaignSystem) -> str:
+        """Return the key of the Enumeration."""
+        return system.enumeration_key(store)
+
+    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> schemas.Enumeration:
+        """Return the list."""
+        return _enumeration(store, key, system)
+
+
+def _enumeration(store: ResultStore, key: str, system: CampaignSystem) -> schemas.Enumeration:
+    result, parent = list_members(store, system)
+    document, members = result.document(key=key, parent=parent)
+    store.blobs.put(members, document.members.media_type)
+    return document
 
 
 def list_members(
-    store: ResultStore, campaign: Campaign, system: str, x: float | None
+    store: ResultStore, system: CampaignSystem
 ) -> tuple[enumeration.EnumerationResult, str]:
-    """A system's orderings, or its decorations at x, and the key of what they derive from."""
-    config = next(one for one in campaign.systems if one.name == system)
-    if x is None:
+    """Return a system's orderings, or its decorations, and the key of what they derive from."""
+    config = next(one for one in system.campaign.systems if one.name == system.system)
+    if system.x is None:
         crystal = load_crystal(store, config.parent)
         return enumeration.enumerate_orderings(crystal, config.enumeration), config.parent
-    found = find_ground_state(store, campaign, system)
+    found = find_ground_state(store, system.campaign, system.system)
     if found is None:
-        raise StoreError("no ground state yet", fix="rank the system first", system=system)
+        raise StoreError("no ground state yet", fix="rank the system first", system=system.system)
     ground_state = store.load(schemas.Structure, found)
-    decoration = next(one for one in config.decorations if one.x == x)
+    decoration = next(one for one in config.decorations if one.x == system.x)
     return enumeration.enumerate_decorations(ground_state, decoration), ground_state.key
 
 
 @dataclass(kw_only=True)
-class RankMaker(Maker):
-    """Relax every candidate of a system by the two-stage funnel and rank them."""
+class RankMaker(LookupMaker):
+    """Relax every candidate of a system by the two-stage funnel and rank them.
+
+    Attributes
+    ----------
+    enumeration
+        What the candidates are; a campaign has its own.
+    ranking
+        The funnel and its model; a campaign has its own.
+    """
+
+    kind = schemas.Ranking
 
     name: str = "rank"
-    campaign: Campaign
-    system: str
-    x: float | None = None
+    enumeration: EnumerationConfig = field(default_factory=EnumerationConfig)
+    ranking: RankingConfig = field(default_factory=RankingConfig)
 
-    @static_job
-    def make(self, after: object = None) -> Produced:
-        """The key of the Ranking."""
-        del after  # order only
-        store = open_store()
-        key = ranking_key(store, self.campaign, self.system, self.x)
-        store.once(schemas.Ranking, key, lambda: self._compute(store, key), self.name)
-        return Produced(kind=schemas.Ranking.kind, keys=(key,))
+    def make(self, parent: GivenParent | CampaignSystem, after: object = None) -> Job:
+        """Return the job that hands on the key of the Ranking.
 
-    def _compute(self, store: ResultStore, key: str) -> schemas.Ranking:
-        config = self.campaign.ranking
-        enumeration_ = enumeration_key(store, self.campaign, self.system, self.x)
-        orderings = self._orderings(store, enumeration_)
-        work = functools.partial(_relax_batch, store.address, config, self.name)
-        coarse = list(chain(*process_pool().map_ordered(work, _batches(orderings))))
-        chosen = ranking.candidates_for_fine(coarse, config)
-        work_fine = functools.partial(_refine_batch, store.address, config, self.name)
-        fine = list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
-        n_lost = len(orderings) - len(coarse) + len(chosen) - len(fine)
+        Parameters
+        ----------
+        parent
+            The name of a built-in parent, the path of a CIF, or the key of a Parent; in a
+            campaign one of its systems.
+        after
+            References to what comes before; only order.
+        """
+        if isinstance(parent, CampaignSystem):
+            return self.look_up(parent=parent, after=after)
+        maker = replace(self, ranking=_with_model(self.ranking, portable_model(self.ranking.model)))
+        return maker.look_up(parent=portable_parent(parent), after=after)
+
+    def prepared(
+        self, store: ResultStore, parent: PortableParent | CampaignSystem
+    ) -> dict[str, CampaignSystem]:
+        """Return what is ranked; its list is in the store afterwards."""
+        ranking = self.ranking
+        if not isinstance(parent, CampaignSystem):
+            ranking = _with_model(ranking, stored_model(store, ranking.model))
+        system = _system_of(store, parent, self.enumeration, ranking)
+        key = system.enumeration_key(store)
+        store.once(schemas.Enumeration, key, lambda: _enumeration(store, key, system), self.name)
+        return {"system": system}
+
+    def key(self, store: ResultStore, system: CampaignSystem) -> str:
+        """Return the key of the Ranking."""
+        return system.ranking_key(store)
+
+    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> schemas.Ranking:
+        """Return the ranking of all candidates."""
+        config = system.campaign.ranking
+        orderings = _orderings(store, system)
+        coarse, fine = _funnel(store, config, self.name, orderings)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
             ordering: schemas.Relaxation.key_of(
-                one.relaxed.start.key,
-                ranking.stage_config(config, one.stage),
+                candidate.relaxed.start.key,
+                ranking.stage_config(config, candidate.stage),
                 model=config.model,
             )
-            for ordering, one in last.items()
+            for ordering, candidate in last.items()
         }
         ranked = ranking.rank_candidates(coarse, fine, config, relaxations)
-        table = [row.model_dump(mode="json") for row in ranked.table]
+        n_chosen = len(ranking.candidates_for_fine(coarse, config))
+        n_lost = len(orderings) - len(coarse) + n_chosen - len(fine)
+        enumeration_ = system.enumeration_key(store)
         return schemas.Ranking(
             key=key,
-            parents=(
-                enumeration_,
-                config.model,
-                *(row.relaxation for row in ranked.best),
-            ),
-            system=self.system if self.x is None else decorated_name(self.system, self.x),
+            parents=(enumeration_, config.model, *(row.relaxation for row in ranked.best)),
+            system=system.name,
             enumeration=enumeration_,
             model=config.model,
             n_candidates=len(orderings),
             n_not_converged=ranked.n_not_converged + n_lost,
             best=ranked.best,
-            table=store.blobs.put_json(table),
+            table=store.blobs.put_json([row.model_dump(mode="json") for row in ranked.table]),
             ground_state=ranked.ground_state,
             ground_state_note=ranked.note,
         )
 
-    def _orderings(self, store: ResultStore, key: str) -> list[schemas.Ordering]:
-        """Every member as a document beside its structure."""
-        result, parent = list_members(store, self.campaign, self.system, self.x)
-        structures: list[schemas.Structure] = []
-        orderings: list[schemas.Ordering] = []
-        for index, member in enumerate(result.members):
-            structure = result.structure(index)
-            ordering = schemas.Ordering(
-                key=schemas.Ordering.key_of(key, member.mask),
-                parents=(key, parent),
-                products=(structure.key,),
-                enumeration=key,
-                index=index,
-                mask=member.mask,
-                multiplicity=member.multiplicity,
-                structure=structure.key,
-            )
-            structures.append(structure)
-            orderings.append(ordering)
-        store.insert_all([*structures, *orderings])
-        return orderings
+
+def _with_model(config: RankingConfig, model: str) -> RankingConfig:
+    return config.model_copy(update={"model": model})
+
+
+def _funnel(
+    store: ResultStore,
+    config: RankingConfig,
+    job_name: str,
+    orderings: Sequence[schemas.Ordering],
+) -> tuple[list[ranking.Candidate], list[ranking.Candidate]]:
+    """Return all candidates relaxed coarsely, and the best of them relaxed finely."""
+    work = functools.partial(_relax_batch, store.address, config, job_name)
+    coarse = list(chain(*process_pool().map_ordered(work, _batches(orderings))))
+    chosen = ranking.candidates_for_fine(coarse, config)
+    work_fine = functools.partial(_refine_batch, store.address, config, job_name)
+    return coarse, list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
+
+
+def _orderings(store: ResultStore, system: CampaignSystem) -> list[schemas.Ordering]:
+    """Return every member as a document, stored beside its structure."""
+    key = system.enumeration_key(store)
+    result, parent = list_members(store, system)
+    structures: list[schemas.Structure] = []
+    orderings: list[schemas.Ordering] = []
+    for index, member in enumerate(result.members):
+        structure = result.structure(index)
+        ordering = schemas.Ordering(
+            key=schemas.Ordering.key_of(key, member.mask),
+            parents=(key, parent),
+            products=(structure.key,),
+            enumeration=key,
+            index=index,
+            mask=member.mask,
+            multiplicity=member.multiplicity,
+            structure=structure.key,
+        )
+        structures.append(structure)
+        orderings.append(ordering)
+    store.insert_all([*structures, *orderings])
+    return orderings
 
 
 def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 from ase.calculators.calculator import BaseCalculator, Calculator, CalculatorError
 
-from lycb_flows import schemas
 from lycb_flows.config import AseLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import ask, checked_label
 from lycb_flows.labels.engine import Engine, FindModel, Models
 from lycb_flows.labels.theory import Theory, ase_theory
 from lycb_flows.machine.engines import Machine
+from lycb_flows.schemas import Label, Structure
 
 _STATED = "label by {name}, version {version}: what it is rests on its user's word"
 
@@ -58,7 +58,7 @@ class AseCalculator:
         self.theory = ase_theory(config)
         self._class, self._config = find_calculator(config.calculator), config
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises

@@ -13,10 +13,10 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
 
-from lycb_flows import schemas
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 VASP_KB = -10.0 * EV_PER_ANG3_GPA
@@ -43,7 +43,7 @@ class Answer(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-def ask(calculator: object, structure: schemas.Structure) -> Answer:
+def ask(calculator: object, structure: Structure) -> Answer:
     """What a calculator says of a structure.
 
     Raises
@@ -78,14 +78,14 @@ def _rows(array: ArrayLike) -> tuple[tuple[float, ...], ...]:
 
 
 def checked_label(
-    structure: schemas.Structure,
+    structure: Structure,
     theory: Theory,
     answer: Answer,
     *,
     kpoint_mesh: tuple[int, int, int] | None = None,
     corrections: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
-) -> schemas.Label:
+) -> Label:
     """The label that an answer is, or the reason why it is none.
 
     Raises
@@ -96,8 +96,8 @@ def checked_label(
     forces, stress_gpa = checked_numbers(
         structure, answer, counted_from_atoms=theory.paw is not None
     )
-    return schemas.Label(
-        key=schemas.Label.key_of(structure.key, theory.fingerprint),
+    return Label(
+        key=Label.key_of(structure.key, theory.fingerprint),
         parents=(structure.key,),
         structure=structure.key,
         theory=theory.fingerprint,
@@ -113,7 +113,7 @@ def checked_label(
 
 
 def checked_numbers(
-    structure: schemas.Structure, answer: Answer, *, counted_from_atoms: bool
+    structure: Structure, answer: Answer, *, counted_from_atoms: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Forces (n_atoms, 3) in eV/Å and stress (3, 3) in GPa, once every number makes sense.
 
@@ -144,7 +144,7 @@ def checked_numbers(
     return forces, stress_gpa
 
 
-def _check_structure(structure: schemas.Structure, answer: Answer) -> None:
+def _check_structure(structure: Structure, answer: Answer) -> None:
     if answer.species != structure.species:
         raise LabelError(
             "the engine computed another composition or order of atoms",

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
 from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.looks import Look
+from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
 
 C = TypeVar("C", bound=LabelerConfig)
-FindModel = Callable[[str], schemas.Model]
+FindModel = Callable[[str], Model]
 """Finds the model of a key."""
 ForceCall = Callable[[str], float | None]
 """CPU seconds per atom of a force call by the model of a key, None where nobody knows."""
@@ -33,7 +33,7 @@ ForceCall = Callable[[str], float | None]
 class Models(Protocol):
     """Models that an engine may ask for by key."""
 
-    def find(self, key: str) -> schemas.Model:
+    def find(self, key: str) -> Model:
         """Return a model's document."""
         ...
 

@@ -18,14 +18,13 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import Relaxed, canonical_structure, to_ase
 from lycb_flows.labels.theory import Theory
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
-LabelOf = Callable[[schemas.Structure], schemas.Label]
+LabelOf = Callable[[Structure], Label]
 """The label of a structure; a job's looks it up first."""
 
 
@@ -35,7 +34,7 @@ class Relaxer(Protocol):
 
     theory: Theory
 
-    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> Relaxed:
+    def relax(self, structure: Structure, config: RelaxationConfig) -> Relaxed:
         """The structure at rest, or as far as it came.
 
         Raises
@@ -47,7 +46,7 @@ class Relaxer(Protocol):
 
 
 def drive_fire(
-    structure: schemas.Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
+    structure: Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
 ) -> Relaxed:
     """Relax positions, and the cell unless told otherwise, by ASE's FIRE over labels.
 
@@ -87,7 +86,7 @@ class _Labels(Calculator):
     def __init__(self, label_of: LabelOf) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # ASE is half annotated
         self.label_of = label_of
-        self.labels: list[schemas.Label] = []
+        self.labels: list[Label] = []
 
     def calculate(
         self,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import TeacherLabeler
 from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
 from lycb_flows.labels.theory import Theory, teacher_theory
 from lycb_flows.machine.engines import Machine
+from lycb_flows.schemas import Label, Model, Structure
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
@@ -56,11 +56,11 @@ class Teacher:
         Its weights at work.
     """
 
-    def __init__(self, model: schemas.Model, potential: Potential) -> None:
+    def __init__(self, model: Model, potential: Potential) -> None:
         self.theory = teacher_theory(model)
         self._model, self._potential = model, potential
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises
@@ -69,8 +69,8 @@ class Teacher:
             When the potential has no finite answer.
         """
         (prediction,) = self._potential.predict([structure])
-        return schemas.Label(
-            key=schemas.Label.key_of(structure.key, self.theory.fingerprint),
+        return Label(
+            key=Label.key_of(structure.key, self.theory.fingerprint),
             parents=(structure.key, self._model.key),
             structure=structure.key,
             theory=self.theory.fingerprint,

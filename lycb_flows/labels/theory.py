@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, Protocol
 import yaml
 from pydantic import Field
 
-from lycb_flows import schemas
 from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import KPointRule, Mesh
+from lycb_flows.schemas import Label, Matrix, Model, Structure
 from lycb_flows.schemas.keys import digest
 
 VASP_STAND_IN = "vasp stand-in"
@@ -167,7 +167,7 @@ class Theory(Config):
             return False
         return self.model_copy(update={"kpoints": other.kpoints}).fingerprint == other.fingerprint
 
-    def admits(self, other: Theory, lattice_ang: schemas.Matrix, kpoint_mesh: Mesh | None) -> bool:
+    def admits(self, other: Theory, lattice_ang: Matrix, kpoint_mesh: Mesh | None) -> bool:
         """Return whether a label of another level is what this level would have computed.
 
         It is when both levels are the same, or when they differ in the rule of k-points alone
@@ -193,7 +193,7 @@ class Theory(Config):
         return found == self.version or found.startswith(f"{self.version}.")
 
 
-def teacher_theory(model: schemas.Model) -> Theory:
+def teacher_theory(model: Model) -> Theory:
     """The level of theory that a teacher stands for: none but its own weights."""
     return Theory(
         code="teacher",
@@ -274,7 +274,7 @@ class Labeler(Protocol):
 
     theory: Theory
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises

@@ -23,9 +23,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows import schemas
 from lycb_flows.config import SelectionConfig
 from lycb_flows.errors import InputError
+from lycb_flows.schemas import Structure
 
 FloatArray = NDArray[np.float32]
 
@@ -60,7 +60,7 @@ class FrameSource(Protocol):
     def cells_ang(self) -> NDArray[np.float64]:
         """Shape (n_frames, 3, 3)."""
 
-    def structure(self, index: int) -> schemas.Structure:
+    def structure(self, index: int) -> Structure:
         """A frame as a canonical structure."""
 
 
@@ -91,7 +91,7 @@ class Pick:
 
     run: str
     step: int
-    structure: schemas.Structure
+    structure: Structure
     rule: Rule
     distance_ang: float | None
 
@@ -99,7 +99,7 @@ class Pick:
 def select_frames(
     candidates: Sequence[Candidates],
     config: SelectionConfig,
-    labelled: Sequence[schemas.Structure] = (),
+    labelled: Sequence[Structure] = (),
 ) -> tuple[Pick, ...]:
     """Choose frames of one system, in the order of the choice.
 
@@ -224,7 +224,7 @@ class _Pool:
         aligned: NDArray[np.float64] = (frac_coords - drift) % 1.0
         return aligned
 
-    def align_structure(self, structure: schemas.Structure) -> FloatArray:
+    def align_structure(self, structure: Structure) -> FloatArray:
         """Aligned coordinates (n_atoms, 3) of a structure of the same species."""
         return self._align(np.array(structure.frac_coords)).astype(np.float32)
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lycb_flows.config import TrainingConfig
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
 from lycb_flows.potentials.potential import Potential

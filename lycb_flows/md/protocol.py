@@ -30,7 +30,7 @@ import torch
 from ase.data import atomic_masses, chemical_symbols
 
 from lycb_flows.config import MDProtocol, Supercell
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask

@@ -10,7 +10,7 @@ from ase.cell import Cell
 from numpy.typing import NDArray
 
 from lycb_flows.config import MDProtocol
-from lycb_flows.crystals.structures import structure_from_arrays, volume_ang3_per_atom
+from lycb_flows.crystals import structure_from_arrays, volume_ang3_per_atom
 from lycb_flows.errors import InputError
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import join, mean_thermodynamics, read_trajectory

@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from lycb_flows.crystals.structures import structure_from_arrays
+from lycb_flows.crystals import structure_from_arrays
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Structure, Thermodynamics
 from lycb_flows.units import PS_FS

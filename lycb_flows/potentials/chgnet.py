@@ -37,8 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lycb_flows import schemas
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.potentials import compiled
 from lycb_flows.potentials.chgnet_graph import CHGNetGraph, build_graph, join_graphs
@@ -51,6 +50,7 @@ from lycb_flows.potentials.evaluator import (
 )
 from lycb_flows.potentials.graph import SkinList, find_pairs, join_pairs
 from lycb_flows.potentials.trainable import BatchOutput, Trainable
+from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _COSINE_SCALE = 1 - 1e-6  # chgnet's guard of the arc cosine
@@ -165,7 +165,7 @@ class CHGNetPotential(Trainable):
         fixed = {id(parameter) for part in frozen for parameter in part.parameters()}
         return [parameter for parameter in module.parameters() if id(parameter) not in fixed]
 
-    def details(self, structure: schemas.Structure) -> SiteDetails:
+    def details(self, structure: Structure) -> SiteDetails:
         """Return site energies, magnetic moments and features of one crystal."""
         graph = join_graphs([self.graph(to_ase(structure))], self.reference_energies_ev.device)
         with torch.no_grad():

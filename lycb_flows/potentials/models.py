@@ -15,7 +15,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lycb_flows import schemas
 from lycb_flows.errors import InputError, first_line
 from lycb_flows.potentials.architecture import (
     ARCHITECTURES,
@@ -23,6 +22,7 @@ from lycb_flows.potentials.architecture import (
     ModelSource,
     model_names,
 )
+from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
@@ -56,7 +56,7 @@ def find_model(name_or_path: str) -> ModelSource:
     return _loadable(_from_card(Path(name_or_path)))
 
 
-def load_potential(model: schemas.Model, weights: bytes, device: str = "cpu") -> Potential:
+def load_potential(model: Model, weights: bytes, device: str = "cpu") -> Potential:
     """Return the potential that a model's document and weights describe.
 
     Parameters
@@ -89,7 +89,7 @@ def check_trainable(source: ModelSource) -> None:
     require_trainable(load_potential(source.model, source.weights), source.model.name)
 
 
-def write_model(model: schemas.Model, weights: bytes, path: Path) -> None:
+def write_model(model: Model, weights: bytes, path: Path) -> None:
     """Write weights to `path` and the card beside them, as `find_model` reads them.
 
     Parameters

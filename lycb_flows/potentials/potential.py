@@ -16,9 +16,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows import schemas
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import to_ase
 from lycb_flows.potentials.evaluator import Evaluator, Numbers, SinglePoint
+from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _ATOMS_PER_BATCH = 2000
@@ -39,7 +39,7 @@ class Potential(ABC):
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
         """Return an evaluator of crystals with these atomic numbers, one array each."""
 
-    def predict(self, structures: Sequence[schemas.Structure]) -> list[SinglePoint]:
+    def predict(self, structures: Sequence[Structure]) -> list[SinglePoint]:
         """Return the predictions for some structures.
 
         Raises

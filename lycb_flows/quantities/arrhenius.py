@@ -7,25 +7,29 @@ from typing import ClassVar
 
 import numpy as np
 
-from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.quantities.diffusion import Diffusion, measured
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import (
+from lycb_flows.report import (
+    MISSING,
     Album,
     FigureView,
     Part,
+    ReportData,
     Section,
     Statement,
     Table,
+    as_printed,
+    counted,
+    number,
     ours,
+    paper_system,
+    paper_transport,
     papers,
+    with_error,
 )
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import MISSING, as_printed, counted, number, with_error
-from lycb_flows.report.paper import paper_system, paper_transport
 from lycb_flows.schemas import Arrhenius, Transport
 from lycb_flows.store import ResultStore
-from lycb_flows.transport import arrhenius
+from lycb_flows.transport.arrhenius import MIN_POINTS, ArrheniusPoint, fit_arrhenius
 
 
 class ArrheniusLaw(Quantity[Arrhenius]):
@@ -71,8 +75,8 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         keys = self.needed_keys(plan, condition)
         transports = [store.load(Transport, key) for key in keys]
         config = plan.campaign.measure
-        fit = arrhenius.fit_arrhenius(
-            [arrhenius.ArrheniusPoint(t.temperature_k, t.estimate) for t in transports],
+        fit = fit_arrhenius(
+            [ArrheniusPoint(t.temperature_k, t.estimate) for t in transports],
             config.extrapolation_temperature_k,
             mobile_density_per_ang3(transports, config.extrapolation_temperature_k),
             config.diffusion.charge_number,
@@ -183,7 +187,7 @@ def mobile_density_per_ang3(transports: Sequence[Transport], temperature_k: floa
     transports = [t for t in transports if t.healthy] or transports
     temperatures = [t.temperature_k for t in transports]
     volumes = [t.volume_ang3_per_atom * t.n_atoms / t.n_mobile for t in transports]
-    if len(set(temperatures)) < arrhenius.MIN_POINTS:
+    if len(set(temperatures)) < MIN_POINTS:
         return 1 / volumes[int(np.argmin(temperatures))]
     return 1 / float(np.polyval(np.polyfit(temperatures, volumes, 1), temperature_k))
 

@@ -13,10 +13,8 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours
-from lycb_flows.report.collection import ReportData
-from lycb_flows.schemas import Document, Run
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
+from lycb_flows.schemas import Document, Run, make_key
 from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)
@@ -229,9 +227,8 @@ class Quantity(ABC, Generic[D]):
 
         The text holds the fields in `status_fields`.
         """
-        return Condition.model_validate(
-            {name: getattr(document, name) for name in self.status_fields}
-        ).title
+        place = {name: getattr(document, name) for name in self.status_fields}
+        return Condition.model_validate(place).title or "done"
 
     # -- report --------------------------------------------------------------------------
 

@@ -9,25 +9,29 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities.base import Quantity, Scope
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours, papers
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import (
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.report import (
     MISSING,
+    Album,
+    Cell,
+    Part,
+    ReportData,
+    Section,
+    Statement,
+    Table,
     counted,
     listed,
     number,
-    scientific,
-    together,
-    with_error,
-)
-from lycb_flows.report.paper import (
+    ours,
     paper_model_row,
     paper_numbers,
     paper_system,
     paper_transport,
+    papers,
+    scientific,
     supercell_atoms,
+    together,
+    with_error,
 )
 from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Structure, Transport
 from lycb_flows.store import ResultStore
@@ -233,13 +237,13 @@ def _analyse(
     """Return the facts of a Transport from a production run; without values when it failed."""
     # scipy's statistics take a while, and whoever asks for a campaign's status needs none
     from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
-    from lycb_flows.transport import diffusion  # noqa: PLC0415
+    from lycb_flows.transport.diffusion import analyse_diffusion, unmeasured  # noqa: PLC0415
 
     start = store.load(Structure, run.start_structure)
     mobile_mask = np.array(start.species) == config.mobile_species
     if failure:
-        return vars(diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
-    result = diffusion.analyse_diffusion(
+        return vars(unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
+    result = analyse_diffusion(
         trajectory_of(store, run).unwrapped_ang(),
         frame_interval_ps=run_config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
         mobile_mask=mobile_mask,

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lycb_flows.config import Config
-from lycb_flows.quantities.base import Quantity, Scope
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Statement
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import with_error
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import Document, Run
 from lycb_flows.store import ResultStore
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS

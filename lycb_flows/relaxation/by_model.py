@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import canonical_structure, to_ase
+from lycb_flows.crystals import Relaxed, canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.fire import Minimum, minimise

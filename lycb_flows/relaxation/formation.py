@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import linprog
 
-from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals import BINARY_NAMES, load_binary
 
 _ATOMS = 1e-6
 

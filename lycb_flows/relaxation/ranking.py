@@ -19,8 +19,7 @@ from typing import Literal
 import spglib
 
 from lycb_flows.config import RankingConfig, RelaxationConfig
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import to_ase, volume_ang3_per_atom
+from lycb_flows.crystals import Relaxed, to_ase, volume_ang3_per_atom
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import RankedCandidate, Structure
 

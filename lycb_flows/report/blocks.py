@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lycb_flows.report.collection import ReportData
+from lycb_flows.report.data import ReportData
 from lycb_flows.report.numbers import MISSING
 from lycb_flows.store.kinds import Measured
 
-if TYPE_CHECKING:  # matplotlib takes a while, and whoever measures draws nothing
+if TYPE_CHECKING:  # matplotlib is slow to import, and measuring draws nothing
     from matplotlib.figure import Figure
 
 

@@ -9,159 +9,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
-from lycb_flows import schemas
-from lycb_flows.schemas import Document
-from lycb_flows.store import Attempt, ResultStore
+from lycb_flows.report.data import CellRun, LearnedRound, ParityPoints, ReportData
+from lycb_flows.schemas import (
+    Dataset,
+    Document,
+    Enumeration,
+    Evaluation,
+    Frames,
+    GroundState,
+    Import,
+    Label,
+    Model,
+    RankedCandidate,
+    Ranking,
+    Relaxation,
+    Round,
+    Run,
+    Structure,
+    TestSet,
+)
+from lycb_flows.store import ResultStore
 from lycb_flows.store.kinds import QUANTITIES
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
-
-
-@dataclass(frozen=True)
-class LearnedRound:
-    """A round and the documents it refers to; None where a document was retracted."""
-
-    round: schemas.Round
-    dataset: schemas.Dataset | None
-    frames: schemas.Frames | None
-    model: schemas.Model | None
-    before: schemas.Evaluation | None
-    after: schemas.Evaluation | None
-
-
-@dataclass(frozen=True)
-class CellRun:
-    """An NpT run: the volume of a system at a temperature, and what it was made for."""
-
-    system: str
-    role: str
-    run: schemas.Run
-
-
-@dataclass(frozen=True)
-class ParityPoints:
-    """The (labelled, predicted) pairs of an evaluation.
-
-    Attributes
-    ----------
-    energies_ev_per_atom
-        A pair for each label.
-    forces_ev_per_ang, stresses_gpa
-        A pair for each component.
-    """
-
-    energies_ev_per_atom: list[tuple[float, float]]
-    forces_ev_per_ang: list[tuple[float, float]]
-    stresses_gpa: list[tuple[float, float]]
-
-
-@dataclass
-class ReportData:
-    """Everything that a report shows, by part.
-
-    Attributes
-    ----------
-    documents
-        Every document by its key.
-    missing
-        Role of each document that is absent, by its key.
-    candidates
-        The candidates of each ranking, by the ranking's key.
-    parity
-        The predictions of each evaluation, by the evaluation's key.
-    measurements
-        The documents of each measured quantity, by their kind; sorted by system, pressure and
-        temperature.
-    """
-
-    documents: dict[str, Document] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    enumerations: list[schemas.Enumeration] = field(default_factory=list)
-    rankings: list[schemas.Ranking] = field(default_factory=list)
-    candidates: dict[str, list[schemas.RankedCandidate]] = field(default_factory=dict)
-    by_dft: list[schemas.GroundState] = field(default_factory=list)
-    rounds: list[LearnedRound] = field(default_factory=list)
-    evaluations: list[schemas.Evaluation] = field(default_factory=list)
-    parity: dict[str, ParityPoints] = field(default_factory=dict)
-    measurements: dict[str, list[Document]] = field(default_factory=dict)
-    cell_runs: list[CellRun] = field(default_factory=list)
-    theory_names: list[str] = field(default_factory=list)
-    imported_theory_names: set[str] = field(default_factory=set)
-    attempts: list[Attempt] = field(default_factory=list)
-
-    def find(self, kind: type[D], key: str | None) -> D | None:
-        """Return the collected document of a kind and key.
-
-        Parameters
-        ----------
-        kind
-            Class of the document.
-        key
-            Its key; None is found nowhere.
-
-        Returns
-        -------
-        Document or None
-            None when it is absent or of another kind.
-        """
-        document = self.documents.get(key or "")
-        return document if isinstance(document, kind) else None
-
-    def measured(self, kind: type[D]) -> list[D]:
-        """Return the documents of a measured quantity, by system, pressure and temperature.
-
-        They are found by the class of the quantity's documents.
-        """
-        return [
-            document
-            for document in self.measurements.get(kind.kind, ())
-            if isinstance(document, kind)
-        ]
-
-    def structure_of_run(self, key: str | None) -> schemas.Structure | None:
-        """Return the structure that a run started from, if both are known."""
-        run = self.find(schemas.Run, key)
-        return None if run is None else self.find(schemas.Structure, run.start_structure)
-
-    def structure_of_system(self, system: str) -> schemas.Structure | None:
-        """Return a structure of a system, which tells its composition.
-
-        It is a ground state or, where none is known, the start of a run; None without either.
-        """
-        keys = [state.ground_state for state in self.by_dft if state.system == system]
-        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
-        keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
-        found = [self.find(schemas.Structure, key) for key in keys]
-        found += [
-            self.structure_of_run(getattr(document, "run", None))
-            for documents in self.measurements.values()
-            for document in documents
-            if getattr(document, "system", None) == system
-        ]
-        return next((structure for structure in found if structure is not None), None)
-
-    def ground_states(self) -> dict[str, str]:
-        """Return the system of each ground state, by the key of its structure.
-
-        Ground states of the model and of DFT are both among them.
-        """
-        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
-        return by_model | {state.ground_state: state.system for state in self.by_dft}
-
-    def decided_by_dft(self) -> list[schemas.GroundState]:
-        """Return DFT's final decisions: those on lists that did not grow."""
-        return [state for state in self.by_dft if state.widened_to is None]
-
-    def model_name(self, key: str) -> str:
-        """Return the name of a model, given by key, or the start of its key where it is absent."""
-        model = self.find(schemas.Model, key)
-        return key[:12] if model is None else model.name
 
 
 def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
@@ -184,7 +59,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.enumerations = _unique(data.enumerations)
     data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
-    data.by_dft.sort(key=lambda state: (state.system, state.n, state.key))
+    data.by_dft.sort(key=lambda found: (found.system, found.n, found.key))
     data.measurements = {
         kind: sorted(_unique(documents), key=_place)
         for kind, documents in data.measurements.items()
@@ -201,9 +76,8 @@ class _Collector:
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
-        self.quantities = {
-            quantity.document.kind: quantity for quantity in QUANTITIES.usable().values()
-        }
+        usable = QUANTITIES.usable().values()
+        self.quantities = {quantity.document.kind: quantity for quantity in usable}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """Return the document in a role, and remember it, or that it is missing.
@@ -236,15 +110,15 @@ class _Collector:
             case None:
                 self.data.missing[key] = "a result of the campaign"
                 return
-            case schemas.Enumeration():
+            case Enumeration():
                 self.enumeration(document.key)
-            case schemas.Ranking():
+            case Ranking():
                 self.ranking(document)
-            case schemas.GroundState():
+            case GroundState():
                 self.ground_state(document)
-            case schemas.Round():
+            case Round():
                 self.round(document)
-            case schemas.Evaluation():
+            case Evaluation():
                 self.evaluation(key, "an evaluation")
                 self.data.evaluations.append(document)
             case _ if document.kind in self.quantities:
@@ -254,8 +128,8 @@ class _Collector:
         self.data.documents[key] = document
 
     def enumeration(self, key: str) -> None:
-        """Add an enumeration and its parent, which is a crystal or the structure that is decorated."""
-        enumeration = self.take(schemas.Enumeration, key, "an enumeration")
+        """Add an enumeration and its parent, a crystal or the structure that is decorated."""
+        enumeration = self.take(Enumeration, key, "an enumeration")
         if enumeration is None:
             return
         self.data.enumerations.append(enumeration)
@@ -264,30 +138,28 @@ class _Collector:
             if document is not None:
                 self.data.documents[parent] = document
 
-    def ranking(self, ranking: schemas.Ranking) -> None:
+    def ranking(self, ranking: Ranking) -> None:
         """Add a ranking, its enumeration, ground state and best candidates.
 
         The page shows ten candidates, so the relaxations of others are not loaded.
         """
         self.data.rankings.append(ranking)
         self.enumeration(ranking.enumeration)
-        self.take(schemas.Structure, ranking.ground_state, f"ground state of {ranking.system}")
+        self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
         for candidate in ranking.best[:_N_SHOWN_CANDIDATES]:
-            self.take(schemas.Relaxation, candidate.relaxation, "a relaxation")
+            self.take(Relaxation, candidate.relaxation, "a relaxation")
         rows = json.loads(self.store.blobs.read(ranking.table))
-        self.data.candidates[ranking.key] = [
-            schemas.RankedCandidate.model_validate(row) for row in rows
-        ]
+        self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
 
-    def ground_state(self, found: schemas.GroundState) -> None:
+    def ground_state(self, found: GroundState) -> None:
         """Add DFT's decision on a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
-        self.take(schemas.Structure, found.ground_state, f"ground state of {found.system} by DFT")
+        self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
-            self.take(schemas.Relaxation, key, "a relaxation by DFT")
+            self.take(Relaxation, key, "a relaxation by DFT")
 
-    def round(self, round_: schemas.Round) -> None:
+    def round(self, round_: Round) -> None:
         """Add a round with its dataset, frames, model, evaluations and runs."""
         title = f"round {round_.index + 1}"
         for run in round_.runs:
@@ -296,19 +168,19 @@ class _Collector:
         self.data.rounds.append(
             LearnedRound(
                 round=round_,
-                dataset=self.take(schemas.Dataset, round_.dataset, f"dataset of {title}"),
-                frames=self.take(schemas.Frames, round_.frames, f"frames of {title}"),
+                dataset=self.take(Dataset, round_.dataset, f"dataset of {title}"),
+                frames=self.take(Frames, round_.frames, f"frames of {title}"),
                 model=self.model(round_.model),
                 before=self.evaluation(round_.evaluation_before, f"{title} before"),
                 after=self.evaluation(round_.evaluation_after, f"{title} after"),
             )
         )
 
-    def model(self, key: str) -> schemas.Model | None:
+    def model(self, key: str) -> Model | None:
         """Add a model, given by key."""
-        return self.take(schemas.Model, key, "a model")
+        return self.take(Model, key, "a model")
 
-    def evaluation(self, key: str, role: str) -> schemas.Evaluation | None:
+    def evaluation(self, key: str, role: str) -> Evaluation | None:
         """Add an evaluation, its test sets and its predictions.
 
         Parameters
@@ -318,15 +190,15 @@ class _Collector:
         role
             What the evaluation is for, in words.
         """
-        evaluation = self.take(schemas.Evaluation, key, role)
+        evaluation = self.take(Evaluation, key, role)
         if evaluation is not None and key not in self.data.parity:
             self.model(evaluation.model)
             for test_set in evaluation.test_sets:
-                self.take(schemas.TestSet, test_set, "a test set")
+                self.take(TestSet, test_set, "a test set")
             self.data.parity[key] = parity_points(self.store, evaluation)
         return evaluation
 
-    def run(self, key: str, role: str) -> schemas.Run | None:
+    def run(self, key: str, role: str) -> Run | None:
         """Add a run; the volume of an NpT run is shown once `follow_runs` knows its system.
 
         Parameters
@@ -336,10 +208,10 @@ class _Collector:
         role
             What the run is for, in words.
         """
-        run = self.take(schemas.Run, key, f"a run of {role}")
+        run = self.take(Run, key, f"a run of {role}")
         if run is not None:
             self.model(run.model)
-            self.take(schemas.Structure, run.start_structure, f"start of run {run.name}")
+            self.take(Structure, run.start_structure, f"start of run {run.name}")
             if run.ensemble == "npt" and run.key not in {c.run.key for c in self.data.cell_runs}:
                 self.data.cell_runs.append(CellRun("", role, run))
         return run
@@ -368,9 +240,9 @@ class _Collector:
         parent = self.store.find_document(key)
         if parent is None:
             self.data.missing[key] = role
-        elif isinstance(parent, schemas.Run):
+        elif isinstance(parent, Run):
             self.run(key, "production")
-            if isinstance(self.store.find_document(parent.start), schemas.Run):
+            if isinstance(self.store.find_document(parent.start), Run):
                 self.run(parent.start, "production")
         elif parent.kind in self.quantities:
             self.measurement(parent)
@@ -378,7 +250,7 @@ class _Collector:
             self.data.documents[key] = parent
 
     def follow_runs(self) -> None:
-        """Name each NpT run's system: by the ground state it started from, else by its name."""
+        """Set the system of each NpT run, from the ground state it started from or its name."""
         systems = self.data.ground_states()
         self.data.cell_runs = [
             CellRun(systems.get(c.run.start) or c.run.name.split(" ")[0], c.role, c.run)
@@ -386,7 +258,7 @@ class _Collector:
         ]
 
     def look_back(self, final: Iterable[str]) -> None:
-        """The whole ancestry: theories of its labels, what was retracted, what it cost."""
+        """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""
         ancestry = dict.fromkeys([*final, *self.data.documents])
         for key in list(ancestry):
             ancestry |= dict.fromkeys(self.store.ancestors(key))
@@ -396,13 +268,13 @@ class _Collector:
             document = self.data.documents.get(key) or self.store.find_document(key)
             if document is None:
                 self.data.missing.setdefault(key, "an ancestor")
-            elif isinstance(document, schemas.Label):
+            elif isinstance(document, Label):
                 theories[key] = document.theory_name
-            elif isinstance(document, schemas.Relaxation):
+            elif isinstance(document, Relaxation):
                 steps.update(document.labels)  # nothing learns from those
         self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
         self.data.imported_theory_names = {
-            found.theory_name for found in self.store.find_all(schemas.Import)
+            found.theory_name for found in self.store.find_all(Import)
         }
         for learned in self.data.rounds:
             failed = learned.dataset.missing if learned.dataset else ()
@@ -410,7 +282,7 @@ class _Collector:
         self.data.attempts = [a for a in self.store.attempts() if a.key in ancestry]
 
 
-def parity_points(store: ResultStore, evaluation: schemas.Evaluation) -> ParityPoints:
+def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
     """Return the predictions of an evaluation beside their labels.
 
     Parameters

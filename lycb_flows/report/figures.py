@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
+from lycb_flows.report import CellRun, LearnedRound, ParityPoints, mae_triple
 from lycb_flows.report.figure_style import (
     BLUE,
     GREY,
@@ -30,7 +30,6 @@ from lycb_flows.report.figure_style import (
     split_pairs,
     styled,
 )
-from lycb_flows.report.paper import mae_triple
 from lycb_flows.schemas import Model, RankedCandidate
 from lycb_flows.units import EV_MEV
 

@@ -17,16 +17,26 @@ from typing import Final, cast
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from lycb_flows import schemas
 from lycb_flows.errors import StoreError
-from lycb_flows.report import figures, tables
-from lycb_flows.report.blocks import Album, Part, Reported, Section
-from lycb_flows.report.collection import ReportData, collect
-from lycb_flows.report.numbers import counted, duration
-from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
+from lycb_flows.report import (
+    Album,
+    Part,
+    ReportData,
+    Reported,
+    Section,
+    counted,
+    duration,
+    figures,
+    mae_targets,
+    paper_numbers,
+    paper_system,
+    paper_volumes,
+    tables,
+)
+from lycb_flows.report.collection import collect
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.report.volumes import volume_table
-from lycb_flows.schemas import Document
+from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import ResultStore
 from lycb_flows.store.kinds import QUANTITIES
 
@@ -85,7 +95,8 @@ def write_report(
     """
     data = collect(store, keys)
     shown = _shown(data, quantities)
-    absent = [name for name in quantities if name not in {quantity.name for quantity in shown}]
+    installed = {quantity.name for quantity in shown}
+    absent = [name for name in quantities if name not in installed]
     path = folder / "report.html"
     try:
         album = Album(folder / "figures")
@@ -98,7 +109,7 @@ def write_report(
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
-            campaigns=[d for d in data.documents.values() if isinstance(d, schemas.CampaignRecord)],
+            campaigns=[d for d in data.documents.values() if isinstance(d, CampaignRecord)],
         )
         path.write_text(page, encoding="utf-8")
     except OSError as err:
@@ -111,11 +122,8 @@ def write_report(
 def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
     """Return the quantities that were to be measured and those that were, in order."""
     installed = cast("dict[str, Reported]", QUANTITIES.usable())
-    others = [
-        quantity.name
-        for quantity in installed.values()
-        if quantity.document.kind in data.measurements
-    ]
+    kinds = {name: quantity.document.kind for name, quantity in installed.items()}
+    others = [name for name, kind in kinds.items() if kind in data.measurements]
     return [installed[name] for name in dict.fromkeys([*names, *others]) if name in installed]
 
 
@@ -141,7 +149,7 @@ def _ranking(data: ReportData, album: Album) -> Section:
     parts = []
     for ranking in data.rankings:
         figure = figures.ranking_figure(data.candidates[ranking.key], ranking.ground_state)
-        structure = data.find(schemas.Structure, ranking.ground_state)
+        structure = data.find(Structure, ranking.ground_state)
         name = paper_system(structure) if structure else None
         model = data.model_name(ranking.model)
         paper = paper_numbers()["meta"]["systems"].get(name)
@@ -195,9 +203,7 @@ def _learning(data: ReportData, album: Album) -> Section:
     parts = [Part("", figures=tuple(shown), tables=learned)]
     if data.evaluations:
         parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
-    parts += [
-        part for learned_round in data.rounds for part in _parity(data, album, learned_round.round)
-    ]
+    parts += [part for learned in data.rounds for part in _parity(data, album, learned.round)]
     return Section("learning", "Learning", (_labelled_by(data),), tuple(parts))
 
 
@@ -205,7 +211,7 @@ def _labelled_by(data: ReportData) -> str:
     return f"Labels by {', '.join(data.theory_names)}." if data.theory_names else "Labels unknown."
 
 
-def _parity(data: ReportData, album: Album, round_: schemas.Round) -> Iterable[Part]:
+def _parity(data: ReportData, album: Album, round_: Round) -> Iterable[Part]:
     before = data.parity.get(round_.evaluation_before)
     after = data.parity.get(round_.evaluation_after)
     if before is None and after is None:
@@ -245,7 +251,7 @@ _BEFORE: Final[tuple[Callable[[ReportData, Album], Section], ...]] = (
 
 
 def _provenance(data: ReportData) -> Sequence[Provenance]:
-    order = {kind: i for i, kind in enumerate(schemas.KINDS)}
+    order = {kind: i for i, kind in enumerate(KINDS)}
     documents = sorted(
         data.documents.values(), key=lambda d: (order.get(d.kind, len(order)), d.key)
     )

@@ -6,11 +6,35 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, get_args
 
-from lycb_flows import schemas
-from lycb_flows.report.blocks import Cell, Table, ours, papers
-from lycb_flows.report.collection import LearnedRound, ReportData
-from lycb_flows.report.numbers import MISSING, as_printed, duration, fixed, number
-from lycb_flows.report.paper import mae_targets, mae_triple, paper_numbers
+from lycb_flows.report import (
+    MISSING,
+    Cell,
+    LearnedRound,
+    ReportData,
+    Table,
+    as_printed,
+    duration,
+    fixed,
+    mae_targets,
+    mae_triple,
+    number,
+    ours,
+    paper_numbers,
+    papers,
+)
+from lycb_flows.schemas import (
+    DftCandidate,
+    Enumeration,
+    Evaluation,
+    GroundState,
+    Model,
+    ModelErrors,
+    Parent,
+    Ranking,
+    Relaxation,
+    Segment,
+    Structure,
+)
 from lycb_flows.store import Attempt, Outcome
 from lycb_flows.units import EV_MEV
 
@@ -47,18 +71,18 @@ def enumeration_table(data: ReportData) -> Table:
     )  # fmt: skip
 
 
-def _parent_name(data: ReportData, enumeration: schemas.Enumeration) -> str:
+def _parent_name(data: ReportData, enumeration: Enumeration) -> str:
     for key in enumeration.parents:
         match data.documents.get(key):
-            case schemas.Parent(name=name):
+            case Parent(name=name):
                 return name
-            case schemas.Structure():
+            case Structure():
                 system = data.ground_states().get(key)
                 return f"ground state of {system}" if system else f"structure {key[:12]}"
     return MISSING
 
 
-def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
+def candidates_table(data: ReportData, ranking: Ranking) -> Table:
     """Return the best candidates of a ranking.
 
     Parameters
@@ -97,7 +121,7 @@ def candidates_table(data: ReportData, ranking: schemas.Ranking) -> Table:
     )  # fmt: skip
 
 
-def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
+def dft_order_table(data: ReportData, found: GroundState) -> Table:
     """Return DFT's order of the best candidates, with the model's beside it.
 
     Parameters
@@ -126,7 +150,7 @@ def dft_order_table(data: ReportData, found: schemas.GroundState) -> Table:
 
 
 def _dft_row(
-    data: ReportData, found: schemas.GroundState, place: int, candidate: schemas.DftCandidate
+    data: ReportData, found: GroundState, place: int, candidate: DftCandidate
 ) -> tuple[Cell, ...]:
     model = (str(candidate.model_rank), fixed(candidate.model_above_best_ev_per_atom * EV_MEV))
     if candidate.relaxation is None:
@@ -218,13 +242,13 @@ def _lost(key: str, text: str) -> Cell:
     )
 
 
-def _error_cells(evaluation: schemas.Evaluation | None) -> tuple[Cell, ...]:
+def _error_cells(evaluation: Evaluation | None) -> tuple[Cell, ...]:
     if evaluation is None:
         return tuple(Cell(MISSING) for _ in range(4))
     return _errors(evaluation.key, evaluation.overall)
 
 
-def _errors(key: str, errors: schemas.ModelErrors) -> tuple[Cell, ...]:
+def _errors(key: str, errors: ModelErrors) -> tuple[Cell, ...]:
     return ours(key, [number(v) for v in (*mae_triple(errors), errors.force_slope)])
 
 
@@ -263,9 +287,9 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],
     )
     paper = {
-        schemas.Relaxation.kind: f"{speed['mlip_relax_cpu_s_per_structure']} s each (CPU)",
-        schemas.Model.kind: f"{minutes[0]}–{minutes[1]} min each (GPU)",
-        schemas.Segment.kind: f"{paper_numbers()['md']['gpu_cost_s_per_atom_per_ps']} s per atom "
+        Relaxation.kind: f"{speed['mlip_relax_cpu_s_per_structure']} s each (CPU)",
+        Model.kind: f"{minutes[0]}–{minutes[1]} min each (GPU)",
+        Segment.kind: f"{paper_numbers()['md']['gpu_cost_s_per_atom_per_ps']} s per atom "
         "and ps (GPU)",
     }
     outcomes = get_args(Outcome)

@@ -6,17 +6,25 @@ Each rule looks at a single weakness or finding; a report opens with what they s
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lycb_flows import schemas
 from lycb_flows.labels.engine import is_dft
 from lycb_flows.labels.theory import code_of
-from lycb_flows.report.blocks import Reported, Statement
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import as_printed, counted, listed, number
-from lycb_flows.report.paper import mae_targets, mae_triple
+from lycb_flows.report import (
+    ReportData,
+    Reported,
+    Statement,
+    as_printed,
+    counted,
+    listed,
+    mae_targets,
+    mae_triple,
+    number,
+)
+from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
 CALCULATOR = "ase "
@@ -238,7 +246,7 @@ def _retracted(data: ReportData) -> Iterator[Statement]:
 
 def _unhealthy(data: ReportData) -> Iterator[Statement]:
     for run in data.documents.values():
-        if isinstance(run, schemas.Run) and not run.health.healthy:
+        if isinstance(run, Run) and not run.health.healthy:
             yield Statement(
                 f"Run {run.name} left physics at step {run.health.failed_step}: "
                 f"{run.health.reason}.",
@@ -257,9 +265,9 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 
 
 def _not_trained(data: ReportData) -> Iterator[Statement]:
-    measured = (document for documents in data.measurements.values() for document in documents)
+    measured = itertools.chain.from_iterable(data.measurements.values())
     for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
-        model = data.find(schemas.Model, key)
+        model = data.find(Model, key)
         if model is not None and model.source != "fine-tuned":
             yield Statement(
                 f"The model that measures, {model.name}, is not fine-tuned: what it measures "
@@ -341,7 +349,7 @@ _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doub
 # -- words --------------------------------------------------------------------------------------
 
 
-def round_title(round_: schemas.Round) -> str:
+def round_title(round_: Round) -> str:
     """Return the title of a round for people, who count from 1."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from lycb_flows import schemas
-from lycb_flows.report.blocks import Cell, Table, ours, papers
-from lycb_flows.report.collection import CellRun, ReportData
-from lycb_flows.report.numbers import (
+from lycb_flows.report import (
     MISSING,
+    Cell,
+    CellRun,
+    ReportData,
+    Table,
     as_printed,
     fixed,
-    with_error,
-)
-from lycb_flows.report.paper import (
+    ours,
     paper_model_row,
     paper_system,
     paper_volumes,
+    papers,
+    with_error,
 )
+from lycb_flows.schemas import Ranking
 
 _PERCENT: Final = 100.0
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
@@ -27,7 +29,15 @@ _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7
 
 
 def volume_table(data: ReportData, system: str) -> Table:
-    """Volumes of one system beside the paper's at the same temperature."""
+    """Return volumes of a system beside the paper's at the same temperature.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    system
+        Name of the system.
+    """
     structure = data.structure_of_system(system)
     paper = paper_volumes((structure and paper_system(structure)) or "")
     rows = [_relaxed_row(r, paper) for r in data.rankings if r.system == system and r.best]
@@ -44,9 +54,7 @@ def volume_table(data: ReportData, system: str) -> Table:
     )  # fmt: skip
 
 
-def _relaxed_row(
-    ranking: schemas.Ranking, paper: dict[str, dict[float, float]]
-) -> tuple[Cell, ...]:
+def _relaxed_row(ranking: Ranking, paper: dict[str, dict[float, float]]) -> tuple[Cell, ...]:
     ground = next((c for c in ranking.best if c.structure == ranking.ground_state), ranking.best[0])
     volume = ground.volume_ang3_per_atom
     cells = ours(ranking.key, ("0", MISSING, "relaxed", fixed(volume), MISSING))

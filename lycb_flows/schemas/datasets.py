@@ -113,6 +113,19 @@ class Dataset(Document):
             index=index,
         )
 
+    @classmethod
+    def key_of_labels(cls, training: Sequence[str], validation: Sequence[str]) -> str:
+        """Return the key of a dataset that is given by its labels, outside of any stage.
+
+        Parameters
+        ----------
+        training
+            Keys of the labels that are learnt.
+        validation
+            Keys of those that choose the epoch.
+        """
+        return make_key(cls, training=list(training), validation=list(validation))
+
 
 class TestSet(Document):
     """Labels that no training may see."""

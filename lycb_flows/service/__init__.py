@@ -1,1 +1,1 @@
-"""The service: LaunchPad, workers, reaper, queue adapters, campaigns on them."""
+"""Campaigns on a FireWorks LaunchPad: workers, reaper, queue adapters, submission, status."""

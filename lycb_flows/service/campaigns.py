@@ -1,4 +1,4 @@
-"""Campaigns on a LaunchPad: submitting them, closing their rounds, repairing their labels."""
+"""Campaigns on a LaunchPad: submit them, close their stages, try failed labels again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from lycb_flows.flows.campaign import (
 )
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
+    GIVEN_BACK,
     CampaignWorkflow,
     ServiceLaunchPad,
     campaign_workflows,
+    find_job,
+    find_jobs,
     submit_flow,
 )
-from lycb_flows.service.launchpad.described import find_job, find_jobs
-from lycb_flows.service.launchpad.faults import GIVEN_BACK
 from lycb_flows.service.reaper.passes import Reaping
 from lycb_flows.store import ResultStore
 
@@ -33,10 +34,22 @@ _OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
 
 
 def submit_campaign(launchpad: ServiceLaunchPad, submission: Submission) -> list[int]:
-    """Put a campaign on the LaunchPad; ids of its first jobs, empty when it was there.
+    """Add a campaign to the LaunchPad, unless it is there already.
 
-    A changed campaign is another record and comes beside the old one: what both have in
-    common is looked up, whoever computed it.
+    A changed campaign has another record and is added beside the old one. Results that both have
+    in common are looked up, whichever of them has computed them.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    submission
+        The campaign, checked and with its inputs in the store.
+
+    Returns
+    -------
+    list[int]
+        Ids of its first jobs; empty when it was there.
     """
     flow = campaign_flow(submission.campaign, submission.theory)
     metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
@@ -44,12 +57,20 @@ def submit_campaign(launchpad: ServiceLaunchPad, submission: Submission) -> list
 
 
 def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[CampaignWorkflow]:
-    """Unfinished workflows of the same name but another content."""
+    """Return unfinished workflows of the same name but another content.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    submission
+        The campaign to compare with.
+    """
     return [
-        one
-        for one in campaign_workflows(launchpad, submission.campaign.name)
-        if one.state not in _OVER
-        and one.metadata.get("record") not in {None, submission.record.key}
+        workflow
+        for workflow in campaign_workflows(launchpad, submission.campaign.name)
+        if workflow.state not in _OVER
+        and workflow.metadata.get("record") not in {None, submission.record.key}
     ]
 
 
@@ -59,10 +80,23 @@ def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[
 def close_open_stages(
     launchpad: ServiceLaunchPad, store: ResultStore, *, dry_run: bool = False
 ) -> list[Reaping]:
-    """Close the stages whose last labels hang, and see to it that every closed stage goes on.
+    """Close the stages whose last labels hang, and continue every closed stage.
 
-    Label jobs do both themselves; this is for those that never end, and for those that died
-    between the two.
+    Label jobs do both themselves, unless they never end or are killed between the two.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    store
+        The result store of its campaigns.
+    dry_run
+        Only report what would be done.
+
+    Returns
+    -------
+    list[Reaping]
+        What was found and done, one entry per stage or job.
     """
     return [
         found
@@ -91,7 +125,7 @@ def _close(
     dry_run: bool,
 ) -> Iterator[Reaping]:
     stages = find_results(store, submission.campaign, submission.theory).stages
-    for plan in stages[-2:]:  # an earlier one has been gone on from
+    for plan in stages[-2:]:  # earlier stages have been continued
         if store.find(Frames, plan.frames_key) is None:
             break
         name = f"stage {plan.title} of {submission.campaign.name}"
@@ -131,7 +165,7 @@ def _look_again(
     *,
     dry_run: bool,
 ) -> Iterator[Reaping]:
-    """Label jobs that had said "too many labels failed": now there is nothing to say."""
+    """Give back label jobs that had failed because their stage could not be closed then."""
     query = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
     plans = {plan.title: plan for plan in stages}
     labels = [label for plan in stages for label in plan.label_jobs()]
@@ -148,10 +182,24 @@ def _look_again(
 def relabel(
     launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
 ) -> dict[str, int]:
-    """One more try at every label that has failed for good; how many, by stage.
+    """Add a job for every label that has failed for good.
 
-    The new jobs hang below their stage's selection and have no children: rerunning the old
-    ones would rerun everything that came after them.
+    The new jobs are below their stage's selection and have no children: a rerun of the old jobs
+    would rerun everything that came after them.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    store
+        The result store, which has the labels' attempts.
+    submission
+        The campaign.
+
+    Returns
+    -------
+    dict[str, int]
+        Title of the stage -> number of labels that are tried again.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     tried: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""What the queue knows of a campaign: jobs, interruptions, workers, the rest of the work.
+"""A campaign's state in the queue: jobs, interruptions, workers, and the remaining work.
 
-Without torch: it is asked often, and has to answer at once.
+Nothing here imports torch, as `lycb watch` calls it often and expects an answer at once.
 """
 
 from __future__ import annotations
@@ -17,25 +17,41 @@ from lycb_flows.service.launchpad import (
     campaign_workflows,
     count_interruptions,
     count_states,
+    find_jobs,
     find_workers,
 )
-from lycb_flows.service.launchpad.described import find_jobs
 from lycb_flows.store import ResultStore
 
 
 def service_status(
     launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
 ) -> dict[str, Any]:
-    """What the queue knows of a campaign, as plain data."""
+    """Return a campaign's state in the queue as plain data.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad that the campaign was submitted to.
+    store
+        The result store, which tells how much of the planned cost remains.
+    submission
+        The campaign.
+
+    Returns
+    -------
+    dict[str, Any]
+        `jobs`: category -> state -> number; `interrupted`: reason -> number; `workers`: a line
+        each; `done` and `rest`: shares and times in words.
+    """
     name = submission.campaign.name
     workers = find_workers(launchpad)
     return {
         "jobs": count_states(launchpad, name),
         "interrupted": count_interruptions(launchpad, name),
         "workers": [
-            f"{one.name} ({'/'.join(one.categories)}): {one.job or one.state}, "
-            f"seen {one.seen_s:.0f} s ago"
-            for one in workers
+            f"{worker.name} ({'/'.join(worker.categories)}): {worker.job or worker.state}, "
+            f"seen {worker.seen_s:.0f} s ago"
+            for worker in workers
         ],
         **_progress(launchpad, store, submission),
     }
@@ -44,14 +60,14 @@ def service_status(
 def _progress(
     launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
 ) -> dict[str, str]:
-    """How much of the planned cost is done, and how long the rest takes at this pace."""
+    """Return how much of the planned cost is done, and how long the rest takes at this pace."""
     steps = plan_campaign(store, submission.campaign, submission.theory)
     costs = {job: max(cpu_s, 1e-3) for job, cpu_s in costs_of_jobs(steps).items()}
     ids = [
         fw_id
-        for one in campaign_workflows(launchpad, submission.campaign.name)
-        if one.metadata.get("record") == submission.record.key
-        for fw_id in one.fw_ids
+        for workflow in campaign_workflows(launchpad, submission.campaign.name)
+        if workflow.metadata.get("record") == submission.record.key
+        for fw_id in workflow.fw_ids
     ]
     completed = {"fw_id": {"$in": ids}, "state": "COMPLETED"}
     done = {job for job, _ in find_jobs(launchpad.fireworks, completed, costs)}

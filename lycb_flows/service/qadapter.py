@@ -1,6 +1,6 @@
-"""Queue adapters: what `qlaunch` submits so that a batch system starts our workers.
+"""Queue adapters: the batch jobs that `qlaunch` submits to start our workers.
 
-Slurm uses FireWorks' own template; PBS ours (`pbs_template.txt`), because FireWorks' knows
+Slurm uses FireWorks' own template. PBS uses ours (`pbs_template.txt`), as FireWorks' template has
 neither `select` nor GPUs.
 """
 
@@ -25,24 +25,24 @@ _HEADER = "# Written by `lycb qadapter` for FireWorks' qlaunch.\n"
 
 
 class QueueConfig(Config):
-    """One batch job: what it asks of the queue, and the worker that it runs."""
+    """One batch job: the resources that it requests, and the worker that it runs."""
 
     queue_type: Literal["SLURM", "PBS"] = Field("SLURM", description="The batch system.")
     queue: Word | None = Field(None, description="Slurm's partition, PBS' queue.")
-    account: Word | None = Field(None, description="Who pays.")
-    job_name: Word = Field("lycb", description="As the queue shows it.")
-    walltime_minutes: int = Field(1440, ge=2, description="What the queue grants.")
+    account: Word | None = Field(None, description="Account that pays.")
+    job_name: Word = Field("lycb", description="Name of the job in the queue.")
+    walltime_minutes: int = Field(1440, ge=2, description="Walltime that the queue grants.")
     signal_before_s: int = Field(
         120,
         ge=0,
-        description="The worker plans to end this long before the walltime; Slurm's USR1 comes "
-        "then, too.",
+        description="The worker plans to end so many seconds before the walltime; Slurm sends "
+        "USR1 then.",
     )
-    nodes: int = Field(1, ge=1, description="More than one: for MPI in labels.")
+    nodes: int = Field(1, ge=1, description="Number of nodes; more than one for MPI in labels.")
     tasks_per_node: int = Field(1, ge=1, description="MPI ranks of a label.")
     cpus_per_task: int = Field(1, ge=1, description="Cores; also the worker's processes.")
-    gpus: int = Field(0, ge=0, description="Per node.")
-    memory_gb: int | None = Field(None, ge=1, description="Per node; default: the queue's.")
+    gpus: int = Field(0, ge=0, description="GPUs per node.")
+    memory_gb: int | None = Field(None, ge=1, description="Memory per node; default: the queue's.")
     category: tuple[Word, ...] = Field(
         ("gpu",), min_length=1, description="Categories of jobs that the worker takes."
     )
@@ -65,17 +65,17 @@ class QueueConfig(Config):
 
     @property
     def worker_walltime_minutes(self) -> int:
-        """What the worker is told: a little less than the queue's."""
+        """The worker's walltime in minutes, shorter than the queue's by `signal_before_s`."""
         return (self.walltime_minutes * 60 - self.signal_before_s) // 60
 
 
 def check_queue_config(fields: dict[str, Any]) -> QueueConfig:
-    """The config of these fields, such as a command line's options.
+    """Return the config of these fields, such as a command line's options.
 
     Raises
     ------
     InputError
-        Naming the first field that is not usable.
+        When a field is not usable; the first of them is named.
     """
     try:
         return QueueConfig.model_validate(fields)
@@ -90,7 +90,14 @@ def check_queue_config(fields: dict[str, Any]) -> QueueConfig:
 
 
 def write_qadapter(config: QueueConfig, path: Path) -> None:
-    """A `my_qadapter.yaml` for FireWorks' `qlaunch`.
+    """Write a `my_qadapter.yaml` for FireWorks' `qlaunch`.
+
+    Parameters
+    ----------
+    config
+        The batch job.
+    path
+        The file to write.
 
     Examples
     --------
@@ -115,7 +122,7 @@ def write_qadapter(config: QueueConfig, path: Path) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes shell lines as lines: people edit this file."""
+    """A YAML dumper that writes shell lines as lines, as users edit this file."""
 
 
 _Dumper.add_representer(
@@ -132,7 +139,7 @@ def _adapter(config: QueueConfig) -> dict[str, Any]:
         "_fw_name": "CommonAdapter",
         "_fw_q_type": config.queue_type,
         # The worker takes the shell's place: the batch system signals the shell, which would
-        # die of USR1 and, of TERM, before the worker has saved anything.
+        # die of USR1, and of TERM before the worker has saved anything.
         "rocket_launch": f"exec {config.command or _worker_command(config)}",
         "job_name": config.job_name,
         "queue": config.queue,
@@ -159,7 +166,7 @@ def _worker_command(config: QueueConfig) -> str:
 
 
 def _machine_settings(config: QueueConfig) -> list[str]:
-    """The job's share of the node: Python counts the cores of all of it."""
+    """Return shell lines that set the job's share of the node; Python counts all cores of it."""
     lines = [f"export LYCB_PROCESSES={config.cpus_per_task}"]
     return [*lines, "export LYCB_DEVICE=cuda"] if config.gpus else lines
 
@@ -171,13 +178,13 @@ def _slurm_resources(config: QueueConfig) -> dict[str, Any]:
         "cpus_per_task": config.cpus_per_task,
         "gpus_per_node": config.gpus or None,
         "mem": None if config.memory_gb is None else f"{config.memory_gb}G",
-        # B: is the batch shell, that is, the worker; without it only `srun` steps are told.
+        # B: is the batch shell, that is, the worker; without it only `srun` steps get the signal
         "signal": f"B:USR1@{config.signal_before_s}" if config.signal_before_s else None,
     }
 
 
 def _pbs_resources(config: QueueConfig) -> dict[str, Any]:
-    """PBS warns of nothing: the worker's own clock and the final TERM must do."""
+    """Return the resources in PBS' words; PBS sends no early signal, only the final TERM."""
     chunk = [
         f"select={config.nodes}",
         f"ncpus={config.tasks_per_node * config.cpus_per_task}",

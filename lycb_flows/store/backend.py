@@ -6,7 +6,8 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
@@ -24,11 +25,19 @@ class Backend(ABC):
         The address without its password, to be printed.
     blobs
         The bytes that documents name.
+    is_shared
+        Whether workers of other machines reach the store: a service's.
     """
 
     address: str
     label: str
     blobs: Blobs
+    is_shared: ClassVar[bool] = False
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of an embedded store; None for a database."""
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -77,6 +86,20 @@ class Backend(ABC):
         outcome
             Only the tries that ended so.
         """
+
+    def settle_attempts(self) -> int:
+        """End the tries whose document is there but whose worker died before it could end them.
+
+        Returns
+        -------
+        int
+            How many; none where a document and the end of its try come together.
+        """
+        return 0
+
+    def forget_stale_claims(self) -> int:
+        """Delete the claims of dead workers; return how many."""
+        return 0
 
     @abstractmethod
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:

@@ -51,6 +51,8 @@ class MongoStore(ResultStore):
         Settings of this process: patience with outages, heartbeat of claims.
     """
 
+    is_shared = True
+
     def __init__(
         self,
         database: Database[dict[str, Any]],

@@ -68,7 +68,7 @@ class SqliteStore(ResultStore):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self._folder = folder
         self.address = self.label = str(folder)
         self.blobs = BlobFolder(folder / "blobs")
         try:
@@ -84,6 +84,11 @@ class SqliteStore(ResultStore):
             raise StoreError(
                 "cannot open the result store", fix="check path, rights and disk", found=err
             ) from err
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store."""
+        return self._folder
 
     def _add_column_of_logs(self) -> None:
         """Add the column of logs to the attempts of a store that is older than it."""

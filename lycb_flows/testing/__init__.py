@@ -1,4 +1,4 @@
-"""Stand-ins whose answer is known: random walks, and an executable in place of VASP."""
+"""Stand-ins with known results: random walks, and an executable in place of VASP."""
 
 from lycb_flows.testing.walks import lattice_walkers
 

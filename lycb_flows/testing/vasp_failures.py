@@ -1,13 +1,13 @@
-"""How the stand-in for VASP fails: VASP's own words, in the places where VASP writes them.
+"""Failures of the stand-in for VASP: VASP's own messages, where VASP writes them.
 
-`LYCB_STAND_IN_FAILS` is a name and how often: "edddav,once" fails in the first run of a
+`LYCB_STAND_IN_FAILS` is a name and a frequency: "edddav,once" fails in the first run of a
 folder, "edddav,always" in every run.
 
 | name | what happens |
 |---|---|
 | unconverged | the electrons reach NELM, vasprun.xml is whole |
 | zbrent, edddav, brmix, dentet | the message in stdout, vasprun.xml ends early |
-| killed | SIGKILL to itself, as the kernel does that is out of memory |
+| killed | SIGKILL to itself, as from a kernel that is out of memory |
 | memory | VASP's message in stderr, exit code 1 |
 | time | the words of Slurm in stderr, ended by SIGTERM |
 | hangs | sleeps until it is killed |
@@ -53,7 +53,14 @@ _COUNT = "stand_in_runs"
 
 
 def planned(folder: Path, wish: str) -> str:
-    """The failure of this run of a folder; empty when it shall work.
+    """Return the failure of this run of a folder; empty when it is to succeed.
+
+    Parameters
+    ----------
+    folder
+        Folder of the run, where the number of its runs is kept.
+    wish
+        Name and frequency, such as "edddav,once"; empty: no failure.
 
     Raises
     ------
@@ -72,7 +79,15 @@ def planned(folder: Path, wish: str) -> str:
 
 
 def strike_early(failure: str, outputs: Outputs) -> None:
-    """Those that end a run before there is an energy; the headers are written."""
+    """Cause the failures that end a run before there is an energy.
+
+    Parameters
+    ----------
+    failure
+        Name of the failure; other names do nothing.
+    outputs
+        The run's files, with their headers written.
+    """
     if failure in _STDOUT:
         outputs.iterate()
         outputs.say(_STDOUT[failure])
@@ -90,7 +105,20 @@ def strike_early(failure: str, outputs: Outputs) -> None:
 
 
 def strike_late(failure: str, outputs: Outputs) -> int:
-    """Those of a run that has written everything; the exit code."""
+    """Cause the failures of a run that has written all of its files.
+
+    Parameters
+    ----------
+    failure
+        Name of the failure; other names do nothing.
+    outputs
+        The run's files.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     if failure == "truncated":
         content = outputs.vasprun.read_bytes()
         outputs.vasprun.write_bytes(content[: len(content) * 2 // 3])

@@ -23,17 +23,17 @@ from lycb_flows.testing.vasp_task import Task
 PROGRAM = "vasp stand-in"
 """`program` in vasprun.xml, where VASP has "vasp"."""
 VERSION = "6.0.0"
-"""Of the VASP whose files these resemble."""
+"""Version of VASP whose files these resemble."""
 _NOTE = "lycb stand-in for VASP: numbers of the potential {potential}, not DFT"
 _FFT_POINTS = 32
 _BOHR_ANG, _RYDBERG_EV = 0.529177249, 13.605826  # VASP's own digits
 _VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0))
-"""XX YY ZZ XY YZ ZX, VASP's order."""
+"""Indices of XX YY ZZ XY YZ ZX, which is VASP's order."""
 
 
 @dataclass(frozen=True)
 class IonicStep:
-    """One structure and its numbers; energies are sigma -> 0, the free energy is lower."""
+    """One structure and its numbers; energies are those of sigma -> 0."""
 
     lattice_ang: np.ndarray
     frac_coords: np.ndarray
@@ -45,21 +45,21 @@ class IonicStep:
 
     @property
     def free_energy_ev(self) -> float:
-        """F = E(sigma -> 0) - T S / 2."""
+        """The free energy, F = E(sigma -> 0) - T S / 2."""
         return self.energy_ev - self.entropy_ev / 2
 
 
 class Outputs:
-    """The files of one run, written as it goes.
+    """The files of one run, written step by step.
 
     Parameters
     ----------
     folder
-        Where they go.
+        Folder of the files.
     task
-        What was asked.
+        The inputs.
     potential
-        Whose numbers they hold.
+        Name of the potential that computes the numbers.
     """
 
     def __init__(self, folder: Path, task: Task, potential: str) -> None:
@@ -72,11 +72,11 @@ class Outputs:
         self._last: IonicStep | None = None
 
     def say(self, line: str) -> None:
-        """To stdout, which VASP's users redirect."""
+        """Print a line to stdout, where VASP prints too."""
         print(f" {line}", flush=True)  # noqa: T201 - as VASP
 
     def begin(self) -> None:
-        """Headers; of VASP's files those of an earlier run are gone now."""
+        """Write the headers; files of an earlier run are overwritten, as by VASP."""
         self.say(self.note)
         self.say("running on    1 total cores")
         self.vasprun.write_text(vasprun_head(self.task, self.note, self._potential))
@@ -85,11 +85,19 @@ class Outputs:
         self._contcar.write_text("")
 
     def iterate(self) -> None:
-        """One electronic step, without an energy that anybody could read."""
+        """Write an electronic step without an energy, for runs that end in it."""
         _append(self._outcar, f"{_iteration(1, 1)}{_electrons(self.task)}")
 
     def add(self, step: IonicStep, *, stress: bool) -> None:
-        """One ionic step."""
+        """Write an ionic step.
+
+        Parameters
+        ----------
+        step
+            The structure and its numbers.
+        stress
+            Whether the files have its stress.
+        """
         self._n_steps += 1
         self._last = step
         _append(self.vasprun, vasprun_step(step, stress=stress))
@@ -101,7 +109,7 @@ class Outputs:
         self.say(f"{self._n_steps:4d} F= {step.free_energy_ev:.8E} E0= {step.energy_ev:.8E}")
 
     def end(self) -> None:
-        """What comes last."""
+        """Write what comes after the last ionic step."""
         if self._last is not None:
             final = vasprun_structure("finalpos", self._last.lattice_ang, self._last.frac_coords)
             _append(self.vasprun, f"{final}</modeling>\n")
@@ -120,7 +128,17 @@ def _append(path: Path, text: str) -> None:
 
 
 def vasprun_head(task: Task, note: str, potential: str) -> str:
-    """Everything before the first ionic step."""
+    """Return vasprun.xml up to the first ionic step.
+
+    Parameters
+    ----------
+    task
+        The inputs.
+    note
+        Says that a stand-in writes the file.
+    potential
+        Name of the potential, written as the program's subversion.
+    """
     facts = {"program": PROGRAM, "version": VERSION, "subversion": potential, "platform": "none"}
     return (
         '<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n'
@@ -135,7 +153,7 @@ def vasprun_head(task: Task, note: str, potential: str) -> str:
 
 
 def _parameters(task: Task) -> dict[str, Any]:
-    """What VASP works with: its defaults, then the INCAR."""
+    """Return the parameters of a run: VASP's defaults, replaced by those of the INCAR."""
     return {
         "PREC": "normal", "ENMAX": float(task.incar.get("ENCUT", 0.0)), "ISTART": 0, "ICHARG": 2,
         "ISPIN": 1, "ISMEAR": 1, "SIGMA": 0.2, "ISYM": 2, "SYMPREC": 1e-5, "LREAL": False,
@@ -206,7 +224,17 @@ def _atominfo(task: Task) -> str:
 
 
 def vasprun_structure(name: str, lattice_ang: np.ndarray, frac_coords: np.ndarray) -> str:
-    """A structure; without a name inside an ionic step."""
+    """Return a structure as vasprun.xml has it.
+
+    Parameters
+    ----------
+    name
+        Its name; empty inside an ionic step.
+    lattice_ang
+        Lattice vectors in Å, (3, 3).
+    frac_coords
+        Fractional coordinates, (n_atoms, 3).
+    """
     volume = f' <i name="volume"> {abs(np.linalg.det(lattice_ang)):15.8f} </i>\n'
     naming = f' name="{name}"' if name else ""
     crystal = f"<crystal>\n{_array('basis', lattice_ang)}{volume}</crystal>\n"
@@ -214,7 +242,7 @@ def vasprun_structure(name: str, lattice_ang: np.ndarray, frac_coords: np.ndarra
 
 
 def vasprun_step(step: IonicStep, *, stress: bool) -> str:
-    """One ionic step with its electronic ones."""
+    """Return an ionic step with its electronic steps, as vasprun.xml has them."""
     electronic = "".join(
         f"<scstep>\n{_energy(energy, step.entropy_ev)}</scstep>\n"
         for energy in step.electronic_energies_ev
@@ -239,7 +267,7 @@ def _energy(energy_ev: float, entropy_ev: float) -> str:
 
 
 def outcar_head(task: Task, note: str) -> str:
-    """What VASP says before it computes."""
+    """Return OUTCAR up to the first ionic step."""
     spin = task.incar.get("ISPIN", 1)
     n_waves = _n_waves(task)
     waves = "".join(
@@ -268,7 +296,19 @@ def _n_waves(task: Task) -> int:
 
 
 def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> str:
-    """One ionic step."""
+    """Return an ionic step as OUTCAR has it.
+
+    Parameters
+    ----------
+    task
+        The inputs.
+    step
+        The structure and its numbers.
+    number
+        Number of the step, from 1.
+    stress
+        Whether to write its stress.
+    """
     electronic = "".join(
         f"{_iteration(number, index)}"
         f"  free  energy   TOTEN  = {energy - step.entropy_ev / 2:18.8f} eV\n"
@@ -323,7 +363,19 @@ _OUTCAR_END = (
 
 
 def oszicar_step(step: IonicStep, number: int, change_ev: float) -> str:
-    """One ionic step; the columns end with who writes, for pymatgen takes every line for data."""
+    """Return an ionic step as OSZICAR has it.
+
+    The note about the stand-in is a column's name, as pymatgen reads every line as data.
+
+    Parameters
+    ----------
+    step
+        The structure and its numbers.
+    number
+        Number of the step, from 1.
+    change_ev
+        Change of the free energy since the last step, in eV.
+    """
     head = "       N       E                     dE             d eps       ncg     rms"
     lines = [f"{head}   stand-in_not_VASP"]
     before = 0.0
@@ -340,7 +392,7 @@ def oszicar_step(step: IonicStep, number: int, change_ev: float) -> str:
 
 
 def contcar(task: Task, step: IonicStep, note: str) -> str:
-    """The structure of the last step."""
+    """Return the structure of a step as CONTCAR has it."""
     atoms = Atoms(
         numbers=task.atoms.numbers, cell=step.lattice_ang, scaled_positions=step.frac_coords
     )

@@ -23,7 +23,7 @@ from lycb_flows.units import EV_PER_ANG3_GPA
 
 _GPA_KB = 10.0
 _ENTROPY_EV_PER_ATOM = 1e-6
-"""T S of smeared electrons that are not there: free energy and sigma -> 0 differ in the files."""
+"""T S of smeared electrons, made up so that free energy and energy at sigma -> 0 differ."""
 _FIRST_ERROR_EV_PER_ATOM, _SHRINKS_BY = 2.0, 0.05
 _STUCK_EV_PER_ATOM = 1e-3
 
@@ -46,12 +46,12 @@ def run() -> int:
 
 
 def warm() -> None:
-    """Import what a run needs; the rest of this module's imports are paid already."""
+    """Import what only a run needs, in addition to this module's own imports."""
     _calculator("toy-teacher")
 
 
 def _stress(failure: str, task: Task) -> bool:
-    """Whether VASP would write one: never for ISIF=0."""
+    """Return whether VASP would write a stress, which it never does for ISIF=0."""
     return failure != failures.NO_STRESS and task.isif != 0
 
 
@@ -61,7 +61,7 @@ def _calculator(name: str) -> BaseCalculator:
 
 
 def _ionic_steps(task: Task, calculator: BaseCalculator) -> Iterator[Atoms]:
-    """The structures of a run, each with its numbers in its calculator."""
+    """Yield the structures of a run, each with its numbers in its calculator."""
     atoms = task.atoms.copy()
     atoms.calc = calculator
     if task.nsw <= 0 or task.ibrion < 0:
@@ -95,7 +95,7 @@ def _as_step(task: Task, atoms: Atoms, *, converges: bool) -> IonicStep:
 
 
 def _electronic_steps(task: Task, energy_ev: float, *, converges: bool) -> list[float]:
-    """Energies that come to the last one, or that never rest."""
+    """Return energies that converge to the given one, or that alternate around it."""
     n_atoms = len(task.atoms)
     if not converges:
         swing = _STUCK_EV_PER_ATOM * n_atoms

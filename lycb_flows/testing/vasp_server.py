@@ -1,12 +1,11 @@
-"""A warmed process that forks the stand-in for VASP: its imports are paid once, not per run.
+"""A warmed process that forks the stand-in for VASP: its imports take time once, not per run.
 
     python -m lycb_flows.testing.vasp_server < listening Unix socket
 
 Whoever starts the stand-in still starts a program, `python -m lycb_flows.testing.vasp`. Where
-`LYCB_STAND_IN_SERVER` names the server's socket, that program imports nothing of weight. It
-sends its folder, environment and standard streams, and then stands for the fork that does the
-work: signals that it gets reach the fork, the fork dies with it, and it ends as the fork ended,
-by the same exit code or the same signal.
+`LYCB_STAND_IN_SERVER` names the server's socket, that program imports no large package. It sends
+its folder, environment and standard streams, and then represents the fork that does the work: it
+hands on its signals, the fork dies with it, and it ends with the fork's exit code or signal.
 
 Per run there are three processes: the program, the fork, and a guardian between them, which is
 the fork's parent and the server's child.
@@ -37,7 +36,7 @@ _LENGTH_BYTES = 8
 
 
 class Request(TypedDict):
-    """What the program sends beside its streams."""
+    """The message of the program that comes with its streams."""
 
     folder: str
     environment: dict[str, str]
@@ -103,7 +102,7 @@ def main() -> None:
 
 
 def _guard(connection: socket.socket, run: Callable[[], int]) -> NoReturn:
-    """Fork one run, hand signals to it, kill it when the program is gone, tell how it ended."""
+    """Fork a run, hand signals to it, kill it when the program is gone, and send how it ended."""
     die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     header, streams, _, _ = socket.recv_fds(connection, _LENGTH_BYTES, len(_STREAMS))

@@ -1,4 +1,4 @@
-"""What the stand-in for VASP is asked: the inputs in its folder, with VASP's defaults."""
+"""Inputs of the stand-in for VASP: the files in its folder, with VASP's defaults."""
 
 from __future__ import annotations
 
@@ -39,62 +39,62 @@ class Task:
 
     @property
     def nelm(self) -> int:
-        """Most electronic steps."""
+        """Maximum number of electronic steps."""
         return int(self.incar.get("NELM", 60))
 
     @property
     def nelmin(self) -> int:
-        """Fewest electronic steps."""
+        """Minimum number of electronic steps."""
         return int(self.incar.get("NELMIN", 2))
 
     @property
     def ediff_ev(self) -> float:
-        """Change of the energy between the last two electronic steps."""
+        """Largest change of the energy between the last two electronic steps, in eV."""
         return float(self.incar.get("EDIFF", 1e-4))
 
     @property
     def ediffg(self) -> float:
-        """As VASP has it: below zero a force in eV/Å, above an energy in eV."""
+        """VASP's EDIFFG: a force in eV/Å where it is negative, otherwise an energy in eV."""
         return float(self.incar.get("EDIFFG", 10 * self.ediff_ev))
 
     @property
     def force_limit_ev_per_ang(self) -> float:
-        """Of a relaxation."""
+        """Largest force at which a relaxation ends, in eV/Å."""
         return -self.ediffg if self.ediffg < 0 else 0.01
 
     @property
     def nsw(self) -> int:
-        """Most ionic steps."""
+        """Maximum number of ionic steps."""
         return int(self.incar.get("NSW", 0))
 
     @property
     def ibrion(self) -> int:
-        """How ions move; -1: they do not."""
+        """VASP's algorithm of the ionic steps; -1: none."""
         return int(self.incar.get("IBRION", _STATIC if self.nsw <= 0 else 0))
 
     @property
     def iopt(self) -> int:
-        """VTST's optimizer; 7 is FIRE."""
+        """Optimizer of VTST; 7 is FIRE."""
         return int(self.incar.get("IOPT", 0))
 
     @property
     def isif(self) -> int:
-        """What is computed and moves: 0 has no stress, 3 relaxes the cell."""
+        """VASP's choice of what is computed and moves: 0 has no stress, 3 relaxes the cell."""
         return int(self.incar.get("ISIF", 0 if self.ibrion == 0 else 2))
 
     @property
     def relaxes_cell(self) -> bool:
-        """Whether the cell moves."""
+        """Whether a relaxation changes the cell."""
         return self.isif in _CELL_RELAXES
 
     @property
     def n_electrons(self) -> int:
-        """Of the valence that the POTCARs' names promise."""
+        """Number of valence electrons, from the POTCARs' names."""
         return sum(number * _valence(symbol, element) for element, number, symbol in self.groups)
 
     @property
     def n_bands(self) -> int:
-        """VASP's default, spin paired."""
+        """Number of bands: NBANDS, else VASP's default without spin."""
         default = max(
             self.n_electrons // 2 + max(len(self.atoms) // 2, 3), self.n_electrons * 6 // 10
         )
@@ -102,7 +102,7 @@ class Task:
 
     @property
     def kpoints(self) -> list[tuple[tuple[float, float, float], float]]:
-        """Points and weights of the mesh, k and -k taken together."""
+        """Points of the mesh, in fractional coordinates, and weights; k and -k count as equal."""
         shifts = [0.5 if not self.centred and n % 2 == 0 else 0.0 for n in self.mesh]
         found: dict[tuple[float, ...], tuple[tuple[float, ...], int]] = {}
         for place in product(*map(range, self.mesh)):
@@ -117,12 +117,12 @@ class Task:
 
 
 def read_task(folder: Path) -> Task:
-    """The inputs of a folder.
+    """Read the inputs of a folder.
 
     Raises
     ------
     FileNotFoundError
-        As VASP, which stops without INCAR, POSCAR or POTCAR.
+        When INCAR, POSCAR or POTCAR is missing; VASP stops then, too.
     """
     incar = dict(Incar.from_file(folder / "INCAR"))
     poscar = Poscar.from_file(folder / "POSCAR", check_for_potcar=False)
@@ -141,7 +141,7 @@ def read_task(folder: Path) -> Task:
 
 
 def _potcar_symbols(folder: Path) -> list[str]:
-    """From POTCAR.spec, one symbol a line, or from the titles of a POTCAR."""
+    """Read the symbols of POTCAR.spec, one a line, or those in the titles of a POTCAR."""
     if (folder / "POTCAR.spec").is_file():
         return (folder / "POTCAR.spec").read_text().split()
     lines = (folder / "POTCAR").read_text().splitlines()
@@ -149,7 +149,7 @@ def _potcar_symbols(folder: Path) -> list[str]:
 
 
 def _mesh(folder: Path, incar: dict[str, Any], cell_ang: np.ndarray) -> tuple[bool, Mesh]:
-    """From KPOINTS, else from KSPACING, which VASP rounds up."""
+    """Read the mesh of KPOINTS, or compute it from KSPACING, which VASP rounds up."""
     if (folder / "KPOINTS").is_file():
         kpoints = Kpoints.from_file(folder / "KPOINTS")
         first, second, third = (int(n) for n in kpoints.kpts[0])

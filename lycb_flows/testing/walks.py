@@ -1,4 +1,4 @@
-"""Random walks of known diffusivity."""
+"""Random walks with a known diffusivity."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ def lattice_walkers(  # noqa: PLR0913 - a walk is its number, speed, length, fra
     hop_ang: float = 3.0,
     vibration_ang: float = 0.2,
 ) -> np.ndarray:
-    """Independent ions that hop on a cubic lattice and vibrate about their sites.
+    """Return the positions of independent ions that hop on a cubic lattice and vibrate.
 
-    A continuous-time random walk: each ion hops to one of its six neighbours at the rate
-    6 D / a². Seen at the frames, the net number of hops along an axis is the difference of
-    two Poisson numbers of mean D Δt / a², which is exact. The vibration is white noise from
-    frame to frame.
+    This is a continuous-time random walk: each ion hops to one of its six neighbours at the rate
+    6 D / a². Between two frames the net number of hops along an axis is exactly the difference
+    of two Poisson numbers of mean D Δt / a². The vibration is white noise from frame to frame.
 
     Parameters
     ----------
     n_ions
-        Number of walkers, all at the origin at first.
+        Number of ions, all of which start at the origin.
     diffusivity_m2_per_s
         Their tracer diffusivity D.
     duration_ps
@@ -36,7 +35,7 @@ def lattice_walkers(  # noqa: PLR0913 - a walk is its number, speed, length, fra
     frame_interval_ps
         Time between frames.
     seed
-        Of `numpy.random.default_rng`.
+        Seed of `numpy.random.default_rng`.
     hop_ang
         Lattice constant a.
     vibration_ang

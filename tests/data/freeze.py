@@ -21,7 +21,7 @@ from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "LYCB_PROCESSES": "1", "LYCB_PING_S": "1"}
 os.environ |= {"LYCB_MIN_FREE_GB": "0.01", "COLUMNS": "200"}
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 import pytest
 import yaml

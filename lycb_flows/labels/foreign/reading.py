@@ -29,7 +29,7 @@ from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.core.structure import StructureError
 
 from lycb_flows import schemas
-from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays
+from lycb_flows.crystals import canonical_structure, structure_from_arrays
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import VASP_KB, Answer
 

@@ -13,7 +13,7 @@ from math import isclose
 from pymatgen.io.vasp.inputs import KpointsSupportedModes
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.labels.foreign.stated_level import Level, our_levels
 from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS, cell_moved, level_as_read
 from lycb_flows.labels.theory import Potcars, Theory

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.foreign.reading import ForeignLabel
 from lycb_flows.labels.foreign.stated_level import Level

@@ -30,10 +30,10 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows import schemas
-from lycb_flows.crystals.structures import to_ase, to_pymatgen
+from lycb_flows.crystals import to_ase, to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.machine.files import write_durably
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _KB_PER_GPA = 10.0
@@ -43,8 +43,8 @@ _KB_PER_GPA = 10.0
 class WrittenLabel:
     """A label to be written; `unknown` is what nobody knows of its level."""
 
-    structure: schemas.Structure
-    label: schemas.Label
+    structure: Structure
+    label: Label
     unknown: tuple[str, ...] = ()
 
     @property
@@ -61,7 +61,7 @@ class WrittenLabel:
         return {name: text for name, text in notes.items() if text}
 
 
-def labelled_atoms(structure: schemas.Structure, label: schemas.Label) -> Atoms:
+def labelled_atoms(structure: Structure, label: Label) -> Atoms:
     """A structure with its label as ASE has it: eV, eV/Å, eV/Å^3, tension positive."""
     return _atoms(WrittenLabel(structure, label))
 
@@ -84,7 +84,7 @@ def _described(one: WrittenLabel) -> Atoms:
     return atoms
 
 
-def _stress_ev_per_ang3(label: schemas.Label) -> np.ndarray[Any, Any]:
+def _stress_ev_per_ang3(label: Label) -> np.ndarray[Any, Any]:
     return np.asarray(label.stress_gpa) / float(EV_PER_ANG3_GPA)
 
 

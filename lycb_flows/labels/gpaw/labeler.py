@@ -15,7 +15,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lycb_flows import schemas
 from lycb_flows.config import GpawLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import Answer, checked_label
@@ -23,6 +22,7 @@ from lycb_flows.labels.gpaw.installation import check_gpaw, data_folders
 from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import Theory, gpaw_theory
 from lycb_flows.machine.leash import leashed, run_leashed
+from lycb_flows.schemas import Label, Structure
 
 _LOG_CHARACTERS = 300
 _NO_MPI = "GPAW is not compiled with MPI"
@@ -51,7 +51,7 @@ class Gpaw:
         self.logs: dict[str, Log] = {}
         self._launcher, self._threads = shlex.split(launcher), threads
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises
@@ -101,7 +101,7 @@ class Gpaw:
         return environment
 
 
-def _mesh(theory: Theory, structure: schemas.Structure) -> tuple[int, int, int]:
+def _mesh(theory: Theory, structure: Structure) -> tuple[int, int, int]:
     if theory.kpoints is None:
         raise InputError("a level of theory without k-points", fix="state them", level=theory.level)
     return theory.kpoints.mesh_for(structure.lattice_ang)

@@ -24,11 +24,11 @@ from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals.structures import to_pymatgen
+from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Smearing, Theory, TotalConvergence
+from lycb_flows.schemas import Structure
 
 if TYPE_CHECKING:
     from atomate2.vasp.sets.base import VaspInputGenerator
@@ -112,7 +112,7 @@ class VaspInputs:
 
 def vasp_inputs(
     theory: Theory,
-    structure: schemas.Structure,
+    structure: Structure,
     *,
     relaxation: RelaxationConfig | None = None,
     optimizer: Optimizer = "fire",

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lycb_flows import schemas
 from lycb_flows.config import VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
@@ -32,6 +31,7 @@ from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, va
 from lycb_flows.labels.vasp.policy import Outcome, Request
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.leash import read_ended, run_leashed
+from lycb_flows.schemas import Label, Structure
 
 _TAIL_CHARACTERS = 300
 _WAVES = ("WAVECAR", "CHGCAR")
@@ -61,7 +61,7 @@ class Vasp:
         self._is_stand_in = self.theory.code == VASP_STAND_IN
         self._machine = machine
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """The label of a structure.
 
         Raises
@@ -77,7 +77,7 @@ class Vasp:
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(self.theory, structure, machine=self._machine.vasp_incar)
         self.logs = {}
-        key = schemas.Label.key_of(structure.key, self.theory.fingerprint)
+        key = Label.key_of(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
             found = vasp_results.read_static(folder, inputs)

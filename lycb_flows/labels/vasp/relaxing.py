@@ -16,15 +16,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows import schemas
 from lycb_flows.config import RelaxationConfig, VaspLabeler
-from lycb_flows.crystals.relaxed import Relaxed
-from lycb_flows.crystals.structures import to_ase
+from lycb_flows.crystals import Relaxed, to_ase
 from lycb_flows.labels.logs import Log
 from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.machine.engines import Machine
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _MAX_STARTS = 4
@@ -50,7 +49,7 @@ class RelaxingVasp(Vasp):
         """Which of VASP's."""
         return "fire" if self._machine.vasp_optimizer == "vtst" else "cg"
 
-    def relax(self, structure: schemas.Structure, config: RelaxationConfig) -> Relaxed:
+    def relax(self, structure: Structure, config: RelaxationConfig) -> Relaxed:
         """The structure at rest, or as far as it came.
 
         Raises
@@ -65,7 +64,7 @@ class RelaxingVasp(Vasp):
             self.logs = logs
 
     def _relax(
-        self, structure: schemas.Structure, config: RelaxationConfig, logs: dict[str, Log]
+        self, structure: Structure, config: RelaxationConfig, logs: dict[str, Log]
     ) -> Relaxed:
         with self._logged(logs, "vasp_first"):
             first = label = self.label(structure)
@@ -104,9 +103,7 @@ class RelaxingVasp(Vasp):
         finally:
             logs.update((name, log) for log in self.logs.values())
 
-    def _walk(
-        self, structure: schemas.Structure, config: RelaxationConfig
-    ) -> vasp_results.VaspRelaxation:
+    def _walk(self, structure: Structure, config: RelaxationConfig) -> vasp_results.VaspRelaxation:
         """One run of VASP's own optimizer."""
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(
@@ -121,9 +118,7 @@ class RelaxingVasp(Vasp):
             return vasp_results.read_relaxed(folder, inputs)
 
 
-def largest_force(
-    structure: schemas.Structure, label: schemas.Label, config: RelaxationConfig
-) -> float:
+def largest_force(structure: Structure, label: Label, config: RelaxationConfig) -> float:
     """ASE's criterion in eV/Å: largest row of forces and, where the cell moves, its gradient."""
     atoms = to_ase(structure)
     atoms.calc = SinglePointCalculator(

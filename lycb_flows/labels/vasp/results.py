@@ -16,7 +16,7 @@ from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows import schemas
-from lycb_flows.crystals.structures import canonical_structure
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.checks import Answer
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory

@@ -1,25 +1,38 @@
-"""The service's queue: FireWorks' LaunchPad, made to lose nothing.
+"""The service's queue: FireWorks' LaunchPad without lost jobs.
 
 connect.py
-    launchpad.yaml -> a LaunchPad that answers
-pad.py, writing.py, light.py
-    checkout, heartbeat, completion, giving back; written together; a thousand jobs at once
+    opens the LaunchPad of a launchpad.yaml
+pad.py, writing.py, bulk.py
+    checkout, heartbeat, completion, giving back; transactions; a thousand jobs at once
 locking.py
-    workflow locks that say who holds them
+    workflow locks that name their owner
 submitted.py
     campaigns as workflows: submit, find, count, pause, resume, cancel
 described.py
-    jobs by what they are, not by their names
-workers.py, watching.py
-    the register of workers; who is told what happens to jobs
+    jobs found by their descriptions; flows as workflows
+workers.py, listener.py
+    the register of workers; the interface that receives what happens to jobs
 faults.py, identity.py
-    runs that ended without their job having failed; which process it was, whether it is dead
+    runs that ended although their job did not fail; names of processes, and whether they are dead
+fireworks_internals.py
+    every private name of FireWorks that is used
 """
 
 from __future__ import annotations
 
-from lycb_flows.service.launchpad.connect import load_launchpad
-from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE, load_launchpad
+from lycb_flows.service.launchpad.described import find_job, find_jobs
+from lycb_flows.service.launchpad.faults import (
+    FAULT,
+    GIVEN_BACK,
+    LOST,
+    machine_fault,
+    why_unfinished,
+)
+from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
+from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.service.launchpad.listener import JobListener
+from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
     campaign_workflows,
@@ -31,20 +44,48 @@ from lycb_flows.service.launchpad.submitted import (
     resume,
     submit_flow,
 )
-from lycb_flows.service.launchpad.workers import WorkerRecord, find_workers
+from lycb_flows.service.launchpad.workers import (
+    LEFT,
+    Registration,
+    WorkerRecord,
+    find_workers,
+    forget_workers,
+    placed_here,
+    requeue_counts,
+)
 
 __all__ = [
+    "FAULT",
+    "GIVEN_BACK",
+    "LEFT",
+    "LOST",
+    "PASSWORD_VARIABLE",
     "CampaignWorkflow",
+    "DatabaseGoneError",
+    "JobListener",
+    "Registration",
     "ServiceLaunchPad",
     "WorkerRecord",
     "campaign_workflows",
     "cancel",
     "count_interruptions",
     "count_states",
+    "find_job",
+    "find_jobs",
     "find_workers",
+    "forget_workers",
+    "host_and_pid",
     "initialise",
+    "is_gone",
     "load_launchpad",
+    "machine_fault",
     "pause",
+    "placed_here",
+    "query_of",
+    "requeue_counts",
     "resume",
+    "set_query",
     "submit_flow",
+    "why_unfinished",
+    "worker_settings",
 ]

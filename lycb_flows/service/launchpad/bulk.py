@@ -1,8 +1,8 @@
-"""A workflow as far as its states go: reading and writing a thousand jobs costs one query.
+"""Workflows with the states of their jobs only: reading or writing a thousand costs one query.
 
-FireWorks' own lazy workflow decodes the jobs below one that ends, writes them all back, and
-needs 190 s when 10,000 wait for one. What needs more than states raises `NeedsJobsError`, and is
-done FireWorks' way.
+FireWorks' own lazy workflow decodes all children of a job that ends and writes them all back,
+which takes 190 s for 10,000 children. A change that needs more than states raises
+`NeedsJobsError`, and the caller uses FireWorks' workflow.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _FIELDS = ("fw_id", "name", "state", "launches", "archived_launches", "spec._all
 
 
 class NeedsJobsError(Exception):
-    """A change of job specs, or another thing that states alone cannot tell."""
+    """Raised when a change needs whole jobs, such as a change of their specs."""
 
 
 class LightFirework:
-    """What a refresh asks of a job: its state and runs."""
+    """The part of a job that a refresh needs: its state and its launches."""
 
     parents = ()  # FireWorks looks here for links of new jobs
 
@@ -44,19 +44,25 @@ class LightFirework:
         self._changes: dict[str, Any] = {}
 
     def fill(self, row: Mapping[str, Any]) -> None:
-        """Take what was read for many jobs at once."""
+        """Take the job's row from a query for many jobs.
+
+        Raises
+        ------
+        NeedsJobsError
+            When the job may run after failed parents, which FireWorks decides.
+        """
         if row["spec"].get("_allow_fizzled_parents"):
             raise NeedsJobsError
         self._row = row
 
     @property
     def name(self) -> str:
-        """As given at birth."""
+        """The job's name."""
         return str(self._value("name"))
 
     @property
     def state(self) -> str:
-        """As in the database, or as changed here."""
+        """The job's state: the database's, or a later one that is not written yet."""
         return str(self._value("state"))
 
     @state.setter
@@ -65,12 +71,12 @@ class LightFirework:
 
     @property
     def launch_ids(self) -> list[int]:
-        """The runs that count."""
+        """Ids of the launches that are not archived."""
         return list(self._value("launches"))
 
     @property
     def launches(self) -> list[Launch]:
-        """The runs that count, read now."""
+        """The launches that are not archived, read from the database at each access."""
         ids = self.launch_ids
         if not ids:
             return []
@@ -84,11 +90,17 @@ class LightFirework:
         self.state = "WAITING"
 
     def changes(self) -> dict[str, Any]:
-        """What is to be written."""
+        """Return the fields that were changed and have to be written."""
         return self._changes
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole job, for its children when it fizzled."""
+        """Refuse: FireWorks wants whole jobs for the children of a failed job.
+
+        Raises
+        ------
+        NeedsJobsError
+            Always.
+        """
         raise NeedsJobsError
 
     def _value(self, name: str) -> Any:  # noqa: ANN401 - of a document
@@ -100,19 +112,19 @@ class LightFirework:
 
 
 class _Jobs(dict[int, Any]):
-    """The jobs of a workflow, made when somebody asks for one."""
+    """The jobs of a workflow, each made at its first use."""
 
     def __init__(self, launchpad: LaunchPad) -> None:
         super().__init__()
         self._launchpad = launchpad
 
     def __missing__(self, fw_id: int) -> LightFirework:
-        self[fw_id] = made = LightFirework(fw_id, self._launchpad)
-        return made
+        self[fw_id] = firework = LightFirework(fw_id, self._launchpad)
+        return firework
 
 
 class _Links(Links):  # type: ignore[misc]  # FireWorks has no types
-    """Links as the database has them, parents included; FireWorks inverts them for every job."""
+    """Links with the parents that the database has; FireWorks inverts the links for every job."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         super().__init__()
@@ -121,7 +133,7 @@ class _Links(Links):  # type: ignore[misc]  # FireWorks has no types
 
     @functools.cached_property
     def parent_links(self) -> dict[int, list[int]]:
-        """Child -> parents, without what was added since."""
+        """Child -> parents, without jobs that were added since the workflow was read."""
         return {int(fw_id): parents for fw_id, parents in self._row["parent_links"].items()}
 
 
@@ -134,18 +146,25 @@ def rerun(firework: Firework | LightFirework) -> None:
 
 
 def load_light(
-    launchpad: LaunchPad, fw_id: int, news: Callable[[Workflow, FWAction], FWAction]
+    launchpad: LaunchPad, fw_id: int, only_new: Callable[[Workflow, FWAction], FWAction]
 ) -> Workflow:
-    """The workflow of a job, which and whose children are read at once.
+    """Return the workflow of a job; the job and its children are read in one query.
 
     Parameters
     ----------
     launchpad
-        Where it is.
+        The LaunchPad that has it.
     fw_id
         The job to refresh.
-    news
-        Takes from an action what was added before.
+    only_new
+        Returns an action without the additions that the workflow has already.
+
+    Raises
+    ------
+    ValueError
+        When no workflow lists the job.
+    NeedsJobsError
+        When the job or a child may run after failed parents.
     """
     row = launchpad.workflows.find_one({"nodes": fw_id}, {"nodes": 0})
     if row is None:
@@ -160,31 +179,31 @@ def load_light(
     near = [fw_id, *workflow.links[fw_id]]
     for found in launchpad.fireworks.find({"fw_id": {"$in": near}}, _FIELDS):
         workflow.id_fw[found["fw_id"]].fill(found)
-    workflow.apply_action = functools.partial(_apply, workflow, workflow.apply_action, news)
+    workflow.apply_action = functools.partial(_apply, workflow, workflow.apply_action, only_new)
     return workflow
 
 
 def _apply(
     workflow: Workflow,
     apply: Callable[[FWAction, int], list[int]],
-    news: Callable[[Workflow, FWAction], FWAction],
+    only_new: Callable[[Workflow, FWAction], FWAction],
     action: FWAction | None,
     fw_id: int,
 ) -> list[int]:
-    """FireWorks' `apply_action` where additions cost no refresh each."""
-    action = action or FWAction()  # of a run that was completed by hand
+    """Apply an action as FireWorks does, without a refresh for every addition."""
+    action = action or FWAction()  # a run that was completed by hand has none
     if action.update_spec or action.mod_spec or action.detours or action.append_wfs:
         raise NeedsJobsError
     rest = copy(action)
     rest.additions = []
     updated = list(apply(rest, fw_id))
-    for addition in news(workflow, action).additions:
+    for addition in only_new(workflow, action).additions:
         updated += _append(workflow, addition, fw_id)
     return updated
 
 
 def _append(workflow: Workflow, addition: Workflow, fw_id: int) -> list[int]:
-    """New jobs below one that is done: the first of them are READY."""
+    """Add new jobs below a job that is done; those without other parents are READY."""
     roots = set(addition.root_fw_ids)
     for firework in addition:
         new_id = firework.fw_id
@@ -197,7 +216,7 @@ def _append(workflow: Workflow, addition: Workflow, fw_id: int) -> list[int]:
 
 
 def workflow_change(workflow: Workflow) -> dict[str, Any]:
-    """What to write of a workflow: all of it when its jobs are others, else states."""
+    """Return the fields of a workflow to write: all when it has new jobs, else states."""
     before = getattr(workflow, "written_states", None)
     if before is None or len(before) != len(workflow.fw_states):
         whole: dict[str, Any] = workflow.to_db_dict()

@@ -1,4 +1,4 @@
-"""launchpad.yaml -> a LaunchPad that answers, or one line that says why it does not."""
+"""Opening the LaunchPad of a launchpad.yaml, with one-line errors where it does not answer."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ _ANSWER_S = 5.0
 
 
 def load_launchpad(path: Path | None = None) -> ServiceLaunchPad:
-    """The LaunchPad of a file, connected.
+    """Return the LaunchPad of a launchpad.yaml, connected and checked.
 
     Parameters
     ----------
     path
-        A launchpad.yaml. By default what FireWorks finds (`FW_CONFIG_FILE`, my_launchpad.yaml),
-        then ./launchpad.yaml. Its password may be left to `LYCB_LAUNCHPAD_PASSWORD`.
+        A launchpad.yaml; by default the file that FireWorks finds (`FW_CONFIG_FILE`,
+        my_launchpad.yaml), else ./launchpad.yaml. Where it has no password, that of
+        `LYCB_LAUNCHPAD_PASSWORD` is used.
 
     Raises
     ------
     InputError
         When the file is missing or not usable.
     StoreError
-        When no server answers, it refuses the login, or is not a replica set.
+        When no server answers, or it refuses the login, or it is not a replica set.
     """
     path = path or default_path()
     connection, settings = _read(path), load_settings()
@@ -62,7 +63,13 @@ def load_launchpad(path: Path | None = None) -> ServiceLaunchPad:
 
 
 def default_path() -> Path:
-    """The launchpad.yaml that is meant when none is named."""
+    """Return the path of the launchpad.yaml to use when none is named.
+
+    Raises
+    ------
+    InputError
+        When FW_CONFIG_FILE names a file that does not exist.
+    """
     config = os.environ.get("FW_CONFIG_FILE")
     if config and not Path(config).exists():
         raise InputError("no such file", fix="correct FW_CONFIG_FILE", path=config)
@@ -86,12 +93,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(
             "unknown field", fix=f"one of {', '.join(_FIELDS)}", path=path, found=unknown[0]
         )
-    # FireWorks would print every added id at its default level
+    # at its default level FireWorks prints every id that it adds
     return _with_password(content) | {"strm_lvl": "ERROR"}
 
 
 def _with_password(content: dict[str, Any]) -> dict[str, Any]:
-    """The file's own password, or else that of the environment."""
+    """Return the connection with the environment's password where the file has none."""
     password = os.environ.get(PASSWORD_VARIABLE)
     if not password or content.get("password"):
         return content
@@ -99,7 +106,7 @@ def _with_password(content: dict[str, Any]) -> dict[str, Any]:
         return content | {"password": password}
     try:
         found = pymongo.uri_parser.parse_uri(content["host"], validate=False)
-    except PyMongoError:  # told when it is used
+    except PyMongoError:  # reported when the address is used
         return content
     if found["password"]:
         return content
@@ -109,7 +116,13 @@ def _with_password(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
-    """It answers, lets us in, and is a replica set; and what its clock says."""
+    """Check that the server answers, lets us in and is a replica set; read its clock.
+
+    Raises
+    ------
+    StoreError
+        When one of these fails.
+    """
     where = {"path": path, "database": launchpad.name}
     try:
         with pymongo.timeout(_ANSWER_S):
@@ -132,7 +145,7 @@ def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
 
 
 def _silent(launchpad: ServiceLaunchPad, where: dict[str, Any]) -> StoreError:
-    """Nothing answers, or it is there, but alone."""
+    """Return the error of a server that does not answer or is not a replica set."""
     if not launchpad.uri_mode:
         try:
             with MongoClient[dict[str, Any]](

@@ -1,15 +1,18 @@
-"""Jobs on a LaunchPad, known by what they are.
+"""Jobs on a LaunchPad, found by their descriptions, and flows as FireWorks' workflows.
 
-One rule for jobs that were queued before jobs carried fields: such a job is the one whose
-description has its name, or the beginning of its name where a label was tried again.
+A job that was queued before jobs carried fields is known by its name: it is the job whose
+description has this name or, where a label was tried again, the first part of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from fireworks import Firework
+from fireworks import Firework, Workflow
+from jobflow import Flow, Job
+from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.collection import Collection
 
 from lycb_flows.campaign.descriptions import FIELDS, JobDescription, read_description
@@ -20,23 +23,23 @@ _ROW = {"fw_id": 1, "name": 1, "launches": 1, **{f"spec.{name}": 1 for name in F
 
 
 def description_of(firework: Firework) -> JobDescription:
-    """Return what a Firework is."""
+    """Return the description of a Firework, read from its spec or, without one, from its name."""
     return read_description(firework.name, firework.spec)
 
 
 def find_jobs(
     fireworks: Fireworks, query: Mapping[str, Any], known: Iterable[JobDescription]
 ) -> Iterator[tuple[JobDescription, dict[str, Any]]]:
-    """Return the jobs that match a query: what each is, and its id, name and launches.
+    """Yield the jobs that match a query: the description of each, and its id, name and launches.
 
     Parameters
     ----------
     fireworks
         The collection of the LaunchPad.
     query
-        What is asked of them, as pymongo takes it.
+        The query, as pymongo takes it.
     known
-        Descriptions whose names tell what jobs without fields are.
+        Descriptions of which jobs without fields are one, by name.
     """
     by_name = {job.name: job for job in known}
     for row in fireworks.find(query, _ROW):
@@ -56,7 +59,17 @@ def find_job(
     fw_ids: Iterable[int],
     job: JobDescription,
 ) -> int | None:
-    """Return the id of the one of these Fireworks that is this job; None where none is."""
+    """Return the id of the Firework that is a job, or None.
+
+    Parameters
+    ----------
+    fireworks
+        The collection of the LaunchPad.
+    fw_ids
+        The Fireworks to look at.
+    job
+        The job's description.
+    """
     row = find_these(fireworks, fw_ids, [job]).get(job)
     return None if row is None else int(row["fw_id"])
 
@@ -66,7 +79,22 @@ def find_these(
     fw_ids: Iterable[int],
     jobs: Iterable[JobDescription],
 ) -> dict[JobDescription, dict[str, Any]]:
-    """Return those of some Fireworks that are one of these jobs: what each is -> its row."""
+    """Return the rows of the Fireworks that are one of several jobs.
+
+    Parameters
+    ----------
+    fireworks
+        The collection of the LaunchPad.
+    fw_ids
+        The Fireworks to look at.
+    jobs
+        The jobs' descriptions.
+
+    Returns
+    -------
+    dict[JobDescription, dict[str, Any]]
+        Description -> id, name and launches; jobs that are not there are left out.
+    """
     jobs = list(jobs)
     with_fields = {
         "spec.stage": {"$in": sorted({job.stage for job in jobs})},
@@ -76,3 +104,21 @@ def find_these(
     query = {"fw_id": {"$in": list(fw_ids)}, "$or": [with_fields, without]}
     found = dict(find_jobs(fireworks, query, jobs))
     return {job: found[job] for job in jobs if job in found}
+
+
+def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own
+    """Return a flow as a workflow, converted by jobflow.
+
+    No store is given: its password would be in every job.
+
+    Parameters
+    ----------
+    flow
+        A flow whose jobs have a category each.
+    **options
+        Name and metadata, as jobflow's `flow_to_workflow` takes them.
+    """
+    with warnings.catch_warnings():
+        # jobs that wait for no other job are intended
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        return flow_to_workflow(flow, **options)

@@ -11,11 +11,14 @@ from lycb_flows.errors import MachineError
 from lycb_flows.store.outages import is_outage
 
 GIVEN_BACK, FAULT, LOST = "given_back", "fault", "lost"
-"""Why a launch was archived: by the job or its worker, by the machine, by the reaper."""
+"""Why a launch was archived: given back by its worker, failed by the machine, found lost."""
 MAX_FAULTS = 3
-"""So often a job runs again after its machine failed; then it stays FIZZLED."""
+"""How often a job runs again after its machine failed; then it stays FIZZLED."""
 
-# the last line of a traceback that plain `rlaunch` wrote
+UNLOADABLE = (ImportError, AttributeError, TypeError, ValueError, MachineError)
+"""Errors of loading a job where the code or the plug-in that queued it is not installed."""
+
+# plain `rlaunch` keeps only the traceback as text: its last line names the error
 _FAULT_LINE = re.compile(
     r"^(?:pymongo\.errors\.(?:AutoReconnect|ConnectionFailure|NetworkTimeout|NotPrimaryError"
     r"|ServerSelectionTimeoutError|WaitQueueTimeoutError|_OperationCancelled)"
@@ -26,7 +29,10 @@ _FAULT_LINE = re.compile(
 
 
 def machine_fault(error: BaseException | None) -> str:
-    """One line when database, store, disk or what is installed made a job fail, else empty."""
+    """Return in one line how the machine made a job fail; empty when the job itself failed.
+
+    Database, result store, disk and installed programs count as the machine.
+    """
     while error is not None:
         full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
         if full or isinstance(error, MachineError) or is_outage(error):
@@ -36,12 +42,17 @@ def machine_fault(error: BaseException | None) -> str:
 
 
 def why_unfinished(action: Mapping[str, Any] | None) -> dict[str, str]:
-    """`given_back` or `fault` with its reason, from a FIZZLED launch's action; else empty.
+    """Return why a FIZZLED launch is no failure of its job; empty when it is one.
 
     Parameters
     ----------
     action
-        As FireWorks stores it with the launch.
+        The launch's action as FireWorks stores it, or None.
+
+    Returns
+    -------
+    dict[str, str]
+        `GIVEN_BACK` or `FAULT` -> the reason in one line.
     """
     exception = ((action or {}).get("stored_data") or {}).get("_exception") or {}
     details = exception.get("_details")

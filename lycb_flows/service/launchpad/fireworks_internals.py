@@ -1,8 +1,8 @@
-"""FireWorks' private names: every use that this package makes of one, in this file only.
+"""Every use that this package makes of a private name of FireWorks.
 
-FireWorks has no public door to these behaviours. `tests/test_fireworks_internals.py` has a test
-per name, which fails by that name when an update of FireWorks changes it; `pyproject.toml` has
-the upper bound.
+FireWorks offers these behaviours under no public name. There is a test per name in
+`tests/service/test_fireworks_internals.py`, which fails by that name when an update of FireWorks
+changes it; `pyproject.toml` has the upper bound.
 
 | private name | behaviour that is needed |
 |---|---|
@@ -38,15 +38,23 @@ Links = Workflow.Links
 
 
 class HookedLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no types
-    """FireWorks' LaunchPad whose two inner steps are replaced by public methods."""
+    """FireWorks' LaunchPad with its two inner steps as public, abstract methods."""
 
     @abstractmethod
     def refresh_workflow(self, fw_id: int) -> None:
-        """Bring a job's state, its children's and its action's into the workflow."""
+        """Apply a job's state and action to its children and its workflow."""
 
     @abstractmethod
     def write_workflow(self, workflow: Workflow, updated_ids: Sequence[int]) -> None:
-        """Write the changed jobs of a workflow, and the workflow itself."""
+        """Write the changed jobs of a workflow, and the workflow itself.
+
+        Parameters
+        ----------
+        workflow
+            The changed workflow.
+        updated_ids
+            Its changed jobs.
+        """
 
     def _refresh_wf(self, fw_id: int) -> None:
         self.refresh_workflow(fw_id)
@@ -55,7 +63,7 @@ class HookedLaunchPad(LaunchPad):  # type: ignore[misc]  # FireWorks has no type
         self.write_workflow(wf, updated_ids)
 
     def forget_backups(self) -> None:
-        """Drop the copies that FireWorks keeps of every job this process ever ran."""
+        """Drop FireWorks' copies of every job that this process has run, which only grow."""
         self.backup_launch_data.clear()
         self.backup_fw_data.clear()
 
@@ -66,7 +74,15 @@ def query_of(fworker: FWorker) -> dict[str, Any]:
 
 
 def set_query(fworker: FWorker, query: Mapping[str, Any]) -> None:
-    """Replace the query that a worker's jobs must match, without its categories."""
+    """Replace the query that a worker's jobs must match, without its categories.
+
+    Parameters
+    ----------
+    fworker
+        The worker, changed in place.
+    query
+        The new query, as pymongo takes it.
+    """
     fworker._query = dict(query)  # noqa: SLF001 - see above
 
 
@@ -76,23 +92,42 @@ def rerun_firework(firework: Firework) -> None:
 
 
 def reassign_ids(workflow: Workflow, ids: Mapping[int, int]) -> None:
-    """Replace ids of jobs (old -> new) in a workflow's jobs, links and states."""
+    """Replace ids of jobs in a workflow's jobs, links and states.
+
+    Parameters
+    ----------
+    workflow
+        The workflow, changed in place.
+    ids
+        Old id -> new id.
+    """
     workflow._reassign_ids(ids)  # noqa: SLF001 - see above
 
 
 def empty_workflow() -> Workflow:
-    """Return a workflow to be filled with what the database has, which checked it before."""
+    """Return a workflow without content, to be filled from the database.
+
+    The workflow's links were checked when it was stored.
+    """
     return Workflow.__new__(Workflow)  # its __init__ checks and inverts all links
 
 
 def launch_of(row: Mapping[str, Any], launchpad: LaunchPad) -> Launch:
-    """Return the launch of a row of the database, its action read from where it is kept."""
+    """Return the launch of a row of the database.
+
+    Parameters
+    ----------
+    row
+        The row; its action may be kept in GridFS.
+    launchpad
+        The LaunchPad that the row was read from.
+    """
     action = launchpad_module.get_action_from_gridfs(row["action"], launchpad.gridfs_fallback)
     return Launch.from_dict({**row, "action": action})
 
 
 def replace_workflow_lock(lock: Callable[..., WFLock]) -> None:
-    """Let FireWorks' own methods take another lock around a workflow, in this process."""
+    """Replace the lock that FireWorks' own methods take around a workflow, in this process."""
     if launchpad_module.WFLock is WFLock:
         launchpad_module.WFLock = lock
 

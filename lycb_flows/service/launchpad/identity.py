@@ -1,4 +1,4 @@
-"""Which process does something, in words that another process can check."""
+"""Names of processes that other processes can check: still running, or certainly dead."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ _STATE, _START = 0, 19  # fields of /proc/PID/stat after the command's name
 
 
 def this_process() -> str:
-    """`host/machine/pid/start` of this process; unique, also after the pid is used again."""
+    """Return `host/machine/pid/start` of this process.
+
+    The start time keeps the name unique after the pid has been used again.
+    """
     pid = os.getpid()
     _, start = _stat(pid)
     return "/".join((socket.gethostname(), _machine(), str(pid), start))
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a process is certainly dead: it ran on this machine and is not here any more.
+    """Return whether a process that ran on this machine is certainly dead.
 
     Parameters
     ----------
     owner
-        What `this_process` said there; anything else is not certain.
+        What `this_process` returned there; of any other text nothing is certain.
     """
     parts = owner.split("/")
     if len(parts) != len(("host", "machine", "pid", "start")):
@@ -35,13 +38,16 @@ def is_gone(owner: str) -> bool:
 
 
 def host_and_pid(owner: str) -> str:
-    """For people: `process 123 on node7`."""
+    """Return an owner in words, such as `process 123 on node7`."""
     host, _, pid, _ = owner.split("/")
     return f"process {pid} on {host}"
 
 
 def _machine() -> str:
-    """Boot and pid namespace: in containers, equal names and pids are not the same process."""
+    """Return the boot and the pid namespace of this machine.
+
+    Host name and pid alone may be equal in two containers.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
         return f"{boot}-{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -50,7 +56,7 @@ def _machine() -> str:
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """State letter and start time of a process here; empty when there is none."""
+    """Return state letter and start time of a process on this machine; empty without one."""
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -60,7 +66,7 @@ def _stat(pid: int) -> tuple[str, str]:
 
 
 def _signalled(pid: int) -> tuple[str, str]:
-    """The same without /proc: whether the process can be signalled; the start is unknown."""
+    """Return the same as `_stat` where there is no /proc; the start time is unknown there."""
     if Path("/proc/self/stat").exists():
         return "", ""
     try:

@@ -1,7 +1,7 @@
-"""A workflow's lock that says who holds it, so that a dead or lost holder's can be broken.
+"""Workflow locks that name their owner, so that a dead owner's lock can be broken.
 
-FireWorks sets `locked: True` and only ever asks whether the field exists; we write owner and
-time into it. An owner whose lock was broken writes nothing afterwards: `ServiceLaunchPad`
+FireWorks sets `locked: True` and only tests whether the field exists; here it holds the owner and
+the time. An owner whose lock was broken writes nothing afterwards: `ServiceLaunchPad`
 replaces a workflow only while it still holds the lock.
 """
 
@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def use_owned_locks() -> None:
-    """Let FireWorks' own methods lock our LaunchPads our way; others are locked as before."""
+    """Make FireWorks' own methods use `OwnedLock` on LaunchPads that have an owner.
+
+    Other LaunchPads are locked as before.
+    """
     replace_workflow_lock(workflow_lock)
 
 
@@ -35,20 +38,30 @@ def workflow_lock(
     *args: Any,  # noqa: ANN401 - as FireWorks calls it
     **options: Any,  # noqa: ANN401 - likewise
 ) -> WFLock:
-    """The lock of the workflow that holds a firework."""
+    """Return the lock of the workflow that contains a Firework.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad; its class decides on the kind of lock.
+    fw_id
+        A job of the workflow.
+    *args, **options
+        What else FireWorks gives to its own lock.
+    """
     if hasattr(launchpad, "owner"):
         return OwnedLock(launchpad, fw_id)
     return WFLock(launchpad, fw_id, *args, **options)
 
 
 def stale_reason(lock: object) -> str:
-    """Why a lock is certainly stale; empty when it may be in use."""
+    """Return why a lock is certainly stale; empty when it may be in use."""
     owner = lock.get("by", "") if isinstance(lock, dict) else ""
     return f"{host_and_pid(owner)} is gone" if owner and is_gone(owner) else ""
 
 
 class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
-    """Context manager; re-entered by the same owner after an outage.
+    """A workflow's lock as a context manager; its owner can enter it again after an outage.
 
     Raises
     ------
@@ -59,9 +72,9 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
     """
 
     def __enter__(self) -> None:
-        """Wait for the lock."""
+        """Wait for the lock, and break one that is stale."""
         started = time.monotonic()
-        watched, since, naps = None, started, 0
+        last_lock, since, naps = None, started, 0
         while not self._acquire():
             found = self.lp.workflows.find_one(
                 {"nodes": self.fw_id}, {"locked": 1, "updated_on": 1, "name": 1}
@@ -70,8 +83,8 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
                 msg = f"no workflow lists firework {self.fw_id}"
                 raise ValueError(msg)
             now = time.monotonic()
-            if found != watched:
-                watched, since = found, now
+            if found != last_lock:
+                last_lock, since = found, now
             if now - since > self.lp.stale_lock_s or stale_reason(found.get("locked")):
                 self.lp.break_lock(found)
             elif now - started > self.lp.outage_s:
@@ -82,7 +95,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
                 time.sleep(min(_FIRST_NAP_S * naps, _LONGEST_NAP_S) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
 
     def _acquire(self) -> bool:
-        """Take the lock when it is free, or ours already."""
+        """Return whether the lock was free or ours already, and take it."""
         held = self.lp.workflows.find_one_and_update(
             {
                 "nodes": self.fw_id,
@@ -94,7 +107,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
         return held is not None
 
     def __exit__(self, *_failure: object) -> None:
-        """Unlock, unless somebody took the lock from us."""
+        """Unlock, unless the lock was broken and taken by another process."""
         try:
             self.lp.workflows.update_one(
                 {"nodes": self.fw_id, "locked.by": self.lp.owner}, {"$unset": {"locked": ""}}
@@ -102,5 +115,5 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
         except PyMongoError as err:
             if not is_outage(err):
                 raise
-            # ours by name: entered again by the retry, or broken by whoever comes first
+            # not lost: the retry enters the lock again by its owner, or others break it as stale
             logger.warning("lock of firework %s is left behind: the database is away", self.fw_id)

@@ -1,13 +1,8 @@
-"""FireWorks' LaunchPad, hardened.
-
-Outages are waited for, what belongs together is written together, and a run that did not
-finish goes back to the queue instead of failing.
-"""
+"""FireWorks' LaunchPad for many workers that may be killed at any time: it loses no job."""
 
 from __future__ import annotations
 
 import logging
-import warnings
 from copy import copy
 from datetime import datetime
 from typing import Any
@@ -17,49 +12,57 @@ from fireworks import Firework, FWAction, FWorker, Workflow
 from fireworks.core.launchpad import LockedWorkflowError
 from fireworks.utilities.fw_serializers import recursive_dict
 from jobflow import Flow, Job
-from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
-from lycb_flows.errors import MachineError
 from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light, rerun
-from lycb_flows.service.launchpad.described import description_of, find_these
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, MAX_FAULTS, why_unfinished
+from lycb_flows.service.launchpad.described import description_of, find_these, to_workflow
+from lycb_flows.service.launchpad.faults import (
+    FAULT,
+    GIVEN_BACK,
+    MAX_FAULTS,
+    UNLOADABLE,
+    why_unfinished,
+)
 from lycb_flows.service.launchpad.identity import this_process
+from lycb_flows.service.launchpad.listener import JobListener
 from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
-from lycb_flows.service.launchpad.watching import NobodyWatches, Watcher
 from lycb_flows.service.launchpad.writing import WritingLaunchPad
 from lycb_flows.store.outages import is_outage, patiently
 
 _PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
 
 Session = ClientSession | None
-UNLOADABLE = (ImportError, AttributeError, TypeError, ValueError, MachineError)
-"""What reading a job raises where the code or the plug-in that queued it is not installed."""
 
 logger = logging.getLogger(__name__)
 
 
 class DatabaseGoneError(SystemExit):
-    """The database stayed away while a job ended; not an Exception, so FireWorks lets it pass."""
+    """Raised when the database stays away while a job ends.
+
+    It is no Exception: FireWorks would take one for a failure of the job.
+    """
 
 
 class ServiceLaunchPad(WritingLaunchPad):
-    """A LaunchPad on a replica set; made by `load_launchpad`.
+    """A LaunchPad on a MongoDB replica set; opened by `load_launchpad`.
+
+    It waits while the database is away, writes related changes in one transaction, and puts a
+    job whose run did not finish back into the queue instead of letting it fail.
 
     Parameters
     ----------
     outage_s
-        How long each operation waits for an absent database.
+        Seconds that each operation waits for an absent database.
     stale_lock_s
-        Age at which a workflow's unchanged lock is nobody's.
+        Seconds after which a workflow's unchanged lock is taken for stale.
     **connection
-        What FireWorks' LaunchPad takes.
+        Arguments of FireWorks' LaunchPad.
 
     Attributes
     ----------
-    watcher
-        Told what happens to this process's jobs.
+    listener
+        Receives what happens to this process's jobs.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         **connection: Any,  # noqa: ANN401 - of every kind
     ) -> None:
         options = dict(connection.pop("mongoclient_kwargs", None) or {})
-        # pymongo repeats an operation until then: outages end inside of it
+        # pymongo itself repeats an operation for so long
         patience_ms = int(1000 * outage_s)
         options |= {"timeoutMS": patience_ms, "serverSelectionTimeoutMS": patience_ms}
         options |= {"w": "majority", "appname": "lycb_flows"}
@@ -78,19 +81,19 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.outage_s, self.stale_lock_s = outage_s, stale_lock_s
         self.owner = this_process()
         self.clock_ahead_s = 0.0
-        self.watcher: Watcher = NobodyWatches()
+        self.listener = JobListener()
         self._checking_out, self._listed = False, True
         self._unloadable: set[int] = set()
         use_owned_locks()
 
     def to_dict(self) -> dict[str, Any]:
-        """FireWorks' form, without credentials."""
+        """Return FireWorks' form without credentials, as launches and logs keep it."""
         content: dict[str, Any] = super().to_dict()
         hidden: dict[str, Any] = {"password": None, "mongoclient_kwargs": {}}
         return content | hidden | {"host": None if self.uri_mode else self.host}
 
     def close(self) -> None:
-        """Let the connection go, also when the database is away."""
+        """Close the connection within a second, also when the database is away."""
         with pymongo.timeout(_CLOSE_S):
             self.connection.close()
 
@@ -103,7 +106,22 @@ class ServiceLaunchPad(WritingLaunchPad):
         *args: Any,  # noqa: ANN401 - FireWorks' own
         **options: Any,  # noqa: ANN401 - likewise
     ) -> tuple[Firework, int] | tuple[None, None]:
-        """The next job and its launch; (None, None) when there is none for this worker."""
+        """Take the next job.
+
+        Parameters
+        ----------
+        fworker
+            The worker, with the categories and the query of its jobs.
+        launch_dir
+            The folder that the job will run in.
+        *args, **options
+            What else FireWorks' method takes.
+
+        Returns
+        -------
+        tuple
+            The job and its launch's id; (None, None) when there is no job for this worker.
+        """
         self.forget_backups()
         self._checking_out = self._listed = True
         try:
@@ -115,11 +133,11 @@ class ServiceLaunchPad(WritingLaunchPad):
         if not self._listed:
             self._put_back_orphan(firework.fw_id, launch_id)
             return None, None
-        self.watcher.took(firework, launch_id)
+        self.listener.started(firework, launch_id)
         return firework, launch_id
 
     def get_fw_by_id(self, fw_id: int) -> Firework:
-        """Return a job; the watcher is told of one that this version of the code cannot load.
+        """Return a job; the listener receives a job that this version of the code cannot load.
 
         FireWorks then marks the job FIZZLED and looks for another one.
         """
@@ -128,14 +146,24 @@ class ServiceLaunchPad(WritingLaunchPad):
             _require_functions(firework)
         except UNLOADABLE as err:
             self._unloadable.add(fw_id)
-            self.watcher.refused(fw_id, f"{type(err).__name__}: {err}")
+            self.listener.refused(fw_id, f"{type(err).__name__}: {err}")
             raise
         return firework
 
     def ping_launch(
         self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
     ) -> None:
-        """Say that a launch is alive; an absent database is no reason to stop saying it."""
+        """Write a heartbeat of a launch; an absent database is logged and not waited for.
+
+        Parameters
+        ----------
+        launch_id
+            The launch.
+        ptime
+            Time of the heartbeat, by default the database's.
+        checkpoint
+            FireWorks' checkpoint data, if any.
+        """
         change = {"state_history.$[run].updated_on": (ptime or self.now()).isoformat()}
         if checkpoint:
             change["state_history.$[run].checkpoint"] = recursive_dict(checkpoint)
@@ -153,20 +181,31 @@ class ServiceLaunchPad(WritingLaunchPad):
             logger.warning("no heartbeat of launch %s: %s", launch_id, type(err).__name__)
             return
         if found is None:
-            self.watcher.lost(launch_id)
-        self.watcher.pinged()
+            self.listener.lost(launch_id)
+        self.listener.pinged()
 
     def complete_launch(
         self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED"
     ) -> dict[str, Any]:
-        """Write down how a launch ended, and what follows; repeated through outages.
+        """Write how a launch ended and what follows from it; repeated through outages.
+
+        A run that did not finish is given back to the queue, and the result is empty.
+
+        Parameters
+        ----------
+        launch_id
+            The launch.
+        action
+            What the job returned, or the error that FireWorks has caught.
+        state
+            COMPLETED or FIZZLED.
 
         Raises
         ------
         DatabaseGoneError
             When the database stays away for `outage_s`.
         LockedWorkflowError
-            When others keep the workflow locked as long; the reaper does the rest.
+            When others keep the workflow locked as long; the reaper then writes what is missing.
         """
         try:
             return patiently(
@@ -181,27 +220,35 @@ class ServiceLaunchPad(WritingLaunchPad):
         owner = self.fireworks.find_one({"launches": launch_id}, {"fw_id": 1})
         if owner is None:
             logger.warning("launch %s ended here, but its job was started elsewhere", launch_id)
-            self.watcher.ended(launch_id, "ARCHIVED", "started elsewhere meanwhile")
+            self.listener.ended(launch_id, "ARCHIVED", "started elsewhere meanwhile")
             return {}
         why = why_unfinished(action.to_dict()) if action and state == "FIZZLED" else {}
         if why and self.may_run_again(owner["fw_id"], why):
             self.give_back(owner["fw_id"], launch_id, **why)
-            self.watcher.avoid(owner["fw_id"])
-            self.watcher.ended(launch_id, "READY", "".join(why.values()))
+            self.listener.avoid(owner["fw_id"])
+            self.listener.ended(launch_id, "READY", "".join(why.values()))
             return {}
         done: dict[str, Any] = super().complete_launch(launch_id, action, state)
-        self.watcher.ended(launch_id, state, "")
+        self.listener.ended(launch_id, state, "")
         return done
 
     def may_run_again(self, fw_id: int, why: dict[str, str]) -> bool:
-        """Whether an unfinished job goes back: always, but not when machines failed too often."""
+        """Return whether a job that did not finish goes back to the queue.
+
+        Parameters
+        ----------
+        fw_id
+            The job.
+        why
+            What `why_unfinished` returned; faults send a job back at most `MAX_FAULTS` times.
+        """
         if GIVEN_BACK in why:
             return True
         faults = {"fw_id": fw_id, f"state_history.{FAULT}": {"$exists": True}}
         return bool(self.launches.count_documents(faults) < MAX_FAULTS)
 
     def give_back(self, fw_id: int, launch_id: int | None, **why: str) -> bool:
-        """Archive an unfinished run, so that the job is READY again; its children stay as they are.
+        """Archive an unfinished run and make its job READY again; its children stay as they are.
 
         FireWorks' `rerun_fw` would also reset children that are paused or defused.
 
@@ -212,7 +259,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         launch_id
             The run that did not finish; None when the job was RESERVED without any.
         **why
-            Kept in the launch's history.
+            The reason, kept in the launch's history.
 
         Returns
         -------
@@ -221,7 +268,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         """
         with OwnedLock(self, fw_id):
             try:
-                workflow = load_light(self, fw_id, self._news)
+                workflow = load_light(self, fw_id, self._only_new)
             except NeedsJobsError:
                 workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
             firework = workflow.id_fw[fw_id]
@@ -234,17 +281,24 @@ class ServiceLaunchPad(WritingLaunchPad):
         return True
 
     def _put_back_orphan(self, fw_id: int, launch_id: int) -> None:
-        """No workflow lists it: plain FireWorks is just adding it, or died while it did."""
+        """Put back a job that no workflow lists, as plain FireWorks may still be adding it."""
         self.fireworks.update_one(
             {"fw_id": fw_id}, {"$set": {"state": "READY"}, "$pull": {"launches": launch_id}}
         )
         self.archive_launches([launch_id], {GIVEN_BACK: "no workflow lists the job"}, None)
-        self.watcher.avoid(fw_id)
+        self.listener.avoid(fw_id)
 
     # -- workflows -----------------------------------------------------------------
 
     def append_flow(self, fw_id: int, flow: Flow | Job) -> bool:
         """Add a flow below a job, as if the job had returned it as an addition.
+
+        Parameters
+        ----------
+        fw_id
+            The job.
+        flow
+            The flow to add.
 
         Returns
         -------
@@ -260,22 +314,22 @@ class ServiceLaunchPad(WritingLaunchPad):
         return True
 
     def get_wf_by_fw_id_lzyfw(self, fw_id: int) -> Workflow:
-        """FireWorks' lazily read workflow; an action adds no job to it that is there."""
+        """Return FireWorks' lazily read workflow of a job; actions add to it only new jobs."""
         workflow = super().get_wf_by_fw_id_lzyfw(fw_id)
         apply = workflow.apply_action
-        workflow.apply_action = lambda action, at: apply(self._news(workflow, action), at)
+        workflow.apply_action = lambda action, at: apply(self._only_new(workflow, action), at)
         return workflow
 
-    def _news(self, workflow: Workflow, action: FWAction) -> FWAction:
-        """The action without what an earlier run of the job has added."""
+    def _only_new(self, workflow: Workflow, action: FWAction) -> FWAction:
+        """Return the action without the additions of an earlier run of the job."""
         if not action.additions:
             return action
-        news = copy(action)
-        news.additions = [one for one in action.additions if not self._is_known(workflow, one)]
-        return news
+        rest = copy(action)
+        rest.additions = [flow for flow in action.additions if not self._is_known(workflow, flow)]
+        return rest
 
     def _is_known(self, workflow: Workflow, addition: Workflow) -> bool:
-        """Whether a campaign's workflow has these jobs: each is there once."""
+        """Return whether a campaign's workflow has these jobs, each of which is there only once."""
         if "campaign" not in workflow.metadata:
             return False
         wanted = {description_of(firework) for firework in addition}
@@ -286,9 +340,9 @@ class ServiceLaunchPad(WritingLaunchPad):
         return bool(known)
 
     def refresh_workflow(self, fw_id: int) -> None:
-        """Bring a job's state, its children's and its action's into the workflow.
+        """Apply a job's state and action to its children and its workflow.
 
-        Unlike FireWorks', it does not take a lock or an outage for a failure of the job.
+        Unlike FireWorks' own method it takes no lock and no outage for a failure of the job.
         """
         if fw_id in self._unloadable:
             # FireWorks makes a FIZZLED job without launches READY again, and takes it for ever
@@ -310,7 +364,7 @@ class ServiceLaunchPad(WritingLaunchPad):
 
     def _refresh_locked(self, fw_id: int) -> None:
         try:
-            workflow = load_light(self, fw_id, self._news)
+            workflow = load_light(self, fw_id, self._only_new)
             updated = workflow.refresh(fw_id)
         except NeedsJobsError:
             workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
@@ -322,12 +376,12 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.workflows.update_one({"nodes": fw_id}, {"$set": change})
 
     def _show_running(self, fw_id: int) -> bool:
-        """A checkout changes nothing but what `lpad` shows: no lock, no reading of the workflow.
+        """Show a checked-out job as running; nothing else changes, so that no lock is needed.
 
         Returns
         -------
         bool
-            False when the job is not active, but could not be read, for example.
+            False when the job is not active, for example because it could not be loaded.
         """
         found = self.fireworks.find_one({"fw_id": fw_id}, {"state": 1})
         if found is None or found["state"] not in {"RUNNING", "RESERVED"}:
@@ -354,12 +408,5 @@ def _require_functions(firework: Firework) -> None:
 
 
 def _may_pass(error: Exception) -> bool:
-    """An outage, or somebody else's lock."""
+    """Return whether an error may pass with time: an outage, or a lock of others."""
     return isinstance(error, LockedWorkflowError) or is_outage(error)
-
-
-def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own
-    """Jobflow's conversion. No store is given: its password would be in every job."""
-    with warnings.catch_warnings():  # jobs that wait for no other are no mistake
-        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
-        return flow_to_workflow(flow, **options)

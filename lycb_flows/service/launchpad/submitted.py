@@ -1,4 +1,4 @@
-"""What was submitted to a LaunchPad: campaigns as workflows."""
+"""Campaigns on a LaunchPad as workflows: submit, find, count, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
 from lycb_flows.errors import InputError
-from lycb_flows.service.launchpad.described import description_of
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST
+from lycb_flows.service.launchpad.described import description_of, to_workflow
+from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, UNLOADABLE
 from lycb_flows.service.launchpad.locking import OwnedLock
-from lycb_flows.service.launchpad.pad import UNLOADABLE, ServiceLaunchPad, to_workflow
+from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.writing import PAUSED
 
 _RECORD_INDEX = "lycb_record"
@@ -27,7 +27,7 @@ _CANCELLED = {"$rename": {"metadata.record": "metadata.cancelled_record"}}
 
 @dataclass(frozen=True)
 class CampaignWorkflow:
-    """One workflow of a campaign, as the database has it."""
+    """One workflow of a campaign, as read from the database."""
 
     name: str
     state: str
@@ -36,7 +36,7 @@ class CampaignWorkflow:
 
 
 def initialise(launchpad: ServiceLaunchPad) -> None:
-    """Counters and indexes, where they are missing; FireWorks wants `lpad reset` for that."""
+    """Create missing counters and indexes, so that no `lpad reset` is needed."""
     if _RECORD_INDEX in launchpad.workflows.index_information():
         return
     counters = {"next_fw_id": 1, "next_launch_id": 1}
@@ -61,30 +61,31 @@ def submit_flow(
     Parameters
     ----------
     launchpad
-        Where to.
+        The LaunchPad.
     flow
-        Its jobs need a category each, see `lycb_flows.flows.routing.route`.
+        The flow; its jobs need a category each, see `lycb_flows.flows.routing.route`.
     name
-        Of the workflow.
+        Name of the workflow.
     metadata
-        `campaign`: the name by which its workflows are found; `record`: what may be there once.
+        `campaign`: the name by which its workflows are found; `record`: a key that only one
+        workflow may have.
 
     Returns
     -------
     list[int]
-        The new jobs' ids, in the order of the flow; empty when the record is there, and was not
-        cancelled.
+        The new jobs' ids, in the order of the flow; empty when a workflow has the record already
+        and was not cancelled.
 
     Raises
     ------
     InputError
-        When two jobs are the same: of one description or, without any, of one name.
+        When two jobs have the same description or, without any, the same name.
     """
     initialise(launchpad)
     workflow = to_workflow(flow, name=name, metadata=dict(metadata))
-    twice = [job for job, n in Counter(map(description_of, workflow)).items() if n > 1]
-    if twice:
-        name = twice[0].name
+    repeated = [job for job, n in Counter(map(description_of, workflow)).items() if n > 1]
+    if repeated:
+        name = repeated[0].name
         raise InputError("two jobs of one name", fix="names are unique in a flow", name=name)
     record = metadata.get("record")
     if record is not None:
@@ -96,7 +97,7 @@ def submit_flow(
 
 
 def _retire(launchpad: ServiceLaunchPad, record: str) -> None:
-    """A workflow that was archived or wholly defused by FireWorks' own commands is cancelled."""
+    """Cancel a workflow that FireWorks' own commands have archived or wholly defused."""
     found = launchpad.workflows.find_one(
         {"metadata.record": record, "state": {"$in": ["ARCHIVED", "DEFUSED"]}}, {"fw_states": 1}
     )
@@ -107,7 +108,7 @@ def _retire(launchpad: ServiceLaunchPad, record: str) -> None:
 def _replace_unloadable(launchpad: ServiceLaunchPad, record: str) -> None:
     """Archive a campaign's workflow whose open jobs were queued by code that is not here.
 
-    One job of each module and Maker is tried: the same code wrote all of them.
+    One job of each module and Maker is loaded, as the same code wrote all of them.
     """
     found = launchpad.workflows.find_one({"metadata.record": record}, {"nodes": 1})
     if found is None:
@@ -133,7 +134,7 @@ def _is_loadable(launchpad: ServiceLaunchPad, fw_id: int) -> bool:
 
 
 def _add(launchpad: ServiceLaunchPad, workflow: Workflow) -> list[int]:
-    """FireWorks' `add_wf`, but killed half-way it leaves nothing that could run."""
+    """Add a workflow as FireWorks' `add_wf` does; an interrupted call leaves no job that runs."""
     for fw_id in workflow.root_fw_ids:
         workflow.id_fw[fw_id].state = workflow.fw_states[fw_id] = "READY"
     ids = launchpad.number(workflow, list(workflow))
@@ -149,7 +150,15 @@ def _add(launchpad: ServiceLaunchPad, workflow: Workflow) -> list[int]:
 
 
 def campaign_workflows(launchpad: ServiceLaunchPad, name: str | None) -> list[CampaignWorkflow]:
-    """The workflows of a campaign, or of all, in the order of submission; cancelled ones too."""
+    """Return the workflows of a campaign in the order of submission, also cancelled ones.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name; None: all campaigns.
+    """
     query = {"metadata.campaign": {"$exists": True} if name is None else name}
     fields = {"name": 1, "state": 1, "metadata": 1, "nodes": 1}
     return [
@@ -159,8 +168,21 @@ def campaign_workflows(launchpad: ServiceLaunchPad, name: str | None) -> list[Ca
 
 
 def count_states(launchpad: ServiceLaunchPad, name: str) -> dict[str, dict[str, int]]:
-    """Jobs of a campaign: category -> state -> how many; without cancelled workflows."""
-    ids = [fw_id for one in _live(launchpad, name) for fw_id in one.fw_ids]
+    """Count the jobs of a campaign, without cancelled workflows.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
+
+    Returns
+    -------
+    dict[str, dict[str, int]]
+        Category -> state -> number of jobs.
+    """
+    ids = [fw_id for workflow in _live(launchpad, name) for fw_id in workflow.fw_ids]
     group = {"_id": {"category": "$spec._category", "state": "$state"}, "n": {"$sum": 1}}
     counts: dict[str, dict[str, int]] = {}
     for row in launchpad.fireworks.aggregate(
@@ -172,8 +194,22 @@ def count_states(launchpad: ServiceLaunchPad, name: str) -> dict[str, dict[str, 
 
 
 def count_interruptions(launchpad: ServiceLaunchPad, name: str) -> dict[str, int]:
-    """Runs of a campaign's jobs that did not finish: given back, by fault, or lost."""
-    ids = [fw_id for one in campaign_workflows(launchpad, name) for fw_id in one.fw_ids]
+    """Count the runs of a campaign's jobs that did not finish.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
+
+    Returns
+    -------
+    dict[str, int]
+        Number of runs given back, ended by a fault of their machine, and lost.
+    """
+    workflows = campaign_workflows(launchpad, name)
+    ids = [fw_id for workflow in workflows for fw_id in workflow.fw_ids]
     return {
         why: launchpad.launches.count_documents(
             {"fw_id": {"$in": ids}, f"state_history.{why}": {"$exists": True}}
@@ -182,26 +218,36 @@ def count_interruptions(launchpad: ServiceLaunchPad, name: str) -> dict[str, int
     }
 
 
-# -- levers ---------------------------------------------------------------------------------
+# -- cancel, pause, resume ------------------------------------------------------------------
 
 
 def cancel(launchpad: ServiceLaunchPad, name: str) -> int:
-    """Archive a campaign's workflows: nothing of them runs again, `submit_flow` starts anew.
+    """Archive a campaign's workflows, so that none of their jobs runs again.
 
-    Archived, not defused: results are kept by key, so a new submission goes on where this one
-    ended, and nobody reignites half of the old one beside it. A running job stops at its next
-    restart point; what it has stored is kept.
+    They are archived, not defused: `submit_flow` adds the campaign anew and finds its results by
+    key, and no part of the old workflow can be reignited beside the new one. A running job stops
+    at its next restart point; what it has stored is kept.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
 
     Returns
     -------
     int
-        How many jobs will not run.
+        Number of jobs that will not run.
     """
-    return sum(_archive(launchpad, one) for one in _live(launchpad, name))
+    return sum(_archive(launchpad, workflow) for workflow in _live(launchpad, name))
 
 
 def _archive(launchpad: ServiceLaunchPad, seen: CampaignWorkflow) -> int:
-    """The workflow last: if this is interrupted, cancelling again does the rest."""
+    """Archive a workflow and return how many jobs were open.
+
+    The workflow itself is written last: when this is interrupted, cancelling again completes it.
+    """
     node = seen.fw_ids[0]
     with OwnedLock(launchpad, node):
         content = launchpad.workflows.find_one({"nodes": node}, {"nodes": 1})
@@ -224,31 +270,45 @@ def _archive(launchpad: ServiceLaunchPad, seen: CampaignWorkflow) -> int:
 
 
 def pause(launchpad: ServiceLaunchPad, name: str) -> int:
-    """Let running jobs end and start no other, not even one that they add.
+    """Let the running jobs of a campaign end and start no other, not even jobs that they add.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
 
     Returns
     -------
     int
-        How many jobs wait now.
+        Number of jobs that wait now.
     """
-    return sum(_switch(launchpad, one, paused=True) for one in _live(launchpad, name))
+    return sum(_switch(launchpad, workflow, paused=True) for workflow in _live(launchpad, name))
 
 
 def resume(launchpad: ServiceLaunchPad, name: str) -> int:
-    """Undo `pause`.
+    """Let the jobs of a paused campaign run again.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
 
     Returns
     -------
     int
-        How many jobs may run again.
+        Number of jobs that may run again.
     """
-    return sum(_switch(launchpad, one, paused=False) for one in _live(launchpad, name))
+    return sum(_switch(launchpad, workflow, paused=False) for workflow in _live(launchpad, name))
 
 
 def _switch(launchpad: ServiceLaunchPad, seen: CampaignWorkflow, *, paused: bool) -> int:
-    """Set the state of all jobs that are not at work or over.
+    """Set the state of all jobs that are neither running nor over; return how many.
 
-    The wish is written first: what becomes runnable meanwhile follows it.
+    The workflow's metadata is written first, so that jobs that become runnable meanwhile obey it.
     """
     node = seen.fw_ids[0]
     with OwnedLock(launchpad, node):
@@ -270,14 +330,14 @@ def _switch(launchpad: ServiceLaunchPad, seen: CampaignWorkflow, *, paused: bool
 
 
 def _runnable(content: Mapping[str, Any], fw_id: int) -> str:
-    """READY when every parent is done."""
+    """Return READY when every parent is done, else WAITING."""
     parents = content["parent_links"].get(str(fw_id), [])
     done = all(content["fw_states"].get(str(parent)) == "COMPLETED" for parent in parents)
     return "READY" if done else "WAITING"
 
 
 def _settle(launchpad: ServiceLaunchPad, node: int, switched: Sequence[int]) -> None:
-    """The workflow's copy of the states; FireWorks decides on jobs with a reservation."""
+    """Update the workflow's copy of the states; FireWorks decides on jobs with a reservation."""
     workflow = launchpad.get_wf_by_fw_id_lzyfw(node)
     states = launchpad.fireworks.find(
         {"fw_id": {"$in": list(workflow.id_fw)}}, {"fw_id": 1, "state": 1}
@@ -295,7 +355,7 @@ def _settle(launchpad: ServiceLaunchPad, node: int, switched: Sequence[int]) -> 
 
 def _live(launchpad: ServiceLaunchPad, name: str) -> list[CampaignWorkflow]:
     return [
-        one
-        for one in campaign_workflows(launchpad, name)
-        if one.state != "ARCHIVED" and "cancelled_record" not in one.metadata
+        workflow
+        for workflow in campaign_workflows(launchpad, name)
+        if workflow.state != "ARCHIVED" and "cancelled_record" not in workflow.metadata
     ]

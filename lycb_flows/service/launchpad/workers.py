@@ -1,4 +1,4 @@
-"""The register of workers in the LaunchPad's database: who is there, and at what."""
+"""The register of workers in the LaunchPad's database: which are alive, and what they run."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerRecord:
-    """What is known of one worker.
+    """One worker's entry in the register.
 
     Attributes
     ----------
     owner
         Its process, as its launches name it.
     categories
-        What it takes; empty: everything.
+        Categories of the jobs that it takes; empty: all.
     state
         idle, running, full disk, no database, or left.
     alive
-        It has not left, was seen lately, and its process is not known to be dead.
+        Whether it has not left, was seen lately, and its process is not known to be dead.
     seen_s
         Seconds since it was last seen, by the database's clock.
     fw_id, job
-        What it runs, if anything.
+        The job that it runs, if any.
     """
 
     owner: str
@@ -64,27 +64,27 @@ class WorkerRecord:
 
 
 def slurm_place() -> dict[str, str]:
-    """The Slurm job that this process runs in, and how often it was requeued; or empty."""
+    """Return the Slurm job of this process and how often it was requeued; empty without Slurm."""
     job = os.environ.get("SLURM_JOB_ID", "")
     restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
     return {"slurm_job": job, "slurm_restarts": restarts} if job else {}
 
 
 class Registration:
-    """The entry of this process; an absent database only makes it old.
+    """The entry of this process in the register; while the database is away it is not updated.
 
     Parameters
     ----------
     launchpad
-        Where the register is.
+        The LaunchPad whose database has the register.
     name, categories, device
-        Of the worker.
+        The worker's name, the categories of jobs that it takes, and its torch device.
     """
 
     def __init__(
         self, launchpad: ServiceLaunchPad, *, name: str, categories: tuple[str, ...], device: str
     ) -> None:
-        # a lost entry is written again at the next beat: no waiting for the disk
+        # a lost entry is written again at the next heartbeat: no need to wait for the disk
         self._workers = launchpad.db.get_collection(
             COLLECTION, write_concern=WriteConcern(w=1, j=False)
         )
@@ -105,9 +105,9 @@ class Registration:
             "n_jobs": 0,
         }
 
-    def tell(self, **news: object) -> None:
-        """Write the entry, with changes."""
-        self._entry |= news
+    def update(self, **changes: object) -> None:
+        """Change fields of the entry, and write it; an absent database is only logged."""
+        self._entry |= changes
         try:
             with pymongo.timeout(_TIMEOUT_S):
                 self._workers.update_one(
@@ -122,25 +122,40 @@ class Registration:
 def find_workers(
     launchpad: ServiceLaunchPad, *, silent_s: float | None = None, everyone: bool = False
 ) -> list[WorkerRecord]:
-    """The workers that are alive, or also those that were, by name.
+    """Return the registered workers, sorted by name.
 
     Parameters
     ----------
     launchpad
-        Where they are registered.
+        The LaunchPad whose database has the register.
     silent_s
-        Silence after which one is not called alive; by default three heartbeats.
+        Seconds without a heartbeat after which a worker does not count as alive; by default
+        three intervals.
     everyone
-        Whether also those that left or died lately.
+        Whether to include those that left or died lately.
     """
     now = launchpad.now()
     silent_s = _ALIVE_PINGS * load_settings().ping_s if silent_s is None else silent_s
-    found = [_record(row, now, silent_s) for row in launchpad.db[COLLECTION].find({})]
-    return sorted((one for one in found if everyone or one.alive), key=lambda one: one.name)
+    records = [_record(row, now, silent_s) for row in launchpad.db[COLLECTION].find({})]
+    wanted = [record for record in records if everyone or record.alive]
+    return sorted(wanted, key=lambda record: record.name)
 
 
 def forget_workers(launchpad: ServiceLaunchPad, *, older_s: float) -> int:
-    """Delete entries that were not seen for so long; returns how many."""
+    """Delete old entries of the register.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad whose database has the register.
+    older_s
+        Seconds since a worker was seen last, above which its entry is deleted.
+
+    Returns
+    -------
+    int
+        Number of entries deleted.
+    """
     before = launchpad.now() - timedelta(seconds=older_s)
     gone = launchpad.db[COLLECTION].delete_many({"seen_at": {"$lt": before}})
     return int(gone.deleted_count)
@@ -163,5 +178,14 @@ def _record(row: Mapping[str, Any], now: datetime, silent_s: float) -> WorkerRec
 
 
 def placed_here() -> dict[str, str]:
-    """What a launch says of who runs it, in its worker's `env`."""
+    """Return the process and the Slurm job that a launch keeps in its worker's `env`."""
     return {"lycb_owner": this_process(), **slurm_place()}
+
+
+def requeue_counts(launchpad: ServiceLaunchPad) -> dict[str, int]:
+    """Return how often each Slurm job was requeued, as the workers that it has started wrote."""
+    counts: dict[str, int] = {}
+    for row in launchpad.db[COLLECTION].find({"slurm_job": {"$ne": ""}}):
+        before = counts.get(row["slurm_job"], 0)
+        counts[row["slurm_job"]] = max(before, int(row["slurm_restarts"]))
+    return counts

@@ -1,4 +1,4 @@
-"""How a LaunchPad of ours writes: what belongs together in one transaction, under its lock."""
+"""The writes of our LaunchPad: related changes in one transaction, under the workflow's lock."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lycb_flows.service.launchpad.bulk import LightFirework, workflow_change
 from lycb_flows.service.launchpad.fireworks_internals import HookedLaunchPad, reassign_ids
 
 PAUSED = "lycb_paused"
-"""In a workflow's metadata: whatever becomes runnable there is PAUSED instead."""
+"""Field of a workflow's metadata; while it is true, jobs that become runnable are PAUSED."""
 MAX_TOGETHER = 1000
-"""So many jobs are changed in one transaction: they are held in the database's cache."""
+"""Most jobs that one transaction changes; the database holds them all in its cache."""
 _BATCH = 1000
 
 T = TypeVar("T")
@@ -30,25 +30,37 @@ logger = logging.getLogger(__name__)
 
 
 class WritingLaunchPad(HookedLaunchPad):
-    """FireWorks' LaunchPad with other writes; the base of `ServiceLaunchPad`.
+    """FireWorks' LaunchPad with atomic writes; the base of `ServiceLaunchPad`.
 
     Attributes
     ----------
     owner
         This process, as its locks and launches name it.
     clock_ahead_s
-        The database's clock minus ours; what is written is in the database's time.
+        The database's clock minus this machine's, in seconds; all times written are the
+        database's.
     """
 
     owner: str
     clock_ahead_s: float
 
     def now(self) -> datetime:
-        """The database's time."""
+        """Return the time of the database's clock."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_ahead_s)
 
     def break_lock(self, seen: dict[str, Any]) -> bool:
-        """Unlock a workflow, unless its lock is not the one seen any more."""
+        """Unlock a workflow, unless its lock has changed since it was read.
+
+        Parameters
+        ----------
+        seen
+            The workflow's row with `_id`, `locked` and `updated_on`.
+
+        Returns
+        -------
+        bool
+            Whether it was unlocked.
+        """
         same = {name: seen.get(name) for name in ("_id", "locked", "updated_on")}
         broken = self.workflows.update_one(same, {"$unset": {"locked": ""}})
         logger.warning("broke a stale lock of workflow %s", seen.get("name"))
@@ -62,6 +74,15 @@ class WritingLaunchPad(HookedLaunchPad):
     ) -> None:
         """Write changed and new jobs, the workflow and ended launches together.
 
+        Parameters
+        ----------
+        workflow
+            The changed workflow; new jobs have negative ids.
+        updated_ids
+            Its changed and new jobs.
+        ended
+            Launches to be archived, and the reason that is kept with them.
+
         Raises
         ------
         LockedWorkflowError
@@ -69,10 +90,10 @@ class WritingLaunchPad(HookedLaunchPad):
         """
         changed = [workflow.id_fw[fw_id] for fw_id in updated_ids]
         node = next(fw_id for fw_id in workflow.links if fw_id >= 0)
-        new = [one for one in changed if one.fw_id < 0]
+        new = [firework for firework in changed if firework.fw_id < 0]
         new_ids = self.number(workflow, new)
         _pause(workflow, changed)
-        writes = [_write(one) for one in changed if one.fw_id not in new_ids]
+        writes = [_write(firework) for firework in changed if firework.fw_id not in new_ids]
         content = workflow_change(workflow)
 
         def write(session: ClientSession) -> None:
@@ -83,18 +104,31 @@ class WritingLaunchPad(HookedLaunchPad):
                 self.archive_launches(ended[0], ended[1], session)
 
         self.add_fireworks(new, write)
-        if len(writes) > MAX_TOGETHER:  # children mostly; the reaper ends this if we cannot
+        if len(writes) > MAX_TOGETHER:  # mostly children; after a crash the reaper completes them
             self.fireworks.bulk_write(writes[MAX_TOGETHER:])
 
     def number(self, workflow: Workflow, new: Sequence[Firework]) -> set[int]:
-        """Give new jobs of a workflow their ids, in the order they were made in."""
+        """Give new jobs of a workflow their ids, in the order they were made in.
+
+        Parameters
+        ----------
+        workflow
+            The workflow, changed in place.
+        new
+            Its jobs with temporary, negative ids.
+
+        Returns
+        -------
+        set[int]
+            The new ids.
+        """
         if not new:
             return set()
-        ordered = sorted(new, key=lambda one: -one.fw_id)
+        ordered = sorted(new, key=lambda firework: -firework.fw_id)
         first = self.get_new_fw_id(len(ordered))
-        ids = {one.fw_id: number for number, one in enumerate(ordered, start=first)}
-        for one in ordered:
-            one.fw_id = ids[one.fw_id]
+        ids = {firework.fw_id: number for number, firework in enumerate(ordered, start=first)}
+        for firework in ordered:
+            firework.fw_id = ids[firework.fw_id]
         reassign_ids(workflow, ids)
         return set(ids.values())
 
@@ -104,14 +138,22 @@ class WritingLaunchPad(HookedLaunchPad):
         """Run a transaction that lists new jobs in a workflow, and makes them runnable.
 
         The jobs themselves are written before, WAITING, as a transaction holds some 10 MB only;
-        if it never comes, nobody takes them, and the reaper deletes them.
+        without the transaction no worker takes them, and the reaper deletes them.
+
+        Parameters
+        ----------
+        new
+            The jobs, with their final ids.
+        write
+            The transaction's other writes, given its session; may run more than once.
         """
         states: dict[str, list[int]] = {}
-        for one in new:
-            states.setdefault(one.state, []).append(one.fw_id)
+        for firework in new:
+            states.setdefault(firework.state, []).append(firework.fw_id)
         states.pop("WAITING", None)
         runnable = [(state, ids[:MAX_TOGETHER]) for state, ids in states.items()]
-        for batch in batched((one.to_db_dict() | {"state": "WAITING"} for one in new), _BATCH):
+        rows = (firework.to_db_dict() | {"state": "WAITING"} for firework in new)
+        for batch in batched(rows, _BATCH):
             self.fireworks.insert_many(batch, ordered=False)
 
         def write_all(session: ClientSession) -> None:
@@ -123,7 +165,7 @@ class WritingLaunchPad(HookedLaunchPad):
             with self.connection.start_session() as session:
                 session.with_transaction(write_all)
         except (LockedWorkflowError, DuplicateKeyError):
-            ids = [one.fw_id for one in new]
+            ids = [firework.fw_id for firework in new]
             self.fireworks.delete_many({"fw_id": {"$in": ids}})
             raise
         for state, ids in states.items():
@@ -138,7 +180,16 @@ class WritingLaunchPad(HookedLaunchPad):
             )
 
     def change_workflow(self, node: int, change: dict[str, Any], session: Session = None) -> None:
-        """Update a workflow that we have locked.
+        """Update a workflow that this process has locked.
+
+        Parameters
+        ----------
+        node
+            A job of the workflow.
+        change
+            The update, as pymongo takes it.
+        session
+            The transaction that the update belongs to, if any.
 
         Raises
         ------
@@ -153,7 +204,17 @@ class WritingLaunchPad(HookedLaunchPad):
     def archive_launches(
         self, launch_ids: Sequence[int], why: dict[str, str], session: Session
     ) -> None:
-        """Runs that no job counts any more, and why."""
+        """Archive launches that no job counts any more.
+
+        Parameters
+        ----------
+        launch_ids
+            The launches.
+        why
+            The reason, written into their history.
+        session
+            The transaction that this belongs to, if any.
+        """
         entry = {"state": "ARCHIVED", "created_on": self.now().isoformat(), **why}
         self.launches.update_many(
             {"launch_id": {"$in": list(launch_ids)}},
@@ -169,7 +230,7 @@ def _write(firework: Firework) -> UpdateOne | ReplaceOne[dict[str, Any]]:
 
 
 def _pause(workflow: Workflow, changed: Sequence[Firework]) -> None:
-    """In a paused workflow nothing becomes runnable."""
+    """Make runnable jobs of a paused workflow PAUSED."""
     if not workflow.metadata.get(PAUSED):
         return
     for firework in changed:
@@ -179,7 +240,15 @@ def _pause(workflow: Workflow, changed: Sequence[Firework]) -> None:
 
 
 def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` rows, the last one shorter (itertools has it from Python 3.12 on)."""
+    """Yield lists of rows, the last of them shorter; itertools has this from Python 3.12 on.
+
+    Parameters
+    ----------
+    rows
+        Any rows, read once.
+    size
+        Length of the lists.
+    """
     remaining = iter(rows)
     while batch := list(islice(remaining, size)):
         yield batch

@@ -1,1 +1,1 @@
-"""What died in the queue goes back to it."""
+"""The reaper: puts jobs whose worker has died back into the queue."""

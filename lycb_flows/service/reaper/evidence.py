@@ -1,4 +1,4 @@
-"""How one knows that a run is over: dead processes, Slurm, silence; and what was seen before."""
+"""Evidence that a run is over: dead processes, Slurm's answers, and earlier sightings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lycb_flows.service.launchpad import ServiceLaunchPad
-from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
+from lycb_flows.service.launchpad import ServiceLaunchPad, host_and_pid, is_gone
 
 SIGHTINGS = "lycb_sightings"
 _SLURM_TIMEOUT_S = 30.0
 
 
 class Sightings:
-    """When something suspicious was seen first, kept in the database between passes."""
+    """Times at which uncertain evidence was seen first, kept in the database between passes.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad whose database keeps them.
+    now
+        Time of this pass.
+    """
 
     def __init__(self, launchpad: ServiceLaunchPad, now: datetime) -> None:
         self._sightings, self._now = launchpad.db[SIGHTINGS], now
@@ -28,13 +35,13 @@ class Sightings:
         self._seen: set[str] = set()
 
     def age_s(self, evidence: str) -> float:
-        """Seconds since this very evidence was seen first; 0 when it is new."""
+        """Return the seconds since the same evidence was seen first; 0 when it is new."""
         self._seen.add(evidence)
         first: datetime = self._before.get(evidence, self._now)
         return (self._now - first).total_seconds()
 
     def keep(self) -> None:
-        """Write the new ones, forget those that are over."""
+        """Write the new sightings, and delete those whose evidence was not seen in this pass."""
         for evidence in self._seen - set(self._before):
             self._sightings.update_one(
                 {"_id": evidence}, {"$setOnInsert": {"first": self._now}}, upsert=True
@@ -46,14 +53,14 @@ class Sightings:
 
 @dataclass(frozen=True)
 class Slurm:
-    """What the Slurm of this machine knows.
+    """Answers of the Slurm of this machine.
 
     Attributes
     ----------
     states
-        Its pending and running jobs.
+        Pending and running jobs: number -> state.
     hosts
-        Its nodes and this machine: only their job numbers are this Slurm's.
+        Its nodes and this machine, whose job numbers are this Slurm's.
     """
 
     states: Mapping[str, str]
@@ -61,7 +68,7 @@ class Slurm:
 
 
 def find_slurm() -> Slurm | None:
-    """None where there is no Slurm, or it does not answer."""
+    """Return the answers of Slurm, or None where there is none or it does not answer."""
     if not shutil.which("squeue"):
         return None
     jobs = _lines("squeue", "--noheader", "--format=%A %T")
@@ -76,7 +83,7 @@ def find_slurm() -> Slurm | None:
 
 def _lines(*command: str) -> list[str] | None:
     try:
-        done = subprocess.run(  # noqa: S603 - our own words, by PATH as users have it
+        done = subprocess.run(  # noqa: S603 - fixed words; PATH is the user's
             command, capture_output=True, text=True, timeout=_SLURM_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -85,9 +92,19 @@ def _lines(*command: str) -> list[str] | None:
 
 
 def certain_end(run: Mapping[str, Any], slurm: Slurm | None, requeued: Mapping[str, int]) -> str:
-    """Why a run is certainly over; empty when it may go on."""
+    """Return why a run is certainly over; empty when it may still run.
+
+    Parameters
+    ----------
+    run
+        The launch, as read from the database.
+    slurm
+        The answers of Slurm, if there is one.
+    requeued
+        Slurm job -> how often it was requeued.
+    """
     owner = env_of(run).get("lycb_owner", "")
-    if run["state"] == "RUNNING" and owner and is_gone(owner):
+    if run["state"] == "RUNNING" and worker_is_gone(run):
         return f"{host_and_pid(owner)} is gone"
     job, restarts = slurm_job(run)
     if not job or slurm is None or _short(run["host"]) not in slurm.hosts:
@@ -101,22 +118,27 @@ def certain_end(run: Mapping[str, Any], slurm: Slurm | None, requeued: Mapping[s
     return ""
 
 
+def worker_is_gone(run: Mapping[str, Any]) -> bool:
+    """Return whether the process of a run is certainly dead; unknown owners are not."""
+    return is_gone(env_of(run).get("lycb_owner", ""))
+
+
 def slurm_job(run: Mapping[str, Any]) -> tuple[str, int]:
-    """The Slurm job of a run, and how often that was requeued before; ("", 0) without."""
+    """Return the Slurm job of a run and how often it was requeued before; ("", 0) without Slurm."""
     env = env_of(run)
     if env.get("slurm_job"):
         return env["slurm_job"], int(env["slurm_restarts"])
     reserved = [entry.get("reservation_id") for entry in run["state_history"]]
-    return str(next((one for one in reserved if one), "")), 0
+    return str(next((job for job in reserved if job), "")), 0
 
 
 def env_of(run: Mapping[str, Any]) -> Mapping[str, str]:
-    """What the run's worker said of itself; empty for plain `rlaunch`."""
+    """Return what the run's worker wrote about itself; empty for plain `rlaunch`."""
     return (run.get("fworker") or {}).get("env") or {}
 
 
 def last_ping(run: Mapping[str, Any]) -> datetime:
-    """The last heartbeat, by whatever clock."""
+    """Return the time of the last heartbeat, by the clock that the run's worker used."""
     entry = run["state_history"][-1]
     time_ = entry.get("updated_on") or entry["created_on"]
     parsed = datetime.fromisoformat(time_) if isinstance(time_, str) else time_

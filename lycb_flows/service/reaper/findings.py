@@ -1,4 +1,4 @@
-"""One pass of the reaper: what it looks at, and what it does about it."""
+"""One pass of the reaper: what it looks for in the queue, and what it does about it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from fireworks import fw_config
 from fireworks.core.launchpad import LockedWorkflowError
 from pymongo.client_session import ClientSession
 
-from lycb_flows.service.launchpad import ServiceLaunchPad
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, why_unfinished
-from lycb_flows.service.launchpad.identity import is_gone
+from lycb_flows.service.launchpad import (
+    FAULT,
+    GIVEN_BACK,
+    LOST,
+    ServiceLaunchPad,
+    forget_workers,
+    requeue_counts,
+    why_unfinished,
+)
 from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
-from lycb_flows.service.launchpad.workers import COLLECTION as WORKERS
-from lycb_flows.service.launchpad.workers import forget_workers
-from lycb_flows.service.reaper import evidence
 from lycb_flows.service.reaper.evidence import (
     Sightings,
     Slurm,
     certain_end,
     env_of,
+    find_slurm,
     last_ping,
     slurm_job,
+    worker_is_gone,
 )
 
 _ENDED = {"COMPLETED", "FIZZLED"}
@@ -36,20 +41,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reaping:
-    """One thing that was found.
+    """One finding of the reaper.
 
     Attributes
     ----------
     what
-        Kind of finding, see above.
+        Kind of finding, see `passes.py`.
     fw_id, name
-        The job, or one of its workflow; None when there is none.
+        The job, or a job of the workflow; the id is None when there is none.
     why
         The evidence.
     action
-        What is to be done.
+        What is done about it.
     done
-        Whether it was: not in a dry run, not before the second sighting, not when it was over.
+        Whether it was done: not in a dry run, not before the second sighting, not when the job
+        has moved on.
     """
 
     what: str
@@ -62,16 +68,39 @@ class Reaping:
 
 @dataclass(frozen=True)
 class PendingReaping:
-    """A reaping, with the evidence's identity and the act."""
+    """A finding that is not acted upon yet.
+
+    Attributes
+    ----------
+    reaping
+        The finding.
+    act
+        Does what is to be done; returns whether it was.
+    evidence
+        Identity of evidence that must be seen twice; empty when it is certain.
+    """
 
     reaping: Reaping
     act: Callable[[], bool]
     evidence: str = ""
-    """Of what must be seen twice; empty: certain."""
 
 
 class Pass:
-    """One pass over one LaunchPad."""
+    """One pass over one LaunchPad.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    lost_after_s
+        Seconds without a heartbeat after which a run of our workers is lost.
+    grace_s
+        Seconds between the two sightings of uncertain evidence.
+    dry_run
+        Whether to report only.
+    now
+        Time of the pass.
+    """
 
     def __init__(
         self,
@@ -87,7 +116,10 @@ class Pass:
         self.sightings = Sightings(launchpad, now)
 
     def run(self) -> list[Reaping]:
-        """Locks first: what they keep from being finished is found afterwards."""
+        """Look for every kind of finding and act; return all findings.
+
+        Locks come first, as later looks find what a stale lock has kept unfinished.
+        """
         found: list[Reaping] = []
         looks = (
             self._locks,
@@ -105,7 +137,7 @@ class Pass:
         return found
 
     def _decide(self, finding: PendingReaping) -> Reaping:
-        """Act, unless it may be somebody at work."""
+        """Act on a finding, unless a live process may be the reason for it."""
         reaping = finding.reaping
         if finding.evidence:
             left_s = self.grace_s - self.sightings.age_s(f"{reaping.what}: {finding.evidence}")
@@ -141,7 +173,10 @@ class Pass:
     # -- halves ---------------------------------------------------------------------------
 
     def _orphans(self) -> Iterator[PendingReaping]:
-        """Jobs first, then what workflows list: an addition in between is no orphan."""
+        """Find jobs that no workflow lists.
+
+        The jobs are read before the workflows, so that a job added in between is no orphan.
+        """
         jobs = {
             row["fw_id"]: row for row in self.launchpad.fireworks.find({}, {"fw_id": 1, "name": 1})
         }
@@ -172,7 +207,10 @@ class Pass:
         return bool(deleted)
 
     def _half_applied(self) -> Iterator[PendingReaping]:
-        """Plain FireWorks writes job by job, the workflow last: killed between, they disagree."""
+        """Find jobs that disagree with their workflow.
+
+        Plain FireWorks writes job by job and the workflow last, and may be killed in between.
+        """
         for row in self.launchpad.workflows.find(
             {"state": {"$nin": ["ARCHIVED", "COMPLETED"]}, "locked": {"$exists": False}}
         ):
@@ -199,7 +237,7 @@ class Pass:
                     )
 
     def _apply_again(self, fw_id: int) -> bool:
-        """Let FireWorks see the change of state that makes it apply the action."""
+        """Apply a job's action again: FireWorks does so only when the job's state changes."""
         with OwnedLock(self.launchpad, fw_id):
             listed = self.launchpad.workflows.find_one({"nodes": fw_id}, {f"fw_states.{fw_id}": 1})[
                 "fw_states"
@@ -217,7 +255,7 @@ class Pass:
     # -- active jobs --------------------------------------------------------------------------
 
     def _active(self) -> Iterator[PendingReaping]:
-        """RUNNING and RESERVED jobs, with their runs."""
+        """Find RUNNING and RESERVED jobs whose run is over."""
         jobs = list(
             self.launchpad.fireworks.find(
                 {"state": {"$in": ["RUNNING", "RESERVED"]}},
@@ -225,10 +263,10 @@ class Pass:
             )
         )
         launches = self._launches(launch for job in jobs for launch in job["launches"])
-        slurm = evidence.find_slurm()  # after the launches: whatever they name was submitted before
-        requeued = self._requeued()
+        slurm = find_slurm()  # after the launches: the jobs that they name are known to it by now
+        requeued = requeue_counts(self.launchpad)
         for job in jobs:
-            runs = [launches[one] for one in job["launches"] if one in launches]
+            runs = [launches[number] for number in job["launches"] if number in launches]
             yield from self._look_at(job, runs, slurm, requeued)
 
     def _look_at(
@@ -264,7 +302,7 @@ class Pass:
                 )
 
     def _ended(self, job: Mapping[str, Any], run: Mapping[str, Any]) -> PendingReaping:
-        """Its worker wrote down the run's end, but not what follows from it."""
+        """Complete a run whose worker wrote its end, but not what follows from it."""
         why = why_unfinished(run["action"]) if run["state"] == "FIZZLED" else {}
         if why and self.launchpad.may_run_again(job["fw_id"], why):
             act = _bind(self._give_back, job["fw_id"], run["launch_id"], why)
@@ -273,15 +311,17 @@ class Pass:
             act, action = _bind(self._refresh, job["fw_id"]), "refreshed"
         ended = f"its run is {run['state']}"
         reaping = Reaping("unfinished business", job["fw_id"], job["name"], ended, action)
-        # else its worker is about to do it
-        certain = is_gone(env_of(run).get("lycb_owner", ""))
+        certain = worker_is_gone(run)  # a live worker may be about to do it
         return PendingReaping(reaping, act, "" if certain else f"{run['launch_id']} {run['state']}")
 
     def _give_back(self, fw_id: int, launch_id: int | None, why: dict[str, str]) -> bool:
         return self.launchpad.give_back(fw_id, launch_id, **why)
 
     def _silence(self, run: Mapping[str, Any]) -> str:
-        """Plain `rlaunch` pings as FW_config.yaml says: by default once an hour."""
+        """Return for how long a run was silent; empty when that is not too long.
+
+        Plain `rlaunch` follows FW_config.yaml and may send a heartbeat only once an hour.
+        """
         ours = "lycb_owner" in env_of(run)
         limit_s = self.lost_after_s if ours else float(fw_config.RUN_EXPIRATION_SECS)
         silent_s = (self.now - last_ping(run)).total_seconds()
@@ -295,18 +335,10 @@ class Pass:
         rows = self.launchpad.launches.find({"launch_id": {"$in": list(launch_ids)}}, fields)
         return {row["launch_id"]: row | {"action": row.get("action")} for row in rows}
 
-    def _requeued(self) -> dict[str, int]:
-        """Slurm job -> how often it was requeued, by the workers that it has started."""
-        counts: dict[str, int] = {}
-        for row in self.launchpad.db[WORKERS].find({"slurm_job": {"$ne": ""}}):
-            before = counts.get(row["slurm_job"], 0)
-            counts[row["slurm_job"]] = max(before, int(row["slurm_restarts"]))
-        return counts
-
     # -- faults ---------------------------------------------------------------------------
 
     def _faults(self) -> Iterator[PendingReaping]:
-        """Jobs that plain `rlaunch` fizzled, or a worker too often."""
+        """Find jobs that plain `rlaunch` has left FIZZLED although only their machine failed."""
         jobs = list(
             self.launchpad.fireworks.find(
                 {"state": "FIZZLED", "launches": {"$ne": []}},
@@ -318,16 +350,16 @@ class Pass:
             run = launches.get(job["launches"][-1])
             why = why_unfinished(run["action"]) if run else {}
             if run and why and self.launchpad.may_run_again(job["fw_id"], why):
-                told = why.get(FAULT) or why[GIVEN_BACK]
+                reason = why.get(FAULT) or why[GIVEN_BACK]
                 yield PendingReaping(
-                    Reaping("fault", job["fw_id"], job["name"], told, "given back"),
+                    Reaping("fault", job["fw_id"], job["name"], reason, "given back"),
                     _bind(self._give_back, job["fw_id"], run["launch_id"], why),
                 )
 
     # -- runs that no job counts ------------------------------------------------------------
 
     def _forgotten(self) -> Iterator[PendingReaping]:
-        """FireWorks' `rerun_fw` leaves the running launches of what it resets as they are."""
+        """Find active launches that no job counts; FireWorks' `rerun_fw` leaves such behind."""
         active = {"state": {"$in": ["RUNNING", "RESERVED"]}}
         for row in self.launchpad.launches.find(active, {"launch_id": 1, "fw_id": 1}):
             launch_id = row["launch_id"]

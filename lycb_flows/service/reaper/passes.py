@@ -1,16 +1,17 @@
-"""The reaper: finds what died in the queue and puts it back; does it again and again, or once.
+"""The reaper: finds runs that have died in the queue and puts their jobs back, once or repeatedly.
 
     lost run             its process or Slurm job is gone, or it is silent       -> given back
     lost reservation     RESERVED without a run, or its Slurm job is gone        -> given back
-    unfinished business  the run has ended, its job or its children do not know  -> refreshed
-    stale lock           nobody holds it any more                                -> unlocked
+    unfinished business  the run has ended, its job or children are not updated  -> refreshed
+    stale lock           its owner is dead                                       -> unlocked
     orphan               a job that no workflow lists: half of an addition       -> deleted
     fault                FIZZLED although only database, store or disk failed    -> given back
     forgotten run        RUNNING, but its job was started anew                   -> archived
 
 Certain evidence (a dead process on this machine, a job that Slurm does not know) counts at
-once. Silence and halves may be somebody at work, so they must be seen twice, `grace_s` apart.
-Every action asks again under the workflow's lock, and does nothing when the job has moved on.
+once. Silence and incomplete changes may come from a live process, so they must be seen twice,
+`grace_s` apart. Every action looks again under the workflow's lock, and does nothing when the job
+has moved on.
 """
 
 from __future__ import annotations
@@ -44,18 +45,18 @@ def reap(
     now: datetime | None = None,
     extra: Callable[[], list[Reaping]] | None = None,
 ) -> list[Reaping]:
-    """One pass.
+    """Look through the queue once, and put back what has died.
 
     Parameters
     ----------
     launchpad
-        Whose jobs.
+        The LaunchPad.
     lost_after_s
-        Silence after which a run is lost; by default the setting.
+        Seconds without a heartbeat after which a run is lost; by default the setting.
     grace_s
-        Between two sightings of what may be somebody at work; by default two heartbeats.
+        Seconds between the two sightings of uncertain evidence; by default two heartbeats.
     dry_run
-        Only say what would be done.
+        Only report what would be done.
     now
         The time, by default the database's.
     extra
@@ -64,7 +65,7 @@ def reap(
     Returns
     -------
     list[Reaping]
-        Everything found, also what has to be seen a second time.
+        All findings, also those that have to be seen a second time.
     """
     settings = load_settings()
     reaper = Pass(
@@ -85,18 +86,30 @@ def serve(
     say: Callable[[str], None],
     extra: Callable[[], list[Reaping]] | None = None,
 ) -> None:
-    """Reap every `interval_s` until SIGTERM or Ctrl-C, through outages of the database."""
-    asked: list[int] = []
+    """Reap again and again until SIGTERM or Ctrl-C, through outages of the database.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    interval_s
+        Seconds between two passes.
+    say
+        Receives a line for each action and each outage.
+    extra
+        Called at the end of each pass; its findings are added.
+    """
+    signals: list[int] = []
 
     def hear(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
+        signals.append(number)
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        while not asked:
+        while not signals:
             _serve_once(launchpad, say, extra)
             until = time.monotonic() + interval_s
-            while not asked and time.monotonic() < until:
+            while not signals and time.monotonic() < until:
                 time.sleep(min(0.2, interval_s))
     finally:
         for number, handler in before.items():
@@ -119,6 +132,8 @@ def _serve_once(
     except StoreError as err:  # of `extra`: the result store is away, or locked
         say(str(err))
         return
-    for one in found:
-        if one.done:
-            say(f"{one.what}: {one.name} ({one.fw_id}): {one.why}; {one.action}")
+    for reaping in found:
+        if reaping.done:
+            say(
+                f"{reaping.what}: {reaping.name} ({reaping.fw_id}): {reaping.why}; {reaping.action}"
+            )

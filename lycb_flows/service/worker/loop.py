@@ -1,4 +1,4 @@
-"""The worker's loop."""
+"""The worker's loop: takes the next job, runs it, and waits where the machine has a problem."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ from pymongo.errors import PyMongoError
 from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.service.launchpad import ServiceLaunchPad, find_workers
-from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query
-from lycb_flows.service.launchpad.pad import DatabaseGoneError
-from lycb_flows.service.launchpad.workers import LEFT, Registration
-from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
-from lycb_flows.service.worker.signals import Interrupted, StopSignals
-from lycb_flows.service.worker.surroundings import (
+from lycb_flows.service.launchpad import (
+    LEFT,
+    DatabaseGoneError,
+    JobListener,
+    Registration,
+    ServiceLaunchPad,
+    find_workers,
+    query_of,
+    set_query,
+)
+from lycb_flows.service.worker.environment import (
     WorkerOptions,
     categories_of,
     deadline_of,
@@ -38,12 +42,14 @@ from lycb_flows.service.worker.surroundings import (
     launch_folder,
     load_fworker,
 )
+from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
+from lycb_flows.service.worker.signals import Interrupted, StopSignals
 from lycb_flows.store.outages import is_outage
 
 _AWAY = "no database"
 _QUERY_TIMEOUT_S = 5.0
 _FIRST_NAP_S, _SLICE_S = 0.1, 0.2
-_SETTLING_S = 10.0  # until all workers that were started together are registered
+_SETTLING_S = 10.0  # workers that start together are registered after this
 _AVOID_LONGEST_S = 600.0
 
 Say = Callable[[str], None]
@@ -51,7 +57,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What a worker did, and why it went."""
+    """Numbers of a worker's jobs by outcome, and why the worker stopped."""
 
     name: str
     n_completed: int
@@ -61,7 +67,16 @@ class WorkerReport:
 
 
 def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) -> WorkerReport:
-    """Work until there is a reason to stop; in the main thread.
+    """Run jobs until there is a reason to stop; call it in the main thread.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    options
+        Which jobs to take, and when to stop.
+    say
+        Receives a line for each job and each problem.
 
     Raises
     ------
@@ -88,7 +103,7 @@ def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) ->
 
 @dataclass
 class _Current:
-    """The job that runs."""
+    """The job that runs, and when it started (as `time.monotonic` counts)."""
 
     fw_id: int
     launch_id: int
@@ -96,8 +111,8 @@ class _Current:
     started: float
 
 
-class Worker:
-    """The loop of `run_worker`; a `Watcher` of its LaunchPad."""
+class Worker(JobListener):
+    """The loop of `run_worker`; receives what happens to its jobs from the LaunchPad."""
 
     def __init__(
         self,
@@ -116,7 +131,7 @@ class Worker:
         self.home = Path.cwd()
         self.counts = dict.fromkeys(("COMPLETED", "FIZZLED", "READY", "ARCHIVED", "RUNNING"), 0)
         self._current: _Current | None = None
-        self._state, self._told_at, self._trouble = "idle", 0.0, ""
+        self._state, self._registered_at, self._trouble = "idle", 0.0, ""
         self._avoided: dict[int, tuple[float, float]] = {}
         self._kept = False
         self._registration = Registration(
@@ -127,21 +142,21 @@ class Worker:
         )
 
     def run(self) -> WorkerReport:
-        """Until there is a reason to stop."""
+        """Run jobs until there is a reason to stop, and return what was done."""
         started = time.time()
-        before, self.launchpad.watcher = self.launchpad.watcher, self
-        SHIFT.gives_back, SHIFT.stop_reason = True, self.stop.asked
+        before, self.launchpad.listener = self.launchpad.listener, self
+        SHIFT.gives_back, SHIFT.stop_reason = True, self.stop.signal_name
         SHIFT.deadline = deadline_of(self.options, started)
         SHIFT.tell_children()
         try:
-            self._registration.tell()
+            self._registration.update()
             reason = self._work()
         finally:
-            self.launchpad.watcher = before
+            self.launchpad.listener = before
             SHIFT.gives_back, SHIFT.deadline, SHIFT.stop_reason = False, None, ""
             SHIFT.tell_children()
             if self._state != _AWAY:
-                self._registration.tell(state=LEFT, fw_id=None, job="")
+                self._registration.update(state=LEFT, fw_id=None, job="")
         self.say(f"{self.name}: {reason}; {self._summary()}")
         return WorkerReport(
             self.name,
@@ -159,7 +174,7 @@ class Worker:
             reason = self._why_stop(time.monotonic() - busy_at)
             if reason:
                 return reason
-            if self._run_one():
+            if self._run_next():
                 busy_at, nap_s = time.monotonic(), _FIRST_NAP_S
                 continue
             idle_s = time.monotonic() - busy_at
@@ -169,10 +184,10 @@ class Worker:
             nap_s = min(2 * nap_s, self.options.sleep_s)
 
     def _why_stop(self, idle_s: float) -> str:
-        """Why to take no further job; empty while there is no reason."""
+        """Return why no further job is taken; empty while there is no reason."""
         options = self.options
-        if self.stop.asked:
-            return f"stopped by {self.stop.asked}"
+        if self.stop.signal_name:
+            return f"stopped by {self.stop.signal_name}"
         if SHIFT.deadline is not None and time.time() > SHIFT.deadline - last_moments_s(options):
             return "the walltime is nearly over"
         if options.n_launches and sum(self.counts.values()) >= options.n_launches:
@@ -183,8 +198,8 @@ class Worker:
             return f"idle for {idle_s:.0f} s"
         return ""
 
-    def _run_one(self) -> bool:
-        """Whether there was a job."""
+    def _run_next(self) -> bool:
+        """Run the next job; return whether there was one."""
         full = self._full_disk()
         if full:
             if self.options.n_launches == 0:
@@ -204,11 +219,11 @@ class Worker:
                 raise
             self._wait_for_database()
         if not self._trouble:
-            self._tell_now_and_then(state="idle")
+            self._register(state="idle")
         return False
 
     def _launch(self) -> bool:
-        """One job in a folder of its own."""
+        """Run a job in a folder of its own; return whether there was one."""
         stamp = time.strftime("%Y-%m-%d-%H%M%S-")
         folder = Path(tempfile.mkdtemp(prefix=stamp, dir=self.launches))
         errors = io.StringIO()
@@ -216,11 +231,11 @@ class Worker:
         os.chdir(folder)
         try:
             ran = launch_rocket(self.launchpad, self.fworker, strm_lvl="ERROR", err_file=errors)
-        except Interrupted as wish:  # between two tasks, where FireWorks does not catch it
+        except Interrupted as stop:  # raised between two tasks, where FireWorks does not catch it
             ran = True
-            self._interrupted(wish)
+            self._give_back(stop)
         else:
-            if ran and self._current:  # others kept its workflow locked all the time
+            if ran and self._current:  # its workflow stayed locked by others
                 self.ended(self._current.launch_id, "RUNNING", "the reaper writes down its end")
         finally:
             os.chdir(self.home)
@@ -232,13 +247,13 @@ class Worker:
                 shutil.rmtree(folder, ignore_errors=True)
         return bool(ran)
 
-    def _interrupted(self, wish: Interrupted) -> None:
+    def _give_back(self, stop: Interrupted) -> None:
         job = self._current
-        if job and self.launchpad.give_back(job.fw_id, job.launch_id, **wish.to_dict()):
-            self.ended(job.launch_id, "READY", f"stopped by {wish.code}")
+        if job and self.launchpad.give_back(job.fw_id, job.launch_id, **stop.to_dict()):
+            self.ended(job.launch_id, "READY", f"stopped by {stop.code}")
 
     def _with_query(self) -> FWorker:
-        """Our FWorker, which asks for no job that we gave back just now."""
+        """Return our FWorker with a query that leaves out jobs given back just now."""
         now = time.monotonic()
         avoided = [fw_id for fw_id, (until, _) in self._avoided.items() if until > now]
         query = self.base_query
@@ -250,7 +265,7 @@ class Worker:
         return self.fworker
 
     def _none_left(self, idle_s: float) -> bool:
-        """Whether nothing runs that could add a job, and nothing waits that is ours or taken."""
+        """Return whether no job runs that could add others, and no job is ready for any worker."""
         fireworks = self.launchpad.fireworks
         ours = FWorker(self.fworker.name, self.fworker.category, self.base_query)
         try:
@@ -265,7 +280,7 @@ class Worker:
             return False
         if not ready:
             return True
-        taken = any(not ready.isdisjoint(one.categories or ready) for one in workers)
+        taken = any(not ready.isdisjoint(worker.categories or ready) for worker in workers)
         return not taken and idle_s > _SETTLING_S
 
     # -- troubles -------------------------------------------------------------------------
@@ -281,7 +296,7 @@ class Worker:
         return f"{free_gb:.1f} GB free in {self.launches}, {limit:g} GB wanted"
 
     def _wait_for_database(self) -> None:
-        """Told once; ends the worker after `outage_s`."""
+        """Report the outage once; end the worker after `outage_s`."""
         if self._state != _AWAY:
             self._away_since = time.monotonic()
         self._in_trouble(_AWAY, "the LaunchPad's database is away")
@@ -295,19 +310,19 @@ class Worker:
         if state == _AWAY:
             self._state = state
         else:
-            self._tell_now_and_then(state=state)
+            self._register(state=state)
 
     def _nap(self, seconds: float) -> None:
-        """Sleep in slices: a signal shall not wait for a long one."""
+        """Sleep in short slices, so that a signal is noticed soon."""
         until = time.monotonic() + seconds
-        while not self.stop.asked and (left := until - time.monotonic()) > 0:
+        while not self.stop.signal_name and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE_S))
 
-    def _tell_now_and_then(self, *, state: str) -> None:
-        old = time.monotonic() - self._told_at > self.settings.ping_s / 2
+    def _register(self, *, state: str) -> None:
+        old = time.monotonic() - self._registered_at > self.settings.ping_s / 2
         if old or state != self._state:
-            self._state, self._told_at = state, time.monotonic()
-            self._registration.tell(state=state)
+            self._state, self._registered_at = state, time.monotonic()
+            self._registration.update(state=state)
 
     def _summary(self) -> str:
         words = {
@@ -317,33 +332,33 @@ class Worker:
             "ARCHIVED": "too late",
             "RUNNING": "left to the reaper",
         }
-        said = [f"{n} {words[state]}" for state, n in self.counts.items() if n]
-        return ", ".join(said) or "no job"
+        parts = [f"{n} {words[state]}" for state, n in self.counts.items() if n]
+        return ", ".join(parts) or "no job"
 
-    # -- what the LaunchPad tells ------------------------------------------------------
+    # -- events of the LaunchPad ------------------------------------------------------
 
-    def took(self, firework: Firework, launch_id: int) -> None:
-        """A job was checked out: signals may strike in its tasks, and only there."""
+    def started(self, firework: Firework, launch_id: int) -> None:
+        """Let signals interrupt the tasks of a job that starts, and register it."""
         self._current = _Current(firework.fw_id, launch_id, firework.name, time.monotonic())
-        SHIFT.stop_reason = self.stop.asked
+        SHIFT.stop_reason = self.stop.signal_name
         for task in firework.tasks:
             task.run_task = functools.partial(self.stop.run_job, task.run_task)
-        self._state, self._told_at = "running", time.monotonic()
-        self._registration.tell(state="running", fw_id=firework.fw_id, job=firework.name)
+        self._state, self._registered_at = "running", time.monotonic()
+        self._registration.update(state="running", fw_id=firework.fw_id, job=firework.name)
 
     def pinged(self) -> None:
-        """The heartbeat of a job is the worker's too."""
-        if time.monotonic() - self._told_at > self.settings.ping_s / 2:
-            self._told_at = time.monotonic()
-            self._registration.tell()
+        """Update the worker's own entry now and then."""
+        if time.monotonic() - self._registered_at > self.settings.ping_s / 2:
+            self._registered_at = time.monotonic()
+            self._registration.update()
 
     def lost(self, launch_id: int) -> None:
-        """Our run was declared lost, or cancelled: stop at the next restart point."""
+        """Stop a run that was declared lost or cancelled, at its next restart point."""
         if self._current and self._current.launch_id == launch_id:
             SHIFT.stop_reason = SHIFT.stop_reason or "the run was started elsewhere or cancelled"
 
     def ended(self, launch_id: int, state: str, reason: str) -> None:
-        """Count and tell."""
+        """Count a launch that has ended, and report it."""
         job = self._current
         if job is None or job.launch_id != launch_id:
             return
@@ -351,11 +366,11 @@ class Worker:
         self._kept = state == "FIZZLED"
         self.counts[state] += 1
         words = {"READY": "given back", "ARCHIVED": "not used", "RUNNING": "done"}
-        told = words.get(state, state.lower()) + (f": {reason}" if reason else "")
-        self.say(f"{job.name} ({job.fw_id}): {told}, {time.monotonic() - job.started:.1f} s")
+        outcome = words.get(state, state.lower()) + (f": {reason}" if reason else "")
+        self.say(f"{job.name} ({job.fw_id}): {outcome}, {time.monotonic() - job.started:.1f} s")
 
     def refused(self, fw_id: int, reason: str) -> None:
-        """Say in one line that a job was queued by code that is not installed here."""
+        """Report in one line that a job was queued by code that is not installed here."""
         reason = " ".join(reason.split())[:200]
         self.say(
             f"job {fw_id} cannot be loaded, another version queued it: run `lycb submit FILE` of "
@@ -363,7 +378,7 @@ class Worker:
         )
 
     def avoid(self, fw_id: int) -> None:
-        """Leave a job alone for a while, longer every time."""
+        """Take a job that was given back only after a while, which doubles every time."""
         _, waited_s = self._avoided.get(fw_id, (0.0, self.options.avoid_s / 2))
         wait_s = min(2 * waited_s, _AVOID_LONGEST_S)
         self._avoided[fw_id] = (time.monotonic() + wait_s, wait_s)

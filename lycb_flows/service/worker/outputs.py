@@ -1,4 +1,4 @@
-"""Where jobflow keeps its own outputs; nothing of ours reads them."""
+"""The store of jobflow's own outputs, which this package does not read."""
 
 from __future__ import annotations
 
@@ -25,28 +25,36 @@ _CLOSE_S = 1.0
 
 
 class OutputStore(OutputCollection):
-    """jobflow's outputs in the result store's database; waits for it."""
+    """jobflow's outputs in the result store's database; waits while the database is away."""
 
     outage_s: float
 
     @survives_outages
     def create_indexes(self) -> None:
-        """For `update`, which looks for the job's earlier output."""
+        """Create the index by which `update` finds the earlier output of a job."""
         self._collection.create_index([("uuid", ASCENDING), ("index", ASCENDING)])
 
     @survives_outages
     def update(self, docs: Any, key: Any = None) -> None:  # noqa: ANN401 - maggma's signature
-        """Write outputs; equal ones replace each other."""
+        """Write outputs; an output of the same job replaces the earlier one.
+
+        Parameters
+        ----------
+        docs
+            One document or a list of them.
+        key
+            Fields that identify a document, by default those of jobflow.
+        """
         super().update(docs, key)
 
 
 def durable_outputs(settings: Settings) -> JobStore | None:
-    """Where jobflow shall keep outputs, or None where the user has configured a durable place.
+    """Return the store for jobflow's outputs, or None where the user has configured a durable one.
 
     Raises
     ------
     InputError
-        When results or outputs would exist in this process only.
+        When results or outputs would be kept in this process only.
     """
     if not settings.store.startswith(MONGODB_SCHEMES):
         raise InputError(
@@ -77,7 +85,7 @@ def durable_outputs(settings: Settings) -> JobStore | None:
 
 @contextmanager
 def keep_outputs(outputs: JobStore | None) -> Iterator[None]:
-    """Let jobflow write there, or where the user says; closed at the end."""
+    """Let jobflow write to a store, or to the user's own where it is None; close it at the end."""
     before = jobflow.SETTINGS.JOB_STORE
     jobflow.SETTINGS.JOB_STORE = outputs or before
     try:

@@ -1,4 +1,4 @@
-"""SIGUSR1, SIGTERM and Ctrl-C: wishes, and an exception only where it can do no harm."""
+"""SIGUSR1, SIGTERM and Ctrl-C: noted at any time, raised as an exception only inside a job."""
 
 from __future__ import annotations
 
@@ -10,61 +10,76 @@ from typing import Any, Self
 from fireworks import FWAction
 
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, machine_fault
+from lycb_flows.service.launchpad import FAULT, GIVEN_BACK, machine_fault
 
 
 class Interrupted(SystemExit):
-    """Raised in a job by SIGTERM or Ctrl-C; FireWorks keeps `to_dict` with the launch."""
+    """Raised in a job by SIGTERM or Ctrl-C; FireWorks stores its `to_dict` with the launch."""
 
     def to_dict(self) -> dict[str, str]:
-        """Known again by `faults.why_unfinished`."""
+        """Return the reason in the form that `why_unfinished` reads."""
         return {GIVEN_BACK: f"stopped by {self.code}"}
 
 
 class StopSignals:
-    """SIGUSR1, SIGTERM and SIGINT as wishes, and as an exception only inside a job.
+    """Context manager that notes SIGUSR1, SIGTERM and SIGINT, and raises only inside a job.
 
     Attributes
     ----------
-    asked
-        The first signal's name; empty while none came.
+    signal_name
+        Name of the first signal; empty while none came.
     """
 
     def __init__(self) -> None:
-        self.asked = ""
+        self.signal_name = ""
         self._in_job = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Listen."""
+        """Install the handlers."""
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._hear)
+            self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_failure: object) -> None:
-        """As before."""
+        """Restore the earlier handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def run_job(self, run_task: Callable[[Any], FWAction], spec: Mapping[str, Any]) -> FWAction:
-        """A firetask's `run_task`, where signals may strike; says whose fault a failure is."""
-        if self.asked:
-            raise Interrupted(self.asked)
+        """Call a firetask's `run_task`, which signals may interrupt.
+
+        An error that the machine has caused is marked with its fault for FireWorks.
+
+        Parameters
+        ----------
+        run_task
+            The firetask's own method.
+        spec
+            Its argument, the job's spec.
+
+        Raises
+        ------
+        Interrupted
+            When SIGTERM or Ctrl-C comes, or any signal has come before.
+        """
+        if self.signal_name:
+            raise Interrupted(self.signal_name)
         try:
             self._in_job = True
             return run_task(spec)
-        except Exception as err:  # goes on to FireWorks, with its fault
+        except Exception as err:
             fault = machine_fault(err)
             if fault:
-                err.to_dict = lambda: {FAULT: fault}  # type: ignore[attr-defined]  # for FireWorks
+                err.to_dict = lambda: {FAULT: fault}  # type: ignore[attr-defined]  # stored by FireWorks
             raise
         finally:
             self._in_job = False
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        self.asked = self.asked or name
+        self.signal_name = self.signal_name or name
         SHIFT.stop_reason = SHIFT.stop_reason or f"stopped by {name}"
         if self._in_job and number != signal.SIGUSR1:
-            self._in_job = False  # a second signal does not disturb what the first one ends
+            self._in_job = False  # a second signal must not interrupt the handling of the first
             raise Interrupted(name)

@@ -1,0 +1,264 @@
+"""Makers that work alone: from what people have, by jobflow, FireWorks and stock rlaunch."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import bson
+import pytest
+from fireworks import Firework
+from jobflow import Flow, run_locally
+from jobflow.managers.fireworks import flow_to_workflow
+from monty.json import MontyDecoder
+from vasp_here import THEORY, salt
+from waiting import PATIENCE_S
+
+from lycb_flows import config, jobs, schemas
+from lycb_flows.config import EnumerationConfig, MDConfig, RankingConfig, TrainingConfig
+from lycb_flows.crystals.structures import load_parent, to_ase, to_pymatgen
+from lycb_flows.errors import InputError
+from lycb_flows.jobs import EnumerateMaker, FineTuneMaker, MDMaker, RankMaker, VaspLabelMaker
+from lycb_flows.potentials.models import find_model
+from lycb_flows.service.launchpad import load_launchpad
+from lycb_flows.store import open_store
+
+# jobflow's run_locally, of monty
+pytestmark = pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning")
+
+DOCS = (Path(__file__).parent.parent / "docs" / "makers.md").read_text()
+SMALL = EnumerationConfig(supercell=(1, 1, 1))
+QUICK = RankingConfig(
+    model="toy-soft",
+    n_fine=2,
+    max_steps=40,
+    coarse_fmax_ev_per_ang=0.5,
+    fine_fmax_ev_per_ang=0.3,
+)
+SHORT = MDConfig(time_step_fs=2.0, heating_ps=0.02, sample_interval_fs=4.0, segment_ps=0.04)
+ENUMERATE = EnumerateMaker(config=SMALL)
+RANK = RankMaker(enumeration=SMALL, ranking=QUICK)
+MD = MDMaker(temperature_k=300.0, duration_ps=0.04, config=SHORT)
+LABEL = VaspLabelMaker(stand_in=True)
+FINE_TUNE = FineTuneMaker(training=TrainingConfig(epochs=2))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """The store that jobs of this test find in their settings."""
+    store = open_store(tmp_path / "results")
+    monkeypatch.setenv("LYCB_STORE", store.address)
+    monkeypatch.setenv("LYCB_PROCESSES", "1")
+    monkeypatch.chdir(tmp_path)
+    return store
+
+
+def keys_of(job):
+    """What a job hands on when jobflow runs it here."""
+    responses = run_locally(job, raise_immediately=True, log=False)
+    return responses[job.uuid][1].output.keys
+
+
+def count_attempts(store):
+    return len(store.attempts())
+
+
+# -- each alone ------------------------------------------------------------------------------
+
+
+def test_orderings_of_a_built_in_parent_or_of_ones_own_cif(store, tmp_path):
+    (key,) = keys_of(ENUMERATE.make("Li3YCl6"))
+    listed = store.load(schemas.Enumeration, key)
+    assert (listed.count, store.attempts(key)[0].outcome) == (24, "done")
+    path = tmp_path / "my crystal.cif"
+    path.write_bytes(load_parent("Li3YCl6").cif + b"\n# mine\n")
+    strict = SMALL.model_copy(update={"min_occupancy": 0.5})
+    job = EnumerateMaker(config=strict).make(path)
+    path.unlink()  # it travels with the job
+    (own_key,) = keys_of(job)
+    own = store.load(schemas.Enumeration, own_key)
+    assert own.count == listed.count
+    assert store.load(schemas.Parent, own.parents[0]).name == "my crystal"
+    (again,) = keys_of(ENUMERATE.make(listed.parents[0]))
+    assert again == key
+    assert len(store.attempts(key)) == 1
+
+
+def test_a_ranking_and_a_run_that_starts_from_its_ground_state(store):
+    rank = RANK.make("Li3YCl6")
+    md = MD.make(rank.output.keys[0], model="toy-soft")
+    responses = run_locally(Flow([rank, md]), raise_immediately=True, log=False)
+    (ranking_key,), (run_key,) = (responses[job.uuid][1].output.keys for job in (rank, md))
+    ranking = store.load(schemas.Ranking, ranking_key)
+    assert (ranking.system, ranking.n_candidates) == ("Li3YCl6", 24)
+    assert store.find(schemas.Enumeration, ranking.enumeration) is not None
+    run = store.load(schemas.Run, run_key)
+    assert run.start == ranking.ground_state
+    assert run.model == ranking.model == find_model("toy-soft").model.key
+    assert (run.temperature_k, run.n_steps) == (300.0, 30)
+    n_attempts = count_attempts(store)
+    assert keys_of(MD.make(ranking.ground_state, model=run.model)) == (run_key,)
+    assert count_attempts(store) == n_attempts
+
+
+@pytest.mark.parametrize("form", [to_pymatgen, to_ase, lambda structure: structure])
+def test_a_structure_in_any_form_is_one_structure(store, form):
+    crystal = salt()
+    (key,) = keys_of(MD.make(form(crystal), model="toy-soft"))
+    assert store.load(schemas.Run, key).start == crystal.key
+    assert store.load(schemas.Structure, crystal.key) == crystal
+
+
+def test_npt_gives_the_average_cell_that_another_run_starts_from(store):
+    npt = MDMaker(temperature_k=300.0, duration_ps=0.04, pressure_bar=1.0, config=SHORT.model_copy(
+        update={"equilibration_ps": 0.02}
+    ))  # fmt: skip
+    (first,) = keys_of(npt.make(salt(), model="toy-soft"))
+    (second,) = keys_of(MD.make(first, model="toy-soft"))
+    average = store.load(schemas.Run, first).average_structure
+    assert store.load(schemas.Run, second).start == average is not None
+
+
+def test_labels_of_a_flow_train_a_model(store, quick_stand_in):  # noqa: ARG001 - VASP is quick
+    labels = [LABEL.make(salt(strain)) for strain in (None, -0.02, 0.02)]
+    tuned = FINE_TUNE.make([job.output.keys for job in labels], model="toy-soft")
+    responses = run_locally(Flow([*labels, tuned]), raise_immediately=True, log=False)
+    keys = [responses[job.uuid][1].output.keys[0] for job in labels]
+    (key,) = responses[tuned.uuid][1].output.keys
+    model = store.load(schemas.Model, key)
+    dataset = store.load(schemas.Dataset, model.dataset)
+    assert dataset.training_labels + dataset.validation_labels == tuple(keys)
+    assert len(dataset.validation_labels) == 1
+    assert dataset.theory == THEORY.fingerprint
+    assert len(model.history) == 2
+    assert model.parent_model == find_model("toy-soft").model.key
+    assert keys_of(FINE_TUNE.make(keys, model=model.parent_model)) == (key,)
+    assert store.load(schemas.Label, keys[0]).structure == salt().key
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ENUMERATE.make("Li3YF6"), "no such parent"),
+        (MD.make, "nothing to simulate"),
+        (lambda: MD.make("Li3YCl6"), "not the key of a structure"),
+        (lambda: MD.make(3.0), "not a structure"),
+        (lambda: MD.make(salt(), model="toy-hard"), "no such model"),
+        (lambda: MD.make(load_parent("Li3YCl6").structure), "must be ordered"),
+        (lambda: RankMaker(ranking=RankingConfig(model="none")).make("Li3YCl6"), "no such model"),
+    ],
+)
+def test_what_no_job_could_use_is_refused_before_there_is_a_job(make, words):
+    with pytest.raises(InputError, match=words) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_the_store_lacks_names_itself(store):
+    model = find_model("toy-soft").model
+    store.insert(model)
+    job = MD.make(model.key, model="toy-soft")
+    with pytest.raises(InputError, match=f"no structure of this key.*{model.key}.*found=model"):
+        keys_of(job)
+
+
+def test_labels_of_an_unknown_level_need_a_word_on_their_energies(store):
+    crystals = [salt(), salt(0.01)]
+    labels = [
+        schemas.Label(
+            key=schemas.Label.key_of(crystal.key, "f" * 64),
+            structure=crystal.key,
+            theory="f" * 64,
+            theory_name="some code: some functional",
+            energy_ev=-1.0,
+            forces_ev_per_ang=((0.0, 0.0, 0.0),) * 4,
+            stress_gpa=((0.0, 0.0, 0.0),) * 3,
+            converged=True,
+        )
+        for crystal in crystals
+    ]
+    store.insert_all([*crystals, *labels])
+    keys = [label.key for label in labels]
+    with pytest.raises(InputError, match=r"raw PBE.*set raw_pbe of FineTuneMaker"):
+        FINE_TUNE.make(keys, model="toy-soft").run(None)
+    told = FineTuneMaker(training=FINE_TUNE.training, raw_pbe=False)
+    assert len(keys_of(told.make(keys, model="toy-soft"))) == 1
+    with pytest.raises(InputError, match="a label to learn and one to validate"):
+        told.make(keys[:1], model="toy-soft").run(None)
+
+
+# -- on the road -------------------------------------------------------------------------------
+
+JOBS = {
+    "enumerate": (ENUMERATE, lambda: ENUMERATE.make("Li3YCl6")),
+    "rank": (RANK, lambda: RANK.make("Li3YCl6")),
+    "md": (MD, lambda: MD.make(to_ase(salt()), model="toy-soft")),
+    "label": (LABEL, lambda: LABEL.make(salt())),
+    "fine-tune": (FINE_TUNE, lambda: FINE_TUNE.make(["a" * 64, "b" * 64])),
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_maker_and_its_inputs_survive_the_road_to_a_worker(name):
+    maker, make = JOBS[name]
+    job = make()
+    (firework,) = flow_to_workflow(job, store=None).fws
+    travelled = bson.decode(bson.encode(firework.to_db_dict()))
+    spec = Firework.from_dict(travelled).to_dict()["spec"]
+    arrived = MontyDecoder().process_decoded(spec["_tasks"][0]["job"])
+    assert job.maker == arrived.maker == maker
+    assert (arrived.name, arrived.function_kwargs) == (name, job.function_kwargs)
+    assert arrived.config.resolve_references is False
+
+
+def test_stock_lpad_and_rlaunch_run_makers_that_work_alone(
+    launchpad_file, mongo_uri, tmp_path, monkeypatch
+):
+    """The store is the one that the worker's settings name."""
+    monkeypatch.chdir(tmp_path)
+    load_launchpad(launchpad_file).close()  # makes it, as `lpad reset` does
+    md = MD.make(salt(), model="toy-soft")
+    flow = Flow([md, ENUMERATE.make("Li3YCl6", after=md.output)])
+    flow_to_workflow(flow).to_file("flow.yaml")
+    settings = {"LYCB_STORE": mongo_uri, "LYCB_PROCESSES": "1", "PYTHONWARNINGS": ""}
+    programs = Path(sys.executable).parent
+    for program, *words in (("lpad", "add", "flow.yaml"), ("rlaunch", "rapidfire")):
+        subprocess.run(
+            [programs / program, "-l", launchpad_file, *words],
+            env=os.environ | settings, check=True, timeout=PATIENCE_S, capture_output=True,
+        )  # fmt: skip
+    with contextlib.closing(open_store(mongo_uri)) as store:
+        (run,) = store.find_all(schemas.Run)
+        (listed,) = store.find_all(schemas.Enumeration)
+    assert (run.start, listed.count) == (salt().key, 24)
+
+
+# -- the documentation --------------------------------------------------------------------------
+
+QUICKER = {
+    "chgnet-0.3.0": "toy-soft",
+    "RankingConfig(n_fine=5)": repr(QUICK),
+    "duration_ps=20": "duration_ps=0.04, config=SHORT",
+    'VaspLabelMaker(theory="paper-static")': 'VaspLabelMaker(theory="paper-static", stand_in=True)',
+    "FineTuneMaker()": "FineTuneMaker(training=TrainingConfig(epochs=2))",
+}
+"""What the test puts in place of hours."""
+
+
+def test_every_snippet_of_the_documentation_runs(store, quick_stand_in, capsys):  # noqa: ARG001
+    snippets = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
+    shown = set(re.findall(r"\w+Maker(?=\()", DOCS))
+    assert shown == set(jobs.__all__)
+    namespace = {"SHORT": SHORT, "TrainingConfig": TrainingConfig, **vars(config)}
+    for snippet in snippets:
+        assert len(snippet.strip().splitlines()) <= 15
+        for slow, quick in QUICKER.items():
+            snippet = snippet.replace(slow, quick)  # noqa: PLW2901 - the same, quicker
+        exec(compile(snippet, "docs/makers.md", "exec"), namespace)  # noqa: S102 - our own
+    assert "24 orderings" in capsys.readouterr().out
+    assert Path("md.yaml").is_file()
