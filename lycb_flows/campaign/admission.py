@@ -76,7 +76,7 @@ def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> No
     if document.theory == theory.fingerprint:
         return
     if known is not None and theory.differs_in_kpoints_alone(known):
-        return  # each label is asked when it trains
+        return  # `has_another_mesh` decides for each label when it is trained on
     both = f"{document.theory_name} [{document.theory}] and {theory.name} [{theory.fingerprint}]"
     if document.unknown and not allow_unknown:
         raise InputError(

@@ -13,13 +13,13 @@ from typing import Any
 
 LIGHT, GPU, DFT = "light", "gpu", "dft"
 CATEGORIES = (LIGHT, GPU, DFT)
-"""Kinds of workers. One that has a category never takes a job without, so every job has one."""
+"""Kinds of workers. A worker of a category takes no job without one, so every job has one."""
 
 STRUCTURES, MEASUREMENT = "structures", "measurement"
 """Stages before and after the rounds; a round's stage is `StagePlan.title`."""
 
 LABEL, DECIDE = "label", "decide"
-"""Steps that others ask for."""
+"""Steps that other modules look for."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ FileFormat = Literal["vasp", "extxyz", "ase-db", "mptrj"]
 MAX_KEPT_BYTES = 50_000_000
 """Larger files are known by their hash only."""
 _SAME_EV, _SAME_EV_PER_ANG, _SAME_GPA = 1e-6, 1e-6, 1e-5
-"""What text may change of a label."""
+"""Differences that writing a label as text may cause."""
 _ON_THEIR_WORD = "imported: what it is rests on its file's word"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _READERS: dict[str, Callable[[Path], Found]] = {
@@ -166,7 +166,7 @@ def _sources(path: Path, file_format: str | None) -> Iterator[_Source]:
         if file_format not in {None, "vasp"}:
             raise InputError("a folder can only be VASP's", fix="give the file", folder=path)
         runs = {run.parent: run for run in sorted(path.rglob("vasprun.xml*"), reverse=True)}
-        for run in sorted(runs.values()):  # unpacked where there are both
+        for run in sorted(runs.values()):  # the unpacked file where a packed one lies beside it
             yield _Source(str(run.relative_to(path)), run, "vasp")
         if not runs:
             raise InputError("no vasprun.xml in it", fix="give VASP's folder", folder=path)

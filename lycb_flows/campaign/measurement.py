@@ -14,7 +14,7 @@ from lycb_flows.schemas import Evaluation, Round, Run
 
 @dataclass(frozen=True)
 class Measurement:
-    """A quantity at a condition, which is one job and one document."""
+    """A quantity at a condition: it is measured by a single job and kept in a single document."""
 
     quantity: Quantity[Any]
     condition: Condition

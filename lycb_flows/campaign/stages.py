@@ -153,7 +153,10 @@ class StagePlan(Config):
         ]
 
     def select_job(self) -> JobDescription:
-        """Return the job that chooses the frames."""
+        """Return the job that chooses the frames.
+
+        It is a light job: it reads trajectories and needs no GPU.
+        """
         return self._job("select")
 
     def label_job(self, index: int, again: str = "") -> JobDescription:
@@ -248,7 +251,10 @@ class StagePlan(Config):
 
     @property
     def model_key(self) -> str:
-        """Key of the model that this stage trains."""
+        """Key of the model that this stage trains.
+
+        Whether the labels are raw PBE is part of it, as the shift of reference energies depends on it.
+        """
         return Model.key_of(
             self.dataset_key,
             self.parent_model,

@@ -157,7 +157,7 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
     record
         The document that keeps it.
     """
-    if not record.resolved:  # of a store before 0.3
+    if not record.resolved:  # written before records kept the keys of inputs
         return submit(store, _validated(yaml.safe_load(record.text), f"{record.name}, submitted"))
     campaign = _validated(json.loads(record.resolved), f"{record.name}, as submitted")
     return Submission(campaign, _theory(store, campaign), record)

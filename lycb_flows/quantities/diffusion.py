@@ -154,7 +154,7 @@ class Diffusion(Quantity[Transport]):
         return Section(self.name, self.title, lead, tuple(parts))
 
     def headline(self, data: ReportData) -> str:
-        """Return in how many runs D was measured."""
+        """Return in how many runs D was measured, and what follows when it was in none."""
         transports = data.measured(Transport)
         n_measured, n_all = len(measured(transports)), len(transports)
         if not n_all:
@@ -181,7 +181,10 @@ class Diffusion(Quantity[Transport]):
                 yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
-        """Yield the runs that gave a bound only, and those that gave nothing."""
+        """Yield the runs that gave a bound only, and those that gave nothing.
+
+        No conductivity can be concluded from either.
+        """
         transports = data.measured(Transport)
         only_bounds = bounds(transports)
         if only_bounds:
@@ -235,7 +238,7 @@ def _analyse(
     store: ResultStore, run: Run, run_config: RunConfig, config: DiffusionConfig, failure: str
 ) -> dict[str, Any]:
     """Return the facts of a Transport from a production run; without values when it failed."""
-    # scipy's statistics take a while, and whoever asks for a campaign's status needs none
+    # scipy.stats is slow to import, and the status of a campaign does not need it
     from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
     from lycb_flows.transport.diffusion import analyse_diffusion, unmeasured  # noqa: PLC0415
 

@@ -21,7 +21,7 @@ from lycb_flows.schemas import Document, Run
 from lycb_flows.store import ResultStore
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
 
-if TYPE_CHECKING:  # h5py takes a while, and whoever asks for a status reads no frame
+if TYPE_CHECKING:  # h5py is slow to import, and a status reads no frame
     from lycb_flows.md.trajectory import Trajectory
 
 _FAR = 3.0

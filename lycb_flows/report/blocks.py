@@ -168,5 +168,5 @@ class Reported(Measured, Protocol):
         ...
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield what limits the numbers that there are."""
+        """Yield what limits the numbers that exist."""
         ...

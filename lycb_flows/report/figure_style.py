@@ -25,7 +25,7 @@ MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 MANY_POINTS: Final = 400
 _PNG_DPI: Final = 160
 WIDE: Final = 11.0
-"""Inches: the page's column."""
+"""Width of the page's column in inches."""
 HALF: Final = 5.4
 _PLAIN_DECADES: Final = range(-2, 4)
 _STYLE: Final[dict[Any, Any]] = {

@@ -119,7 +119,7 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
 
 
 _LOG_SPREAD = 50
-"""Beyond this ratio a linear axis hides the small values."""
+"""Ratio of the largest to the smallest value above which a linear axis hides the small ones."""
 
 
 @styled

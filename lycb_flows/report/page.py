@@ -48,7 +48,7 @@ _N_SHOWN_PARENTS: Final = 8
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a document, in words."""
+    """The origin of a document, in words, as the page lists it."""
 
     document: Document
     name: str

@@ -214,7 +214,10 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 
 
 def errors_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Return the errors before and after each round's training; the last row is the paper's."""
+    """Return the errors before and after each round's training.
+
+    The last row holds the bounds that the paper states.
+    """
     rows = []
     for learned in rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)

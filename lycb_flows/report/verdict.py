@@ -55,7 +55,7 @@ def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str
     absent
         Names of those that were to be measured and are not installed here.
     """
-    concluding = list(reversed(quantities))  # what rests on others concludes more
+    concluding = list(reversed(quantities))  # a quantity that rests on others concludes more
     findings: list[Rule] = [*(quantity.findings for quantity in concluding), *_FINDINGS]
     doubts: list[Rule] = [
         *_DOUBTS,

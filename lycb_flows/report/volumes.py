@@ -1,4 +1,4 @@
-"""The tables of what was measured: volumes, diffusivities, barriers, beside the paper's."""
+"""The table of volumes, beside those of the paper."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ from lycb_flows.report import (
 )
 from lycb_flows.schemas import Ranking
 
-_PERCENT: Final = 100.0
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
-
-
-# -- volumes --------------------------------------------------------------------------------
 
 
 def volume_table(data: ReportData, system: str) -> Table:
