@@ -253,7 +253,7 @@ class StagePlan(Config):
     def model_key(self) -> str:
         """Key of the model that this stage trains.
 
-        Whether the labels are raw PBE is part of it, as the shift of reference energies depends on it.
+        Raw PBE labels need another shift of reference energies, so the key tells them apart.
         """
         return Model.key_of(
             self.dataset_key,
