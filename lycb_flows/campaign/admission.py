@@ -1,4 +1,8 @@
-"""Which imported labels a campaign may train on: of its level of theory, and in no test."""
+"""Which imported labels a campaign may train on.
+
+A label is admitted when its level of theory is the campaign's, and when no test set holds its
+structure.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +24,24 @@ _SAME_ANG = 1e-3
 def named_imports(
     store: ResultStore, names: tuple[str, ...], theory: Theory, *, allow_unknown: bool
 ) -> tuple[str, ...]:
-    """Keys of the imports of some sets, all of a campaign's level of theory.
+    """Return the keys of the imports of some sets, all at a campaign's level of theory.
 
     Parameters
     ----------
     store
-        Where they are.
+        Holds the imports.
     names
-        Of sets, or keys.
+        Names of sets, or keys of single imports.
     theory
-        The campaign's.
+        The campaign's level of theory.
     allow_unknown
-        Whether labels may come whose level is not known in full and does not contradict it.
+        Whether to accept labels whose level is not known in full and does not contradict the
+        campaign's.
+
+    Returns
+    -------
+    tuple of str
+        Sorted, each key once.
 
     Raises
     ------
@@ -50,7 +60,7 @@ def named_imports(
 def _import_by_key(store: ResultStore, key: str) -> Import:
     document = store.find_document(key)
     if not isinstance(document, Import):
-        known = dict.fromkeys(one.name for one in store.find_all(Import))
+        known = dict.fromkeys(document.name for document in store.find_all(Import))
         raise InputError(
             "no such set of imported labels",
             fix="run `lycb import labels`, or mend labels.imported",
@@ -66,7 +76,7 @@ def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> No
     if document.theory == theory.fingerprint:
         return
     if known is not None and theory.differs_in_kpoints_alone(known):
-        return  # each label is asked when it trains
+        return  # `has_another_mesh` decides for each label when it is trained on
     both = f"{document.theory_name} [{document.theory}] and {theory.name} [{theory.fingerprint}]"
     if document.unknown and not allow_unknown:
         raise InputError(
@@ -89,30 +99,77 @@ def _check_level(document: Import, theory: Theory, *, allow_unknown: bool) -> No
 
 
 def admitted_levels(store: ResultStore, config: LabelConfig) -> set[str]:
-    """Fingerprints of imported levels that may meet the campaign's, by `allow_unknown`."""
+    """Return the fingerprints of imported levels that may be mixed with the campaign's.
+
+    Parameters
+    ----------
+    store
+        Holds the imports.
+    config
+        The labels section of a submitted campaign, with keys of imports. Without `allow_unknown`
+        no level is admitted.
+    """
     documents = [store.load(Import, key) for key in config.imported or ()]
-    return {one.theory for one in documents if one.unknown} if config.allow_unknown else set()
+    return (
+        {document.theory for document in documents if document.unknown}
+        if config.allow_unknown
+        else set()
+    )
 
 
 def imported_labels(store: ResultStore, config: LabelConfig) -> Iterator[Label]:
-    """The labels of a submitted campaign's imports, each once; retracted ones are missing."""
+    """Yield the labels of a submitted campaign's imports, each once.
+
+    Parameters
+    ----------
+    store
+        Holds the imports and their labels. Retracted labels are left out.
+    config
+        The labels section of the campaign, with keys of imports.
+    """
     imports = (store.load(Import, key) for key in config.imported or ())
     keys = dict.fromkeys(key for document in imports for key in document.labels)
     return (label for key in keys if (label := store.find(Label, key)) is not None)
 
 
 def stated_theory(store: ResultStore, fingerprint: str) -> Theory | None:
-    """Return a level of theory, ours or as an import states it; None where nobody states it."""
+    """Return the level of theory behind a fingerprint.
+
+    Parameters
+    ----------
+    store
+        Holds the imports, some of which state their level.
+    fingerprint
+        Of the level, in full.
+
+    Returns
+    -------
+    Theory or None
+        A level that this package defines, else what an import states; None when nothing states it.
+    """
     ours = level_of_fingerprint(fingerprint, "").theory
     if ours is not None:
         return ours
-    statements = [one.statement for one in store.find_all(Import, theory=fingerprint)]
-    stated = next((one for one in statements if one is not None), None)
+    statements = [document.statement for document in store.find_all(Import, theory=fingerprint)]
+    stated = next((statement for statement in statements if statement is not None), None)
     return Theory.model_validate(stated) if stated is not None else None
 
 
 def has_another_mesh(store: ResultStore, label: Label, theory: Theory) -> bool:
-    """Return whether a label's level has other k-points alone, and they matter for its cell."""
+    """Return whether a label was computed with other k-points than a level of theory gives.
+
+    Only levels that differ from `theory` in their k-points alone are compared, by the mesh that
+    each of them gives the label's cell.
+
+    Parameters
+    ----------
+    store
+        Holds the structure of the label and statements of its level.
+    label
+        An imported label, or one of the campaign's own.
+    theory
+        The campaign's level of theory.
+    """
     if label.theory == theory.fingerprint:
         return False
     own = stated_theory(store, label.theory)
@@ -123,7 +180,15 @@ def has_another_mesh(store: ResultStore, label: Label, theory: Theory) -> bool:
 
 
 def of_one_level(store: ResultStore, labels: Collection[Label]) -> bool:
-    """Return whether one of the labels' levels would have computed every one of them."""
+    """Return whether one of the labels' levels would have computed every one of them.
+
+    Parameters
+    ----------
+    store
+        Holds the labels' structures and statements of their levels.
+    labels
+        Labels of several levels. Where a level is stated nowhere, the answer is False.
+    """
     stated = {name: stated_theory(store, name) for name in {label.theory for label in labels}}
     levels = {name: theory for name, theory in stated.items() if theory is not None}
     if len(levels) < len(stated):
@@ -139,28 +204,28 @@ def of_one_level(store: ResultStore, labels: Collection[Label]) -> bool:
 
 
 class KnownCrystals:
-    """Crystals to be told again, though their coordinates went through text.
+    """A set of crystals that recognises its members after their coordinates went through text.
 
     Parameters
     ----------
     structures
-        Atoms in another order are another crystal.
+        The members. The same atoms in another order count as another crystal.
     """
 
     def __init__(self, structures: Iterable[Structure]) -> None:
         groups: dict[tuple[str, ...], list[Structure]] = {}
-        for one in structures:
-            groups.setdefault(one.species, []).append(one)
+        for structure in structures:
+            groups.setdefault(structure.species, []).append(structure)
         self._groups = {
             species: (
-                np.array([one.lattice_ang for one in group]),
-                np.array([one.frac_coords for one in group]),
+                np.array([structure.lattice_ang for structure in group]),
+                np.array([structure.frac_coords for structure in group]),
             )
             for species, group in groups.items()
         }
 
     def __contains__(self, structure: Structure) -> bool:
-        """Whether it is one of them, lattice vectors and positions within 1e-3 Å."""
+        """Return whether a structure is a member, lattice vectors and positions within 1e-3 Å."""
         if structure.species not in self._groups:
             return False
         lattices, coords = self._groups[structure.species]

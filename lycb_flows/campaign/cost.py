@@ -1,7 +1,7 @@
-"""What a campaign will do and cost, before anything runs.
+"""The plan of a campaign with its estimated cost, before anything runs.
 
-Jobs come from the same plans as the flows' do; costs are estimates in CPU seconds of one
-core.
+The jobs come from the same plans as those of the flows. Costs are estimates in CPU seconds of
+a single core.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, pare
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
 from lycb_flows.potentials.architecture import Rates, rates_of
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import readable_quantities
+from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore
 
@@ -44,25 +43,25 @@ _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
 _DFT_STEPS = 50
-"""Of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
+"""Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 _UNKNOWN_COST = "their cost unknown and not counted"
 _UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """Some jobs of one kind.
+    """Jobs of one kind, with what they do and what they cost.
 
     Attributes
     ----------
     stage
-        Part of the campaign.
+        The part of the campaign that they belong to.
     jobs
-        What they are.
+        Their descriptions.
     work
-        For people: how much of what.
+        How much of what they do, as text for people.
     cpu_s
-        Estimate for all of them.
+        Estimated cost of all of them together in CPU seconds.
     """
 
     stage: str
@@ -76,12 +75,31 @@ class PlannedStep:
 
 
 def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
-    """Return each planned job and its share of its step's cost in CPU seconds."""
+    """Return the cost of each planned job in CPU seconds.
+
+    The jobs of a step share its cost equally.
+    """
     return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
 
 
 def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> list[PlannedStep]:
-    """Every job of a submitted campaign, with estimated costs."""
+    """Return every job of a submitted campaign, with estimated costs.
+
+    Parameters
+    ----------
+    store
+        Holds the campaign's parents, models and imports.
+    campaign
+        Its parents and models are keys.
+    theory
+        The campaign's level of theory.
+
+    Returns
+    -------
+    list of PlannedStep
+        In the order of the campaign. Rounds whose turn depends on results are all listed; lists of
+        candidates that DFT may lengthen are listed with their first length.
+    """
     return list(_Planner(store, campaign, theory).steps())
 
 
@@ -101,7 +119,7 @@ class _Planner:
                 yield decorated_name(system.name, decoration.x), n_atoms
 
     def _cell(self, system: SystemConfig) -> PymatgenStructure:
-        """The parent's cell, whose multiples are enumerated."""
+        """Return the cell of the parent, whose multiples are enumerated."""
         crystal = load_crystal(self.store, system.parent)
         return parent_cell(crystal, system.enumeration).structure
 
@@ -109,7 +127,10 @@ class _Planner:
         return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
     def steps(self) -> Iterator[PlannedStep]:
-        """In the order of the campaign."""
+        """Yield the steps in the order of the campaign.
+
+        Keys of results that do not exist yet are zeros: neither counts nor names depend on them.
+        """
         for system in self.campaign.systems:
             yield from self._structures(system.name)
         if self.dft_theory is not None:
@@ -140,7 +161,7 @@ class _Planner:
         yield from self._measurement(starts)
 
     def _structures(self, name: str) -> Iterator[PlannedStep]:
-        system = next(one for one in self.campaign.systems if one.name == name)
+        system = next(entry for entry in self.campaign.systems if entry.name == name)
         crystal = load_crystal(self.store, system.parent)
         count, raw = count_orderings(crystal, system.enumeration)
         n_listed = count if count <= system.enumeration.cap else system.enumeration.n_samples
@@ -165,7 +186,7 @@ class _Planner:
         return PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
-        """Without the lists that grow: whether they do is DFT's to say."""
+        """Yield the relaxations by DFT; lists may grow, but only DFT's energies tell which."""
         dft = self.campaign.ranking.dft
         if dft is None:
             return
@@ -198,7 +219,7 @@ class _Planner:
     def _relaxations(
         self, theory: Theory, jobs: tuple[JobDescription, ...], what: str, step_s: float | None
     ) -> PlannedStep:
-        """`step_s`: CPU seconds of one FIRE step of all of them, None if unknown."""
+        """Return a step of relaxations; `step_s` is the cost of a FIRE step of all of them."""
         noun = "relaxation" if len(jobs) == 1 else "relaxations"
         work = f"{len(jobs)} {noun} by {theory.name}: {what}"
         if step_s is None:
@@ -241,8 +262,8 @@ class _Planner:
         return PlannedStep(plan.title, tuple(plan.label_jobs()), work, cpu_s)
 
     def _supercell(self, name: str) -> NDArray[np.float64]:
-        """Rows a, b, c in Å of a system's cells."""
-        system = next(one for one in self.campaign.systems if one.name == name)
+        """Return the lattice vectors of a system's cells as rows a, b, c in Å."""
+        system = next(entry for entry in self.campaign.systems if entry.name == name)
         lattice = self._cell(system).lattice.matrix
         return np.asarray(lattice * np.array(system.enumeration.supercell)[:, None])
 
@@ -253,7 +274,7 @@ class _Planner:
         n_atoms: int,
         lattice_ang: NDArray[np.float64],
     ) -> float | None:
-        """CPU seconds of one label, None where nobody can know."""
+        """Return the CPU seconds of a single label; None where the engine cannot tell."""
         return engine_of(labeler).cost_s(
             labeler,
             theory,
@@ -296,7 +317,7 @@ class _Planner:
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:
-    """The sum, None where a summand is unknown."""
+    """Return the sum, None where a summand is unknown."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
 

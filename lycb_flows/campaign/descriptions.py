@@ -7,19 +7,19 @@ travels with its job as fields, so nobody reads a job's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 LIGHT, GPU, DFT = "light", "gpu", "dft"
 CATEGORIES = (LIGHT, GPU, DFT)
-"""Kinds of workers. One that has a category never takes a job without, so every job has one."""
+"""Kinds of workers. A worker of a category takes no job without one, so every job has one."""
 
 STRUCTURES, MEASUREMENT = "structures", "measurement"
 """Stages before and after the rounds; a round's stage is `StagePlan.title`."""
 
 LABEL, DECIDE = "label", "decide"
-"""Steps that others ask for."""
+"""Steps that other modules look for."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,22 @@ class JobDescription:
     category: str = field(default=LIGHT, compare=False)
 
     def fields(self) -> dict[str, str]:
-        """Return what travels with the job, beside its name."""
+        """Return what travels with the job beside its name.
+
+        Metadata and specs of Fireworks are text, so every value is.
+        """
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
+JobListener = Callable[[JobDescription, bool], None]
+"""Called with a job's description and whether it has finished (else: it starts)."""
+
 FIELDS = ("step", "stage", "system", "part", "category")
-"""Of a job's metadata and of a Firework's spec."""
+"""Names in a job's metadata and in a Firework's spec."""
 
 
 def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
-    """Return the description of a job that is there.
+    """Return the description of a job that exists.
 
     Parameters
     ----------
@@ -70,6 +76,11 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
         The name of the job.
     fields
         The metadata of the job, or the spec of its Firework.
+
+    Returns
+    -------
+    JobDescription
+        That of `undescribed`, when the fields hold none.
     """
     if "step" not in fields:
         return undescribed(name)
@@ -135,7 +146,22 @@ def begin_job() -> JobDescription:
     return JobDescription("begin", "begin", STRUCTURES)
 
 
-# -- the measurement -----------------------------------------------------------------------
+# -- the rounds and the measurement ---------------------------------------------------------
+
+
+def md_job(stage: str, title: str, part: str) -> JobDescription:
+    """Return the job that runs a batch of molecular dynamics.
+
+    Parameters
+    ----------
+    stage
+        The part of the campaign.
+    title
+        What follows 'md' in its name.
+    part
+        Which of the MD jobs of the stage it is.
+    """
+    return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)
 
 
 def choose_job() -> JobDescription:

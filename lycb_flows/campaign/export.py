@@ -1,4 +1,4 @@
-"""Results in the formats of others: labels, CIF, trajectories, safetensors with a card."""
+"""Results in the formats of other programs: labels, CIF, trajectories, model weights."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ from lycb_flows.store.trajectories import trajectory_of
 def write_labels(
     store: ResultStore, path: Path, *, file_format: str = "extxyz", theory: str = ""
 ) -> int:
-    """Labels in a format of `labels/foreign/writing.py`; returns how many.
+    """Write labels in a format of `labels/foreign/writing.py`.
 
     Parameters
     ----------
     store
-        Where they are.
+        Holds the labels.
     path
-        File or, of DeePMD's format, folder to write.
+        File to write; a folder for DeePMD's format.
     file_format
-        One of `WRITERS`.
+        A name in `WRITERS`.
     theory
-        First digits of the fingerprint of the level to write; all, if empty.
+        First digits of the fingerprint of the level to write. Empty writes every level.
+
+    Returns
+    -------
+    int
+        How many labels were written.
 
     Raises
     ------
@@ -42,8 +47,8 @@ def write_labels(
         raise InputError(
             "no such format of labels", fix=f"one of {', '.join(WRITERS)}", found=file_format
         )
-    labels = [one for one in store.find_all(Label) if one.theory.startswith(theory)]
-    names = {one.theory: one.theory_name for one in labels}
+    labels = [label for label in store.find_all(Label) if label.theory.startswith(theory)]
+    names = {label.theory: label.theory_name for label in labels}
     if not labels:
         raise InputError("no labels to write", fix="see `lycb query label`", theory=theory or "any")
     if len(names) > 1 and file_format not in TELL_LEVELS:
@@ -52,7 +57,9 @@ def write_labels(
             fix="choose one with --theory, or write extxyz",
             found=" and ".join(f"{name} [{theory}]" for theory, name in names.items()),
         )
-    unknown = {one.theory: one.unknown for one in store.find_all(Import) if one.unknown}
+    unknown = {
+        document.theory: document.unknown for document in store.find_all(Import) if document.unknown
+    }
     sets = [
         WrittenLabel(store.load(Structure, label.structure), label, unknown.get(label.theory, ()))
         for label in labels
@@ -67,12 +74,21 @@ def write_labels(
 
 
 def write_stored_model(store: ResultStore, key: str, path: Path) -> None:
-    """A model's weights at `path`, its card beside it.
+    """Write a model's weights, and its model card beside them.
+
+    Parameters
+    ----------
+    store
+        Holds the model.
+    key
+        Key of the model.
+    path
+        File of the weights.
 
     Raises
     ------
     InputError
-        When the key is no model's.
+        When the key is not a model's.
     """
     model = store.load_any(key)
     if not isinstance(model, Model):
@@ -81,12 +97,26 @@ def write_stored_model(store: ResultStore, key: str, path: Path) -> None:
 
 
 def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
-    """A structure, or a ground state by model or DFT, as `<key>.cif` in a folder.
+    """Write a structure as a CIF file.
+
+    Parameters
+    ----------
+    store
+        Holds the structure.
+    key
+        Key of a structure, or of a Ranking or GroundState, whose ground state is written.
+    folder
+        Made when absent. The file is called after the first 16 digits of the structure's key.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     InputError
-        When the key is neither's.
+        When the key is that of another kind of document.
     """
     document = store.load_any(key)
     if isinstance(document, Ranking | GroundState):
@@ -102,12 +132,26 @@ def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
 
 
 def write_run(store: ResultStore, key: str, path: Path) -> int:
-    """All frames of a run in the format that the file's name says; returns how many.
+    """Write all frames of a run.
+
+    Parameters
+    ----------
+    store
+        Holds the run and its segments.
+    key
+        Key of the run.
+    path
+        File to write; its name tells the format.
+
+    Returns
+    -------
+    int
+        How many frames were written.
 
     Raises
     ------
     InputError
-        When the key is no run's, or the format is unknown.
+        When the key is not a run's, or the format is unknown.
     """
     run = store.load_any(key)
     if not isinstance(run, Run):

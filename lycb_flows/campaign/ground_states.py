@@ -1,7 +1,7 @@
-"""How DFT decides on a ranking: its best candidates relaxed, and the lowest of them chosen.
+"""Ground states by DFT: the best candidates of a ranking relaxed, the lowest of them chosen.
 
-Where the lowest lies at the end of the list, the list grows. As with a round, keys follow from
-the plan, so every job finds the others' results in the store.
+When the lowest lies at the end of the list, the list grows. Keys follow from the plan, so that
+every job finds the results of the others in the store.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MIN_FOR_CORRELATION = 3
 
 
 class GroundStatePlan(Config):
-    """Everything that decides what DFT says of one ranking."""
+    """Everything that decides which ground state DFT chooses from a ranking."""
 
     dft: DftConfig
     theory: Theory
@@ -43,40 +43,61 @@ class GroundStatePlan(Config):
 
     @property
     def first_n(self) -> int:
-        """Length of the first list; that of a mixed halide never grows."""
+        """Length of the first list of candidates.
+
+        The list of a mixed halide never grows, so its first length is its only one.
+        """
         return self.dft.n_decorations if self.mixed else self.dft.n
 
     def key(self, n: int) -> str:
-        """Of the GroundState of the best n."""
+        """Return the key of the GroundState among the best `n` candidates.
+
+        Every length of the list has a document of its own.
+        """
         theory = self.theory.fingerprint
         return GroundState.key_of(self.ranking, theory, self.dft, n=n, mixed=self.mixed)
 
     def relaxation_key(self, structure: str) -> str:
-        """Of the relaxation of a structure, given by key."""
+        """Return the key of the relaxation by DFT of a structure, given by its key."""
         return Relaxation.key_of(structure, self.dft.relaxation, theory=self.theory.fingerprint)
 
     def candidates(self, store: ResultStore) -> list[RankedCandidate]:
-        """All that the ranking has, in the model's order: those of the fine stage first."""
+        """Return every candidate of the ranking in the model's order.
+
+        Those of the fine stage come first.
+        """
         rows = json.loads(store.blobs.read(store.load(Ranking, self.ranking).table))
         return [RankedCandidate.model_validate(row) for row in rows]
 
     def lists(self, store: ResultStore) -> Iterator[GroundState]:
-        """The documents so far: each list longer than the one before."""
+        """Yield the documents that exist so far, each of a longer list than the one before.
+
+        The next length stands in each document, so the walk needs no record of its own.
+        """
         n: int | None = self.first_n
         while n is not None and (found := store.find(GroundState, self.key(n))) is not None:
             yield found
             n = found.widened_to
 
     def count_relaxed(self, store: ResultStore) -> tuple[int, int]:
-        """How many of the list that is at work are relaxed, and its length."""
+        """Return how many candidates of the present list are relaxed, and its length.
+
+        A candidate counts when its relaxation exists, whether or not it converged.
+        """
         last = next(reversed(list(self.lists(store))), None)
         n = self.first_n if last is None else last.widened_to or last.n
         listed = self.candidates(store)[:n]
-        done = store.find_ends([self.relaxation_key(one.structure) for one in listed])
+        done = store.find_ends([self.relaxation_key(candidate.structure) for candidate in listed])
         return len(done), len(listed)
 
     def decision(self, store: ResultStore) -> GroundState | None:
-        """The last list, if its minimum stands."""
+        """Return the last list's document when its minimum stands.
+
+        Returns
+        -------
+        GroundState or None
+            None while there is no document, or when its minimum asks for a longer list.
+        """
         last = next(reversed(list(self.lists(store))), None)
         return last if last is not None and last.widened_to is None else None
 
@@ -85,12 +106,23 @@ class GroundStatePlan(Config):
 
 
 def decide_ground_state(store: ResultStore, plan: GroundStatePlan, n: int, job: str) -> GroundState:
-    """What DFT says of the best n: looked up, or written down once they are relaxed.
+    """Return the ground state by DFT of the best candidates; compute it when it is missing.
+
+    Parameters
+    ----------
+    store
+        Holds the ranking and the relaxations.
+    plan
+        The decision.
+    n
+        Length of the list of candidates.
+    job
+        Name of the caller, for people.
 
     Raises
     ------
     LycbError
-        When not one of them has converged.
+        When not a single candidate has converged.
     """
     return store.once(GroundState, plan.key(n), lambda: _compare(store, plan, n), job)
 
@@ -98,7 +130,7 @@ def decide_ground_state(store: ResultStore, plan: GroundStatePlan, n: int, job: 
 def _compare(store: ResultStore, plan: GroundStatePlan, n: int) -> GroundState:
     ranked = plan.candidates(store)
     anchors = find_anchors(store, plan)
-    rows = [_row(store, plan, i, one, anchors) for i, one in enumerate(ranked[:n], 1)]
+    rows = [_row(store, plan, i, candidate, anchors) for i, candidate in enumerate(ranked[:n], 1)]
     converged = [row for row in rows if row.converged]
     if not converged:
         raise LycbError(
@@ -120,7 +152,7 @@ def _compare(store: ResultStore, plan: GroundStatePlan, n: int) -> GroundState:
     made_of = [row.relaxation for row in rows if row.relaxation is not None]
     return GroundState(
         key=plan.key(n),
-        parents=(plan.ranking, *made_of, *(one.key for one in anchors.values())),
+        parents=(plan.ranking, *made_of, *(relaxation.key for relaxation in anchors.values())),
         system=plan.system,
         ranking=plan.ranking,
         theory=plan.theory.fingerprint,
@@ -134,7 +166,7 @@ def _compare(store: ResultStore, plan: GroundStatePlan, n: int) -> GroundState:
         spearman_rho=rho,
         at_edge=at_edge,
         widened_to=widened,
-        anchors={name: one.key for name, one in anchors.items()},
+        anchors={name: relaxation.key for name, relaxation in anchors.items()},
     )
 
 
@@ -157,7 +189,7 @@ def _row(
         failures = store.attempts(key, "failed")
         return row.model_copy(update={"reason": failures[-1].reason if failures else "not tried"})
     final = store.load(Structure, found.final_structure)
-    energies = {name: one.energy_ev for name, one in anchors.items()}
+    energies = {name: relaxation.energy_ev for name, relaxation in anchors.items()}
     return row.model_copy(
         update={
             "relaxation": key,
@@ -188,9 +220,17 @@ def _beside_best(row: DftCandidate, best: DftCandidate, config: DftConfig) -> Df
 
 
 def correlations(rows: Sequence[DftCandidate]) -> tuple[float | None, float | None]:
-    """Kendall's tau and Spearman's rho of the model's energies with DFT's.
+    """Return Kendall's tau and Spearman's rho of the model's energies with those of DFT.
 
-    None below three candidates, or where all energies of one are equal.
+    Parameters
+    ----------
+    rows
+        Candidates with both energies.
+
+    Returns
+    -------
+    tuple of float or None
+        Both None with fewer than three candidates, or where all energies of a method are equal.
     """
     model = [row.model_above_best_ev_per_atom for row in rows]
     dft = [row.energy_ev_per_atom for row in rows]
@@ -207,7 +247,7 @@ def _note(
     at_edge: bool,
     widened: int | None,
 ) -> str:
-    """The choice, its ties, what is missing and the edge, in words."""
+    """Return the choice, its ties, what is missing and the edge of the list, in words."""
     best = next(row for row in rows if row.converged)
     remarks = [f"number {best.model_rank} of {len(rows)} in the model's order"]
     if best.model_volume_flag:
@@ -236,11 +276,26 @@ def _note(
 
 
 def find_anchors(store: ResultStore, plan: GroundStatePlan) -> dict[str, Relaxation]:
-    """The binaries' relaxations, as far as they are there and converged."""
+    """Return the converged relaxations of the binary halides, by name.
+
+    Formation energies are counted from these. A binary whose relaxation is missing or has not
+    converged is left out.
+
+    Parameters
+    ----------
+    store
+        Holds the relaxations.
+    plan
+        With `ranking.dft.anchors` off there are none.
+    """
     if not plan.dft.anchors:
         return {}
     found = {
         name: store.find(Relaxation, plan.relaxation_key(load_binary(name).key))
         for name in BINARY_NAMES
     }
-    return {name: one for name, one in found.items() if one is not None and one.converged}
+    return {
+        name: relaxation
+        for name, relaxation in found.items()
+        if relaxation is not None and relaxation.converged
+    }

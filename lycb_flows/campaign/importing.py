@@ -1,8 +1,8 @@
-"""Labels of others into the store: checked like an engine's, each with its source and level.
+"""Import of labels made elsewhere: checked like an engine's, each with its source and level.
 
-A file becomes one `Import` per level of theory, which keeps the file itself, and its labels
-rest on that. What is no label is refused with its reason; a file that cannot be read to its
-end brings nothing. Importing again adds nothing.
+A file becomes an `Import` for each level of theory in it. That document keeps the file
+itself, and is a parent of its labels. What is no label is refused with its reason; a file that
+cannot be read to its end brings nothing. Importing again adds nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FileFormat = Literal["vasp", "extxyz", "ase-db", "mptrj"]
 MAX_KEPT_BYTES = 50_000_000
 """Larger files are known by their hash only."""
 _SAME_EV, _SAME_EV_PER_ANG, _SAME_GPA = 1e-6, 1e-6, 1e-5
-"""What text may change of a label."""
+"""Differences that writing a label as text may cause."""
 _ON_THEIR_WORD = "imported: what it is rests on its file's word"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _READERS: dict[str, Callable[[Path], Found]] = {
@@ -73,20 +73,20 @@ _UNREADABLE = (
 
 @dataclass
 class Summary:
-    """What an import has brought, or, dry, would have; labels by key.
+    """What an import has added, or would add in a dry run; labels are given by key.
 
     Attributes
     ----------
     name
-        Of the set.
+        Name of the set.
     new, known
-        Labels that were added, and that the store had with the same numbers.
+        Labels that were added, and labels that the store had before with the same numbers.
     refused
         What is no label, and why.
     imports
         Keys of the `Import` documents.
     levels
-        Fingerprint -> level of theory.
+        Level of theory by fingerprint.
     """
 
     name: str
@@ -122,22 +122,23 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
     all_steps: bool = False,
     dry_run: bool = False,
 ) -> Summary:
-    """Labels of a file, or of a tree of VASP's folders.
+    """Import the labels of a file, or of a tree of VASP's folders.
 
     Parameters
     ----------
     store
-        Where they go.
+        Receives the labels.
     path
         The file or folder.
     file_format
-        Default: by what it is and is called.
+        By default follows from the name and kind of `path`.
     name
-        Of the set; a campaign names it in `labels.imported`. Default: the path's own.
+        Name of the set, by which a campaign refers to it in `labels.imported`. By default the
+        last part of `path`.
     statement
-        What is known of labels whose files do not say; vasprun.xml does.
+        The level of theory of labels whose files do not state it; vasprun.xml does.
     all_steps
-        Of VASP's runs: every ionic step instead of the last.
+        Whether to take every ionic step of VASP's runs instead of the last.
     dry_run
         Read and check only.
 
@@ -165,7 +166,7 @@ def _sources(path: Path, file_format: str | None) -> Iterator[_Source]:
         if file_format not in {None, "vasp"}:
             raise InputError("a folder can only be VASP's", fix="give the file", folder=path)
         runs = {run.parent: run for run in sorted(path.rglob("vasprun.xml*"), reverse=True)}
-        for run in sorted(runs.values()):  # unpacked where there are both
+        for run in sorted(runs.values()):  # the unpacked file where a packed one lies beside it
             yield _Source(str(run.relative_to(path)), run, "vasp")
         if not runs:
             raise InputError("no vasprun.xml in it", fix="give VASP's folder", folder=path)
@@ -181,7 +182,7 @@ def _sources(path: Path, file_format: str | None) -> Iterator[_Source]:
 
 
 class _Reader:
-    """From files to documents; remembers what it has seen, so that a dry run counts right."""
+    """Converts files to documents; remembers what it has seen, so that a dry run counts right."""
 
     def __init__(
         self, store: ResultStore, stated: Level, *, stated_by_user: bool, all_steps: bool
@@ -191,7 +192,20 @@ class _Reader:
         self.seen: dict[str, Label] = {}
 
     def documents(self, source: _Source, summary: Summary) -> list[Document]:
-        """What a file adds to the store; what it is goes into the summary."""
+        """Return the documents that a file adds to the store.
+
+        Parameters
+        ----------
+        source
+            The file.
+        summary
+            Its lists grow by what the file holds.
+
+        Returns
+        -------
+        list of Document
+            Empty for a file that cannot be read to its end.
+        """
         try:
             found, level = self._found(source)
         except (LycbError, *_UNREADABLE) as err:
@@ -200,9 +214,9 @@ class _Reader:
             return []
         all_checked: dict[str, _Checked] = {}
         new: set[str] = set()
-        for place, one in found:
+        for place, result in found:
             try:
-                checked = self._checked(one, level)
+                checked = self._checked(result, level)
                 if self._is_new(checked.label):
                     new.add(checked.label.key)
             except LabelError as err:
@@ -220,9 +234,9 @@ class _Reader:
         return list(_READERS[source.file_format](source.path)), self.stated
 
     def _agreed(self, read: Level) -> Level:
-        """The user's level for a run that states its own, unless the run contradicts it.
+        """Return the user's level for a run that states its own, unless the run contradicts it.
 
-        One of ours by name is for runs with exactly its inputs.
+        A level of this package, given by name, is accepted only for runs with exactly its inputs.
         """
         if not self.stated_by_user:
             return read
@@ -270,7 +284,7 @@ class _Reader:
         return _Checked(found.place, structure, label, level)
 
     def _level(self, notes: Mapping[str, Any], level: Level) -> Level:
-        """A frame's own, if it has one; it may not contradict the user's."""
+        """Return the level of a frame, which may not contradict the user's."""
         fingerprint = notes.get("theory")
         if not (isinstance(fingerprint, str) and _KEY.fullmatch(fingerprint)):
             return level
@@ -296,22 +310,24 @@ class _Reader:
 def _documents(
     source: _Source, summary: Summary, all_checked: Mapping[str, _Checked], new: set[str]
 ) -> Iterator[Document]:
-    """New structures, the import of each level, new labels."""
+    """Yield new structures, the import of each level, and new labels."""
     made = MadeNow(f"import {source.name}")()
     file = _hash(source.path)
-    levels = {one.level.fingerprint: one.level for one in all_checked.values()}
+    levels = {checked.level.fingerprint: checked.level for checked in all_checked.values()}
     summary.levels |= levels
     for level in levels.values():
-        group = [one for one in all_checked.values() if one.label.theory == level.fingerprint]
+        group = [
+            checked for checked in all_checked.values() if checked.label.theory == level.fingerprint
+        ]
         document = _import_of(source, summary.name, level, group, file)
         summary.imports.append(document.key)
-        added = [one for one in group if one.label.key in new]
-        yield from (one.structure for one in added)
+        added = [checked for checked in group if checked.label.key in new]
+        yield from (checked.structure for checked in added)
         yield document.model_copy(update={"made": made})
-        for one in added:
-            parents = (one.label.structure, document.key)
-            at = made.model_copy(update={"job": f"import {source.name}, frame {one.place}"})
-            yield one.label.model_copy(update={"parents": parents, "made": at})
+        for checked in added:
+            parents = (checked.label.structure, document.key)
+            at = made.model_copy(update={"job": f"import {source.name}, frame {checked.place}"})
+            yield checked.label.model_copy(update={"parents": parents, "made": at})
 
 
 def _import_of(
@@ -324,8 +340,8 @@ def _import_of(
         "file_format": source.file_format,
         "sha256": sha256,
         "theory": level.fingerprint,
-        "labels": tuple(one.label.key for one in group),
-        "places": tuple(one.place for one in group),
+        "labels": tuple(checked.label.key for checked in group),
+        "places": tuple(checked.place for checked in group),
     }
     blob = Blob(sha256=sha256, size=size, media_type=_media_type(source))
     return Import(
@@ -344,7 +360,7 @@ def _check_same(label: Label, other: Label) -> None:
         (label.forces_ev_per_ang, other.forces_ev_per_ang, _SAME_EV_PER_ANG),
         (label.stress_gpa, other.stress_gpa, _SAME_GPA),
     )
-    if not all(np.allclose(one, two, rtol=0.0, atol=limit) for one, two, limit in pairs):
+    if not all(np.allclose(first, second, rtol=0.0, atol=limit) for first, second, limit in pairs):
         raise LabelError(
             "the same label is there with other numbers",
             fix="find out which is right; `lycb retract` withdraws one",

@@ -1,4 +1,4 @@
-"""The ending of a campaign: which model measures, which runs, and what is read from them."""
+"""The last part of a campaign: which model measures, in which runs, which quantities."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription
-from lycb_flows.campaign.stages import md_job
+from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription, md_job
 from lycb_flows.config import Campaign, RunConfig
-from lycb_flows.quantities.base import Quantity
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity
 from lycb_flows.schemas import Evaluation, Round, Run
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One quantity at one condition: one job, one document."""
+    """A quantity at a condition: it is measured by a single job and kept in a single document."""
 
     quantity: Quantity[Any]
     condition: Condition
 
     @property
     def job(self) -> JobDescription:
-        """The job that measures it."""
+        """The description of the job that measures it.
+
+        The system has a field of its own, so `part` holds the rest of the condition.
+        """
         quantity, condition = self.quantity, self.condition
         return JobDescription(
             name=f"{quantity.job} {condition.title}".rstrip(),
@@ -36,7 +37,7 @@ class Measurement:
 
 
 def measurements(plan: MeasurementPlan, quantities: Sequence[Quantity[Any]]) -> list[Measurement]:
-    """Return everything that is measured, each after what it needs.
+    """Return everything that is measured, each quantity after those that it needs.
 
     Parameters
     ----------
@@ -86,12 +87,13 @@ def run_batches(
 def choose_model(
     campaign: Campaign, rounds: Sequence[Round], evaluations: Mapping[str, Evaluation]
 ) -> str:
-    """The key of the model that measures, by `measure.model`.
+    """Return the key of the model that measures, as `measure.model` says.
 
     Parameters
     ----------
     campaign
-        With 'best' (lowest score on all test sets), 'pretrained' or a temperature.
+        Its `measure.model` is 'best' (lowest score on all test sets), 'pretrained' or the
+        temperature of a round.
     rounds
         Every round.
     evaluations

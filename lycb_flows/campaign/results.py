@@ -1,4 +1,4 @@
-"""How far a campaign has come: its documents, found by the keys that its plans promise.
+"""How far a campaign has come: its documents, found by the keys that its plans compute.
 
 The walk follows the same plans as the flows do, so it needs no record of what was run.
 """
@@ -18,8 +18,7 @@ from lycb_flows.crystals import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.theory import Theory
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import readable_quantities
+from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import (
     Dataset,
     Document,
@@ -39,15 +38,25 @@ D = TypeVar("D", bound=Document)
 
 @dataclass
 class CampaignResults:
-    """What is there, in the order of the campaign; empty where it has not come so far.
+    """The results that exist, in the order of the campaign; empty for parts not reached yet.
 
     Attributes
     ----------
+    rankings
+        The ranking of each system, mixed halides among them.
+    by_dft
+        The documents of DFT's decision on each ranking, one for each length of its list.
     ground_states
-        System, mixed halides among them -> key of the structure that the rest starts from:
-        DFT's where it was asked, else the model's.
+        Key of the structure that the rest starts from, by system: DFT's choice where DFT decides,
+        else the model's.
+    stages
+        The making of the test set, and every round that was begun.
+    rounds
+        Every finished round.
+    evaluations
+        Evaluations by key.
     measured
-        Quantity -> its documents so far, in the order of the plan; only quantities that are
+        The documents of each quantity so far, in the order of the plan; only quantities that are
         installed here.
     """
 
@@ -60,7 +69,10 @@ class CampaignResults:
     measured: dict[str, list[Document]] = field(default_factory=dict)
 
     def document_keys(self) -> list[str]:
-        """Keys of the documents, for the report."""
+        """Return the keys of the documents that a report starts from.
+
+        Everything else in a report is found from these by their references.
+        """
         documents = [
             *self.rankings.values(),
             *itertools.chain.from_iterable(self.by_dft.values()),
@@ -71,18 +83,30 @@ class CampaignResults:
         return [document.key for document in documents]
 
     def documents(self, kind: type[D]) -> list[D]:
-        """Return the documents of a measured quantity."""
+        """Return the documents of a measured quantity, given by the class of its documents."""
         found = itertools.chain.from_iterable(self.measured.values())
         return [document for document in found if isinstance(document, kind)]
 
 
 def decorated_name(system: str, x: float) -> str:
-    """The name of a mixed halide made from a system's ground state."""
+    """Return the name of a mixed halide made from a system's ground state.
+
+    Parameters
+    ----------
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in.
+    """
     return f"{system}-x{x:g}"
 
 
 def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
-    """(name, system, x or None) of everything that a campaign ranks."""
+    """Yield (name, system, x) of everything that a campaign ranks.
+
+    x is None for the system itself. A mixed halide follows its system, as it needs the system's
+    ground state.
+    """
     for system in campaign.systems:
         yield system.name, system.name, None
         for decoration in system.decorations:
@@ -90,18 +114,43 @@ def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
 
 
 def load_crystal(store: ResultStore, key: str) -> DisorderedCrystal:
-    """The disordered crystal of a stored parent."""
+    """Return the disordered crystal of a stored parent.
+
+    Parameters
+    ----------
+    store
+        Holds the parent and its CIF.
+    key
+        Key of the parent.
+    """
     parent = store.load(Parent, key)
     cif = store.blobs.read(parent.cif)
     return parse_cif(parent.name, cif, parent.provenance, parent.min_occupancy)
 
 
 def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: float | None) -> str:
-    """The key of a system's orderings or, with x, of its ground state's decorations."""
-    config = next(one for one in campaign.systems if one.name == system)
+    """Return the key of a system's orderings or, with x, of its ground state's decorations.
+
+    Parameters
+    ----------
+    store
+        Holds the parent and, for a mixed halide, the ground state.
+    campaign
+        With keys for its parents and models.
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in; None for the system itself.
+
+    Raises
+    ------
+    StoreError
+        When the ground state that is to be decorated is not known yet.
+    """
+    config = next(entry for entry in campaign.systems if entry.name == system)
     if x is None:
         return Enumeration.key_of(load_crystal(store, config.parent).document(), config.enumeration)
-    decoration = next(one for one in config.decorations if one.x == x)
+    decoration = next(entry for entry in config.decorations if entry.x == x)
     ground_state = find_ground_state(store, campaign, system)
     if ground_state is None:
         raise StoreError("no ground state yet", fix="rank the system first", system=system)
@@ -109,14 +158,42 @@ def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: floa
 
 
 def ranking_key(store: ResultStore, campaign: Campaign, system: str, x: float | None = None) -> str:
-    """The key of a system's ranking, whatever DFT says of it."""
+    """Return the key of a system's ranking by the model.
+
+    The settings of DFT are left out of it, so that the model's ranking serves every choice of
+    them.
+
+    Parameters
+    ----------
+    store
+        Holds the parent and, for a mixed halide, the ground state.
+    campaign
+        With keys for its parents and models.
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in; None for the system itself.
+    """
     enumeration = enumeration_key(store, campaign, system, x)
     ranking = campaign.ranking.model_copy(update={"dft": None})
     return Ranking.key_of(enumeration, ranking)
 
 
 def dft_theory(store: ResultStore, campaign: Campaign) -> Theory | None:
-    """The level of theory that ground states are decided at, if by DFT."""
+    """Return the level of theory at which ground states are decided.
+
+    Parameters
+    ----------
+    store
+        Holds the models that a labeler may name.
+    campaign
+        With keys for its parents and models.
+
+    Returns
+    -------
+    Theory or None
+        None when the model decides.
+    """
     if campaign.ranking.dft is None:
         return None
     labeler = campaign.ranking.dft.labeler
@@ -126,7 +203,24 @@ def dft_theory(store: ResultStore, campaign: Campaign) -> Theory | None:
 def ground_state_plan(
     store: ResultStore, campaign: Campaign, system: str, x: float | None = None
 ) -> GroundStatePlan | None:
-    """How DFT decides on a ranked system; None where the model's word stands."""
+    """Return how DFT decides on a ranked system.
+
+    Parameters
+    ----------
+    store
+        Holds the parent and, for a mixed halide, the ground state.
+    campaign
+        With keys for its parents and models.
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in; None for the system itself.
+
+    Returns
+    -------
+    GroundStatePlan or None
+        None where the model decides.
+    """
     dft, theory = campaign.ranking.dft, dft_theory(store, campaign)
     if dft is None or theory is None or (x is not None and not dft.n_decorations):
         return None
@@ -142,7 +236,24 @@ def ground_state_plan(
 def find_ground_state(
     store: ResultStore, campaign: Campaign, system: str, x: float | None = None
 ) -> str | None:
-    """The structure that a system goes on from, by key; None while it is undecided."""
+    """Return the key of the structure that the campaign continues with.
+
+    Parameters
+    ----------
+    store
+        Holds the rankings and DFT's decisions.
+    campaign
+        With keys for its parents and models.
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in; None for the system itself.
+
+    Returns
+    -------
+    str or None
+        None while it is undecided.
+    """
     plan = ground_state_plan(store, campaign, system, x)
     if plan is None:
         ranking = store.find(Ranking, ranking_key(store, campaign, system, x))
@@ -152,7 +263,17 @@ def find_ground_state(
 
 
 def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> CampaignResults:
-    """Everything that a submitted campaign has produced so far."""
+    """Return everything that a submitted campaign has produced so far.
+
+    Parameters
+    ----------
+    store
+        Holds the results.
+    campaign
+        With keys for its parents and models.
+    theory
+        The campaign's level of theory.
+    """
     found = CampaignResults()
     for name, system, x in system_names(campaign):
         if x is None or system in found.ground_states:
@@ -184,7 +305,17 @@ def _follow_ranking(
 
 
 def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str]) -> StagePlan:
-    """The plan of the making of the test set, from the ground states."""
+    """Return the plan for the making of the test set.
+
+    Parameters
+    ----------
+    campaign
+        With keys for its parents and models.
+    theory
+        The campaign's level of theory.
+    ground_states
+        Key of the ground state's structure by system.
+    """
     starts = {system.name: ground_states[system.name] for system in campaign.systems}
     return StagePlan(campaign=campaign, theory=theory, starts=starts, model=campaign.learning.model)
 
@@ -212,13 +343,13 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         return
     test_sets = store.load(Dataset, found.rounds[-1].dataset).test_sets
     final = {
-        one.model: store.find(Evaluation, Evaluation.key_of(one.model, test_sets))
-        for one in found.rounds
+        round_.model: store.find(Evaluation, Evaluation.key_of(round_.model, test_sets))
+        for round_ in found.rounds
     }
-    done = {model: one for model, one in final.items() if one is not None}
+    done = {model: evaluation for model, evaluation in final.items() if evaluation is not None}
     if len(done) < len(final):
         return
-    found.evaluations |= {one.key: one for one in done.values()}
+    found.evaluations |= {evaluation.key: evaluation for evaluation in done.values()}
     model = choose_model(campaign, found.rounds, done)
     plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
     for quantity in readable_quantities(campaign.measure):
@@ -230,7 +361,9 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
 def measurement_plan(
     campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
 ) -> MeasurementPlan:
-    """Return the plan of the ending: ground states, mixed halides among them if wished.
+    """Return the plan of the measurement.
+
+    Mixed halides are measured when `measure.decorations` says so.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""When a stage closes, what then trains, and the wall between training and testing.
+"""When a stage closes, what is trained then, and the separation of training and testing.
 
-No workflow engine here: label jobs, tests and the reaper call the same functions.
+There is no workflow engine here: label jobs, tests and the reaper call the same functions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,19 @@ from lycb_flows.store import ResultStore
 
 @dataclass(frozen=True)
 class LabelStatus:
-    """Where the labels of a stage stand, as keys; `done` says when each was made."""
+    """The state of a stage's labels, given by key.
+
+    Attributes
+    ----------
+    done
+        Time at which each existing label was made, in ISO format.
+    failed
+        Labels that have failed as often as they may be tried.
+    pending
+        Labels that are still to come.
+    short_systems
+        Systems with fewer labels than `labels.min_per_system`.
+    """
 
     done: dict[str, str]
     failed: tuple[str, ...]
@@ -35,13 +47,24 @@ class LabelStatus:
 
     @property
     def share_done(self) -> float:
-        """Of all labels."""
+        """Share of existing labels among all, between 0 and 1.
+
+        A stage without labels counts as nothing done.
+        """
         n_labels = len(self.done) + len(self.failed) + len(self.pending)
         return len(self.done) / n_labels if n_labels else 0.0
 
 
 def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
-    """Count results and final failures of the stage's labels in the store."""
+    """Return how many of a stage's labels exist and how many have failed for good.
+
+    Parameters
+    ----------
+    store
+        Holds the stage's frames, labels and attempts.
+    plan
+        The stage.
+    """
     frames = store.load(Frames, plan.frames_key).frames
     keys = [Label.key_of(frame.structure, plan.theory.fingerprint) for frame in frames]
     done = store.find_ends(keys)
@@ -61,7 +84,15 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
 
 
 def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
-    """Indices of the stage's frames whose labels have failed for good."""
+    """Return the indices of the stage's frames whose labels have failed for good.
+
+    Parameters
+    ----------
+    store
+        Holds the frames and attempts. Without frames, the list is empty.
+    plan
+        The stage.
+    """
     frames = store.find(Frames, plan.frames_key)
     if frames is None:
         return []
@@ -74,16 +105,17 @@ def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
 
 
 def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
-    """Whether every allowed try at a label has failed."""
+    """Return whether every allowed try at a label, given by key, has failed."""
     return len(store.attempts(key, "failed")) >= plan.campaign.labels.max_attempts
 
 
 def close_stage(store: ResultStore, plan: StagePlan, job: str, part: str = "") -> Dataset | None:
-    """Close a stage if its labels allow it: at the end of each label job, and by the reaper.
+    """Close a stage if its labels allow it.
 
-    It closes when no label is pending, or when the configured share and every system's
-    minimum have been there for the grace time. The first caller's Dataset wins; its
-    `made.part` says which label job goes on with the loop, on a rerun too.
+    Each label job calls this at its end, and so does the reaper. A stage closes when no label is
+    pending, or when the configured share and every system's minimum have existed for the grace
+    time. The first caller's Dataset wins; its `made.part` says which label job continues the
+    loop, also when that job runs again.
 
     Parameters
     ----------
@@ -125,6 +157,13 @@ def closed_by(plan: StagePlan, dataset: Dataset) -> str:
     """Return the part of the label job that closed a stage; empty when none of them did.
 
     Datasets that were made before jobs carried fields hold the name of the job only.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    dataset
+        The document that closed it.
     """
     if dataset.made.part is not None:
         return dataset.made.part
@@ -156,7 +195,7 @@ def _too_many_failures(store: ResultStore, plan: StagePlan, status: LabelStatus)
 
 
 def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, made: Made) -> Dataset:
-    """All usable labels so far: late ones of earlier stages join here."""
+    """Return the dataset of all usable labels so far; late ones of earlier stages join here."""
     blocks: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     rejected: dict[str, str] = {}
     for stage_key in (*plan.earlier_frames, plan.frames_key):
@@ -190,7 +229,7 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
 def _add_imported(
     store: ResultStore, plan: StagePlan, blocks: dict[str, list[str]], test_sets: tuple[str, ...]
 ) -> dict[str, str]:
-    """Imported labels join the training; those left out, and why."""
+    """Add imported labels to the training; return the reason for each that is left out."""
     rejected: dict[str, str] = {}
     wall = _Wall(store, test_sets)
     validating = KnownCrystals(_structures(store, blocks["validation"]))
@@ -243,29 +282,29 @@ def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> 
 def refuse_mixture(
     store: ResultStore, labels: Iterable[str], admitted: Collection[str] = ()
 ) -> None:
-    """Refuse labels of more than one level of theory in one training or evaluation.
+    """Refuse labels at more than one level of theory in a training or evaluation.
 
-    Levels that differ in the rule of k-points alone may meet where one of them gives every
+    Levels that differ only in the rule of k-points may meet where one of them gives every
     label's cell the mesh that the label has.
 
     Parameters
     ----------
     store
-        Where they are.
+        Holds the labels.
     labels
-        Their keys.
+        Keys of the labels.
     admitted
-        Fingerprints that may meet any other: imported, not known in full, allowed.
+        Fingerprints that may be mixed with any other, as `admitted_levels` returns them.
 
     Raises
     ------
     LycbError
-        With both fingerprints.
+        When the levels differ; the message holds their fingerprints.
     """
     found = [store.load(Label, key) for key in labels]
-    asked = [label for label in found if label.theory not in admitted]
-    names = {label.theory: label.theory_name for label in asked}
-    if len(names) > 1 and not of_one_level(store, asked):
+    remaining = [label for label in found if label.theory not in admitted]
+    names = {label.theory: label.theory_name for label in remaining}
+    if len(names) > 1 and not of_one_level(store, remaining):
         raise LycbError(
             "labels of different levels of theory never meet",
             fix="train on those of one",
@@ -276,10 +315,19 @@ def refuse_mixture(
 def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterable[str]) -> None:
     """Refuse training labels whose structure, or whose run, is in a test set.
 
+    Parameters
+    ----------
+    store
+        Holds the labels, structures, frames and test sets.
+    labels
+        Keys of the training labels.
+    test_sets
+        Keys of the test sets.
+
     Raises
     ------
     LycbError
-        With the overlap.
+        At the first such label.
     """
     wall = _Wall(store, test_sets)
     for key in labels:
@@ -295,7 +343,7 @@ def refuse_overlap(store: ResultStore, labels: Iterable[str], test_sets: Iterabl
 
 
 class _Wall:
-    """What no training may see: the structures of test sets, and all of their runs."""
+    """What no training may see: the structures of test sets, and all frames of their runs."""
 
     def __init__(self, store: ResultStore, test_sets: Iterable[str]) -> None:
         tests = [store.load(TestSet, key) for key in test_sets]
@@ -305,16 +353,19 @@ class _Wall:
         self._crystals = KnownCrystals(_structures(store, labels))
 
     def has(self, structure: Structure) -> bool:
-        """Whether it stands behind the wall."""
+        """Return whether no training may see a structure.
+
+        A frame of a test run is excluded as well: it is correlated with the test frames.
+        """
         return structure in self._crystals or bool(self.runs_of(structure))
 
     def runs_of(self, structure: Structure) -> set[str]:
-        """The test runs that it is a frame of."""
+        """Return the keys of the test runs that a structure is a frame of."""
         return {frame.run for frame in frames_of(self._store, structure.key)} & self._runs
 
 
 def frames_of(store: ResultStore, structure: str) -> list[Frame]:
-    """Every choice of this structure as a frame."""
+    """Return every choice of a structure, given by key, as a frame; several runs may visit it."""
     makers = (store.find_document(key) for key in store.makers(structure))
     return [
         frame
@@ -326,7 +377,10 @@ def frames_of(store: ResultStore, structure: str) -> list[Frame]:
 
 
 def training_labels_of(store: ResultStore, model: Model) -> set[str]:
-    """Labels that this model or any model before it has seen."""
+    """Return the keys of the labels that a model or any of its ancestors has seen.
+
+    Validation labels count as seen, because they choose the epoch that is kept.
+    """
     labels: set[str] = set()
     ancestor: Model | None = model
     while ancestor is not None:

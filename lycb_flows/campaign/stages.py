@@ -1,8 +1,8 @@
-"""One turn of the loop as a plan: which runs, frames, labels and model, all by key.
+"""A stage of the loop as a plan: its runs, frames, labels and model, all by key.
 
 A stage is the making of the initial test set (index -1) or a round (0, 1, ...). Its keys
-follow from its plan alone, so every job of a stage finds the others' results in the
-store, and so does whoever asks how far a campaign has come.
+follow from its plan alone, so that every job of a stage finds the results of the others in
+the store, and so does everything that shows how far a campaign has come.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription
+from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Frames, Model, Round, Run, seed_for
@@ -21,7 +21,7 @@ TEST_STAGE = -1
 
 
 class StagePlan(Config):
-    """Everything that decides one stage.
+    """Everything that decides a stage.
 
     Parents, models and the labeler's model in `campaign` are keys, not names.
     """
@@ -40,18 +40,24 @@ class StagePlan(Config):
 
     @property
     def temperature_k(self) -> float:
-        """Of a round's MD."""
+        """Temperature of a round's MD in K.
+
+        The stage of the test set has several, which its runs hold.
+        """
         return self.campaign.learning.temperatures_k[self.index]
 
     @property
     def title(self) -> str:
-        """Short, unique in a campaign; the stage of its jobs' descriptions."""
+        """Short name, unique in a campaign; it is the stage in the descriptions of its jobs."""
         if self.index == TEST_STAGE:
             return "test"
         return f"r{self.index:02d} {self.temperature_k:g} K"
 
     def npt_runs(self) -> tuple[RunConfig, ...]:
-        """The runs that find each system's cell at the round's temperature."""
+        """Return the runs that find each system's cell at the round's temperature.
+
+        The stage of the test set has none: its runs strain the cell of the ground state.
+        """
         if self.index == TEST_STAGE:
             return ()
         learning, md = self.campaign.learning, self.campaign.md
@@ -71,7 +77,10 @@ class StagePlan(Config):
         )
 
     def nvt_runs(self) -> tuple[RunConfig, ...]:
-        """The runs that frames to train on are taken from, one per system."""
+        """Return the runs that training frames are taken from, in the order of `starts`.
+
+        Each starts from the last frame of its system's NpT run, in the average cell.
+        """
         learning, md = self.campaign.learning, self.campaign.md
         return tuple(
             RunConfig(
@@ -87,7 +96,11 @@ class StagePlan(Config):
         )
 
     def test_runs(self) -> tuple[RunConfig, ...]:
-        """Runs of their own for test frames: own seeds, strained, up to T_max."""
+        """Return the runs that test frames are taken from.
+
+        They have seeds of their own: no frame of theirs is correlated with a training frame. Those
+        of the initial test set are strained and reach the highest temperature.
+        """
         if self.index == TEST_STAGE:
             return tuple(self._initial_test_runs())
         if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
@@ -129,7 +142,7 @@ class StagePlan(Config):
     # -- jobs ------------------------------------------------------------------------
 
     def run_batches(self) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
-        """Return each MD job and its runs; NpT before the NVT runs that start from it."""
+        """Return each MD job and its runs; NpT comes before the NVT runs that start from it."""
         return [
             (md_job(self.title, f"{ensemble} {self.title} {i:02d}", f"{ensemble} {i:02d}"), runs)
             for ensemble, all_runs in (
@@ -140,19 +153,22 @@ class StagePlan(Config):
         ]
 
     def select_job(self) -> JobDescription:
-        """Return the job that chooses the frames."""
+        """Return the job that chooses the frames.
+
+        It is a light job: it reads trajectories and needs no GPU.
+        """
         return self._job("select")
 
     def label_job(self, index: int, again: str = "") -> JobDescription:
-        """Return the job that labels one frame.
+        """Return the job that labels a single frame.
 
         Parameters
         ----------
         index
             Which of the stage's frames.
         again
-            When a label that had failed for good is tried once more: what tells this try
-            from others, such as its time.
+            Empty for the first job of a frame. When a label that had failed for good is tried once
+            more, a text that distinguishes this try from others, such as its time.
         """
         part = f"{index:04d} again {again}" if again else f"{index:04d}"
         return self._job(LABEL, part, category=DFT)
@@ -162,7 +178,10 @@ class StagePlan(Config):
         return [self.label_job(i) for i in range(self.n_labels)]
 
     def train_job(self) -> JobDescription:
-        """Return the job that trains."""
+        """Return the job that trains.
+
+        Training and evaluation go to the workers with a GPU.
+        """
         return self._job("train", category=GPU)
 
     def evaluate_job(self, when: Literal["before", "after"]) -> JobDescription:
@@ -170,11 +189,18 @@ class StagePlan(Config):
         return self._job("evaluate", when, category=GPU)
 
     def decide_job(self) -> JobDescription:
-        """Return the job that writes the round down and adds what comes next."""
+        """Return the job that writes the round and adds what comes next."""
         return self._job(DECIDE)
 
     def first_job_after(self, dataset: Dataset) -> JobDescription:
-        """Return the first of the jobs that follow this stage once its dataset is there."""
+        """Return the first of the jobs that follow this stage.
+
+        Parameters
+        ----------
+        dataset
+            The document that closed the stage. The first round's plan needs it after the stage of
+            the test set.
+        """
         if self.index == TEST_STAGE:
             return self.first_round(dataset).run_batches()[0][0]
         return self.train_job()
@@ -187,7 +213,10 @@ class StagePlan(Config):
 
     @property
     def frames_key(self) -> str:
-        """Of the stage's frames."""
+        """Key of the stage's frames.
+
+        Frames chosen by earlier stages are part of it, since they are not chosen again.
+        """
         return Frames.key_of(
             self.campaign.learning,
             runs=[Run.key_of(run) for run in self.nvt_runs()],
@@ -198,7 +227,11 @@ class StagePlan(Config):
 
     @property
     def dataset_key(self) -> str:
-        """Of the stage's closing document."""
+        """Key of the Dataset that closes the stage.
+
+        The key does not depend on the labels: which of them exist in time differs from machine to
+        machine.
+        """
         return Dataset.key_of(
             self.campaign.labels,
             frames=self.frames_key,
@@ -209,13 +242,19 @@ class StagePlan(Config):
 
     @property
     def parent_model(self) -> str:
-        """Key of the model that this stage's training starts from."""
+        """Key of the model that this stage's training starts from.
+
+        That is the model which ran the MD if `training.start` is 'previous', else the first model.
+        """
         start = self.campaign.learning.training.start
         return self.model if start == "previous" else self.campaign.learning.model
 
     @property
     def model_key(self) -> str:
-        """Of the model that this stage trains."""
+        """Key of the model that this stage trains.
+
+        Raw PBE labels need another shift of reference energies, so the key tells them apart.
+        """
         return Model.key_of(
             self.dataset_key,
             self.parent_model,
@@ -225,18 +264,33 @@ class StagePlan(Config):
 
     @property
     def round_key(self) -> str:
-        """Of the Round; a change of the decision is another Round, and costs nothing."""
+        """Key of the Round.
+
+        The decision is part of it: another decision is another Round, and repeats no computation.
+        """
         decision = self.campaign.decide(self.index)
         return Round.key_of(self.model_key, self.model, decision.next_temperature_k)
 
     # -- what follows -----------------------------------------------------------------
 
     def first_round(self, dataset: Dataset) -> StagePlan:
-        """The plan after the test stage's closing."""
+        """Return the plan of the first round.
+
+        Parameters
+        ----------
+        dataset
+            The Dataset that closed the stage of the test set.
+        """
         return self._changed(index=0, dataset=dataset.key, test_sets=dataset.test_sets)
 
     def next_round(self, dataset: Dataset) -> StagePlan:
-        """The plan after a round's decision to go on."""
+        """Return the plan of the next round, after a decision to continue.
+
+        Parameters
+        ----------
+        dataset
+            The Dataset of this round, on which the next one builds.
+        """
         return self._changed(
             index=self.index + 1,
             model=self.model_key,
@@ -251,28 +305,19 @@ class StagePlan(Config):
 
     @property
     def n_test_frames(self) -> int:
-        """Per system."""
+        """Number of test frames for each system.
+
+        Only rounds with test runs have any.
+        """
         if self.index == TEST_STAGE:
             return self.campaign.learning.test.n_frames
         return self.campaign.learning.test.n_frames_per_round if self.test_runs() else 0
 
     @property
     def n_labels(self) -> int:
-        """Label jobs of the stage."""
+        """Number of label jobs of the stage.
+
+        The plan cannot know if a selection finds fewer frames; jobs without a frame end at once.
+        """
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
         return len(self.starts) * (n_training + self.n_test_frames)
-
-
-def md_job(stage: str, title: str, part: str) -> JobDescription:
-    """Return the job that runs a batch of molecular dynamics.
-
-    Parameters
-    ----------
-    stage
-        The part of the campaign.
-    title
-        What comes after 'md' in its name.
-    part
-        Which of the MD jobs of the stage it is.
-    """
-    return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)

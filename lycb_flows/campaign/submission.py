@@ -1,4 +1,4 @@
-"""From a YAML file to a campaign that workers can run: checked, its inputs in the store."""
+"""Submission: a YAML file is checked, and becomes a campaign whose inputs are in the store."""
 
 from __future__ import annotations
 
@@ -21,14 +21,24 @@ from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.architecture import model_names
 from lycb_flows.potentials.models import check_trainable, find_model
-from lycb_flows.quantities.registry import check_quantities, chosen_quantities
+from lycb_flows.quantities import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A campaign whose parents and models are keys, and its level of theory."""
+    """A campaign whose parents and models are keys, and its level of theory.
+
+    Attributes
+    ----------
+    campaign
+        As workers read it.
+    theory
+        The level of theory of its labels.
+    record
+        The document that keeps it, under the name it was submitted with.
+    """
 
     campaign: Campaign
     theory: Theory
@@ -36,7 +46,9 @@ class Submission:
 
 
 def read_campaign(path: Path) -> Campaign:
-    """The campaign of a YAML file; paths in it are relative to the file.
+    """Return the campaign of a YAML file.
+
+    Paths in it are relative to the file.
 
     Raises
     ------
@@ -83,7 +95,7 @@ def _first_error(source: str, content: object, error: ValidationError) -> InputE
 
 
 def _fields_at(place: Iterable[Any], content: Any) -> list[str]:  # noqa: ANN401 - of a YAML file
-    """The fields of the nested config at this place of a campaign's content."""
+    """Return the fields of the nested config at this place of a campaign's content."""
     config: type[BaseModel] = Campaign
     for step in place:
         content = content[step]
@@ -113,12 +125,19 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
 
 
 def find_submission(store: ResultStore, name_or_path: str) -> Submission:
-    """A campaign by its file, or by the name under which it was submitted last.
+    """Return a campaign by its file, or by the name under which it was submitted last.
+
+    Parameters
+    ----------
+    store
+        Holds the campaigns submitted so far, and receives one that comes from a file.
+    name_or_path
+        A file is read and submitted, also when a campaign has the same name.
 
     Raises
     ------
     InputError
-        When there is neither.
+        When there is neither, or the file is wrong.
     """
     records = list(store.find_all(CampaignRecord, name=name_or_path))
     if Path(name_or_path).is_file() or not records:
@@ -127,8 +146,18 @@ def find_submission(store: ResultStore, name_or_path: str) -> Submission:
 
 
 def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
-    """A submitted campaign; its files are not read again, they may be on another machine."""
-    if not record.resolved:  # of a store before 0.3
+    """Return a submitted campaign from its record.
+
+    Its files are not read again, as they may lie on another machine.
+
+    Parameters
+    ----------
+    store
+        Holds the campaign's models.
+    record
+        The document that keeps it.
+    """
+    if not record.resolved:  # written before records kept the keys of inputs
         return submit(store, _validated(yaml.safe_load(record.text), f"{record.name}, submitted"))
     campaign = _validated(json.loads(record.resolved), f"{record.name}, as submitted")
     return Submission(campaign, _theory(store, campaign), record)
@@ -143,7 +172,19 @@ def _level(store: ResultStore, labeler: LabelerConfig) -> Theory:
 
 
 def submit(store: ResultStore, campaign: Campaign) -> Submission:
-    """Put the campaign's parents and models into the store and name them by key.
+    """Put a campaign's parents and models into the store, and refer to them by key.
+
+    Parameters
+    ----------
+    store
+        Receives the inputs and the campaign's record.
+    campaign
+        With names or paths of parents and models.
+
+    Returns
+    -------
+    Submission
+        The same for a campaign that was submitted before.
 
     Raises
     ------
@@ -195,7 +236,11 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
 
 
 def _as_json(store: ResultStore, resolved: Campaign) -> str:
-    """The campaign; levels of other packages' labelers stand in it, to be known without them."""
+    """Return the campaign as JSON.
+
+    The level of a labeler from another package is written into it, to be known without that
+    package.
+    """
     text, plugins = resolved.model_dump_json(), LABELERS.plugins()
     if not any(labeler.type in plugins for labeler in _labelers(resolved)):
         return text
@@ -218,19 +263,19 @@ def _elements(crystal: DisorderedCrystal) -> set[str]:
 
 
 def _labelers(campaign: Campaign) -> list[LabelerConfig]:
-    """Who labels frames and, if anybody does, who relaxes candidates."""
+    """Return the labelers of frames and, if there is one, of candidates."""
     dft = campaign.ranking.dft
     return [campaign.labels.labeler, *([dft.labeler] if dft is not None else [])]
 
 
 def _model_names(campaign: Campaign) -> list[str]:
-    """Ranking's, learning's, and those that the labelers name, each once."""
+    """Return the models for ranking and learning, and those that labelers name, each once."""
     named = [name for labeler in _labelers(campaign) for name in labeler.models()]
     return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
 def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str]) -> Campaign:
-    """The campaign with other names for its parents and models."""
+    """Return the campaign with other names for its parents and models."""
     data = campaign.model_dump()
     for system, parent in zip(data["systems"], parents, strict=True):
         system["parent"] = parent

@@ -1,11 +1,11 @@
-"""Where a campaign stands: a live line in the terminal, and a status to ask for."""
+"""The progress of a campaign: a live line in the terminal, and its status."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +15,7 @@ from lycb_flows.campaign import (
     DECIDE,
     CampaignResults,
     JobDescription,
+    JobListener,
     PlannedStep,
     StagePlan,
     Submission,
@@ -26,22 +27,29 @@ from lycb_flows.campaign import (
     system_names,
 )
 from lycb_flows.config import Campaign
-from lycb_flows.quantities.registry import find_quantity
+from lycb_flows.quantities import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
-
-if TYPE_CHECKING:  # jobflow takes a while, and `lycb status` needs none
-    from lycb_flows.flows.embedded import JobListener
 
 _MINUTE_S = 60
 
 
 @contextmanager
 def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobListener]:
-    """A progress bar with stage, estimated rest and each round's errors, on stderr.
+    """Show a progress bar with stage, estimated rest and each round's errors, on stderr.
 
-    Yields ------ JobListener To be told of every job.
+    Parameters
+    ----------
+    store
+        Holds the campaign's results.
+    submission
+        The campaign that is about to run.
+
+    Yields
+    ------
+    JobListener
+        To be called before and after every job.
     """
     steps = plan_campaign(store, submission.campaign, submission.theory)
     columns = (
@@ -64,10 +72,10 @@ class _Listener:
         self.started_at = time.monotonic()
         self.spent = 0.0
         self.task = bar.add_task("starting", total=len(self.costs), rest="")
-        self.n_told = 0
+        self.n_shown = 0
 
     def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - JobListener
-        """Show the job; after a decision, the round's errors."""
+        """Show the job; after a decision, show the round's errors as well."""
         if not finished:
             description = escape(f"[{job.stage or 'campaign'}] {job.name}")
             self.bar.update(self.task, description=description, rest=self._rest())
@@ -75,7 +83,7 @@ class _Listener:
         self.spent += self.costs.get(job, 0.0)
         self.bar.update(self.task, advance=1, rest=self._rest())
         if job.step == DECIDE:
-            self._tell_rounds()
+            self._show_rounds()
 
     def _rest(self) -> str:
         if self.spent <= 0:
@@ -86,21 +94,24 @@ class _Listener:
             return "less than a minute left"
         return f"about {rest_s / _MINUTE_S:.0f} min left"
 
-    def _tell_rounds(self) -> None:
+    def _show_rounds(self) -> None:
         campaign, theory = self.submission.campaign, self.submission.theory
         rounds = find_results(self.store, campaign, theory).rounds
-        for one in rounds[self.n_told :]:
+        for round_ in rounds[self.n_shown :]:
             before, after = (
                 errors_text(self.store.load(Evaluation, key).overall)
-                for key in (one.evaluation_before, one.evaluation_after)
+                for key in (round_.evaluation_before, round_.evaluation_after)
             )
-            text = f"round {one.index} at {one.temperature_k:g} K: {before}  ->  {after}"
+            text = f"round {round_.index} at {round_.temperature_k:g} K: {before}  ->  {after}"
             self.bar.console.print(text, highlight=False)
-        self.n_told = len(rounds)
+        self.n_shown = len(rounds)
 
 
 def errors_text(errors: ModelErrors) -> str:
-    """The three MAEs on one line."""
+    """Return the mean absolute errors of energy, force and stress on a line.
+
+    Units are meV/atom, meV/Å and MPa.
+    """
     return (
         f"{errors.energy_mae_ev_per_atom * EV_MEV:.2f} meV/atom, "
         f"{errors.force_mae_ev_per_ang * EV_MEV:.1f} meV/Å, "
@@ -109,7 +120,15 @@ def errors_text(errors: ModelErrors) -> str:
 
 
 def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any]:
-    """How far a campaign has come, as plain data."""
+    """Return how far a campaign has come, as plain data.
+
+    Parameters
+    ----------
+    store
+        Holds the campaign's results.
+    submission
+        The campaign.
+    """
     found = find_results(store, submission.campaign, submission.theory)
     labels = {}
     for plan in found.stages:
@@ -128,7 +147,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "ranked": list(found.rankings),
         "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
-        "rounds": [_round_status(store, one) for one in found.rounds],
+        "rounds": [_round_status(store, round_) for round_ in found.rounds],
         **_measured_status(found),
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
@@ -136,7 +155,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
 
 
 def _measured_status(found: CampaignResults) -> dict[str, list[str]]:
-    """What has been measured so far: a line for each quantity that is installed here."""
+    """Return what has been measured so far: a line for each quantity that is installed here."""
     return {
         quantity.status_name: [quantity.status(document) for document in documents]
         for quantity, documents in (
@@ -146,22 +165,22 @@ def _measured_status(found: CampaignResults) -> dict[str, list[str]]:
 
 
 def _dft_status(store: ResultStore, campaign: Campaign, found: CampaignResults) -> dict[str, str]:
-    """Of each ranked system: relaxed candidates, and whether its ground state is known."""
-    told = {}
+    """Return how many candidates of each system are relaxed, and if its ground state is known."""
+    states = {}
     for name, system, x in system_names(campaign):
         plan = ground_state_plan(store, campaign, system, x) if name in found.rankings else None
         if plan is not None:
             n_done, n = plan.count_relaxed(store)
-            told[name] = f"{n_done} of {n}" + (", decided" if name in found.ground_states else "")
-    return told
+            states[name] = f"{n_done} of {n}" + (", decided" if name in found.ground_states else "")
+    return states
 
 
 def _count_late(store: ResultStore, plan: StagePlan, done: Collection[str]) -> int:
-    """Labels that came after their round's dataset was closed."""
+    """Return how many labels came after their round's dataset was closed."""
     dataset = store.find(Dataset, plan.dataset_key)
     return 0 if dataset is None else sum(key in done for key in dataset.missing)
 
 
-def _round_status(store: ResultStore, one: Round) -> str:
-    errors = errors_text(store.load(Evaluation, one.evaluation_after).overall)
-    return f"{one.temperature_k:g} K: {errors}"
+def _round_status(store: ResultStore, round_: Round) -> str:
+    errors = errors_text(store.load(Evaluation, round_.evaluation_after).overall)
+    return f"{round_.temperature_k:g} K: {errors}"

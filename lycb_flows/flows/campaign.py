@@ -1,9 +1,9 @@
 """The campaign as flows: enumerate and rank, then the loop, then the measurement.
 
-The loop is a round, a decision, an ending. What follows a decision is *added*
+The loop is rounds and decisions. What follows a decision is *added*
 (`Response(addition=...)`, never `replace`), and what follows the labels is added by the
-label job that closed the stage: training is nobody's child, so a label that hangs holds
-nothing. Results never travel through references; references only order the jobs.
+label job that closed the stage: training is nobody's child, so that a label that hangs does
+not hold it up. Results never travel through references; references only order the jobs.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
 from lycb_flows.jobs.tasks import TaskLabeler
 from lycb_flows.labels.theory import Labeler, Theory
-from lycb_flows.quantities.plan import MeasurementPlan
-from lycb_flows.quantities.registry import check_quantities, chosen_quantities
+from lycb_flows.quantities import MeasurementPlan, check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
 
 
 def _round_priority(plan: StagePlan) -> int:
-    """Earlier rounds first: of several campaigns the one that is behind catches up."""
+    """Return the priority of a stage: of several campaigns the earlier round runs first."""
     return ROUNDS_NEXT - 10 * (plan.index + 1)
 
 
@@ -78,7 +77,15 @@ def campaign_flow(campaign: Campaign, theory: Theory, makers: CampaignMakers | N
 
 @dataclass(kw_only=True)
 class BeginMaker(Maker):
-    """Collect the ground states and add the making of the test set."""
+    """Collect the ground states and add the making of the test set.
+
+    Attributes
+    ----------
+    campaign
+        With keys for its parents and models.
+    theory
+        The level of theory of its labels.
+    """
 
     name: str = "begin"
     campaign: Campaign
@@ -87,7 +94,13 @@ class BeginMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """The first stage, from the rankings."""
+        """Return the rankings' keys, and add the first stage.
+
+        Parameters
+        ----------
+        after
+            Outputs of the jobs that come before; they order the jobs and are not read.
+        """
         del after  # order only
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
@@ -129,14 +142,15 @@ def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
 def _md_jobs(
     batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]], maker: Maker
 ) -> tuple[dict[str, object], list[Job]]:
-    """A job per batch, after those whose runs it starts from, and the job of each run's key.
+    """Return a job for each batch, and the output of the job that makes each run, by the run's key.
 
-    Batches that need nothing of each other run side by side.
+    A job comes after those whose runs it starts from; other batches run side by side.
     """
     simulated: dict[str, object] = {}
     md_jobs: list[Job] = []
     for batch, runs in batches:
-        starts = {id(one): one for run in runs if (one := simulated.get(run.start)) is not None}
+        outputs = [simulated[run.start] for run in runs if run.start in simulated]
+        starts = {id(output): output for output in outputs}
         done = make_job(batch, maker, runs=list(runs), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
@@ -145,12 +159,16 @@ def _md_jobs(
 
 @dataclass(kw_only=True)
 class LabelMaker(Maker):
-    """Label one frame; the label that closes the stage adds what comes next.
+    """Label a single frame; the label that closes the stage adds what comes next.
 
     Attributes
     ----------
+    plan
+        The stage.
+    index
+        Which of its frames.
     again
-        Try once more a label that has failed for good (`lycb relabel`).
+        Whether to try once more a label that has failed for good (`lycb relabel`).
     stamp
         Tells one such try from others.
     makers
@@ -166,7 +184,15 @@ class LabelMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """A label, or a counted failure; never an exception for a label that failed."""
+        """Return the label's key, or the reason why there is none.
+
+        A label that failed is counted and never raises: the stage may close without it.
+
+        Parameters
+        ----------
+        after
+            Output of the selection; it orders the jobs and is not read.
+        """
         del after  # order only
         store = open_store()
         frames = store.load(Frames, self.plan.frames_key).frames
@@ -185,10 +211,10 @@ class LabelMaker(Maker):
         return response
 
     def _goes_on(self, part: str, closer: str) -> bool:
-        """Whether this job adds what comes next, on a rerun too.
+        """Return whether this job adds what comes next, on a rerun too.
 
-        The one that closed the stage does; if none of this flow did (the reaper, a repaired
-        label, another campaign), the last one.
+        The job that closed the stage does. If none of this flow did (the reaper, a repaired label,
+        another campaign), the last job does.
         """
         parts = [label.part for label in self.plan.label_jobs()]
         return part == closer or (closer not in parts and part == parts[-1])
@@ -199,7 +225,7 @@ class LabelMaker(Maker):
         return TaskLabeler(maker, self.plan.theory) if maker is not None else None
 
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
-        """Empty when the label is there, else why it is not."""
+        """Return the reason why there is no label; empty when there is."""
         reason, again = "", self.again
         while store.find(Label, key) is None and (
             again or not failed_for_good(store, self.plan, key)
@@ -212,20 +238,20 @@ class LabelMaker(Maker):
 
 
 def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
-    """One more try at labels of a stage that have failed for good.
+    """Return a flow that tries labels of a stage once more which have failed for good.
 
-    A workflow of its own: rerunning the old jobs would rerun all that came after them. If
-    the stage was still open, the last label closes it and the loop goes on from here; if
-    not, the labels join the next round's dataset.
+    It is a workflow of its own, as rerunning the old jobs would rerun all that came after them.
+    If the stage is still open, the last label closes it and adds what comes next; if not, the
+    labels join the next round's dataset.
 
     Parameters
     ----------
     plan
         The stage.
     indices
-        Of its frames.
+        Indices of the frames in the stage.
     stamp
-        Tells these tries from others.
+        A text that distinguishes these tries from others.
     """
     labels: list[Flow | Job] = [
         make_job(
@@ -279,7 +305,7 @@ def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None
 
 @dataclass(kw_only=True)
 class DecideMaker(Maker):
-    """Write the round down and add the next one, or the ending."""
+    """Write the round and add the next round, or the measurement."""
 
     name: str = "decide"
     plan: StagePlan
@@ -287,7 +313,13 @@ class DecideMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """The Round and what follows it."""
+        """Return the Round's key, and add what follows it.
+
+        Parameters
+        ----------
+        after
+            Outputs of the evaluations; they order the jobs and are not read.
+        """
         del after  # order only
         store, plan = open_store(), self.plan
         document = round_of(store, plan, job_name=self.name)
@@ -312,7 +344,17 @@ class DecideMaker(Maker):
 
 @dataclass(kw_only=True)
 class ChooseMaker(Maker):
-    """Evaluate every round's model on all test sets, choose one, add the measurement."""
+    """Evaluate every round's model on all test sets, choose a model, and add the measurement.
+
+    Attributes
+    ----------
+    campaign
+        With keys for its parents and models.
+    theory
+        The level of theory of its labels.
+    rounds
+        Keys of all rounds.
+    """
 
     name: str = "choose"
     campaign: Campaign
@@ -322,7 +364,7 @@ class ChooseMaker(Maker):
 
     @deciding_job
     def make(self) -> Response[Produced]:
-        """The chosen model and its measurement."""
+        """Return the chosen model's key, and add its measurement."""
         store = open_store()
         rounds = [store.load(Round, key) for key in self.rounds]
         evaluations = evaluate_all(store, rounds, self.name)

@@ -1,23 +1,19 @@
-"""A whole campaign in this process: no server, no queue; it resumes because results are kept."""
+"""A campaign in this process: no server and no queue; it resumes because results are kept."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign import JobDescription, Submission, failed_labels, find_results
+from lycb_flows.campaign import JobListener, Submission, failed_labels, find_results
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.routing import description_of
 from lycb_flows.jobs.resources import working_on
 from lycb_flows.store import ResultStore
-
-JobListener = Callable[[JobDescription, bool], None]
-"""Called with a job's description and whether it has finished (else: it starts)."""
 
 
 def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) -> None:
@@ -29,7 +25,7 @@ def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) ->
         Where the jobs find and keep results. Several threads may run a flow at the same
         time, each with a store of its own that was opened in it.
     flow
-        jobflow's own `run_locally` would run it as well; it tells nobody how far it is.
+        The jobs. jobflow's own `run_locally` would run it as well, but reports no progress.
     listener
         Called in this thread, before and after each job.
 
@@ -58,9 +54,21 @@ def _run(flow: Flow, outputs: JobStore, listener: JobListener) -> None:
 
 
 def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
-    """One more try at every label that has failed for good; how many, by stage.
+    """Try every label once more that has failed for good.
 
     What a repaired label makes possible comes with the next `lycb run`.
+
+    Parameters
+    ----------
+    store
+        Holds the campaign's results.
+    submission
+        The campaign.
+
+    Returns
+    -------
+    dict
+        How many labels were tried, by the title of their stage.
     """
     stamp, tried = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), {}
     for plan in find_results(store, submission.campaign, submission.theory).stages:

@@ -1,4 +1,4 @@
-"""Descriptions become jobs: named, with their fields, and sent to the right workers."""
+"""Jobs from their descriptions: named, with their fields, and sent to the right workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_job(description: JobDescription, maker: Maker, **inputs: Any) -> Job:  
     maker
         Does the work.
     **inputs
-        Of the Maker's `make`.
+        Arguments of the Maker's `make`.
     """
     named: Maker = replace(maker, name=description.name)  # type: ignore[call-arg]
     job = cast("Job", named.make(**inputs))
@@ -38,7 +38,10 @@ def make_job(description: JobDescription, maker: Maker, **inputs: Any) -> Job:  
 
 
 def description_of(job: Job) -> JobDescription:
-    """Return what a job is."""
+    """Return what a job is, as its metadata says.
+
+    A job that no description was made for is described by its name alone.
+    """
     return read_description(job.name, job.metadata)
 
 
@@ -50,7 +53,7 @@ def route(flow: Flow | Job, priority: int) -> Flow | Job:
     flow
         Made of described jobs; another job counts as light.
     priority
-        Of all its jobs; light ones come a little before the others.
+        The priority of its jobs; light ones come a little before the others.
     """
     jobs = [flow] if isinstance(flow, Job) else [job for job, _ in flow.iterflow()]
     for job in jobs:

@@ -1,10 +1,10 @@
-"""The structures as a flow: enumerate, rank, ask DFT, and only then decorate.
+"""The structures as a flow: enumerate, rank, let DFT decide, and only then decorate.
 
     enumerate, rank -> dft-relax (one job each) -> decide dft 00 -> what it adds:
         a longer list where the minimum lies at the end of one, and decide dft 01; else
         the mixed halides, made from DFT's ground states; else what comes after
 
-Without DFT the model's word stands and the mixed halides follow their ranking at once.
+Without DFT the model decides, and the mixed halides follow their ranking at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lycb_flows.campaign import (
     system_names,
 )
 from lycb_flows.config import Campaign
-from lycb_flows.crystals.binaries import BINARY_NAMES
+from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
 from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
@@ -42,12 +42,13 @@ System = tuple[str, str, float | None]
 def ranking_flow(
     campaign: Campaign, begin: Maker | None = None, makers: CampaignMakers | None = None
 ) -> Flow:
-    """Every ground state of a campaign; its parents and models are keys.
+    """Return the flow that finds every ground state of a campaign.
 
     Parameters
     ----------
     campaign
-        With `ranking.dft`, DFT decides, and what is not a parent's comes by addition.
+        With keys for its parents and models. With `ranking.dft`, DFT decides, and mixed halides
+        are added later.
     begin
         Makes the job that comes after all of them, if any does.
     makers
@@ -55,7 +56,7 @@ def ranking_flow(
     """
     systems, dft = list(system_names(campaign)), campaign.ranking.dft
     if dft is not None:
-        systems = [one for one in systems if one[2] is None]
+        systems = [entry for entry in systems if entry[2] is None]
     flow_jobs, ranked = _rank_jobs(campaign, systems, makers)
     if dft is not None:
         lengths = {name: dft.n for name, _, _ in systems}
@@ -79,7 +80,10 @@ def _follow(begin: Maker, after: Sequence[object]) -> Job:
 def _rank_jobs(
     campaign: Campaign, systems: Iterable[System], makers: CampaignMakers | None
 ) -> tuple[list[Flow | Job], dict[str, object]]:
-    """Enumeration and ranking, mixed halides after their system if that is ranked here too."""
+    """Return enumerations and rankings, and the output of each ranking by name.
+
+    A mixed halide comes after its system if that is ranked here too.
+    """
     flow_jobs: list[Flow | Job] = []
     ranked: dict[str, object] = {}
     chosen = makers or DEFAULT_MAKERS
@@ -101,7 +105,7 @@ def _rank_jobs(
 def _dft_jobs(
     decider: GroundStatesMaker, ranked: Mapping[str, object], before: Sequence[Job] = ()
 ) -> list[Flow | Job]:
-    """A job per candidate of the decider's lists that is new in them, and the decider."""
+    """Return a job for each candidate that is new in the decider's lists, and the decider."""
     relaxed = [
         make_job(
             dft_relax_job(name, place),
@@ -112,20 +116,24 @@ def _dft_jobs(
         if name in decider.lengths
         for place in range(decider.shorter.get(name, 0), decider.lengths[name])
     ]
-    references = [one.output.keys for one in (*before, *relaxed)]
+    references = [job.output.keys for job in (*before, *relaxed)]
     return [*relaxed, make_job(decider.description, decider, after=references)]
 
 
 @dataclass(kw_only=True)
 class GroundStatesMaker(Maker):
-    """Write down what DFT says of some systems, and add what follows from it.
+    """Write DFT's choice of some ground states, and add what follows from it.
 
     Attributes
     ----------
+    campaign
+        With keys for its parents and models.
     lengths
-        System -> how many of its candidates have been tried.
+        How many candidates of each system have been tried.
     shorter
         The lengths before these.
+    turn
+        How often the lists have grown.
     begin
         Makes the job that comes after the last ground state.
     makers
@@ -142,17 +150,30 @@ class GroundStatesMaker(Maker):
 
     @property
     def description(self) -> JobDescription:
-        """What the job is: a turn of the systems' lists, or the one of the mixed halides."""
+        """The description of its job.
+
+        The lists of the systems have turns; that of the mixed halides has none.
+        """
         mixed = {name for name, _, x in system_names(self.campaign) if x is not None}
         return decide_dft_job(None if set(self.lengths) <= mixed else self.turn)
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """The ground states of these systems, or longer lists."""
+        """Return the keys of the ground states, and add longer lists or what follows.
+
+        Parameters
+        ----------
+        after
+            Outputs of the relaxations; they order the jobs and are not read.
+        """
         del after  # order only
         decided = self._decide()
-        longer = {name: one.widened_to for name, one in decided.items() if one.widened_to}
-        produced = Produced(kind=GroundState.kind, keys=tuple(one.key for one in decided.values()))
+        longer = {
+            name: decision.widened_to for name, decision in decided.items() if decision.widened_to
+        }
+        produced = Produced(
+            kind=GroundState.kind, keys=tuple(decision.key for decision in decided.values())
+        )
         following = self._widened(longer) if longer else self._after_ground_states()
         if following is None:
             return Response(produced)
@@ -175,8 +196,8 @@ class GroundStatesMaker(Maker):
         return Flow(_dft_jobs(decider, {}), name=f"longer {self.campaign.name}")
 
     def _after_ground_states(self) -> Flow | Job | None:
-        """Mixed halides, if these were their parents; else what comes after."""
-        mixed = [one for one in system_names(self.campaign) if one[2] is not None]
+        """Return the mixed halides, if these were their parents; else what comes after."""
+        mixed = [entry for entry in system_names(self.campaign) if entry[2] is not None]
         if mixed and not any(name in self.lengths for name, _, _ in mixed):
             return self._mixed_halides(mixed)
         return None if self.begin is None else _follow(self.begin, [])

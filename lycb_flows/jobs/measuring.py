@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from jobflow import Maker
 
 from lycb_flows.jobs.resources import open_store, static_job
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.quantities.registry import find_quantity
+from lycb_flows.quantities import Condition, MeasurementPlan, find_quantity
 from lycb_flows.schemas import Produced
 
 

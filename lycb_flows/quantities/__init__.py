@@ -1,1 +1,27 @@
-"""What a campaign measures: one class per quantity, and the plan that all of them share."""
+"""Measured quantities: what they are, where they are measured, and which are installed."""
+
+from __future__ import annotations
+
+from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.quantities.registry import (
+    check_quantities,
+    chosen_quantities,
+    find_quantity,
+    missing_quantities,
+    readable_quantities,
+    reported_names,
+)
+
+__all__ = [
+    "Condition",
+    "MeasurementPlan",
+    "Quantity",
+    "Scope",
+    "check_quantities",
+    "chosen_quantities",
+    "find_quantity",
+    "missing_quantities",
+    "readable_quantities",
+    "reported_names",
+]

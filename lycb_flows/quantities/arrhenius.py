@@ -1,4 +1,4 @@
-"""Barrier and extrapolated conductivity of a system at a pressure: the quantity `arrhenius`."""
+"""The quantity `arrhenius`: barrier and extrapolated conductivity of a system at a pressure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from typing import ClassVar
 
 import numpy as np
 
-from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.quantities.diffusion import Diffusion, measured
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import (
+from lycb_flows.report import (
+    MISSING,
     Album,
     FigureView,
     Part,
+    ReportData,
     Section,
     Statement,
     Table,
+    as_printed,
+    counted,
+    number,
     ours,
+    paper_system,
+    paper_transport,
     papers,
+    with_error,
 )
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import MISSING, as_printed, counted, number, with_error
-from lycb_flows.report.paper import paper_system, paper_transport
 from lycb_flows.schemas import Arrhenius, Transport
 from lycb_flows.store import ResultStore
-from lycb_flows.transport import arrhenius
+from lycb_flows.transport.arrhenius import MIN_POINTS, ArrheniusPoint, fit_arrhenius
 
 
 class ArrheniusLaw(Quantity[Arrhenius]):
@@ -43,18 +47,36 @@ class ArrheniusLaw(Quantity[Arrhenius]):
     rests_on = "a transport"
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key of the fit of one system at one pressure."""
+        """Return the key of the fit of a system at a pressure.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            A system and a pressure.
+        """
         return Arrhenius.key_of(
             self.needed_keys(plan, condition), plan.campaign.measure.extrapolation_temperature_k
         )
 
     def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Arrhenius:
-        """Return the fit to every D of the condition, or why there is none."""
+        """Return the fit to every D of the condition, or why there is none.
+
+        Parameters
+        ----------
+        store
+            Holds the transports.
+        plan
+            The measurement.
+        condition
+            A system and a pressure.
+        """
         keys = self.needed_keys(plan, condition)
         transports = [store.load(Transport, key) for key in keys]
         config = plan.campaign.measure
-        fit = arrhenius.fit_arrhenius(
-            [arrhenius.ArrheniusPoint(t.temperature_k, t.estimate) for t in transports],
+        fit = fit_arrhenius(
+            [ArrheniusPoint(t.temperature_k, t.estimate) for t in transports],
             config.extrapolation_temperature_k,
             mobile_density_per_ang3(transports, config.extrapolation_temperature_k),
             config.diffusion.charge_number,
@@ -72,7 +94,15 @@ class ArrheniusLaw(Quantity[Arrhenius]):
     # -- report ------------------------------------------------------------------------------
 
     def section(self, data: ReportData, album: Album) -> Section:
-        """Return D against inverse temperature with its fits, and their table, by system."""
+        """Return D against inverse temperature with its fits, and their table, by system.
+
+        Parameters
+        ----------
+        data
+            What the report rests on.
+        album
+            Keeps the figures.
+        """
         from lycb_flows.quantities.figures import arrhenius_figure  # noqa: PLC0415 - matplotlib
 
         parts = []
@@ -93,7 +123,10 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         return Section(self.name, self.title, lead, tuple(parts))
 
     def headline(self, data: ReportData) -> str | None:
-        """Return for how many conditions a conductivity follows; None where no D was measured."""
+        """Return for how many conditions a conductivity follows.
+
+        Without any measured D it is None: the headline of diffusion says so.
+        """
         transports, fits = data.measured(Transport), data.measured(Arrhenius)
         n_measured = len(measured(transports))
         if not n_measured:
@@ -108,7 +141,7 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every barrier and conductivity."""
+        """Yield every barrier and conductivity, with its error."""
         for fit in data.measured(Arrhenius):
             if fit.fitted:
                 low, high = (
@@ -140,21 +173,21 @@ class ArrheniusLaw(Quantity[Arrhenius]):
 def mobile_density_per_ang3(transports: Sequence[Transport], temperature_k: float) -> float:
     """Return the mobile ions per Å^3 at a temperature.
 
-    It is that of the coldest cell, or lies on a line through all of them: the line (thermal
-    expansion) needs three temperatures. Cells of failed runs count only where there are no
-    others.
+    The density comes from a line through the volumes of all cells (thermal expansion), which
+    needs three temperatures; with fewer, it is that of the coldest cell. Cells of failed runs
+    count only where there are no others.
 
     Parameters
     ----------
     transports
-        Of one system at one pressure.
+        Those of a system at a pressure.
     temperature_k
         Where the density is wanted, in K.
     """
     transports = [t for t in transports if t.healthy] or transports
     temperatures = [t.temperature_k for t in transports]
     volumes = [t.volume_ang3_per_atom * t.n_atoms / t.n_mobile for t in transports]
-    if len(set(temperatures)) < arrhenius.MIN_POINTS:
+    if len(set(temperatures)) < MIN_POINTS:
         return 1 / volumes[int(np.argmin(temperatures))]
     return 1 / float(np.polyval(np.polyfit(temperatures, volumes, 1), temperature_k))
 

@@ -1,4 +1,4 @@
-"""What a measured quantity is: one class, of which everything else asks what it needs.
+"""The class of a measured quantity, which answers everything that the program needs of it.
 
 A quantity says where it is measured, which runs and other quantities it rests on, the key of
 its document, how it is computed and what it costs; then what a report shows of it. Jobs,
@@ -13,8 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours
-from lycb_flows.report.collection import ReportData
+from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
 from lycb_flows.schemas import Document, Run, make_key
 from lycb_flows.store import ResultStore
 
@@ -65,37 +64,40 @@ class Quantity(ABC, Generic[D]):
 
     @property
     def job(self) -> str:
-        """The first word of its jobs' names."""
+        """First word of its jobs' names, and the step in their descriptions."""
         return self.name
 
     @property
     def work(self) -> str:
-        """What the plan of a campaign calls its jobs."""
+        """Name of its jobs in the plan of a campaign."""
         return self.name
 
     @property
     def noun(self) -> str:
-        """What one of its documents is called."""
+        """Name of a single document of it."""
         return self.name
 
     @property
     def status_name(self) -> str:
-        """Its line in the status of a campaign."""
+        """Name of its line in the status of a campaign."""
         return self.name
 
     @property
     def status_fields(self) -> tuple[str, ...]:
-        """Which fields of a condition the status of a campaign shows."""
+        """Fields of a condition that the status of a campaign shows.
+
+        By default they are all that its scope distinguishes.
+        """
         return _FIELDS_OF_SCOPE[self.scope]
 
     @property
     def title(self) -> str:
-        """The title of its section in a report."""
+        """Title of its section in a report."""
         return self.name.capitalize()
 
     @property
     def rests_on(self) -> str:
-        """What a parent of its document is called when it is missing."""
+        """Role of a parent of its document, for the report when the parent is missing."""
         return "a run of production"
 
     # -- plan ----------------------------------------------------------------------------
@@ -119,12 +121,18 @@ class Quantity(ABC, Generic[D]):
         """
 
     def settings(self, campaign: Campaign) -> Config | None:
-        """Return its options in a campaign, defaults included; None when it has none."""
+        """Return its options in a campaign, defaults included.
+
+        None stands for a quantity without options of its own.
+        """
         given = (campaign.measure.quantities or {}).get(self.name, {})
         return None if self.options is None else self.options.model_validate(given)
 
     def conditions(self, plan: MeasurementPlan) -> list[Condition]:
-        """Return where it is measured, in order."""
+        """Return where it is measured, in order.
+
+        They are the places of the plan, without what its scope does not distinguish.
+        """
         fields = set(_FIELDS_OF_SCOPE[self.scope])
         places = (place.model_dump(include=fields) for place in plan.places())
         return list(dict.fromkeys(Condition.model_validate(place) for place in places))
@@ -159,9 +167,10 @@ class Quantity(ABC, Generic[D]):
         )
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key of its document: what it reads, and its options.
+        """Return the key of its document.
 
-        A quantity that reads more than runs and other quantities keys that, too.
+        It follows from the runs and documents that the quantity reads, and from its options. A
+        quantity that reads anything else must put that into its key as well.
 
         Parameters
         ----------
@@ -183,12 +192,12 @@ class Quantity(ABC, Generic[D]):
         condition: Condition,  # noqa: ARG002
         n_atoms: Mapping[str, int],  # noqa: ARG002
     ) -> float:
-        """Return the estimated cost of one document in CPU seconds, its runs not counted.
+        """Return the estimated cost of a document in CPU seconds, without its runs.
 
         Parameters
         ----------
         plan
-            With keys that may stand for ones not known yet.
+            The measurement. Its keys may stand for results that do not exist yet.
         condition
             One of its conditions.
         n_atoms
@@ -214,18 +223,21 @@ class Quantity(ABC, Generic[D]):
         """
 
     def status(self, document: D) -> str:
-        """Return where a finished document was measured; 'done' for a whole campaign."""
+        """Return where a finished document was measured.
+
+        The text holds the fields in `status_fields`.
+        """
         place = {name: getattr(document, name) for name in self.status_fields}
         return Condition.model_validate(place).title or "done"
 
     # -- report --------------------------------------------------------------------------
 
     def row(self, document: D) -> tuple[str, ...]:  # noqa: ARG002 - for those with columns
-        """Return the texts of its document under `columns`."""
+        """Return the texts of a document under `columns`, in their order."""
         return ()
 
     def section(self, data: ReportData, album: Album) -> Section:  # noqa: ARG002 - see below
-        """Return its chapter in a report: by default one table for each system.
+        """Return its chapter in a report, by default a table for each system.
 
         Parameters
         ----------
@@ -257,7 +269,10 @@ class Quantity(ABC, Generic[D]):
                 yield ours(document.key, (*places, *self.row(document)))
 
     def headline(self, data: ReportData) -> str | None:  # noqa: ARG002 - most have none
-        """Return the first sentence of a report; None leaves it to the other quantities."""
+        """Return the first sentence of a report.
+
+        None, as by default, leaves it to the other quantities.
+        """
         return None
 
     def findings(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
@@ -265,9 +280,15 @@ class Quantity(ABC, Generic[D]):
         yield from ()
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
-        """Yield what cannot be concluded at all: the gravest weaknesses."""
+        """Yield what cannot be concluded at all: the gravest weaknesses.
+
+        A report lists them before its other weaknesses.
+        """
         yield from ()
 
     def limits(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
-        """Yield what limits the numbers that there are."""
+        """Yield what limits the numbers that exist.
+
+        A report lists them after its other weaknesses.
+        """
         yield from ()

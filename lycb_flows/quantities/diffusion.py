@@ -1,4 +1,4 @@
-"""Diffusivity and conductivity of every production run: the quantity `diffusion`."""
+"""The quantity `diffusion`: diffusivity and conductivity of every production run."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities.base import Quantity, Scope
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours, papers
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import (
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.report import (
     MISSING,
+    Album,
+    Cell,
+    Part,
+    ReportData,
+    Section,
+    Statement,
+    Table,
     counted,
     listed,
     number,
-    scientific,
-    together,
-    with_error,
-)
-from lycb_flows.report.paper import (
+    ours,
     paper_model_row,
     paper_numbers,
     paper_system,
     paper_transport,
+    papers,
+    scientific,
     supercell_atoms,
+    together,
+    with_error,
 )
 from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Structure, Transport
 from lycb_flows.store import ResultStore
@@ -50,7 +54,22 @@ class Diffusion(Quantity[Transport]):
     status_fields = ("system", "temperature_k")
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have."""
+        """Refuse a mobile species that the system does not have.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+
+        Raises
+        ------
+        InputError
+            When the species is not among the elements.
+        """
         species = campaign.measure.diffusion.mobile_species
         if species not in elements:
             raise InputError(
@@ -62,12 +81,32 @@ class Diffusion(Quantity[Transport]):
             )
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key of the Transport at one condition."""
+        """Return the key of the Transport at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
         (run,) = self.runs(plan, condition)
         return Transport.key_of(Run.key_of(run), plan.campaign.measure.diffusion)
 
     def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Transport:
-        """Return what the production run says; nothing, when it or its NpT run failed."""
+        """Return the diffusivity from the production run at a condition.
+
+        A run that failed, or whose NpT run failed, gives a Transport without a value or a bound.
+
+        Parameters
+        ----------
+        store
+            Holds the run and its trajectory.
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
         (run_config,) = self.runs(plan, condition)
         run = store.load(Run, Run.key_of(run_config))
         config = plan.campaign.measure.diffusion
@@ -87,7 +126,15 @@ class Diffusion(Quantity[Transport]):
     # -- report ------------------------------------------------------------------------------
 
     def section(self, data: ReportData, album: Album) -> Section:
-        """Return MSDs and a table of every production run, by system."""
+        """Return MSDs and a table of every production run, by system.
+
+        Parameters
+        ----------
+        data
+            What the report rests on.
+        album
+            Keeps the figures.
+        """
         from lycb_flows.quantities.figures import msd_figure  # noqa: PLC0415 - matplotlib
 
         parts = []
@@ -107,7 +154,7 @@ class Diffusion(Quantity[Transport]):
         return Section(self.name, self.title, lead, tuple(parts))
 
     def headline(self, data: ReportData) -> str:
-        """Return in how many runs D was measured."""
+        """Return in how many runs D was measured, and what follows when it was in none."""
         transports = data.measured(Transport)
         n_measured, n_all = len(measured(transports)), len(transports)
         if not n_all:
@@ -122,7 +169,10 @@ class Diffusion(Quantity[Transport]):
         return f"D was measured in {n_measured} of {counted(n_all, 'run')}."
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every D that no fit has used."""
+        """Yield every D that no fit has used.
+
+        The others stand behind a barrier, which the quantity `arrhenius` reports.
+        """
         used = {key for fit in data.measured(Arrhenius) if fit.fitted for key in fit.transports}
         for transport in measured(data.measured(Transport)):
             if transport.key not in used:
@@ -131,7 +181,10 @@ class Diffusion(Quantity[Transport]):
                 yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
-        """Yield the runs that gave a bound only, and those that gave nothing."""
+        """Yield the runs that gave a bound only, and those that gave nothing.
+
+        No conductivity can be concluded from either.
+        """
         transports = data.measured(Transport)
         only_bounds = bounds(transports)
         if only_bounds:
@@ -163,7 +216,7 @@ class Diffusion(Quantity[Transport]):
 def failure_of(store: ResultStore, run: Run) -> str:
     """Return why a production run says nothing about its condition; empty when it does.
 
-    A run whose NpT left physics has no cell of that temperature and pressure.
+    A run whose NpT run left physics has no cell of that temperature and pressure.
 
     Parameters
     ----------
@@ -184,16 +237,16 @@ def failure_of(store: ResultStore, run: Run) -> str:
 def _analyse(
     store: ResultStore, run: Run, run_config: RunConfig, config: DiffusionConfig, failure: str
 ) -> dict[str, Any]:
-    """What a production run says about transport, as facts; nothing, when it failed."""
-    # scipy's statistics take a while, and whoever asks for a campaign's status needs none
+    """Return the facts of a Transport from a production run; without values when it failed."""
+    # scipy.stats is slow to import, and the status of a campaign does not need it
     from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
-    from lycb_flows.transport import diffusion  # noqa: PLC0415
+    from lycb_flows.transport.diffusion import analyse_diffusion, unmeasured  # noqa: PLC0415
 
     start = store.load(Structure, run.start_structure)
     mobile_mask = np.array(start.species) == config.mobile_species
     if failure:
-        return vars(diffusion.unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
-    result = diffusion.analyse_diffusion(
+        return vars(unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
+    result = analyse_diffusion(
         trajectory_of(store, run).unwrapped_ang(),
         frame_interval_ps=run_config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
         mobile_mask=mobile_mask,
@@ -208,17 +261,17 @@ def _analyse(
 
 
 def measured(transports: Sequence[Transport]) -> list[Transport]:
-    """Return those with a D, not a bound."""
+    """Return the transports with a value of D, not a bound."""
     return [t for t in transports if t.estimate.diffusivity_m2_per_s is not None]
 
 
 def bounds(transports: Sequence[Transport]) -> list[Transport]:
-    """Return those with an upper bound instead of a D."""
+    """Return the transports with an upper bound instead of a value of D."""
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
 
 
 def place_of(transport: Transport) -> str:
-    """Return where a transport was measured."""
+    """Return the system, pressure and temperature of a transport as text."""
     return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
 
 
@@ -235,7 +288,7 @@ def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
 
 
 def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[Statement]:
-    """Those of one system, when its cell is smaller than the paper's."""
+    """Yield a remark on a system whose cell is smaller than the paper's."""
     system = transports[0].system
     structure = data.structure_of_system(system)
     paper_atoms = supercell_atoms((structure and paper_system(structure)) or "")
@@ -322,7 +375,7 @@ def _he_error(estimate: DiffusionEstimate) -> str:
 
 
 def diffusivity_text(estimate: DiffusionEstimate) -> str:
-    """Return D ± error, or the bound."""
+    """Return D ± error in m²/s, or its upper bound, or a dash."""
     if estimate.diffusivity_m2_per_s is not None:
         return scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
     if estimate.diffusivity_upper_m2_per_s is not None:

@@ -1,4 +1,4 @@
-"""The figures of the built-in quantities: documents in, matplotlib figures out."""
+"""The figures of the built-in quantities: from documents to matplotlib figures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 @styled
 def msd_figure(transports: Sequence[Transport]) -> Figure:
-    """Return the MSD of the mobile ion (solid) and the framework (dashed); thick: the window."""
+    """Return the MSD of the mobile ion (solid) and of the framework (dashed) against the lag.
+
+    Thick lines mark the window of the fit.
+    """
     figure = Figure((HALF, 4.8))
     axes = figure.subplots()
     for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
@@ -54,14 +57,14 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
 def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
     """Return D against 1000/T.
 
-    Measured points, bounds as arrows, fits with their 1σ band, the extrapolation as a star.
+    Bounds are arrows, fits have a band of 1σ, and a star marks the extrapolated D.
 
     Parameters
     ----------
     transports
-        Of one system, with MSDs.
+        Those of a system, at all of its pressures.
     fits
-        Of the same system.
+        Fits of the same system.
     """
     figure = Figure((8.0, 4.6))
     axes = figure.subplots()
@@ -86,7 +89,7 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
 
 
 def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
-    """Measured D with the 95 % interval, bounds as arrows that point down."""
+    """Draw measured D with 95 % intervals, and bounds as arrows that point down."""
     label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
     for transport in transports:
         x, estimate = 1000 / transport.temperature_k, transport.estimate
@@ -117,7 +120,7 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
 
 
 def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
-    """The line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
+    """Draw the line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
     if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
         return
     ends = [*temperatures_k, fit.extrapolation_temperature_k]

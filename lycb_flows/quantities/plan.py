@@ -1,4 +1,4 @@
-"""The measurement as data: where it happens, by which model, in which runs."""
+"""The measurement of a campaign as data: where it happens, by which model, in which runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lycb_flows.schemas import Run, seed_for
 
 
 class Condition(Config):
-    """Where a quantity is measured; what it is measured over is left out."""
+    """Where a quantity is measured; what its document does not distinguish is None."""
 
     system: str | None = None
     pressure_bar: float | None = None
@@ -19,14 +19,14 @@ class Condition(Config):
 
     @property
     def title(self) -> str:
-        """Short, unique in a campaign; part of the job's name."""
+        """Short text, unique in a campaign; it is part of the job's name."""
         parts = [self.system or ""]
         parts += [] if self.pressure_bar is None else [f"{self.pressure_bar:g} bar"]
         parts += [] if self.temperature_k is None else [f"{self.temperature_k:g} K"]
         return " ".join(filter(None, parts))
 
     def meets(self, other: Condition) -> bool:
-        """Return whether the two differ in nothing that both of them state."""
+        """Return whether this and another condition differ in nothing that both of them state."""
         pairs = (
             (self.system, other.system),
             (self.pressure_bar, other.pressure_bar),
@@ -45,11 +45,17 @@ class MeasurementPlan(Config):
 
     @property
     def temperatures_k(self) -> tuple[float, ...]:
-        """The temperatures of production."""
+        """Temperatures of production in K."""
         return self.campaign.measure.temperatures_k
 
     def places(self, where: Condition | None = None) -> Iterator[Condition]:
-        """Yield every system at every pressure and temperature, within a condition if given."""
+        """Yield every system at every pressure and temperature.
+
+        Parameters
+        ----------
+        where
+            If given, only places within this condition.
+        """
         for system in self.starts:
             for pressure_bar in self.campaign.measure.pressures_bar:
                 for temperature_k in self.temperatures_k:

@@ -1,6 +1,6 @@
-"""Which quantities there are, and which of them a campaign measures.
+"""The installed quantities, and those of them that a campaign measures.
 
-The built-in ones are listed in `store/kinds.py`; another package adds its own with an
+The built-in quantities are listed in `store/kinds.py`; another package adds its own with an
 entry point in the group `lycb_flows.quantities`.
 """
 
@@ -42,13 +42,22 @@ def chosen_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
 
 
 def readable_quantities(config: MeasurementConfig) -> tuple[Quantity[Any], ...]:
-    """Return those of a campaign's quantities that are installed here, in order."""
+    """Return the quantities of a campaign that are installed here, each after those it needs.
+
+    A report or status of results from another installation shows what it can.
+    """
     absent = missing_quantities(config)
     return _with_needs([find_quantity(name) for name in _names(config) if name not in absent])
 
 
 def missing_quantities(config: MeasurementConfig) -> dict[str, str]:
-    """Return why some of a campaign's quantities cannot be used here, by name."""
+    """Return why some quantities of a campaign cannot be used here.
+
+    Returns
+    -------
+    dict
+        Reason by the quantity's name; empty when all are installed.
+    """
     reasons = {}
     for name in _names(config):
         try:
@@ -59,7 +68,10 @@ def missing_quantities(config: MeasurementConfig) -> dict[str, str]:
 
 
 def reported_names(config: MeasurementConfig) -> tuple[str, ...]:
-    """Return the names of what a campaign measures, in order; last what is not installed."""
+    """Return the names of what a campaign measures, in order.
+
+    Quantities that are not installed come last.
+    """
     readable = (quantity.name for quantity in readable_quantities(config))
     return (*readable, *missing_quantities(config))
 

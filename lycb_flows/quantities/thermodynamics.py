@@ -1,8 +1,8 @@
-"""Energy, temperature and pressure of every production run: the quantity `thermodynamics`.
+"""The quantity `thermodynamics`: energy, temperature and pressure of every production run.
 
-Frames of a run are not independent. A mean's error comes from blocks: the run is cut into a
-few stretches that are long beside the memory of the crystal, and the scatter of their means
-counts (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+Frames of a run are correlated. The error of a mean comes from blocks: the run is cut into a
+few stretches that are long compared with the correlation time, and the scatter of their means
+gives the error (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from lycb_flows.config import Config
-from lycb_flows.quantities.base import Quantity, Scope
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
-from lycb_flows.report.blocks import Statement
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import with_error
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import Document, Run
 from lycb_flows.store import ResultStore
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
 
-if TYPE_CHECKING:  # h5py takes a while, and whoever asks for a status reads no frame
+if TYPE_CHECKING:  # h5py is slow to import, and a status reads no frame
     from lycb_flows.md.trajectory import Trajectory
 
 _FAR = 3.0
@@ -39,7 +36,7 @@ class ThermodynamicsOptions(Config):
 
 
 class RunThermodynamics(Document):
-    """Means of one production run with errors from blocks; None where the run failed."""
+    """Means of a production run with errors from blocks; None where the run failed."""
 
     kind = "thermodynamics"
 
@@ -61,7 +58,7 @@ class RunThermodynamics(Document):
 
 
 class Thermodynamics(Quantity[RunThermodynamics]):
-    """Mean energy, temperature and pressure, and whether they stand still."""
+    """Mean energy, temperature and pressure, and whether the energy drifts."""
 
     name = "thermodynamics"
     document = RunThermodynamics
@@ -72,7 +69,17 @@ class Thermodynamics(Quantity[RunThermodynamics]):
     def compute(
         self, store: ResultStore, plan: MeasurementPlan, condition: Condition
     ) -> RunThermodynamics:
-        """Return the means over a production run."""
+        """Return the means over a production run.
+
+        Parameters
+        ----------
+        store
+            Holds the run and its trajectory.
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
         from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415 - h5py takes a while
 
         (run_config,) = self.runs(plan, condition)
@@ -155,7 +162,7 @@ def block_error(values: NDArray[np.float64], n_blocks: int) -> float:
     values
         Shape (n,), in the order of time.
     n_blocks
-        Stretches of equal length; a rest at the start is left out of the error.
+        Number of stretches of equal length; a remainder at the start is left out of the error.
     """
     length = len(values) // n_blocks
     means = values[-n_blocks * length :].reshape(n_blocks, length).mean(axis=1)
@@ -163,7 +170,7 @@ def block_error(values: NDArray[np.float64], n_blocks: int) -> float:
 
 
 def _means(frames: Trajectory, n_blocks: int) -> dict[str, float]:
-    """The facts of a run with enough frames."""
+    """Return the facts of a run with enough frames."""
     energies = frames.potential_energy_ev / len(frames.species)
     first, second = np.array_split(energies, 2)
     halves = [block_error(half, n_blocks // 2) for half in (first, second)]

@@ -1,1 +1,76 @@
-"""Documents as tables, figures and one self-contained page."""
+"""The report of a campaign; what a quantity needs to write its part is importable from here."""
+
+from __future__ import annotations
+
+from lycb_flows.report.blocks import (
+    Album,
+    Cell,
+    FigureView,
+    Part,
+    Reported,
+    Section,
+    Statement,
+    Table,
+    ours,
+    papers,
+)
+from lycb_flows.report.data import CellRun, LearnedRound, ParityPoints, ReportData
+from lycb_flows.report.numbers import (
+    MISSING,
+    as_printed,
+    counted,
+    duration,
+    fixed,
+    listed,
+    number,
+    scientific,
+    together,
+    with_error,
+)
+from lycb_flows.report.paper import (
+    PaperTransport,
+    mae_targets,
+    mae_triple,
+    paper_model_row,
+    paper_numbers,
+    paper_system,
+    paper_transport,
+    paper_volumes,
+    supercell_atoms,
+)
+
+__all__ = [
+    "MISSING",
+    "Album",
+    "Cell",
+    "CellRun",
+    "FigureView",
+    "LearnedRound",
+    "PaperTransport",
+    "ParityPoints",
+    "Part",
+    "ReportData",
+    "Reported",
+    "Section",
+    "Statement",
+    "Table",
+    "as_printed",
+    "counted",
+    "duration",
+    "fixed",
+    "listed",
+    "mae_targets",
+    "mae_triple",
+    "number",
+    "ours",
+    "paper_model_row",
+    "paper_numbers",
+    "paper_system",
+    "paper_transport",
+    "paper_volumes",
+    "papers",
+    "scientific",
+    "supercell_atoms",
+    "together",
+    "with_error",
+]

@@ -1,6 +1,6 @@
-"""What a report is made of: sentences, tables, figures, and sections that hold them.
+"""The elements of a report: sentences, tables, figures, and sections that hold them.
 
-Whatever a report tells about is put into these; `page.py` writes them down.
+Tables, figures and rules return these; `page.py` writes them to HTML.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lycb_flows.report.collection import ReportData
+from lycb_flows.report.data import ReportData
 from lycb_flows.report.numbers import MISSING
 from lycb_flows.store.kinds import Measured
 
-if TYPE_CHECKING:  # matplotlib takes a while, and whoever measures draws nothing
+if TYPE_CHECKING:  # matplotlib is slow to import, and measuring draws nothing
     from matplotlib.figure import Figure
 
 
@@ -31,7 +31,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a cell, the document it comes from, and its tone ('paper' or 'warn')."""
+    """The text of a cell, the document that it comes from, and its tone ('paper' or 'warn')."""
 
     text: str
     key: str | None = None
@@ -40,7 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `columns` are its headings, unit included."""
+    """A table; `columns` are its headings, with their units."""
 
     title: str
     columns: tuple[str, ...]
@@ -49,20 +49,23 @@ class Table:
 
 
 def ours(key: str, texts: Iterable[str]) -> tuple[Cell, ...]:
-    """Return cells of our numbers, from one document.
+    """Return cells of our numbers, all from the same document.
 
     Parameters
     ----------
     key
-        Key of the document.
+        Key of the document, to which the cells link. A missing number has no link.
     texts
-        What the cells say; a missing number names no document.
+        The numbers, formatted.
     """
     return tuple(Cell(text, key if text != MISSING else None) for text in texts)
 
 
 def papers(*texts: str) -> tuple[Cell, ...]:
-    """Return cells of the paper's numbers."""
+    """Return cells of the paper's numbers, given as text.
+
+    Their tone sets them apart from ours, and they link to no document.
+    """
     return tuple(Cell(text, tone="paper") for text in texts)
 
 
@@ -77,7 +80,7 @@ class FigureView:
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter of the page; `lead` are its first sentences."""
+    """A chapter of the page; `lead` holds its first sentences."""
 
     anchor: str
     title: str
@@ -87,7 +90,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """One system's or one round's share of a section."""
+    """The part of a section that belongs to a system or a round."""
 
     title: str
     lead: tuple[str, ...] = ()
@@ -96,7 +99,13 @@ class Part:
 
 
 class Album:
-    """The figures' folder: each figure is kept as PNG and SVG and shown in the page."""
+    """The folder of figures: each is kept as PNG and SVG, and shown in the page.
+
+    Parameters
+    ----------
+    folder
+        Made when absent.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -104,16 +113,17 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
-        """Keep a figure and return it for the page.
+        """Save a figure and return what the page shows of it.
 
         Parameters
         ----------
         name
-            The file name is made from it; it may hold anything.
+            Becomes the file's name, without characters that may not be in it, and with a number if
+            another figure has the name.
         figure
-            Drawn with matplotlib.
+            The figure.
         caption
-            Its legend in the page.
+            A sentence under the figure.
         """
         from lycb_flows.report.figure_style import save  # noqa: PLC0415 - matplotlib takes a while
 
@@ -126,19 +136,27 @@ class Album:
 
 
 class Reported(Measured, Protocol):
-    """A measured quantity, as a report knows it; `quantities/base.py` says what each does."""
+    """A measured quantity as a report knows it; `quantities/base.py` says what each method does."""
 
     @property
     def noun(self) -> str:
-        """What one of its documents is called."""
+        """The name of a single document of it."""
         ...
 
     def section(self, data: ReportData, album: Album) -> Section:
-        """Return its chapter."""
+        """Return its chapter.
+
+        Parameters
+        ----------
+        data
+            What the report rests on.
+        album
+            Keeps figures.
+        """
         ...
 
     def headline(self, data: ReportData) -> str | None:
-        """Return the first sentence of the report, or None."""
+        """Return the first sentence of the report, or None to leave it to others."""
         ...
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
@@ -150,5 +168,5 @@ class Reported(Measured, Protocol):
         ...
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield what limits the numbers that there are."""
+        """Yield what limits the numbers that exist."""
         ...

@@ -1,19 +1,19 @@
-"""What a report rests on: from the keys of final documents to everything they name.
+"""What a report rests on: the final documents of a campaign, and everything they refer to.
 
-The walk follows role fields (a round's dataset, a transport's run), so each document is
-known by the part it plays. A role whose document was retracted is remembered as missing,
-never invented.
+The walk follows the fields that refer to documents (a round's dataset, a transport's run), so
+that the role of each document is known. A document that was retracted is noted as missing in
+its role.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
+from lycb_flows.report.data import CellRun, LearnedRound, ParityPoints, ReportData
 from lycb_flows.schemas import (
     Dataset,
     Document,
@@ -32,139 +32,22 @@ from lycb_flows.schemas import (
     Structure,
     TestSet,
 )
-from lycb_flows.store import Attempt, ResultStore
+from lycb_flows.store import ResultStore
 from lycb_flows.store.kinds import QUANTITIES
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
 
 
-@dataclass(frozen=True)
-class LearnedRound:
-    """A round and what it names; None where that was retracted."""
-
-    round: Round
-    dataset: Dataset | None
-    frames: Frames | None
-    model: Model | None
-    before: Evaluation | None
-    after: Evaluation | None
-
-
-@dataclass(frozen=True)
-class CellRun:
-    """An NpT run: the volume of a system at a temperature, and what it was made for."""
-
-    system: str
-    role: str
-    run: Run
-
-
-@dataclass(frozen=True)
-class ParityPoints:
-    """(labelled, predicted) pairs of one evaluation.
-
-    Attributes
-    ----------
-    energies_ev_per_atom
-        One pair per label.
-    forces_ev_per_ang, stresses_gpa
-        One pair per component.
-    """
-
-    energies_ev_per_atom: list[tuple[float, float]]
-    forces_ev_per_ang: list[tuple[float, float]]
-    stresses_gpa: list[tuple[float, float]]
-
-
-@dataclass
-class ReportData:
-    """Everything a report tells, by part.
-
-    Attributes
-    ----------
-    documents
-        Each of them, by key.
-    measurements
-        Kind -> the documents of a measured quantity, by system, pressure and temperature.
-    """
-
-    documents: dict[str, Document] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    enumerations: list[Enumeration] = field(default_factory=list)
-    rankings: list[Ranking] = field(default_factory=list)
-    candidates: dict[str, list[RankedCandidate]] = field(default_factory=dict)
-    by_dft: list[GroundState] = field(default_factory=list)
-    rounds: list[LearnedRound] = field(default_factory=list)
-    evaluations: list[Evaluation] = field(default_factory=list)
-    parity: dict[str, ParityPoints] = field(default_factory=dict)
-    measurements: dict[str, list[Document]] = field(default_factory=dict)
-    cell_runs: list[CellRun] = field(default_factory=list)
-    theory_names: list[str] = field(default_factory=list)
-    imported_theory_names: set[str] = field(default_factory=set)
-    attempts: list[Attempt] = field(default_factory=list)
-
-    def find(self, kind: type[D], key: str | None) -> D | None:
-        """Return the collected document of this kind and key, or None.
-
-        Parameters
-        ----------
-        kind
-            The class of the document.
-        key
-            Its key; None finds nothing.
-        """
-        document = self.documents.get(key or "")
-        return document if isinstance(document, kind) else None
-
-    def measured(self, kind: type[D]) -> list[D]:
-        """Return the documents of a measured quantity, by system, pressure and temperature."""
-        documents = self.measurements.get(kind.kind, ())
-        return [document for document in documents if isinstance(document, kind)]
-
-    def structure_of_run(self, key: str | None) -> Structure | None:
-        """Return the structure that a run started from, if both are known."""
-        run = self.find(Run, key)
-        return None if run is None else self.find(Structure, run.start_structure)
-
-    def structure_of_system(self, system: str) -> Structure | None:
-        """Return a structure of a system, for its composition: ground state, or a run's start."""
-        keys = [found.ground_state for found in self.by_dft if found.system == system]
-        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
-        keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
-        found = [self.find(Structure, key) for key in keys]
-        found += [
-            self.structure_of_run(getattr(document, "run", None))
-            for documents in self.measurements.values()
-            for document in documents
-            if getattr(document, "system", None) == system
-        ]
-        return next((structure for structure in found if structure is not None), None)
-
-    def ground_states(self) -> dict[str, str]:
-        """Return structure -> the system whose ground state it is, by a model or by DFT."""
-        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
-        return by_model | {found.ground_state: found.system for found in self.by_dft}
-
-    def decided_by_dft(self) -> list[GroundState]:
-        """The lists that decide: those that did not grow."""
-        return [found for found in self.by_dft if found.widened_to is None]
-
-    def model_name(self, key: str) -> str:
-        """Return the name of a model, or the start of its key."""
-        model = self.find(Model, key)
-        return key[:12] if model is None else model.name
-
-
 def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
-    """What the final documents of a campaign rest on, as far as a report shows it.
+    """Return what the final documents of a campaign rest on, as far as a report shows it.
 
     Parameters
     ----------
     store
-        Where they lie.
+        Holds the documents.
     keys
-        Of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
+        Keys of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
         any order, as many as there are so far.
     """
     collector = _Collector(store)
@@ -189,7 +72,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
 
 
 class _Collector:
-    """The walk: `take` loads what a role names, the rest says which roles there are."""
+    """The walk: `take` loads a document in a role, the other methods say which roles there are."""
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData()
@@ -197,7 +80,17 @@ class _Collector:
         self.quantities = {quantity.document.kind: quantity for quantity in usable}
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
-        """The document in a role, remembered; a missing one too."""
+        """Return the document in a role, and remember it, or that it is missing.
+
+        Parameters
+        ----------
+        kind
+            Class of the document.
+        key
+            Its key; None when nothing has the role.
+        role
+            What the document is for, in words.
+        """
         if key is None:
             return None
         document = self.store.find(kind, key)
@@ -208,7 +101,10 @@ class _Collector:
         return document
 
     def add(self, key: str) -> None:
-        """A final document and what it names."""
+        """Add a final document and what it refers to.
+
+        Kinds that a report does not show are kept for its list of provenance.
+        """
         document = self.store.find_document(key)
         match document:
             case None:
@@ -232,7 +128,7 @@ class _Collector:
         self.data.documents[key] = document
 
     def enumeration(self, key: str) -> None:
-        """An enumeration and its parent (a crystal, or the structure that is decorated)."""
+        """Add an enumeration and its parent, a crystal or the structure that is decorated."""
         enumeration = self.take(Enumeration, key, "an enumeration")
         if enumeration is None:
             return
@@ -243,7 +139,10 @@ class _Collector:
                 self.data.documents[parent] = document
 
     def ranking(self, ranking: Ranking) -> None:
-        """A ranking, its enumeration, ground state and best candidates."""
+        """Add a ranking, its enumeration, ground state and best candidates.
+
+        The page shows ten candidates, so the relaxations of others are not loaded.
+        """
         self.data.rankings.append(ranking)
         self.enumeration(ranking.enumeration)
         self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
@@ -254,14 +153,14 @@ class _Collector:
         self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
 
     def ground_state(self, found: GroundState) -> None:
-        """What DFT says of a ranking, and the relaxations behind it."""
+        """Add DFT's decision on a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
         self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
             self.take(Relaxation, key, "a relaxation by DFT")
 
     def round(self, round_: Round) -> None:
-        """A round with its dataset, frames, model, evaluations and runs."""
+        """Add a round with its dataset, frames, model, evaluations and runs."""
         title = f"round {round_.index + 1}"
         for run in round_.runs:
             self.run(run, title)
@@ -278,11 +177,19 @@ class _Collector:
         )
 
     def model(self, key: str) -> Model | None:
-        """A model."""
+        """Add a model, given by key."""
         return self.take(Model, key, "a model")
 
     def evaluation(self, key: str, role: str) -> Evaluation | None:
-        """An evaluation, its test sets and its predictions."""
+        """Add an evaluation, its test sets and its predictions.
+
+        Parameters
+        ----------
+        key
+            Key of the evaluation.
+        role
+            What the evaluation is for, in words.
+        """
         evaluation = self.take(Evaluation, key, role)
         if evaluation is not None and key not in self.data.parity:
             self.model(evaluation.model)
@@ -292,7 +199,15 @@ class _Collector:
         return evaluation
 
     def run(self, key: str, role: str) -> Run | None:
-        """A run; an NpT run also counts for the volumes, once `follow_runs` knows its system."""
+        """Add a run; the volume of an NpT run is shown once `follow_runs` knows its system.
+
+        Parameters
+        ----------
+        key
+            Key of the run.
+        role
+            What the run is for, in words.
+        """
         run = self.take(Run, key, f"a run of {role}")
         if run is not None:
             self.model(run.model)
@@ -302,7 +217,7 @@ class _Collector:
         return run
 
     def measurement(self, document: Document) -> None:
-        """A document of a measured quantity, its model, and what it was measured from."""
+        """Add a document of a measured quantity, its model, and what it was measured from."""
         if document.key in self.data.documents:
             return
         self.data.documents[document.key] = document
@@ -313,7 +228,15 @@ class _Collector:
             self.measured_from(key, self.quantities[document.kind].rests_on)
 
     def measured_from(self, key: str, role: str) -> None:
-        """A run with the NpT run that found its cell, or another quantity's document."""
+        """Add a run with the NpT run that found its cell, or another quantity's document.
+
+        Parameters
+        ----------
+        key
+            Key of the parent.
+        role
+            What a parent of this quantity is called when it is missing.
+        """
         parent = self.store.find_document(key)
         if parent is None:
             self.data.missing[key] = role
@@ -327,7 +250,7 @@ class _Collector:
             self.data.documents[key] = parent
 
     def follow_runs(self) -> None:
-        """Name each NpT run's system: by the ground state it started from, else by its name."""
+        """Set the system of each NpT run, from the ground state it started from or its name."""
         systems = self.data.ground_states()
         self.data.cell_runs = [
             CellRun(systems.get(c.run.start) or c.run.name.split(" ")[0], c.role, c.run)
@@ -335,7 +258,7 @@ class _Collector:
         ]
 
     def look_back(self, final: Iterable[str]) -> None:
-        """The whole ancestry: theories of its labels, what was retracted, what it cost."""
+        """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""
         ancestry = dict.fromkeys([*final, *self.data.documents])
         for key in list(ancestry):
             ancestry |= dict.fromkeys(self.store.ancestors(key))
@@ -360,14 +283,14 @@ class _Collector:
 
 
 def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
-    """Return the predictions of an evaluation, beside their labels.
+    """Return the predictions of an evaluation beside their labels.
 
     Parameters
     ----------
     store
-        Holds the predictions.
+        Holds the table of predictions.
     evaluation
-        Of a model on test labels.
+        The evaluation.
     """
     rows = json.loads(store.blobs.read(evaluation.predictions)).values()
     return ParityPoints(
@@ -382,7 +305,7 @@ def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
 
 
 def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
-    """(labelled, predicted) of each component of a matrix."""
+    """Return (labelled, predicted) of each component of a matrix."""
     labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
     return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
 
@@ -392,7 +315,7 @@ def _unique(documents: list[D]) -> list[D]:
 
 
 def _place(document: Document) -> tuple[str, float, float, str]:
-    """Where it was measured, to sort by."""
+    """Return the condition that a document was measured at, to sort by."""
     place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
     pressure_bar, temperature_k = (value or 0.0 for value in place)
     return getattr(document, "system", None) or "", pressure_bar, temperature_k, document.key

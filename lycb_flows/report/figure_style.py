@@ -1,4 +1,4 @@
-"""How figures look and are saved: Agg without pyplot, the same bytes from the same documents."""
+"""The style of figures: Agg without pyplot, and the same bytes from the same documents."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MARKERS: Final = ("o", "s", "D", "^", "v", "P")
 MANY_POINTS: Final = 400
 _PNG_DPI: Final = 160
 WIDE: Final = 11.0
-"""Inches: the page's column."""
+"""Width of the page's column in inches."""
 HALF: Final = 5.4
 _PLAIN_DECADES: Final = range(-2, 4)
 _STYLE: Final[dict[Any, Any]] = {
@@ -57,7 +57,10 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Return a drawing function that uses the report's style."""
+    """Return a drawing function that uses the report's style.
+
+    The style is set during the call only, so that a user's own settings stay as they are.
+    """
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -68,14 +71,19 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def save(figure: Figure, stem: Path) -> bytes:
-    """Write STEM.png and STEM.svg and return the SVG.
+    """Write a figure as PNG and as SVG.
 
     Parameters
     ----------
     figure
-        Drawn in this style.
+        The figure.
     stem
-        Path of the files, with any suffix.
+        Path of the files, whose suffix is replaced.
+
+    Returns
+    -------
+    bytes
+        The SVG, without a date, so that the same figure gives the same bytes.
     """
     with mpl.rc_context(_STYLE):
         if (layout := figure.get_layout_engine()) is not None:
@@ -89,19 +97,19 @@ def save(figure: Figure, stem: Path) -> bytes:
 
 
 def inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
-    """Return 1000 / x, its own inverse; finite at zero, which matplotlib asks about."""
+    """Return 1000 / x, which is its own inverse; finite at zero, which matplotlib tries."""
     return np.asarray(1000 / np.maximum(np.asarray(values, dtype=float), 1e-3))
 
 
 def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic, from one power of ten to another.
+    """Make an axis logarithmic, from a power of ten to another.
 
     Parameters
     ----------
     axes
-        With its data drawn.
+        With its data drawn, as the limits follow from them.
     name
-        "x" or "y".
+        Which axis.
     """
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
@@ -119,26 +127,29 @@ def _power(value: float, _position: int) -> str:
 
 
 def spread_values(values: Sequence[float], at_most: int = 6) -> list[float]:
-    """Return some of the values, first and last among them.
+    """Return values spread evenly over a sequence, the first and the last among them.
 
     Parameters
     ----------
     values
-        In order.
+        Sorted.
     at_most
-        How many are wanted.
+        How many to return.
     """
     chosen = np.unique(np.linspace(0, len(values) - 1, min(at_most, len(values))).round())
     return [values[int(i)] for i in chosen]
 
 
 def shaded_colours(count: int) -> list[tuple[float, ...]]:
-    """Return colours from cold to hot."""
+    """Return so many colours from cold to hot, for a series in order of temperature."""
     return [tuple(colormaps["plasma"](x)) for x in np.linspace(0.05, 0.8, count)]
 
 
 def series_colours(count: int) -> list[str]:
-    """Return that many colours, distinct as far as they reach."""
+    """Return that many colours.
+
+    They are distinct up to the length of `SERIES`, then repeat.
+    """
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
@@ -149,5 +160,8 @@ def split_pairs(rows: Iterable[tuple[float, float]]) -> tuple[list[float], list[
 
 
 def plain_text(text: str) -> str:
-    """Return a text that matplotlib does not read as mathematics."""
+    """Return text that matplotlib does not read as mathematics.
+
+    Names come from users, and a dollar sign would start a formula.
+    """
     return text.replace("$", r"\$")

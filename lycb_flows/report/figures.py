@@ -1,4 +1,4 @@
-"""The figures of a report: documents in, matplotlib figures out; nothing is computed here.
+"""The figures of a report: from documents to matplotlib figures; nothing is computed here.
 
 Figures are drawn on Agg without pyplot, and the same documents give the same bytes.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from lycb_flows.report.collection import CellRun, LearnedRound, ParityPoints
+from lycb_flows.report import CellRun, LearnedRound, ParityPoints, mae_triple
 from lycb_flows.report.figure_style import (
     BLUE,
     GREY,
@@ -30,21 +30,22 @@ from lycb_flows.report.figure_style import (
     split_pairs,
     styled,
 )
-from lycb_flows.report.paper import mae_triple
 from lycb_flows.schemas import Model, RankedCandidate
 from lycb_flows.units import EV_MEV
 
 
 @styled
 def ranking_figure(candidates: Sequence[RankedCandidate], ground_state: str) -> Figure:
-    """Return energy above the ground state against rank; hollow: volume flag, rust: tied with it.
+    """Return the energy above the ground state against the rank.
+
+    Hollow markers have a volume flag; rust ones are tied with the ground state.
 
     Parameters
     ----------
     candidates
-        Of one ranking.
+        Every candidate of a ranking.
     ground_state
-        Key of its ground state.
+        Key of the structure that was chosen.
     """
     figure = Figure((WIDE, 3.6))
     axes = figure.subplots()
@@ -78,7 +79,7 @@ _CANDIDATE_GROUPS: Final = {
 
 
 def _candidate_group(candidate: RankedCandidate, ground_state: str) -> tuple[str, str, bool]:
-    """Label, colour and whether the marker is filled."""
+    """Return label, colour and whether the marker is filled."""
     name = "tied with the ground state" if candidate.tied_with_best else f"{candidate.stage} stage"
     if candidate.structure == ground_state:
         name = "ground state"
@@ -92,10 +93,9 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
 
     Parameters
     ----------
-    before
-        Grey: before the training.
-    after
-        Blue: after the training.
+    before, after
+        Predictions from before the training, in grey, and from after it, in blue; None leaves
+        them out.
     """
     figure = Figure((WIDE, 3.7))
     panels = figure.subplots(1, 3)
@@ -119,7 +119,7 @@ def parity_figure(before: ParityPoints | None, after: ParityPoints | None) -> Fi
 
 
 _LOG_SPREAD = 50
-"""Beyond this ratio a linear axis hides the small values."""
+"""Ratio of the largest to the smallest value above which a linear axis hides the small ones."""
 
 
 @styled
@@ -131,7 +131,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
     rounds
         In order.
     targets
-        The paper's energy (meV/atom), force (meV/Å) and stress (MPa), to stay below.
+        Energy (meV/atom), force (meV/Å) and stress (MPa) to stay below.
     """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
@@ -161,7 +161,10 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
 
 @styled
 def history_figure(models: Mapping[str, Model]) -> Figure:
-    """Return training loss and validation errors by epoch, one line per round."""
+    """Return training loss and validation errors by epoch, a line for each round.
+
+    A dot marks the epoch that was kept.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     panels[0].set(title="Training loss")
@@ -190,14 +193,14 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
-    """Return volume per atom against temperature; hollow: the cell was not equilibrated.
+    """Return the volume per atom against temperature; a hollow marker was not equilibrated.
 
     Parameters
     ----------
     cell_runs
-        Of one system.
+        NpT runs of a system.
     paper
-        Series -> temperature in K -> Å^3 per atom.
+        Volumes of the paper in Å^3 per atom, by series and by temperature in K.
     """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()

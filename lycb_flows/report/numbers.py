@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: value ± error with two digits of the error, powers of ten."""
+"""Numbers as text: value ± error with two digits of the error, powers of ten, durations."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def number(value: float | None, digits: int = _DIGITS) -> str:
     Parameters
     ----------
     value
-        A number; a dash stands for None, NaN and infinity.
+        None or a value that is not finite becomes a dash.
     digits
-        How many are significant.
+        How many.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def with_error(value: float | None, error: float | None) -> str:
     Parameters
     ----------
     value
-        A number, or None.
+        In the unit of its column.
     error
-        Its standard error; without one the value stands alone.
+        In the same unit. Without a positive error, the value stands alone.
 
     Examples
     --------
@@ -66,9 +66,9 @@ def scientific(value: float | None, error: float | None = None) -> str:
     Parameters
     ----------
     value
-        A number, or None.
+        In the unit of its column.
     error
-        Its standard error; without one the value stands alone.
+        In the same unit. Without a positive error, the value stands alone.
 
     Examples
     --------
@@ -86,14 +86,14 @@ def scientific(value: float | None, error: float | None = None) -> str:
 
 
 def together(values: Sequence[float], separator: str) -> str:
-    """Return several values with one power of ten.
+    """Return several values with a common power of ten.
 
     Parameters
     ----------
     values
-        At least one.
+        At least one, in a common unit.
     separator
-        What stands between them.
+        Text between them.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def together(values: Sequence[float], separator: str) -> str:
 
 
 def power_of_ten(exponent: int) -> str:
-    """Return 10ⁿ without mark-up."""
+    """Return 10ⁿ without mark-up, with the exponent in superscript."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
@@ -119,9 +119,9 @@ def as_printed(value: float | None, error: float | None = None) -> str:
     Parameters
     ----------
     value
-        A number, or None.
+        As in `paper_numbers.yaml`; None becomes a dash.
     error
-        The paper's error, if it gives one.
+        The error printed with it, if there is one.
     """
     if value is None:
         return MISSING
@@ -134,9 +134,9 @@ def fixed(value: float | None, decimals: int = 2) -> str:
     Parameters
     ----------
     value
-        A number, or None.
+        None becomes a dash.
     decimals
-        How many stand after the point.
+        How many.
     """
     return MISSING if value is None else f"{value:.{decimals}f}"
 
@@ -156,14 +156,14 @@ def duration(seconds: float) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return a count with its noun in the right number.
+    """Return a count with its noun, in singular or plural.
 
     Parameters
     ----------
     count
         How many.
     noun
-        Its singular.
+        In singular.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def listed(names: Sequence[str], at_most: int = 8) -> str:
     names
         In order.
     at_most
-        How many are named.
+        How many to name.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One page that tells a campaign: what can be concluded, what cannot, and on what it rests.
+"""The page of a campaign's report: what can be concluded, what cannot, and on what it rests.
 
     write_report(store, "first_conductivity", keys, Path("report"))
 
@@ -18,11 +18,22 @@ from typing import Final, cast
 from jinja2 import Environment, StrictUndefined, Template
 
 from lycb_flows.errors import StoreError
-from lycb_flows.report import figures, tables
-from lycb_flows.report.blocks import Album, Part, Reported, Section
-from lycb_flows.report.collection import ReportData, collect
-from lycb_flows.report.numbers import counted, duration
-from lycb_flows.report.paper import mae_targets, paper_numbers, paper_system, paper_volumes
+from lycb_flows.report import (
+    Album,
+    Part,
+    ReportData,
+    Reported,
+    Section,
+    counted,
+    duration,
+    figures,
+    mae_targets,
+    paper_numbers,
+    paper_system,
+    paper_volumes,
+    tables,
+)
+from lycb_flows.report.collection import collect
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
@@ -37,7 +48,7 @@ _N_SHOWN_PARENTS: Final = 8
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a document comes from, in words."""
+    """The origin of a document, in words, as the page lists it."""
 
     document: Document
     name: str
@@ -60,22 +71,22 @@ def write_report(
     Parameters
     ----------
     store
-        Where its results lie.
+        Holds the campaign's results.
     title
         Name of the campaign.
     keys
-        Of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
+        Keys of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
         fits, the campaign's record.
     folder
         Made when absent.
     quantities
-        Names of what the campaign measures. One that is not installed is left out, one that
-        has documents among the keys is shown all the same.
+        Names of what the campaign measures. A quantity that is not installed is left out; one
+        that has documents among the keys is shown in any case.
 
     Returns
     -------
     Path
-        Of `report.html`.
+        The page, `report.html` in the folder.
 
     Raises
     ------
@@ -109,7 +120,7 @@ def write_report(
 
 
 def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
-    """The quantities that were to be measured and those that were, in order."""
+    """Return the quantities that were to be measured and those that were, in order."""
     installed = cast("dict[str, Reported]", QUANTITIES.usable())
     kinds = {name: quantity.document.kind for name, quantity in installed.items()}
     others = [name for name, kind in kinds.items() if kind in data.measurements]

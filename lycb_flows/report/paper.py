@@ -1,6 +1,6 @@
-"""What Böhm & Champagne (arXiv 2510.09861) print, as data beside our numbers.
+"""Values printed by Böhm & Champagne (arXiv 2510.09861), as data beside our numbers.
 
-The numbers live in `paper_numbers.yaml`. A system of ours is matched to theirs by its
+The numbers are in `paper_numbers.yaml`. A system of ours is matched to theirs by its
 composition, never by its name.
 """
 
@@ -25,7 +25,7 @@ _LITHIUM_SHARE, _YTTRIUM_SHARE, _SHARE_TOLERANCE = 0.3, 0.1, 0.01  # of Li3YX6
 
 @dataclass(frozen=True)
 class PaperTransport:
-    """One row of the paper's transport table."""
+    """A row of the paper's transport table."""
 
     name: str
     activation_energy_ev: float
@@ -33,9 +33,9 @@ class PaperTransport:
     conductivity_300k_ms_per_cm: float
 
     def conductivity_ms_per_cm(self, temperature_k: float) -> float:
-        """Return σ(T) of the row's own line.
+        """Return σ(T) in mS/cm, from the row's barrier and its conductivity at 300 K.
 
-        σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B).
+        The line is σ T = σ₃₀₀ 300 K exp(-E_A (1/T - 1/300 K) / k_B).
         """
         inverse_kt = (1 / temperature_k - 1 / 300) / BOLTZMANN_EV_PER_K
         factor = float(np.exp(-self.activation_energy_ev * inverse_kt))
@@ -44,7 +44,10 @@ class PaperTransport:
 
 @functools.cache
 def paper_numbers() -> Mapping[str, Any]:
-    """Return the whole table."""
+    """Return every number of the paper that is kept here.
+
+    The file is read once, as every table asks for it.
+    """
     text = resources.files(__package__).joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
     numbers: Mapping[str, Any] = yaml.safe_load(text)
     return numbers
@@ -65,9 +68,9 @@ def paper_system(structure: Structure) -> str | None:
 
 
 def supercell_atoms(system: str) -> int | None:
-    """Return the atoms of the paper's 1 x 1 x 2 supercell.
+    """Return the number of atoms in the paper's 1 x 1 x 2 supercell of a system.
 
-    The cells have 3 and 2 formula units of 10 atoms.
+    Its cells hold 3 (LYC) and 2 (LYB) formula units of 10 atoms; None for other systems.
     """
     formula_units = {"LYC": 3, "LYB": 2}.get(system)
     if formula_units is None:
@@ -78,7 +81,13 @@ def supercell_atoms(system: str) -> int | None:
 
 
 def paper_volumes(system: str) -> dict[str, dict[float, float]]:
-    """Return series -> temperature in K -> Å^3 per atom; empty where the paper has none."""
+    """Return the paper's volumes of a system in Å^3 per atom.
+
+    Returns
+    -------
+    dict
+        By series, then by temperature in K; empty where the paper has none.
+    """
     series = paper_numbers()["volumes_A3_per_atom"].get(system, {})
     return {
         name: {float(t): v for t, v in values.items() if v is not None}
@@ -87,13 +96,19 @@ def paper_volumes(system: str) -> dict[str, dict[float, float]]:
 
 
 def paper_model_row(pressure_bar: float) -> str:
-    """Return the name of the fine-tuned model's rows at the paper's nearest pressure."""
+    """Return the name of the fine-tuned model's rows at the paper's nearest pressure.
+
+    The paper has 1 bar and 10 kbar.
+    """
     high = abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0)
     return "CHGNet600K_10kbar" if high else "CHGNet600K_1bar"
 
 
 def paper_transport(system: str) -> dict[str, PaperTransport]:
-    """Return rows with a barrier and a conductivity at 300 K, by name."""
+    """Return the paper's rows with a barrier and a conductivity at 300 K, by name.
+
+    Rows that lack the conductivity cannot be drawn as a line and are left out.
+    """
     rows = paper_numbers()["transport"].get(system, {})
     return {
         name: PaperTransport(name, row["Ea_eV"], row.get("Ea_err"), row["sigma300_mS_cm"])
@@ -112,9 +127,9 @@ def mae_triple(errors: ModelErrors) -> tuple[float, float, float]:
 
 
 def mae_targets() -> tuple[float, float, float]:
-    """Return upper bounds of the overall test.
+    """Return the paper's upper bounds of the errors on its overall test.
 
-    Of energy (meV/atom), force (meV/Å) and stress (MPa).
+    Units are those of `mae_triple`.
     """
     overall = paper_numbers()["mae_targets"]["overall_fig2bc"]
     return overall["energy_meV_atom"], overall["force_meV_A"], overall["stress_MPa"]

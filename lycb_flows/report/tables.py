@@ -6,10 +6,22 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, get_args
 
-from lycb_flows.report.blocks import Cell, Table, ours, papers
-from lycb_flows.report.collection import LearnedRound, ReportData
-from lycb_flows.report.numbers import MISSING, as_printed, duration, fixed, number
-from lycb_flows.report.paper import mae_targets, mae_triple, paper_numbers
+from lycb_flows.report import (
+    MISSING,
+    Cell,
+    LearnedRound,
+    ReportData,
+    Table,
+    as_printed,
+    duration,
+    fixed,
+    mae_targets,
+    mae_triple,
+    number,
+    ours,
+    paper_numbers,
+    papers,
+)
 from lycb_flows.schemas import (
     DftCandidate,
     Enumeration,
@@ -31,7 +43,10 @@ _PERCENT: Final = 100.0
 
 
 def enumeration_table(data: ReportData) -> Table:
-    """Return the exact counts of every enumeration."""
+    """Return the exact counts of every enumeration.
+
+    Coverage is the share of the distinct orderings that is listed, in percent.
+    """
     rows = []
     for found in data.enumerations:
         dropped = ", ".join(
@@ -68,14 +83,14 @@ def _parent_name(data: ReportData, enumeration: Enumeration) -> str:
 
 
 def candidates_table(data: ReportData, ranking: Ranking) -> Table:
-    """Return the best candidates of one ranking.
+    """Return the best candidates of a ranking.
 
     Parameters
     ----------
     data
         What the report rests on.
     ranking
-        Among its rankings.
+        A cell links to the candidate's relaxation where that was collected, else to the ranking.
     """
     rows = []
     for i, candidate in enumerate(ranking.best[:_N_CANDIDATES], 1):
@@ -114,7 +129,7 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
     data
         What the report rests on.
     found
-        What DFT says of a ranking.
+        DFT's decision on a ranking.
     """
     rows = [
         _dft_row(data, found, place, candidate)
@@ -170,7 +185,10 @@ def _mev(value_ev: float | None) -> float | None:
 
 
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Return what each round labelled and trained on."""
+    """Return what each round labelled and trained on.
+
+    Missing and rejected labels are marked where there are any.
+    """
     rows = []
     for learned in rounds:
         dataset, frames = learned.dataset, learned.frames
@@ -196,7 +214,10 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 
 
 def errors_table(rounds: Sequence[LearnedRound]) -> Table:
-    """Return errors before and after each round's training; the last row is the paper's."""
+    """Return the errors before and after each round's training.
+
+    The last row holds the bounds that the paper states.
+    """
     rows = []
     for learned in rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
@@ -235,7 +256,10 @@ def _errors(key: str, errors: ModelErrors) -> tuple[Cell, ...]:
 
 
 def evaluations_table(data: ReportData) -> Table:
-    """Return every evaluation that compares the models, by system."""
+    """Return every evaluation that compares the models, by system.
+
+    All of them are on the same test labels, so that their rows can be compared.
+    """
     rows = []
     for evaluation in data.evaluations:
         parts = {"all": evaluation.overall, **evaluation.by_system}
@@ -256,7 +280,11 @@ def evaluations_table(data: ReportData) -> Table:
 
 
 def cost_table(attempts: Sequence[Attempt]) -> Table:
-    """Return wall time by kind, from every attempt at the documents concerned."""
+    """Return the wall time by kind of document.
+
+    It counts every attempt at the documents concerned, failed ones included, beside the times
+    that the paper prints.
+    """
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],

@@ -1,6 +1,6 @@
 """What can and what cannot be concluded: rules from documents to sentences.
 
-Each rule looks at one weakness or one finding; a report opens with what they say.
+Each rule looks at a single weakness or finding; a report opens with what they say.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from typing import Final
 
 from lycb_flows.labels.engine import is_dft
 from lycb_flows.labels.theory import code_of
-from lycb_flows.report.blocks import Reported, Statement
-from lycb_flows.report.collection import ReportData
-from lycb_flows.report.numbers import as_printed, counted, listed, number
-from lycb_flows.report.paper import mae_targets, mae_triple
+from lycb_flows.report import (
+    ReportData,
+    Reported,
+    Statement,
+    as_printed,
+    counted,
+    listed,
+    mae_targets,
+    mae_triple,
+    number,
+)
 from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
@@ -37,7 +44,7 @@ Rule = Callable[[ReportData], Iterator[Statement]]
 
 
 def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str] = ()) -> Verdict:
-    """Apply every rule; the gravest weaknesses come first.
+    """Return what every rule concludes, the gravest weaknesses first.
 
     Parameters
     ----------
@@ -48,7 +55,7 @@ def judge(data: ReportData, quantities: Sequence[Reported], absent: Sequence[str
     absent
         Names of those that were to be measured and are not installed here.
     """
-    concluding = list(reversed(quantities))  # what rests on others concludes more
+    concluding = list(reversed(quantities))  # a quantity that rests on others concludes more
     findings: list[Rule] = [*(quantity.findings for quantity in concluding), *_FINDINGS]
     doubts: list[Rule] = [
         *_DOUBTS,
@@ -80,7 +87,10 @@ def _counted_results(data: ReportData) -> str:
 
 
 def is_rehearsal(data: ReportData) -> bool:
-    """Whether any label comes from another potential."""
+    """Return whether no DFT stands behind some of the labels.
+
+    Such labels come from another potential, so that no number is a prediction.
+    """
     return bool(_without_dft(data))
 
 
@@ -340,7 +350,7 @@ _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doub
 
 
 def round_title(round_: Round) -> str:
-    """Return the name of a round for people: counted from one."""
+    """Return the title of a round for people, who count from 1."""
     return f"Round {round_.index + 1} ({round_.temperature_k:g} K)"
 
 

@@ -1,29 +1,27 @@
-"""The tables of what was measured: volumes, diffusivities, barriers, beside the paper's."""
+"""The table of volumes, beside those of the paper."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from lycb_flows.report.blocks import Cell, Table, ours, papers
-from lycb_flows.report.collection import CellRun, ReportData
-from lycb_flows.report.numbers import (
+from lycb_flows.report import (
     MISSING,
+    Cell,
+    CellRun,
+    ReportData,
+    Table,
     as_printed,
     fixed,
-    with_error,
-)
-from lycb_flows.report.paper import (
+    ours,
     paper_model_row,
     paper_system,
     paper_volumes,
+    papers,
+    with_error,
 )
 from lycb_flows.schemas import Ranking
 
-_PERCENT: Final = 100.0
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
-
-
-# -- volumes --------------------------------------------------------------------------------
 
 
 def volume_table(data: ReportData, system: str) -> Table:

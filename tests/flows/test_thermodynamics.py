@@ -7,7 +7,7 @@ from campaign_runs import run_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.quantities.thermodynamics import RunThermodynamics, block_error
-from lycb_flows.report.collection import ReportData
+from lycb_flows.report.data import ReportData
 from lycb_flows.schemas import Run
 from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of

@@ -7,7 +7,7 @@ from html_page import Page
 from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 
 from lycb_flows import schemas
-from lycb_flows.report.collection import CellRun, ReportData
+from lycb_flows.report.data import CellRun, ReportData
 from lycb_flows.report.figures import volume_figure
 from lycb_flows.report.numbers import duration, number, scientific, with_error
 from lycb_flows.report.page import collect, write_report

@@ -1,0 +1,162 @@
+"""The data of a report: documents, by the part of the report that shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from lycb_flows.schemas import (
+    Dataset,
+    Document,
+    Enumeration,
+    Evaluation,
+    Frames,
+    GroundState,
+    Model,
+    RankedCandidate,
+    Ranking,
+    Round,
+    Run,
+    Structure,
+)
+from lycb_flows.store import Attempt
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True)
+class LearnedRound:
+    """A round and the documents it refers to; None where a document was retracted."""
+
+    round: Round
+    dataset: Dataset | None
+    frames: Frames | None
+    model: Model | None
+    before: Evaluation | None
+    after: Evaluation | None
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """An NpT run: the volume of a system at a temperature, and what it was made for."""
+
+    system: str
+    role: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class ParityPoints:
+    """The (labelled, predicted) pairs of an evaluation.
+
+    Attributes
+    ----------
+    energies_ev_per_atom
+        A pair for each label.
+    forces_ev_per_ang, stresses_gpa
+        A pair for each component.
+    """
+
+    energies_ev_per_atom: list[tuple[float, float]]
+    forces_ev_per_ang: list[tuple[float, float]]
+    stresses_gpa: list[tuple[float, float]]
+
+
+@dataclass
+class ReportData:
+    """Everything that a report shows, by part.
+
+    Attributes
+    ----------
+    documents
+        Every document by its key.
+    missing
+        Role of each document that is absent, by its key.
+    candidates
+        The candidates of each ranking, by the ranking's key.
+    parity
+        The predictions of each evaluation, by the evaluation's key.
+    measurements
+        The documents of each measured quantity, by their kind; sorted by system, pressure and
+        temperature.
+    """
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    enumerations: list[Enumeration] = field(default_factory=list)
+    rankings: list[Ranking] = field(default_factory=list)
+    candidates: dict[str, list[RankedCandidate]] = field(default_factory=dict)
+    by_dft: list[GroundState] = field(default_factory=list)
+    rounds: list[LearnedRound] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    parity: dict[str, ParityPoints] = field(default_factory=dict)
+    measurements: dict[str, list[Document]] = field(default_factory=dict)
+    cell_runs: list[CellRun] = field(default_factory=list)
+    theory_names: list[str] = field(default_factory=list)
+    imported_theory_names: set[str] = field(default_factory=set)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def find(self, kind: type[D], key: str | None) -> D | None:
+        """Return the collected document of a kind and key.
+
+        Parameters
+        ----------
+        kind
+            Class of the document.
+        key
+            Its key; None is found nowhere.
+
+        Returns
+        -------
+        Document or None
+            None when it is absent or of another kind.
+        """
+        document = self.documents.get(key or "")
+        return document if isinstance(document, kind) else None
+
+    def measured(self, kind: type[D]) -> list[D]:
+        """Return the documents of a measured quantity, by system, pressure and temperature.
+
+        They are found by the class of the quantity's documents.
+        """
+        documents = self.measurements.get(kind.kind, ())
+        return [document for document in documents if isinstance(document, kind)]
+
+    def structure_of_run(self, key: str | None) -> Structure | None:
+        """Return the structure that a run started from, if both are known."""
+        run = self.find(Run, key)
+        return None if run is None else self.find(Structure, run.start_structure)
+
+    def structure_of_system(self, system: str) -> Structure | None:
+        """Return a structure of a system, which tells its composition.
+
+        It is a ground state or, where none is known, the start of a run; None without either.
+        """
+        keys = [found.ground_state for found in self.by_dft if found.system == system]
+        keys += [ranking.ground_state for ranking in self.rankings if ranking.system == system]
+        keys += [c.run.start_structure for c in self.cell_runs if c.system == system]
+        found = [self.find(Structure, key) for key in keys]
+        found += [
+            self.structure_of_run(getattr(document, "run", None))
+            for documents in self.measurements.values()
+            for document in documents
+            if getattr(document, "system", None) == system
+        ]
+        return next((structure for structure in found if structure is not None), None)
+
+    def ground_states(self) -> dict[str, str]:
+        """Return the system of each ground state, by the key of its structure.
+
+        Ground states of the model and of DFT are both among them.
+        """
+        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
+        return by_model | {found.ground_state: found.system for found in self.by_dft}
+
+    def decided_by_dft(self) -> list[GroundState]:
+        """Return DFT's final decisions: those on lists that did not grow."""
+        return [found for found in self.by_dft if found.widened_to is None]
+
+    def model_name(self, key: str) -> str:
+        """Return the name of a model, given by key, or the start of its key where it is absent."""
+        model = self.find(Model, key)
+        return key[:12] if model is None else model.name
