@@ -21,9 +21,14 @@ from pymatgen.core.structure import StructureError
 
 from lycb_flows.errors import InputError, LabelError, LycbError
 from lycb_flows.labels.checks import checked_numbers
-from lycb_flows.labels.foreign import reading as foreign
-from lycb_flows.labels.foreign import vasprun
-from lycb_flows.labels.foreign.reading import ForeignLabel, Refusal
+from lycb_flows.labels.foreign.reading import (
+    ForeignLabel,
+    Found,
+    Refusal,
+    read_ase_db,
+    read_extxyz,
+    read_mptrj,
+)
 from lycb_flows.labels.foreign.stated_level import (
     Level,
     Statement,
@@ -31,6 +36,7 @@ from lycb_flows.labels.foreign.stated_level import (
     level_of_fingerprint,
     stated_level,
 )
+from lycb_flows.labels.foreign.vasprun import read_run
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore
 
@@ -41,10 +47,10 @@ _SAME_EV, _SAME_EV_PER_ANG, _SAME_GPA = 1e-6, 1e-6, 1e-5
 """What text may change of a label."""
 _ON_THEIR_WORD = "imported: what it is rests on its file's word"
 _KEY = re.compile(r"[0-9a-f]{64}")
-_READERS: dict[str, Callable[[Path], foreign.Found]] = {
-    "extxyz": foreign.read_extxyz,
-    "ase-db": foreign.read_ase_db,
-    "mptrj": foreign.read_mptrj,
+_READERS: dict[str, Callable[[Path], Found]] = {
+    "extxyz": read_extxyz,
+    "ase-db": read_ase_db,
+    "mptrj": read_mptrj,
 }
 _SUFFIXES = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "ase-db", ".json": "mptrj"}
 _UNREADABLE = (
@@ -209,7 +215,7 @@ class _Reader:
 
     def _found(self, source: _Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
         if source.file_format == "vasp":
-            level, labels = vasprun.read_run(source.path, all_steps=self.all_steps)
+            level, labels = read_run(source.path, all_steps=self.all_steps)
             return labels, self._agreed(level)
         return list(_READERS[source.file_format](source.path)), self.stated
 

@@ -15,8 +15,7 @@ from pydantic import Field
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Frames, Model, Round, Run
-from lycb_flows.schemas.keys import seed_for
+from lycb_flows.schemas import Dataset, Frames, Model, Round, Run, seed_for
 
 TEST_STAGE = -1
 

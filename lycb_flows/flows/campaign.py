@@ -14,16 +14,25 @@ from typing import Literal
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.descriptions import JobDescription, choose_job
-from lycb_flows.campaign.measurement import choose_model, measurements, run_batches
-from lycb_flows.campaign.results import find_results, measurement_plan
-from lycb_flows.campaign.rounds import close_stage, closed_by, failed_for_good
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
+from lycb_flows.campaign import (
+    TEST_STAGE,
+    JobDescription,
+    StagePlan,
+    choose_job,
+    choose_model,
+    close_stage,
+    closed_by,
+    failed_for_good,
+    find_results,
+    measurement_plan,
+    measurements,
+    run_batches,
+)
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs import labelling
+from lycb_flows.jobs.labelling import try_label
 from lycb_flows.jobs.learning import evaluate_all, round_of
 from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
@@ -196,7 +205,7 @@ class LabelMaker(Maker):
             again or not failed_for_good(store, self.plan, key)
         ):
             again = False
-            reason = labelling.try_label(store, self.plan, structure, key, self._labeler())
+            reason = try_label(store, self.plan, structure, key, self._labeler())
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field, replace
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.descriptions import (
+from lycb_flows.campaign import (
     JobDescription,
     anchor_job,
     begin_job,
     decide_dft_job,
+    decide_ground_state,
     dft_relax_job,
     enumerate_job,
+    ground_state_plan,
     rank_job,
+    system_names,
 )
-from lycb_flows.campaign.ground_states import decide_ground_state
-from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
 from lycb_flows.crystals.binaries import BINARY_NAMES
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers

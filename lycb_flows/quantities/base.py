@@ -15,8 +15,7 @@ from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.report.blocks import Album, Cell, Part, Section, Statement, Table, ours
 from lycb_flows.report.collection import ReportData
-from lycb_flows.schemas import Document, Run
-from lycb_flows.schemas.keys import make_key
+from lycb_flows.schemas import Document, Run, make_key
 from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)

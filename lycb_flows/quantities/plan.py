@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, RunConfig
-from lycb_flows.schemas import Run
-from lycb_flows.schemas.keys import seed_for
+from lycb_flows.schemas import Run, seed_for
 
 
 class Condition(Config):

@@ -6,6 +6,7 @@ from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vect
 from lycb_flows.schemas.campaign import KINDS, CampaignRecord, register_kind
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
+from lycb_flows.schemas.keys import digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
 from lycb_flows.schemas.measurement import Arrhenius, DiffusionEstimate, Transport
@@ -16,13 +17,7 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
-from lycb_flows.schemas.structures import (
-    DroppedOccupant,
-    Enumeration,
-    Ordering,
-    Parent,
-    Structure,
-)
+from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 
 __all__ = [
     "KINDS",
@@ -62,5 +57,8 @@ __all__ = [
     "Transport",
     "Vector",
     "blob_of",
+    "digest",
+    "make_key",
     "register_kind",
+    "seed_for",
 ]

@@ -1,8 +1,9 @@
-"""Whether a run of VASP's that others made is at one of our levels, and if not, why not.
+"""Comparison of VASP runs that others made with our levels of theory.
 
 Every number that our input files would state is compared with what the run states or took by
-default; what only says how to iterate or what to keep is not. So a run with exactly our inputs
-has our fingerprint; a label is found instead of computed if its atoms are in the same order.
+default; settings that only say how to iterate or what to keep are not. A run with exactly our
+inputs thus has our fingerprint, and its label is used instead of a new one if the atoms are in
+the same order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ _OFF_BY_DEFAULT = frozenset({"LDAU", "LDIPOL", "LHFCALC", "LNONCOLLINEAR", "LSOR
 
 
 def level_of_run(run: Vasprun) -> Level:
-    """The level of a run: one of ours, or what it states, noting how far it is from ours."""
+    """Return the level of a run.
+
+    Returns
+    -------
+    Level
+        One of ours if the run's settings are the same; otherwise the level that the run states,
+        with a note of how it differs from the nearest of ours.
+    """
     read = level_as_read(run)
     notes: list[tuple[int, str]] = []
     for name, theory in our_levels().items():
@@ -54,6 +62,7 @@ def differences_from(run: Vasprun, theory: Theory, read: Theory | None = None) -
 
 
 def _differences(run: Vasprun, read: Theory, theory: Theory) -> Iterator[str]:
+    """Yield what differs between a run and a level."""
     if not theory.covers_version(run.vasp_version):
         yield f"version {run.vasp_version} for {theory.version}"
     if read.functional != theory.functional and theory.code != VASP_STAND_IN:
@@ -62,7 +71,9 @@ def _differences(run: Vasprun, read: Theory, theory: Theory) -> Iterator[str]:
     for name, value in stated.items():
         parameter = _IN_PARAMETERS.get(name, name)
         found = run.incar.get(name, run.parameters.get(parameter))
-        if name != "NELM" and not _same(value, found):  # converged is converged
+        if name != "NELM" and not _same(
+            value, found
+        ):  # a limit on iterations decides no number of a converged run
             yield f"{name} {found} for {value}"
     for name, value in run.incar.items():
         off = name in _OFF_BY_DEFAULT and value is False
@@ -103,7 +114,7 @@ def _other_potcars(run: Vasprun, theory: Theory) -> Iterator[str]:
 
 
 def _same(stated: object, found: object) -> bool:
-    """vasprun.xml cuts words (Accura) and writes logicals and numbers its own way."""
+    """Return whether two values agree; vasprun.xml shortens words (Accura) and rewrites numbers."""
     if isinstance(stated, bool) or isinstance(found, bool):
         return stated is found
     if isinstance(stated, int | float) and isinstance(found, int | float):

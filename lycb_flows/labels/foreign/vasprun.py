@@ -1,4 +1,4 @@
-"""Labels in the runs of VASP that others made; their level of theory: `vasp_presets.py`."""
+"""Labels in VASP runs that others made; `vasp_presets.py` finds their level of theory."""
 
 from __future__ import annotations
 
@@ -28,19 +28,25 @@ from lycb_flows.labels.vasp.vasprun import (
 )
 
 Place = tuple[int, ForeignLabel | LabelError]
-"""An ionic step, from 0, and what it gives."""
+"""Number of an ionic step, from 0, and its label or the error that says why it is none."""
 _SAME_PLACE_ANG = 1e-6
 
 
 def read_run(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
-    """Return the level of a run, and what its steps give.
+    """Return the level of a run, and the labels of its steps.
 
     Parameters
     ----------
     path
-        Its vasprun.xml.
+        The vasprun.xml.
     all_steps
-        Whether all ionic steps are wanted, or the last one.
+        Whether all ionic steps are wanted, or only the last one.
+
+    Returns
+    -------
+    tuple
+        The level; and for each step its number, from 0, with the label or the error that says why
+        it is none.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def read_run(path: Path, *, all_steps: bool) -> tuple[Level, list[Place]]:
     run = read_vasprun(path)
     _check_run(run)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's, of a functional that it does not know
+        warnings.simplefilter("ignore")  # pymatgen warns of a functional that it does not know
         level = level_of_run(run)
     steps = list(enumerate(run.ionic_steps))
     return level, list(_labels(run, steps if all_steps else steps[-1:]))
