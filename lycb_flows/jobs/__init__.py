@@ -1,7 +1,7 @@
 """Makers of jobs: each makes results that are looked up by their keys first.
 
-Five work on their own, in any flow of jobflow's: `EnumerateMaker`, `RankMaker`, `MDMaker`,
-`VaspLabelMaker` and `FineTuneMaker` (docs/makers.md). They are imported when first used.
+Those that work on their own, in any flow of jobflow's (docs/makers.md), are imported from here
+when they are first used.
 
 Every job reads the settings of its machine when it runs. `after` arguments carry references
 whose only use is order.
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from lycb_flows.jobs.labelling import VaspLabelMaker
     from lycb_flows.jobs.learning import FineTuneMaker
     from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
+    from lycb_flows.jobs.tasks import LabelFromTaskMaker
 
-__all__ = ["EnumerateMaker", "FineTuneMaker", "MDMaker", "RankMaker", "VaspLabelMaker"]
+__all__ = [
+    "EnumerateMaker",
+    "FineTuneMaker",
+    "LabelFromTaskMaker",
+    "MDMaker",
+    "RankMaker",
+    "VaspLabelMaker",
+]
 _MODULES = {
     "EnumerateMaker": "structures",
     "FineTuneMaker": "learning",
+    "LabelFromTaskMaker": "tasks",
     "MDMaker": "dynamics",
     "RankMaker": "structures",
     "VaspLabelMaker": "labelling",

@@ -4,8 +4,10 @@ import contextlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,15 +21,39 @@ from jobflow import Flow, JobStore, run_locally
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
-from stand_in import THEORY, salt
+from places import CAMPAIGNS, ROOT
+from stand_in import THEORY, run_stand_in, salt
 from waiting import PATIENCE_S
 
 from lycb_flows import config, jobs, schemas
-from lycb_flows.config import EnumerationConfig, MDConfig, RankingConfig, TrainingConfig
-from lycb_flows.crystals.structures import load_parent, to_ase, to_pymatgen
-from lycb_flows.errors import InputError
-from lycb_flows.jobs import EnumerateMaker, FineTuneMaker, MDMaker, RankMaker, VaspLabelMaker
-from lycb_flows.jobs.tasks import LabelFromTaskMaker
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.config import (
+    EnumerationConfig,
+    MDConfig,
+    RankingConfig,
+    TrainingConfig,
+)
+from lycb_flows.crystals.structures import canonical_structure, load_parent, to_ase, to_pymatgen
+from lycb_flows.errors import InputError, LabelError
+from lycb_flows.flows.campaign import LabelMaker, campaign_flow, stage_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows.makers import CampaignMakers
+from lycb_flows.flows.structures import ranking_flow
+from lycb_flows.jobs import (
+    EnumerateMaker,
+    FineTuneMaker,
+    LabelFromTaskMaker,
+    MDMaker,
+    RankMaker,
+    VaspLabelMaker,
+)
+from lycb_flows.jobs.labelling import SelectMaker
+from lycb_flows.jobs.tasks import TaskLabeler
+from lycb_flows.labels.foreign.vasprun import label_of_run
+from lycb_flows.labels.theory import vasp_theory
+from lycb_flows.labels.vasp.inputs import vasp_inputs
+from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.sets import LevelSetGenerator
 from lycb_flows.potentials.models import find_model
 from lycb_flows.potentials.toy import TOYS
@@ -36,7 +62,7 @@ from lycb_flows.store import open_store
 # jobflow's run_locally, of monty
 pytestmark = pytest.mark.filterwarnings("ignore:cd is deprecated:FutureWarning")
 
-DOCS = (Path(__file__).parents[2] / "docs" / "makers.md").read_text()
+DOCS = (ROOT / "docs" / "makers.md").read_text()
 SMALL = EnumerationConfig(supercell=(1, 1, 1))
 QUICK = RankingConfig(
     model="toy-soft",
@@ -45,7 +71,13 @@ QUICK = RankingConfig(
     coarse_fmax_ev_per_ang=0.5,
     fine_fmax_ev_per_ang=0.3,
 )
-SHORT = MDConfig(time_step_fs=2.0, heating_ps=0.02, sample_interval_fs=4.0, segment_ps=0.04)
+SHORT = MDConfig(
+    time_step_fs=2.0,
+    heating_ps=0.02,
+    equilibration_ps=0.02,
+    sample_interval_fs=4.0,
+    segment_ps=0.04,
+)
 ENUMERATE = EnumerateMaker(config=SMALL)
 RANK = RankMaker(enumeration=SMALL, ranking=QUICK)
 MD = MDMaker(temperature_k=300.0, duration_ps=0.04, config=SHORT)
@@ -120,9 +152,7 @@ def test_a_structure_in_any_form_is_one_structure(store, form):
 
 
 def test_npt_gives_the_average_cell_that_another_run_starts_from(store):
-    npt = MDMaker(temperature_k=300.0, duration_ps=0.04, pressure_bar=1.0, config=SHORT.model_copy(
-        update={"equilibration_ps": 0.02}
-    ))  # fmt: skip
+    npt = replace(MD, pressure_bar=1.0)
     (first,) = keys_of(npt.make(salt(), model="toy-soft"))
     (second,) = keys_of(MD.make(first, model="toy-soft"))
     average = store.load(schemas.Run, first).average_structure
@@ -266,7 +296,8 @@ QUICKER = {
 def test_every_snippet_of_the_documentation_runs(store, quick_stand_in, capsys):  # noqa: ARG001
     snippets = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
     shown = set(re.findall(r"\w+Maker(?=\()", DOCS))
-    assert shown == set(jobs.__all__)
+    assert set(jobs.__all__) <= shown
+    shutil.copy(CAMPAIGNS / "vasp.yaml", "campaign.yaml")
     namespace = {"SHORT": SHORT, "TrainingConfig": TrainingConfig, **vars(config)}
     for snippet in snippets:
         assert len(snippet.strip().splitlines()) <= 15
@@ -321,3 +352,69 @@ def test_a_static_run_by_atomate2_becomes_the_label_that_our_own_maker_finds(
     assert found.structure == salt().key
     assert keys_of(LABEL.make(salt())) == (key,)
     assert len(store.attempts(key)) == 1
+
+
+@dataclass(kw_only=True)
+class LoudMDMaker(MDMaker):
+    """Says which runs it was given."""
+
+    def make(self, structure=None, model="", runs=(), after=None):
+        Path("runs.txt").write_text("\n".join(run.name for run in runs))
+        return super().make(structure, model, runs, after)
+
+
+@pytest.mark.filterwarnings("ignore")  # atomate2's, emmet's and pymatgen's
+def test_a_campaign_takes_the_makers_of_its_user_and_hands_them_on(
+    store,
+    quick_custodian,  # noqa: ARG001 - nor does custodian wait
+    monkeypatch,
+):
+    monkeypatch.setattr(Vasp, "label", None)  # the campaign's labeler is not asked
+    submission = submit(store, read_campaign(CAMPAIGNS / "vasp.yaml"))
+    campaign, theory = submission.campaign, submission.theory
+    makers = CampaignMakers(md=LoudMDMaker(), label=static_maker())
+    run_embedded(store, ranking_flow(campaign, makers=makers), lambda _job, _done: None)
+    (plan,) = find_results(store, campaign, theory).stages
+    outputs = JobStore(MemoryStore())
+    outputs.connect()
+    responses = [job.run(outputs) for job, _ in stage_flow(plan, makers).iterflow()]
+    assert Path("runs.txt").read_text().startswith("LYB r00")  # of the next stage
+    frames = store.load(schemas.Frames, plan.frames_key).frames
+    labels = [
+        store.load(schemas.Label, schemas.Label.key_of(frame.structure, theory.fingerprint))
+        for frame in frames
+    ]
+    assert [label.structure for label in labels] == [frame.structure for frame in frames]
+    assert len(labels) == 2
+    following = [job.maker for job, _ in responses[-1].addition.iterflow()]
+    assert {type(maker) for maker in following} == {LoudMDMaker, SelectMaker, LabelMaker}
+    assert [maker.makers for maker in following if isinstance(maker, LabelMaker)] == [makers] * (
+        plan.first_round(store.load(schemas.Dataset, plan.dataset_key)).n_labels
+    )
+    assert campaign_flow(campaign, theory, makers).jobs[-1].maker.makers == makers
+
+
+def test_a_run_at_another_level_or_of_another_crystal_is_no_label(tmp_path):
+    vasp_inputs(THEORY, salt()).write(tmp_path, potcar=False)
+    run_stand_in(tmp_path)
+    path = tmp_path / "vasprun.xml"
+    assert label_of_run(path, salt(), THEORY).converged
+    for structure, theory, words in (
+        (salt(), vasp_theory("mp-compatible", stand_in=True), r"another level of theory.*ENCUT"),
+        (salt(), vasp_theory("paper-static"), "another program wrote"),
+        (salt(0.01), THEORY, "changed the cell|another structure"),
+        (canonical_structure(to_ase(salt())[[0, 1, 3]]), THEORY, "another composition"),
+    ):
+        with pytest.raises(LabelError, match=words) as caught:
+            label_of_run(path, structure, theory)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_atomate2_raises_is_a_failed_label_and_never_the_end_of_a_campaign(store):
+    labeler = TaskLabeler(static_maker(), THEORY)
+    labeler.maker.run_vasp_kwargs["vasp_cmd"] = "false"
+    with pytest.raises(LabelError, match=r"a Maker's job failed.*reason=") as caught:
+        labeler.label(salt())
+    assert "\n" not in str(caught.value)
+    assert not list(Path.cwd().glob("lycb-task-*"))
+    assert not store.attempts()
