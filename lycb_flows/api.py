@@ -10,17 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lycb_flows.campaign.results import CampaignResults, find_results
-from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.campaign import CampaignResults, find_results, read_campaign, submit
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
 from lycb_flows.crystals import enumerate_decorations, enumerate_orderings, load_parent
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.sampling import Candidates
-from lycb_flows.learning.sampling import select_frames as sample_frames
-from lycb_flows.learning.training import fine_tune as train
+from lycb_flows.learning import Candidates, LabelledStructure
+from lycb_flows.learning import fine_tune as train
+from lycb_flows.learning import select_frames as sample_frames
 from lycb_flows.md.protocol import run_segments
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory

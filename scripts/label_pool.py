@@ -27,16 +27,17 @@ from pool_plan import Cell, Run, pool_plan
 
 import lycb_flows as lf
 from lycb_flows.config import DecorationConfig, EnumerationConfig, GpawLabeler
+from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import canonical_structure, structure_from_arrays
 from lycb_flows.errors import LabelError, PhysicsError
 from lycb_flows.labels.foreign.reading import read_extxyz
 from lycb_flows.labels.foreign.stated_level import level_of_fingerprint
 from lycb_flows.labels.foreign.writing import labelled_atoms
-from lycb_flows.labels.gpaw.engine import Gpaw
+from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.labels.theory import Theory
 from lycb_flows.machine.files import write_durably
 from lycb_flows.potentials.potential import Potential
-from lycb_flows.relaxation.ranking import Relaxed, relax_many
+from lycb_flows.relaxation.by_model import relax_many
 from lycb_flows.schemas import Label, Structure
 
 POOL = "pool.extxyz"

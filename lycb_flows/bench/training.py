@@ -18,8 +18,7 @@ from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, th
 from lycb_flows.bench.subjects import MODEL, TEACHER, potential_named, rattled_cell, shipped_model
 from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals import canonical_structure, to_ase
-from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.training import EpochLoop
+from lycb_flows.learning import EpochLoop, LabelledStructure
 
 
 def compare_training() -> list[Comparison]:

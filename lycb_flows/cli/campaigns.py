@@ -25,7 +25,7 @@ from lycb_flows.cli.terminal import (
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.campaign.submission import Submission
+    from lycb_flows.campaign import Submission
     from lycb_flows.service.launchpad import ServiceLaunchPad
     from lycb_flows.store import ResultStore
 
@@ -153,7 +153,7 @@ def report(
 
 
 def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
-    from lycb_flows.campaign.results import find_results
+    from lycb_flows.campaign import find_results
     from lycb_flows.quantities.registry import reported_names
     from lycb_flows.report.page import write_report
 
@@ -173,7 +173,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
 
     Costs are estimates in CPU time of one core.
     """
-    from lycb_flows.campaign.cost import plan_campaign
+    from lycb_flows.campaign import plan_campaign
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)

@@ -11,17 +11,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lycb_flows.campaign.cost import PlannedStep, costs_of_jobs, plan_campaign
-from lycb_flows.campaign.descriptions import DECIDE, JobDescription, JobListener
-from lycb_flows.campaign.results import (
+from lycb_flows.campaign import (
+    DECIDE,
     CampaignResults,
+    JobDescription,
+    JobListener,
+    PlannedStep,
+    StagePlan,
+    Submission,
+    costs_of_jobs,
     find_results,
     ground_state_plan,
+    label_status,
+    plan_campaign,
     system_names,
 )
-from lycb_flows.campaign.rounds import label_status
-from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.campaign.submission import Submission
 from lycb_flows.config import Campaign
 from lycb_flows.quantities import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round

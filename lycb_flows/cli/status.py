@@ -22,7 +22,7 @@ from lycb_flows.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from lycb_flows.campaign.submission import Submission
+    from lycb_flows.campaign import Submission
 
 
 def status(

@@ -119,7 +119,7 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
     to the final force; with `ranking.dft` the best are then relaxed at that
     level of theory.
     """
-    from lycb_flows.campaign.results import find_results
+    from lycb_flows.campaign import find_results
     from lycb_flows.cli.progress import live_progress
     from lycb_flows.flows.embedded import run_embedded
     from lycb_flows.flows.structures import ranking_flow

@@ -16,7 +16,7 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lycb_flows.campaign.submission import Submission
+    from lycb_flows.campaign import Submission
     from lycb_flows.config import Config
     from lycb_flows.service.launchpad import ServiceLaunchPad
     from lycb_flows.store import Attempt, ResultStore
@@ -61,7 +61,7 @@ def open_submission(campaign: str, store: ResultStore) -> Submission:
     store
         Where it is, or will be.
     """
-    from lycb_flows.campaign.submission import find_submission
+    from lycb_flows.campaign import find_submission
 
     return find_submission(store, campaign)
 

@@ -68,7 +68,7 @@ def worker(
 
 
 def _check_categories(categories: Iterable[str]) -> None:
-    from lycb_flows.campaign.descriptions import CATEGORIES
+    from lycb_flows.campaign import CATEGORIES
 
     unknown = set(categories) - set(CATEGORIES)
     if unknown:

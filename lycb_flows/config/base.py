@@ -25,9 +25,9 @@ Supercell = tuple[
 
 
 class Config(BaseModel):
-    """Base of every part of a campaign: frozen, no unknown fields, survives the way to a worker.
+    """Base of every part of a campaign: frozen, without unknown fields, safe to send to a worker.
 
-    `as_dict`/`from_dict` let monty and jobflow carry it intact (a plain pydantic model
+    `as_dict` and `from_dict` let monty and jobflow carry it intact (a plain pydantic model
     as a Maker field arrives as a string).
     """
 
@@ -62,7 +62,13 @@ class Config(BaseModel):
             ) from err
 
     def keyed(self) -> dict[str, Any]:
-        """Return the fields that decide a result, nested configs included as they are."""
+        """Return the fields that decide a result.
+
+        Returns
+        -------
+        dict
+            Name -> value; nested configs are included as they are.
+        """
         return {
             name: getattr(self, name)
             for name, field in type(self).model_fields.items()

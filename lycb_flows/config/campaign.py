@@ -15,14 +15,14 @@ from lycb_flows.config.structures import RankingConfig, SystemConfig
 
 
 class Decision(Config):
-    """What follows a round, and why."""
+    """The temperature of the next round, if there is one, and the reason."""
 
     next_temperature_k: float | None
     reason: str
 
 
 class Campaign(Config):
-    """One YAML: what goes in, how it is learned, what is measured."""
+    """A campaign as its YAML file states it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique per store.")
     comment: Annotated[str, NOT_KEYED] = ""
@@ -73,7 +73,13 @@ class Campaign(Config):
         return self
 
     def decide(self, round_index: int) -> Decision:
-        """The decision after round `round_index` (0-based): the next temperature, or the end."""
+        """Return what follows a round: the next temperature, or the end of the loop.
+
+        Parameters
+        ----------
+        round_index
+            Number of the round, from 0.
+        """
         ladder = self.learning.temperatures_k
         if round_index + 1 < len(ladder):
             return Decision(

@@ -10,7 +10,7 @@ from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive,
 
 
 class HealthConfig(Config):
-    """Limits beyond which a run has left physics."""
+    """Limits beyond which a run is no longer physical."""
 
     max_temperature_factor: Positive = Field(
         5.0, description="Instantaneous T above this multiple of the target (and 300 K)."
@@ -57,7 +57,13 @@ class MDConfig(Config):
         return round(duration_ps * 1000 / self.time_step_fs)
 
     def batches(self, runs: tuple[RunConfig, ...]) -> list[tuple[RunConfig, ...]]:
-        """Return the runs in stretches of at most `replicas_per_job`; each is one job."""
+        """Return the runs of each MD job.
+
+        Parameters
+        ----------
+        runs
+            All runs; a job takes at most `replicas_per_job` of them, in order.
+        """
         size = self.replicas_per_job
         return [runs[i : i + size] for i in range(0, len(runs), size)]
 
@@ -168,5 +174,8 @@ class RunConfig(Config):
     steps: int = Field(ge=1, description="Length, ramp and equilibration included.")
 
     def identity(self) -> dict[str, Any]:
-        """Return the keyed part without the length: a longer run has the same first segments."""
+        """Return the keyed fields without the length.
+
+        Runs that differ in length alone have the same first segments.
+        """
         return {name: value for name, value in self.keyed().items() if name != "steps"}

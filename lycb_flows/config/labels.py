@@ -22,14 +22,14 @@ NAMES_MODEL = "names-a-model"
 """Marks a labeler's field that holds the name, file or key of a model."""
 
 STATED_THEORY = "@theory"
-"""Beside the settings of another package's labeler: its level of theory, as submitted."""
+"""Key of the level of theory that a submission adds to the settings of a plug-in's labeler."""
 
 LabelerClass = type["LabelerConfig"]
 
 
 @runtime_checkable
 class HasConfig(Protocol):
-    """What is asked of an engine here; `labels.engine.Engine` is the whole of it."""
+    """The part of an engine that the settings need; `labels.engine.Engine` is the whole of it."""
 
     name: str
     config: LabelerClass
@@ -38,7 +38,7 @@ class HasConfig(Protocol):
 LABELERS: Registry[HasConfig] = Registry(
     "lycb_flows.labelers",
     "labeler",
-    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # only isinstance is asked of it
+    HasConfig,  # type: ignore[type-abstract, unused-ignore]  # used for isinstance only
     {
         "teacher": "lycb_flows.labels.teacher:TeacherEngine",
         "gpaw": "lycb_flows.labels.gpaw.engine:GpawEngine",
@@ -50,13 +50,18 @@ LABELERS: Registry[HasConfig] = Registry(
 
 
 class LabelerConfig(Config):
-    """What all labelers' settings have: a type, by which the engine is found."""
+    """Base of all labelers' settings: a type, by which the engine is found."""
 
     type: str
 
     @classmethod
     def class_of(cls, data: Mapping[str, Any]) -> LabelerClass:
-        """Return the class that these settings of a labeler are of; without a type a teacher's.
+        """Return the class of a labeler's settings; without a type a teacher's.
+
+        Parameters
+        ----------
+        data
+            The settings as plain data.
 
         Raises
         ------
@@ -67,11 +72,23 @@ class LabelerConfig(Config):
         return _BUILT_IN.get(name) or LABELERS.get(name).config
 
     def models(self) -> tuple[str, ...]:
-        """Return what the fields marked `NAMES_MODEL` hold."""
+        """Return the models that the fields marked `NAMES_MODEL` name.
+
+        Returns
+        -------
+        tuple of str
+            Names, files or keys.
+        """
         return tuple(getattr(self, name) for name in self._model_fields())
 
     def with_models(self, names: Mapping[str, str]) -> Self:
-        """Return the same settings with other names of their models, old name -> new name."""
+        """Return the same settings with other names of their models.
+
+        Parameters
+        ----------
+        names
+            The new name of every old one.
+        """
         changes = {field: names[getattr(self, field)] for field in self._model_fields()}
         return self.model_copy(update=changes)
 
@@ -81,7 +98,7 @@ class LabelerConfig(Config):
 
 
 class TeacherLabeler(LabelerConfig):
-    """Labels by another potential: a rehearsal without DFT, and named as one."""
+    """Labels by another potential: a rehearsal without DFT, reported as one."""
 
     type: Literal["teacher"] = "teacher"
     model: Annotated[str, NAMES_MODEL] = Field(
@@ -97,7 +114,7 @@ class GpawLabeler(LabelerConfig):
 
 
 class VaspLabeler(LabelerConfig):
-    """Labels by VASP, for who has a licence; command and scratch are the machine's settings."""
+    """Labels by VASP, which needs a licence; command and scratch are the machine's settings."""
 
     type: Literal["vasp"] = "vasp"
     theory: str = Field("paper-static", description="Level of theory (labels/levels.yaml).")
@@ -108,20 +125,20 @@ class VaspLabeler(LabelerConfig):
 
 
 class AseLabeler(LabelerConfig):
-    """Labels by any of ASE's calculators; what cannot be known of it is stated here."""
+    """Labels by any calculator of ASE; what cannot be known of it is stated here."""
 
     type: Literal["ase"] = "ase"
     calculator: str = Field(
         pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
         description="Import path of the class, e.g. ase.calculators.cp2k.CP2K.",
     )
-    version: str = Field(min_length=1, description="Of the code behind it.")
-    functional: str = Field(min_length=1, description="What its numbers are, e.g. PBE.")
+    version: str = Field(min_length=1, description="Version of the code that computes.")
+    functional: str = Field(min_length=1, description="Functional of its energies, e.g. PBE.")
     raw_pbe: bool = Field(
         default=False,
         description="Energies are uncorrected PBE: MP2020 is removed before training.",
     )
-    parameters: dict[str, JsonValue] = Field({}, description="The class is called with these.")
+    parameters: dict[str, JsonValue] = Field({}, description="Keyword arguments of the class.")
 
 
 _BUILT_IN: dict[str, LabelerClass] = {
@@ -170,7 +187,7 @@ AnyLabeler = Annotated[SerializeAsAny[LabelerConfig], BeforeValidator(_as_its_cl
 
 
 class LabelConfig(Config):
-    """Who labels, and when a round may close."""
+    """The labeler, and when a round may close."""
 
     labeler: AnyLabeler = TeacherLabeler()
     imported: tuple[str, ...] | None = Field(
@@ -178,7 +195,7 @@ class LabelConfig(Config):
     )
     allow_unknown: Annotated[bool, NOT_KEYED] = Field(
         default=False,
-        description="Whether imported labels may come whose level is not known in full.",
+        description="Whether imported labels may train whose level is not known in full.",
     )
     max_force_ev_per_ang: Positive = Field(
         25.0, description="A label with a larger force never trains."
@@ -198,5 +215,5 @@ class LabelConfig(Config):
     @field_validator("labeler", mode="before")
     @classmethod
     def _a_labeler_without_a_type_is_a_teacher(cls, value: object) -> object:
-        """As it was when there were no others."""
+        """Take a labeler without a type for a teacher, which was the only one at first."""
         return {"type": "teacher", **value} if isinstance(value, dict) else value

@@ -10,9 +10,11 @@ from lycb_flows.config.base import Config, Count, Fraction, Positive
 
 
 class SelectionConfig(Config):
-    """Which frames of the runs are worth a label."""
+    """Selection of the frames that are worth a label."""
 
-    n_frames: int = Field(75, ge=1, description="Per system and round (paper: 150-300 for two).")
+    n_frames: int = Field(
+        75, ge=1, description="Frames per system and round (paper: 150-300 for two)."
+    )
     thinning_fs: Positive = Field(100.0, description="Frames closer in time are correlated.")
     uniform_fraction: Fraction = Field(
         0.0, description="Share picked uniformly in time instead of by FPS (paper: all FPS)."
@@ -68,8 +70,8 @@ class TestConfig(Config):
     )
     strains: tuple[float, ...] = Field((-0.03, 0.0, 0.03), description="One run each, in turn.")
     run_ps: Positive = Field(2.0, description="NVT after the ramp.")
-    n_frames: int = Field(12, ge=1, description="Per system, over its test runs.")
-    n_frames_per_round: Count = Field(6, description="Per system, the slice of a later round.")
+    n_frames: int = Field(12, ge=1, description="Frames per system, over its test runs.")
+    n_frames_per_round: Count = Field(6, description="Frames per system that a later round adds.")
 
 
 class LearningConfig(Config):

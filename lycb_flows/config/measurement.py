@@ -10,7 +10,7 @@ from lycb_flows.config.base import Config, Fraction, Positive, Supercell
 
 
 class DiffusionConfig(Config):
-    """How a diffusivity is estimated from a trajectory."""
+    """Estimation of a diffusivity from a trajectory."""
 
     mobile_species: str = Field("Li", description="The ion that moves.")
     charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")
@@ -23,15 +23,17 @@ class DiffusionConfig(Config):
     discard_ps: float = Field(
         2.0, ge=0, description="ours: fresh velocities settle at the start of production."
     )
-    confidence: Fraction = Field(0.95, description="Of upper bounds and intervals.")
+    confidence: Fraction = Field(
+        0.95, description="Confidence level of upper bounds and intervals."
+    )
 
 
 MIN_MEASURED_FRAMES = 10
-"""Below this a trajectory has no mean-squared displacement worth the name."""
+"""A mean-squared displacement needs at least so many frames of a trajectory."""
 
 
 class MeasurementConfig(Config):
-    """Production MD and what is read from it."""
+    """Production MD and the quantities that are measured from it."""
 
     model: str = Field(
         "best", description="'best', 'pretrained', or a round's temperature such as '600'."
@@ -59,7 +61,7 @@ class MeasurementConfig(Config):
     @field_validator("quantities", mode="before")
     @classmethod
     def _names_have_options(cls, given: object) -> object:
-        """Names alone, in a list or without a value, stand for names with no options."""
+        """Turn names in a list or without a value into names without options."""
         if isinstance(given, list | tuple) and all(isinstance(name, str) for name in given):
             return {name: {} for name in given}
         if isinstance(given, dict):

@@ -1,13 +1,13 @@
 """Families whose members may come from other packages: potentials, labelers, quantities.
 
-A family has a name, which is also its entry-point group, and members that the package brings
-along. Another package adds a member by an entry point of the group in its pyproject.toml:
+A family has a name, which is also its entry-point group, and members of this package. Another
+package adds a member by an entry point of the group in its pyproject.toml:
 
     [project.entry-points."lycb_flows.potentials"]
     lennard-jones = "my_package.lennard_jones:LennardJones"
 
-A member is imported when it is asked for, so that neither a slow nor a broken plug-in touches
-who does not use it.
+A member is imported when it is used, so that a slow or broken plug-in has no effect on campaigns
+without it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,13 @@ class Registry(Generic[M]):
         return tuple(dict.fromkeys(entry.name for entry in self._entries()))
 
     def plugins(self) -> dict[str, str]:
-        """Return the members of other packages: name -> package and version, or packages."""
+        """Return the members of other packages.
+
+        Returns
+        -------
+        dict
+            Package and version of every name; all packages where several bring the same name.
+        """
         found: dict[str, str] = {}
         for entry in _installed(self.group, tuple(sys.path)):
             package = _package(entry, with_version=True)
@@ -90,7 +96,7 @@ class Registry(Generic[M]):
         return {name: member for name, member in self._each() if not isinstance(member, InputError)}
 
     def broken(self) -> dict[str, InputError]:
-        """Return what keeps the other members from being used, by name."""
+        """Return the error of every member that does not load, by name."""
         return {name: member for name, member in self._each() if isinstance(member, InputError)}
 
     def _each(self) -> Iterator[tuple[str, M | InputError]]:
@@ -133,7 +139,7 @@ class Registry(Generic[M]):
 
 @functools.lru_cache(maxsize=16)
 def _installed(group: str, _path: tuple[str, ...]) -> tuple[metadata.EntryPoint, ...]:
-    """Entry points of a group, sorted by name; scanned again when `sys.path` has changed."""
+    """Return the entry points of a group, sorted by name; searched anew when `sys.path` changes."""
     found = metadata.entry_points(group=group)
     return tuple(sorted(found, key=lambda entry: (entry.name, entry.value, _package(entry))))
 

@@ -27,7 +27,7 @@ HALIDE_FORBIDDEN_PAIRS: tuple[ForbiddenPair, ...] = (
 
 
 class EnumerationConfig(Config):
-    """How a disordered parent becomes symmetry-distinct orderings."""
+    """Enumeration of the symmetry-distinct orderings of a disordered parent."""
 
     supercell: Supercell = Field((1, 1, 2), description="Multiples of a, b, c (paper: 1 1 2).")
     cell: Literal["primitive"] | None = Field(
@@ -55,7 +55,7 @@ class EnumerationConfig(Config):
 
 
 class DecorationConfig(Config):
-    """How Cl/Br are placed on an ordered cell; x counts Br per Li3YX6."""
+    """Placement of Cl and Br on an ordered cell; x counts Br per Li3YX6."""
 
     x: float = Field(ge=0, le=6, description="Br per formula unit Li3YCl(6-x)Br(x).")
     cap: int = Field(1_000, ge=1, description="Most decorations that are listed exhaustively.")
@@ -64,7 +64,7 @@ class DecorationConfig(Config):
 
 
 class RelaxationConfig(Config):
-    """FIRE on positions and cell."""
+    """Relaxation of positions and cell by FIRE."""
 
     fmax_ev_per_ang: Positive = Field(0.01, description="Force threshold (paper: 0.01 eV/Å).")
     max_steps: int = Field(1000, ge=1, description="Most FIRE steps; beyond: not converged.")
@@ -83,12 +83,12 @@ class SystemConfig(Config):
 
 
 class DftConfig(Config):
-    """The best candidates relaxed by DFT: which of them the campaign starts from."""
+    """Relaxation of the best candidates by DFT, and which of them the campaign starts from."""
 
     labeler: AnyLabeler
     n: int = Field(20, ge=1, description="Best candidates of every parent (paper: 20).")
     n_decorations: Count = Field(
-        1, description="Best candidates of every mixed halide; 0: the model's word stands."
+        1, description="Best candidates of every mixed halide; 0: the model decides."
     )
     relaxation: RelaxationConfig = RelaxationConfig(max_steps=300)
     tie_ev_per_atom: Positive = Field(

@@ -70,7 +70,7 @@ def look_at_categories(patient: Patient) -> Finding:
     """
     from fireworks import fw_config
 
-    from lycb_flows.campaign.descriptions import CATEGORIES
+    from lycb_flows.campaign import CATEGORIES
 
     if not patient.has_queue:
         raise NotApplicableError("embedded: no worker")

@@ -14,20 +14,30 @@ from typing import Literal
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.descriptions import JobDescription, choose_job
-from lycb_flows.campaign.measurement import choose_model, measurements, run_batches
-from lycb_flows.campaign.results import find_results, measurement_plan
-from lycb_flows.campaign.rounds import close_stage, closed_by, failed_for_good
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
+from lycb_flows.campaign import (
+    TEST_STAGE,
+    JobDescription,
+    StagePlan,
+    choose_job,
+    choose_model,
+    close_stage,
+    closed_by,
+    failed_for_good,
+    find_results,
+    measurement_plan,
+    measurements,
+    run_batches,
+)
 from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs.dynamics import MDMaker
-from lycb_flows.jobs.labelling import SelectMaker, try_label
-from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker, evaluate_all, round_of
+from lycb_flows.jobs.labelling import try_label
+from lycb_flows.jobs.learning import evaluate_all, round_of
 from lycb_flows.jobs.measuring import QuantityMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.labels.theory import Theory
+from lycb_flows.jobs.tasks import TaskLabeler
+from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.quantities import MeasurementPlan, check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
 from lycb_flows.store import ResultStore
@@ -41,7 +51,7 @@ def _round_priority(plan: StagePlan) -> int:
 # -- in: structures ------------------------------------------------------------------------
 
 
-def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
+def campaign_flow(campaign: Campaign, theory: Theory, makers: CampaignMakers | None = None) -> Flow:
     """Return the flow of a whole campaign.
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
@@ -52,6 +62,8 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
         With keys for its parents and models.
     theory
         The level of theory of its labels.
+    makers
+        Makers of the user's own in place of the defaults.
 
     Raises
     ------
@@ -59,7 +71,8 @@ def campaign_flow(campaign: Campaign, theory: Theory) -> Flow:
         When a quantity that is to be measured in the end is not installed.
     """
     check_quantities(campaign)
-    return ranking_flow(campaign, BeginMaker(campaign=campaign, theory=theory))
+    begin = BeginMaker(campaign=campaign, theory=theory, makers=makers)
+    return ranking_flow(campaign, begin, makers)
 
 
 @dataclass(kw_only=True)
@@ -72,40 +85,49 @@ class BeginMaker(Maker):
         With keys for its parents and models.
     theory
         The level of theory of its labels.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "begin"
     campaign: Campaign
     theory: Theory
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the rankings' keys, and add the first stage.
-
-        Parameters
-        ----------
-        after
-            Outputs of the jobs that come before; they order the jobs and are not read.
-        """
-        del after  # order only
+        """Return the rankings' keys, and add the first stage; `after` only orders the jobs."""
+        del after
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
-        return Response(
-            Produced(kind=Ranking.kind, keys=keys), addition=stage_flow(found.stages[0])
-        )
+        following = stage_flow(found.stages[0], self.makers)
+        return Response(Produced(kind=Ranking.kind, keys=keys), addition=following)
 
 
 # -- the loop ---------------------------------------------------------------------------------
 
 
-def stage_flow(plan: StagePlan) -> Flow:
-    """Return MD, selection and labels of a stage; its last label adds what comes next."""
-    _, flow_jobs = _md_jobs(plan.run_batches())
+def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
+    """Return MD, selection and labels of a stage; its last label adds what comes next.
+
+    Parameters
+    ----------
+    plan
+        The stage.
+    makers
+        Makers of the user's own in place of the defaults.
+    """
+    chosen = makers or DEFAULT_MAKERS
+    _, flow_jobs = _md_jobs(plan.run_batches(), chosen.md)
     everything = [job.output.keys for job in flow_jobs]
-    selected = make_job(plan.select_job(), SelectMaker(), plan=plan, after=everything)
+    selected = make_job(plan.select_job(), chosen.select, plan=plan, after=everything)
     labels = [
-        make_job(label, LabelMaker(plan=plan, index=i), after=selected.output.keys)
+        make_job(
+            label,
+            LabelMaker(plan=plan, index=i, makers=makers),
+            after=selected.output.keys,
+        )
         for i, label in enumerate(plan.label_jobs())
     ]
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
@@ -114,7 +136,7 @@ def stage_flow(plan: StagePlan) -> Flow:
 
 
 def _md_jobs(
-    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
+    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]], maker: Maker
 ) -> tuple[dict[str, object], list[Job]]:
     """Return a job for each batch, and the output of the job that makes each run, by the run's key.
 
@@ -125,7 +147,7 @@ def _md_jobs(
     for batch, runs in batches:
         outputs = [simulated[run.start] for run in runs if run.start in simulated]
         starts = {id(output): output for output in outputs}
-        done = make_job(batch, MDMaker(), runs=list(runs), after=list(starts.values()))
+        done = make_job(batch, maker, runs=list(runs), after=list(starts.values()))
         simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
         md_jobs.append(done)
     return simulated, md_jobs
@@ -145,6 +167,8 @@ class LabelMaker(Maker):
         Whether to try once more a label that has failed for good (`lycb relabel`).
     stamp
         A text that distinguishes such a try from others.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "label"
@@ -152,19 +176,15 @@ class LabelMaker(Maker):
     index: int
     again: bool = False
     stamp: str = ""
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the label's key, or the reason why there is none.
+        """Return the label's key, or the reason why there is none; `after` only orders the jobs.
 
         A label that failed is counted and never raises: the stage may close without it.
-
-        Parameters
-        ----------
-        after
-            Output of the selection; it orders the jobs and is not read.
         """
-        del after  # order only
+        del after
         store = open_store()
         frames = store.load(Frames, self.plan.frames_key).frames
         keys: tuple[str, ...] = ()
@@ -178,7 +198,7 @@ class LabelMaker(Maker):
         dataset = close_stage(store, self.plan, self.name, part)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
         if dataset is not None and self._goes_on(part, closed_by(self.plan, dataset)):
-            response.addition = after_stage(self.plan, dataset)
+            response.addition = after_stage(self.plan, dataset, self.makers)
         return response
 
     def _goes_on(self, part: str, closer: str) -> bool:
@@ -190,6 +210,11 @@ class LabelMaker(Maker):
         parts = [label.part for label in self.plan.label_jobs()]
         return part == closer or (closer not in parts and part == parts[-1])
 
+    def _labeler(self) -> Labeler | None:
+        """Return what labels in place of the campaign's labeler, if anything does."""
+        maker = self.makers.label if self.makers is not None else None
+        return TaskLabeler(maker, self.plan.theory) if maker is not None else None
+
     def _label(self, store: ResultStore, structure: str, key: str) -> str:
         """Return the reason why there is no label; empty when there is."""
         reason, again = "", self.again
@@ -197,7 +222,7 @@ class LabelMaker(Maker):
             again or not failed_for_good(store, self.plan, key)
         ):
             again = False
-            reason = try_label(store, self.plan, structure, key)
+            reason = try_label(store, self.plan, structure, key, self._labeler())
         if store.find(Label, key) is not None:
             return ""
         return reason or store.attempts(key, "failed")[-1].reason
@@ -232,7 +257,7 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
     return flow
 
 
-def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
+def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None = None) -> Flow:
     """Return what follows a closed stage: the first round, or training and a decision.
 
     Parameters
@@ -241,15 +266,18 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
         The stage.
     dataset
         The document that closed it.
+    makers
+        Makers of the user's own in place of the defaults.
     """
     if plan.index == TEST_STAGE:
-        return stage_flow(plan.first_round(dataset))
-    trained = make_job(plan.train_job(), TrainMaker(), plan=plan)
+        return stage_flow(plan.first_round(dataset), makers)
+    chosen = makers or DEFAULT_MAKERS
+    trained = make_job(plan.train_job(), chosen.train, plan=plan)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
     judged = [
         make_job(
             plan.evaluate_job(when),
-            EvaluateMaker(),
+            chosen.evaluate,
             plan=plan,
             when=when,
             after=trained.output.keys,
@@ -257,7 +285,9 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
         for when in times
     ]
     decided = make_job(
-        plan.decide_job(), DecideMaker(plan=plan), after=[job.output.keys for job in judged]
+        plan.decide_job(),
+        DecideMaker(plan=plan, makers=makers),
+        after=[job.output.keys for job in judged],
     )
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow, _round_priority(plan))
@@ -266,30 +296,39 @@ def after_stage(plan: StagePlan, dataset: Dataset) -> Flow:
 
 @dataclass(kw_only=True)
 class DecideMaker(Maker):
-    """Write the round and add the next round, or the measurement."""
+    """Write the round and add the next round, or the measurement.
+
+    Attributes
+    ----------
+    plan
+        The round.
+    makers
+        Makers of the user's own in place of the defaults.
+    """
 
     name: str = "decide"
     plan: StagePlan
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the Round's key, and add what follows it.
-
-        Parameters
-        ----------
-        after
-            Outputs of the evaluations; they order the jobs and are not read.
-        """
-        del after  # order only
+        """Return the Round's key, and add what follows it; `after` only orders the jobs."""
+        del after
         store, plan = open_store(), self.plan
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            choosing = ChooseMaker(campaign=plan.campaign, theory=plan.theory, rounds=list(rounds))
+            choosing = ChooseMaker(
+                campaign=plan.campaign,
+                theory=plan.theory,
+                rounds=list(rounds),
+                makers=self.makers,
+            )
             ending = make_job(choose_job(), choosing)
             addition: Flow | Job = route(ending, MEASUREMENT_LAST)
         else:
-            addition = stage_flow(plan.next_round(store.load(Dataset, document.dataset)))
+            following = plan.next_round(store.load(Dataset, document.dataset))
+            addition = stage_flow(following, self.makers)
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
 
 
@@ -308,12 +347,15 @@ class ChooseMaker(Maker):
         The level of theory of its labels.
     rounds
         Keys of all rounds.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "choose"
     campaign: Campaign
     theory: Theory
     rounds: list[str]
+    makers: CampaignMakers | None = None
 
     @deciding_job
     def make(self) -> Response[Produced]:
@@ -324,13 +366,23 @@ class ChooseMaker(Maker):
         chosen = choose_model(self.campaign, rounds, evaluations)
         starts = find_results(store, self.campaign, self.theory).ground_states
         plan = measurement_plan(self.campaign, starts, chosen, rounds)
-        return Response(Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan))
+        return Response(
+            Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan, self.makers)
+        )
 
 
-def measurement_flow(plan: MeasurementPlan) -> Flow:
-    """Return production MD and every quantity of the campaign, each after what it reads."""
+def measurement_flow(plan: MeasurementPlan, makers: CampaignMakers | None = None) -> Flow:
+    """Return production MD and every quantity of the campaign, each after what it reads.
+
+    Parameters
+    ----------
+    plan
+        The measurement.
+    makers
+        Makers of the user's own in place of the defaults.
+    """
     quantities = chosen_quantities(plan.campaign.measure)
-    made, md_jobs = _md_jobs(run_batches(plan, quantities))
+    made, md_jobs = _md_jobs(run_batches(plan, quantities), (makers or DEFAULT_MAKERS).md)
     flow_jobs: list[Flow | Job] = [*md_jobs]
     for measurement in measurements(plan, quantities):
         quantity, condition = measurement.quantity, measurement.condition

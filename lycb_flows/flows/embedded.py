@@ -8,10 +8,7 @@ from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign.descriptions import JobListener
-from lycb_flows.campaign.results import find_results
-from lycb_flows.campaign.rounds import failed_labels
-from lycb_flows.campaign.submission import Submission
+from lycb_flows.campaign import JobListener, Submission, failed_labels, find_results
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.routing import description_of

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from jobflow import Flow, Job, Maker
 
-from lycb_flows.campaign.descriptions import LIGHT, JobDescription, read_description
+from lycb_flows.campaign import LIGHT, JobDescription, read_description
 
 STRUCTURES_FIRST, ROUNDS_NEXT, MEASUREMENT_LAST = 10_000, 1_000, 0
 """Workers take the highest priority first: structures, then the rounds in their order, then the

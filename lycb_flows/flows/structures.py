@@ -14,30 +14,34 @@ from dataclasses import dataclass, field, replace
 
 from jobflow import Flow, Job, Maker, Response
 
-from lycb_flows.campaign.descriptions import (
+from lycb_flows.campaign import (
     JobDescription,
     anchor_job,
     begin_job,
     decide_dft_job,
+    decide_ground_state,
     dft_relax_job,
     enumerate_job,
+    ground_state_plan,
     rank_job,
+    system_names,
 )
-from lycb_flows.campaign.ground_states import decide_ground_state
-from lycb_flows.campaign.results import ground_state_plan, system_names
 from lycb_flows.config import Campaign
 from lycb_flows.crystals import BINARY_NAMES
+from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
 from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.jobs.structures import CampaignSystem, EnumerateMaker, RankMaker
+from lycb_flows.jobs.structures import CampaignSystem
 from lycb_flows.schemas import GroundState, Produced
 
 System = tuple[str, str, float | None]
 """(name, system, x or None), as `system_names` has it."""
 
 
-def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
+def ranking_flow(
+    campaign: Campaign, begin: Maker | None = None, makers: CampaignMakers | None = None
+) -> Flow:
     """Return the flow that finds every ground state of a campaign.
 
     Parameters
@@ -47,18 +51,20 @@ def ranking_flow(campaign: Campaign, begin: Maker | None = None) -> Flow:
         are added later.
     begin
         Makes the job that comes after all of them, if any does.
+    makers
+        Makers of the user's own in place of the defaults.
     """
     systems, dft = list(system_names(campaign)), campaign.ranking.dft
     if dft is not None:
         systems = [entry for entry in systems if entry[2] is None]
-    flow_jobs, ranked = _rank_jobs(campaign, systems)
+    flow_jobs, ranked = _rank_jobs(campaign, systems, makers)
     if dft is not None:
         lengths = {name: dft.n for name, _, _ in systems}
         anchors = [
             make_job(anchor_job(binary), AnchorMaker(campaign=campaign, binary=binary))
             for binary in (BINARY_NAMES if dft.anchors else ())
         ]
-        decider = GroundStatesMaker(campaign=campaign, lengths=lengths, begin=begin)
+        decider = GroundStatesMaker(campaign=campaign, lengths=lengths, begin=begin, makers=makers)
         flow_jobs += [*anchors, *_dft_jobs(decider, ranked, anchors)]
     elif begin is not None:
         flow_jobs.append(_follow(begin, list(ranked.values())))
@@ -72,7 +78,7 @@ def _follow(begin: Maker, after: Sequence[object]) -> Job:
 
 
 def _rank_jobs(
-    campaign: Campaign, systems: Iterable[System]
+    campaign: Campaign, systems: Iterable[System], makers: CampaignMakers | None
 ) -> tuple[list[Flow | Job], dict[str, object]]:
     """Return enumerations and rankings, and the output of each ranking by name.
 
@@ -80,13 +86,14 @@ def _rank_jobs(
     """
     flow_jobs: list[Flow | Job] = []
     ranked: dict[str, object] = {}
+    chosen = makers or DEFAULT_MAKERS
     for name, system, x in systems:
         listed = CampaignSystem(campaign=campaign, system=system, x=x)
         order = [ranked[system]] if x is not None and system in ranked else []
-        listing = make_job(enumerate_job(name), EnumerateMaker(), parent=listed, after=order)
+        listing = make_job(enumerate_job(name), chosen.enumerate, parent=listed, after=order)
         ranking = make_job(
             rank_job(name),
-            RankMaker(),
+            chosen.rank,
             parent=listed,
             after=listing.output.keys,
         )
@@ -129,6 +136,8 @@ class GroundStatesMaker(Maker):
         How often the lists have grown.
     begin
         Makes the job that comes after the last ground state.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "decide dft"
@@ -137,6 +146,7 @@ class GroundStatesMaker(Maker):
     shorter: dict[str, int] = field(default_factory=dict)
     turn: int = 0
     begin: Maker | None = None
+    makers: CampaignMakers | None = None
 
     @property
     def description(self) -> JobDescription:
@@ -193,7 +203,7 @@ class GroundStatesMaker(Maker):
         return None if self.begin is None else _follow(self.begin, [])
 
     def _mixed_halides(self, mixed: Sequence[System]) -> Flow:
-        flow_jobs, ranked = _rank_jobs(self.campaign, mixed)
+        flow_jobs, ranked = _rank_jobs(self.campaign, mixed, self.makers)
         n = self.campaign.ranking.dft.n_decorations if self.campaign.ranking.dft else 0
         if n:
             lengths = {name: n for name, _, _ in mixed}

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from jobflow import Maker
 
-from lycb_flows import schemas
-from lycb_flows.campaign.results import dft_theory, ground_state_plan
+from lycb_flows.campaign import dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
 from lycb_flows.crystals.binaries import load_binary
 from lycb_flows.crystals.relaxed import Relaxed
@@ -20,10 +19,10 @@ from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.schemas import Produced
+from lycb_flows.schemas import Document, Label, Produced, Relaxation, Structure
 from lycb_flows.store import ResultStore
 
-D = TypeVar("D", bound=schemas.Document)
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(kw_only=True)
@@ -53,9 +52,9 @@ class DftRelaxMaker(Maker):
         candidates = plan.candidates(store)
         if self.place >= len(candidates):
             return _produced("", "no such candidate: the ranking has fewer")
-        start = store.load(schemas.Structure, candidates[self.place].structure)
+        start = store.load(Structure, candidates[self.place].structure)
         key = plan.relaxation_key(start.key)
-        if plan.decision(store) is not None and store.find(schemas.Relaxation, key) is None:
+        if plan.decision(store) is not None and store.find(Relaxation, key) is None:
             return _produced("", "decided without it")
         return _produced(key, relax_by_dft(store, plan.dft, plan.theory, start, self.name))
 
@@ -78,25 +77,23 @@ class AnchorMaker(Maker):
             return _produced("", "no DFT was asked for")
         start = load_binary(self.binary)
         store.insert(start)
-        key = schemas.Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
+        key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
         return _produced(key, relax_by_dft(store, dft, theory, start, self.name))
 
 
 def _produced(key: str, reason: str) -> Produced:
-    return Produced(
-        kind=schemas.Relaxation.kind, keys=(key,) if key and not reason else (), reason=reason
-    )
+    return Produced(kind=Relaxation.kind, keys=(key,) if key and not reason else (), reason=reason)
 
 
 def relax_by_dft(
-    store: ResultStore, dft: DftConfig, theory: Theory, start: schemas.Structure, job: str
+    store: ResultStore, dft: DftConfig, theory: Theory, start: Structure, job: str
 ) -> str:
     """Look a relaxation up, or try it; empty when it is there, else why it is not.
 
     A second try goes on where the first one ended: its steps are labels in the store.
     """
-    key = schemas.Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
-    if store.find(schemas.Relaxation, key) is not None:
+    key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
+    if store.find(Relaxation, key) is not None:
         return ""
     labeler = open_labeler(store, dft.labeler)
     if labeler.theory != theory:
@@ -109,7 +106,7 @@ def relax_by_dft(
     work = _Work(store, dft, labeler, job)
     for _ in range(dft.max_attempts):
         try:
-            store.once(schemas.Relaxation, key, lambda: work.relax(start), job)
+            store.once(Relaxation, key, lambda: work.relax(start), job)
         except (MachineError, GivenBackError):
             raise  # this machine's fault, or another worker's turn
         except LycbError as err:
@@ -126,7 +123,7 @@ class _Work:
         self.store, self.dft, self.labeler, self.job = store, dft, labeler, job
         self.longest_step_s = 0.0
 
-    def relax(self, start: schemas.Structure) -> schemas.Relaxation:
+    def relax(self, start: Structure) -> Relaxation:
         """By the code itself where it can, else by FIRE over labels."""
         config, labeler = self.dft.relaxation, self.labeler
         if not isinstance(labeler, Relaxer):
@@ -134,24 +131,24 @@ class _Work:
         relax = labeler.relax
         return self._bounded(lambda: self._kept(relax(start, config)))
 
-    def _kept(self, found: Relaxed) -> schemas.Relaxation:
+    def _kept(self, found: Relaxed) -> Relaxation:
         self.store.insert(found.structure)
         theory = self.labeler.theory
         return found.document(
             self.dft.relaxation, theory=theory.fingerprint, theory_name=theory.name
         )
 
-    def label_of(self, structure: schemas.Structure) -> schemas.Label:
+    def label_of(self, structure: Structure) -> Label:
         """One step; between two of them a worker may give the job back."""
-        key = schemas.Label.key_of(structure.key, self.labeler.theory.fingerprint)
-        found = self.store.find(schemas.Label, key)
+        key = Label.key_of(structure.key, self.labeler.theory.fingerprint)
+        found = self.store.find(Label, key)
         if found is not None:
             return found
         SHIFT.leave_if_over(self.longest_step_s)
         self.store.insert(structure)
         began = time.monotonic()
         label = self.store.once(
-            schemas.Label,
+            Label,
             key,
             lambda: self._bounded(lambda: self.labeler.label(structure)),
             self.job,

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from jobflow import Job, Maker
 
-from lycb_flows import schemas
 from lycb_flows.config import MDConfig, RunConfig
 from lycb_flows.errors import GivenBackError, InputError
 from lycb_flows.jobs.given import (
@@ -38,8 +37,7 @@ from lycb_flows.md.schedule import production_start
 from lycb_flows.md.summary import summarise_run
 from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
-from lycb_flows.schemas import Produced
-from lycb_flows.schemas.keys import digest
+from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore
 
 Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
@@ -118,7 +116,7 @@ class MDMaker(Maker):
         del after  # order only
         runs = runs or [self._run_of(open_store(), structure, model)]
         keys = compute_runs(runs, self.name)
-        return Produced(kind=schemas.Run.kind, keys=keys)
+        return Produced(kind=Run.kind, keys=keys)
 
     def _run_of(self, store: ResultStore, structure: PortableStructure, model: str) -> RunConfig:
         protocol = (
@@ -149,7 +147,7 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
         When the shift ends, or another worker has claimed a run; segments are kept.
     """
     store, settings = open_store(), load_settings()
-    missing = [run for run in runs if store.find(schemas.Run, schemas.Run.key_of(run)) is None]
+    missing = [run for run in runs if store.find(Run, Run.key_of(run)) is None]
     batches = [[run] for run in missing]
     if settings.device != "cpu":
         models = dict.fromkeys(run.model for run in missing)
@@ -158,7 +156,7 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
     claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)
-    return tuple(schemas.Run.key_of(run) for run in runs)
+    return tuple(Run.key_of(run) for run in runs)
 
 
 def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[str]:
@@ -195,7 +193,7 @@ class _Keeping:
             try:
                 run_ahead = next(keeper, None)
             except GivenBackError:
-                self.claimed.append(schemas.Run.key_of(run))
+                self.claimed.append(Run.key_of(run))
                 continue
             if run_ahead is not None:
                 self._keepers.append(keeper)
@@ -219,8 +217,8 @@ class _Keeping:
 
 def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
     """Say what is left of a run, be sent its segments, store each and at last the run."""
-    key, start = schemas.Run.key_of(run), _start_structure(store, run)
-    with store.claim(key), store.attempt(schemas.Run, key, job_name) as made:
+    key, start = Run.key_of(run), _start_structure(store, run)
+    with store.claim(key), store.attempt(Run, key, job_name) as made:
         segments = _stored_segments(store, run)
         if not _is_complete(run, segments):
             if segments:
@@ -229,8 +227,8 @@ def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_n
                 here = start_run(start, potential, run.protocol, run.seed)
             ahead = RunAhead(here, run.protocol, run.steps)
             while not _is_complete(run, segments):
-                segment_key = schemas.Segment.key_of(run, segments)
-                with store.attempt(schemas.Segment, segment_key, job_name) as segment_made:
+                segment_key = Segment.key_of(run, segments)
+                with store.attempt(Segment, segment_key, job_name) as segment_made:
                     document = _segment(store, run, segments, (yield ahead))
                     document = document.model_copy(update={"made": segment_made()})
                     store.insert(document, segment_made.attempt)
@@ -239,32 +237,31 @@ def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_n
         store.insert(summary.model_copy(update={"made": made()}), made.attempt)
 
 
-def _start_structure(store: ResultStore, run: RunConfig) -> schemas.Structure:
+def _start_structure(store: ResultStore, run: RunConfig) -> Structure:
     """The structure that a run starts from, strained and repeated.
 
     An NpT run that left physics has no average cell: its own start stands in.
     """
     start = store.find_document(run.start)
-    if isinstance(start, schemas.Run):
+    key = run.start
+    if isinstance(start, Run):
         key = start.average_structure or start.start_structure
-    else:
-        key = run.start
-    given = store.load(schemas.Structure, key)
+    given = store.load(Structure, key)
     return prepare_start(given, strain=run.strain, repeat=run.repeat)
 
 
-def _stored_segments(store: ResultStore, run: RunConfig) -> list[schemas.Segment]:
+def _stored_segments(store: ResultStore, run: RunConfig) -> list[Segment]:
     """The segments of a run that are there, from the first on."""
-    segments: list[schemas.Segment] = []
+    segments: list[Segment] = []
     while not _is_complete(run, segments):
-        found = store.find(schemas.Segment, schemas.Segment.key_of(run, segments))
+        found = store.find(Segment, Segment.key_of(run, segments))
         if found is None:
             break
         segments.append(found)
     return segments
 
 
-def _is_complete(run: RunConfig, segments: Sequence[schemas.Segment]) -> bool:
+def _is_complete(run: RunConfig, segments: Sequence[Segment]) -> bool:
     if not segments:
         return False
     return segments[-1].last_step >= run.steps or not segments[-1].health.healthy
@@ -273,11 +270,11 @@ def _is_complete(run: RunConfig, segments: Sequence[schemas.Segment]) -> bool:
 def _segment(
     store: ResultStore,
     run: RunConfig,
-    before: Sequence[schemas.Segment],
+    before: Sequence[Segment],
     result: SegmentResult,
-) -> schemas.Segment:
-    return schemas.Segment(
-        key=schemas.Segment.key_of(run, before),
+) -> Segment:
+    return Segment(
+        key=Segment.key_of(run, before),
         parents=(before[-1].key if before else run.start, run.model),
         run_identity=digest(run.identity()),
         index=result.index,
@@ -294,9 +291,9 @@ def _segment(
 def _summarise(
     store: ResultStore,
     run: RunConfig,
-    start: schemas.Structure,
-    segments: Sequence[schemas.Segment],
-) -> schemas.Run:
+    start: Structure,
+    segments: Sequence[Segment],
+) -> Run:
     summary = summarise_run(
         [store.blobs.read(segment.trajectory) for segment in segments],
         run.protocol,
@@ -305,8 +302,8 @@ def _summarise(
     )
     average = summary.average_structure
     store.insert_all([start] + ([average] if average else []))
-    return schemas.Run(
-        key=schemas.Run.key_of(run),
+    return Run(
+        key=Run.key_of(run),
         parents=(run.start, run.model, *(segment.key for segment in segments)),
         products=(start.key,) + ((average.key,) if average else ()),
         name=run.name,

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from jobflow import Job
 
-from lycb_flows import schemas
-from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign import StagePlan
 from lycb_flows.config import LabelerConfig, VaspLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.given import (
@@ -23,22 +22,23 @@ from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels.engine import engine_of
 from lycb_flows.labels.logs import KeepsLogs
 from lycb_flows.labels.theory import Labeler, vasp_theory
-from lycb_flows.learning import sampling
+from lycb_flows.learning import Candidates, assign_blocks, select_frames
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.time_limits import call_within
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
+from lycb_flows.schemas import Blob, Document, Frame, Frames, Label, Made, Model, Run, Structure
 from lycb_flows.store import ResultStore
 from lycb_flows.store.trajectories import trajectory_of
 
-D = TypeVar("D", bound=schemas.Document)
+D = TypeVar("D", bound=Document)
 
 
 @dataclass(kw_only=True)
 class SelectMaker(LookupMaker):
     """Choose the frames of a stage that are worth a label."""
 
-    kind = schemas.Frames
+    kind = Frames
 
     name: str = "select"
 
@@ -59,19 +59,19 @@ class SelectMaker(LookupMaker):
         del store
         return plan.frames_key
 
-    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> schemas.Frames:
+    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> Frames:
         """Return the choice."""
         del key
         return _compute_frames(store, plan)
 
 
-def _compute_frames(store: ResultStore, plan: StagePlan) -> schemas.Frames:
-    chosen: list[schemas.Frame] = []
+def _compute_frames(store: ResultStore, plan: StagePlan) -> Frames:
+    chosen: list[Frame] = []
     for system in plan.starts:
         chosen += _choose(store, plan, system, test=False)
         chosen += _choose(store, plan, system, test=True)
     runs = sorted({frame.run for frame in chosen})
-    return schemas.Frames(
+    return Frames(
         key=plan.frames_key,
         parents=tuple(runs),
         products=tuple(frame.structure for frame in chosen),
@@ -80,7 +80,7 @@ def _compute_frames(store: ResultStore, plan: StagePlan) -> schemas.Frames:
     )
 
 
-def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> list[schemas.Frame]:
+def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> list[Frame]:
     """The frames of one system for training and validation, or for testing."""
     candidates = _candidates(store, plan, system, test=test)
     config = plan.campaign.learning.selection
@@ -88,12 +88,12 @@ def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> 
         config = config.model_copy(update={"n_frames": plan.n_test_frames})
     if not candidates or not config.n_frames:
         return []
-    picks = sampling.select_frames(candidates, config, _labelled(store, plan))
+    picks = select_frames(candidates, config, _labelled(store, plan))
     store.insert_all([pick.structure for pick in picks])
     fraction = plan.campaign.learning.training.validation_fraction
-    blocks = sampling.assign_blocks(picks, candidates, fraction)
+    blocks = assign_blocks(picks, candidates, fraction)
     return [
-        schemas.Frame(
+        Frame(
             run=pick.run,
             step=pick.step,
             structure=pick.structure.key,
@@ -108,27 +108,27 @@ def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> 
 
 def _candidates(
     store: ResultStore, plan: StagePlan, system: str, *, test: bool
-) -> list[sampling.Candidates]:
+) -> list[Candidates]:
     """Production frames of the system's runs; of NpT runs only those that left physics."""
     configs = plan.test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
     candidates = []
     for config in (config for config in configs if config.system == system):
-        run = store.load(schemas.Run, schemas.Run.key_of(config))
+        run = store.load(Run, Run.key_of(config))
         if run.ensemble == "npt" and run.health.healthy:
             continue
         trajectory = trajectory_of(store, run)
         first_step = production_start(config.protocol)
         if trajectory.n_frames and trajectory.steps[-1] > first_step:
-            candidates.append(sampling.Candidates(run.key, trajectory, first_step, run.n_steps))
+            candidates.append(Candidates(run.key, trajectory, first_step, run.n_steps))
     return candidates
 
 
-def _labelled(store: ResultStore, plan: StagePlan) -> list[schemas.Structure]:
+def _labelled(store: ResultStore, plan: StagePlan) -> list[Structure]:
     """Structures of all frames that earlier stages chose to train on."""
     return [
-        store.load(schemas.Structure, frame.structure)
+        store.load(Structure, frame.structure)
         for key in plan.earlier_frames
-        for frame in store.load(schemas.Frames, key).frames
+        for frame in store.load(Frames, key).frames
         if frame.block != "test"
     ]
 
@@ -147,7 +147,7 @@ class VaspLabelMaker(LookupMaker):
         Seconds after which a label is stopped.
     """
 
-    kind = schemas.Label
+    kind = Label
 
     name: str = "label"
     theory: str = "paper-static"
@@ -174,9 +174,9 @@ class VaspLabelMaker(LookupMaker):
         """Return the key of the Label."""
         del store
         theory = vasp_theory(self.theory, stand_in=self.stand_in)
-        return schemas.Label.key_of(structure, theory.fingerprint)
+        return Label.key_of(structure, theory.fingerprint)
 
-    def compute(self, store: ResultStore, key: str, structure: str) -> schemas.Label:
+    def compute(self, store: ResultStore, key: str, structure: str) -> Label:
         """Return the label."""
         del key
         config = VaspLabeler(theory=self.theory, stand_in=self.stand_in)
@@ -186,7 +186,7 @@ class VaspLabelMaker(LookupMaker):
 
 def label_structure(
     store: ResultStore, labeler: Labeler, structure: str, *, limit_s: float
-) -> schemas.Label:
+) -> Label:
     """Return the label of a stored structure, whether or not it is in the store.
 
     Parameters
@@ -205,7 +205,7 @@ def label_structure(
     LycbError
         When there is no label.
     """
-    found = store.load(schemas.Structure, structure)
+    found = store.load(Structure, structure)
     return with_logs(store, labeler, lambda: labeler.label(found), limit_s=limit_s)
 
 
@@ -241,7 +241,7 @@ def try_label(
         )
     try:
         store.once(
-            schemas.Label,
+            Label,
             key,
             lambda: label_structure(store, labeler, structure, limit_s=config.timeout_s),
             f"label {plan.title}",
@@ -288,10 +288,10 @@ def with_logs(
     except LycbError as err:
         err.logs = _kept_logs(store, labeler)
         raise
-    return found.model_copy(update={"made": schemas.Made(logs=_kept_logs(store, labeler))})
+    return found.model_copy(update={"made": Made(logs=_kept_logs(store, labeler))})
 
 
-def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, schemas.Blob]:
+def _kept_logs(store: ResultStore, labeler: Labeler) -> dict[str, Blob]:
     if not isinstance(labeler, KeepsLogs) or not load_settings().keep_logs:
         return {}
     return {
@@ -319,9 +319,9 @@ class _StoredModels:
 
     store: ResultStore
 
-    def find(self, key: str) -> schemas.Model:
+    def find(self, key: str) -> Model:
         """Return a model's document."""
-        return self.store.load(schemas.Model, key)
+        return self.store.load(Model, key)
 
     def open(self, key: str) -> Potential:
         """Return a model's potential, loaded once per process."""

@@ -10,10 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from jobflow import Job
 
-from lycb_flows import schemas
-from lycb_flows.campaign import rounds
-from lycb_flows.campaign.admission import admitted_levels
-from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign import StagePlan, admitted_levels
+from lycb_flows.campaign.rounds import frames_of, refuse_mixture, refuse_overlap, training_labels_of
 from lycb_flows.config import TrainingConfig
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.given import portable_model, stored_model
@@ -21,8 +19,18 @@ from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels.foreign.stated_level import our_levels
 from lycb_flows.labels.theory import Theory, vasp_theory
-from lycb_flows.learning import evaluation, training
-from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning import LabelledStructure, evaluate, training
+from lycb_flows.schemas import (
+    Dataset,
+    Evaluation,
+    Import,
+    Label,
+    Model,
+    Round,
+    Run,
+    Structure,
+    TestSet,
+)
 from lycb_flows.store import ResultStore
 
 _FEWEST_LABELS = 2
@@ -32,7 +40,7 @@ _FEWEST_LABELS = 2
 class TrainMaker(LookupMaker):
     """Fine-tune on the stage's dataset."""
 
-    kind = schemas.Model
+    kind = Model
 
     name: str = "train"
 
@@ -53,11 +61,11 @@ class TrainMaker(LookupMaker):
         del store
         return plan.model_key
 
-    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> schemas.Model:
+    def compute(self, store: ResultStore, key: str, plan: StagePlan) -> Model:
         """Return the trained model."""
         training = _Training(
-            dataset=store.load(schemas.Dataset, plan.dataset_key),
-            parent=store.load(schemas.Model, plan.parent_model),
+            dataset=store.load(Dataset, plan.dataset_key),
+            parent=store.load(Model, plan.parent_model),
             config=plan.campaign.learning.training,
             raw_pbe=plan.theory.raw_pbe,
             admitted=frozenset(admitted_levels(store, plan.campaign.labels)),
@@ -78,7 +86,7 @@ class FineTuneMaker(LookupMaker):
         their level of theory has it, which must be one of labels/levels.yaml or imported.
     """
 
-    kind = schemas.Model
+    kind = Model
 
     name: str = "fine-tune"
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -104,7 +112,7 @@ class FineTuneMaker(LookupMaker):
         self, store: ResultStore, labels: Sequence[str | Sequence[str]], model: str
     ) -> dict[str, Any]:
         """Return the training; its dataset is in the store afterwards."""
-        parent = store.load(schemas.Model, stored_model(store, model))
+        parent = store.load(Model, stored_model(store, model))
         dataset = _dataset_of(store, labels, self.training.validation_fraction)
         raw_pbe = self.raw_pbe
         if raw_pbe is None:
@@ -116,14 +124,14 @@ class FineTuneMaker(LookupMaker):
         del store
         return work.key
 
-    def compute(self, store: ResultStore, key: str, work: _Training) -> schemas.Model:
+    def compute(self, store: ResultStore, key: str, work: _Training) -> Model:
         """Return the trained model."""
         return work.run(store, key, self.name)
 
 
 def _dataset_of(
     store: ResultStore, labels: Sequence[str | Sequence[str]], fraction: float
-) -> schemas.Dataset:
+) -> Dataset:
     """Return the dataset of some labels, the last of which validate; it is stored."""
     groups = [[label] if isinstance(label, str) else label for label in labels]
     keys = tuple(dict.fromkeys(key for group in groups for key in group))
@@ -135,11 +143,11 @@ def _dataset_of(
         )
     n_training = len(keys) - max(1, round(fraction * len(keys)))
     training, validation = keys[:n_training], keys[n_training:]
-    dataset = schemas.Dataset(
-        key=schemas.Dataset.key_of_labels(training, validation),
+    dataset = Dataset(
+        key=Dataset.key_of_labels(training, validation),
         parents=keys,
         round_index=0,
-        theory=store.load(schemas.Label, keys[0]).theory,
+        theory=store.load(Label, keys[0]).theory,
         training_labels=training,
         validation_labels=validation,
         test_sets=(),
@@ -163,7 +171,7 @@ def is_raw_pbe(store: ResultStore, theory: str) -> bool:
     InputError
         When the level is neither one of ours nor imported.
     """
-    statements = (found.statement for found in store.find_all(schemas.Import, theory=theory))
+    statements = (found.statement for found in store.find_all(Import, theory=theory))
     stated = [Theory.model_validate(statement) for statement in statements if statement]
     levels = our_levels()
     stand_ins = [
@@ -191,8 +199,8 @@ class _Training:
         Fingerprints of levels of theory that may meet any other.
     """
 
-    dataset: schemas.Dataset
-    parent: schemas.Model
+    dataset: Dataset
+    parent: Model
     config: TrainingConfig
     raw_pbe: bool
     admitted: frozenset[str] = frozenset()
@@ -200,11 +208,9 @@ class _Training:
     @property
     def key(self) -> str:
         """Key of the child."""
-        return schemas.Model.key_of(
-            self.dataset.key, self.parent.key, self.config, raw_pbe=self.raw_pbe
-        )
+        return Model.key_of(self.dataset.key, self.parent.key, self.config, raw_pbe=self.raw_pbe)
 
-    def run(self, store: ResultStore, key: str, title: str) -> schemas.Model:
+    def run(self, store: ResultStore, key: str, title: str) -> Model:
         """Return the child.
 
         Parameters
@@ -218,8 +224,8 @@ class _Training:
         """
         dataset, parent = self.dataset, self.parent
         used = (*dataset.training_labels, *dataset.validation_labels)
-        rounds.refuse_overlap(store, used, dataset.test_sets)
-        rounds.refuse_mixture(store, used, self.admitted)
+        refuse_overlap(store, used, dataset.test_sets)
+        refuse_mixture(store, used, self.admitted)
         trained = training.fine_tune(
             open_potential(store, parent.key),
             labelled(store, dataset.training_labels),
@@ -227,7 +233,7 @@ class _Training:
             self.config,
             raw_pbe=self.raw_pbe,
         )
-        return schemas.Model(
+        return Model(
             key=key,
             parents=(dataset.key, parent.key),
             name=f"{parent.architecture} {title}",
@@ -247,11 +253,11 @@ def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]
     """Labels with their structures, as training and evaluation take them."""
     found = []
     for key in keys:
-        label = store.load(schemas.Label, key)
-        frames = rounds.frames_of(store, label.structure)
+        label = store.load(Label, key)
+        frames = frames_of(store, label.structure)
         found.append(
             LabelledStructure(
-                structure=store.load(schemas.Structure, label.structure),
+                structure=store.load(Structure, label.structure),
                 energy_ev=label.energy_ev,
                 forces_ev_per_ang=np.array(label.forces_ev_per_ang),
                 stress_gpa=np.array(label.stress_gpa),
@@ -266,7 +272,7 @@ def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]
 class EvaluateMaker(LookupMaker):
     """Evaluate a model on the frozen test sets, before or after the stage's training."""
 
-    kind = schemas.Evaluation
+    kind = Evaluation
 
     name: str = "evaluate"
 
@@ -288,18 +294,18 @@ class EvaluateMaker(LookupMaker):
         self, store: ResultStore, plan: StagePlan, when: Literal["before", "after"]
     ) -> dict[str, Any]:
         """Return the model and the test sets."""
-        test_sets = store.load(schemas.Dataset, plan.dataset_key).test_sets
+        test_sets = store.load(Dataset, plan.dataset_key).test_sets
         model = plan.model if when == "before" else plan.model_key
         return {"model": model, "test_sets": test_sets}
 
     def key(self, store: ResultStore, model: str, test_sets: Sequence[str]) -> str:
         """Return the key of the Evaluation."""
         del store
-        return schemas.Evaluation.key_of(model, test_sets)
+        return Evaluation.key_of(model, test_sets)
 
     def compute(
         self, store: ResultStore, key: str, model: str, test_sets: Sequence[str]
-    ) -> schemas.Evaluation:
+    ) -> Evaluation:
         """Return the errors."""
         del key
         return _evaluate(store, model, sorted(test_sets))
@@ -307,23 +313,21 @@ class EvaluateMaker(LookupMaker):
 
 def evaluate_once(
     store: ResultStore, model: str, test_sets: Sequence[str], job_name: str
-) -> schemas.Evaluation:
+) -> Evaluation:
     """The Evaluation of a model on test sets, looked up first."""
-    key = schemas.Evaluation.key_of(model, test_sets)
-    return store.once(
-        schemas.Evaluation, key, lambda: _evaluate(store, model, sorted(test_sets)), job_name
-    )
+    key = Evaluation.key_of(model, test_sets)
+    return store.once(Evaluation, key, lambda: _evaluate(store, model, sorted(test_sets)), job_name)
 
 
-def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> schemas.Evaluation:
-    seen = rounds.training_labels_of(store, store.load(schemas.Model, model))
-    rounds.refuse_overlap(store, sorted(seen), test_sets)
-    tests = [store.load(schemas.TestSet, key) for key in test_sets]
+def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> Evaluation:
+    seen = training_labels_of(store, store.load(Model, model))
+    refuse_overlap(store, sorted(seen), test_sets)
+    tests = [store.load(TestSet, key) for key in test_sets]
     keys = sorted({label for test in tests for label in test.labels})
-    rounds.refuse_mixture(store, keys)
-    result = evaluation.evaluate(open_potential(store, model), labelled(store, keys))
-    return schemas.Evaluation(
-        key=schemas.Evaluation.key_of(model, test_sets),
+    refuse_mixture(store, keys)
+    result = evaluate(open_potential(store, model), labelled(store, keys))
+    return Evaluation(
+        key=Evaluation.key_of(model, test_sets),
         parents=(model, *test_sets),
         model=model,
         test_sets=tuple(test_sets),
@@ -333,34 +337,34 @@ def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> schem
     )
 
 
-def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> schemas.Round:
+def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> Round:
     """The Round document of a finished stage."""
     decision = plan.campaign.decide(plan.index)
-    dataset = store.load(schemas.Dataset, plan.dataset_key)
+    dataset = store.load(Dataset, plan.dataset_key)
     model, key = plan.model_key, plan.round_key
     runs = (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
-    document = schemas.Round(
+    document = Round(
         key=key,
         parents=(*plan.earlier_rounds[-1:], dataset.key, model),
         index=plan.index,
         temperature_k=plan.temperature_k,
         start_model=plan.model,
-        runs=tuple(schemas.Run.key_of(run) for run in runs),
+        runs=tuple(Run.key_of(run) for run in runs),
         frames=plan.frames_key,
         dataset=dataset.key,
         model=model,
-        evaluation_before=schemas.Evaluation.key_of(plan.model, dataset.test_sets),
-        evaluation_after=schemas.Evaluation.key_of(model, dataset.test_sets),
+        evaluation_before=Evaluation.key_of(plan.model, dataset.test_sets),
+        evaluation_after=Evaluation.key_of(model, dataset.test_sets),
         next_temperature_k=decision.next_temperature_k,
         decision_reason=decision.reason,
     )
-    return store.once(schemas.Round, key, lambda: document, job_name)
+    return store.once(Round, key, lambda: document, job_name)
 
 
 def evaluate_all(
-    store: ResultStore, all_rounds: Sequence[schemas.Round], job_name: str
-) -> dict[str, schemas.Evaluation]:
+    store: ResultStore, all_rounds: Sequence[Round], job_name: str
+) -> dict[str, Evaluation]:
     """Every round's model on the last round's test sets, which hold all earlier ones."""
-    test_sets = store.load(schemas.Dataset, all_rounds[-1].dataset).test_sets
+    test_sets = store.load(Dataset, all_rounds[-1].dataset).test_sets
     models = [one.model for one in all_rounds]
     return {model: evaluate_once(store, model, test_sets, job_name) for model in models}

@@ -12,13 +12,12 @@ from typing import Any
 from jobflow import Job, JobConfig, job
 from jobflow.core.reference import find_and_get_references
 
-from lycb_flows import schemas
 from lycb_flows import store as stores
 from lycb_flows.machine.processes import ProcessPool
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials.models import load_potential
 from lycb_flows.potentials.potential import Potential
-from lycb_flows.schemas import Produced
+from lycb_flows.schemas import Model, Produced
 from lycb_flows.store import ResultStore
 
 
@@ -91,7 +90,7 @@ def _open_potential(address: str, key: str) -> Potential:
     settings = load_settings()
     torch.set_num_threads(settings.threads)
     store = open_store_at(address)
-    model = store.load(schemas.Model, key)
+    model = store.load(Model, key)
     return load_potential(model, store.blobs.read(model.weights), settings.device)
 
 

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from jobflow import Job
 
-from lycb_flows import schemas
-from lycb_flows.campaign.results import (
+from lycb_flows.campaign import (
     decorated_name,
     enumeration_key,
     find_ground_state,
@@ -27,7 +26,11 @@ from lycb_flows.config import (
     RelaxationConfig,
     SystemConfig,
 )
-from lycb_flows.crystals import enumeration
+from lycb_flows.crystals.enumeration import (
+    EnumerationResult,
+    enumerate_decorations,
+    enumerate_orderings,
+)
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.errors import PhysicsError, StoreError
 from lycb_flows.jobs.given import (
@@ -42,6 +45,7 @@ from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential, open_store_at, process_pool
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.relaxation import by_model, ranking
+from lycb_flows.schemas import Enumeration, Ordering, Ranking, Relaxation, Structure
 from lycb_flows.store import ResultStore
 
 T = TypeVar("T")
@@ -98,7 +102,7 @@ class EnumerateMaker(LookupMaker):
         The supercell and the rules; a campaign has its own.
     """
 
-    kind = schemas.Enumeration
+    kind = Enumeration
 
     name: str = "enumerate"
     config: EnumerationConfig = field(default_factory=EnumerationConfig)
@@ -127,32 +131,30 @@ class EnumerateMaker(LookupMaker):
         """Return the key of the Enumeration."""
         return system.enumeration_key(store)
 
-    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> schemas.Enumeration:
+    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> Enumeration:
         """Return the list."""
         return _enumeration(store, key, system)
 
 
-def _enumeration(store: ResultStore, key: str, system: CampaignSystem) -> schemas.Enumeration:
+def _enumeration(store: ResultStore, key: str, system: CampaignSystem) -> Enumeration:
     result, parent = list_members(store, system)
     document, members = result.document(key=key, parent=parent)
     store.blobs.put(members, document.members.media_type)
     return document
 
 
-def list_members(
-    store: ResultStore, system: CampaignSystem
-) -> tuple[enumeration.EnumerationResult, str]:
+def list_members(store: ResultStore, system: CampaignSystem) -> tuple[EnumerationResult, str]:
     """Return a system's orderings, or its decorations, and the key of what they derive from."""
     config = next(one for one in system.campaign.systems if one.name == system.system)
     if system.x is None:
         crystal = load_crystal(store, config.parent)
-        return enumeration.enumerate_orderings(crystal, config.enumeration), config.parent
+        return enumerate_orderings(crystal, config.enumeration), config.parent
     found = find_ground_state(store, system.campaign, system.system)
     if found is None:
         raise StoreError("no ground state yet", fix="rank the system first", system=system.system)
-    ground_state = store.load(schemas.Structure, found)
+    ground_state = store.load(Structure, found)
     decoration = next(one for one in config.decorations if one.x == system.x)
-    return enumeration.enumerate_decorations(ground_state, decoration), ground_state.key
+    return enumerate_decorations(ground_state, decoration), ground_state.key
 
 
 @dataclass(kw_only=True)
@@ -167,7 +169,7 @@ class RankMaker(LookupMaker):
         The funnel and its model; a campaign has its own.
     """
 
-    kind = schemas.Ranking
+    kind = Ranking
 
     name: str = "rank"
     enumeration: EnumerationConfig = field(default_factory=EnumerationConfig)
@@ -198,21 +200,21 @@ class RankMaker(LookupMaker):
             ranking = _with_model(ranking, stored_model(store, ranking.model))
         system = _system_of(store, parent, self.enumeration, ranking)
         key = system.enumeration_key(store)
-        store.once(schemas.Enumeration, key, lambda: _enumeration(store, key, system), self.name)
+        store.once(Enumeration, key, lambda: _enumeration(store, key, system), self.name)
         return {"system": system}
 
     def key(self, store: ResultStore, system: CampaignSystem) -> str:
         """Return the key of the Ranking."""
         return system.ranking_key(store)
 
-    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> schemas.Ranking:
+    def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> Ranking:
         """Return the ranking of all candidates."""
         config = system.campaign.ranking
         orderings = _orderings(store, system)
         coarse, fine = _funnel(store, config, self.name, orderings)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
-            ordering: schemas.Relaxation.key_of(
+            ordering: Relaxation.key_of(
                 candidate.relaxed.start.key,
                 ranking.stage_config(config, candidate.stage),
                 model=config.model,
@@ -223,7 +225,7 @@ class RankMaker(LookupMaker):
         n_chosen = len(ranking.candidates_for_fine(coarse, config))
         n_lost = len(orderings) - len(coarse) + n_chosen - len(fine)
         enumeration_ = system.enumeration_key(store)
-        return schemas.Ranking(
+        return Ranking(
             key=key,
             parents=(enumeration_, config.model, *(row.relaxation for row in ranked.best)),
             system=system.name,
@@ -246,7 +248,7 @@ def _funnel(
     store: ResultStore,
     config: RankingConfig,
     job_name: str,
-    orderings: Sequence[schemas.Ordering],
+    orderings: Sequence[Ordering],
 ) -> tuple[list[ranking.Candidate], list[ranking.Candidate]]:
     """Return all candidates relaxed coarsely, and the best of them relaxed finely."""
     work = functools.partial(_relax_batch, store.address, config, job_name)
@@ -256,16 +258,16 @@ def _funnel(
     return coarse, list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
 
 
-def _orderings(store: ResultStore, system: CampaignSystem) -> list[schemas.Ordering]:
+def _orderings(store: ResultStore, system: CampaignSystem) -> list[Ordering]:
     """Return every member as a document, stored beside its structure."""
     key = system.enumeration_key(store)
     result, parent = list_members(store, system)
-    structures: list[schemas.Structure] = []
-    orderings: list[schemas.Ordering] = []
+    structures: list[Structure] = []
+    orderings: list[Ordering] = []
     for index, member in enumerate(result.members):
         structure = result.structure(index)
-        ordering = schemas.Ordering(
-            key=schemas.Ordering.key_of(key, member.mask),
+        ordering = Ordering(
+            key=Ordering.key_of(key, member.mask),
             parents=(key, parent),
             products=(structure.key,),
             enumeration=key,
@@ -292,7 +294,7 @@ def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:
 
 
 def _relax_batch(
-    address: str, config: RankingConfig, job_name: str, orderings: Sequence[schemas.Ordering]
+    address: str, config: RankingConfig, job_name: str, orderings: Sequence[Ordering]
 ) -> list[ranking.Candidate]:
     """The coarse stage of some candidates, each relaxation looked up first.
 
@@ -300,7 +302,7 @@ def _relax_batch(
     the rest.
     """
     store = open_store_at(address)
-    structures = {one.key: store.load(schemas.Structure, one.structure) for one in orderings}
+    structures = {one.key: store.load(Structure, one.structure) for one in orderings}
     relax_stage = functools.partial(_relax_once, store, config, job_name)
     return ranking.relax_candidates(structures, relax_stage)
 
@@ -318,7 +320,7 @@ def _relax_once(
     config: RankingConfig,
     job_name: str,
     stage: ranking.Stage,
-    starts: Sequence[schemas.Structure],
+    starts: Sequence[Structure],
 ) -> list[Relaxed | PhysicsError]:
     """Each relaxation looked up first; the missing ones move together.
 
@@ -328,21 +330,21 @@ def _relax_once(
     stage_config = ranking.stage_config(config, stage)
     relaxing = _relax_missing(store, config.model, stage_config, starts)
 
-    def relax(start: schemas.Structure) -> schemas.Relaxation:
+    def relax(start: Structure) -> Relaxation:
         outcome = next(outcome for one, outcome in relaxing if one.key == start.key)
         if isinstance(outcome, PhysicsError):
             raise outcome
         store.insert(outcome.structure)
         return outcome.document(stage_config, model=config.model)
 
-    def relax_once(start: schemas.Structure) -> Relaxed | PhysicsError:
-        key = schemas.Relaxation.key_of(start.key, stage_config, model=config.model)
+    def relax_once(start: Structure) -> Relaxed | PhysicsError:
+        key = Relaxation.key_of(start.key, stage_config, model=config.model)
         try:
             # the ranking is claimed
-            found = store.once(schemas.Relaxation, key, lambda: relax(start), job_name, claim=False)
+            found = store.once(Relaxation, key, lambda: relax(start), job_name, claim=False)
         except PhysicsError as error:
             return error
-        final = store.load(schemas.Structure, found.final_structure)
+        final = store.load(Structure, found.final_structure)
         return Relaxed.from_document(found, start, final)
 
     return [relax_once(start) for start in starts]
@@ -352,14 +354,14 @@ def _relax_missing(
     store: ResultStore,
     model: str,
     config: RelaxationConfig,
-    starts: Sequence[schemas.Structure],
-) -> Iterator[tuple[schemas.Structure, Relaxed | PhysicsError]]:
+    starts: Sequence[Structure],
+) -> Iterator[tuple[Structure, Relaxed | PhysicsError]]:
     """What the store lacks when the first is asked for, in the order of the starts."""
-    keys = [schemas.Relaxation.key_of(start.key, config, model=model) for start in starts]
+    keys = [Relaxation.key_of(start.key, config, model=model) for start in starts]
     missing = [
         start
         for start, key in zip(starts, keys, strict=True)
-        if store.find(schemas.Relaxation, key) is None
+        if store.find(Relaxation, key) is None
     ]
     outcomes = by_model.relax_many(missing, open_potential(store, model), config)
     yield from zip(missing, outcomes, strict=True)

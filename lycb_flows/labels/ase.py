@@ -12,46 +12,58 @@ from ase.calculators.calculator import BaseCalculator, Calculator, CalculatorErr
 from lycb_flows.config import AseLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import ask, checked_label
-from lycb_flows.labels.engine import Engine, FindModel, Models
+from lycb_flows.labels.engine import Engine, FindModel, Machine, Models
 from lycb_flows.labels.theory import Theory, ase_theory
-from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Label, Structure
 
 _STATED = "label by {name}, version {version}: what it is rests on its user's word"
 
 
 class AseEngine(Engine[AseLabeler]):
-    """Labels by a calculator whose user states what it computes; nobody knows what it costs."""
+    """The engine of a calculator whose user states what it computes; nobody knows what it costs."""
 
     config = AseLabeler
 
     def theory(self, config: AseLabeler, find_model: FindModel) -> Theory:
-        """Return what the user states."""
+        """Return the level of theory that the user states."""
         del find_model
         return ase_theory(config)
 
     def check(self, config: AseLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check that there is such a calculator and that it has a stress."""
+        """Check that the calculator exists here and computes a stress.
+
+        Parameters
+        ----------
+        config
+            The calculator's import path.
+        elements, machine
+            Not used.
+
+        Raises
+        ------
+        InputError
+            When there is no such calculator, or it computes no stress.
+        """
         del elements, machine
         find_calculator(config.calculator)
 
     def open(self, config: AseLabeler, machine: Machine, models: Models) -> AseCalculator:
-        """Return the calculator."""
+        """Return the calculator as a labeler."""
         del machine, models
         return AseCalculator(config)
 
     def is_dft(self, code: str) -> bool | None:
-        """Return True: what its user states is believed, and reports say so."""
+        """Return True for any calculator: its user's statement is believed, and reports say so."""
         return True if code.startswith("ase ") else None
 
 
 class AseCalculator:
-    """A calculator that labels, made anew for each structure.
+    """A calculator of ASE as a labeler, made anew for each structure.
 
     Parameters
     ----------
     config
-        Its import path, version and parameters.
+        The calculator's import path, version and parameters.
     """
 
     def __init__(self, config: AseLabeler) -> None:
@@ -59,19 +71,19 @@ class AseCalculator:
         self._class, self._config = find_calculator(config.calculator), config
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         LabelError
-            When the calculator fails, or its answer is none.
+            When the calculator fails, or its answer fails a check.
         """
         config = self._config
         with tempfile.TemporaryDirectory(prefix="lycb-label-") as folder:
             try:
                 calculator = self._class(**config.parameters)
                 if isinstance(calculator, Calculator):
-                    calculator.directory = folder  # of those that write files
+                    calculator.directory = folder  # for calculators that write files
                 answer = ask(calculator, structure)
             except _FAILURES as err:
                 raise LabelError(
@@ -96,16 +108,16 @@ _FAILURES = (
     ValueError,
     subprocess.SubprocessError,
 )
-"""What calculators of many authors raise; all of it becomes an attempt with its reason."""
+"""Errors that calculators of many authors raise; each is stored with its reason."""
 
 
 def find_calculator(path: str) -> type[BaseCalculator]:
-    """A calculator's class by import path.
+    """Return the class of a calculator by its import path.
 
     Raises
     ------
     InputError
-        When there is none, or it computes no stress.
+        When there is no such calculator, or it computes no stress.
     """
     module, _, name = path.rpartition(".")
     try:
@@ -113,7 +125,7 @@ def find_calculator(path: str) -> type[BaseCalculator]:
     except (ImportError, AttributeError) as err:
         raise InputError(
             "no such calculator",
-            fix="install it here and on the workers, or mend labels.labeler.calculator",
+            fix="install it here and on the workers, or correct labels.labeler.calculator",
             calculator=path,
             reason=err,
         ) from err

@@ -1,6 +1,7 @@
-"""What an engine says of a structure, and what makes a label of it: every engine's one door.
+"""What an engine answers about a structure, and the checks that make a label of the answer.
 
-The one conversion of stresses is here: ASE's eV/Å^3 to GPa, tension positive in both.
+Every engine's answer becomes a label here. Stresses are converted once: ASE's eV/Å^3 to GPa,
+tension positive in both.
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from lycb_flows.units import EV_PER_ANG3_GPA
 VASP_KB = -10.0 * EV_PER_ANG3_GPA
 """1 eV/Å^3 of tension in VASP's unit and sign: 1 kB is 0.1 GPa, compression positive."""
 MAX_FORCE_EV_PER_ANG = 200.0
-"""Ions on top of each other; a campaign's own limit for training is far below."""
+"""Reached only by overlapping ions; a campaign's own limit for training is far below."""
 MAX_STRESS_GPA = 500.0
 MAX_ENERGY_EV_PER_ATOM = 50.0
-"""Away from free atoms, for codes whose energies are counted from them."""
+"""Largest distance from free atoms, for codes whose energies are counted from them."""
 _CELL_ANG = 1e-6
-"""What a round trip through text may change of a cell."""
+"""Largest change of a cell by writing it as text and reading it again."""
 
 
 class Answer(BaseModel):
-    """Plain numbers of an engine, ASE's units and signs; what was computed, not what was asked."""
+    """The plain numbers of an engine in ASE's units and signs.
+
+    Composition and cell are those that the engine computed, so that they can be compared with the
+    structure that it was given.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,12 +49,19 @@ class Answer(BaseModel):
 
 
 def ask(calculator: object, structure: Structure) -> Answer:
-    """What a calculator says of a structure.
+    """Return what a calculator computes of a structure.
+
+    Parameters
+    ----------
+    calculator
+        A calculator of ASE, or an object with the same methods.
+    structure
+        The structure; it is not changed.
 
     Raises
     ------
     LabelError
-        When it computes no energy, forces or stress.
+        When the calculator computes no energy, forces or stress.
     """
     atoms = to_ase(structure)
     atoms.calc = calculator
@@ -86,12 +98,27 @@ def checked_label(
     corrections: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> Label:
-    """The label that an answer is, or the reason why it is none.
+    """Return the label that an answer makes, once it has passed all checks.
+
+    Parameters
+    ----------
+    structure
+        The structure that the engine was given.
+    theory
+        The level of theory; its fingerprint is part of the label's key.
+    answer
+        What the engine computed.
+    kpoint_mesh
+        Divisions of the mesh that the level's rule gives this cell; None without k-points.
+    corrections
+        What custodian changed of how the electrons were iterated.
+    warnings
+        Notes that the label keeps besides those of the answer.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     forces, stress_gpa = checked_numbers(
         structure, answer, counted_from_atoms=theory.paw is not None
@@ -115,21 +142,21 @@ def checked_label(
 def checked_numbers(
     structure: Structure, answer: Answer, *, counted_from_atoms: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Forces (n_atoms, 3) in eV/Å and stress (3, 3) in GPa, once every number makes sense.
+    """Return forces (n_atoms, 3) in eV/Å and stress (3, 3) in GPa, once every number makes sense.
 
     Parameters
     ----------
     structure
-        What was asked about.
+        The structure that the engine was given.
     answer
-        What was said.
+        What the engine computed.
     counted_from_atoms
-        Whether the energy is, so that its size can be judged.
+        Whether energies are counted from free atoms, so that their size can be judged.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     _check_structure(structure, answer)
     forces = np.array(answer.forces_ev_per_ang)
@@ -148,7 +175,7 @@ def _check_structure(structure: Structure, answer: Answer) -> None:
     if answer.species != structure.species:
         raise LabelError(
             "the engine computed another composition or order of atoms",
-            fix="mend the engine",
+            fix="correct the engine",
             asked="".join(structure.species),
             found="".join(answer.species),
         )
@@ -156,7 +183,7 @@ def _check_structure(structure: Structure, answer: Answer) -> None:
     if not np.abs(change).max() < _CELL_ANG:
         raise LabelError(
             "the engine changed the cell",
-            fix="ask it for a static calculation",
+            fix="let it run a static calculation",
             largest_change_ang=f"{np.abs(change).max():.2g}",
         )
 
@@ -165,7 +192,7 @@ def _check_shape(name: str, array: np.ndarray[Any, Any], shape: tuple[int, ...])
     if array.shape != shape:
         raise LabelError(
             "the engine's answer has another shape",
-            fix="mend the engine",
+            fix="correct the engine",
             of=name,
             expected=shape,
             found=array.shape,

@@ -1,7 +1,7 @@
-"""What labels: an engine per `type` of labeler, ours and those of plug-ins.
+"""Engines, which make labels: one per `type` of labeler, this package's and those of plug-ins.
 
-Everything else (plan, submission, jobs, doctor, report) asks an engine and names none. How another
-package adds one: docs/labels.md.
+Plan, submission, jobs, doctor and report use any engine and name none. docs/labels.md says how
+another package adds one. All that an engine's methods take and return can be imported from here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,28 @@ from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
 from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Look
+from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.potential import Potential
+
+__all__ = [
+    "AbsentEngine",
+    "Engine",
+    "FindModel",
+    "Finding",
+    "ForceCall",
+    "Labeler",
+    "Look",
+    "Machine",
+    "Models",
+    "NotApplicableError",
+    "Theory",
+    "engine_of",
+    "find_engine",
+    "is_dft",
+]
 
 C = TypeVar("C", bound=LabelerConfig)
 FindModel = Callable[[str], Model]
@@ -31,22 +48,22 @@ ForceCall = Callable[[str], float | None]
 
 
 class Models(Protocol):
-    """Models that an engine may ask for by key."""
+    """The models that an engine may need, found by key."""
 
     def find(self, key: str) -> Model:
-        """Return a model's document."""
+        """Return the document of a model, given its key."""
         ...
 
     def open(self, key: str) -> Potential:
-        """Return a model's potential, on this machine's device."""
+        """Return the potential of a model on this machine's device, given the model's key."""
         ...
 
 
 class Engine(ABC, Generic[C]):
-    """What is behind a `type` of labeler.
+    """The program behind a `type` of labeler.
 
-    Its module is imported by plans and the status: it imports what labels (a program's package,
-    torch) inside the methods that need it.
+    Plans and the status import the module of an engine. It therefore imports what is slow (a
+    program's package, torch) inside the methods that need it.
 
     Attributes
     ----------
@@ -65,7 +82,7 @@ class Engine(ABC, Generic[C]):
 
     @property
     def name(self) -> str:
-        """The `type` of the settings, which is the name of the entry point, too."""
+        """The `type` of the settings, which is also the name of the entry point."""
         return str(self.config.model_fields["type"].default)
 
     @abstractmethod
@@ -140,12 +157,18 @@ class Engine(ABC, Generic[C]):
         return None
 
     def cost_note(self, config: C) -> str:
-        """Return what a plan adds to the cost of labels, e.g. what it was measured with."""
+        """Return what a plan writes beside the cost of labels.
+
+        Returns
+        -------
+        str
+            For example what the cost was measured with; empty when there is nothing to add.
+        """
         del config
         return ""
 
     def is_dft(self, code: str) -> bool | None:
-        """Return whether density-functional theory stands behind labels of a code.
+        """Return whether labels of a code come from density-functional theory.
 
         Parameters
         ----------
@@ -162,12 +185,18 @@ class Engine(ABC, Generic[C]):
         return None
 
     def looks(self) -> Sequence[Look]:
-        """Return what `lycb doctor` looks at on a machine that may label."""
+        """Return what `lycb doctor` examines on a machine that may label.
+
+        Returns
+        -------
+        sequence of Look
+            Empty when the engine needs nothing that could be missing.
+        """
         return ()
 
 
 class AbsentEngine(Engine[AbsentLabeler]):
-    """Stands for the engine of a package that is not installed here: results are read, not made."""
+    """The engine of a package that is not installed here: results can be read, but none made."""
 
     config = AbsentLabeler
 
@@ -177,7 +206,14 @@ class AbsentEngine(Engine[AbsentLabeler]):
         return Theory.model_validate(config.theory)
 
     def open(self, config: AbsentLabeler, machine: Machine, models: Models) -> Labeler:
-        """Leave the label to another machine.
+        """Refuse to label, so that another machine takes the job.
+
+        Parameters
+        ----------
+        config
+            Settings as they were submitted.
+        machine, models
+            Not used.
 
         Raises
         ------
@@ -225,12 +261,12 @@ def find_engine(name: str) -> Engine[Any]:
 
 
 def is_dft(code: str, *, imported: bool = False) -> bool:
-    """Return whether density-functional theory stands behind labels of a code.
+    """Return whether labels of a code come from density-functional theory.
 
     Parameters
     ----------
     code
-        A `Theory.code`; of a plug-in that is not installed here, too.
+        A `Theory.code`, which may be that of a plug-in that is not installed here.
     imported
         Whether the labels were imported: their level is as their user states it, and is taken
         to be DFT unless an engine says otherwise.
@@ -238,7 +274,7 @@ def is_dft(code: str, *, imported: bool = False) -> bool:
     for name in LABELERS.names():
         try:
             answer = find_engine(name).is_dft(code)
-        except InputError:  # a broken plug-in's labels are of a code that nobody knows
+        except InputError:  # a broken plug-in cannot say which codes are its own
             continue
         if answer is not None:
             return answer

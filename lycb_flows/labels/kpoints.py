@@ -1,6 +1,6 @@
-"""k-point meshes as rules: a level of theory has one, a cell's mesh follows from it.
+"""Rules of k-point meshes: a level of theory has a rule, from which a cell's mesh follows.
 
-All meshes are centred at Gamma. A cell's *height* along an axis is the distance of its two
+All meshes are centred at Gamma. A cell's *height* along an axis is the distance between its two
 faces, 2 pi over the length of the reciprocal vector.
 """
 
@@ -17,13 +17,13 @@ from lycb_flows.schemas import Matrix
 
 Mesh = tuple[int, int, int]
 _EDGE = 1e-6
-"""Of a division: a lattice rounded to 1e-8 Å does not flip a mesh."""
+"""Tolerance of a division, so that rounding a lattice to 1e-8 Å does not change its mesh."""
 
 
 class GridRule(Config):
-    """One mesh for all cells whose heights lie in a range; its density beyond.
+    """One mesh for all cells whose heights lie in a range; outside of it the density is kept.
 
-    Within one training set the mesh then changes with no frame's cell.
+    All cells of a training set then have the same mesh, as long as their heights stay in the range.
     """
 
     rule: Literal["grid"] = "grid"
@@ -33,7 +33,18 @@ class GridRule(Config):
     )
 
     def mesh_for(self, lattice_ang: Matrix) -> Mesh:
-        """Divisions along the reciprocal vectors of a cell with rows a, b, c."""
+        """Return the mesh of a cell.
+
+        Parameters
+        ----------
+        lattice_ang
+            Rows a, b, c of the cell, shape (3, 3), in Å.
+
+        Returns
+        -------
+        tuple of int
+            Divisions along the three reciprocal vectors.
+        """
         shortest, longest = self.heights_ang
         first, second, third = (
             max(1, ceil(n * min(max(height, shortest), longest) / height - _EDGE))
@@ -45,14 +56,25 @@ class GridRule(Config):
 class SpacingRule(Config):
     """A distance of neighbouring points, 2 pi included, rounded to the nearest mesh.
 
-    As VASP's automatic mode does (N = int(R |b| + 0.5)); its KSPACING rounds up.
+    VASP's automatic mode rounds in the same way (N = int(R |b| + 0.5)); its KSPACING rounds up.
     """
 
     rule: Literal["spacing"] = "spacing"
     spacing_per_ang: Positive
 
     def mesh_for(self, lattice_ang: Matrix) -> Mesh:
-        """Divisions along the reciprocal vectors of a cell with rows a, b, c."""
+        """Return the mesh of a cell.
+
+        Parameters
+        ----------
+        lattice_ang
+            Rows a, b, c of the cell, shape (3, 3), in Å.
+
+        Returns
+        -------
+        tuple of int
+            Divisions along the three reciprocal vectors.
+        """
         first, second, third = (
             max(1, floor(2 * np.pi / (height * self.spacing_per_ang) + 0.5 + _EDGE))
             for height in heights_ang(lattice_ang)
@@ -71,7 +93,18 @@ class DensityRule(Config):
     points_ang3: Positive = Field(description="Points per 1/Å^3 of reciprocal volume.")
 
     def mesh_for(self, lattice_ang: Matrix) -> Mesh:
-        """Divisions along the reciprocal vectors of a cell with rows a, b, c."""
+        """Return the mesh of a cell.
+
+        Parameters
+        ----------
+        lattice_ang
+            Rows a, b, c of the cell, shape (3, 3), in Å.
+
+        Returns
+        -------
+        tuple of int
+            Divisions along the three reciprocal vectors.
+        """
         lengths = np.linalg.norm(lattice_ang, axis=1)
         reciprocal = (2 * np.pi) ** 3 / abs(np.linalg.det(lattice_ang))
         scale = (self.points_ang3 * reciprocal * lengths.prod()) ** (1 / 3)
@@ -83,7 +116,13 @@ KPointRule = Annotated[GridRule | SpacingRule | DensityRule, Field(discriminator
 
 
 def heights_ang(lattice_ang: Matrix) -> tuple[float, float, float]:
-    """Distances of opposite faces of a cell with rows a, b, c."""
+    """Return the distances between opposite faces of a cell, in Å.
+
+    Parameters
+    ----------
+    lattice_ang
+        Rows a, b, c of the cell, shape (3, 3), in Å.
+    """
     reciprocal = np.linalg.inv(np.asarray(lattice_ang))  # columns, without 2 pi
     first, second, third = 1.0 / np.linalg.norm(reciprocal, axis=0)
     return float(first), float(second), float(third)

@@ -1,6 +1,6 @@
-"""What an engine wrote while it made a label: kept as blobs beside the label or the attempt.
+"""The output that an engine wrote while it made a label, kept as blobs beside the label or attempt.
 
-They are evidence, not facts: never compared, never keyed.
+Logs are evidence, not facts: they are never compared and never part of a key.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Protocol, runtime_checkable
 MAX_FILE_BYTES = 64 << 20
 """A larger file is no log."""
 ENDINGS = {"application/gzip": ".tar.gz", "text/plain": ".txt"}
-"""Of a log's file, by media type."""
+"""Ending of a log's file name, by media type."""
 
 
 @dataclass(frozen=True)
 class Log:
-    """One text or archive."""
+    """A text or an archive."""
 
     content: bytes
     media_type: str
@@ -28,16 +28,24 @@ class Log:
 
 @runtime_checkable
 class KeepsLogs(Protocol):
-    """A labeler that remembers what its engine wrote for the last label, by name.
+    """A labeler that keeps the output of its engine for the last label, by name.
 
-    Names are without dots: databases take those for paths.
+    Names have no dots, because databases read those as paths.
     """
 
     logs: Mapping[str, Log]
 
 
 def archive(folder: Path, *, without: Callable[[Path], bool] | None = None) -> Log:
-    """The files of a folder as tar.gz, except some and those that are no logs."""
+    """Return the files of a folder as tar.gz.
+
+    Parameters
+    ----------
+    folder
+        The folder; folders in it are included.
+    without
+        Says of a path whether it is left out. Files above `MAX_FILE_BYTES` always are.
+    """
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=6) as tar:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""What labels by plane waves cost."""
+"""The cost of labels by plane waves."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Relaxations at a level of theory: ASE's FIRE driving any labeler, or the code's own.
+"""Relaxations at a level of theory, by ASE's FIRE with any labeler or by the code itself.
 
-Every step of FIRE is a label. FIRE holds no chance, so who starts it again is led along the
-same path by the labels that are there, and pays from the first that is missing: the labels
-are its restart file.
+Every step of FIRE is a label. FIRE uses no random numbers, so a relaxation that is started again
+takes the same path: labels that exist are read from the store, and computing goes on where the
+first one is missing. The labels serve as its restart file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 LabelOf = Callable[[Structure], Label]
-"""The label of a structure; a job's looks it up first."""
+"""Returns the label of a structure; a job looks for it in the store first."""
 
 
 @runtime_checkable
@@ -35,12 +35,19 @@ class Relaxer(Protocol):
     theory: Theory
 
     def relax(self, structure: Structure, config: RelaxationConfig) -> Relaxed:
-        """The structure at rest, or as far as it came.
+        """Return the relaxed structure, or the last one when the steps did not suffice.
+
+        Parameters
+        ----------
+        structure
+            Where the relaxation starts.
+        config
+            When the relaxation ends, and whether the cell moves.
 
         Raises
         ------
         LycbError
-            When there is none; the reason becomes an attempt.
+            When the code gives no structure; the reason is stored with the attempt.
         """
         ...
 
@@ -48,38 +55,56 @@ class Relaxer(Protocol):
 def drive_fire(
     structure: Structure, label_of: LabelOf, config: RelaxationConfig, theory: Theory
 ) -> Relaxed:
-    """Relax positions, and the cell unless told otherwise, by ASE's FIRE over labels.
+    """Relax positions and, if the config says so, the cell by ASE's FIRE.
+
+    Parameters
+    ----------
+    structure
+        Where the relaxation starts.
+    label_of
+        Returns the label of a structure; called at every step.
+    config
+        When the relaxation ends, and whether the cell moves.
+    theory
+        The level of theory of the labels, named in the result.
+
+    Returns
+    -------
+    Relaxed
+        The last structure with its energies in eV and the largest force in eV/Å.
 
     Raises
     ------
     LycbError
-        What the labeler raises.
+        Whatever `label_of` raises.
     """
-    atoms, asked = to_ase(structure), _Labels(label_of)
-    atoms.calc = asked
+    atoms, calculator = to_ase(structure), _Labels(label_of)
+    atoms.calc = calculator
     moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
     optimizer = FIRE(moving, logfile=None)
     with warnings.catch_warnings():
-        # the filter takes a logarithm of the strain in every step; scipy misses 1e-13 in it
+        # the filter takes the logarithm of the strain; scipy warns of inaccuracies of 1e-13
         warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
         optimizer.run(fmax=config.fmax_ev_per_ang, steps=config.max_steps)
         max_force = float(np.linalg.norm(moving.get_forces(), axis=1).max())
     return Relaxed(
         start=structure,
         structure=canonical_structure(atoms),
-        energy_ev=asked.labels[-1].energy_ev,
-        static_energy_ev=asked.labels[0].energy_ev,
+        energy_ev=calculator.labels[-1].energy_ev,
+        static_energy_ev=calculator.labels[0].energy_ev,
         max_force_ev_per_ang=max_force,
         n_steps=int(optimizer.nsteps),
         converged=max_force < config.fmax_ev_per_ang,
         optimizer=f"FIRE (ASE) driving {theory.name}",
-        labels=tuple(dict.fromkeys(label.key for label in asked.labels)),
-        warnings=tuple(dict.fromkeys(word for label in asked.labels for word in label.warnings)),
+        labels=tuple(dict.fromkeys(label.key for label in calculator.labels)),
+        warnings=tuple(
+            dict.fromkeys(word for label in calculator.labels for word in label.warnings)
+        ),
     )
 
 
 class _Labels(Calculator):
-    """Labels as a calculator of ASE's; it remembers them in the order in which it was asked."""
+    """Labels as a calculator of ASE that keeps them in the order of the steps."""
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012 - ASE
 
@@ -94,7 +119,15 @@ class _Labels(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """All properties of the canonical structure, 1e-8 Å away at most."""
+        """Compute all properties of the canonical structure, which is 1e-8 Å away at most.
+
+        Parameters
+        ----------
+        atoms
+            The atoms as FIRE has moved them.
+        properties, system_changes
+            Arguments of ASE's interface; a label always has all properties.
+        """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         label = self.label_of(canonical_structure(cast("Atoms", self.atoms)))
         self.labels.append(label)

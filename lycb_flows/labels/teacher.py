@@ -1,4 +1,4 @@
-"""Labels by another potential: the whole loop without DFT, and named as such."""
+"""Labels by another potential: the whole loop without DFT, reported as a rehearsal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import TeacherLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Machine, Models
 from lycb_flows.labels.theory import Theory, teacher_theory
-from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Label, Model, Structure
 
 if TYPE_CHECKING:
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class TeacherEngine(Engine[TeacherLabeler]):
-    """Labels by a potential; its model is checked when the campaign is submitted."""
+    """The engine of labels by a potential, whose model is checked when a campaign is submitted."""
 
     config = TeacherLabeler
 
     def theory(self, config: TeacherLabeler, find_model: FindModel) -> Theory:
-        """Return the theory that the model's weights stand for."""
+        """Return the level of theory that is made of the model's weights."""
         return teacher_theory(find_model(config.model))
 
     def open(self, config: TeacherLabeler, machine: Machine, models: Models) -> Teacher:
-        """Return the potential with its weights."""
+        """Return the potential with its weights as a labeler."""
         del machine
         return Teacher(models.find(config.model), models.open(config.model))
 
@@ -46,14 +45,14 @@ class TeacherEngine(Engine[TeacherLabeler]):
 
 
 class Teacher:
-    """A potential that labels.
+    """A potential as a labeler.
 
     Parameters
     ----------
     model
-        Its document.
+        The document of its model.
     potential
-        Its weights at work.
+        The potential with the model's weights.
     """
 
     def __init__(self, model: Model, potential: Potential) -> None:
@@ -61,12 +60,12 @@ class Teacher:
         self._model, self._potential = model, potential
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         PhysicsError
-            When the potential has no finite answer.
+            When the potential's prediction is not finite.
         """
         (prediction,) = self._potential.predict([structure])
         return Label(

@@ -13,23 +13,24 @@ from pydantic import Field
 from lycb_flows.config import NOT_KEYED, AseLabeler, Config, Positive
 from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import KPointRule, Mesh
-from lycb_flows.schemas import Label, Matrix, Model, Structure
-from lycb_flows.schemas.keys import digest
+from lycb_flows.schemas import Label, Matrix, Model, Structure, digest
 
 VASP_STAND_IN = "vasp stand-in"
 """The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""
 
 
 class PawDataSets(Config):
-    """The PAW data sets of all elements: one release, each file known by its hash."""
+    """The PAW data sets of all elements: one release, each file identified by its hash."""
 
     release: str
     files: str = Field(description="Name of an element's file, e.g. '{element}.PBE'.")
-    table: Annotated[str, NOT_KEYED] = Field(description="Beside this module: element -> SHA-256.")
-    table_sha256: str = Field(description="Of the table, and so of every data set.")
+    table: Annotated[str, NOT_KEYED] = Field(
+        description="File beside this module: element -> SHA-256."
+    )
+    table_sha256: str = Field(description="SHA-256 of the table, and so of every data set.")
 
     def hashes(self) -> dict[str, str]:
-        """Element -> SHA-256 of its (unpacked) data set.
+        """Return the SHA-256 of every element's (unpacked) data set.
 
         Raises
         ------
@@ -41,7 +42,7 @@ class PawDataSets(Config):
 
 
 class StatedPotcar(Config):
-    """What is known of a VASP data set without showing it: its licence forbids that."""
+    """The published facts of a VASP data set, whose licence forbids to show the file."""
 
     title: str = Field(description="TITEL in the file: functional, symbol, date.")
     electrons: Positive = Field(description="Valence electrons, ZVAL.")
@@ -51,23 +52,23 @@ class StatedPotcar(Config):
 
     @property
     def symbol(self) -> str:
-        """As POTCAR.spec and folders of POTCARs name it, e.g. Li_sv."""
+        """The symbol by which POTCAR.spec and folders of POTCARs name it, e.g. Li_sv."""
         return self.title.split()[1]
 
 
 class Potcars(Config):
-    """The POTCARs of all elements: one release, each known by title and statistics."""
+    """The POTCARs of all elements: one release, each identified by title and statistics."""
 
     release: Literal["PBE", "PBE_52", "PBE_54", "PBE_64"] = Field(
         description="pymatgen's name, which leads to the folder, e.g. POT_GGA_PAW_PBE_54."
     )
     table: Annotated[str, NOT_KEYED] = Field(
-        description="Beside this module: element -> StatedPotcar."
+        description="File beside this module: element -> StatedPotcar."
     )
-    table_sha256: str = Field(description="Of the table, and so of every title.")
+    table_sha256: str = Field(description="SHA-256 of the table, and so of every title.")
 
     def of(self, element: str) -> StatedPotcar:
-        """The POTCAR of an element.
+        """Return the POTCAR of an element.
 
         Raises
         ------
@@ -86,7 +87,7 @@ class Potcars(Config):
 
 
 def _stated_table(table: str, stated: str) -> bytes:
-    """A file beside this module, when its SHA-256 is the stated one."""
+    """Return the content of a file beside this module, once its SHA-256 is the stated one."""
     content = resources.files(__package__).joinpath(table).read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != stated:
@@ -108,29 +109,35 @@ class Smearing(Config):
 
 
 class Convergence(Config):
-    """When the electrons have converged; both per valence electron."""
+    """When the electrons have converged; both limits are per valence electron."""
 
     energy_ev_per_electron: Positive
     density_e_per_electron: Positive
-    max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
+    max_iterations: int = Field(
+        ge=1, description="Iterations after which the calculation has failed."
+    )
 
 
 class TotalConvergence(Config):
-    """When the electrons have converged, as VASP counts: by the whole cell's energy."""
+    """When the electrons have converged by VASP's criterion, the energy of the whole cell."""
 
     energy_ev: Positive = Field(description="EDIFF: total energy and band energy change by less.")
-    max_iterations: int = Field(ge=1, description="Beyond: a failure, never a label.")
+    max_iterations: int = Field(
+        ge=1, description="Iterations after which the calculation has failed."
+    )
 
 
 class Theory(Config):
-    """What a label's numbers rest on; two of them never meet in one training set.
+    """Everything that decides a label's numbers; labels of two theories are never trained together.
 
-    What does not apply to a code is None and in no fingerprint. `admits` says which labels of
-    another level count as this one's.
+    Fields that do not apply to a code are None and in no fingerprint. `admits` says which labels of
+    another level count as labels of this one.
     """
 
     code: str
-    version: str = Field(description="As far as it decides numbers: 26.7 stands for 26.7.x.")
+    version: str = Field(
+        description="Version as far as it decides numbers: 26.7 stands for 26.7.x."
+    )
     functional: str
     raw_pbe: bool = Field(
         default=False,
@@ -139,30 +146,35 @@ class Theory(Config):
     parameters: dict[str, str] = Field({}, description="Everything else that decides a number.")
     level: Annotated[str | None, NOT_KEYED] = Field(None, description="Its name in levels.yaml.")
     paw: PawDataSets | Potcars | None = None
-    cutoff_ev: Positive | None = Field(None, description="Of plane waves.")
+    cutoff_ev: Positive | None = Field(None, description="Kinetic energy of the last plane wave.")
     kpoints: KPointRule | None = Field(None, description="A cell's Gamma-centred mesh.")
     smearing: Smearing | None = None
     convergence: Convergence | TotalConvergence | None = None
     spin: Literal["paired", "polarised"] | None = None
-    symmetry: Literal["time reversal"] | None = Field(None, description="What is made use of.")
-    corrections: str | None = Field(None, description="Added to the energies, or 'none'.")
+    symmetry: Literal["time reversal"] | None = Field(
+        None, description="Symmetry that the code uses."
+    )
+    corrections: str | None = Field(None, description="Corrections of the energies, or 'none'.")
     unknown: tuple[str, ...] | None = Field(
         None, description="Fields that an imported label's source does not state; sorted."
     )
 
     @property
     def name(self) -> str:
-        """For people: code, functional, level."""
+        """The name for people: code, functional and level."""
         level = f" ({self.level})" if self.level else ""
         return f"{self.code}: {self.functional}{level}"
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that stand for every field."""
+        """The SHA-256 of all fields in 64 hexadecimal digits, a part of every label's key."""
         return digest(self)
 
     def differs_in_kpoints_alone(self, other: Theory) -> bool:
-        """Return whether another level is this one but for the rule of its k-points."""
+        """Return whether another level is this one but for the rule of its k-points.
+
+        Both levels must have a rule, and the rules must differ.
+        """
         if self.kpoints is None or other.kpoints is None or self.kpoints == other.kpoints:
             return False
         return self.model_copy(update={"kpoints": other.kpoints}).fingerprint == other.fingerprint
@@ -189,12 +201,21 @@ class Theory(Config):
         return kpoint_mesh == self.kpoints.mesh_for(lattice_ang)
 
     def covers_version(self, found: str) -> bool:
-        """Whether a program of this version is at this level: 6.4.2 is where 6 is stated."""
+        """Return whether a program of this version is at this level.
+
+        A stated version covers every version that begins with it: 6.4.2 is covered by 6.
+        """
         return found == self.version or found.startswith(f"{self.version}.")
 
 
 def teacher_theory(model: Model) -> Theory:
-    """The level of theory that a teacher stands for: none but its own weights."""
+    """Return the level of theory of a teacher, which consists of its weights.
+
+    Parameters
+    ----------
+    model
+        Document of the teacher's model.
+    """
     return Theory(
         code="teacher",
         version="1",
@@ -204,7 +225,12 @@ def teacher_theory(model: Model) -> Theory:
 
 
 def gpaw_theory(level: str) -> Theory:
-    """A level of theory of GPAW's, by name.
+    """Return a level of theory of GPAW.
+
+    Parameters
+    ----------
+    level
+        Its name in levels.yaml.
 
     Raises
     ------
@@ -215,15 +241,15 @@ def gpaw_theory(level: str) -> Theory:
 
 
 def vasp_theory(level: str, *, stand_in: bool = False) -> Theory:
-    """A level of theory of VASP's, by name.
+    """Return a level of theory of VASP.
 
     Parameters
     ----------
     level
         Its name in levels.yaml.
     stand_in
-        A program that reads VASP's files and asks a potential computes: same settings,
-        another theory, so that its labels and VASP's never meet.
+        Whether a potential computes behind VASP's files. The settings are the same, but the
+        theory is another one, so that its labels are never mixed with VASP's.
 
     Raises
     ------
@@ -252,7 +278,13 @@ def _level(code: str, name: str, level: str) -> dict[str, Any]:
 
 
 def ase_theory(labeler: AseLabeler) -> Theory:
-    """The level of theory of a calculator of ASE's: what its user states."""
+    """Return the level of theory of an ASE calculator as its user states it.
+
+    Parameters
+    ----------
+    labeler
+        The settings; every parameter of the calculator is part of the theory.
+    """
     return Theory(
         code=f"ase {labeler.calculator}",
         version=labeler.version,
@@ -265,21 +297,21 @@ def ase_theory(labeler: AseLabeler) -> Theory:
 
 
 def code_of(theory_name: str) -> str:
-    """Return the code of a level of theory that a document knows by its name."""
+    """Return the code of a level of theory, given the `Theory.name` in a document."""
     return theory_name.partition(": ")[0]
 
 
 class Labeler(Protocol):
-    """What makes labels: the door that every engine comes through."""
+    """The interface of everything that labels structures."""
 
     theory: Theory
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         LycbError
-            When there is none; the reason becomes an attempt.
+            When there is no label; the reason is stored with the attempt.
         """
         ...

@@ -1,4 +1,4 @@
-"""How good a model is on labels: errors overall and per system, and every prediction.
+"""Errors of a model on labels, overall and per system, with every prediction.
 
 >>> result = evaluate(potential, labelled)
 >>> result.overall.force_mae_ev_per_ang
@@ -37,6 +37,13 @@ def evaluate(potential: Potential, labelled: Sequence[LabelledStructure]) -> Eva
     """Return the errors of a potential on labels.
 
     Stress errors are over all nine components (`model_errors` defines every number).
+
+    Parameters
+    ----------
+    potential
+        The potential.
+    labelled
+        Structures with their labels.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Structures with their labels, and how far predictions are from them."""
+"""Structures with their labels, and the errors of predictions for them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,13 @@ def model_errors(
     Energies are per atom, each structure once; forces over all components of all atoms;
     stresses over all nine components. The force slope is sum(F_model F_label) /
     sum(F_label²), 0 for labels without forces; below 1 the model is too soft.
+
+    Parameters
+    ----------
+    labelled
+        Structures with their labels.
+    predictions
+        The prediction for each structure, in the same order.
 
     Raises
     ------

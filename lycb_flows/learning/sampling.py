@@ -1,6 +1,6 @@
-"""Which frames of some runs are worth a label: farthest-point sampling.
+"""Choice of the frames that are worth a label, by farthest-point sampling.
 
-The distance of two frames A and B of n atoms (paper, made precise) is
+The distance of two frames A and B of n atoms (the paper's, made precise) is
 
     d(A, B) = sqrt(1/n sum_i |r_i(A) - r_i(B)|^2)
 
@@ -32,43 +32,46 @@ FloatArray = NDArray[np.float32]
 Rule = Literal["medoid", "fps", "uniform"]
 Block = Literal["train", "validation"]
 
-_CHUNK_VECTORS = 200_000  # distances are made so many atoms at a time: fits the cache
-_MEDOID_CANDIDATES = 500  # the medoid needs all pairs of these: evenly spaced ones beyond
-_SAME_ANG = 1e-4  # frames this close are one frame, stored in float32
+_CHUNK_VECTORS = (
+    200_000  # distances are computed for so many atoms at a time, which fit into the cache
+)
+_MEDOID_CANDIDATES = 500  # of more candidates, evenly spaced ones: the medoid needs all pairs
+_SAME_ANG = 1e-4  # the precision of frames stored in float32
 
 
 class FrameSource(Protocol):
-    """What sampling needs of a trajectory (`md.trajectory.Trajectory` is one)."""
+    """The part of a trajectory that sampling needs (`md.trajectory.Trajectory` has it)."""
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Symbols (n_atoms,)."""
+        """Chemical symbols, shape (n_atoms,)."""
 
     @property
     def time_step_fs(self) -> float:
-        """MD step."""
+        """Time between two steps of the MD."""
 
     @property
     def steps(self) -> NDArray[np.int64]:
-        """Shape (n_frames,)."""
+        """Step of each frame, shape (n_frames,)."""
 
     @property
     def frac_coords(self) -> NDArray[np.float32]:
-        """Shape (n_frames, n_atoms, 3)."""
+        """Fractional coordinates, shape (n_frames, n_atoms, 3)."""
 
     @property
     def cells_ang(self) -> NDArray[np.float64]:
-        """Shape (n_frames, 3, 3)."""
+        """Rows a, b, c of each frame's cell, shape (n_frames, 3, 3)."""
 
     def structure(self, index: int) -> Structure:
-        """A frame as a canonical structure."""
+        """Return a frame as a canonical structure, given its index."""
 
 
 @dataclass(frozen=True)
 class Candidates:
     """The usable frames of one run: first_step < step <= last_step.
 
-    Leave out what is not production; frames of an unhealthy run end before its failure anyway.
+    The range leaves out heating and equilibration; an unhealthy run has no frames after its
+    failure.
     """
 
     run: str
@@ -86,7 +89,7 @@ class Pick:
     structure
         The frame, canonical.
     distance_ang
-        To the nearest frame labelled or chosen before; None for the very first.
+        Distance to the nearest frame labelled or chosen before; None for the very first.
     """
 
     run: str
@@ -111,8 +114,11 @@ def select_frames(
     ----------
     candidates
         Runs of the same atoms in the same order.
+    config
+        How many frames are chosen, and how.
     labelled
-        Structures that have a label; those of other species lists are another system's.
+        Structures that have a label; those with other species belong to another system and are
+        left out.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def select_frames(
 def _choices(
     pool: _Pool, nearest: FloatArray, config: SelectionConfig
 ) -> Iterator[tuple[int, Rule]]:
-    """Indices and rules; the caller updates `nearest` after each."""
+    """Yield indices and rules; the caller updates `nearest` after each."""
     n_frames = min(config.n_frames, len(pool))
     n_uniform = round(config.uniform_fraction * n_frames)
     n_chosen = 0
@@ -155,10 +161,20 @@ def _choices(
 def assign_blocks(
     picks: Sequence[Pick], candidates: Sequence[Candidates], validation_fraction: float
 ) -> tuple[Block, ...]:
-    """The block of each pick: the last share of each run in time validates, the rest trains.
+    """Return the block of each pick: the last share of each run in time validates, the rest trains.
 
-    Neighbouring frames are correlated, so a random split would leak. If no pick lies there and
-    there are at least two, the latest pick of the run with the most picks validates.
+    Neighbouring frames are correlated, so that a random split would let validation frames resemble
+    training frames. If no pick lies in the last share and there are at least two, the latest pick
+    of the run with the most picks validates.
+
+    Parameters
+    ----------
+    picks
+        Frames as `select_frames` returns them.
+    candidates
+        The runs that the picks were chosen from.
+    validation_fraction
+        Share of each run, in time, that validates.
     """
     boundary = {
         run.run: run.last_step - validation_fraction * (run.last_step - run.first_step)
@@ -176,17 +192,25 @@ def assign_blocks(
 
 
 def evenly_spaced(n_items: int, n_picks: int) -> list[int]:
-    """Indices of n_picks <= n_items items at the middles of equal stretches."""
+    """Return the indices of items at the middles of equal stretches.
+
+    Parameters
+    ----------
+    n_items
+        Number of items.
+    n_picks
+        Number of indices, at most n_items.
+    """
     return [int((2 * i + 1) * n_items / (2 * n_picks)) for i in range(n_picks)]
 
 
 class _Pool:
-    """Thinned candidates, their framework aligned with that of the first.
+    """The thinned candidates, their framework aligned with that of the first.
 
     Attributes
     ----------
     aligned
-        Shape (n_candidates, n_atoms, 3): fractional coordinates.
+        Fractional coordinates, shape (n_candidates, n_atoms, 3).
     """
 
     def __init__(self, candidates: Sequence[Candidates], config: SelectionConfig) -> None:
@@ -213,9 +237,9 @@ class _Pool:
         return len(self.origin)
 
     def _align(self, frac_coords: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Coordinates (n_atoms, 3) with the framework's drift from the start removed.
+        """Return coordinates (n_atoms, 3) with the framework's drift from the start removed.
 
-        The mean on a circle first: wrapped atoms may sit on either side of a cell face.
+        The mean is first taken on a circle, because wrapped atoms may be on either side of a face.
         """
         moved = (frac_coords - self.start)[self.framework]
         drift = np.angle(np.exp(2j * np.pi * moved).mean(axis=0)) / (2 * np.pi)
@@ -225,13 +249,21 @@ class _Pool:
         return aligned
 
     def align_structure(self, structure: Structure) -> FloatArray:
-        """Aligned coordinates (n_atoms, 3) of a structure of the same species."""
+        """Return aligned coordinates (n_atoms, 3) of a structure of the same species."""
         return self._align(np.array(structure.frac_coords)).astype(np.float32)
 
     def distances_ang(
         self, target: FloatArray, candidates: NDArray[np.intp] | None = None
     ) -> FloatArray:
-        """Distances of all (or these) candidates to one aligned frame (n_atoms, 3)."""
+        """Return the distances of candidates to one frame, shape (n_candidates,).
+
+        Parameters
+        ----------
+        target
+            Aligned coordinates of the frame, shape (n_atoms, 3).
+        candidates
+            Indices of the candidates; None for all of them.
+        """
         aligned = self.aligned if candidates is None else self.aligned[candidates]
         distances = np.empty(len(aligned), np.float32)
         chunk = max(1, _CHUNK_VECTORS // len(target))
@@ -241,7 +273,10 @@ class _Pool:
         return distances
 
     def medoid(self) -> int:
-        """The candidate with the smallest sum of distances to the others."""
+        """Return the index of the candidate that is closest to all others.
+
+        At most `_MEDOID_CANDIDATES` are compared; the smallest sum of distances wins.
+        """
         n_members = min(len(self), _MEDOID_CANDIDATES)
         members = np.array(evenly_spaced(len(self), n_members))
         sums = np.zeros(n_members)
@@ -252,7 +287,17 @@ class _Pool:
         return int(members[sums.argmin()])
 
     def pick(self, index: int, rule: Rule, distance_ang: float) -> Pick:
-        """A candidate as a pick."""
+        """Return a candidate as a pick.
+
+        Parameters
+        ----------
+        index
+            Index of the candidate.
+        rule
+            The rule that chose it.
+        distance_ang
+            Its distance to the nearest frame chosen or labelled before; infinite for the first.
+        """
         run, frame = self.origin[index]
         return Pick(
             run=run.run,
@@ -264,7 +309,7 @@ class _Pool:
 
 
 def _thinned(run: Candidates, thinning_fs: float) -> NDArray[np.intp]:
-    """Indices of the usable frames, at least `thinning_fs` apart."""
+    """Return the indices of the usable frames, at least `thinning_fs` apart."""
     steps = run.trajectory.steps
     usable = np.flatnonzero((steps > run.first_step) & (steps <= run.last_step))
     if len(usable) < 2:  # noqa: PLR2004 - nothing to thin
@@ -274,10 +319,10 @@ def _thinned(run: Candidates, thinning_fs: float) -> NDArray[np.intp]:
 
 
 def oblique_images_ang(cell: NDArray[np.float64]) -> FloatArray:
-    """Lattice vectors v (n, 3) that may shorten what rounding fractional differences leaves.
+    """Return lattice vectors (n, 3) that may shorten a difference of fractional coordinates.
 
     Rounding leaves r = s @ cell with |s_i| <= 1/2; v shortens r where 2 r.v > |v|^2, which for
-    some such r needs sum_i |cell_i.v| > |v|^2. None in a cell of right angles.
+    some such r needs sum_i |cell_i.v| > |v|^2. A cell of right angles has none.
     """
     multiples = np.array(list(product(range(-2, 3), repeat=3)))
     vectors = multiples @ cell
@@ -287,7 +332,7 @@ def oblique_images_ang(cell: NDArray[np.float64]) -> FloatArray:
 
 
 def _rms_ang(differences: FloatArray, cell: FloatArray, images: FloatArray) -> FloatArray:
-    """RMS over atoms of fractional differences (n, n_atoms, 3) in the nearest image."""
+    """Return the RMS over atoms of fractional differences (n, n_atoms, 3) in the nearest image."""
     differences -= np.rint(differences)
     vectors = differences @ cell
     squares = np.einsum("nai,nai->na", vectors, vectors)

@@ -1,15 +1,15 @@
-"""Fine-tuning: a dataset and a parent's weights become a child's weights, with their history.
+"""Fine-tuning: training of a copy of a potential on a dataset, with its history.
 
-Why the loop is our own: chgnet's Trainer hands back the last weights as the best, never finishes
-its cosine below ten batches, ignores seed 0 and drowns the forces in the energy offset. Here the
-reference energies are shifted first; the schedule steps with every update; averaged weights are
-evaluated and the best of them exported as a copy; equal seeds and thread counts give equal
-weights, bit by bit.
+The loop is our own because chgnet's Trainer returns the last weights as the best, never finishes
+its cosine below ten batches, ignores seed 0 and lets the energy offset outweigh the forces. Here
+the reference energies are shifted first; the schedule steps with every update; averaged weights
+are evaluated and the best of them returned; equal seeds and thread counts give equal weights, bit
+by bit.
 
 >>> child = fine_tune(potential, training, validation, TrainingConfig(), raw_pbe=False)
 >>> child.weights, child.best_epoch, child.history[-1].force_mae_ev_per_ang
 
-Loss of a batch, Huber with delta in each quantity's unit, weights 1, 1, 0.1:
+The loss of a batch is Huber's with delta in each quantity's unit and weights 1, 1, 0.1:
 
     L = w_E H(dE in eV/atom) + w_F H(dF in eV/Å) + w_S H(dS in GPa)
 """
@@ -41,21 +41,21 @@ MP2020_REMOVAL_EV = {"Cl": 0.614, "Br": 0.534}
 """CHGNet predicts MP2020-corrected energies, E = E_raw - 0.614 n_Cl - 0.534 n_Br; towards raw
 PBE its energy rises by so much per anion (pymatgen's MP2020Compatibility.yaml)."""
 
-_RESIDUAL_EV_PER_ATOM = 5e-3  # how far a shifted model's energies still are: the fit's noise
+_RESIDUAL_EV_PER_ATOM = 5e-3  # error of a shifted model's energies, the noise of the fit
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A child model.
+    """A trained model.
 
     Attributes
     ----------
     weights
         safetensors bytes of the best averaged weights, shift included.
     reference_shift_ev
-        Added per atom of an element before the training.
+        Energy added per atom of an element before the training.
     best_epoch
-        1-based; 0 when no epoch beat the shifted parent.
+        1-based; 0 when no epoch was better than the shifted parent.
     history
         Every epoch that was run.
     """
@@ -79,11 +79,13 @@ def fine_tune(
     Parameters
     ----------
     potential
-        The parent; left as it is.
+        The parent, which is not changed.
     training
-        What is learnt.
+        Labels that the weights are fitted to.
     validation
-        What chooses the epoch; nothing here is learnt from.
+        Labels that choose the epoch; no weight is fitted to them.
+    config
+        Settings of the training.
     raw_pbe
         Whether the labels are uncorrected PBE (see `shift_reference`).
 
@@ -114,16 +116,27 @@ def shift_reference(
     raw_pbe: bool,
     ridge_ev_per_atom: float,
 ) -> tuple[Trainable, dict[str, float]]:
-    """Return a copy whose reference energies bring its energies to the labels' on average.
+    """Return a copy whose energies agree with the labels' on average, by its reference energies.
 
     The residual E_label - E_model per atom is fitted as a sum over the composition. Raw PBE:
     MP2020's anion corrections are taken back first, and what remains is fitted with a prior
     of width `ridge_ev_per_atom` around zero. Other theories: least squares of smallest norm.
 
+    Parameters
+    ----------
+    potential
+        The potential, which is not changed.
+    labelled
+        The labels.
+    raw_pbe
+        Whether the labels are uncorrected PBE.
+    ridge_ev_per_atom
+        Width of the prior, in eV per atom of an element.
+
     Returns
     -------
     tuple
-        The shifted copy, and what was added in eV per atom of each element.
+        The shifted copy, and the energies added, in eV per atom of each element.
     """
     elements = sorted({symbol for label in labelled for symbol in label.structure.species})
     shift_ev = dict.fromkeys(elements, 0.0)
@@ -137,7 +150,7 @@ def shift_reference(
             for label, point in zip(labelled, predictions, strict=True)
         ]
     ) - shares @ np.array(list(shift_ev.values()))
-    if raw_pbe:  # as if zero had been measured for each element, with the prior's width
+    if raw_pbe:  # the prior is a measurement of zero for each element, with its width as error
         prior = np.eye(len(elements)) * (_RESIDUAL_EV_PER_ATOM / ridge_ev_per_atom)
         shares = np.concatenate([shares, prior])
         residuals = np.concatenate([residuals, np.zeros(len(elements))])
@@ -148,7 +161,17 @@ def shift_reference(
 
 
 def learning_rate_factor(update: int, n_updates: int, config: TrainingConfig) -> float:
-    """Share of the full learning rate at an update (0-based): linear warm-up, then cosine."""
+    """Return the share of the full learning rate: a linear warm-up, then a cosine.
+
+    Parameters
+    ----------
+    update
+        Number of updates so far.
+    n_updates
+        Number of updates of the whole training.
+    config
+        Share of the warm-up, and the final learning rate.
+    """
     n_warm = round(config.warmup_fraction * n_updates)
     if update < n_warm:
         return (update + 1) / n_warm
@@ -203,7 +226,7 @@ class EpochLoop:
         self.best = _Best(0, self._validation_errors().score, self.averaged.weights_bytes())
 
     def run_epoch(self) -> None:
-        """Every training label once, then a look at the validation labels."""
+        """Use every training label once, then evaluate on the validation labels."""
         losses = self.train_epoch()
         errors = self._validation_errors()
         record = EpochRecord(
@@ -220,7 +243,13 @@ class EpochLoop:
             self.best = _Best(self.epoch, record.score, self.averaged.weights_bytes())
 
     def train_epoch(self) -> list[float]:
-        """Every training label once; the loss of each batch."""
+        """Use every training label once, in random order.
+
+        Returns
+        -------
+        list of float
+            The loss of each batch before its update.
+        """
         self.epoch += 1
         order = torch.randperm(len(self.samples), generator=self.generator).tolist()
         return [
@@ -229,7 +258,13 @@ class EpochLoop:
         ]
 
     def loss_of(self, places: Sequence[int]) -> float:
-        """The loss of some training labels, with the weights as they are."""
+        """Return the loss of some training labels, without an update.
+
+        Parameters
+        ----------
+        places
+            Places of the labels in the training set.
+        """
         return float(self._loss(places).detach())
 
     def _loss(self, places: Sequence[int]) -> Tensor:
@@ -257,7 +292,7 @@ class EpochLoop:
         return float(loss.detach())
 
     def _average_weights(self) -> None:
-        """Exponential moving average; its memory grows from the first updates to the full one."""
+        """Update the exponential moving average, whose memory grows during the first updates."""
         decay = min(self.config.ema_decay, (1 + self.update) / (10 + self.update))
         with torch.no_grad():
             for mean, parameter in zip(self.averaged_parameters, self.parameters, strict=True):
@@ -322,7 +357,7 @@ def _shares(label: LabelledStructure, elements: Sequence[str]) -> list[float]:
 
 @contextmanager
 def _deterministic_algorithms() -> Iterator[None]:
-    """Sums in a fixed order: with two threads torch's scatter otherwise adds atomically."""
+    """Sum in a fixed order; with two threads torch's scatter otherwise adds in any order."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(mode=True)
     try:

@@ -1,4 +1,4 @@
-"""What a kind of potential is to the rest of the package, and the registry of all kinds.
+"""The interface of a kind of potential, and the registry of all kinds.
 
 An architecture finds its models by name or in files of its own format, makes a potential from a
 model's document and weights, and says what a step of it costs. `chgnet` and `toy` are
@@ -146,13 +146,19 @@ class Architecture(Protocol):
         """
 
     def rates(self, model: Model) -> Rates | None:
-        """Return what a model costs, None where that is not known."""
+        """Return the cost of a model.
+
+        Returns
+        -------
+        Rates or None
+            None where the cost is not known; plans then leave it open.
+        """
 
 
 ARCHITECTURES: Registry[Architecture] = Registry(
     "lycb_flows.potentials",
     "architecture",
-    Architecture,  # only isinstance is asked of it
+    Architecture,  # used for isinstance only
     {
         "chgnet": "lycb_flows.potentials.members:CHGNet",
         "toy": "lycb_flows.potentials.members:Toy",
@@ -161,7 +167,13 @@ ARCHITECTURES: Registry[Architecture] = Registry(
 
 
 def rates_of(model: Model) -> Rates | None:
-    """Return what a model costs; None where its architecture is not here or does not know."""
+    """Return the cost of a model.
+
+    Returns
+    -------
+    Rates or None
+        None where its architecture is not installed or does not know.
+    """
     try:
         architecture = ARCHITECTURES.get(model.architecture)
     except InputError:
@@ -170,7 +182,13 @@ def rates_of(model: Model) -> Rates | None:
 
 
 def model_names() -> dict[str, str]:
-    """Return every model that has a name: model name -> name of its architecture."""
+    """Return the models that can be found by name.
+
+    Returns
+    -------
+    dict
+        The name of its architecture for each model.
+    """
     return {
         model: name
         for name, architecture in ARCHITECTURES.usable().items()

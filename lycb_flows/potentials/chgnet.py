@@ -221,7 +221,7 @@ class CHGNetPotential(Trainable):
         return basis, basis_bg
 
     def _first_angles(self, graph: CHGNetGraph, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Embedded angles, shape (angles, 64)."""
+        """Return embedded angles, shape (angles, 64)."""
         directions = (vectors / lengths[:, None]).index_select(0, graph.short_bonds)
         first = directions.index_select(0, graph.angles[:, 1]) * graph.angle_signs
         cosines = (first * directions.index_select(0, graph.angles[:, 2])).sum(1)
@@ -258,7 +258,7 @@ class _Biased:
             self.applies = (crystals > 0).float().index_select(0, owners)[:, None]
 
     def out(self, layer: Layer, total: Tensor) -> Tensor:
-        """The layer's out map of short bonds."""
+        """Return the layer's output map of short bonds."""
         linear = layer.mlp_out.layers[1]
         mapped: Tensor = total @ linear.weight.T
         if self.has_bias:
@@ -266,7 +266,7 @@ class _Biased:
         return mapped
 
     def bond_parts(self, index: int, basis: Tensor, bonds: Tensor) -> Tensor:
-        """Every bond's part of an atom layer's first layer, shape (bonds, 128)."""
+        """Return every bond's part of an atom layer's first layer, shape (bonds, 128)."""
         maps = _first_maps(self.module.atom_conv_layers[index].twoBody_atom, 0, 3)[1]
         parts: Tensor = basis @ (self.module.bond_embedding.weight.T @ maps)
         if index == 0:
@@ -280,7 +280,7 @@ class _Biased:
 
 
 def _first_maps(gated: Layer, index: int, n_parts: int) -> tuple[Tensor, ...]:
-    """The parts (64, 128) of the first layer, core and gate side by side."""
+    """Return the parts (64, 128) of the first layer, core and gate side by side."""
     maps = (gated.mlp_core.layers[index].weight.T, gated.mlp_gate.layers[index].weight.T)
     return torch.cat(maps, dim=1).chunk(n_parts)
 
@@ -320,7 +320,7 @@ def _angle_first(
     angles: Tensor,
     graph: CHGNetGraph,
 ) -> tuple[Tensor, ...]:
-    """Core and gate (angles, 64) of the first layer on (bond, bond, angle, atom)."""
+    """Return core and gate (angles, 64) of the first layer on (bond, bond, angle, atom)."""
     first, second, angle, atom = _first_maps(gated, index, 4)
     pre = (
         (bonds @ first).index_select(0, graph.angles[:, 1])

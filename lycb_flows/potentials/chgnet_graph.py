@@ -121,7 +121,20 @@ def build_graph(
 
 
 def join_graphs(graphs: Sequence[CHGNetGraph], device: torch.device) -> CHGNetGraph:
-    """Return graphs side by side; atoms, bonds and crystals are numbered through."""
+    """Return graphs side by side.
+
+    Parameters
+    ----------
+    graphs
+        Graphs of one or more crystals each.
+    device
+        Where the result's tensors are made.
+
+    Returns
+    -------
+    CHGNetGraph
+        Atoms, bonds and crystals are numbered through all graphs.
+    """
     if len(graphs) == 1:
         return graphs[0]
     columns: dict[str, list[Tensor]] = {}

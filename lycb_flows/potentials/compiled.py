@@ -78,7 +78,7 @@ class _Results(ctypes.Structure):
 
 @functools.cache
 def load_library() -> ctypes.CDLL | None:
-    """The compiled source, built when it is not in the cache; None where it cannot be."""
+    """Return the compiled source, built when it is not in the cache; None where it cannot be."""
     if os.environ.get("LYCB_COMPILED", "1") == "0":
         return None
     compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
@@ -119,7 +119,7 @@ def _built(sources: Path, compiler: str) -> Path:
 
 
 def _processor() -> bytes:
-    """What -march=native may depend on."""
+    """Return the properties of the processor that -march=native may depend on."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -134,7 +134,7 @@ def _processor() -> bytes:
 
 
 def supports(module: CHGNet) -> bool:
-    """Whether chgnet.cpp has these layers: all published CHGNets, and what is trained from them."""
+    """Return whether chgnet.cpp has these layers, as it has for all published CHGNets."""
     args = module.model_args
     dims = ("atom_fea_dim", "bond_fea_dim", "angle_fea_dim")
     hidden = ("atom_conv_hidden_dim", "bond_conv_hidden_dim")
@@ -156,12 +156,12 @@ def supports(module: CHGNet) -> bool:
 
 
 def pack(module: CHGNet) -> NDArray[np.float32]:
-    """All weights in chgnet.cpp's order; products are taken in float64."""
+    """Return all weights in chgnet.cpp's order; products of weights are taken in float64."""
     return np.concatenate([np.ravel(part) for part in _parts(module)]).astype(np.float32)
 
 
 def _parts(module: Layer) -> Iterator[Floats]:
-    """The parts in the order that `Weights` in chgnet.cpp reads them."""
+    """Yield the parts in the order that `Weights` in chgnet.cpp reads them."""
     bond_embedding = _radial_rows(module.bond_embedding)
     yield from _basis_parts(module, bond_embedding)
     yield from _atom_layer_parts(module, bond_embedding)
@@ -203,14 +203,14 @@ def _atom_layer_parts(module: Layer, bond_embedding: Floats) -> Iterator[Floats]
 
 
 def _first_layer(gated: Layer, index: int, n_parts: int) -> list[Floats]:
-    """The parts (F, 2F) of a linear map of a concatenation, core and gate side by side; bias."""
+    """Return the parts (F, 2F) of a map of a concatenation, core and gate side by side; bias."""
     maps = (gated.mlp_core.layers[index], gated.mlp_gate.layers[index])
     both = np.concatenate([_array(part.weight).T for part in maps], axis=1)
     return [*np.split(both, n_parts), np.concatenate([_array(part.bias) for part in maps])]
 
 
 def _second_layer(gated: Layer, out: nn.Linear) -> Iterator[Floats]:
-    """Core and gate maps with their means taken out, biases, norms, output map."""
+    """Yield core and gate maps with their means taken out, biases, norms, output map."""
     maps = [mlp.layers[3] for mlp in (gated.mlp_core, gated.mlp_gate)]
     biases = np.concatenate([_array(part.bias) for part in maps])
     weights = np.concatenate([_array(part.weight).T for part in maps], axis=1)
@@ -221,7 +221,7 @@ def _second_layer(gated: Layer, out: nn.Linear) -> Iterator[Floats]:
 
 
 def _centred(maps: Floats, gated: Layer) -> Floats:
-    """Outputs (..., 2F) minus their means over core and over gate: what a layer norm does first."""
+    """Return outputs (..., 2F) minus their means over core and over gate, as a layer norm does."""
     if gated.bn1 is None:
         return maps
     halves = maps.reshape(*maps.shape[:-1], 2, _FEATURES)
@@ -254,7 +254,7 @@ def _radial_rows(linear: nn.Linear) -> Floats:
 
 
 def _angular_rows(linear: nn.Linear) -> Floats:
-    """Rows sin 1 .. sin 16, cos 0 .. cos 15: the cosine of a frequency 0 stands for the constant.
+    """Return rows sin 1 .. sin 16, cos 0 .. cos 15, the cosine of frequency 0 being the constant.
 
     chgnet's basis is [1 / sqrt(2), sines, cosines] / sqrt(pi).
     """
@@ -274,7 +274,7 @@ def _array(parameter: Tensor) -> Floats:
 
 
 def flop_per_evaluation(counts: Sequence[int], n_atoms: int) -> float:
-    """Multiplications and additions of chgnet.cpp's products for four convolutions.
+    """Return multiplications and additions of chgnet.cpp's products for four convolutions.
 
     Per layer, with F = 64: an edge has two F x F maps forwards and two backwards, an angle the
     same and its part of a first layer (F x 2F), a bond its part of a first layer (32 x 2F), an
@@ -350,7 +350,7 @@ class CompiledEvaluator:
         return int(engine)
 
     def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
-        """One pass of the compiled layers."""
+        """Evaluate by one pass of the compiled layers."""
         positions = np.ascontiguousarray(positions_ang.numpy())
         cells = np.ascontiguousarray(cells_ang.numpy())
         energies, forces, virials = self.run(positions, cells)
@@ -362,7 +362,7 @@ class CompiledEvaluator:
         return mark_lost(prediction, lost_crystals(positions, cells, owners), owners)
 
     def run(self, positions_ang: Floats, cells_ang: Floats) -> tuple[Floats, Floats, Floats]:
-        """Energies without references, forces, virials."""
+        """Return energies without references, forces and virials."""
         self.skin_list.update(positions_ang, cells_ang)
         n_crystals, n_atoms = len(cells_ang), len(positions_ang)
         energies, forces = np.empty(n_crystals), np.empty((n_atoms, 3))

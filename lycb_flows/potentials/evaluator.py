@@ -48,7 +48,7 @@ class SinglePoint:
 class BatchPrediction:
     """Energies, forces and stresses of m crystals with n atoms altogether; all float64.
 
-    A crystal that the potential cannot describe has NaN throughout; the others do not notice.
+    A crystal that the potential cannot describe has NaN throughout, without effect on the others.
 
     Attributes
     ----------
@@ -102,16 +102,32 @@ class Evaluator(Protocol):
 
 
 class HasEvaluator(Protocol):
-    """All that MD and relaxation ask of a potential."""
+    """The part of a potential that MD and relaxation need."""
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator of some crystals, to be called again and again as they move.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
 
 
 def lost_crystals(
     positions_ang: NDArray[np.float64], cells_ang: NDArray[np.float64], owners: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which crystals (m,) have positions or a cell that are not numbers."""
+    """Return which crystals have positions or a cell that are not finite, shape (m,).
+
+    Parameters
+    ----------
+    positions_ang
+        Shape (n, 3).
+    cells_ang
+        Shape (m, 3, 3).
+    owners
+        The crystal of each atom, shape (n,).
+    """
     lost: NDArray[np.bool_] = np.array(~np.isfinite(cells_ang).all(axis=(1, 2)))
     lost[owners[~np.isfinite(positions_ang).all(axis=1)]] = True
     return lost
@@ -120,7 +136,17 @@ def lost_crystals(
 def mark_lost(
     evaluation: BatchPrediction, lost: NDArray[np.bool_], owners: NDArray[np.int64]
 ) -> BatchPrediction:
-    """Return the evaluation with NaN for the crystals that are lost."""
+    """Return the evaluation with NaN for some crystals.
+
+    Parameters
+    ----------
+    evaluation
+        Energies, forces and stresses of m crystals with n atoms.
+    lost
+        Which crystals get NaN, shape (m,).
+    owners
+        The crystal of each atom, shape (n,).
+    """
     if lost.any():
         evaluation.energies_ev[lost] = torch.nan
         evaluation.stresses_gpa[lost] = torch.nan

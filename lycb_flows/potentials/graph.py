@@ -146,10 +146,17 @@ class SkinList:
         self.pairs = join_pairs(self._parts, self.sizes)
 
     def update(self, positions_ang: Floats, cells_ang: Floats) -> bool:
-        """Find pairs anew where they may have changed; whether any were.
+        """Find pairs anew where they may have changed, and return whether any were.
 
         Crystals with positions or cells that are not finite, or a cell without volume, have
         no pairs.
+
+        Parameters
+        ----------
+        positions_ang
+            Shape (atoms, 3), all crystals side by side.
+        cells_ang
+            Shape (crystals, 3, 3); rows a, b, c.
         """
         stale = np.flatnonzero(~self._serves(positions_ang, cells_ang))
         for crystal in stale:
@@ -166,7 +173,7 @@ class SkinList:
         return bool(len(stale))
 
     def _serves(self, positions_ang: Floats, cells_ang: Floats) -> NDArray[np.bool_]:
-        """Which crystals' lists still hold every pair below the cutoff; shape (crystals,)."""
+        """Return which crystals' lists hold every pair below the cutoff, shape (crystals,)."""
         if np.array_equal(cells_ang, self._cells):  # NVT: the map is the identity
             shrinkage: Floats | float = 0.0
             moved = positions_ang - self._positions

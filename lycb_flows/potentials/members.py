@@ -1,5 +1,5 @@
 """The package's own architectures, CHGNet and the toy; torch is imported when one is at work."""
-# ruff: noqa: PLC0415 - torch takes seconds, names and costs are asked for without it
+# ruff: noqa: PLC0415 - torch takes seconds, and names and costs need none of it
 
 from __future__ import annotations
 
@@ -51,14 +51,27 @@ class CHGNet:
         )
 
     def load(self, model: Model, weights: bytes, device: str) -> CHGNetPotential:
-        """Return the potential of a document and weights in safetensors."""
+        """Return the potential of a document and weights.
+
+        Parameters
+        ----------
+        model
+            The document; its `architecture_args` are those of chgnet's model.
+        weights
+            The module's state in safetensors.
+        device
+            Name of a torch device.
+        """
         from lycb_flows.potentials.chgnet import CHGNetPotential
         from lycb_flows.potentials.trainable import load_trainable
 
         return load_trainable(CHGNetPotential, model, weights, device)
 
     def rates(self, model: Model) -> Rates:
-        """Return the cost on one busy core with AVX-512 (20 to 60 atoms, compiled kernels)."""
+        """Return the cost, measured on one busy core with AVX-512.
+
+        The crystals had 20 to 60 atoms, the kernels were compiled.
+        """
         del model  # all CHGNets have layers of one size
         return Rates(force_call_s=2.5e-4, training_s=2e-3)
 
@@ -86,7 +99,17 @@ class Toy:
         )
 
     def load(self, model: Model, weights: bytes, device: str) -> ToyPotential:
-        """Return the potential of a document and weights in safetensors."""
+        """Return the potential of a document and weights.
+
+        Parameters
+        ----------
+        model
+            The document.
+        weights
+            The module's state in safetensors.
+        device
+            Name of a torch device.
+        """
         from lycb_flows.potentials.toy import ToyPotential
         from lycb_flows.potentials.trainable import load_trainable
 

@@ -1,6 +1,6 @@
-"""Models by name or file: a card, weights that cannot carry code, and the potential they make.
+"""Models by name or file: a card, weights that cannot hold code, and the potential they make.
 
-| name | what |
+| name | meaning |
 |---|---|
 | a name, e.g. `chgnet-0.3.0` | a model that an architecture ships (`model_names`) |
 | a path | weights with a `.json` card beside them, or a file of an architecture's own format |
@@ -77,7 +77,7 @@ def load_potential(model: Model, weights: bytes, device: str = "cpu") -> Potenti
 
 
 def check_trainable(source: ModelSource) -> None:
-    """Refuse a model that cannot be trained; its potential is made for that.
+    """Check that a model can be trained, by making its potential.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def write_model(model: Model, weights: bytes, path: Path) -> None:
 
 
 def _loadable(source: ModelSource) -> ModelSource:
-    """Return the source, loaded now rather than in a job for the first time."""
+    """Return the source once it has been loaded, so that an error comes now and not in a job."""
     load_potential(source.model, source.weights)
     return source
 

@@ -32,12 +32,18 @@ class Potential(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where positions, cells and what is predicted from them are kept."""
+        """The torch device of positions, cells and predictions."""
         return torch.device("cpu")
 
     @abstractmethod
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator of some crystals, to be called again and again as they move.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
 
     def predict(self, structures: Sequence[Structure]) -> list[SinglePoint]:
         """Return the predictions for some structures.
@@ -73,7 +79,13 @@ class Potential(ABC):
         ).predictions([len(atoms) for atoms in crystals])
 
     def calculator(self) -> PotentialCalculator:
-        """Return the potential as an ASE calculator."""
+        """Return the potential as an ASE calculator.
+
+        Returns
+        -------
+        PotentialCalculator
+            It computes energy, forces and stress; the potential is shared, not copied.
+        """
         return PotentialCalculator(self)
 
 
@@ -98,6 +110,13 @@ class PotentialCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Compute all properties at once; they cost one evaluation.
+
+        Parameters
+        ----------
+        atoms
+            The crystal; None for the last one.
+        properties, system_changes
+            Arguments of ASE's interface; all properties are computed at any change.
 
         Raises
         ------

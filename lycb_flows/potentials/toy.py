@@ -70,7 +70,7 @@ class ToyWeights:
     reference_energies_ev: tuple[float, float, float, float]
 
     def potential(self) -> ToyPotential:
-        """The toy with these weights."""
+        """Return the toy with these weights."""
         toy = ToyPotential({})
         with torch.no_grad():
             for parameter, value in (
@@ -101,13 +101,13 @@ class ToyGraph:
     centres
         First atom of each pair, shape (pairs,).
     vectors_ang
-        From the first atom to the second, shape (pairs, 3).
+        Vector from the first atom to the second, shape (pairs, 3).
     distances_ang
-        Their lengths; behind them the cutoff for every kind of pair, shape (pairs + kinds,).
+        Their lengths, followed by the cutoff for every kind of pair, shape (pairs + kinds,).
     kinds
-        Which two elements meet, shape (pairs + kinds,).
+        Index of the two elements that meet, shape (pairs + kinds,).
     volume_ang3
-        Of the cell.
+        Volume of the cell.
     """
 
     elements: Tensor
@@ -119,7 +119,7 @@ class ToyGraph:
 
 
 class ToyModule(nn.Module):
-    """The weights of the toy, in float64; all one until loaded."""
+    """The weights of the toy, in float64; all are 1 until they are loaded."""
 
     charge_products: Tensor
     dispersion_products: Tensor
@@ -144,7 +144,15 @@ class ToyModule(nn.Module):
         self.register_buffer("element_rows", rows, persistent=False)
 
     def pair(self, r_ang: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
-        """Energy phi in eV and its derivative in eV/Å of pairs, unshifted; shapes (pairs,)."""
+        """Return the unshifted energy phi of pairs in eV and its derivative in eV/Å.
+
+        Parameters
+        ----------
+        r_ang
+            Distances, shape (pairs,).
+        kinds
+            Index of the two elements of each pair, shape (pairs,).
+        """
         contacts = (self.radii_ang[:, None] + self.radii_ang).flatten()[kinds]
         repulsion = _REPULSION_EV * torch.exp((contacts - r_ang) / self.softness_ang)
         charge = (self.charge_scale * self.charge_products)[kinds]
@@ -159,7 +167,13 @@ class ToyModule(nn.Module):
         return energy, slope + 6 * attraction * r5 / denominator**2
 
     def forward(self, graph: ToyGraph) -> tuple[Tensor, Tensor, Tensor]:
-        """Energy () in eV, forces (n, 3) in eV/Å, stress (3, 3) in eV/Å^3 of one crystal."""
+        """Return energy, forces and stress of one crystal.
+
+        Returns
+        -------
+        tuple of Tensor
+            Energy () in eV, forces (n, 3) in eV/Å, stress (3, 3) in eV/Å^3.
+        """
         n_pairs = len(graph.centres)
         r_ang, kinds = graph.distances_ang[:n_pairs], graph.kinds[:n_pairs]
         energies_ev, slopes = self.pair(graph.distances_ang, graph.kinds)
@@ -183,7 +197,7 @@ class ToyPotential(Trainable):
         super().__init__(ToyModule(**architecture_args), architecture_args)
 
     def graph(self, atoms: Atoms) -> ToyGraph:
-        """Pairs within the cutoff, periodic in all directions."""
+        """Return the pairs within the cutoff, periodic in all directions."""
         elements = _INDEX[np.minimum(atoms.numbers, _N_REFERENCE)]
         if elements.min() < 0:
             raise InputError(
@@ -211,7 +225,7 @@ class ToyPotential(Trainable):
         )
 
     def forward(self, graphs: Sequence[ToyGraph], *, create_graph: bool) -> BatchOutput:
-        """Closed forms throughout, so that training needs first derivatives only."""
+        """Return closed forms throughout, so that training needs first derivatives only."""
         with torch.set_grad_enabled(create_graph):
             parts = [self.module(graph) for graph in graphs]
             energies = [energy / len(forces) for energy, forces, _ in parts]
@@ -223,10 +237,10 @@ class ToyPotential(Trainable):
 
     @property
     def reference_energies_ev(self) -> Tensor:
-        """A weight of the module, zero at birth."""
+        """The module's reference energies, zero in a new module."""
         return self.module.reference_energies_ev
 
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
-        """Radii and reference energies; the rest is too stiff, and no layers are to freeze."""
+        """Return radii and reference energies; the others are too stiff to be trained."""
         del freeze_level
         return [self.module.radii_ang, self.module.reference_energies_ev]

@@ -1,4 +1,4 @@
-"""What can be trained: a potential whose weights are a torch module's, differentiable in them.
+"""Potentials that can be trained: their output is differentiable in the weights of a torch module.
 
 An architecture that trains implements four things: `graph` (neighbours of one crystal),
 `forward` (differentiable), the elements' reference energies, and which weights train.
@@ -70,7 +70,7 @@ class Trainable(Potential):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The torch device of the weights."""
         return self.reference_energies_ev.device
 
     @abstractmethod
@@ -101,14 +101,26 @@ class Trainable(Potential):
     @property
     @abstractmethod
     def reference_energies_ev(self) -> Tensor:
-        """The weights added per atom of an element, shape (elements,), by atomic number - 1."""
+        """The energies added per atom of an element, shape (elements,), by atomic number - 1."""
 
     @abstractmethod
     def trainable_parameters(self, freeze_level: int) -> list[nn.Parameter]:
-        """Return the weights that train; higher levels (0 to 4) keep more of them fixed."""
+        """Return the weights that train.
+
+        Parameters
+        ----------
+        freeze_level
+            0 to 4; higher levels keep more weights fixed.
+        """
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
-        """Return an evaluator of crystals with these atomic numbers, one array each."""
+        """Return an evaluator that makes one graph and one pass per crystal and call.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of each crystal, one array each.
+        """
         return GraphEvaluator(self, numbers)
 
     def weights_bytes(self) -> bytes:
@@ -124,13 +136,25 @@ class Trainable(Potential):
         return copy.deepcopy(self)
 
     def with_weights(self, weights: bytes) -> Self:
-        """Return a copy with other weights, given as safetensors."""
+        """Return a copy with other weights.
+
+        Parameters
+        ----------
+        weights
+            The module's state in safetensors, as `weights_bytes` returns it.
+        """
         child = self.copy()
         child.module.load_state_dict(safetensors.torch.load(weights))
         return child
 
     def shifted(self, shift_ev: Mapping[str, float]) -> Self:
-        """Return a copy whose energy is higher by this much per atom of each element."""
+        """Return a copy with shifted reference energies.
+
+        Parameters
+        ----------
+        shift_ev
+            Energy that is added per atom of each element, in eV.
+        """
         child = self.copy()
         with torch.no_grad():
             for symbol, energy_ev in shift_ev.items():

@@ -17,13 +17,7 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
-from lycb_flows.schemas.structures import (
-    DroppedOccupant,
-    Enumeration,
-    Ordering,
-    Parent,
-    Structure,
-)
+from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 
 __all__ = [
     "KINDS",

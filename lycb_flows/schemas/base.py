@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lycb_flows.schemas.keys import make_key
+
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
@@ -53,7 +55,7 @@ class Made(BaseModel):
     pid: int = 0
     job: str = Field("", description="Name of the job, for people.")
     part: str | None = Field(
-        None, description="Of a Dataset: the part of the label job that closed its stage."
+        None, description="The part of the label job that closed the stage of a Dataset."
     )
     threads: int = 0
     device: str = ""
@@ -79,8 +81,21 @@ class Document(BaseModel):
     products: tuple[str, ...] = Field((), description="Keys of structures born here.")
     made: Made = Made()
 
+    @classmethod
+    def key_from(cls, **inputs: object) -> str:
+        """Return the key of a document of this class that is made from these inputs.
+
+        `key_of` of each class says which inputs these are; `make_key` says how they are hashed.
+
+        Parameters
+        ----------
+        **inputs
+            Everything that the facts depend on, and nothing else.
+        """
+        return make_key(cls, **inputs)
+
     def facts(self) -> dict[str, Any]:
-        """Return what the key promises, as plain data."""
+        """Return the facts, which are what the key stands for, as plain data."""
         return self.model_dump(mode="json", exclude=set(_HEADER))
 
     @classmethod

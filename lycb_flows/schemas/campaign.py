@@ -9,7 +9,6 @@ from lycb_flows.errors import InputError
 from lycb_flows.schemas.base import Document
 from lycb_flows.schemas.datasets import Dataset, Frames, TestSet
 from lycb_flows.schemas.dynamics import Run, Segment
-from lycb_flows.schemas.keys import make_key
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import Evaluation, Model, Round
 from lycb_flows.schemas.measurement import Arrhenius, Transport
@@ -29,7 +28,7 @@ class CampaignRecord(Document):
     @classmethod
     def key_of(cls, campaign: Campaign) -> str:
         """Return the key of a campaign whose parents and models are keys."""
-        return make_key(cls, name=campaign.name, campaign=campaign)
+        return cls.key_from(name=campaign.name, campaign=campaign)
 
 
 KINDS: dict[str, type[Document]] = {

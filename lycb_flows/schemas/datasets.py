@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.schemas.base import Document
-from lycb_flows.schemas.keys import make_key
 
 
 class Frame(BaseModel):
@@ -28,7 +27,7 @@ class Frame(BaseModel):
 
 
 class Frames(Document):
-    """Which steps of which runs, by which rule."""
+    """The frames that a stage has chosen from its runs."""
 
     kind = "frames"
 
@@ -60,8 +59,7 @@ class Frames(Document):
         already_labelled
             Keys of the Frames of earlier stages.
         """
-        return make_key(
-            cls,
+        return cls.key_from(
             runs=runs,
             test_runs=test_runs,
             selection=config.selection,
@@ -72,7 +70,7 @@ class Frames(Document):
 
 
 class Dataset(Document):
-    """The exact labels that one training used; first wins."""
+    """The labels that one training used."""
 
     kind = "dataset"
 
@@ -104,8 +102,7 @@ class Dataset(Document):
             Which round; -1 for the initial test set.
         """
         rules = {"imported", "max_force_ev_per_ang", "quorum", "min_per_system"}
-        return make_key(
-            cls,
+        return cls.key_from(
             frames=frames,
             theory=theory,
             labels=config.model_dump(include=rules),
@@ -120,11 +117,11 @@ class Dataset(Document):
         Parameters
         ----------
         training
-            Keys of the labels that are learnt.
+            Keys of the labels that weights are fitted to.
         validation
             Keys of those that choose the epoch.
         """
-        return make_key(cls, training=list(training), validation=list(validation))
+        return cls.key_from(training=list(training), validation=list(validation))
 
 
 class TestSet(Document):
@@ -141,4 +138,4 @@ class TestSet(Document):
     @classmethod
     def key_of(cls, labels: Iterable[str]) -> str:
         """Return the key of the test set of these labels, given by key in any order."""
-        return make_key(cls, labels=sorted(labels))
+        return cls.key_from(labels=sorted(labels))

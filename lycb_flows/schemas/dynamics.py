@@ -9,11 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.dynamics import RunConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix
-from lycb_flows.schemas.keys import make_key
 
 
 class Health(BaseModel):
-    """Whether a run stayed in physics."""
+    """Whether a run stayed physical."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +65,7 @@ class Segment(Document):
         """
         first_step = before[-1].last_step if before else 0
         last_step = min(first_step + run.protocol.segment_steps, run.steps)
-        return make_key(cls, run=run.identity(), index=len(before), last_step=last_step)
+        return cls.key_from(run=run.identity(), index=len(before), last_step=last_step)
 
 
 class Run(Document):
@@ -99,4 +98,4 @@ class Run(Document):
     @classmethod
     def key_of(cls, config: RunConfig) -> str:
         """Return the key of the run that this config describes."""
-        return make_key(cls, **config.keyed())
+        return cls.key_from(**config.keyed())

@@ -12,19 +12,23 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from lycb_flows.config.base import Config
 from lycb_flows.errors import InputError
 
-if TYPE_CHECKING:
-    from lycb_flows.schemas.base import Document
-
 _SEED_DIGITS = 8
 
 Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
+
+
+class Keyed(Protocol):
+    """A kind of document, as far as its keys depend on it."""
+
+    kind: ClassVar[str]
+    method_version: ClassVar[int]
 
 
 def canonical(value: object) -> Canonical:
@@ -64,7 +68,7 @@ def _canonical_float(value: float) -> str:
     return (value + 0.0).hex()  # -0.0 + 0.0 is 0.0
 
 
-def make_key(kind: type[Document], **inputs: object) -> str:
+def make_key(kind: type[Keyed], **inputs: object) -> str:
     """Return the key of a result of this kind.
 
     Parameters
@@ -94,7 +98,7 @@ def digest(value: object) -> str:
 
 
 def seed_for(campaign_seed: int, *role: str) -> int:
-    """Return a seed of its own for each role, the same whenever it is asked for.
+    """Return a seed of its own for each role, the same at every call.
 
     Parameters
     ----------

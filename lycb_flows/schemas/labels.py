@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import Field
 
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
-from lycb_flows.schemas.keys import make_key
 
 
 class Label(Document):
@@ -19,13 +18,13 @@ class Label(Document):
 
     structure: str
     theory: str = Field(description="Fingerprint.")
-    theory_name: str = Field(description="For people: code, functional, level.")
+    theory_name: str = Field(description="Name for people: code, functional, level.")
     energy_ev: float
     forces_ev_per_ang: tuple[Vector, ...] = Field(description="(n_atoms, 3)")
     stress_gpa: Matrix = Field(description="Tension positive, ASE's sign.")
     converged: bool
     kpoint_mesh: tuple[int, int, int] | None = Field(
-        None, description="That the theory's rule gave this cell; None: no k-points."
+        None, description="Mesh that the theory's rule gives this cell; None: no k-points."
     )
     corrections: tuple[str, ...] = Field(
         (), description="What custodian changed of how the electrons were iterated."
@@ -46,7 +45,7 @@ class Label(Document):
         theory
             Fingerprint of the level of theory.
         """
-        return make_key(cls, structure=structure, theory=theory)
+        return cls.key_from(structure=structure, theory=theory)
 
 
 class Import(Document):
@@ -54,19 +53,21 @@ class Import(Document):
 
     kind = "import"
 
-    name: str = Field(description="Of the set of labels that this belongs to.")
-    file: str = Field(description="Where it lay when it was read, within what was imported.")
+    name: str = Field(description="Name of the set of labels that this belongs to.")
+    file: str = Field(description="Path of the file within what was imported.")
     file_format: str
-    sha256: str = Field(description="Of the file.")
+    sha256: str = Field(description="SHA-256 of the file.")
     content: Blob | None = Field(description="The file; None when it was too large to keep.")
     theory: str = Field(description="Fingerprint.")
     theory_name: str
     statement: dict[str, Any] | None = Field(
         description="The level of theory in full; None when only its fingerprint is known."
     )
-    unknown: tuple[str, ...] = Field(description="What nobody can know of the level any more.")
+    unknown: tuple[str, ...] = Field(
+        description="Fields of the level that its source does not state."
+    )
     labels: tuple[str, ...]
-    places: tuple[int, ...] = Field(description="Of each label in the file, from 0.")
+    places: tuple[int, ...] = Field(description="Place of each label in the file, from 0.")
 
     @classmethod
     def key_of(cls, facts: Mapping[str, object]) -> str:
@@ -76,4 +77,4 @@ class Import(Document):
         enough to keep, are no part of it.
         """
         keyed = ("name", "file", "file_format", "sha256", "theory", "labels", "places")
-        return make_key(cls, **{name: facts[name] for name in keyed})
+        return cls.key_from(**{name: facts[name] for name in keyed})

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.learning import TrainingConfig
 from lycb_flows.schemas.base import Blob, Document
-from lycb_flows.schemas.keys import make_key
 
 
 class EpochRecord(BaseModel):
@@ -59,8 +58,8 @@ class Model(Document):
         raw_pbe
             Whether the labels are raw PBE energies, whose shift from MP2020 is known.
         """
-        return make_key(
-            cls, dataset=dataset, parent_model=parent_model, training=training, raw_pbe=raw_pbe
+        return cls.key_from(
+            dataset=dataset, parent_model=parent_model, training=training, raw_pbe=raw_pbe
         )
 
     @classmethod
@@ -78,8 +77,7 @@ class Model(Document):
         weights
             Address of the weights.
         """
-        return make_key(
-            cls,
+        return cls.key_from(
             architecture=architecture,
             architecture_args=architecture_args,
             weights=weights.sha256,
@@ -114,7 +112,7 @@ class ModelErrors(BaseModel):
 
 
 class Evaluation(Document):
-    """A model on frozen test sets."""
+    """Errors of a model on frozen test sets."""
 
     kind = "evaluation"
     method_version = 2
@@ -136,7 +134,7 @@ class Evaluation(Document):
         test_sets
             Keys of the TestSets, in any order.
         """
-        return make_key(cls, model=model, test_sets=sorted(test_sets))
+        return cls.key_from(model=model, test_sets=sorted(test_sets))
 
 
 class Round(Document):
@@ -169,6 +167,6 @@ class Round(Document):
         next_temperature_k
             Temperature of the next round in K; None after the last.
         """
-        return make_key(
-            cls, model=model, start_model=start_model, next_temperature_k=next_temperature_k
+        return cls.key_from(
+            model=model, start_model=start_model, next_temperature_k=next_temperature_k
         )

@@ -8,11 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.measurement import DiffusionConfig
 from lycb_flows.schemas.base import Document, Matrix, Vector
-from lycb_flows.schemas.keys import make_key
 
 
 class DiffusionEstimate(BaseModel):
-    """D with its error bars, or an upper bound."""
+    """A diffusivity with its error bars, or an upper bound."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,13 +26,13 @@ class DiffusionEstimate(BaseModel):
     fit_end_ps: float | None = None
     log_slope: float | None = Field(None, description="d ln MSD / d ln t in the window.")
     effective_hops: float = Field(description="He's N_eff: ions x max MSD over all lags / a².")
-    max_msd_ang2: float = Field(description="Over all lags.")
+    max_msd_ang2: float = Field(description="Maximum over all lags.")
     plateau_msd_ang2: float = Field(description="Vibration, subtracted for the bound.")
     reason: str = Field("", description="Why there is only a bound.")
 
 
 class Transport(Document):
-    """MSD and D of one production run."""
+    """Mean-squared displacement and diffusivity of one production run."""
 
     kind = "transport"
     method_version = 2
@@ -48,7 +47,7 @@ class Transport(Document):
     n_mobile: int
     n_atoms: int
     duration_ps: float
-    lags_ps: tuple[float, ...] = Field(description="At most 200, log-spaced.")
+    lags_ps: tuple[float, ...] = Field(description="Lags, log-spaced, 200 at most.")
     msd_ang2: tuple[float, ...]
     framework_msd_ang2: tuple[float, ...]
     estimate: DiffusionEstimate
@@ -70,11 +69,11 @@ class Transport(Document):
         config
             How the diffusivity is estimated.
         """
-        return make_key(cls, run=run, diffusion=config)
+        return cls.key_from(run=run, diffusion=config)
 
 
 class Arrhenius(Document):
-    """D(T) -> barrier, prefactor, conductivity at the extrapolation temperature."""
+    """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature."""
 
     kind = "arrhenius"
     method_version = 2
@@ -91,7 +90,7 @@ class Arrhenius(Document):
     log_prefactor: float | None = Field(None, description="ln(D0 / (m²/s))")
     log_prefactor_err: float | None = None
     covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
-        None, description="Of (ln D0, E_A/eV)."
+        None, description="Covariance of (ln D0, E_A/eV)."
     )
     extrapolation_temperature_k: float
     extrapolated_diffusivity_m2_per_s: float | None = None
@@ -111,6 +110,6 @@ class Arrhenius(Document):
         extrapolation_temperature_k
             Where the conductivity is wanted, in K.
         """
-        return make_key(
-            cls, transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
+        return cls.key_from(
+            transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
         )

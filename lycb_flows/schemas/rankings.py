@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.structures import DftConfig, RankingConfig, RelaxationConfig
 from lycb_flows.schemas.base import Blob, Document
-from lycb_flows.schemas.keys import make_key
 
 
 class Relaxation(Document):
@@ -36,7 +35,9 @@ class Relaxation(Document):
     n_steps: int
     converged: bool
     volume_ang3_per_atom: float
-    volume_change: float = Field(description="Relative to the structure given.")
+    volume_change: float = Field(
+        description="Change of the volume relative to the structure given."
+    )
 
     @classmethod
     def key_of(
@@ -60,7 +61,7 @@ class Relaxation(Document):
         theory
             Fingerprint of the level of theory; None by a model.
         """
-        return make_key(cls, structure=structure, model=model, theory=theory, **config.keyed())
+        return cls.key_from(structure=structure, model=model, theory=theory, **config.keyed())
 
 
 class RankedCandidate(BaseModel):
@@ -92,7 +93,9 @@ class Ranking(Document):
     enumeration: str
     model: str
     n_candidates: int
-    n_not_converged: int = Field(description="Flown apart ones included: see their attempts.")
+    n_not_converged: int = Field(
+        description="Includes those that flew apart; their attempts say why."
+    )
     best: tuple[RankedCandidate, ...] = Field(description="Fine stage, by energy.")
     table: Blob = Field(description="JSON: every candidate")
     ground_state: str = Field(description="Structure of the best candidate without volume flag.")
@@ -109,11 +112,11 @@ class Ranking(Document):
         config
             The funnel; its model is a key.
         """
-        return make_key(cls, enumeration=enumeration, ranking=config)
+        return cls.key_from(enumeration=enumeration, ranking=config)
 
 
 class DftCandidate(BaseModel):
-    """A candidate in the model's order and in DFT's; numbers of DFT are None where it failed."""
+    """A candidate in the model's order and in DFT's; DFT's numbers are None where it failed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -127,10 +130,12 @@ class DftCandidate(BaseModel):
     energy_ev_per_atom: float | None = None
     above_best_ev_per_atom: float | None = None
     formation_energy_ev_per_atom: float | None = Field(
-        None, description="From the mixture of binaries that is lowest in energy."
+        None, description="Energy relative to the mixture of binaries that is lowest in energy."
     )
     volume_ang3_per_atom: float | None = None
-    volume_change: float | None = Field(None, description="Relative to the model's structure.")
+    volume_change: float | None = Field(
+        None, description="Change of the volume relative to the model's structure."
+    )
     n_steps: int | None = None
     converged: bool = False
     tied_with_best: bool = False
@@ -148,7 +153,9 @@ class GroundState(Document):
     theory_name: str
     n: int = Field(description="Candidates that DFT looked at.")
     n_there: int = Field(description="Candidates that the ranking has.")
-    candidates: tuple[DftCandidate, ...] = Field(description="By DFT's energy, failures last.")
+    candidates: tuple[DftCandidate, ...] = Field(
+        description="Candidates by DFT's energy, failures last."
+    )
     ground_state: str = Field(description="Structure.")
     note: str = Field(description="Ties, failures and the edge, in words.")
     kendall_tau: float | None = Field(
@@ -178,4 +185,4 @@ class GroundState(Document):
         """
         who_and_how_many = {"labeler", "n", "n_decorations"}
         rules = {k: v for k, v in config.keyed().items() if k not in who_and_how_many}
-        return make_key(cls, ranking=ranking, theory=theory, n=n, mixed=mixed or None, **rules)
+        return cls.key_from(ranking=ranking, theory=theory, n=n, mixed=mixed or None, **rules)

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lycb_flows.config.structures import DecorationConfig, EnumerationConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
-from lycb_flows.schemas.keys import make_key
 
 
 class Structure(Document):
@@ -35,7 +34,7 @@ class Structure(Document):
         frac_coords
             Fractional coordinates of each atom.
         """
-        return make_key(cls, lattice_ang=lattice_ang, species=species, frac_coords=frac_coords)
+        return cls.key_from(lattice_ang=lattice_ang, species=species, frac_coords=frac_coords)
 
 
 class Parent(Document):
@@ -77,8 +76,7 @@ class Parent(Document):
         frac_coords
             Fractional coordinates of each site.
         """
-        return make_key(
-            cls,
+        return cls.key_from(
             cif=cif.sha256,
             lattice_ang=lattice_ang,
             site_labels=site_labels,
@@ -105,7 +103,7 @@ class Enumeration(Document):
     formula: str = Field(description="Formula of the supercell.")
     n_atoms: int
     count: int = Field(description="Symmetry-distinct, exact (Burnside).")
-    raw_count: int = Field(description="Before symmetry, forbidden pairs applied, exact.")
+    raw_count: int = Field(description="Number before symmetry, forbidden pairs applied, exact.")
     n_members: int = Field(description="Listed; below count when sampled.")
     exhaustive: bool
     coverage: float = Field(description="n_members / count")
@@ -136,7 +134,7 @@ class Enumeration(Document):
         keyed = config.keyed()
         if isinstance(parent, Parent) and keyed.get("min_occupancy") is None:
             keyed["min_occupancy"] = parent.min_occupancy
-        return make_key(cls, parent=parent.key, **keyed)
+        return cls.key_from(parent=parent.key, **keyed)
 
 
 class Ordering(Document):
@@ -161,4 +159,4 @@ class Ordering(Document):
         mask
             Which species occupies each free site.
         """
-        return make_key(cls, enumeration=enumeration, mask=mask)
+        return cls.key_from(enumeration=enumeration, mask=mask)

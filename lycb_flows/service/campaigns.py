@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from lycb_flows.campaign.descriptions import LABEL
-from lycb_flows.campaign.results import find_results
-from lycb_flows.campaign.rounds import close_stage, failed_labels
-from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.campaign.submission import Submission, reopen
+from lycb_flows.campaign import (
+    LABEL,
+    StagePlan,
+    Submission,
+    close_stage,
+    failed_labels,
+    find_results,
+    reopen,
+)
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import (
     after_stage,

@@ -22,7 +22,10 @@ from lycb_flows.testing.vasp_server import ADDRESS, run_by_server
 
 
 def main() -> None:
-    """Run in the working folder, in a fork of a warmed process where there is one."""
+    """Run in the working folder and exit.
+
+    Where `LYCB_STAND_IN_SERVER` names a warmed process, a fork of it does the work.
+    """
     if address := os.environ.get(ADDRESS):
         run_by_server(address)
     from lycb_flows.testing.vasp_run import run  # noqa: PLC0415 - torch takes seconds

@@ -29,7 +29,13 @@ _STUCK_EV_PER_ATOM = 1e-3
 
 
 def run() -> int:
-    """Run in the working folder and return the exit code."""
+    """Run in the working folder.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     folder = Path.cwd()
     failure = failures.planned(folder, os.environ.get("LYCB_STAND_IN_FAILS", ""))
     name = os.environ.get("LYCB_STAND_IN_POTENTIAL", "toy-teacher")
@@ -46,7 +52,10 @@ def run() -> int:
 
 
 def warm() -> None:
-    """Import what only a run needs, in addition to this module's own imports."""
+    """Import what only a run needs, in addition to this module's own imports.
+
+    Loading a potential imports torch, which takes seconds.
+    """
     _calculator("toy-teacher")
 
 

@@ -39,37 +39,58 @@ class Task:
 
     @property
     def nelm(self) -> int:
-        """Maximum number of electronic steps."""
+        """Maximum number of electronic steps.
+
+        VASP's default is 60.
+        """
         return int(self.incar.get("NELM", 60))
 
     @property
     def nelmin(self) -> int:
-        """Minimum number of electronic steps."""
+        """Minimum number of electronic steps.
+
+        VASP's default is 2.
+        """
         return int(self.incar.get("NELMIN", 2))
 
     @property
     def ediff_ev(self) -> float:
-        """Largest change of the energy between the last two electronic steps, in eV."""
+        """Largest change of the energy between the last two electronic steps, in eV.
+
+        VASP's default is 1e-4 eV.
+        """
         return float(self.incar.get("EDIFF", 1e-4))
 
     @property
     def ediffg(self) -> float:
-        """VASP's EDIFFG: a force in eV/Å where it is negative, otherwise an energy in eV."""
+        """VASP's EDIFFG: a force in eV/Å where it is negative, otherwise an energy in eV.
+
+        VASP's default is ten times EDIFF.
+        """
         return float(self.incar.get("EDIFFG", 10 * self.ediff_ev))
 
     @property
     def force_limit_ev_per_ang(self) -> float:
-        """Largest force at which a relaxation ends, in eV/Å."""
+        """Largest force at which a relaxation ends, in eV/Å.
+
+        It is 0.01 eV/Å where EDIFFG is an energy, which ASE's optimizers cannot use.
+        """
         return -self.ediffg if self.ediffg < 0 else 0.01
 
     @property
     def nsw(self) -> int:
-        """Maximum number of ionic steps."""
+        """Maximum number of ionic steps.
+
+        VASP's default is 0, a static calculation.
+        """
         return int(self.incar.get("NSW", 0))
 
     @property
     def ibrion(self) -> int:
-        """VASP's algorithm of the ionic steps; -1: none."""
+        """VASP's algorithm of the ionic steps.
+
+        Its default is -1 (none) for static calculations, otherwise 0 (MD).
+        """
         return int(self.incar.get("IBRION", _STATIC if self.nsw <= 0 else 0))
 
     @property
@@ -79,7 +100,10 @@ class Task:
 
     @property
     def isif(self) -> int:
-        """VASP's choice of what is computed and moves: 0 has no stress, 3 relaxes the cell."""
+        """VASP's choice of what is computed and moves: 0 has no stress, 3 relaxes the cell.
+
+        Its default is 0 for MD, otherwise 2.
+        """
         return int(self.incar.get("ISIF", 0 if self.ibrion == 0 else 2))
 
     @property
@@ -94,7 +118,11 @@ class Task:
 
     @property
     def n_bands(self) -> int:
-        """Number of bands: NBANDS, else VASP's default without spin."""
+        """Number of bands.
+
+        VASP's default without spin is half the electrons plus half the atoms (3 at least), or
+        0.6 of the electrons where that is more.
+        """
         default = max(
             self.n_electrons // 2 + max(len(self.atoms) // 2, 3), self.n_electrons * 6 // 10
         )
@@ -102,7 +130,10 @@ class Task:
 
     @property
     def kpoints(self) -> list[tuple[tuple[float, float, float], float]]:
-        """Points of the mesh, in fractional coordinates, and weights; k and -k count as equal."""
+        """Points of the mesh, in fractional coordinates, and their weights.
+
+        k and -k count as one point; the crystal's symmetries are not used.
+        """
         shifts = [0.5 if not self.centred and n % 2 == 0 else 0.0 for n in self.mesh]
         found: dict[tuple[float, ...], tuple[tuple[float, ...], int]] = {}
         for place in product(*map(range, self.mesh)):

@@ -25,9 +25,9 @@ from lycb_flows.service.launchpad import (
     pause,
     resume,
 )
-from lycb_flows.service.launchpad.faults import machine_fault, why_unfinished
+from lycb_flows.service.launchpad.faults import DatabaseGoneError, machine_fault, why_unfinished
 from lycb_flows.service.launchpad.identity import is_gone, this_process
-from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
+from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
 

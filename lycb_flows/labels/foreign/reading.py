@@ -28,13 +28,13 @@ from numpy.typing import ArrayLike
 from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.core.structure import StructureError
 
-from lycb_flows import schemas
 from lycb_flows.crystals import canonical_structure, structure_from_arrays
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels.checks import VASP_KB, Answer
+from lycb_flows.schemas import Structure
 
 _SAME_PLACE_ANG = 1e-6
-"""What eight decimals may change of a position."""
+"""Largest change of a position by rounding to eight decimals."""
 _MIN_VOLUME_ANG3 = 1e-3
 
 
@@ -45,20 +45,20 @@ class ForeignLabel:
     Attributes
     ----------
     place
-        In the file, from 0.
+        Position in the file, from 0.
     notes
-        What the frame says of itself: fingerprint, key, k-points.
+        What the frame states of itself: fingerprint, key, k-points.
     """
 
     place: int
-    structure: schemas.Structure
+    structure: Structure
     answer: Answer
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something in a file is no label; `place` is None for the whole file."""
+    """The reason why something in a file is no label; `place` is None for the whole file."""
 
     file: str
     place: int | None
@@ -69,19 +69,39 @@ Found = Iterator[tuple[int, ForeignLabel | LabelError]]
 
 
 def read_extxyz(path: Path) -> Found:
-    """The labels of an extended XYZ file, or of whatever else ASE's reader takes for one."""
+    """Yield the labels of an extended XYZ file, or of another file that ASE's reader accepts.
+
+    Yields
+    ------
+    tuple
+        Position in the file, and the label or the error that says why it is none.
+    """
     for place, atoms in enumerate(ase.io.iread(path, index=":", format="extxyz")):
         yield place, _label_of_atoms(place, atoms, atoms.info)
 
 
 def read_ase_db(path: Path) -> Found:
-    """The labels of a database of ASE's, in the order of its rows."""
+    """Yield the labels of an ASE database, in the order of its rows.
+
+    Yields
+    ------
+    tuple
+        Position in the database, and the label or the error that says why it is none.
+    """
     for place, row in enumerate(ase.db.connect(path, type="db").select(sort="id")):
         yield place, _label_of_atoms(place, row.toatoms(), {**row.key_value_pairs, **row.data})
 
 
 def read_mptrj(path: Path) -> Found:
-    """The labels of JSON as CHGNet was trained on: material -> frame -> structure and numbers."""
+    """Yield the labels of a JSON file in the format that CHGNet was trained on.
+
+    The file maps materials to frames, and frames to a structure with its numbers.
+
+    Yields
+    ------
+    tuple
+        Position in the file, and the label or the error that says why it is none.
+    """
     content = json.loads(path.read_bytes())
     frames = [
         frame
@@ -118,7 +138,7 @@ def _label_of_atoms(
     return ForeignLabel(place, structure, answer, notes)
 
 
-def _structure_of_atoms(atoms: Atoms, notes: Mapping[str, Any]) -> schemas.Structure:
+def _structure_of_atoms(atoms: Atoms, notes: Mapping[str, Any]) -> Structure:
     if "frac_coords" not in notes:
         return canonical_structure(atoms)
     # ASE reads nine numbers as a matrix, columns first
@@ -137,11 +157,13 @@ def _label_of_frame(place: int, frame: Mapping[str, Any]) -> ForeignLabel | Labe
     try:
         crystal = PymatgenStructure.from_dict(frame["structure"])
         structure = canonical_structure(crystal)
-    except InputError as err:  # partial occupancies
+    except InputError as err:  # a site has partial occupancies
         return LabelError(err.message, fix=err.fix, **err.facts)
     except (AttributeError, LookupError, StructureError, TypeError, ValueError) as err:
         reason = f"{type(err).__name__}: {err}"
-        return LabelError("not pymatgen's JSON of a structure", fix="mend it", reason=reason)
+        return LabelError(
+            "not pymatgen's JSON of a structure", fix="correct the file", reason=reason
+        )
     energy_ev, stress_kb = frame.get("uncorrected_total_energy"), frame.get("stress")
     per_atom_ev = frame.get("energy_per_atom")
     try:
@@ -155,27 +177,27 @@ def _label_of_frame(place: int, frame: Mapping[str, Any]) -> ForeignLabel | Labe
 
 
 def answer_of(
-    structure: schemas.Structure,
+    structure: Structure,
     energy_ev: Any,  # noqa: ANN401 - whatever a file holds
     forces_ev_per_ang: Any,  # noqa: ANN401
     stress: Any,  # noqa: ANN401
     *,
     per_ev_per_ang3: float = 1.0,
 ) -> Answer:
-    """What a file says of a structure, as an engine would.
+    """Return the numbers of a file as an engine's answer.
 
     Parameters
     ----------
     structure
-        Of the label.
+        The structure that the numbers belong to.
     energy_ev
-        Total energy.
+        Total energy in eV.
     forces_ev_per_ang
-        Shape (n_atoms, 3).
+        Forces in eV/Å, shape (n_atoms, 3).
     stress
         Shape (3, 3) or, in ASE's order, (6,).
     per_ev_per_ang3
-        Its unit and sign: what 1 eV/Å^3 of tension is in it.
+        Unit and sign of the stress: the value of 1 eV/Å^3 of tension.
 
     Raises
     ------
@@ -191,16 +213,16 @@ def answer_of(
             stress_ev_per_ang3=_rows(_full_stress(stress) / per_ev_per_ang3),
         )
     except (TypeError, ValueError) as err:
-        raise LabelError("not numbers", fix="mend the file", reason=str(err)[:200]) from err
+        raise LabelError("not numbers", fix="correct the file", reason=str(err)[:200]) from err
 
 
 def check_complete(numbers: Mapping[str, object]) -> None:
-    """Energy, forces and stress are all there.
+    """Check that energy, forces and stress are all there.
 
     Raises
     ------
     LabelError
-        Naming those that are missing.
+        When one is missing; the message names it.
     """
     missing = [name for name, value in numbers.items() if value is None]
     if missing:

@@ -1,7 +1,7 @@
-"""The level of theory of labels that others made: what their files and users state.
+"""The level of theory of labels that others made, as their files and users state it.
 
-What nobody states is named in the theory's `unknown`, which is part of the fingerprint: such
-labels never pass for those of a level that is stated in full.
+Fields that nobody states are named in the theory's `unknown`, which is part of the fingerprint:
+such labels are never taken for those of a level that is stated in full.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Level:
-    """A level of theory as far as a label's source tells.
+    """A level of theory as far as a label's source states it.
 
     Attributes
     ----------
     fingerprint
-        Of the theory.
+        The theory's fingerprint.
     name
-        For people.
+        The theory's name for people.
     theory
         None when the source gives the fingerprint only.
     unknown
-        What the source does not state.
+        Fields that the source does not state.
     note
         How a run of VASP differs from the nearest of our levels.
     """
@@ -60,12 +60,20 @@ class Level:
 
     @classmethod
     def of(cls, theory: Theory, note: str = "") -> Level:
-        """Of a theory with every field at hand."""
+        """Return the level of a theory whose fields are all at hand.
+
+        Parameters
+        ----------
+        theory
+            The theory.
+        note
+            How a run of VASP differs from the nearest of our levels.
+        """
         return cls(theory.fingerprint, theory.name, theory, theory.unknown or (), note)
 
 
 class Statement(Config):
-    """What a user says of labels whose files say nothing."""
+    """What a user states about labels whose files state nothing."""
 
     theory: str | None = None
     code: str | None = None
@@ -75,17 +83,17 @@ class Statement(Config):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is said."""
+        """Whether the user states nothing."""
         return not self.model_dump(exclude_none=True)
 
 
 def stated_level(statement: Statement) -> Level:
-    """The level of a user's statement; what it leaves out is unknown.
+    """Return the level of a user's statement; fields that it leaves out are unknown.
 
     Raises
     ------
     InputError
-        When a level is named that does not exist, or one is named and stated besides.
+        When a level is named that does not exist, or fields are stated besides a name.
     """
     fields = statement.model_dump(include=set(STATED_BY_OPTIONS), exclude_none=True)
     if statement.theory is not None:
@@ -104,7 +112,16 @@ def stated_level(statement: Statement) -> Level:
 
 
 def level_of_fingerprint(fingerprint: str, name: str, unknown: tuple[str, ...] = ()) -> Level:
-    """The level that a file names by its fingerprint: one of ours in full, or as it says.
+    """Return the level that a file states by its fingerprint, in full where it is one of ours.
+
+    Parameters
+    ----------
+    fingerprint
+        64 hexadecimal digits.
+    name
+        The level's name in the file; empty when the file has none.
+    unknown
+        Fields that the file says are unknown.
 
     Raises
     ------
@@ -123,12 +140,23 @@ def level_of_fingerprint(fingerprint: str, name: str, unknown: tuple[str, ...] =
     return Level(fingerprint, name or "stated by its fingerprint only", unknown=unknown)
 
 
-def contradictions(one: Level, other: Level) -> list[str]:
-    """What two levels both state, and differently; empty where they may be the same."""
-    if one.theory is None or other.theory is None:
+def contradictions(level: Level, other: Level) -> list[str]:
+    """Return the fields that two levels both state, with different values.
+
+    Parameters
+    ----------
+    level, other
+        The two levels.
+
+    Returns
+    -------
+    list of str
+        One line per field; empty where both may be the same level.
+    """
+    if level.theory is None or other.theory is None:
         return []
-    fields, others = (theory.model_dump(mode="json") for theory in (one.theory, other.theory))
-    silent = {"level", "parameters", "unknown", *one.unknown, *other.unknown}
+    fields, others = (theory.model_dump(mode="json") for theory in (level.theory, other.theory))
+    silent = {"level", "parameters", "unknown", *level.unknown, *other.unknown}
     pairs = [(name, fields[name], others[name]) for name in fields if name not in silent]
     pairs += [
         (name, value, others["parameters"].get(name))
@@ -145,13 +173,13 @@ def contradictions(one: Level, other: Level) -> list[str]:
 
 
 def _covers(version: str, other: str) -> bool:
-    """Whether one of two versions is the other in less detail: 6 and 6.3."""
+    """Return whether one of two versions is the other in less detail, as 6 and 6.3."""
     return f"{version}.".startswith(f"{other}.") or f"{other}.".startswith(f"{version}.")
 
 
 @functools.cache
 def our_levels() -> dict[str, Theory]:
-    """Every level of theory of levels.yaml by code and name, e.g. `gpaw/paper-static`."""
+    """Return every level of theory of levels.yaml by code and name, e.g. `gpaw/paper-static`."""
     text = resources.files("lycb_flows.labels").joinpath("levels.yaml").read_text()
     return {
         f"{code}/{level}": Theory(level=level, **fields)
@@ -174,7 +202,7 @@ def _named_theory(name: str) -> Theory:
 
 
 def _theory_of_file(path: Path) -> Theory:
-    """A level in full: what the file leaves out does not apply, or stands in its `unknown`."""
+    """Return a level in full: fields that the file leaves out do not apply, or are `unknown`."""
     try:
         fields: Any = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:

@@ -1,8 +1,9 @@
-"""Whether a run of VASP's that others made is at one of our levels, and if not, why not.
+"""Comparison of VASP runs that others made with our levels of theory.
 
 Every number that our input files would state is compared with what the run states or took by
-default; what only says how to iterate or what to keep is not. So a run with exactly our inputs
-has our fingerprint; a label is found instead of computed if its atoms are in the same order.
+default; settings that only say how to iterate or what to keep are not. A run with exactly our
+inputs thus has our fingerprint, and its label is used instead of a new one if the atoms are in
+the same order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.labels.foreign.stated_level import Level, our_levels
 from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS, cell_moved, level_as_read
-from lycb_flows.labels.theory import Potcars, Theory
+from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp.inputs import incar_of
 
 _IN_PARAMETERS = {"ENCUT": "ENMAX"}
@@ -25,30 +26,54 @@ _OFF_BY_DEFAULT = frozenset({"LDAU", "LDIPOL", "LHFCALC", "LNONCOLLINEAR", "LSOR
 
 
 def level_of_run(run: Vasprun) -> Level:
-    """The level of a run: one of ours, or what it states, noting how far it is from ours."""
+    """Return the level of a run.
+
+    Returns
+    -------
+    Level
+        One of ours if the run's settings are the same; otherwise the level that the run states,
+        with a note of how it differs from the nearest of ours.
+    """
     read = level_as_read(run)
     notes: list[tuple[int, str]] = []
     for name, theory in our_levels().items():
         if theory.code != "vasp":
             continue
-        different = list(_differences(run, read, theory))
+        different = differences_from(run, theory, read)
         if not different:
             return Level.of(theory)
         notes.append((len(different), f"not {name}: {'; '.join(different)}"))
     return Level.of(read, min(notes)[1])
 
 
+def differences_from(run: Vasprun, theory: Theory, read: Theory | None = None) -> list[str]:
+    """Return what a run has otherwise than a level of theory.
+
+    Parameters
+    ----------
+    run
+        The run.
+    theory
+        A level of VASP's, or of its stand-in, of which files tell nothing but the settings.
+    read
+        The run's own level, where it is known already.
+    """
+    return list(_differences(run, read or level_as_read(run), theory))
+
+
 def _differences(run: Vasprun, read: Theory, theory: Theory) -> Iterator[str]:
-    """What a run has otherwise than a level."""
+    """Yield what differs between a run and a level."""
     if not theory.covers_version(run.vasp_version):
         yield f"version {run.vasp_version} for {theory.version}"
-    if read.functional != theory.functional:
+    if read.functional != theory.functional and theory.code != VASP_STAND_IN:
         yield f"{read.functional} for {theory.functional}"
     stated = incar_of(theory)
     for name, value in stated.items():
         parameter = _IN_PARAMETERS.get(name, name)
         found = run.incar.get(name, run.parameters.get(parameter))
-        if name != "NELM" and not _same(value, found):  # converged is converged
+        if name != "NELM" and not _same(
+            value, found
+        ):  # a limit on iterations decides no number of a converged run
             yield f"{name} {found} for {value}"
     for name, value in run.incar.items():
         off = name in _OFF_BY_DEFAULT and value is False
@@ -81,12 +106,15 @@ def _other_potcars(run: Vasprun, theory: Theory) -> Iterator[str]:
     elements = dict.fromkeys(run.atomic_symbols)
     for element, title in zip(elements, run.potcar_symbols, strict=False):
         stated = theory.paw.of(element).title
-        if title != stated:
+        same = title == stated
+        if theory.code == VASP_STAND_IN:  # knows the symbols only
+            same = title.split()[1] == stated.split()[1]
+        if not same:
             yield f"POTCAR {title} for {stated}"
 
 
 def _same(stated: object, found: object) -> bool:
-    """vasprun.xml cuts words (Accura) and writes logicals and numbers its own way."""
+    """Return whether two values agree; vasprun.xml shortens words (Accura) and rewrites numbers."""
     if isinstance(stated, bool) or isinstance(found, bool):
         return stated is found
     if isinstance(stated, int | float) and isinstance(found, int | float):

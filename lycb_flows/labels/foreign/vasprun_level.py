@@ -1,9 +1,9 @@
-"""The level of theory that a vasprun.xml states: its own words, every number that matters.
+"""The level of theory that a vasprun.xml states: its own words, and every number that matters.
 
-Version, functional, POTCAR titles, cutoff, k-points, and every line of the INCAR that may
-decide a number. Keys that only say where to start, how to iterate, what to move, what to write
-or how to use the machine are left out; a key that is not known here is taken for physics, so a
-run with it is a level of its own.
+These are version, functional, POTCAR titles, cutoff, k-points, and every line of the INCAR that
+may decide a number. Keys that only say where to start, how to iterate, what to move, what to write
+or how to use the machine are left out. A key that is not known here counts as physics, so that a
+run with it has a level of its own.
 """
 
 from __future__ import annotations
@@ -44,9 +44,12 @@ _DEFAULTS_THAT_MATTER = (
 
 
 def level_as_read(run: Vasprun) -> Theory:
-    """What a run says of its own level; a mesh is stated as one, for its rule is not known."""
+    """Return the level of theory that a run states.
+
+    The mesh of k-points is stated as such, because the rule behind it is not known.
+    """
     for name, default in {"AEXX": 0.0, "HFSCREEN": 0.0, "LHFCALC": False}.items():
-        # pymatgen takes a file that leaves these out for a hybrid's; VASP's default is none
+        # without these pymatgen takes a run for a hybrid functional's, against VASP's defaults
         run.parameters.setdefault(name, default)
     functional = run.run_type
     stated = {name: value for name, value in run.incar.items() if name not in NOT_PHYSICS}
@@ -74,7 +77,7 @@ def level_as_read(run: Vasprun) -> Theory:
 
 
 def cell_moved(run: Vasprun) -> bool:
-    """Whether its steps have several cells.
+    """Return whether the steps of a run have several cells.
 
     VASP keeps the plane waves of the first: later energies and stresses lack waves, or have
     too many, for their own cutoff.
@@ -84,7 +87,10 @@ def cell_moved(run: Vasprun) -> bool:
 
 
 def _potcars(run: Vasprun) -> str:
-    """MPRelaxSet's choice of a release, so that chlorides and bromides meet; else the titles."""
+    """Return the release of MPRelaxSet's choice of POTCARs, or the titles of another choice.
+
+    One name for the choice lets chlorides and bromides be at one level.
+    """
     chosen = MPRelaxSet.CONFIG["POTCAR"]
     elements = dict.fromkeys(run.atomic_symbols)
     symbols = [title.split()[1] for title in run.potcar_symbols]
@@ -97,20 +103,20 @@ def _potcars(run: Vasprun) -> str:
 
 @functools.cache
 def _titles() -> dict[str, frozenset[str]]:
-    """Titles of the releases of PBE, blanks taken out; the release of today's MPRelaxSet first."""
+    """Return the titles of the releases of PBE without blanks, that of today's MPRelaxSet first."""
     path = resources.files("pymatgen.io.vasp").joinpath("potcar-summary-stats.json.bz2")
     releases = loadfn(str(path))
     return {name: frozenset(releases[name]) for name in ("PBE_54", "PBE_52", "PBE")}
 
 
 def _functional_of(run: Vasprun, functional: str) -> str:
-    """VASP takes the POTCAR's own where no functional is asked for."""
+    """Return the functional: that of the POTCARs where the INCAR names none."""
     lda = functional == "GGA" and all(name.split()[0] == "PAW" for name in run.potcar_symbols)
     return "LDA" if lda else functional
 
 
 def _kpoints(run: Vasprun) -> str:
-    """As the run states them: a spacing, a mesh, or the points."""
+    """Return the k-points as the run states them: a spacing, a mesh, or a number of points."""
     if "KSPACING" in run.incar:
         centred = "Gamma" if run.parameters.get("KGAMMA", True) else "Monkhorst"
         return f"{centred}, spacing {run.incar['KSPACING']} 1/Å"

@@ -1,4 +1,4 @@
-"""Labels in the formats that others train on.
+"""Labels in the formats that other programs train on.
 
     format    energy                        forces          stress
     extxyz    energy, eV                    forces, eV/Å    stress, eV/Å^3, tension positive
@@ -10,7 +10,7 @@
     deepmd    energy.npy, eV                force.npy       virial.npy, eV: minus stress x volume
                                                             (dpdata: virials = -V stress)
 
-Energies are as labelled: raw DFT where the level of theory is. All but DeePMD's carry each
+Energies are as labelled: raw DFT where the level of theory is. All formats but DeePMD's carry each
 label's key, fingerprint and k-points.
 """
 
@@ -41,7 +41,7 @@ _KB_PER_GPA = 10.0
 
 @dataclass(frozen=True)
 class WrittenLabel:
-    """A label to be written; `unknown` is what nobody knows of its level."""
+    """A label to be written; `unknown` names the fields of its level that nobody knows."""
 
     structure: Structure
     label: Label
@@ -49,7 +49,7 @@ class WrittenLabel:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What an import knows the label by."""
+        """Text that an import recognises the label by: key, level of theory, k-points."""
         mesh = " ".join(map(str, self.label.kpoint_mesh or ()))
         notes = {
             "label": self.label.key,
@@ -62,25 +62,36 @@ class WrittenLabel:
 
 
 def labelled_atoms(structure: Structure, label: Label) -> Atoms:
-    """A structure with its label as ASE has it: eV, eV/Å, eV/Å^3, tension positive."""
+    """Return a structure with its label as ASE's results: eV, eV/Å, eV/Å^3, tension positive.
+
+    Parameters
+    ----------
+    structure
+        The structure.
+    label
+        Its label.
+    """
     return _atoms(WrittenLabel(structure, label))
 
 
-def _atoms(one: WrittenLabel) -> Atoms:
-    atoms = _described(one)
+def _atoms(entry: WrittenLabel) -> Atoms:
+    atoms = _described(entry)
     atoms.calc = SinglePointCalculator(
         atoms,
-        energy=one.label.energy_ev,
-        forces=one.label.forces_ev_per_ang,
-        stress=full_3x3_to_voigt_6_stress(_stress_ev_per_ang3(one.label)),
+        energy=entry.label.energy_ev,
+        forces=entry.label.forces_ev_per_ang,
+        stress=full_3x3_to_voigt_6_stress(_stress_ev_per_ang3(entry.label)),
     )
     return atoms
 
 
-def _described(one: WrittenLabel) -> Atoms:
-    """The crystal and where it comes from; ASE writes 8 decimals of positions, a key needs 10."""
-    atoms = to_ase(one.structure)
-    atoms.info |= one.notes | {"frac_coords": np.ravel(one.structure.frac_coords)}
+def _described(entry: WrittenLabel) -> Atoms:
+    """Return the crystal and its origin, with the coordinates' full precision.
+
+    ASE writes 8 decimals of positions; a structure's key needs 10.
+    """
+    atoms = to_ase(entry.structure)
+    atoms.info |= entry.notes | {"frac_coords": np.ravel(entry.structure.frac_coords)}
     return atoms
 
 
@@ -89,18 +100,18 @@ def _stress_ev_per_ang3(label: Label) -> np.ndarray[Any, Any]:
 
 
 def _write_extxyz(labels: Sequence[WrittenLabel], path: Path) -> None:
-    _write_frames([_atoms(one) for one in labels], path)
+    _write_frames([_atoms(entry) for entry in labels], path)
 
 
 def _write_mace(labels: Sequence[WrittenLabel], path: Path) -> None:
     frames = []
-    for one in labels:
-        atoms = _described(one)
+    for entry in labels:
+        atoms = _described(entry)
         atoms.info |= {
-            "REF_energy": one.label.energy_ev,
-            "REF_stress": _stress_ev_per_ang3(one.label),
+            "REF_energy": entry.label.energy_ev,
+            "REF_stress": _stress_ev_per_ang3(entry.label),
         }
-        atoms.arrays["REF_forces"] = np.array(one.label.forces_ev_per_ang)
+        atoms.arrays["REF_forces"] = np.array(entry.label.forces_ev_per_ang)
         frames.append(atoms)
     _write_frames(frames, path)
 
@@ -114,51 +125,51 @@ def _write_frames(frames: list[Atoms], path: Path) -> None:
 def _write_ase_db(labels: Sequence[WrittenLabel], path: Path) -> None:
     _refuse_old(path)
     with ase.db.connect(path, type="db") as database:
-        for one in labels:
-            # as data: among the searchable pairs ASE refuses text that looks like a number
-            database.write(_atoms(one), data=_atoms(one).info)
+        for entry in labels:
+            # as data, because ASE's searchable pairs refuse text that looks like a number
+            database.write(_atoms(entry), data=_atoms(entry).info)
 
 
 def _write_chgnet(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """Each label is a material of its own: chgnet splits its data by material."""
+    """Write each label as a material of its own, because chgnet splits its data by material."""
     content = {
-        one.label.key: {
-            one.label.key: {
-                "structure": to_pymatgen(one.structure).as_dict(),
-                "energy_per_atom": one.label.energy_ev / len(one.structure.species),
-                "uncorrected_total_energy": one.label.energy_ev,
-                "force": one.label.forces_ev_per_ang,
-                "stress": (-_KB_PER_GPA * np.array(one.label.stress_gpa)).tolist(),
+        entry.label.key: {
+            entry.label.key: {
+                "structure": to_pymatgen(entry.structure).as_dict(),
+                "energy_per_atom": entry.label.energy_ev / len(entry.structure.species),
+                "uncorrected_total_energy": entry.label.energy_ev,
+                "force": entry.label.forces_ev_per_ang,
+                "stress": (-_KB_PER_GPA * np.array(entry.label.stress_gpa)).tolist(),
                 "magmom": None,
-                **one.notes,
+                **entry.notes,
             }
         }
-        for one in labels
+        for entry in labels
     }
     write_durably(path, json.dumps(content).encode())
 
 
 def _write_matgl(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """What MGLDataset is made with: pymatgen structures, and lists of their labels."""
+    """Write the arguments of MGLDataset: pymatgen structures, and lists of their labels."""
     content = {
-        "structures": [to_pymatgen(one.structure).as_dict() for one in labels],
+        "structures": [to_pymatgen(entry.structure).as_dict() for entry in labels],
         "labels": {
-            "energies": [one.label.energy_ev for one in labels],
-            "forces": [one.label.forces_ev_per_ang for one in labels],
-            "stresses": [one.label.stress_gpa for one in labels],
+            "energies": [entry.label.energy_ev for entry in labels],
+            "forces": [entry.label.forces_ev_per_ang for entry in labels],
+            "stresses": [entry.label.stress_gpa for entry in labels],
         },
-        "notes": [one.notes for one in labels],
+        "notes": [entry.notes for entry in labels],
     }
     write_durably(path, json.dumps(content).encode())
 
 
 def _write_deepmd(labels: Sequence[WrittenLabel], path: Path) -> None:
-    """One system per composition, its atoms sorted by element; all share one type map."""
+    """Write one system per composition, atoms sorted by element; all systems share one type map."""
     _refuse_old(path)
-    elements = sorted({symbol for one in labels for symbol in one.structure.species})
+    elements = sorted({symbol for entry in labels for symbol in entry.structure.species})
     systems: dict[tuple[str, ...], list[WrittenLabel]] = {}
-    for one in labels:
-        systems.setdefault(tuple(sorted(one.structure.species)), []).append(one)
+    for entry in labels:
+        systems.setdefault(tuple(sorted(entry.structure.species)), []).append(entry)
     for species, members in systems.items():
         counts = {symbol: species.count(symbol) for symbol in dict.fromkeys(species)}
         folder = path / "".join(f"{symbol}{n}" for symbol, n in counts.items())
@@ -174,15 +185,15 @@ def _deepmd_arrays(members: Sequence[WrittenLabel]) -> dict[str, np.ndarray[Any,
     rows: dict[str, list[np.ndarray[Any, Any]]] = {
         name: [] for name in ("coord", "force", "box", "virial")
     }
-    for one in members:
-        atoms = to_ase(one.structure)
-        order = np.argsort(one.structure.species, kind="stable")
+    for entry in members:
+        atoms = to_ase(entry.structure)
+        order = np.argsort(entry.structure.species, kind="stable")
         rows["coord"].append(atoms.positions[order].ravel())
-        rows["force"].append(np.array(one.label.forces_ev_per_ang)[order].ravel())
+        rows["force"].append(np.array(entry.label.forces_ev_per_ang)[order].ravel())
         rows["box"].append(atoms.cell.array.ravel())
-        rows["virial"].append(-atoms.get_volume() * _stress_ev_per_ang3(one.label).ravel())
+        rows["virial"].append(-atoms.get_volume() * _stress_ev_per_ang3(entry.label).ravel())
     arrays = {name: np.array(values) for name, values in rows.items()}
-    return arrays | {"energy": np.array([one.label.energy_ev for one in members])}
+    return arrays | {"energy": np.array([entry.label.energy_ev for entry in members])}
 
 
 def _refuse_old(path: Path) -> None:

@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import GpawLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.engine import (
+    Engine,
+    Finding,
+    FindModel,
+    ForceCall,
+    Look,
+    Machine,
+    Models,
+    NotApplicableError,
+)
 from lycb_flows.labels.gpaw.installation import check_gpaw
 from lycb_flows.labels.plane_waves import plane_wave_label_s
 from lycb_flows.labels.theory import Theory, gpaw_theory
-from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.labels.gpaw.labeler import Gpaw
@@ -25,7 +32,7 @@ _LEVEL = "paper-static"
 
 
 class GpawEngine(Engine[GpawLabeler]):
-    """Labels by GPAW at one of its levels of theory."""
+    """The engine of GPAW at one of its levels of theory."""
 
     config = GpawLabeler
 
@@ -35,12 +42,27 @@ class GpawEngine(Engine[GpawLabeler]):
         return gpaw_theory(config.theory)
 
     def check(self, config: GpawLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check GPAW's version and data sets."""
+        """Check that GPAW's version and data sets are the stated ones.
+
+        Parameters
+        ----------
+        config
+            Names the level.
+        elements
+            Chemical symbols; each needs a data set.
+        machine
+            Not used.
+
+        Raises
+        ------
+        InputError
+            When something is missing or not the stated one.
+        """
         del machine
         check_gpaw(gpaw_theory(config.theory), elements)
 
     def open(self, config: GpawLabeler, machine: Machine, models: Models) -> Gpaw:
-        """Return GPAW with this machine's launcher and threads."""
+        """Return GPAW with this machine's launcher and threads as a labeler."""
         from lycb_flows.labels.gpaw.labeler import Gpaw  # noqa: PLC0415 - jobs alone need it
 
         del models
@@ -59,15 +81,15 @@ class GpawEngine(Engine[GpawLabeler]):
         return True if code == "gpaw" else None
 
     def looks(self) -> Sequence[Look]:
-        """Return the look at GPAW and its data sets."""
+        """Return the check of GPAW and its data sets."""
         return (Look("GPAW", look_at_gpaw, "run scripts/install_gpaw.sh"),)
 
 
 def look_at_gpaw(machine: Machine) -> Finding:
-    """Look at GPAW and its data sets, which must be as the levels of theory state them."""
+    """Report whether GPAW and its data sets are as the levels of theory state them."""
     del machine
     if util.find_spec("gpaw") is None:
-        raise NotApplicableError("not installed: needed by who labels with GPAW only")
+        raise NotApplicableError("not installed: needed for labels by GPAW only")
     theory = gpaw_theory(_LEVEL)
     check_gpaw(theory, _ELEMENTS)
     release = theory.paw.release if theory.paw else "no data sets"

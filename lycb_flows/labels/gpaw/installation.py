@@ -1,4 +1,4 @@
-"""Whether GPAW and its data sets are those that a level of theory states, without importing it."""
+"""Checks that GPAW and its data sets are the stated ones, without importing GPAW."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
     Parameters
     ----------
     theory
-        A level of GPAW's.
+        A level of GPAW.
     elements
         Chemical symbols.
 
     Raises
     ------
     InputError
-        Naming what is missing or another one.
+        When something is missing or not the stated one; the message names it.
     """
     if util.find_spec("gpaw") is None:
         raise InputError("GPAW is not installed", fix=_INSTALL)
@@ -70,7 +70,13 @@ def _check_data_set(paw: PawDataSets, element: str) -> None:
 
 
 def data_folders() -> list[Path]:
-    """Return where GPAW looks for data sets: `GPAW_SETUP_PATH` first, then the package's."""
+    """Return the folders where GPAW looks for data sets.
+
+    Returns
+    -------
+    list of Path
+        Those of `GPAW_SETUP_PATH` first, then that of the package `gpaw_data`.
+    """
     folders = [
         Path(folder) for folder in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if folder
     ]

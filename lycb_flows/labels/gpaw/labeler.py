@@ -1,4 +1,4 @@
-"""Labels by GPAW: each in a process of its own, so that its death is an attempt and no more.
+"""Labels by GPAW: each in a process of its own, so that its death costs one attempt and no more.
 
 Nothing of GPAW is imported here: the calculation runs in `process.py`.
 """
@@ -38,12 +38,12 @@ class Gpaw:
     launcher
         Put before Python, e.g. "mpiexec -n 8", for a GPAW that was built with MPI.
     threads
-        Of OpenMP and BLAS, per process.
+        OpenMP and BLAS threads of every process.
 
     Attributes
     ----------
     logs
-        GPAW's text and our question of the last label, whether it worked or not.
+        GPAW's text and the question of the last label, whether it worked or not.
     """
 
     def __init__(self, config: GpawLabeler, *, launcher: str = "", threads: int = 1) -> None:
@@ -52,14 +52,14 @@ class Gpaw:
         self._launcher, self._threads = shlex.split(launcher), threads
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         InputError
-            When GPAW or a data set is missing or another one.
+            When GPAW or a data set is missing or not the stated one.
         LabelError
-            When there is no converged answer, or it fails a check.
+            When GPAW has not converged, or its answer fails a check.
         """
         self.logs = {}
         check_gpaw(self.theory, set(structure.species))
@@ -73,14 +73,14 @@ class Gpaw:
         return checked_label(structure, self.theory, answer, kpoint_mesh=mesh)
 
     def _run(self, question: dict[str, object]) -> Answer:
-        """The answer of processes that end with this call in whatever way."""
+        """Return the answer of processes that end when this call does."""
         # ranks on other machines see the launch folder, but not this one's /tmp
         shared = Path.cwd() if self._launcher else None
         with tempfile.TemporaryDirectory(prefix="lycb-gpaw-", dir=shared) as name:
             folder = Path(name)
             (folder / "question.json").write_text(json.dumps(question))
             command = [sys.executable, "-m", "lycb_flows.labels.gpaw.process", name]
-            if self._launcher:  # mpiexec ends its ranks when it is asked to, by its leash
+            if self._launcher:  # on SIGTERM, sent by `leashed`, mpiexec ends its ranks
                 command = leashed([*self._launcher, *command], folder / "ended.json")
             try:
                 finished = run_leashed(command, environment=self._environment())
@@ -89,7 +89,7 @@ class Gpaw:
             return _read_answer(folder, finished)
 
     def _environment(self) -> dict[str, str]:
-        """The threads, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
+        """Return the threads, and the data sets that were checked, whatever ~/.gpaw/rc.py says."""
         threads = str(self._threads)
         environment = {
             "OMP_NUM_THREADS": threads,
@@ -108,10 +108,10 @@ def _mesh(theory: Theory, structure: Structure) -> tuple[int, int, int]:
 
 
 def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> Answer:
-    """What the process left in its folder, or why it left nothing."""
+    """Return the answer that the process left in its folder, or raise why there is none."""
     if _NO_MPI in finished.stderr:
         raise InputError(
-            "GPAW is not built with MPI", fix="build it so, or unset LYCB_GPAW_LAUNCHER"
+            "GPAW is not built with MPI", fix="build it with MPI, or unset LYCB_GPAW_LAUNCHER"
         )
     reason = folder / "reason.txt"
     if reason.is_file():
@@ -123,5 +123,5 @@ def _read_answer(folder: Path, finished: subprocess.CompletedProcess[str]) -> An
             "GPAW's process died",
             fix="killed (-9) is most often out of memory",
             exit_status=finished.returncode,
-            said=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
+            output=finished.stderr[-_LOG_CHARACTERS:] or "nothing",
         ) from err

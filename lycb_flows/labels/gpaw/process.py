@@ -1,8 +1,8 @@
 """One GPAW calculation: `python -m lycb_flows.labels.gpaw.process FOLDER`.
 
 Reads `question.json` in the folder and leaves `answer.json`, or `reason.txt` when GPAW has no
-answer. The only module that imports GPAW. Every MPI rank runs it, the first one writes; killed
-with whoever asked.
+answer. No other module imports GPAW. Every MPI rank runs this program, and the first one writes;
+it is killed when its parent process ends.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """By the first MPI rank."""
+    """Write a file on the first MPI rank only."""
     from gpaw.mpi import world  # noqa: PLC0415 - only here
 
     if world.rank == 0:
@@ -43,7 +43,18 @@ def _write(path: Path, text: str) -> None:
 
 
 def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) -> Answer:
-    """GPAW's energy (smearing extrapolated to zero), forces and stress.
+    """Return GPAW's energy (smearing extrapolated to zero), forces and stress.
+
+    Parameters
+    ----------
+    structure
+        The structure.
+    theory
+        A level of GPAW.
+    mesh
+        Divisions of the Gamma-centred mesh of k-points.
+    log
+        File that GPAW's text goes to.
 
     Raises
     ------
@@ -62,10 +73,27 @@ def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) 
 
 
 def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
-    """GPAW's own keywords for a level of theory."""
+    """Return GPAW's own keywords for a level of theory.
+
+    Parameters
+    ----------
+    theory
+        A level of GPAW.
+    mesh
+        Divisions of the Gamma-centred mesh of k-points.
+
+    Raises
+    ------
+    LabelError
+        When the level states no smearing or convergence.
+    """
     smearing, convergence = theory.smearing, theory.convergence
     if not isinstance(smearing, Smearing) or not isinstance(convergence, Convergence):
-        raise LabelError("an incomplete level of theory", fix="state it whole", level=theory.level)
+        raise LabelError(
+            "an incomplete level of theory",
+            fix="state smearing and convergence",
+            level=theory.level,
+        )
     return {
         "mode": {"name": "pw", "ecut": theory.cutoff_ev},
         "xc": theory.functional,
@@ -76,7 +104,7 @@ def gpaw_parameters(theory: Theory, mesh: list[int]) -> dict[str, Any]:
             "energy": convergence.energy_ev_per_electron,
             "density": convergence.density_e_per_electron,
         },
-        # not convergence's "maximum iterations": that one calls the last iteration converged
+        # convergence's own "maximum iterations" would take the last iteration for converged
         "maxiter": convergence.max_iterations,
         "spinpol": theory.spin == "polarised",
         "symmetry": {"point_group": False, "time_reversal": True},

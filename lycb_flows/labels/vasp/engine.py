@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import VaspLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Models
+from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Look, Machine, Models
 from lycb_flows.labels.plane_waves import plane_wave_label_s
 from lycb_flows.labels.theory import VASP_STAND_IN, Theory, vasp_theory
 from lycb_flows.labels.vasp.looks import LOOKS
-from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Look
 
 if TYPE_CHECKING:
     from lycb_flows.labels.vasp.labeler import Vasp
@@ -25,25 +23,40 @@ _IS_DFT = {"vasp": True, VASP_STAND_IN: False}
 
 
 class VaspEngine(Engine[VaspLabeler]):
-    """Labels by VASP, or by the stand-in that reads and writes VASP's files."""
+    """The engine of VASP, or of the stand-in that reads and writes VASP's files."""
 
     config = VaspLabeler
 
     def theory(self, config: VaspLabeler, find_model: FindModel) -> Theory:
-        """Return the level of levels.yaml, the stand-in's as another theory."""
+        """Return the level of levels.yaml; the stand-in's is another theory with equal settings."""
         del find_model
         return vasp_theory(config.theory, stand_in=config.stand_in)
 
     def check(self, config: VaspLabeler, elements: Iterable[str], machine: Machine) -> None:
-        """Check VASP's command and POTCARs."""
-        # here: pymatgen's side of VASP doubles the seconds that every command spends on imports
+        """Check that VASP's command and POTCARs are here.
+
+        Parameters
+        ----------
+        config
+            Names the level.
+        elements
+            Chemical symbols; each needs a POTCAR.
+        machine
+            VASP's command.
+
+        Raises
+        ------
+        InputError
+            When something is missing or not the stated one.
+        """
+        # imported here because pymatgen's VASP modules double the time of every command's imports
         from lycb_flows.labels.vasp.inputs import check_vasp  # noqa: PLC0415
 
         theory = vasp_theory(config.theory, stand_in=config.stand_in)
         check_vasp(theory, elements, command=machine.vasp_command)
 
     def open(self, config: VaspLabeler, machine: Machine, models: Models) -> Vasp:
-        """Return VASP as the machine has it: with or without an optimizer of its own."""
+        """Return VASP with the optimizer that the machine's settings name."""
         from lycb_flows.labels.vasp.relaxing import open_vasp  # noqa: PLC0415 - likewise
 
         del models
@@ -53,7 +66,7 @@ class VaspEngine(Engine[VaspLabeler]):
         self, config: VaspLabeler, theory: Theory, lattice_ang: NDArray[np.float64], n_atoms: int,
         force_call_s: ForceCall,
     ) -> float | None:  # fmt: skip
-        """Return the cost of plane waves, the stand-in's as measured."""
+        """Return the cost of plane waves, or the measured cost of the stand-in."""
         del force_call_s
         if config.stand_in:
             return _STAND_IN_S
@@ -64,9 +77,9 @@ class VaspEngine(Engine[VaspLabeler]):
         return "" if config.stand_in else "their cost taken to be GPAW's"
 
     def is_dft(self, code: str) -> bool | None:
-        """Return True for VASP, False for the stand-in."""
+        """Return True for VASP and False for the stand-in."""
         return _IS_DFT.get(code)
 
     def looks(self) -> Sequence[Look]:
-        """Return the looks at VASP's command, POTCARs and shares of the cores."""
+        """Return the checks of VASP's command, its POTCARs and its shares of the cores."""
         return LOOKS

@@ -1,6 +1,6 @@
 """VASP's input files of a level of theory, by atomate2's generators; POTCARs checked by title.
 
-Where every line of them comes from: `tests/data/vasp_inputs`. The mesh is explicit and by the
+`tests/data/vasp_inputs` says where every line of them comes from. The mesh is written out, by the
 level's own rule, so that KPOINTS says what was computed.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 from pymatgen.core import SETTINGS
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle, VaspInput
 
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals import to_pymatgen
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Mesh = tuple[int, int, int]
 Optimizer = Literal["fire", "cg"]
-"""Of VASP's own relaxations: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
+"""Optimizers of VASP itself: VTST's FIRE (IOPT 7), or VASP's conjugate gradients."""
 MACHINE_KEYS = frozenset(
     {"KPAR", "LCHARG", "LPLANE", "LSCALAPACK", "LWAVE", "NCORE", "NPAR", "NSIM"}
 )
@@ -68,7 +68,9 @@ class VaspInputs:
     order: tuple[int, ...]
 
     def potcar_identities(self) -> tuple[str, ...]:
-        """Title and SHA-256 of every POTCAR's text, for the label: it may not show the file.
+        """Return title and SHA-256 of every POTCAR, as labels state them.
+
+        The licence of VASP forbids to show a POTCAR.
 
         Raises
         ------
@@ -76,18 +78,26 @@ class VaspInputs:
             When one is missing or has another title.
         """
         found = [find_potcar(self.theory, element)[0] for element in self.poscar.site_symbols]
+        hashes = [hashlib.sha256(potcar.data.encode()).hexdigest() for potcar in found]
         return tuple(
-            f"{one.keywords['TITEL']}, SHA-256 {hashlib.sha256(one.data.encode()).hexdigest()}"
-            for one in found
+            f"{potcar.keywords['TITEL']}, SHA-256 {sha256}"
+            for potcar, sha256 in zip(found, hashes, strict=True)
         )
 
     def write(self, folder: Path, *, potcar: bool) -> tuple[str, ...]:
-        """INCAR, KPOINTS, POSCAR, and POTCAR, or POTCAR.spec where nobody has a licence.
+        """Write INCAR, KPOINTS and POSCAR, and either POTCAR or POTCAR.spec.
+
+        Parameters
+        ----------
+        folder
+            Where the files are written; made when it is missing.
+        potcar
+            Whether POTCAR is written; otherwise POTCAR.spec, which needs no licence.
 
         Returns
         -------
         tuple of str
-            Warnings that belong into the label: a POTCAR of the right title and other numbers.
+            Warnings for the label: POTCARs of the right title whose numbers are not the known ones.
 
         Raises
         ------
@@ -95,19 +105,19 @@ class VaspInputs:
             When a POTCAR is missing or has another title.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        said = []
+        notes = []
         if potcar:
             found = [find_potcar(self.theory, element) for element in self.poscar.site_symbols]
-            said = [warning for _, warning in found if warning]
+            notes = [warning for _, warning in found if warning]
             whole = Potcar()
-            whole.extend(one for one, _ in found)
+            whole.extend(single for single, _ in found)
             whole.write_file(folder / "POTCAR")
         else:
             (folder / "POTCAR.spec").write_text("\n".join(self.potcar_spec) + "\n")
         self.incar.write_file(folder / "INCAR")
         self.kpoints.write_file(folder / "KPOINTS")
         self.poscar.write_file(folder / "POSCAR", significant_figures=16)
-        return tuple(dict.fromkeys(said))
+        return tuple(dict.fromkeys(notes))
 
 
 def vasp_inputs(
@@ -118,16 +128,18 @@ def vasp_inputs(
     optimizer: Optimizer = "fire",
     machine: Mapping[str, int | bool] | None = None,
 ) -> VaspInputs:
-    """The input files of a structure at a level of theory: static, or a relaxation by VASP.
+    """Return the input files of a structure at a level of theory: static, or a relaxation by VASP.
 
     Parameters
     ----------
-    theory, structure
-        What is computed, of what.
+    theory
+        The level of theory.
+    structure
+        The structure that is computed.
     relaxation
-        How far VASP itself moves atoms and cell; None moves nothing.
+        When VASP's own relaxation ends, and whether the cell moves; None for a static run.
     optimizer
-        By what it moves them.
+        VASP's algorithm of the relaxation.
     machine
         INCAR keys of `MACHINE_KEYS`, which decide no number.
 
@@ -136,32 +148,69 @@ def vasp_inputs(
     InputError
         When the level is not complete, or the machine's keys would change it.
     """
-    if theory.kpoints is None:
-        raise _incomplete(theory)
-    order = _order(structure.species)
-    cell = to_pymatgen(structure)
-    cell = PymatgenStructure.from_sites([cell[i] for i in order])
-    mesh = theory.kpoints.mesh_for(structure.lattice_ang)
-    kpoints = Kpoints.gamma_automatic(mesh)
-    kpoints.comment = f"{theory.name}, Gamma-centred"
-    settings = incar_of(theory) | _moves(relaxation, optimizer) | _machine(machine or {})
-    potcars = _potcars(theory)
-    symbols = {el: potcars.of(el).symbol for el in dict.fromkeys(structure.species)}
-    generator = _generator(settings, kpoints, symbols, static=relaxation is None)
-    made = generator.get_input_set(cell, potcar_spec=True)
+    work = _Work.of(theory, structure)
+    settings = _moves(relaxation, optimizer) | _machine(machine or {})
+    generator = work.generator(settings, static=relaxation is None)
+    made = generator.get_input_set(work.cell, potcar_spec=True)
     return VaspInputs(
         theory=theory,
         incar=made["INCAR"],
         kpoints=made["KPOINTS"],
         poscar=made["POSCAR"],
         potcar_spec=tuple(generator.potcar_symbols),
-        kpoint_mesh=mesh,
-        order=order,
+        kpoint_mesh=work.mesh,
+        order=work.order,
     )
 
 
+def static_input_set(
+    theory: Theory, structure: Structure, *, potcar_spec: bool
+) -> VaspInput:
+    """Return the inputs of a static calculation as atomate2's Makers write them.
+
+    Parameters
+    ----------
+    theory, structure
+        What is computed, of what.
+    potcar_spec
+        Whether POTCAR.spec is written in place of POTCAR.
+    """
+    work = _Work.of(theory, structure)
+    generator = work.generator(_moves(None, "fire") | _machine({}), static=True)
+    generator.user_potcar_functional = _potcars(theory).release
+    return generator.get_input_set(work.cell, potcar_spec=potcar_spec)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A structure in POSCAR's order, and its mesh, at a level of theory."""
+
+    theory: Theory
+    cell: PymatgenStructure
+    order: tuple[int, ...]
+    mesh: Mesh
+
+    @classmethod
+    def of(cls, theory: Theory, structure: Structure) -> _Work:
+        """Return what a level makes of a structure."""
+        if theory.kpoints is None:
+            raise _incomplete(theory)
+        order, cell = _order(structure.species), to_pymatgen(structure)
+        cell = PymatgenStructure.from_sites([cell[i] for i in order])
+        return cls(theory, cell, order, theory.kpoints.mesh_for(structure.lattice_ang))
+
+    def generator(self, settings: dict[str, Any], *, static: bool) -> VaspInputGenerator:
+        """Return atomate2's generator with the level's settings and these."""
+        kpoints = Kpoints.gamma_automatic(self.mesh)
+        kpoints.comment = f"{self.theory.name}, Gamma-centred"
+        potcars = _potcars(self.theory)
+        elements = dict.fromkeys(site.specie.symbol for site in self.cell)
+        symbols = {element: potcars.of(element).symbol for element in elements}
+        return _generator(incar_of(self.theory) | settings, kpoints, symbols, static=static)
+
+
 def incar_of(theory: Theory) -> dict[str, Any]:
-    """The INCAR settings that a level of theory states: those that decide numbers.
+    """Return the INCAR settings that a level of theory states, which are those that decide numbers.
 
     Raises
     ------
@@ -199,7 +248,7 @@ def _incomplete(theory: Theory) -> InputError:
 
 
 def _order(species: tuple[str, ...]) -> tuple[int, ...]:
-    """Stable, by electronegativity: pymatgen's order of a POSCAR."""
+    """Return pymatgen's order of a POSCAR: by electronegativity, equal elements as they were."""
     return tuple(sorted(range(len(species)), key=lambda i: (Element(species[i]).X, species[i])))
 
 
@@ -219,7 +268,7 @@ def _moves(relaxation: RelaxationConfig | None, optimizer: Optimizer) -> dict[st
 
 
 def _machine(settings: Mapping[str, int | bool]) -> dict[str, Any]:
-    """The machine's keys; without them no WAVECAR and CHGCAR are kept."""
+    """Return the machine's keys; unless they say so, no WAVECAR and CHGCAR are kept."""
     physics = set(settings) - MACHINE_KEYS
     if physics:
         raise InputError(
@@ -233,15 +282,15 @@ def _machine(settings: Mapping[str, int | bool]) -> dict[str, Any]:
 def _generator(
     settings: dict[str, Any], kpoints: Kpoints, symbols: dict[str, str], *, static: bool
 ) -> VaspInputGenerator:
-    """atomate2's, whose own settings stay only where they are VASP's defaults or ours."""
-    # imported here: it takes two seconds
+    """Return atomate2's generator; of its own settings only VASP's defaults and ours remain."""
+    # imported here because it takes two seconds
     from atomate2.vasp.sets.core import RelaxSetGenerator, StaticSetGenerator  # noqa: PLC0415
 
     kind = StaticSetGenerator if static else RelaxSetGenerator
     config = copy.deepcopy(kind().config_dict)
     config["INCAR"] = {}
     config["POTCAR"] = symbols
-    updates = dict.fromkeys(kind().incar_updates)  # None: leave it to the settings
+    updates = dict.fromkeys(kind().incar_updates)  # None keeps the settings' value
     generator: VaspInputGenerator = kind(
         config_dict=config,
         user_incar_settings={"ALGO": "Normal", **updates, **settings},
@@ -253,18 +302,25 @@ def _generator(
     return generator
 
 
-# -- what must be here before anything is queued ---------------------------------------------------
+# -- checks before anything is queued --------------------------------------------------------------
 
 
 def command_of(theory: Theory, command: str | None) -> str:
-    """By what a level is computed here: the machine's command, or the stand-in's own.
+    """Return the command that computes a level here: the machine's, or the stand-in's own.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP, or of its stand-in.
+    command
+        The machine's command, e.g. "srun vasp_std"; None when it has none.
 
     Raises
     ------
     InputError
-        When the machine has none.
+        When the level is VASP's and the machine has no command.
     """
-    if theory.code == VASP_STAND_IN:  # whatever VASP is here: it has no POTCARs to go with
+    if theory.code == VASP_STAND_IN:  # never VASP, which would need POTCARs
         return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     if not command:
         raise InputError(
@@ -275,22 +331,22 @@ def command_of(theory: Theory, command: str | None) -> str:
 
 
 def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
-    """The command exists, and the level's POTCARs are where pymatgen looks for them.
+    """Check that the command exists, and that pymatgen finds the level's POTCARs.
 
     Parameters
     ----------
     theory
-        A level of VASP's, or of its stand-in, which needs no POTCARs.
+        A level of VASP, or of its stand-in, which needs no POTCARs.
     elements
-        Symbols.
+        Chemical symbols.
     command
-        By which VASP is started, e.g. "srun vasp_std"; its first word must be found. The
+        The command that starts VASP, e.g. "srun vasp_std"; its first word must be found. The
         stand-in has its own.
 
     Raises
     ------
     InputError
-        Naming what is missing or another one.
+        When something is missing or not the stated one; the message names it.
     """
     command = command_of(theory, command)
     words = shlex.split(os.path.expandvars(command))
@@ -313,7 +369,19 @@ def _potcars(theory: Theory) -> Potcars:
 
 
 def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
-    """The file of an element's POTCAR, and what is to be said of it: nothing, or a warning.
+    """Return the POTCAR of an element, and a warning about its numbers.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP, which states title and statistics.
+    element
+        Chemical symbol.
+
+    Returns
+    -------
+    tuple
+        The POTCAR, and a warning that is empty when its numbers are the known ones.
 
     Raises
     ------
@@ -348,7 +416,7 @@ def _read_potcar(symbol: str, release: str) -> PotcarSingle:
         raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
     try:
         with warnings.catch_warnings():
-            # an unknown POTCAR is compared with the stated one by the caller
+            # pymatgen warns of an unknown POTCAR, which the caller compares with the stated one
             warnings.simplefilter("ignore")
             return PotcarSingle.from_symbol_and_functional(symbol, release)
     except (OSError, ValueError, KeyError, IndexError) as err:

@@ -1,12 +1,13 @@
-"""Labels by VASP: each in a folder of its own, under custodian, read by pymatgen, checked.
+"""Labels by VASP: each in a folder of its own, run by custodian, read by pymatgen, then checked.
 
     inputs     `inputs.py`, by atomate2's generators
-    run        `process.py`: atomate2's `run_vasp`, custodian, our policy; on a leash
-    read       vasprun.xml; the energy is VASP's sigma -> 0, as MPtrj's and GPAW's
+    run        `process.py`: atomate2's `run_vasp`, custodian and our policy, in a process that
+               ends with its parent
+    read       vasprun.xml; the energy is VASP's sigma -> 0, like MPtrj's and GPAW's
     check      program, version, POTCAR titles, inputs used, convergence, then `checked_label`
 
-The stand-in of `lycb_flows.testing` runs here like VASP; a file by the one is never a label
-of the other.
+The stand-in of `lycb_flows.testing` runs here like VASP. Files of the two are told apart, so that
+labels of the one are never taken for labels of the other.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, vasp_inputs
 from lycb_flows.labels.vasp.policy import Outcome, Request
+from lycb_flows.labels.vasp.results import quarantined, read_static
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.leash import read_ended, run_leashed
 from lycb_flows.schemas import Label, Structure
@@ -36,7 +37,7 @@ from lycb_flows.schemas import Label, Structure
 _TAIL_CHARACTERS = 300
 _WAVES = ("WAVECAR", "CHGCAR")
 _LARGE = frozenset({*_WAVES, "CHG", "DOSCAR", "PROCAR", "EIGENVAL", "XDATCAR", "WAVEDER"})
-"""In no archive: large, and nothing of a label is in them."""
+"""Files that are in no archive: they are large, and a label needs none of them."""
 
 
 class Vasp:
@@ -47,7 +48,7 @@ class Vasp:
     config
         Names the level.
     machine
-        By which command VASP runs here, and where.
+        The machine's settings: VASP's command, its folder and what is kept of a run.
 
     Attributes
     ----------
@@ -62,17 +63,17 @@ class Vasp:
         self._machine = machine
 
     def label(self, structure: Structure) -> Label:
-        """The label of a structure.
+        """Return the label of a structure.
 
         Raises
         ------
         InputError
-            When VASP or a POTCAR is missing or another one.
+            When VASP or a POTCAR is missing or not the stated one.
         MachineError
             When the disk is full.
         LabelError
-            When there is no converged answer, custodian wanted another physics, or the
-            answer fails a check.
+            When VASP has not converged, custodian's correction would change physics, or the answer
+            fails a check.
         """
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(self.theory, structure, machine=self._machine.vasp_incar)
@@ -80,7 +81,7 @@ class Vasp:
         key = Label.key_of(structure.key, self.theory.fingerprint)
         with self._folder(key) as folder:
             warnings = self._run(folder, inputs)
-            found = vasp_results.read_static(folder, inputs)
+            found = read_static(folder, inputs)
             label = checked_label(
                 structure,
                 self.theory,
@@ -94,7 +95,7 @@ class Vasp:
         return label.model_copy(update={"pseudopotentials": inputs.potcar_identities()})
 
     def _run(self, folder: Path, inputs: VaspInputs) -> tuple[str, ...]:
-        """Let VASP run in a folder; what there is to be said of the inputs."""
+        """Run VASP in a folder and return the warnings about its inputs."""
         try:
             warnings = inputs.write(folder, potcar=not self._is_stand_in)
         except OSError as err:
@@ -107,7 +108,7 @@ class Vasp:
         )
         outcome = run(folder, request, threads=self._machine.threads)
         if outcome.vetoes:
-            raise vasp_results.quarantined(
+            raise quarantined(
                 saw=", ".join(outcome.vetoes[0]["errors"]),
                 changes=outcome.vetoes[0]["physics"],
             )
@@ -117,7 +118,7 @@ class Vasp:
 
     @contextmanager
     def _folder(self, key: str) -> Iterator[Path]:
-        """A folder for one run; archived and cleared whatever happens in it."""
+        """Yield a folder for one run, which is archived and cleared however the run ends."""
         parent = (self._machine.vasp_scratch or Path.cwd()).resolve()
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -149,18 +150,29 @@ class Vasp:
 
 
 def _is_left_out(path: Path) -> bool:
-    """Large files, and POTCARs, whose licence allows no copies."""
+    """Return whether a file is large, or a POTCAR, whose licence allows no copies."""
     name = path.name
     return name in _LARGE or (name.startswith("POTCAR") and not name.startswith("POTCAR.spec"))
 
 
 def run(folder: Path, request: Request, *, threads: int = 1) -> Outcome:
-    """Run VASP under custodian in a process that ends with this call in whatever way.
+    """Run VASP under custodian in a process that ends when this call does.
+
+    Parameters
+    ----------
+    folder
+        The folder with VASP's inputs.
+    request
+        What custodian's process is to do.
+    threads
+        OpenMP threads of every VASP process.
 
     Raises
     ------
     LabelError
         When custodian's process dies.
+    MachineError
+        When it dies because the disk is full.
     """
     (folder / "request.json").write_text(request.model_dump_json())
     finished = run_leashed(
@@ -174,41 +186,49 @@ def run(folder: Path, request: Request, *, threads: int = 1) -> Outcome:
             "custodian's process died",
             fix="see the log",
             exit_status=finished.returncode,
-            said=_last_line(finished.stderr) or "nothing",
+            output=_last_line(finished.stderr) or "nothing",
         ) from err
 
 
-# -- why there is no answer -----------------------------------------------------------------------
+# -- the reason of a failure -----------------------------------------------------------------------
 
 _MEMORY = ("exceed memory limit", "oom_kill", "oom-kill", "Out of memory", "insufficient virtual")
 _TIME = ("DUE TO TIME LIMIT", "walltime")
 _DISK = "No space left on device"
 _SIGKILL = (-9, 137)
 _NOT_FOUND = 127
-"""A shell's exit code."""
+"""A shell's exit code for a command that does not exist."""
 
 
 def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
-    """The reason in one line: what the files say, else what custodian says."""
+    """Return the error that says in one line why there is no label.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run; a reason in its files takes precedence over custodian's.
+    outcome
+        How custodian ended.
+    """
     ended = read_ended(folder / "ended.json")
-    how = ended.how if ended else "its leash was cut"
-    said = _said(folder)
+    how = ended.how if ended else "killed together with its parent process"
+    output = _end_of_output(folder)
     facts = {
         "ended": how,
         "custodian": f"{outcome.error}: {_first_line(outcome.message)}"[:_TAIL_CHARACTERS],
-        "saw": ", ".join(dict.fromkeys(outcome.errors)) or "nothing it knows",
+        "saw": ", ".join(dict.fromkeys(outcome.errors)) or "nothing that it knows",
     }
     if full := _disk_is_full(folder):
         return full
-    if ended and ended.code == _NOT_FOUND:  # by `srun` or `env`: the first word is looked up before
+    if ended and ended.code == _NOT_FOUND:  # not found by `srun` or `env`, which were found
         return MachineError(
             "VASP's command does not exist",
             fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
-            said=_last_line(said),
+            output=_last_line(output),
         )
-    if any(words in said for words in _TIME):
+    if any(words in output for words in _TIME):
         return LabelError("VASP ran out of time", fix="raise the job's walltime", **facts)
-    if any(words in said for words in _MEMORY) or (ended and ended.code in _SIGKILL):
+    if any(words in output for words in _MEMORY) or (ended and ended.code in _SIGKILL):
         return LabelError(
             "VASP was killed or ran out of memory",
             fix="give the job more memory, or lower KPAR",
@@ -217,20 +237,20 @@ def why_failed(folder: Path, outcome: Outcome) -> LabelError | MachineError:
         )
     return LabelError(
         "VASP gave no label",
-        fix="look at its archive",
+        fix="look at the archive of the run",
         **facts,
-        said=_last_line(said) or "nothing",
+        output=_last_line(output) or "nothing",
     )
 
 
 def _disk_is_full(folder: Path) -> MachineError | None:
-    if _DISK not in _said(folder) and shutil.disk_usage(folder).free > 0:
+    if _DISK not in _end_of_output(folder) and shutil.disk_usage(folder).free > 0:
         return None
     return MachineError("the disk is full where VASP runs", fix="free space", folder=folder.parent)
 
 
-def _said(folder: Path) -> str:
-    """The end of what VASP and the queue have said."""
+def _end_of_output(folder: Path) -> str:
+    """Return the end of what VASP and the queue have written."""
     texts = []
     for name in ("vasp.out", "std_err.txt"):
         if (folder / name).is_file():

@@ -1,6 +1,7 @@
-"""Looks at VASP for `lycb doctor`: its command, its POTCARs, its shares of the cores.
+"""What `lycb doctor` examines of VASP: its command, its POTCARs, its shares of the cores.
 
-A look imports what it looks at, so that a broken part is one line and not the end.
+Each function imports what it examines, so that a broken part costs one line of the report and not
+all of it.
 """
 # ruff: noqa: PLC0415 - see above
 
@@ -19,18 +20,18 @@ from lycb_flows.machine.looks import Finding, Look, NotApplicableError
 _ELEMENTS = ("Li", "Y", "Cl", "Br")
 _LEVEL = "paper-static"
 _MESH = (3, 3, 3)
-"""Of the paper's static calculations."""
+"""The mesh of the paper's static calculations."""
 
 
 def look_at_vasp(machine: Machine) -> Finding:
-    """Look at the command by which VASP is started."""
+    """Report whether VASP's command is set and exists."""
     from atomate2 import SETTINGS
 
     command = machine.vasp_command
     if not command:
         theirs = os.path.expandvars(str(SETTINGS.VASP_CMD))
         if _missing(theirs):
-            raise NotApplicableError("no LYCB_VASP_COMMAND: needed by who labels with VASP only")
+            raise NotApplicableError("no LYCB_VASP_COMMAND: needed for labels by VASP only")
         fix = f"to label with VASP, set LYCB_VASP_COMMAND, e.g. to atomate2's `{theirs}`"
         return Finding(None, "no LYCB_VASP_COMMAND, though there is a VASP", fix)
     missing = _missing(os.path.expandvars(command))
@@ -56,7 +57,7 @@ def _has_vasp(machine: Machine) -> bool:
 
 
 def look_at_pseudopotentials(machine: Machine) -> Finding:
-    """Look for VASP's POTCARs where pymatgen looks; they must be the stated ones."""
+    """Report whether pymatgen finds VASP's POTCARs and they are the stated ones."""
     from pymatgen.core import SETTINGS
 
     from lycb_flows.labels.theory import vasp_theory
@@ -87,11 +88,11 @@ def _other_level() -> str:
 
 
 def look_at_shares(machine: Machine) -> Finding:
-    """Suggest how this node's cores could share VASP's work."""
+    """Report how this node's cores share VASP's work, and how they could."""
     if not _has_vasp(machine):
         raise NotApplicableError("with VASP only")
     n_cores = count_cores() // machine.threads or 1
-    n_kpoints = (prod(_MESH) + 1) // 2  # time reversal
+    n_kpoints = (prod(_MESH) + 1) // 2  # time reversal halves the mesh
     shares = suggested_shares(n_cores, n_kpoints)
     found = (
         f"NCORE {machine.vasp_ncore or 'not set'}, KPAR {machine.vasp_kpar or 'not set'}; "

@@ -1,12 +1,12 @@
 """One VASP run under custodian: `python -m lycb_flows.labels.vasp.process FOLDER`.
 
 Reads `request.json` in the folder, lets atomate2's `run_vasp` run VASP there with custodian's
-handlers under our policy, and leaves `outcome.json`. Ends VASP when it is ended.
+handlers under our policy, and leaves `outcome.json`. VASP ends when this process is ended.
 
 All of atomate2's handlers stay on: each finds something that makes a label worthless
-(`LargeSigmaHandler`: a metal by accident), and the policy decides which cure is one.
-custodian's `WalltimeHandler` is not among them: a static label that is stopped early is none,
-and labels have a time limit of their own (`labels.timeout_s`).
+(`LargeSigmaHandler`: a smearing that turned the crystal into a metal), and the policy decides
+which corrections are accepted. custodian's `WalltimeHandler` is not among them: a static
+calculation that stops early gives no label, and labels have a time limit (`labels.timeout_s`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MAX_CORRECTIONS = 5
 """atomate2's default: what is not cured by then never is."""
 _POLL_S = 0.2
 _CORRECTED = "last_correction"
-"""A file as old as that; results that are older are of a run that went wrong."""
+"""A file that is touched at each correction: older results are of the run before it."""
 
 
 def main() -> None:
-    """Do what the request in the folder of the first argument asks."""
+    """Run VASP as the request in the folder of the first argument says."""
     folder = Path(sys.argv[1]).resolve()
     signal.signal(signal.SIGTERM, _stop)
     die_with_parent()
@@ -53,15 +53,15 @@ def main() -> None:
 
 
 class Policed(ErrorHandler):
-    """A handler of custodian's whose corrections stay within the policy.
+    """A handler of custodian whose corrections stay within the policy.
 
-    A correction that changes physics is taken back, and custodian is told that there is none:
-    it stops, rather than burn hours on a label that would not be kept.
+    A correction that changes physics is taken back, and custodian gets none. It then stops, and no
+    hours are spent on a label that would not be kept.
 
     Parameters
     ----------
     handler
-        custodian's own.
+        The handler of custodian.
     """
 
     def __init__(self, handler: ErrorHandler) -> None:
@@ -74,22 +74,28 @@ class Policed(ErrorHandler):
         self.raise_on_max = handler.raise_on_max
 
     def __repr__(self) -> str:
-        """Custodian's own name of the handler, for messages."""
+        """Return custodian's own name of the handler, for messages."""
         return type(self.handler).__name__
 
     def check(self, directory: str = "./") -> bool:
-        """Whether it found its error."""
+        """Return whether the handler found its error."""
         return bool(self.handler.check(directory=directory))  # type: ignore[no-untyped-call]  # custodian has no types
 
     def correct(self, directory: str = "./") -> dict[str, Any]:
-        """Its correction, or none."""
+        """Return the handler's correction, or none where it would change physics.
+
+        Returns
+        -------
+        dict
+            custodian's record: errors and actions; with `vetoed` where the actions were taken back.
+        """
         folder = Path(directory)
         names = ("INCAR", "KPOINTS", "POSCAR")
         before = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
         record = self._corrected(folder)
         tracked_lru_cache.tracked_cache_clear()
-        asked = Inputs.from_folder(folder, ASKED)
-        changes = find_changes(asked, Inputs.from_folder(folder))
+        original = Inputs.from_folder(folder, ASKED)
+        changes = find_changes(original, Inputs.from_folder(folder))
         if not changes.physics:
             (folder / _CORRECTED).touch()
             return record
@@ -112,17 +118,25 @@ class Policed(ErrorHandler):
 
 
 def run_custodian(folder: Path, request: Request) -> Outcome:
-    """Run VASP in a folder until custodian is content or gives up."""
+    """Run VASP in a folder until custodian has no more corrections or gives up.
+
+    Parameters
+    ----------
+    folder
+        The folder with VASP's inputs.
+    request
+        VASP's command, and how it is watched.
+    """
     from atomate2.vasp import run  # noqa: PLC0415 - seconds
 
-    handlers = [Policed(copy.deepcopy(one)) for one in run.DEFAULT_HANDLERS]
-    for one in handlers:
-        if isinstance(one.handler, FrozenJobErrorHandler):
-            one.handler.timeout = request.frozen_s
+    handlers = [Policed(copy.deepcopy(handler)) for handler in run.DEFAULT_HANDLERS]
+    for policed in handlers:
+        if isinstance(policed.handler, FrozenJobErrorHandler):
+            policed.handler.timeout = request.frozen_s
     polls = max(1, round(request.monitor_s / _POLL_S))
     error, message = "", ""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's and custodian's, of unconverged runs
+        warnings.simplefilter("ignore")  # pymatgen and custodian warn of unconverged runs
         try:
             run.run_vasp(
                 vasp_cmd=shlex.join(leashed(shlex.split(request.command), folder / "ended.json")),
@@ -143,7 +157,7 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
     return Outcome(
         error=error,
         message=message,
-        vetoes=tuple(veto for one in handlers for veto in one.vetoes),
+        vetoes=tuple(veto for policed in handlers for veto in policed.vetoes),
         errors=_errors_seen(folder),
     )
 
@@ -170,7 +184,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _end_children() -> None:
-    """VASP ends before its folder goes; its leash kills what does not."""
+    """End VASP before its folder is removed; its parent process kills what does not end."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     for pid in children.read_text().split() if children.is_file() else ():

@@ -1,7 +1,7 @@
 """Relaxations by VASP itself: VTST's FIRE, or conjugate gradients.
 
 VASP keeps the plane waves of the first cell while the cell moves, so energies and stresses on
-its way are not at the stated cutoff. It therefore starts again from where it came to rest
+its way are not at the stated cutoff. VASP is therefore started again from its last structure
 until a static run there, with plane waves of its own, says that forces and stress are below
 the threshold; energies are those of static runs.
 """
@@ -19,15 +19,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.crystals import Relaxed, to_ase
 from lycb_flows.labels.logs import Log
-from lycb_flows.labels.vasp import results as vasp_results
 from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
+from lycb_flows.labels.vasp.results import VaspRelaxation, read_relaxed
 from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _MAX_STARTS = 4
-"""A cell that changes by some percent needs two; each start changes it by far less."""
+"""Two suffice for a cell that changes by some percent; later starts change it far less."""
 _NAMES: dict[Optimizer, str] = {
     "fire": "FIRE (VTST in VASP, IOPT=7)",
     "cg": "conjugate gradients (VASP, IBRION=2)",
@@ -35,7 +35,16 @@ _NAMES: dict[Optimizer, str] = {
 
 
 def open_vasp(config: VaspLabeler, machine: Machine) -> Vasp:
-    """VASP as a machine has it: with an optimizer of its own, or to be driven by ASE's."""
+    """Return VASP as a machine's settings have it.
+
+    Parameters
+    ----------
+    config
+        Names the level of theory.
+    machine
+        The machine's settings; `vasp_optimizer` says whether VASP relaxes by itself or ASE's FIRE
+        moves the atoms.
+    """
     if machine.vasp_optimizer == "ase":
         return Vasp(config, machine)
     return RelaxingVasp(config, machine)
@@ -46,11 +55,18 @@ class RelaxingVasp(Vasp):
 
     @property
     def optimizer(self) -> Optimizer:
-        """Which of VASP's."""
+        """The optimizer of VASP that the machine's settings name."""
         return "fire" if self._machine.vasp_optimizer == "vtst" else "cg"
 
     def relax(self, structure: Structure, config: RelaxationConfig) -> Relaxed:
-        """The structure at rest, or as far as it came.
+        """Return the relaxed structure, or the last one when the steps did not suffice.
+
+        Parameters
+        ----------
+        structure
+            Where the relaxation starts.
+        config
+            When the relaxation ends, and whether the cell moves.
 
         Raises
         ------
@@ -68,7 +84,7 @@ class RelaxingVasp(Vasp):
     ) -> Relaxed:
         with self._logged(logs, "vasp_first"):
             first = label = self.label(structure)
-        now, n_steps, told = structure, 0, list(label.warnings)
+        now, n_steps, notes = structure, 0, list(label.warnings)
         max_force = largest_force(now, label, config)
         for start in range(1, _MAX_STARTS + 1):
             left = config.max_steps - n_steps
@@ -80,7 +96,7 @@ class RelaxingVasp(Vasp):
             now, n_steps = found.structure, n_steps + found.n_steps
             with self._logged(logs, f"vasp_static_{start}"):
                 label = self.label(now)
-            told += [f"custodian: {one}" for one in (*found.corrections, *label.corrections)]
+            notes += [f"custodian: {change}" for change in (*found.corrections, *label.corrections)]
             max_force = largest_force(now, label, config)
         return Relaxed(
             start=structure,
@@ -91,20 +107,20 @@ class RelaxingVasp(Vasp):
             n_steps=n_steps,
             converged=max_force < config.fmax_ev_per_ang,
             optimizer=_NAMES[self.optimizer],
-            warnings=tuple(dict.fromkeys(told)),
+            warnings=tuple(dict.fromkeys(notes)),
         )
 
     @contextmanager
     def _logged(self, logs: dict[str, Log], name: str) -> Iterator[None]:
-        """Remember one run's log under a name of its own."""
+        """Keep the log of one run under a name of its own."""
         self.logs = {}
         try:
             yield
         finally:
             logs.update((name, log) for log in self.logs.values())
 
-    def _walk(self, structure: Structure, config: RelaxationConfig) -> vasp_results.VaspRelaxation:
-        """One run of VASP's own optimizer."""
+    def _walk(self, structure: Structure, config: RelaxationConfig) -> VaspRelaxation:
+        """Run VASP's own optimizer once."""
         check_vasp(self.theory, set(structure.species), command=self._machine.vasp_command)
         inputs = vasp_inputs(
             self.theory,
@@ -115,11 +131,21 @@ class RelaxingVasp(Vasp):
         )
         with self._folder(f"{structure.key}_relaxed") as folder:
             self._run(folder, inputs)
-            return vasp_results.read_relaxed(folder, inputs)
+            return read_relaxed(folder, inputs)
 
 
 def largest_force(structure: Structure, label: Label, config: RelaxationConfig) -> float:
-    """ASE's criterion in eV/Å: largest row of forces and, where the cell moves, its gradient."""
+    """Return ASE's criterion of convergence: the largest force, in eV/Å.
+
+    Parameters
+    ----------
+    structure
+        The structure.
+    label
+        Its label, with forces and stress.
+    config
+        Where the cell moves, the cell's gradient of `FrechetCellFilter` counts like a force.
+    """
     atoms = to_ase(structure)
     atoms.calc = SinglePointCalculator(
         atoms,

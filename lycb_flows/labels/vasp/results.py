@@ -1,6 +1,6 @@
-"""What a run of our own gave, or the reason why it gave nothing.
+"""The results of our own VASP runs, or the reason why there are none.
 
-A run of ours is one whose inputs are known: it is checked that VASP did what was asked.
+The inputs of our own runs are known, so it is checked that VASP used them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pymatgen.core.structure import Structure
+from pymatgen.core.structure import Structure as PymatgenStructure
 from pymatgen.io.vasp.inputs import Kpoints
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows import schemas
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.checks import Answer
@@ -29,6 +28,7 @@ from lycb_flows.labels.vasp.vasprun import (
     program_of,
     read_vasprun,
 )
+from lycb_flows.schemas import Structure
 
 _SAME_PLACE_ANG = 1e-6
 _EFFECTIVE = {"ENCUT": "ENMAX", "ISPIN": "ISPIN", "ISMEAR": "ISMEAR", "SIGMA": "SIGMA"}
@@ -38,7 +38,7 @@ _REL = 1e-6
 
 @dataclass(frozen=True)
 class Static:
-    """What a static run gives."""
+    """The result of a static run."""
 
     answer: Answer
     corrections: tuple[str, ...]
@@ -46,29 +46,37 @@ class Static:
 
 @dataclass(frozen=True)
 class VaspRelaxation:
-    """What a relaxation by VASP itself gives."""
+    """The result of a relaxation by VASP itself."""
 
-    structure: schemas.Structure
+    structure: Structure
     n_steps: int
     corrections: tuple[str, ...]
 
 
 def read_static(folder: Path, inputs: VaspInputs) -> Static:
-    """The answer of a run that custodian is content with.
+    """Return the answer of a static run that custodian has accepted.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    inputs
+        The inputs that the level of theory gives.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     result, corrections = _read_checked(folder, inputs)
     step = result.ionic_steps[-1]
     check_place(step["structure"], inputs)
     places = tuple(int(place) for place in np.argsort(inputs.order))
-    return Static(answer_of(step, places, _notes(result, inputs.theory)), corrections)
+    return Static(answer_of(step, places, notes_of(result, inputs.theory)), corrections)
 
 
-def _notes(result: Vasprun, theory: Theory) -> tuple[str, ...]:
+def notes_of(result: Vasprun, theory: Theory) -> tuple[str, ...]:
+    """Return what a label says of the program that made it."""
     if theory.code != VASP_STAND_IN:
         return ()
     potential = str(result.generator.get("subversion", "")).strip().casefold()
@@ -76,24 +84,31 @@ def _notes(result: Vasprun, theory: Theory) -> tuple[str, ...]:
 
 
 def read_relaxed(folder: Path, inputs: VaspInputs) -> VaspRelaxation:
-    """Where a relaxation by VASP itself came to rest, atoms in the structure's order.
+    """Return the last structure of a relaxation by VASP itself, atoms in our structure's order.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run.
+    inputs
+        The inputs that the level of theory gives.
 
     Raises
     ------
     LabelError
-        Naming the first check that failed.
+        When a check fails; the message names it.
     """
     result, corrections = _read_checked(folder, inputs)
     final = result.final_structure
     if len(final) != len(inputs.order):
         raise LabelError("VASP lost atoms", fix="see the archive", found=len(final))
     sites = [final[i] for i in np.argsort(inputs.order)]
-    structure = canonical_structure(Structure.from_sites(sites))
+    structure = canonical_structure(PymatgenStructure.from_sites(sites))
     return VaspRelaxation(structure, len(result.ionic_steps), corrections)
 
 
 def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str, ...]]:
-    """A converged run of what was asked, and what custodian changed of how it got there."""
+    """Return a converged run with the stated inputs, and what custodian changed of its solver."""
     result = read_vasprun(folder / "vasprun.xml")
     check_program(result, inputs.theory)
     check_potcars(result, inputs)
@@ -103,10 +118,18 @@ def _read_checked(folder: Path, inputs: VaspInputs) -> tuple[Vasprun, tuple[str,
 
 
 def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
-    """The reason of a label that would be of another physics."""
+    """Return the error of a label that would be of another physics.
+
+    Parameters
+    ----------
+    saw
+        What was seen in the run: custodian's errors, or where the changes were found.
+    changes
+        The changes of physics, as "ENCUT: 520 -> 400".
+    """
     return LabelError(
         "quarantined: VASP's inputs would be of another physics than asked",
-        fix="look at the structure; a level of theory never bends",
+        fix="look at the structure; a level of theory is never changed",
         saw=saw,
         change="; ".join(changes),
     )
@@ -116,7 +139,20 @@ def quarantined(*, saw: str, changes: Iterable[str]) -> LabelError:
 
 
 def check_program(result: Vasprun, theory: Theory) -> None:
-    """Written by VASP of the stated version, or by its stand-in where that was asked."""
+    """Check that the stated version of VASP wrote a file, or the stand-in where that is stated.
+
+    Parameters
+    ----------
+    result
+        The run.
+    theory
+        The level of theory.
+
+    Raises
+    ------
+    LabelError
+        When another program or version wrote it.
+    """
     program = program_of(result)
     if program != theory.code:
         raise LabelError(
@@ -135,7 +171,20 @@ def check_program(result: Vasprun, theory: Theory) -> None:
 
 
 def check_potcars(result: Vasprun, inputs: VaspInputs) -> None:
-    """The titles that VASP read are the stated ones; the stand-in has only symbols."""
+    """Check that VASP read POTCARs of the stated titles; of the stand-in, that the symbols agree.
+
+    Parameters
+    ----------
+    result
+        The run.
+    inputs
+        The inputs that the level of theory gives.
+
+    Raises
+    ------
+    LabelError
+        When a title or symbol differs.
+    """
     potcars = inputs.theory.paw
     if not isinstance(potcars, Potcars):
         raise LabelError("a level of theory without POTCARs", fix="state them")
@@ -153,9 +202,24 @@ def check_potcars(result: Vasprun, inputs: VaspInputs) -> None:
 
 
 def check_inputs(folder: Path, result: Vasprun, inputs: VaspInputs) -> tuple[str, ...]:
-    """Whether the last run was of the physics asked; what else was changed."""
-    asked = Inputs(dict(inputs.incar), inputs.kpoints, inputs.poscar)
-    changes = find_changes(asked, Inputs.from_folder(folder))
+    """Check that the last run was of the stated physics, and return the allowed changes.
+
+    Parameters
+    ----------
+    folder
+        The folder of the run, with the inputs of the last run.
+    result
+        The run; VASP writes there which parameters it used.
+    inputs
+        The inputs that the level of theory gives.
+
+    Raises
+    ------
+    LabelError
+        When a change decides numbers.
+    """
+    original = Inputs(dict(inputs.incar), inputs.kpoints, inputs.poscar)
+    changes = find_changes(original, Inputs.from_folder(folder))
     physics = [*changes.physics, *_differences(result, inputs)]
     if physics:
         raise quarantined(saw="the files of the last run", changes=physics)
@@ -163,12 +227,12 @@ def check_inputs(folder: Path, result: Vasprun, inputs: VaspInputs) -> tuple[str
 
 
 def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
-    """Between what was asked and what VASP says it worked with."""
+    """Return the differences between the stated inputs and those that VASP says it used."""
     found = []
     for name, effective in _EFFECTIVE.items():
-        asked, used = inputs.incar[name], result.parameters.get(effective)
-        if used is not None and not np.isclose(float(used), float(asked), rtol=_REL):
-            found.append(f"{name}: {asked} -> {used} (vasprun.xml)")
+        stated, used = inputs.incar[name], result.parameters.get(effective)
+        if used is not None and not np.isclose(float(used), float(stated), rtol=_REL):
+            found.append(f"{name}: {stated} -> {used} (vasprun.xml)")
     kpoints = result.kpoints
     if kpoints.style == Kpoints.supported_modes.Gamma:
         used_mesh = mesh_of(result)
@@ -178,12 +242,25 @@ def _differences(result: Vasprun, inputs: VaspInputs) -> list[str]:
 
 
 def check_place(structure: Any, inputs: VaspInputs) -> None:  # noqa: ANN401 - pymatgen's
-    """VASP computed the structure that was asked; composition and cell: `checked_label`."""
-    asked = inputs.poscar.structure
-    if len(structure) != len(asked):
+    """Check that VASP computed the atoms where they were; composition and cell: `checked_label`.
+
+    Parameters
+    ----------
+    structure
+        The structure that VASP computed.
+    inputs
+        The inputs that the level of theory gives, atoms in the same order.
+
+    Raises
+    ------
+    LabelError
+        When an atom has moved.
+    """
+    expected = inputs.poscar.structure
+    if len(structure) != len(expected):
         return
-    steps = structure.frac_coords - asked.frac_coords
-    moved_ang = float(np.abs((steps - np.round(steps)) @ asked.lattice.matrix).max())
+    steps = structure.frac_coords - expected.frac_coords
+    moved_ang = float(np.abs((steps - np.round(steps)) @ expected.lattice.matrix).max())
     if not moved_ang < _SAME_PLACE_ANG:
         raise LabelError(
             "VASP moved the atoms", fix="see the archive", largest_move_ang=f"{moved_ang:.2g}"

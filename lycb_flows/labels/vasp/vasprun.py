@@ -1,8 +1,8 @@
 """vasprun.xml read, judged and converted: the same for our runs of VASP and for those of others.
 
-A step of a run counts as converged by one rule, `check_converged`. Its numbers become ours in
-one place, `answer_of`: VASP writes stresses in kB, compression positive, and its e_0_energy is
-the energy extrapolated to sigma -> 0, as MPtrj's and GPAW's.
+`check_converged` decides whether a step of a run has converged. `answer_of` converts its numbers:
+VASP writes stresses in kB, compression positive, and its e_0_energy is the energy extrapolated to
+sigma -> 0, like MPtrj's and GPAW's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Step = Mapping[str, Any]
 Mesh = tuple[int, int, int]
 
 _ROUNDING_EV = 1e-8
-"""What vasprun.xml's digits may change of an energy."""
+"""Largest change of an energy by the digits of vasprun.xml."""
 _WRONG_ENERGY_EV = 1e-7
 _UNREADABLE = (
     ArithmeticError,
@@ -39,7 +39,7 @@ _UNREADABLE = (
     ValueError,
     zlib.error,
 )
-"""What pymatgen raises of a file that is missing, cut or of something else."""
+"""Errors that pymatgen raises for a file that is missing, cut or of another kind."""
 
 
 def read_vasprun(path: Path) -> Vasprun:
@@ -114,7 +114,7 @@ def check_converged(run: Vasprun, step: Step, ediff_ev: float | None = None) -> 
         )
     limit_ev = float(run.parameters["EDIFF"]) if ediff_ev is None else ediff_ev
     last_two = _ground_state_of(step)[-2:]
-    energies = [one["e_fr_energy"] for one in last_two if "e_fr_energy" in one]
+    energies = [iteration["e_fr_energy"] for iteration in last_two if "e_fr_energy" in iteration]
     change_ev = abs(energies[-1] - energies[0]) if len(energies) > 1 else 0.0
     if not change_ev <= limit_ev + _ROUNDING_EV:
         raise LabelError(
@@ -137,7 +137,7 @@ def answer_of(
     places
         Where each atom of the answer is in the step; None keeps the step's order.
     notes
-        What is to be said of the numbers.
+        Remarks on the numbers, which the label keeps as warnings.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def _ground_state_of(step: Step) -> Sequence[Mapping[str, float]]:
     """
     iterations: list[Mapping[str, float]] = step["electronic_steps"]
     most = max(map(len, iterations), default=0)
-    last = max((i for i, one in enumerate(iterations) if len(one) == most), default=0)
+    last = max((i for i, terms in enumerate(iterations) if len(terms) == most), default=0)
     return iterations[: last + 1] if last else iterations
 
 

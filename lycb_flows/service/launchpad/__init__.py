@@ -26,13 +26,14 @@ from lycb_flows.service.launchpad.faults import (
     FAULT,
     GIVEN_BACK,
     LOST,
+    DatabaseGoneError,
     machine_fault,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.service.launchpad.listener import JobListener
-from lycb_flows.service.launchpad.pad import DatabaseGoneError, ServiceLaunchPad
+from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
     campaign_workflows,

@@ -216,7 +216,11 @@ def _append(workflow: Workflow, addition: Workflow, fw_id: int) -> list[int]:
 
 
 def workflow_change(workflow: Workflow) -> dict[str, Any]:
-    """Return the fields of a workflow to write: all when it has new jobs, else states."""
+    """Return the fields of a workflow that have to be written.
+
+    These are all fields where the workflow has new jobs or was read by FireWorks, otherwise only
+    the states that have changed.
+    """
     before = getattr(workflow, "written_states", None)
     if before is None or len(before) != len(workflow.fw_states):
         whole: dict[str, Any] = workflow.to_db_dict()

@@ -15,7 +15,7 @@ from jobflow import Flow, Job
 from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.collection import Collection
 
-from lycb_flows.campaign.descriptions import FIELDS, JobDescription, read_description
+from lycb_flows.campaign import FIELDS, JobDescription, read_description
 
 Fireworks: TypeAlias = Collection[dict[str, Any]]
 
@@ -104,6 +104,23 @@ def find_these(
     query = {"fw_id": {"$in": list(fw_ids)}, "$or": [with_fields, without]}
     found = dict(find_jobs(fireworks, query, jobs))
     return {job: found[job] for job in jobs if job in found}
+
+
+def require_function(firework: Firework) -> None:
+    """Refuse a job whose function is no longer in its module; monty loads it as plain data.
+
+    Raises
+    ------
+    ImportError
+        When the function is missing.
+    """
+    for task in firework.tasks:
+        job = task.get("job")
+        function = getattr(job, "function", None)
+        if function is not None and not callable(function):
+            name = f"{function.get('@module')}.{function.get('@callable')}"
+            message = f"there is no {name}"
+            raise ImportError(message)
 
 
 def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own

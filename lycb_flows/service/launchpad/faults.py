@@ -28,6 +28,13 @@ _FAULT_LINE = re.compile(
 )
 
 
+class DatabaseGoneError(SystemExit):
+    """Raised when the database stays away while a job ends.
+
+    It is no Exception: FireWorks would take one for a failure of the job.
+    """
+
+
 def machine_fault(error: BaseException | None) -> str:
     """Return in one line how the machine made a job fail; empty when the job itself failed.
 

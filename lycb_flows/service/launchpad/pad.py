@@ -16,12 +16,18 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
 from lycb_flows.service.launchpad.bulk import NeedsJobsError, load_light, rerun
-from lycb_flows.service.launchpad.described import description_of, find_these, to_workflow
+from lycb_flows.service.launchpad.described import (
+    description_of,
+    find_these,
+    require_function,
+    to_workflow,
+)
 from lycb_flows.service.launchpad.faults import (
     FAULT,
     GIVEN_BACK,
     MAX_FAULTS,
     UNLOADABLE,
+    DatabaseGoneError,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.identity import this_process
@@ -35,13 +41,6 @@ _PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
 Session = ClientSession | None
 
 logger = logging.getLogger(__name__)
-
-
-class DatabaseGoneError(SystemExit):
-    """Raised when the database stays away while a job ends.
-
-    It is no Exception: FireWorks would take one for a failure of the job.
-    """
 
 
 class ServiceLaunchPad(WritingLaunchPad):
@@ -143,7 +142,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         """
         try:
             firework = super().get_fw_by_id(fw_id)
-            _require_functions(firework)
+            require_function(firework)
         except UNLOADABLE as err:
             self._unloadable.add(fw_id)
             self.listener.refused(fw_id, f"{type(err).__name__}: {err}")
@@ -394,17 +393,6 @@ class ServiceLaunchPad(WritingLaunchPad):
         shown = self.workflows.update_one({"nodes": fw_id}, [{"$set": change}])
         self._listed = bool(shown.matched_count)
         return True
-
-
-def _require_functions(firework: Firework) -> None:
-    """Refuse a job whose function is not in its module any more: monty leaves it as data."""
-    for task in firework.tasks:
-        job = task.get("job")
-        function = getattr(job, "function", None)
-        if function is not None and not callable(function):
-            name = f"{function.get('@module')}.{function.get('@callable')}"
-            message = f"there is no {name}"
-            raise ImportError(message)
 
 
 def _may_pass(error: Exception) -> bool:

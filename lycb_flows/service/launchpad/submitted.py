@@ -36,7 +36,10 @@ class CampaignWorkflow:
 
 
 def initialise(launchpad: ServiceLaunchPad) -> None:
-    """Create missing counters and indexes, so that no `lpad reset` is needed."""
+    """Create missing counters and indexes, so that no `lpad reset` is needed.
+
+    The index of records is unique: of two submissions at the same moment one fails.
+    """
     if _RECORD_INDEX in launchpad.workflows.index_information():
         return
     counters = {"next_fw_id": 1, "next_launch_id": 1}

@@ -68,7 +68,10 @@ class Slurm:
 
 
 def find_slurm() -> Slurm | None:
-    """Return the answers of Slurm, or None where there is none or it does not answer."""
+    """Return the answers of Slurm, or None where there is none or it does not answer.
+
+    An answer that is missing must not count as "no such job".
+    """
     if not shutil.which("squeue"):
         return None
     jobs = _lines("squeue", "--noheader", "--format=%A %T")
@@ -119,12 +122,19 @@ def certain_end(run: Mapping[str, Any], slurm: Slurm | None, requeued: Mapping[s
 
 
 def worker_is_gone(run: Mapping[str, Any]) -> bool:
-    """Return whether the process of a run is certainly dead; unknown owners are not."""
+    """Return whether the process of a run is certainly dead.
+
+    Of plain `rlaunch` and of other machines this is never certain.
+    """
     return is_gone(env_of(run).get("lycb_owner", ""))
 
 
 def slurm_job(run: Mapping[str, Any]) -> tuple[str, int]:
-    """Return the Slurm job of a run and how often it was requeued before; ("", 0) without Slurm."""
+    """Return the Slurm job of a run, and how often the job had been requeued when it started.
+
+    A reservation has no worker yet; its job is the one that `qlaunch` has submitted. Without
+    Slurm the answer is ("", 0).
+    """
     env = env_of(run)
     if env.get("slurm_job"):
         return env["slurm_job"], int(env["slurm_restarts"])
@@ -138,7 +148,10 @@ def env_of(run: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def last_ping(run: Mapping[str, Any]) -> datetime:
-    """Return the time of the last heartbeat, by the clock that the run's worker used."""
+    """Return the time of a run's last heartbeat, or of its last change of state.
+
+    A time without a time zone is UTC.
+    """
     entry = run["state_history"][-1]
     time_ = entry.get("updated_on") or entry["created_on"]
     parsed = datetime.fromisoformat(time_) if isinstance(time_, str) else time_

@@ -95,7 +95,13 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
 
 @contextmanager
 def fireworks_settings(ping_s: float) -> Iterator[None]:
-    """Set FireWorks' heartbeat interval (in seconds) and silence jobflow's log of every start."""
+    """Set FireWorks' heartbeat interval, and silence jobflow's log of every start.
+
+    Parameters
+    ----------
+    ping_s
+        Seconds between two heartbeats of a running job.
+    """
     jobs_logger = logging.getLogger("jobflow.core.job")
     level = jobs_logger.level
     jobs_logger.setLevel(logging.WARNING)
@@ -164,7 +170,10 @@ def deadline_of(options: WorkerOptions, started: float) -> float | None:
 
 
 def last_moments_s(options: WorkerOptions) -> float:
-    """Return the seconds before the deadline in which no job is started."""
+    """Return the seconds before the deadline in which no job is started.
+
+    They are a minute, or less where the walltime itself is short.
+    """
     if options.walltime_s is None:
         return _LAST_MINUTE_S
     return min(_LAST_MINUTE_S, _LAST_SHARE * options.walltime_s)

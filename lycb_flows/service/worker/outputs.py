@@ -31,7 +31,10 @@ class OutputStore(OutputCollection):
 
     @survives_outages
     def create_indexes(self) -> None:
-        """Create the index by which `update` finds the earlier output of a job."""
+        """Create the index by which `update` finds the earlier output of a job.
+
+        maggma's own indexes are of single fields.
+        """
         self._collection.create_index([("uuid", ASCENDING), ("index", ASCENDING)])
 
     @survives_outages
@@ -85,7 +88,13 @@ def durable_outputs(settings: Settings) -> JobStore | None:
 
 @contextmanager
 def keep_outputs(outputs: JobStore | None) -> Iterator[None]:
-    """Let jobflow write to a store, or to the user's own where it is None; close it at the end."""
+    """Let jobflow write its outputs to a store, which is closed at the end.
+
+    Parameters
+    ----------
+    outputs
+        The store from `durable_outputs`; None: the store that the user has configured.
+    """
     before = jobflow.SETTINGS.JOB_STORE
     jobflow.SETTINGS.JOB_STORE = outputs or before
     try:

@@ -1,0 +1,48 @@
+"""The Makers of a campaign's jobs, which a user may replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobflow import Maker
+from monty.json import MSONable
+
+from lycb_flows.jobs.dynamics import MDMaker
+from lycb_flows.jobs.labelling import SelectMaker
+from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker
+from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
+
+
+@dataclass(kw_only=True)
+class CampaignMakers(MSONable):
+    """The Makers of a campaign's jobs.
+
+    A Maker of another class has the same inputs as the one that it replaces, and its jobs store
+    their results under the same keys; a subclass that overrides `compute` does.
+
+    Attributes
+    ----------
+    enumerate, rank
+        List and rank the candidates of a system.
+    md
+        Runs molecular dynamics.
+    select
+        Chooses the frames that are labelled.
+    label
+        A Maker of atomate2's for static runs of VASP, at the campaign's level of theory, whose
+        runs give the labels; None: the campaign's labeler.
+    train, evaluate
+        Train a model and evaluate it.
+    """
+
+    enumerate: Maker = field(default_factory=EnumerateMaker)
+    rank: Maker = field(default_factory=RankMaker)
+    md: Maker = field(default_factory=MDMaker)
+    select: Maker = field(default_factory=SelectMaker)
+    label: Maker | None = None
+    train: Maker = field(default_factory=TrainMaker)
+    evaluate: Maker = field(default_factory=EvaluateMaker)
+
+
+DEFAULT_MAKERS = CampaignMakers()
+"""A campaign's Makers unless others are given; jobs do not carry them."""
