@@ -97,7 +97,7 @@ class BeginMaker(Maker):
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """Return the rankings' keys, and add the first stage; `after` only orders the jobs."""
-        del after
+        del after  # order only
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
@@ -184,7 +184,7 @@ class LabelMaker(Maker):
 
         A label that failed is counted and never raises: the stage may close without it.
         """
-        del after
+        del after  # order only
         store = open_store()
         frames = store.load(Frames, self.plan.frames_key).frames
         keys: tuple[str, ...] = ()
@@ -313,7 +313,7 @@ class DecideMaker(Maker):
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """Return the Round's key, and add what follows it; `after` only orders the jobs."""
-        del after
+        del after  # order only
         store, plan = open_store(), self.plan
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jobflow import Job, JobStore, Maker
 from maggma.stores import MemoryStore
@@ -118,7 +118,7 @@ def vasprun_of(task: Any) -> Path:  # noqa: ANN401 - as people have it
     return found[0]
 
 
-@dataclass(frozen=True)
+@dataclass
 class TaskLabeler:
     """Labels by a Maker of atomate2's; `labels.theory.Labeler`.
 
@@ -141,7 +141,7 @@ class TaskLabeler:
         LabelError
             When the Maker's job fails, or its run gives no label.
         """
-        job = self.maker.make(to_pymatgen(structure))
+        job = cast("Job", self.maker.make(to_pymatgen(structure)))
         outputs = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
         outputs.connect()
         parent = load_settings().machine.vasp_scratch or Path.cwd()

@@ -163,9 +163,7 @@ def vasp_inputs(
     )
 
 
-def static_input_set(
-    theory: Theory, structure: Structure, *, potcar_spec: bool
-) -> VaspInput:
+def static_input_set(theory: Theory, structure: Structure, *, potcar_spec: bool) -> VaspInput:
     """Return the inputs of a static calculation as atomate2's Makers write them.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from atomate2.vasp.sets.core import StaticSetGenerator
 from pymatgen.core.structure import Structure
@@ -48,5 +48,5 @@ class LevelSetGenerator(StaticSetGenerator):
             Whether POTCAR.spec is written in place of POTCAR.
         """
         theory = vasp_theory(self.theory, stand_in=self.stand_in)
-        found = canonical_structure(structure or self.structure)
+        found = canonical_structure(cast("Structure", structure or self.structure))
         return static_input_set(theory, found, potcar_spec=potcar_spec)
