@@ -52,18 +52,18 @@ def _round_priority(plan: StagePlan) -> int:
 
 
 def campaign_flow(campaign: Campaign, theory: Theory, makers: CampaignMakers | None = None) -> Flow:
-    """Return the whole campaign.
+    """Return the flow of a whole campaign.
 
     Enumeration and ranking of every system come first; `begin` adds the rest.
 
     Parameters
     ----------
     campaign
-        Its parents and models are keys.
+        With keys for its parents and models.
     theory
         The level of theory of its labels.
     makers
-        Makers of your own.
+        Makers of the user's own in place of the defaults.
 
     Raises
     ------
@@ -85,6 +85,8 @@ class BeginMaker(Maker):
         With keys for its parents and models.
     theory
         The level of theory of its labels.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "begin"
@@ -94,13 +96,7 @@ class BeginMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the rankings' keys, and add the first stage.
-
-        Parameters
-        ----------
-        after
-            Outputs of the jobs that come before; they order the jobs and are not read.
-        """
+        """Return the rankings' keys, and add the first stage; `after` only orders the jobs."""
         del after  # order only
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
@@ -113,14 +109,14 @@ class BeginMaker(Maker):
 
 
 def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
-    """Return MD, selection and labels of one stage; its last label adds what comes next.
+    """Return MD, selection and labels of a stage; its last label adds what comes next.
 
     Parameters
     ----------
     plan
         The stage.
     makers
-        Makers of your own.
+        Makers of the user's own in place of the defaults.
     """
     chosen = makers or DEFAULT_MAKERS
     _, flow_jobs = _md_jobs(plan.run_batches(), chosen.md)
@@ -170,9 +166,9 @@ class LabelMaker(Maker):
     again
         Whether to try once more a label that has failed for good (`lycb relabel`).
     stamp
-        Tells one such try from others.
+        A text that distinguishes such a try from others.
     makers
-        Makers of a user's own, for this label and for what it adds.
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "label"
@@ -184,14 +180,9 @@ class LabelMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the label's key, or the reason why there is none.
+        """Return the label's key, or the reason why there is none; `after` only orders the jobs.
 
         A label that failed is counted and never raises: the stage may close without it.
-
-        Parameters
-        ----------
-        after
-            Output of the selection; it orders the jobs and is not read.
         """
         del after  # order only
         store = open_store()
@@ -267,16 +258,16 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
 
 
 def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None = None) -> Flow:
-    """Return what a closed stage leads to: the first round, or training and a decision.
+    """Return what follows a closed stage: the first round, or training and a decision.
 
     Parameters
     ----------
     plan
         The stage.
     dataset
-        What closed it.
+        The document that closed it.
     makers
-        Makers of your own.
+        Makers of the user's own in place of the defaults.
     """
     if plan.index == TEST_STAGE:
         return stage_flow(plan.first_round(dataset), makers)
@@ -305,7 +296,15 @@ def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None
 
 @dataclass(kw_only=True)
 class DecideMaker(Maker):
-    """Write the round and add the next round, or the measurement."""
+    """Write the round and add the next round, or the measurement.
+
+    Attributes
+    ----------
+    plan
+        The round.
+    makers
+        Makers of the user's own in place of the defaults.
+    """
 
     name: str = "decide"
     plan: StagePlan
@@ -313,13 +312,7 @@ class DecideMaker(Maker):
 
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
-        """Return the Round's key, and add what follows it.
-
-        Parameters
-        ----------
-        after
-            Outputs of the evaluations; they order the jobs and are not read.
-        """
+        """Return the Round's key, and add what follows it; `after` only orders the jobs."""
         del after  # order only
         store, plan = open_store(), self.plan
         document = round_of(store, plan, job_name=self.name)
@@ -354,6 +347,8 @@ class ChooseMaker(Maker):
         The level of theory of its labels.
     rounds
         Keys of all rounds.
+    makers
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "choose"
@@ -384,7 +379,7 @@ def measurement_flow(plan: MeasurementPlan, makers: CampaignMakers | None = None
     plan
         The measurement.
     makers
-        Makers of your own.
+        Makers of the user's own in place of the defaults.
     """
     quantities = chosen_quantities(plan.campaign.measure)
     made, md_jobs = _md_jobs(run_batches(plan, quantities), (makers or DEFAULT_MAKERS).md)

@@ -52,7 +52,7 @@ def ranking_flow(
     begin
         Makes the job that comes after all of them, if any does.
     makers
-        Makers of your own.
+        Makers of the user's own in place of the defaults.
     """
     systems, dft = list(system_names(campaign)), campaign.ranking.dft
     if dft is not None:
@@ -137,7 +137,7 @@ class GroundStatesMaker(Maker):
     begin
         Makes the job that comes after the last ground state.
     makers
-        Makers of a user's own.
+        Makers of the user's own in place of the defaults.
     """
 
     name: str = "decide dft"
