@@ -124,7 +124,7 @@ class _Work:
         self.longest_step_s = 0.0
 
     def relax(self, start: Structure) -> Relaxation:
-        """By the code itself where it can, else by FIRE over labels."""
+        """Return the relaxation: by the code itself where it can, else by FIRE over labels."""
         config, labeler = self.dft.relaxation, self.labeler
         if not isinstance(labeler, Relaxer):
             return self._kept(drive_fire(start, self.label_of, config, labeler.theory))

@@ -366,5 +366,5 @@ def evaluate_all(
 ) -> dict[str, Evaluation]:
     """Every round's model on the last round's test sets, which hold all earlier ones."""
     test_sets = store.load(Dataset, all_rounds[-1].dataset).test_sets
-    models = [one.model for one in all_rounds]
+    models = [round_.model for round_ in all_rounds]
     return {model: evaluate_once(store, model, test_sets, job_name) for model in models}

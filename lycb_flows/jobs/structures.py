@@ -145,7 +145,7 @@ def _enumeration(store: ResultStore, key: str, system: CampaignSystem) -> Enumer
 
 def list_members(store: ResultStore, system: CampaignSystem) -> tuple[EnumerationResult, str]:
     """Return a system's orderings, or its decorations, and the key of what they derive from."""
-    config = next(one for one in system.campaign.systems if one.name == system.system)
+    config = next(entry for entry in system.campaign.systems if entry.name == system.system)
     if system.x is None:
         crystal = load_crystal(store, config.parent)
         return enumerate_orderings(crystal, config.enumeration), config.parent
@@ -153,7 +153,7 @@ def list_members(store: ResultStore, system: CampaignSystem) -> tuple[Enumeratio
     if found is None:
         raise StoreError("no ground state yet", fix="rank the system first", system=system.system)
     ground_state = store.load(Structure, found)
-    decoration = next(one for one in config.decorations if one.x == system.x)
+    decoration = next(entry for entry in config.decorations if entry.x == system.x)
     return enumerate_decorations(ground_state, decoration), ground_state.key
 
 
@@ -302,7 +302,7 @@ def _relax_batch(
     the rest.
     """
     store = open_store_at(address)
-    structures = {one.key: store.load(Structure, one.structure) for one in orderings}
+    structures = {ordering.key: store.load(Structure, ordering.structure) for ordering in orderings}
     relax_stage = functools.partial(_relax_once, store, config, job_name)
     return ranking.relax_candidates(structures, relax_stage)
 
@@ -331,7 +331,7 @@ def _relax_once(
     relaxing = _relax_missing(store, config.model, stage_config, starts)
 
     def relax(start: Structure) -> Relaxation:
-        outcome = next(outcome for one, outcome in relaxing if one.key == start.key)
+        outcome = next(outcome for given, outcome in relaxing if given.key == start.key)
         if isinstance(outcome, PhysicsError):
             raise outcome
         store.insert(outcome.structure)

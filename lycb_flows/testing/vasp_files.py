@@ -179,7 +179,7 @@ def _item(name: str, value: object) -> str:
         case float():
             return f'  <i name="{name}"> {value:15.8f}</i>\n'
         case list() | tuple():
-            numbers = " ".join(f"{float(one):15.8f}" for one in value)
+            numbers = " ".join(f"{float(number):15.8f}" for number in value)
             return f'  <v name="{name}"> {numbers}</v>\n'
         case _:
             return f'  <i type="string" name="{name}">{escape(str(value))}</i>\n'
@@ -199,7 +199,7 @@ def _kpoints(task: Task) -> str:
 
 
 def _row(numbers: Iterable[float]) -> str:
-    return "  <v>" + " ".join(f"{one:16.8f}" for one in numbers) + " </v>\n"
+    return "  <v>" + " ".join(f"{number:16.8f}" for number in numbers) + " </v>\n"
 
 
 def _array(name: str, rows: np.ndarray) -> str:
@@ -323,10 +323,10 @@ def outcar_step(task: Task, step: IonicStep, number: int, *, stress: bool) -> st
     in_kb = " ".join(f"{step.stress_kb[i, j]:12.5f}" for i, j in _VOIGT)
     positions = step.frac_coords @ step.lattice_ang
     table = "".join(
-        " " + " ".join(f"{one:13.6f}" for one in (*place, *force)) + "\n"
+        " " + " ".join(f"{number:13.6f}" for number in (*place, *force)) + "\n"
         for place, force in zip(positions, step.forces_ev_per_ang, strict=True)
     )
-    drift = " ".join(f"{one:13.6f}" for one in step.forces_ev_per_ang.sum(axis=0))
+    drift = " ".join(f"{value:13.6f}" for value in step.forces_ev_per_ang.sum(axis=0))
     lattice = "".join("  " + " ".join(f"{x:13.9f}" for x in row) + "\n" for row in step.lattice_ang)
     rule = f" {'-' * 83}\n"
     return (

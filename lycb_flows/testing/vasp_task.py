@@ -164,9 +164,11 @@ def read_task(folder: Path) -> Task:
         scaled_positions=poscar.structure.frac_coords,
         pbc=True,
     )
-    elements = [(one, len(list(run))) for one, run in groupby(plain.get_chemical_symbols())]
+    elements = [(element, len(list(run))) for element, run in groupby(plain.get_chemical_symbols())]
     symbols = _potcar_symbols(folder)
-    groups = tuple((one, n, symbol) for (one, n), symbol in zip(elements, symbols, strict=True))
+    groups = tuple(
+        (element, n, symbol) for (element, n), symbol in zip(elements, symbols, strict=True)
+    )
     centred, mesh = _mesh(folder, incar, np.array(plain.cell.array))
     return Task(incar, centred, mesh, plain, groups)
 

@@ -50,7 +50,7 @@ class VaspEngine(Engine[VaspLabeler]):
             When something is missing or not the stated one.
         """
         # imported here because pymatgen's VASP modules double the time of every command's imports
-        from lycb_flows.labels.vasp.inputs import check_vasp  # noqa: PLC0415
+        from lycb_flows.labels.vasp.installation import check_vasp  # noqa: PLC0415
 
         theory = vasp_theory(config.theory, stand_in=config.stand_in)
         check_vasp(theory, elements, command=machine.vasp_command)

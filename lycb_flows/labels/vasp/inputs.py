@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import shlex
-import shutil
-import sys
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from pymatgen.core import SETTINGS
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, PotcarSingle, VaspInput
+from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar, Potcar, VaspInput
 
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
-from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Smearing, Theory, TotalConvergence
+from lycb_flows.labels.theory import Smearing, Theory, TotalConvergence
+from lycb_flows.labels.vasp.installation import find_potcar, incomplete_level, potcars_of
 from lycb_flows.schemas import Structure
 
 if TYPE_CHECKING:
@@ -43,8 +37,6 @@ MACHINE_KEYS = frozenset(
 _ISMEAR = {"gaussian": 0}
 _ISPIN = {"paired": 1, "polarised": 2}
 _ISYM = {"time reversal": 0}
-_STATISTICS_RTOL = 1e-6
-"""pymatgen's own tolerance."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,7 @@ def static_input_set(theory: Theory, structure: Structure, *, potcar_spec: bool)
     """
     work = _Work.of(theory, structure)
     generator = work.generator(_moves(None, "fire") | _machine({}), static=True)
-    generator.user_potcar_functional = _potcars(theory).release
+    generator.user_potcar_functional = potcars_of(theory).release
     return generator.get_input_set(work.cell, potcar_spec=potcar_spec)
 
 
@@ -192,7 +184,7 @@ class _Work:
     def of(cls, theory: Theory, structure: Structure) -> _Work:
         """Return what a level makes of a structure."""
         if theory.kpoints is None:
-            raise _incomplete(theory)
+            raise incomplete_level(theory)
         order, cell = _order(structure.species), to_pymatgen(structure)
         cell = PymatgenStructure.from_sites([cell[i] for i in order])
         return cls(theory, cell, order, theory.kpoints.mesh_for(structure.lattice_ang))
@@ -201,7 +193,7 @@ class _Work:
         """Return atomate2's generator with the level's settings and these."""
         kpoints = Kpoints.gamma_automatic(self.mesh)
         kpoints.comment = f"{self.theory.name}, Gamma-centred"
-        potcars = _potcars(self.theory)
+        potcars = potcars_of(self.theory)
         elements = dict.fromkeys(site.specie.symbol for site in self.cell)
         symbols = {element: potcars.of(element).symbol for element in elements}
         return _generator(incar_of(self.theory) | settings, kpoints, symbols, static=static)
@@ -224,7 +216,7 @@ def incar_of(theory: Theory) -> dict[str, Any]:
         or theory.cutoff_ev is None
         or smearing.kind not in _ISMEAR
     ):
-        raise _incomplete(theory)
+        raise incomplete_level(theory)
     return {
         "ENCUT": theory.cutoff_ev,
         "EDIFF": convergence.energy_ev,
@@ -235,14 +227,6 @@ def incar_of(theory: Theory) -> dict[str, Any]:
         "ISYM": _ISYM[theory.symmetry],
         **{name: Incar.proc_val(name, value) for name, value in theory.parameters.items()},
     }
-
-
-def _incomplete(theory: Theory) -> InputError:
-    return InputError(
-        "a level of theory is not complete for VASP",
-        fix="use one of `vasp` in levels.yaml",
-        found=theory.name,
-    )
 
 
 def _order(species: tuple[str, ...]) -> tuple[int, ...]:
@@ -298,130 +282,3 @@ def _generator(
         inherit_incar=False,
     )
     return generator
-
-
-# -- checks before anything is queued --------------------------------------------------------------
-
-
-def command_of(theory: Theory, command: str | None) -> str:
-    """Return the command that computes a level here: the machine's, or the stand-in's own.
-
-    Parameters
-    ----------
-    theory
-        A level of VASP, or of its stand-in.
-    command
-        The machine's command, e.g. "srun vasp_std"; None when it has none.
-
-    Raises
-    ------
-    InputError
-        When the level is VASP's and the machine has no command.
-    """
-    if theory.code == VASP_STAND_IN:  # never VASP, which would need POTCARs
-        return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
-    if not command:
-        raise InputError(
-            "VASP's command is not set",
-            fix="set LYCB_VASP_COMMAND, e.g. 'srun vasp_std', here and on the workers",
-        )
-    return command
-
-
-def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
-    """Check that the command exists, and that pymatgen finds the level's POTCARs.
-
-    Parameters
-    ----------
-    theory
-        A level of VASP, or of its stand-in, which needs no POTCARs.
-    elements
-        Chemical symbols.
-    command
-        The command that starts VASP, e.g. "srun vasp_std"; its first word must be found. The
-        stand-in has its own.
-
-    Raises
-    ------
-    InputError
-        When something is missing or not the stated one; the message names it.
-    """
-    command = command_of(theory, command)
-    words = shlex.split(os.path.expandvars(command))
-    if not words or shutil.which(words[0]) is None:
-        raise InputError(
-            "VASP's command does not exist",
-            fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
-            command=command,
-        )
-    if theory.code == VASP_STAND_IN:
-        return
-    for element in sorted(elements):
-        find_potcar(theory, element)
-
-
-def _potcars(theory: Theory) -> Potcars:
-    if not isinstance(theory.paw, Potcars):
-        raise _incomplete(theory)
-    return theory.paw
-
-
-def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
-    """Return the POTCAR of an element, and a warning about its numbers.
-
-    Parameters
-    ----------
-    theory
-        A level of VASP, which states title and statistics.
-    element
-        Chemical symbol.
-
-    Returns
-    -------
-    tuple
-        The POTCAR, and a warning that is empty when its numbers are the known ones.
-
-    Raises
-    ------
-    InputError
-        When there is none, or one of another title.
-    """
-    potcars = _potcars(theory)
-    stated = potcars.of(element)
-    found = _read_potcar(stated.symbol, potcars.release)
-    title = " ".join(str(found.keywords.get("TITEL", "none")).split())
-    if title != stated.title:
-        raise InputError(
-            "a POTCAR has another title than the level of theory states",
-            fix=f"install {potcars.release} as VASP distributes it",
-            stated=stated.title,
-            found=title,
-        )
-    statistics = found.spec()["summary_stats"].get("stats", {}).get("data", {})
-    same = all(
-        np.isclose(
-            statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL
-        )
-        for name, value in stated.statistics.items()
-    )
-    warning = "" if same else f"POTCAR {title}: its numbers are not those that pymatgen knows"
-    return found, warning
-
-
-def _read_potcar(symbol: str, release: str) -> PotcarSingle:
-    fix = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made"
-    if not SETTINGS.get("PMG_VASP_PSP_DIR"):
-        raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
-    try:
-        with warnings.catch_warnings():
-            # pymatgen warns of an unknown POTCAR, which the caller compares with the stated one
-            warnings.simplefilter("ignore")
-            return PotcarSingle.from_symbol_and_functional(symbol, release)
-    except (OSError, ValueError, KeyError, IndexError) as err:
-        raise InputError(
-            "a POTCAR is missing or unreadable",
-            fix=fix,
-            symbol=symbol,
-            release=release,
-            folder=SETTINGS["PMG_VASP_PSP_DIR"],
-        ) from err

@@ -27,7 +27,8 @@ from lycb_flows.errors import LabelError, MachineError
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.logs import Log, archive
 from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
-from lycb_flows.labels.vasp.inputs import VaspInputs, check_vasp, command_of, vasp_inputs
+from lycb_flows.labels.vasp.inputs import VaspInputs, vasp_inputs
+from lycb_flows.labels.vasp.installation import check_vasp, command_of
 from lycb_flows.labels.vasp.policy import Outcome, Request
 from lycb_flows.labels.vasp.results import quarantined, read_static
 from lycb_flows.machine.engines import Machine

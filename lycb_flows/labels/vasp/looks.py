@@ -61,7 +61,7 @@ def look_at_pseudopotentials(machine: Machine) -> Finding:
     from pymatgen.core import SETTINGS
 
     from lycb_flows.labels.theory import vasp_theory
-    from lycb_flows.labels.vasp.inputs import find_potcar
+    from lycb_flows.labels.vasp.installation import find_potcar
 
     if not SETTINGS.get("PMG_VASP_PSP_DIR") and not _has_vasp(machine):
         raise NotApplicableError("no PMG_VASP_PSP_DIR: needed with VASP only")
@@ -77,7 +77,7 @@ def look_at_pseudopotentials(machine: Machine) -> Finding:
 def _other_level() -> str:
     """Return whether the older release, which one level wants, is here, too."""
     from lycb_flows.labels.theory import vasp_theory
-    from lycb_flows.labels.vasp.inputs import find_potcar
+    from lycb_flows.labels.vasp.installation import find_potcar
 
     try:
         for element in _ELEMENTS:

@@ -19,7 +19,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.crystals import Relaxed, to_ase
 from lycb_flows.labels.logs import Log
-from lycb_flows.labels.vasp.inputs import Optimizer, check_vasp, vasp_inputs
+from lycb_flows.labels.vasp.inputs import Optimizer, vasp_inputs
+from lycb_flows.labels.vasp.installation import check_vasp
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.results import VaspRelaxation, read_relaxed
 from lycb_flows.machine.engines import Machine

@@ -26,7 +26,8 @@ from lycb_flows.errors import InputError
 from lycb_flows.labels.kpoints import heights_ang
 from lycb_flows.labels.plane_waves import plane_wave_s
 from lycb_flows.labels.theory import Potcars, Theory, gpaw_theory, vasp_theory
-from lycb_flows.labels.vasp.inputs import MACHINE_KEYS, check_vasp, command_of, vasp_inputs
+from lycb_flows.labels.vasp.inputs import MACHINE_KEYS, vasp_inputs
+from lycb_flows.labels.vasp.installation import check_vasp, command_of
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.schemas import CampaignRecord
 from lycb_flows.store import open_store

@@ -1,0 +1,160 @@
+"""Whether VASP's command and POTCARs are here, and are those that a level of theory states."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+from pymatgen.core import SETTINGS
+from pymatgen.io.vasp.inputs import PotcarSingle
+
+from lycb_flows.errors import InputError
+from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
+
+_STATISTICS_RTOL = 1e-6
+"""pymatgen's own tolerance."""
+
+
+def command_of(theory: Theory, command: str | None) -> str:
+    """Return the command that computes a level here: the machine's, or the stand-in's own.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP, or of its stand-in.
+    command
+        The machine's command, e.g. "srun vasp_std"; None when it has none.
+
+    Raises
+    ------
+    InputError
+        When the level is VASP's and the machine has no command.
+    """
+    if theory.code == VASP_STAND_IN:  # never VASP, which would need POTCARs
+        return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
+    if not command:
+        raise InputError(
+            "VASP's command is not set",
+            fix="set LYCB_VASP_COMMAND, e.g. 'srun vasp_std', here and on the workers",
+        )
+    return command
+
+
+def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
+    """Check that the command exists, and that pymatgen finds the level's POTCARs.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP, or of its stand-in, which needs no POTCARs.
+    elements
+        Chemical symbols.
+    command
+        The command that starts VASP, e.g. "srun vasp_std"; its first word must be found. The
+        stand-in has its own.
+
+    Raises
+    ------
+    InputError
+        When something is missing or not the stated one; the message names it.
+    """
+    command = command_of(theory, command)
+    words = shlex.split(os.path.expandvars(command))
+    if not words or shutil.which(words[0]) is None:
+        raise InputError(
+            "VASP's command does not exist",
+            fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
+            command=command,
+        )
+    if theory.code == VASP_STAND_IN:
+        return
+    for element in sorted(elements):
+        find_potcar(theory, element)
+
+
+def incomplete_level(theory: Theory) -> InputError:
+    """Return the error that a level of theory does not state all that VASP needs."""
+    return InputError(
+        "a level of theory is not complete for VASP",
+        fix="use one of `vasp` in levels.yaml",
+        found=theory.name,
+    )
+
+
+def potcars_of(theory: Theory) -> Potcars:
+    """Return the POTCARs that a level of theory states.
+
+    Raises
+    ------
+    InputError
+        When it states none.
+    """
+    if not isinstance(theory.paw, Potcars):
+        raise incomplete_level(theory)
+    return theory.paw
+
+
+def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
+    """Return the POTCAR of an element, and a warning about its numbers.
+
+    Parameters
+    ----------
+    theory
+        A level of VASP, which states title and statistics.
+    element
+        Chemical symbol.
+
+    Returns
+    -------
+    tuple
+        The POTCAR, and a warning that is empty when its numbers are the known ones.
+
+    Raises
+    ------
+    InputError
+        When there is none, or one of another title.
+    """
+    potcars = potcars_of(theory)
+    stated = potcars.of(element)
+    found = _read_potcar(stated.symbol, potcars.release)
+    title = " ".join(str(found.keywords.get("TITEL", "none")).split())
+    if title != stated.title:
+        raise InputError(
+            "a POTCAR has another title than the level of theory states",
+            fix=f"install {potcars.release} as VASP distributes it",
+            stated=stated.title,
+            found=title,
+        )
+    statistics = found.spec()["summary_stats"].get("stats", {}).get("data", {})
+    same = all(
+        np.isclose(
+            statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL
+        )
+        for name, value in stated.statistics.items()
+    )
+    warning = "" if same else f"POTCAR {title}: its numbers are not those that pymatgen knows"
+    return found, warning
+
+
+def _read_potcar(symbol: str, release: str) -> PotcarSingle:
+    fix = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made"
+    if not SETTINGS.get("PMG_VASP_PSP_DIR"):
+        raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
+    try:
+        with warnings.catch_warnings():
+            # pymatgen warns of an unknown POTCAR, which the caller compares with the stated one
+            warnings.simplefilter("ignore")
+            return PotcarSingle.from_symbol_and_functional(symbol, release)
+    except (OSError, ValueError, KeyError, IndexError) as err:
+        raise InputError(
+            "a POTCAR is missing or unreadable",
+            fix=fix,
+            symbol=symbol,
+            release=release,
+            folder=SETTINGS["PMG_VASP_PSP_DIR"],
+        ) from err
