@@ -22,6 +22,7 @@ from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
 from lycb_flows.flows import campaign as flows
+from lycb_flows.flows import makers as flow_makers
 from lycb_flows.flows import structures as structure_flows
 from lycb_flows.flows.campaign import (
     ChooseMaker,
@@ -99,7 +100,7 @@ def test_every_maker_survives_the_road_to_a_worker(loop_run):
             makers.add(type(job.maker))
     ours = {
         one
-        for module in (flows, structure_flows)
+        for module in (flows, flow_makers, structure_flows)
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, flows.Maker) and one is not flows.Maker
     }
