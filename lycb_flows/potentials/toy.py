@@ -36,7 +36,6 @@ from scipy import constants
 from torch import Tensor, nn
 
 from lycb_flows.errors import InputError
-from lycb_flows.potentials.members import Toy
 from lycb_flows.potentials.trainable import BatchOutput, Trainable
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -87,7 +86,7 @@ class ToyWeights:
 # their frameworks stand 800 K, and the teacher differs enough to be worth learning.
 _SOFT = ToyWeights((0.90, 1.00, 1.50, 1.60), 0.33, 0.50, 200.0, (0.0, 0.0, 0.0, 0.0))
 _TEACHER = ToyWeights((0.96, 1.05, 1.47, 1.57), 0.33, 0.50, 200.0, (-1.9, -6.4, -1.8, -1.6))
-TOYS = dict(zip(Toy.model_names, (_SOFT, _TEACHER), strict=True))
+TOYS = {"toy-soft": _SOFT, "toy-teacher": _TEACHER}
 
 
 @dataclass(frozen=True)
