@@ -47,16 +47,21 @@ def level_of_run(run: Vasprun) -> Level:
 
 
 def differences_from(run: Vasprun, theory: Theory, read: Theory | None = None) -> list[str]:
-    """Return what a run has otherwise than a level of theory.
+    """Return the differences between a run and a level of theory.
 
     Parameters
     ----------
     run
         The run.
     theory
-        A level of VASP's, or of its stand-in, of which files tell nothing but the settings.
+        A level of VASP, or of its stand-in, whose files state the settings but no functional.
     read
-        The run's own level, where it is known already.
+        The level that the run states, where it is known already.
+
+    Returns
+    -------
+    list of str
+        One line per difference; empty when the run is at the level.
     """
     return list(_differences(run, read or level_as_read(run), theory))
 
@@ -107,7 +112,7 @@ def _other_potcars(run: Vasprun, theory: Theory) -> Iterator[str]:
     for element, title in zip(elements, run.potcar_symbols, strict=False):
         stated = theory.paw.of(element).title
         same = title == stated
-        if theory.code == VASP_STAND_IN:  # knows the symbols only
+        if theory.code == VASP_STAND_IN:  # the stand-in knows the symbols only
             same = title.split()[1] == stated.split()[1]
         if not same:
             yield f"POTCAR {title} for {stated}"

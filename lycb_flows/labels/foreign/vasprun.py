@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows import schemas
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
 from lycb_flows.labels.checks import checked_label
@@ -26,6 +25,7 @@ from lycb_flows.labels.vasp.vasprun import (
     program_of,
     read_vasprun,
 )
+from lycb_flows.schemas import Label, Structure
 
 Place = tuple[int, ForeignLabel | LabelError]
 """Number of an ionic step, from 0, and its label or the error that says why it is none."""
@@ -97,20 +97,20 @@ def _label_of(run: Vasprun, place: int, step: Step) -> ForeignLabel:
     return ForeignLabel(place, structure, answer, {"kpoint_mesh": mesh_of(run)})
 
 
-# -- at a level that was asked for -----------------------------------------------------------
+# -- runs at a stated level ------------------------------------------------------------------
 
 
-def label_of_run(path: Path, structure: schemas.Structure, theory: Theory) -> schemas.Label:
+def label_of_run(path: Path, structure: Structure, theory: Theory) -> Label:
     """Return the label that a static run of VASP gives, whoever started it.
 
     Parameters
     ----------
     path
-        Its vasprun.xml, packed or not.
+        The vasprun.xml, packed or not.
     structure
-        What was to be computed, atoms in any order.
+        The structure to be labelled, atoms in any order.
     theory
-        The level of theory that was asked for.
+        The level of theory that the run must be at.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def label_of_run(path: Path, structure: schemas.Structure, theory: Theory) -> sc
     run = read_vasprun(path)
     check_program(run, theory)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen's, of a functional that it does not know
+        warnings.simplefilter("ignore")  # pymatgen warns of a functional that it does not know
         different = differences_from(run, theory)
     if different:
         raise LabelError(
@@ -136,12 +136,12 @@ def label_of_run(path: Path, structure: schemas.Structure, theory: Theory) -> sc
     return checked_label(structure, theory, answer, kpoint_mesh=mesh_of(run))
 
 
-def structure_of_run(path: Path) -> schemas.Structure:
-    """Return the structure of a run's last step."""
+def structure_of_run(path: Path) -> Structure:
+    """Return the structure of a run's last step, given its vasprun.xml."""
     return canonical_structure(read_vasprun(path).ionic_steps[-1]["structure"])
 
 
-def _places_of(structure: schemas.Structure, computed: schemas.Structure) -> list[int]:
+def _places_of(structure: Structure, computed: Structure) -> list[int]:
     """Return where each atom of a structure is among those that were computed."""
     steps = np.array(computed.frac_coords)[None] - np.array(structure.frac_coords)[:, None]
     moves_ang = (steps - np.round(steps)) @ np.array(structure.lattice_ang)

@@ -56,7 +56,17 @@ class VaspEngine(Engine[VaspLabeler]):
         check_vasp(theory, elements, command=machine.vasp_command)
 
     def open(self, config: VaspLabeler, machine: Machine, models: Models) -> Vasp:
-        """Return VASP with the optimizer that the machine's settings name."""
+        """Return VASP with the optimizer that the machine's settings name.
+
+        Parameters
+        ----------
+        config
+            Names the level.
+        machine
+            VASP's command, and how it runs here.
+        models
+            Not used.
+        """
         from lycb_flows.labels.vasp.relaxing import open_vasp  # noqa: PLC0415 - likewise
 
         del models

@@ -160,10 +160,17 @@ def static_input_set(theory: Theory, structure: Structure, *, potcar_spec: bool)
 
     Parameters
     ----------
-    theory, structure
-        What is computed, of what.
+    theory
+        The level of theory.
+    structure
+        The structure that is computed.
     potcar_spec
         Whether POTCAR.spec is written in place of POTCAR.
+
+    Raises
+    ------
+    InputError
+        When the level is not complete.
     """
     work = _Work.of(theory, structure)
     generator = work.generator(_moves(None, "fire") | _machine({}), static=True)
@@ -182,7 +189,15 @@ class _Work:
 
     @classmethod
     def of(cls, theory: Theory, structure: Structure) -> _Work:
-        """Return what a level makes of a structure."""
+        """Return the structure in POSCAR's order, with the mesh of the level's rule.
+
+        Parameters
+        ----------
+        theory
+            The level of theory.
+        structure
+            The structure.
+        """
         if theory.kpoints is None:
             raise incomplete_level(theory)
         order, cell = _order(structure.species), to_pymatgen(structure)
@@ -190,7 +205,15 @@ class _Work:
         return cls(theory, cell, order, theory.kpoints.mesh_for(structure.lattice_ang))
 
     def generator(self, settings: dict[str, Any], *, static: bool) -> VaspInputGenerator:
-        """Return atomate2's generator with the level's settings and these."""
+        """Return atomate2's generator with the level's settings.
+
+        Parameters
+        ----------
+        settings
+            INCAR settings besides those of the level.
+        static
+            Whether nothing moves.
+        """
         kpoints = Kpoints.gamma_automatic(self.mesh)
         kpoints.comment = f"{self.theory.name}, Gamma-centred"
         potcars = potcars_of(self.theory)

@@ -76,7 +76,20 @@ def read_static(folder: Path, inputs: VaspInputs) -> Static:
 
 
 def notes_of(result: Vasprun, theory: Theory) -> tuple[str, ...]:
-    """Return what a label says of the program that made it."""
+    """Return the remarks of a label about the program that made it.
+
+    Parameters
+    ----------
+    result
+        The run.
+    theory
+        The level of theory.
+
+    Returns
+    -------
+    tuple of str
+        Empty for VASP; the stand-in's potential for the stand-in.
+    """
     if theory.code != VASP_STAND_IN:
         return ()
     potential = str(result.generator.get("subversion", "")).strip().casefold()
