@@ -32,8 +32,7 @@ from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
 from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
-from lycb_flows.labels.engine import engine_of
-from lycb_flows.labels.theory import Theory
+from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model

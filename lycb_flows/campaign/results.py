@@ -16,8 +16,7 @@ from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.config import Campaign
 from lycb_flows.crystals import DisorderedCrystal, parse_cif
 from lycb_flows.errors import StoreError
-from lycb_flows.labels.engine import engine_of
-from lycb_flows.labels.theory import Theory
+from lycb_flows.labels import Theory, engine_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import (
     Dataset,

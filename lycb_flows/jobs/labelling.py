@@ -19,17 +19,14 @@ from lycb_flows.jobs.given import (
 )
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
-from lycb_flows.labels.engine import engine_of
-from lycb_flows.labels.logs import KeepsLogs
-from lycb_flows.labels.theory import Labeler, vasp_theory
+from lycb_flows.labels import KeepsLogs, Labeler, engine_of, vasp_theory
 from lycb_flows.learning import Candidates, assign_blocks, select_frames
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.machine.time_limits import call_within
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Blob, Document, Frame, Frames, Label, Made, Model, Run, Structure
-from lycb_flows.store import ResultStore
-from lycb_flows.store.trajectories import trajectory_of
+from lycb_flows.store import ResultStore, trajectory_of
 
 D = TypeVar("D", bound=Document)
 

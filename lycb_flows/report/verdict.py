@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lycb_flows.labels.engine import is_dft
-from lycb_flows.labels.theory import code_of
+from lycb_flows.labels import code_of, is_dft
 from lycb_flows.report import (
     ReportData,
     Reported,

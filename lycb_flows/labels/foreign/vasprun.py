@@ -9,14 +9,11 @@ from pathlib import Path
 import numpy as np
 from pymatgen.io.vasp.outputs import Vasprun
 
-from lycb_flows import schemas
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.checks import checked_label
+from lycb_flows.labels import Level, Theory, checked_label
 from lycb_flows.labels.foreign.reading import ForeignLabel
-from lycb_flows.labels.foreign.stated_level import Level
 from lycb_flows.labels.foreign.vasp_presets import differences_from, level_of_run
-from lycb_flows.labels.theory import Theory
 from lycb_flows.labels.vasp.results import check_program, notes_of
 from lycb_flows.labels.vasp.vasprun import (
     Step,
@@ -26,6 +23,7 @@ from lycb_flows.labels.vasp.vasprun import (
     program_of,
     read_vasprun,
 )
+from lycb_flows.schemas import Label, Structure
 
 Place = tuple[int, ForeignLabel | LabelError]
 """Number of an ionic step, from 0, and its label or the error that says why it is none."""
@@ -100,7 +98,7 @@ def _label_of(run: Vasprun, place: int, step: Step) -> ForeignLabel:
 # -- at a level that was asked for -----------------------------------------------------------
 
 
-def label_of_run(path: Path, structure: schemas.Structure, theory: Theory) -> schemas.Label:
+def label_of_run(path: Path, structure: Structure, theory: Theory) -> Label:
     """Return the label that a static run of VASP gives, whoever started it.
 
     Parameters
@@ -136,12 +134,12 @@ def label_of_run(path: Path, structure: schemas.Structure, theory: Theory) -> sc
     return checked_label(structure, theory, answer, kpoint_mesh=mesh_of(run))
 
 
-def structure_of_run(path: Path) -> schemas.Structure:
+def structure_of_run(path: Path) -> Structure:
     """Return the structure of a run's last step."""
     return canonical_structure(read_vasprun(path).ionic_steps[-1]["structure"])
 
 
-def _places_of(structure: schemas.Structure, computed: schemas.Structure) -> list[int]:
+def _places_of(structure: Structure, computed: Structure) -> list[int]:
     """Return where each atom of a structure is among those that were computed."""
     steps = np.array(computed.frac_coords)[None] - np.array(structure.frac_coords)[:, None]
     moves_ang = (steps - np.round(steps)) @ np.array(structure.lattice_ang)
