@@ -19,13 +19,14 @@ from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.learning import Candidates, LabelledStructure
 from lycb_flows.learning import fine_tune as train
 from lycb_flows.learning import select_frames as sample_frames
-from lycb_flows.md.protocol import run_segments
-from lycb_flows.md.schedule import production_start
-from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
-from lycb_flows.potentials.evaluator import SinglePoint
-from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.potentials.potential import Potential
-from lycb_flows.potentials.trainable import require_trainable
+from lycb_flows.md import Trajectory, join, production_start, read_trajectory, run_segments
+from lycb_flows.potentials import (
+    Potential,
+    SinglePoint,
+    find_model,
+    load_potential,
+    require_trainable,
+)
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store

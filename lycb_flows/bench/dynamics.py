@@ -19,9 +19,15 @@ from lycb_flows.crystals import canonical_structure
 from lycb_flows.md.lammps import run_lammps
 from lycb_flows.md.motion import thermal_momenta
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
+from lycb_flows.potentials import (
+    CompiledEvaluator,
+    Evaluator,
+    HasEvaluator,
+    Numbers,
+    flop_per_evaluation,
+    load_library,
+)
 from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
-from lycb_flows.potentials.compiled import CompiledEvaluator, flop_per_evaluation, load_library
-from lycb_flows.potentials.evaluator import Evaluator, HasEvaluator, Numbers
 
 _TEMPERATURE_K = 600.0
 _PER_PS = 1000  # steps of 1 fs

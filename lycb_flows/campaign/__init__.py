@@ -41,7 +41,11 @@ from lycb_flows.campaign.rounds import (
     closed_by,
     failed_for_good,
     failed_labels,
+    frames_of,
     label_status,
+    refuse_mixture,
+    refuse_overlap,
+    training_labels_of,
 )
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import (
@@ -85,6 +89,7 @@ __all__ = [
     "find_ground_state",
     "find_results",
     "find_submission",
+    "frames_of",
     "ground_state_plan",
     "label_status",
     "load_crystal",
@@ -95,8 +100,11 @@ __all__ = [
     "ranking_key",
     "read_campaign",
     "read_description",
+    "refuse_mixture",
+    "refuse_overlap",
     "reopen",
     "run_batches",
     "submit",
     "system_names",
+    "training_labels_of",
 ]

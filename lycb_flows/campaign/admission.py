@@ -12,8 +12,7 @@ import numpy as np
 
 from lycb_flows.config import LabelConfig
 from lycb_flows.errors import InputError
-from lycb_flows.labels.foreign.stated_level import Level, contradictions, level_of_fingerprint
-from lycb_flows.labels.theory import Theory
+from lycb_flows.labels import Level, Theory, contradictions, level_of_fingerprint
 from lycb_flows.schemas import Import, Label, Structure
 from lycb_flows.store import ResultStore
 

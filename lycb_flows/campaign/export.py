@@ -12,8 +12,7 @@ from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials.models import write_model
 from lycb_flows.schemas import GroundState, Import, Label, Model, Ranking, Run, Structure
-from lycb_flows.store import ResultStore
-from lycb_flows.store.trajectories import trajectory_of
+from lycb_flows.store import ResultStore, trajectory_of
 
 
 def write_labels(

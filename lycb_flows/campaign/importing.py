@@ -20,7 +20,14 @@ import numpy as np
 from pymatgen.core.structure import StructureError
 
 from lycb_flows.errors import InputError, LabelError, LycbError
-from lycb_flows.labels.checks import checked_numbers
+from lycb_flows.labels import (
+    Level,
+    Statement,
+    checked_numbers,
+    contradictions,
+    level_of_fingerprint,
+    stated_level,
+)
 from lycb_flows.labels.foreign.reading import (
     ForeignLabel,
     Found,
@@ -28,13 +35,6 @@ from lycb_flows.labels.foreign.reading import (
     read_ase_db,
     read_extxyz,
     read_mptrj,
-)
-from lycb_flows.labels.foreign.stated_level import (
-    Level,
-    Statement,
-    contradictions,
-    level_of_fingerprint,
-    stated_level,
 )
 from lycb_flows.labels.foreign.vasprun import read_run
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure

@@ -18,8 +18,7 @@ from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials.architecture import model_names
-from lycb_flows.potentials.models import check_trainable, find_model
+from lycb_flows.potentials import check_trainable, find_model, model_names
 from lycb_flows.quantities import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore

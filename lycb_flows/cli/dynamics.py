@@ -47,8 +47,7 @@ def md(
     --duration-ps lengthens a finished run.
     """
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.md.protocol import prepare_start
-    from lycb_flows.md.schedule import production_start
+    from lycb_flows.md import prepare_start, production_start
     from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
     from lycb_flows.potentials.models import find_model, load_potential
 

@@ -37,7 +37,7 @@ def query(
     JSON.
     """
     from lycb_flows.schemas import KINDS
-    from lycb_flows.store.kinds import document_class
+    from lycb_flows.store import document_class
 
     results, of_kind = open_results(store), document_class(kind)
     if kind not in {*KINDS, *results.kinds()}:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from lycb_flows.errors import LycbError
-from lycb_flows.machine.looks import Finding, NotApplicableError
-from lycb_flows.machine.settings import Settings
+from lycb_flows.machine import Finding, NotApplicableError, Settings
 from lycb_flows.store import MONGODB_SCHEMES, ResultStore
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Patient:
         NotApplicableError
             When the store is a folder.
         """
-        from lycb_flows.store.mongodb import MongoStore  # noqa: PLC0415 - a folder needs none
+        from lycb_flows.store import MongoStore  # noqa: PLC0415 - a folder needs none
 
         store = self.opened()
         if not isinstance(store, MongoStore):

@@ -22,8 +22,7 @@ from lycb_flows.doctor import launchpad, machine, store
 from lycb_flows.doctor.context import Patient
 from lycb_flows.doctor.plugins import Line, engine_lines
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.machine.looks import Finding, NotApplicableError
-from lycb_flows.machine.settings import Settings, load_settings
+from lycb_flows.machine import Finding, NotApplicableError, Settings, load_settings
 
 __all__ = ["Check", "examine"]
 

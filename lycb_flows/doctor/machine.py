@@ -14,8 +14,7 @@ from pathlib import Path
 
 from lycb_flows.doctor.context import Patient, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
-from lycb_flows.machine.engines import count_cores
-from lycb_flows.machine.looks import Finding, NotApplicableError
+from lycb_flows.machine import Finding, NotApplicableError, count_cores
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""
@@ -27,8 +26,7 @@ _GB = 1e9
 
 def look_at_models(_patient: Patient) -> Finding:
     """The models that have names load, and so do the plug-ins of other packages."""
-    from lycb_flows.potentials.architecture import ARCHITECTURES
-    from lycb_flows.potentials.models import find_model
+    from lycb_flows.potentials import ARCHITECTURES, find_model
 
     for err in ARCHITECTURES.broken().values():
         raise err
@@ -76,7 +74,7 @@ def look_at_compiled(patient: Patient) -> Finding:
 
     Without a compiler torch is used, which is three times slower.
     """
-    from lycb_flows.potentials.compiled import load_library
+    from lycb_flows.potentials import load_library
 
     if not patient.settings.device.startswith("cpu"):
         raise NotApplicableError("for the CPU only")

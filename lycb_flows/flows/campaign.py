@@ -32,11 +32,8 @@ from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs.labelling import try_label
-from lycb_flows.jobs.learning import evaluate_all, round_of
-from lycb_flows.jobs.measuring import QuantityMaker
+from lycb_flows.jobs import QuantityMaker, TaskLabeler, evaluate_all, round_of, try_label
 from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.jobs.tasks import TaskLabeler
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.quantities import MeasurementPlan, check_quantities, chosen_quantities
 from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run

@@ -12,7 +12,7 @@ from lycb_flows.campaign import JobListener, Submission, failed_labels, find_res
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.routing import description_of
-from lycb_flows.jobs.resources import working_on
+from lycb_flows.jobs import working_on
 from lycb_flows.store import ResultStore
 
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from jobflow import Maker
 from monty.json import MSONable
 
-from lycb_flows.jobs.dynamics import MDMaker
-from lycb_flows.jobs.labelling import SelectMaker
-from lycb_flows.jobs.learning import EvaluateMaker, TrainMaker
-from lycb_flows.jobs.structures import EnumerateMaker, RankMaker
+from lycb_flows.jobs import (
+    EnumerateMaker,
+    EvaluateMaker,
+    MDMaker,
+    RankMaker,
+    SelectMaker,
+    TrainMaker,
+)
 
 
 @dataclass(kw_only=True)

@@ -30,9 +30,7 @@ from lycb_flows.config import Campaign
 from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
-from lycb_flows.jobs.dft import AnchorMaker, DftRelaxMaker
-from lycb_flows.jobs.resources import deciding_job, open_store
-from lycb_flows.jobs.structures import CampaignSystem
+from lycb_flows.jobs import AnchorMaker, CampaignSystem, DftRelaxMaker, deciding_job, open_store
 from lycb_flows.schemas import GroundState, Produced
 
 System = tuple[str, str, float | None]

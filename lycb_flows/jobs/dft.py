@@ -11,13 +11,11 @@ from jobflow import Maker
 
 from lycb_flows.campaign import dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
-from lycb_flows.crystals.binaries import load_binary
-from lycb_flows.crystals.relaxed import Relaxed
+from lycb_flows.crystals import Relaxed, load_binary
 from lycb_flows.errors import GivenBackError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
 from lycb_flows.jobs.resources import open_store, static_job
-from lycb_flows.labels.relaxing import Relaxer, drive_fire
-from lycb_flows.labels.theory import Labeler, Theory
+from lycb_flows.labels import Labeler, Relaxer, Theory, drive_fire
 from lycb_flows.machine.walltime import SHIFT
 from lycb_flows.schemas import Document, Label, Produced, Relaxation, Structure
 from lycb_flows.store import ResultStore

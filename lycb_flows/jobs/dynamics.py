@@ -29,13 +29,19 @@ from lycb_flows.jobs.resources import (
     process_pool,
     static_job,
 )
-from lycb_flows.machine.settings import load_settings
-from lycb_flows.machine.walltime import SHIFT
-from lycb_flows.md.checkpoint import CHECKPOINT_MEDIA_TYPE, Checkpoint
-from lycb_flows.md.protocol import RunAhead, SegmentResult, prepare_start, run_batch, start_run
-from lycb_flows.md.schedule import production_start
-from lycb_flows.md.summary import summarise_run
-from lycb_flows.md.trajectory import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
+from lycb_flows.machine import SHIFT, load_settings
+from lycb_flows.md import (
+    CHECKPOINT_MEDIA_TYPE,
+    Checkpoint,
+    RunAhead,
+    SegmentResult,
+    prepare_start,
+    production_start,
+    run_batch,
+    start_run,
+    summarise_run,
+)
+from lycb_flows.md import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore

@@ -24,8 +24,7 @@ from lycb_flows.crystals.structures import (
     to_pymatgen,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.potentials.architecture import model_names
-from lycb_flows.potentials.models import find_model
+from lycb_flows.potentials import find_model, model_names
 from lycb_flows.schemas import Model, Parent, Ranking, Relaxation, Run, Structure
 from lycb_flows.store import ResultStore
 

@@ -26,8 +26,7 @@ from lycb_flows.machine.time_limits import call_within
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Blob, Document, Frame, Frames, Label, Made, Model, Run, Structure
-from lycb_flows.store import ResultStore
-from lycb_flows.store.trajectories import trajectory_of
+from lycb_flows.store import ResultStore, trajectory_of
 
 D = TypeVar("D", bound=Document)
 

@@ -10,16 +10,21 @@ from typing import Any, Literal
 import numpy as np
 from jobflow import Job
 
-from lycb_flows.campaign import StagePlan, admitted_levels
-from lycb_flows.campaign.rounds import frames_of, refuse_mixture, refuse_overlap, training_labels_of
+from lycb_flows.campaign import (
+    StagePlan,
+    admitted_levels,
+    frames_of,
+    refuse_mixture,
+    refuse_overlap,
+    training_labels_of,
+)
 from lycb_flows.config import TrainingConfig
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.given import portable_model, stored_model
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
-from lycb_flows.labels.foreign.stated_level import our_levels
-from lycb_flows.labels.theory import Theory, vasp_theory
-from lycb_flows.learning import LabelledStructure, evaluate, training
+from lycb_flows.labels import Theory, our_levels, vasp_theory
+from lycb_flows.learning import LabelledStructure, evaluate, fine_tune
 from lycb_flows.schemas import (
     Dataset,
     Evaluation,
@@ -226,7 +231,7 @@ class _Training:
         used = (*dataset.training_labels, *dataset.validation_labels)
         refuse_overlap(store, used, dataset.test_sets)
         refuse_mixture(store, used, self.admitted)
-        trained = training.fine_tune(
+        trained = fine_tune(
             open_potential(store, parent.key),
             labelled(store, dataset.training_labels),
             labelled(store, dataset.validation_labels),

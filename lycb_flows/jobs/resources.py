@@ -12,13 +12,12 @@ from typing import Any
 from jobflow import Job, JobConfig, job
 from jobflow.core.reference import find_and_get_references
 
-from lycb_flows import store as stores
 from lycb_flows.machine.processes import ProcessPool
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials.models import load_potential
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.potentials import Potential, load_potential
 from lycb_flows.schemas import Model, Produced
 from lycb_flows.store import ResultStore
+from lycb_flows.store import open_store as open_result_store
 
 
 def static_job(method: Callable[..., Produced]) -> Callable[..., Job]:
@@ -75,7 +74,7 @@ def open_store_at(address: str) -> ResultStore:
 @functools.lru_cache(maxsize=2)
 def open_kept(address: str) -> ResultStore:
     """Return the result store of an address, opened once per process."""
-    return stores.open_store(address, create=False)
+    return open_result_store(address, create=False)
 
 
 def open_potential(store: ResultStore, key: str) -> Potential:

@@ -26,12 +26,12 @@ from lycb_flows.config import (
     RelaxationConfig,
     SystemConfig,
 )
-from lycb_flows.crystals.enumeration import (
+from lycb_flows.crystals import (
     EnumerationResult,
+    Relaxed,
     enumerate_decorations,
     enumerate_orderings,
 )
-from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.errors import PhysicsError, StoreError
 from lycb_flows.jobs.given import (
     GivenParent,

@@ -12,7 +12,6 @@ from typing import Any, cast
 from jobflow import Job, JobStore, Maker
 from maggma.stores import MemoryStore
 
-from lycb_flows import schemas
 from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import LabelError, LycbError, MachineError, first_line
 from lycb_flows.jobs.given import (
@@ -25,6 +24,7 @@ from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.labels.foreign.vasprun import label_of_run, structure_of_run
 from lycb_flows.labels.theory import Theory, vasp_theory
 from lycb_flows.machine.settings import load_settings
+from lycb_flows.schemas import Label, Structure
 from lycb_flows.store import ResultStore
 
 
@@ -40,7 +40,7 @@ class LabelFromTaskMaker(LookupMaker):
         Whether the stand-in for VASP computed.
     """
 
-    kind = schemas.Label
+    kind = Label
 
     name: str = "label from task"
     theory: str = "paper-static"
@@ -78,16 +78,16 @@ class LabelFromTaskMaker(LookupMaker):
             wanted = structure_of_run(path)
             store.insert(wanted)
         else:
-            wanted = store.load(schemas.Structure, stored_structure(store, structure))
+            wanted = store.load(Structure, stored_structure(store, structure))
         theory = vasp_theory(self.theory, stand_in=self.stand_in)
         return {"label": label_of_run(path, wanted, theory)}
 
-    def key(self, store: ResultStore, label: schemas.Label) -> str:
+    def key(self, store: ResultStore, label: Label) -> str:
         """Return the key of the Label."""
         del store
         return label.key
 
-    def compute(self, store: ResultStore, key: str, label: schemas.Label) -> schemas.Label:
+    def compute(self, store: ResultStore, key: str, label: Label) -> Label:
         """Return the label."""
         del store, key
         return label
@@ -133,7 +133,7 @@ class TaskLabeler:
     maker: Maker
     theory: Theory
 
-    def label(self, structure: schemas.Structure) -> schemas.Label:
+    def label(self, structure: Structure) -> Label:
         """Return the label of a structure.
 
         Raises

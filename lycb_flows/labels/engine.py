@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from lycb_flows.config import LABELERS, AbsentLabeler, LabelerConfig
 from lycb_flows.errors import InputError, MachineError
 from lycb_flows.labels.theory import Labeler, Theory
-from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.looks import Finding, Look, NotApplicableError
+from lycb_flows.machine import Finding, Look, Machine, NotApplicableError
 from lycb_flows.schemas import Model
 
 if TYPE_CHECKING:

@@ -31,8 +31,7 @@ from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.potentials.potential import Potential
-from lycb_flows.potentials.trainable import BatchOutput, Trainable, require_trainable
+from lycb_flows.potentials import BatchOutput, Potential, Trainable, require_trainable
 from lycb_flows.schemas import EpochRecord, ModelErrors
 
 __all__ = ["LabelledStructure", "TrainedModel", "fine_tune", "shift_reference"]

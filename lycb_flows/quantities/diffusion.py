@@ -239,7 +239,7 @@ def _analyse(
 ) -> dict[str, Any]:
     """Return the facts of a Transport from a production run; without values when it failed."""
     # scipy.stats is slow to import, and the status of a campaign does not need it
-    from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415
+    from lycb_flows.store import trajectory_of  # noqa: PLC0415
     from lycb_flows.transport.diffusion import analyse_diffusion, unmeasured  # noqa: PLC0415
 
     start = store.load(Structure, run.start_structure)

@@ -80,7 +80,7 @@ class Thermodynamics(Quantity[RunThermodynamics]):
         condition
             A system, a pressure and a temperature.
         """
-        from lycb_flows.store.trajectories import trajectory_of  # noqa: PLC0415 - h5py takes a while
+        from lycb_flows.store import trajectory_of  # noqa: PLC0415 - h5py takes a while
 
         (run_config,) = self.runs(plan, condition)
         run = store.load(Run, Run.key_of(run_config))

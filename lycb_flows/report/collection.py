@@ -32,8 +32,7 @@ from lycb_flows.schemas import (
     Structure,
     TestSet,
 )
-from lycb_flows.store import ResultStore
-from lycb_flows.store.kinds import QUANTITIES
+from lycb_flows.store import QUANTITIES, ResultStore
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10

@@ -37,8 +37,7 @@ from lycb_flows.report.collection import collect
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
-from lycb_flows.store import ResultStore
-from lycb_flows.store.kinds import QUANTITIES
+from lycb_flows.store import QUANTITIES, ResultStore
 
 __all__ = ["ReportData", "collect", "write_report"]
 

@@ -1,9 +1,10 @@
-"""Every document, importable from here; a file per section."""
+"""Every document, importable from here, and the table of their kinds; a file per section."""
 
 from __future__ import annotations
 
+from lycb_flows.errors import InputError
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
-from lycb_flows.schemas.campaign import KINDS, CampaignRecord, register_kind
+from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import digest, make_key, seed_for
@@ -62,3 +63,31 @@ __all__ = [
     "register_kind",
     "seed_for",
 ]
+
+KINDS: dict[str, type[Document]] = {
+    document.kind: document
+    for document in (
+        Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
+        Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        CampaignRecord,
+    )
+}  # fmt: skip
+"""Class of each kind; those of measured quantities join when they are first met."""
+
+
+def register_kind(document: type[Document]) -> None:
+    """Make documents of a class readable from a store.
+
+    Raises
+    ------
+    InputError
+        When another class has its kind.
+    """
+    known = KINDS.setdefault(document.kind, document)
+    if known is not document:
+        raise InputError(
+            "two classes of documents have one kind",
+            fix="rename one of them",
+            kind=document.kind,
+            found=f"{known.__module__} and {document.__module__}",
+        )

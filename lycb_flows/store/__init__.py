@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lycb_flows.store.kinds import QUANTITIES, document_class
 from lycb_flows.store.opening import MONGODB_SCHEMES, open_store
 from lycb_flows.store.provenance import MadeNow, now
 from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
 from lycb_flows.store.results import ResultStore, differences
 
+if TYPE_CHECKING:
+    from lycb_flows.store.mongodb import MongoStore
+    from lycb_flows.store.trajectories import trajectory_of
+
 __all__ = [
     "MONGODB_SCHEMES",
+    "QUANTITIES",
     "Attempt",
     "AttemptId",
     "Edges",
     "MadeNow",
+    "MongoStore",
     "Outcome",
     "Record",
     "ResultStore",
     "Totals",
     "differences",
+    "document_class",
     "now",
     "open_store",
+    "trajectory_of",
 ]
+_IMPORTED_LATER = {"MongoStore": "mongodb", "trajectory_of": "trajectories"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    """Return what a name stands for, imported now: pymongo and h5py take a while."""
+    if name in _IMPORTED_LATER:
+        return getattr(import_module(f"{__name__}.{_IMPORTED_LATER[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -15,8 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from lycb_flows.errors import GivenBackError, StoreError
-from lycb_flows.machine.settings import Settings
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine import SHIFT, Settings
 from lycb_flows.store.outages import survives_outages
 
 _BEATS_PER_CLAIM = 4

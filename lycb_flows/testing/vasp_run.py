@@ -15,8 +15,8 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
+import lycb_flows.testing.vasp_failures as failures
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.testing import vasp_failures as failures
 from lycb_flows.testing.vasp_files import IonicStep, Outputs
 from lycb_flows.testing.vasp_task import Task, read_task
 from lycb_flows.units import EV_PER_ANG3_GPA

@@ -15,9 +15,8 @@ from pymatgen.io.vasp.inputs import KpointsSupportedModes
 from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows.crystals import canonical_structure
-from lycb_flows.labels.foreign.stated_level import Level, our_levels
+from lycb_flows.labels import VASP_STAND_IN, Level, Potcars, Theory, our_levels
 from lycb_flows.labels.foreign.vasprun_level import NOT_PHYSICS, cell_moved, level_as_read
-from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 from lycb_flows.labels.vasp.inputs import incar_of
 
 _IN_PARAMETERS = {"ENCUT": "ENMAX"}

@@ -11,11 +11,9 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.checks import checked_label
+from lycb_flows.labels import Level, Theory, checked_label
 from lycb_flows.labels.foreign.reading import ForeignLabel
-from lycb_flows.labels.foreign.stated_level import Level
 from lycb_flows.labels.foreign.vasp_presets import differences_from, level_of_run
-from lycb_flows.labels.theory import Theory
 from lycb_flows.labels.vasp.results import check_program, notes_of
 from lycb_flows.labels.vasp.vasprun import (
     Step,

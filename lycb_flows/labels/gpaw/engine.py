@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import GpawLabeler
-from lycb_flows.labels.engine import (
+from lycb_flows.labels import (
     Engine,
     Finding,
     FindModel,
@@ -19,10 +19,11 @@ from lycb_flows.labels.engine import (
     Machine,
     Models,
     NotApplicableError,
+    Theory,
+    gpaw_theory,
+    plane_wave_label_s,
 )
 from lycb_flows.labels.gpaw.installation import check_gpaw
-from lycb_flows.labels.plane_waves import plane_wave_label_s
-from lycb_flows.labels.theory import Theory, gpaw_theory
 
 if TYPE_CHECKING:
     from lycb_flows.labels.gpaw.labeler import Gpaw

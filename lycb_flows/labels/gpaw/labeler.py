@@ -17,10 +17,8 @@ from pydantic import ValidationError
 
 from lycb_flows.config import GpawLabeler
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.checks import Answer, checked_label
+from lycb_flows.labels import Answer, Log, Theory, archive, checked_label, gpaw_theory
 from lycb_flows.labels.gpaw.installation import check_gpaw, data_folders
-from lycb_flows.labels.logs import Log, archive
-from lycb_flows.labels.theory import Theory, gpaw_theory
 from lycb_flows.machine.leash import leashed, run_leashed
 from lycb_flows.schemas import Label, Structure
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.checks import Answer, ask
-from lycb_flows.labels.theory import Convergence, Smearing, Theory
+from lycb_flows.labels import Answer, Convergence, Smearing, Theory, ask
 from lycb_flows.machine.leash import die_with_parent
 from lycb_flows.schemas import Structure
 

@@ -9,9 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import VaspLabeler
-from lycb_flows.labels.engine import Engine, FindModel, ForceCall, Look, Machine, Models
-from lycb_flows.labels.plane_waves import plane_wave_label_s
-from lycb_flows.labels.theory import VASP_STAND_IN, Theory, vasp_theory
+from lycb_flows.labels import (
+    VASP_STAND_IN,
+    Engine,
+    FindModel,
+    ForceCall,
+    Look,
+    Machine,
+    Models,
+    Theory,
+    plane_wave_label_s,
+    vasp_theory,
+)
 from lycb_flows.labels.vasp.looks import LOOKS
 
 if TYPE_CHECKING:

@@ -24,9 +24,7 @@ from pydantic import ValidationError
 
 from lycb_flows.config import VaspLabeler
 from lycb_flows.errors import LabelError, MachineError
-from lycb_flows.labels.checks import checked_label
-from lycb_flows.labels.logs import Log, archive
-from lycb_flows.labels.theory import VASP_STAND_IN, vasp_theory
+from lycb_flows.labels import VASP_STAND_IN, Log, archive, checked_label, vasp_theory
 from lycb_flows.labels.vasp.inputs import VaspInputs, vasp_inputs
 from lycb_flows.labels.vasp.installation import check_vasp, command_of
 from lycb_flows.labels.vasp.policy import Outcome, Request

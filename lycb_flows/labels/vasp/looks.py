@@ -14,8 +14,14 @@ from math import prod
 from pathlib import Path
 
 from lycb_flows.errors import InputError
-from lycb_flows.machine.engines import Machine, count_cores, suggested_shares
-from lycb_flows.machine.looks import Finding, Look, NotApplicableError
+from lycb_flows.machine import (
+    Finding,
+    Look,
+    Machine,
+    NotApplicableError,
+    count_cores,
+    suggested_shares,
+)
 
 _ELEMENTS = ("Li", "Y", "Cl", "Br")
 _LEVEL = "paper-static"

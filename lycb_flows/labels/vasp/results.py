@@ -17,8 +17,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import LabelError
-from lycb_flows.labels.checks import Answer
-from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
+from lycb_flows.labels import VASP_STAND_IN, Answer, Potcars, Theory
 from lycb_flows.labels.vasp.inputs import VaspInputs
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
 from lycb_flows.labels.vasp.vasprun import (

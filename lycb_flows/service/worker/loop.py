@@ -20,8 +20,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import StoreError
-from lycb_flows.machine.settings import load_settings
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine import SHIFT, load_settings
 from lycb_flows.service.launchpad import (
     LEFT,
     DatabaseGoneError,
