@@ -1,8 +1,8 @@
 """What each job of a campaign is, before it is made.
 
 The plans of a campaign yield descriptions. Flows turn them into jobs, `cost` into planned
-steps, and progress, status and the reaper find jobs by them. What a description says
-travels with its job as fields, so nobody reads a job's name.
+steps, and progress, status and the reaper find jobs by them. Each job carries its
+description in fields, so no code has to read the name of a job.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 LIGHT, GPU, DFT = "light", "gpu", "dft"
 CATEGORIES = (LIGHT, GPU, DFT)
-"""Kinds of workers. A worker of a category takes no job without one, so every job has one."""
+"""Kinds of workers. A worker that has a category takes no job without one, so all jobs have one."""
 
 STRUCTURES, MEASUREMENT = "structures", "measurement"
 """Stages before and after the rounds; a round's stage is `StagePlan.title`."""
@@ -38,7 +38,7 @@ class JobDescription:
     stage
         The part of the campaign that it belongs to, e.g. 'r00 200 K'.
     system
-        The system that it works on, if it is one.
+        The system that it works on; empty when it works on none, or on several.
     part
         Which of the jobs of its stage, step and system it is, e.g. '0003'.
     category
@@ -53,15 +53,15 @@ class JobDescription:
     category: str = field(default=LIGHT, compare=False)
 
     def fields(self) -> dict[str, str]:
-        """Return what travels with the job beside its name.
+        """Return the fields that the job carries besides its name.
 
-        Metadata and specs of Fireworks are text, so every value is.
+        All values are text, in the metadata of a job as in the spec of a Firework.
         """
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
 JobListener = Callable[[JobDescription, bool], None]
-"""Called with a job's description and whether it has finished (else: it starts)."""
+"""Called with the description of a job, and True when it has finished or False when it starts."""
 
 FIELDS = ("step", "stage", "system", "part", "category")
 """Names in a job's metadata and in a Firework's spec."""
@@ -80,7 +80,7 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
     Returns
     -------
     JobDescription
-        That of `undescribed`, when the fields hold none.
+        The stand-in that `undescribed` returns, when the fields hold no description.
     """
     if "step" not in fields:
         return undescribed(name)
@@ -88,9 +88,9 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
 
 
 def undescribed(name: str) -> JobDescription:
-    """Return a stand-in for a job without fields: its name tells it from others.
+    """Return a stand-in for a job without fields, which only its name tells from other jobs.
 
-    Jobs that were queued before jobs carried fields are such, and jobs of other flows.
+    Jobs of other flows have no fields, nor have jobs that an older version queued.
     """
     return JobDescription(name=name, step="", stage="", part=name)
 

@@ -31,7 +31,7 @@ class LossWeights(Config):
 
 
 class TrainingConfig(Config):
-    """The recipe of fine-tuning; `learning/training.py` says what each setting does."""
+    """Settings of fine-tuning, which `learning/training.py` carries out."""
 
     start: Literal["pretrained", "previous"] = Field(
         "pretrained", description="ours: cumulative data from the foundation, no drift."
@@ -63,7 +63,7 @@ class TrainingConfig(Config):
 class TestConfig(Config):
     """Test labels: runs of their own, frozen before the first training."""
 
-    __test__: ClassVar[bool] = False  # not a pytest class
+    __test__: ClassVar[bool] = False  # keeps pytest from collecting it
 
     temperatures_k: tuple[Positive, ...] = Field(
         (300.0, 600.0, 800.0), description="ours: up to T_max."
@@ -75,7 +75,7 @@ class TestConfig(Config):
 
 
 class LearningConfig(Config):
-    """The loop: temperatures, MD, selection, labels, training."""
+    """Settings of the learning loop: temperatures, MD, selection, training and testing."""
 
     start_temperature_k: Positive = Field(200.0, description="paper: 200 K.")
     temperature_step_k: Positive = Field(200.0, description="paper: 200 K.")

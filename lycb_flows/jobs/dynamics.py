@@ -1,4 +1,4 @@
-"""Jobs that run molecular dynamics: each run and each segment looked up first."""
+"""Jobs that run molecular dynamics. Each run and each segment is looked up first."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MDMaker(Maker):
     pressure_bar
         NpT at this pressure; None keeps the cell fixed.
     config
-        Time step, thermostat, ramp and the like.
+        Settings of the protocol, such as time step, thermostat and ramp.
     seed
         Seed of the velocities.
     """
@@ -95,7 +95,7 @@ class MDMaker(Maker):
         runs
             Runs that are described in full, instead of a structure.
         after
-            References to what comes before; only order.
+            References to jobs that must end first; their outputs are not used.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class MDMaker(Maker):
         after: object = None,
     ) -> Produced:
         """Return the keys of the runs, which are found or computed now."""
-        del after  # order only
+        del after  # only makes the job wait
         runs = runs or [self._run_of(open_store(), structure, model)]
         keys = compute_runs(runs, self.name)
         return Produced(kind=Run.kind, keys=keys)
@@ -142,7 +142,7 @@ class MDMaker(Maker):
 
 
 def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ...]:
-    """Look up or compute every run; each segment is stored when it is reached.
+    """Look up or compute every run, and return their keys; segments are stored when reached.
 
     On a CPU each process takes one run at a time, so that no result depends on what else was
     to do; on another device one process takes all runs of a model side by side.
@@ -166,7 +166,13 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
 
 
 def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[str]:
-    """Runs of one model side by side; the keys of those that another worker has claimed."""
+    """Compute runs of one model side by side.
+
+    Returns
+    -------
+    list of str
+        Keys of the runs that were left out because another worker has claimed them.
+    """
     store = open_store_at(address)
     potential = open_potential(store, runs[0].model)
     keeping = _Keeping(store, potential, job_name)
@@ -183,7 +189,11 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
 
 
 class _Keeping:
-    """The keepers of a batch's runs, in the order in which the runs entered."""
+    """The part of a batch that stores its results.
+
+    Each run that is not complete has a generator, made by `_keep_run`, which receives its segments
+    and stores them. The generators are in the order in which the runs joined the batch.
+    """
 
     def __init__(self, store: ResultStore, potential: HasEvaluator, job_name: str) -> None:
         self.store, self.potential, self.job_name = store, potential, job_name
@@ -192,7 +202,7 @@ class _Keeping:
         self._since: list[float] = []
 
     def ahead(self, runs: Sequence[RunConfig]) -> Iterator[RunAhead]:
-        """What is left of each run; nothing of those that are claimed or all stored."""
+        """Yield what is left of each run; runs that are claimed or complete are left out."""
         for run in runs:
             SHIFT.leave_if_over(next_s=0.0)
             keeper = _keep_run(self.store, run, self.potential, self.job_name)
@@ -207,7 +217,7 @@ class _Keeping:
                 yield run_ahead
 
     def keep(self, place: int, result: SegmentResult) -> None:
-        """Store a segment; leave here if the next one would come too late."""
+        """Store a segment, and give the job back if the next one would pass the deadline."""
         segment_s = time.monotonic() - self._since[place]
         self._since[place] = time.monotonic()
         with contextlib.suppress(StopIteration):
@@ -215,14 +225,14 @@ class _Keeping:
             SHIFT.leave_if_over(next_s=segment_s)
 
     def end(self, err: BaseException) -> None:
-        """End the attempts of all runs with what ended the batch."""
+        """End the attempts of all runs with the exception that ended the batch."""
         for keeper in self._keepers:
             with contextlib.suppress(type(err), StopIteration):
                 keeper.throw(err)
 
 
 def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_name: str) -> Keeper:
-    """Say what is left of a run, be sent its segments, store each and at last the run."""
+    """Yield what is left of a run, receive its segments, and store each of them and the run."""
     key, start = Run.key_of(run), _start_structure(store, run)
     with store.claim(key), store.attempt(Run, key, job_name) as made:
         segments = _stored_segments(store, run)
@@ -244,9 +254,10 @@ def _keep_run(store: ResultStore, run: RunConfig, potential: HasEvaluator, job_n
 
 
 def _start_structure(store: ResultStore, run: RunConfig) -> Structure:
-    """The structure that a run starts from, strained and repeated.
+    """Return the structure that a run starts from, strained and repeated.
 
-    An NpT run that left physics has no average cell: its own start stands in.
+    A run may start from the average cell of another run. Where that run has none, because it left
+    physics, the structure that it started from is taken instead.
     """
     start = store.find_document(run.start)
     key = run.start
@@ -257,7 +268,7 @@ def _start_structure(store: ResultStore, run: RunConfig) -> Structure:
 
 
 def _stored_segments(store: ResultStore, run: RunConfig) -> list[Segment]:
-    """The segments of a run that are there, from the first on."""
+    """Return the stored segments of a run, up to the first that is missing."""
     segments: list[Segment] = []
     while not _is_complete(run, segments):
         found = store.find(Segment, Segment.key_of(run, segments))

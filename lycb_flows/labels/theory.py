@@ -16,7 +16,7 @@ from lycb_flows.labels.kpoints import KPointRule, Mesh
 from lycb_flows.schemas import Label, Matrix, Model, Structure, digest
 
 VASP_STAND_IN = "vasp stand-in"
-"""The code of labels that `lycb_flows.testing.vasp` made; never of VASP's."""
+"""The code of labels that `lycb_flows.testing.vasp` made in place of VASP."""
 
 
 class PawDataSets(Config):
@@ -42,7 +42,7 @@ class PawDataSets(Config):
 
 
 class StatedPotcar(Config):
-    """The published facts of a VASP data set, whose licence forbids to show the file."""
+    """The published facts of a VASP data set; its licence forbids showing the file itself."""
 
     title: str = Field(description="TITEL in the file: functional, symbol, date.")
     electrons: Positive = Field(description="Valence electrons, ZVAL.")
@@ -87,7 +87,7 @@ class Potcars(Config):
 
 
 def _stated_table(table: str, stated: str) -> bytes:
-    """Return the content of a file beside this module, once its SHA-256 is the stated one."""
+    """Return the content of a file beside this module, after a check of its SHA-256."""
     content = resources.files(__package__).joinpath(table).read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != stated:
@@ -130,8 +130,8 @@ class TotalConvergence(Config):
 class Theory(Config):
     """Everything that decides a label's numbers; labels of two theories are never trained together.
 
-    Fields that do not apply to a code are None and in no fingerprint. `admits` says which labels of
-    another level count as labels of this one.
+    Fields that do not apply to a code are None and are left out of the fingerprint. `admits` says
+    which labels of another level count as labels of this one.
     """
 
     code: str
@@ -167,11 +167,11 @@ class Theory(Config):
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of all fields in 64 hexadecimal digits, a part of every label's key."""
+        """The SHA-256 of all fields but those marked `NOT_KEYED`; every label's key contains it."""
         return digest(self)
 
     def differs_in_kpoints_alone(self, other: Theory) -> bool:
-        """Return whether another level is this one but for the rule of its k-points.
+        """Return whether another level differs from this one in its rule of k-points only.
 
         Both levels must have a rule, and the rules must differ.
         """
@@ -182,7 +182,7 @@ class Theory(Config):
     def admits(self, other: Theory, lattice_ang: Matrix, kpoint_mesh: Mesh | None) -> bool:
         """Return whether a label of another level is what this level would have computed.
 
-        It is when both levels are the same, or when they differ in the rule of k-points alone
+        That holds when both levels are the same, or when they differ in the rule of k-points alone
         and both rules give the label's cell the mesh that the label was computed with.
 
         Parameters
@@ -192,7 +192,7 @@ class Theory(Config):
         lattice_ang
             The label's cell, rows a, b, c in Å.
         kpoint_mesh
-            What the label was computed with; None where its source does not say.
+            The mesh that the label was computed with; None where its source does not say.
         """
         if self.fingerprint == other.fingerprint:
             return True
@@ -209,7 +209,7 @@ class Theory(Config):
 
 
 def teacher_theory(model: Model) -> Theory:
-    """Return the level of theory of a teacher, which consists of its weights.
+    """Return the level of theory of a teacher, which is defined by its weights.
 
     Parameters
     ----------
@@ -312,6 +312,6 @@ class Labeler(Protocol):
         Raises
         ------
         LycbError
-            When there is no label; the reason is stored with the attempt.
+            When no label can be made; the reason is stored with the attempt.
         """
         ...

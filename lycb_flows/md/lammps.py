@@ -1,9 +1,9 @@
-"""The same run through LAMMPS: its integrators, our forces by `fix external`.
+"""A run of molecular dynamics by LAMMPS: its integrators, and our forces by `fix external`.
 
 >>> trajectory = run_lammps(start, potential, protocol, seed=0, n_steps=140_000)
 
-Phases, drawn velocities, counted steps and frames are `protocol.py`'s; thermostat, barostat and
-cell are LAMMPS', in metal units:
+Phases, initial velocities, the counting of steps and the choice of frames are those of
+`protocol.py`. Thermostat, barostat and cell are those of LAMMPS, in metal units:
 
 | protocol | LAMMPS |
 |---|---|
@@ -15,16 +15,18 @@ What differs, and by how much:
 
 - At the end of the ramp and at the beginning of npt or nve the thermostat's chain starts anew.
 - Its chains take plain half steps (ours: Suzuki-Yoshida). The cell's mass has N + 1 where ours
-  has N, and the skew of a triclinic cell has twice our mass: other trajectories, one ensemble.
+  has N, and the skew of a triclinic cell has twice our mass. So its trajectories differ from
+  ours, but they sample the same ensemble.
 - An anisotropic cell with skew angles feels p_xx, p_yy, p_zz in LAMMPS' frame, not the stress
-  along its vectors: the same only where its shear stress vanishes, as symmetry has it for a
-  hexagonal cell, or where its angles are right.
+  along its vectors. The two are equal only where the shear stress vanishes, as it does by
+  symmetry in a hexagonal cell, or where all angles are right angles.
 - LAMMPS' own k_B is 1e-6 higher.
-- Health is judged by the frames alone: framework, closest pair, numbers.
+- Health is judged by the displacement of the framework and the closest pair in each frame, and by
+  whether energy, stress and forces are numbers.
 
 LAMMPS wants a along x, b in the xy plane and a right-handed cell: `Prism` rotates (and, for a
 left-handed cell, reflects) there and back, so the potential and the trajectory see our frame.
-A cell that flips its skew (`flip yes`) would break the frames' continuity: it does not.
+Cells do not flip their skew (`flip no`), since that would break the continuity of the frames.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-_PS = PS_FS * units.fs  # in ASE's unit of time
+_PS = PS_FS * units.fs  # a picosecond in ASE's unit of time
 _SHAPES = {"isotropic": "iso", "anisotropic": "aniso", "triclinic": "tri"}
 _VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))  # LAMMPS' order: xx yy zz xy xz yz
 _QUIET = ("-screen", "none", "-log", "none", "-nocite")
@@ -167,7 +169,7 @@ class LammpsRun:
     def _go(self, command: str, step: int) -> None:
         try:
             self._engine.command(command)
-        except Exception as err:  # LAMMPS raises nothing more special
+        except Exception as err:  # LAMMPS raises plain Exception
             if self._error is None:
                 raise _left_physics(str(err).splitlines()[0], step) from err
         if self._error is not None:
@@ -182,7 +184,7 @@ class LammpsRun:
         _wrapped_ang: FloatArray,
         forces: FloatArray,
     ) -> None:
-        """Answer LAMMPS, which calls this in the middle of every step in its order of atoms."""
+        """Set the forces; LAMMPS calls this in the middle of every step, in its order of atoms."""
         forces[:] = 0.0
         if self._error is not None:
             return
@@ -230,7 +232,11 @@ class LammpsRun:
     # -- what LAMMPS holds ----------------------------------------------------------------
 
     def _frac_coords(self) -> FloatArray:
-        """Return unwrapped coordinates; a cell that scales about its centre moves its origin."""
+        """Return unwrapped coordinates.
+
+        They are relative to the cell's origin, which moves when LAMMPS scales the cell about its
+        centre.
+        """
         origin, cell_ang = self._box()
         frac_coords: FloatArray = (self._gather("x") - origin) @ np.linalg.inv(cell_ang)
         return frac_coords + self._gather("image")
@@ -247,7 +253,7 @@ class LammpsRun:
         return np.array(low), cell_ang
 
     def _gather(self, name: str) -> FloatArray:
-        """Return a property (n, 3) in the order of the ids; LAMMPS' code for its type is 0 or 1."""
+        """Return a property (n, 3) in the order of the ids; LAMMPS wants 0 for int, 1 for float."""
         values = self._engine.gather(name, 0 if name == "image" else 1, 3)
         return np.array(values, float).reshape(-1, 3)
 
@@ -259,13 +265,13 @@ def _setup(sides_ang: FloatArray, masses: FloatArray, protocol: MDProtocol) -> l
         "units metal",
         "atom_style atomic",
         "atom_modify map array sort 0 0",
-        "box tilt large",  # our cells may be as skewed as they like
+        "box tilt large",  # allows cells of any skew
         f"region cell prism 0 {x} 0 {y} 0 {z} {' '.join(tilts)}",
         f"create_box {len(masses)} cell",
         *(f"mass {kind} {mass:.17g}" for kind, mass in enumerate(masses, start=1)),
         f"timestep {protocol.time_step_fs / PS_FS:.17g}",
         "thermo_modify norm no",
-        # before the barostat, which reads the virial when it is set up
+        # precedes the barostat, which reads the virial when it is set up
         "fix forces all external pf/callback 1 1",
         "fix_modify forces energy yes virial yes",
         "fix motion all nve",
@@ -275,7 +281,7 @@ def _setup(sides_ang: FloatArray, masses: FloatArray, protocol: MDProtocol) -> l
 def _phases(protocol: MDProtocol, n_steps: int) -> list[tuple[int, int, str]]:
     """Return first step, last step and LAMMPS' fix of each phase.
 
-    A thermostat that goes on unchanged is one phase.
+    Equilibration and production of an nvt run have the same thermostat and are one phase.
     """
     target_k, damping_ps = protocol.temperature_k, protocol.thermostat_damping_ps
     heated, settled = protocol.heating_steps, production_start(protocol)
@@ -322,7 +328,7 @@ def _load_mpi() -> None:
     try:
         files = metadata.files("mpich") or []
     except metadata.PackageNotFoundError:
-        return  # LAMMPS may have its own
+        return  # LAMMPS may find another MPI
     for file in files:
         if file.name.startswith("libmpi.so."):
             ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)

@@ -62,7 +62,7 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
     Parameters
     ----------
     transports
-        Those of a system, at all of its pressures.
+        Transports of one system, at all of its pressures.
     fits
         Fits of the same system.
     """
@@ -114,7 +114,7 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
             )
-            axes.plot([x], [bound / 5], alpha=0)  # room for the arrow
+            axes.plot([x], [bound / 5], alpha=0)  # invisible; makes room for the arrow
     if label is not None:
         axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
 

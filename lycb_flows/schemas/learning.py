@@ -12,7 +12,7 @@ from lycb_flows.schemas.base import Blob, Document
 
 
 class EpochRecord(BaseModel):
-    """One epoch of a training; errors of the averaged weights on the validation labels."""
+    """One epoch of a training, with errors of the averaged weights on the validation labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class Model(Document):
         parent_model
             Key of the Model whose weights the training starts from.
         training
-            The settings.
+            Settings of the training.
         raw_pbe
             Whether the labels are raw PBE energies, whose shift from MP2020 is known.
         """
@@ -66,7 +66,7 @@ class Model(Document):
     def imported_key_of(
         cls, architecture: str, architecture_args: Mapping[str, object], weights: Blob
     ) -> str:
-        """Return the key of a model that came with its weights.
+        """Return the key of a model that was not trained here.
 
         Parameters
         ----------
@@ -100,9 +100,10 @@ class ModelErrors(BaseModel):
 
     @property
     def score(self) -> float:
-        """The three MAEs, each over the paper's target (3.5 meV/atom, 50 meV/Å, 85 MPa), summed.
+        """The sum of the three MAEs, each divided by the paper's target.
 
-        Lower is better; it chooses the epoch of a training and the model that measures.
+        The targets are 3.5 meV/atom, 50 meV/Å and 85 MPa. The lowest score chooses the epoch of a
+        training and the model that measures.
         """
         return (
             self.energy_mae_ev_per_atom / 3.5e-3
@@ -156,7 +157,10 @@ class Round(Document):
 
     @classmethod
     def key_of(cls, model: str, start_model: str, next_temperature_k: float | None) -> str:
-        """Return the key of a round; another decision is another round, and costs nothing.
+        """Return the key of a round.
+
+        It contains the decision: when only the decision changes, a new round is stored, and
+        nothing is computed again.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The plain operations of a store, which each backend fills in."""
+"""The database operations of a store, which each backend implements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backend(ABC):
     blobs
         The bytes that documents name.
     is_shared
-        Whether workers of other machines reach the store: a service's.
+        Whether workers on other machines can reach the store, as a service needs.
     """
 
     address: str
@@ -49,7 +49,10 @@ class Backend(ABC):
 
     @abstractmethod
     def _find_by_prefix(self, prefix: str) -> list[Record]:
-        """Return the live records whose keys start with `prefix`; two are enough."""
+        """Return at most two live records whose keys start with `prefix`.
+
+        Two are enough to tell that the prefix is ambiguous.
+        """
 
     @abstractmethod
     def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
@@ -84,7 +87,7 @@ class Backend(ABC):
         key
             Only the tries at this key.
         outcome
-            Only the tries that ended so.
+            Only the tries with this outcome.
         """
 
     def settle_attempts(self) -> int:
@@ -93,7 +96,8 @@ class Backend(ABC):
         Returns
         -------
         int
-            How many; none where a document and the end of its try come together.
+            How many tries were ended; 0 for a backend that writes a document and the end of its
+            try in one transaction.
         """
         return 0
 
@@ -115,11 +119,11 @@ class Backend(ABC):
 
     @abstractmethod
     def makers(self, key: str) -> list[str]:
-        """Return the keys of the documents that this one came from or was born in, directly."""
+        """Return the keys of a document's parents, and of the documents that it is a product of."""
 
     @abstractmethod
     def _made_from(self, key: str) -> list[str]:
-        """Return the keys of the documents that rest on this one, directly."""
+        """Return the keys of the documents whose `makers` include this one."""
 
     @abstractmethod
     def _bury(self, key: str, reason: str) -> None:
@@ -134,27 +138,27 @@ class Backend(ABC):
 
     @abstractmethod
     def note(self, name: str) -> dict[str, Any] | None:
-        """Return a small thing that is no result and may change; None when there is none."""
+        """Return a note, a small value that is no result and may change; None if there is none."""
 
     @abstractmethod
     def set_note(self, name: str, value: dict[str, Any]) -> None:
-        """Write a note over an older note of its name.
+        """Write a note, and replace an older one of the same name.
 
         Parameters
         ----------
         name
-            Which note.
+            Name of the note.
         value
-            Plain data, far below 16 MB.
+            Plain data, far below MongoDB's limit of 16 MB.
         """
 
     @abstractmethod
     def _transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context whose writes come together, where the backend can do that."""
+        """Return a context whose writes are one transaction, where the backend has transactions."""
 
     @abstractmethod
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Return the right to run a campaign embedded, alone where the backend needs that.
+        """Return a context that allows an embedded campaign, one at a time where that is needed.
 
         Raises
         ------
