@@ -4,6 +4,12 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import signal
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import sys
 import uuid
 from contextlib import contextmanager

@@ -211,7 +211,7 @@ def test_a_batch_that_breaks_leaves_failed_attempts(tmp_path, monkeypatch):
         raise RuntimeError("no memory left")
         yield
 
-    monkeypatch.setattr(jobs.md, "run_batch", broken)
+    monkeypatch.setattr(jobs, "run_batch", broken)
     with pytest.raises(RuntimeError, match="no memory left"):
         jobs._run_batch(tmp_path, "job", runs)
     attempts = store.attempts()
