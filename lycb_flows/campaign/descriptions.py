@@ -60,7 +60,7 @@ class JobDescription:
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
-JobListener = Callable[[JobDescription, bool], None]
+ProgressListener = Callable[[JobDescription, bool], None]
 """Called with the description of a job, and True when it has finished or False when it starts."""
 
 FIELDS = ("step", "stage", "system", "part", "category")

@@ -15,8 +15,8 @@ from lycb_flows.campaign import (
     DECIDE,
     CampaignResults,
     JobDescription,
-    JobListener,
     PlannedStep,
+    ProgressListener,
     StagePlan,
     Submission,
     costs_of_jobs,
@@ -36,7 +36,7 @@ _MINUTE_S = 60
 
 
 @contextmanager
-def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobListener]:
+def live_progress(store: ResultStore, submission: Submission) -> Iterator[ProgressListener]:
     """Show a progress bar with stage, estimated rest and each round's errors, on stderr.
 
     Parameters
@@ -48,7 +48,7 @@ def live_progress(store: ResultStore, submission: Submission) -> Iterator[JobLis
 
     Yields
     ------
-    JobListener
+    ProgressListener
         To be called before and after every job.
     """
     steps = plan_campaign(store, submission.campaign, submission.theory)
@@ -74,7 +74,7 @@ class _Listener:
         self.task = bar.add_task("starting", total=len(self.costs), rest="")
         self.n_shown = 0
 
-    def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - JobListener
+    def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - ProgressListener
         """Show the job; after a decision, show the round's errors as well."""
         if not finished:
             description = escape(f"[{job.stage or 'campaign'}] {job.name}")

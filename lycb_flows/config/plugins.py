@@ -114,7 +114,7 @@ class Registry(Generic[M]):
             member = entry.load()
             if isinstance(member, type):
                 member = member()
-        except Exception as err:
+        except Exception as err:  # whatever another package raises while it is imported
             raise self._refusal(entry, f"{type(err).__name__}: {err}") from err
         if not isinstance(member, self.kind):
             raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")

@@ -8,7 +8,7 @@ from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign import JobListener, Submission, failed_labels, find_results
+from lycb_flows.campaign import ProgressListener, Submission, failed_labels, find_results
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.routing import description_of
@@ -16,7 +16,7 @@ from lycb_flows.jobs import working_on
 from lycb_flows.store import ResultStore
 
 
-def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) -> None:
+def run_embedded(store: ResultStore, flow: Flow | Job, listener: ProgressListener) -> None:
     """Run every job of a flow here, in order; what a job adds runs right after it.
 
     Parameters
@@ -40,12 +40,12 @@ def run_embedded(store: ResultStore, flow: Flow | Job, listener: JobListener) ->
         _run(get_flow(flow), outputs, listener)
 
 
-def _run(flow: Flow, outputs: JobStore, listener: JobListener) -> None:
+def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
     for job, _ in flow.iterflow():
         description = description_of(job)
-        listener(description, False)  # noqa: FBT003 - JobListener
+        listener(description, False)  # noqa: FBT003 - ProgressListener
         response = job.run(outputs)
-        listener(description, True)  # noqa: FBT003 - JobListener
+        listener(description, True)  # noqa: FBT003 - ProgressListener
         if response.stop_children or response.stop_jobflow:
             raise LycbError("a job stopped the flow", fix="see its output", job=job.name)
         for following in (response.replace, response.detour, response.addition):

@@ -68,7 +68,7 @@ class StopSignals:
         try:
             self._in_job = True
             return run_task(spec)
-        except Exception as err:
+        except Exception as err:  # any job; raised again
             fault = machine_fault(err)
             if fault:
                 err.to_dict = lambda: {FAULT: fault}  # type: ignore[attr-defined]  # stored by FireWorks
