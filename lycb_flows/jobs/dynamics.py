@@ -32,6 +32,7 @@ from lycb_flows.jobs.resources import (
 from lycb_flows.machine import SHIFT, load_settings
 from lycb_flows.md import (
     CHECKPOINT_MEDIA_TYPE,
+    MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE,
     Checkpoint,
     RunAhead,
     SegmentResult,
@@ -41,7 +42,6 @@ from lycb_flows.md import (
     start_run,
     summarise_run,
 )
-from lycb_flows.md import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore
