@@ -28,10 +28,12 @@ from scipy.fft import dct, dst
 
 Array = NDArray[np.floating[Any]]
 
-N_SINGLE_MODES = 40
-"""Modes 0 to 39 stand alone; higher ones are averaged in bins."""
+N_SINGLE_MODES = 100
+"""Modes 0 to 99 stand alone, where there are as many; higher ones are averaged in bins."""
 BIN_GROWTH = 1.05
 """Ratio of the last mode of a bin to its first; E[P] hardly changes over it."""
+MIN_MODES = 40
+"""A short run keeps so many modes, however fast."""
 SHORTEST_PERIOD_PS = 1.0
 """Modes faster than this are an ion's vibration, of which no model here knows the shape."""
 _N_SAMPLES = 8
@@ -136,7 +138,7 @@ def choose_modes(n_increments: int, frame_interval_ps: float) -> Modes:
         Time between frames.
     """
     slow = int(2 * n_increments * frame_interval_ps / SHORTEST_PERIOD_PS) + 1
-    last = min(n_increments, max(N_SINGLE_MODES, slow))
+    last = min(n_increments, max(MIN_MODES, slow))
     first = list(range(min(N_SINGLE_MODES, last)))
     edge = N_SINGLE_MODES
     while edge < last:
