@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         start_run,
     )
     from lycb_flows.md.schedule import production_start
-    from lycb_flows.md.summary import summarise_run
+    from lycb_flows.md.summary import averaging_window, cell_parameters, summarise_run
     from lycb_flows.md.trajectory import MEDIA_TYPE, Trajectory, join, read_trajectory
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "RunAhead",
     "SegmentResult",
     "Trajectory",
+    "averaging_window",
+    "cell_parameters",
     "join",
     "prepare_start",
     "production_start",
@@ -46,6 +48,8 @@ _MODULES = {
     "RunAhead": "protocol",
     "SegmentResult": "protocol",
     "Trajectory": "trajectory",
+    "averaging_window": "summary",
+    "cell_parameters": "summary",
     "join": "trajectory",
     "prepare_start": "protocol",
     "production_start": "schedule",
