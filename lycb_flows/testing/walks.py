@@ -253,7 +253,9 @@ def random_groups(
     n_events = rng.poisson(rate_per_ps * clock.duration_ps)
     frame = rng.integers(0, clock.n_increments, n_events)
     movers = np.argsort(rng.random((n_events, n_ions)), axis=1)[:, :size]
-    jumps = HOP_ANG * rng.choice([-1, 1], n_events)[:, None] * np.eye(3)[rng.integers(0, 3, n_events)]
+    jumps = (
+        HOP_ANG * rng.choice([-1, 1], n_events)[:, None] * np.eye(3)[rng.integers(0, 3, n_events)]
+    )
     steps = np.zeros((clock.n_increments, n_ions, 3))
     np.add.at(steps, (frame[:, None], movers), jumps[:, None])
     return _from_steps(steps)
