@@ -310,17 +310,28 @@ def boxed(
     rng
         Source of chance.
     """
-    sites = np.array(shape)
-    at = rng.integers(0, sites, (n_ions, 3))
-    counts = rng.poisson(2 * rate_per_ps * clock.frame_interval_ps, (clock.n_increments, n_ions, 3))
-    path = np.empty((clock.n_increments + 1, n_ions, 3))
-    path[0] = at
-    for frame, count in enumerate(counts, start=1):
-        for attempt in range(int(count.max())):
-            step = rng.choice([-1, 1], at.shape) * (count > attempt)
-            at = np.clip(at + step, 0, sites - 1)
-        path[frame] = at
+    path = np.zeros((clock.n_increments + 1, n_ions, 3))
+    for axis, n_sites in enumerate(shape):
+        if n_sites > 1:
+            path[..., axis] = _between_walls(n_sites, n_ions, rate_per_ps, clock, rng)
     return HOP_ANG * path
+
+
+def _between_walls(
+    n_sites: int, n_ions: int, rate_per_ps: float, clock: Clock, rng: np.random.Generator
+) -> np.ndarray:
+    """Return sites of walkers on a row, by frame: tries beyond its ends are not made."""
+    mean_tries = 2 * rate_per_ps * clock.frame_interval_ps
+    counts = rng.poisson(mean_tries, (clock.n_increments, n_ions))
+    ways = rng.choice([-1, 1], (int(counts.max()), *counts.shape))
+    at = rng.integers(0, n_sites, n_ions)
+    path = np.empty((clock.n_increments + 1, n_ions))
+    path[0] = at
+    for frame, count in enumerate(counts):
+        for attempt in range(int(count.max())):
+            at = np.clip(at + ways[attempt, frame] * (count > attempt), 0, n_sites - 1)
+        path[frame + 1] = at
+    return path
 
 
 def sub_diffusive(
