@@ -14,6 +14,7 @@ from lycb_flows.report import (
     MISSING,
     ReportData,
     Statement,
+    fixed,
     listed,
     number,
     scientific,
@@ -89,13 +90,17 @@ class Charge(Quantity[ChargeTransport]):
         found = document.estimate
         if not found.resolved:
             return (*[MISSING] * 6, f"not resolved: {found.reason}")
+        low, high = document.conductivity_low_ms_per_cm, document.conductivity_high_ms_per_cm
         return (
             scientific(found.diffusivity_m2_per_s),
-            _interval(found.diffusivity_low_m2_per_s, found.diffusivity_high_m2_per_s),
+            together(
+                (found.diffusivity_low_m2_per_s or 0.0, found.diffusivity_high_m2_per_s or 0.0),
+                " to ",
+            ),
             number(document.conductivity_ms_per_cm),
-            _interval(document.conductivity_low_ms_per_cm, document.conductivity_high_ms_per_cm),
-            number(found.haven_ratio, 2),
-            _interval(found.haven_ratio_low, found.haven_ratio_high),
+            f"{number(low)} to {number(high)}",
+            fixed(found.haven_ratio),
+            f"{fixed(found.haven_ratio_low)} to {fixed(found.haven_ratio_high)}",
             "",
         )
 
@@ -108,8 +113,7 @@ class Charge(Quantity[ChargeTransport]):
                 how = "together" if high < 1 else "against each other"
                 yield Statement(
                     f"{_place(document)}: {document.mobile_species} ions move {how}, Haven ratio "
-                    f"{number(found.haven_ratio, 2)} (95 %: {number(low, 2)} to "
-                    f"{number(high, 2)}).",
+                    f"{fixed(found.haven_ratio)} (95 %: {fixed(low)} to {fixed(high)}).",
                     (document.key,),
                 )
 
@@ -144,10 +148,6 @@ def _estimate(
         tracer=transport.estimate,
         config=config,
     )
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return MISSING if low is None or high is None else together((low, high), " to ")
 
 
 def _place(document: ChargeTransport) -> str:
