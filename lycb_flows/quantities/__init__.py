@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.base import Quantity, Scope, temperature_text
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import (
     check_quantities,
@@ -24,4 +24,5 @@ __all__ = [
     "missing_quantities",
     "readable_quantities",
     "reported_names",
+    "temperature_text",
 ]

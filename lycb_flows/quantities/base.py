@@ -272,9 +272,8 @@ class Quantity(ABC, Generic[D]):
         for document in data.measured(self.document):
             if getattr(document, "system", "") == system:
                 places = [f"{getattr(document, name):g}" for name in reversed(names)]
-                replica = getattr(document, "replica", None)
-                if replica is not None:
-                    places[0] += f" (replica {replica})"
+                if "temperature_k" in names:
+                    places[0] = temperature_text(document)
                 yield ours(document.key, (*places, *self.row(document)))
 
     def headline(self, data: ReportData) -> str | None:  # noqa: ARG002 - most have none
@@ -301,3 +300,10 @@ class Quantity(ABC, Generic[D]):
         A report lists them after its other weaknesses.
         """
         yield from ()
+
+
+def temperature_text(document: Document) -> str:
+    """Return the temperature of a document in K, and which of several runs there it is of."""
+    temperature_k = getattr(document, "temperature_k", None)
+    replica = getattr(document, "replica", None)
+    return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")

@@ -9,7 +9,7 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, temperature_text
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.report import (
     MISSING,
@@ -349,7 +349,7 @@ def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
     estimate = transport.estimate
     along = transport.lattice_diffusivities_m2_per_s
     texts = (
-        f"{transport.temperature_k:g}",
+        temperature_text(transport),
         f"{transport.pressure_bar:g}",
         number(transport.duration_ps),
         diffusivity_text(estimate),

@@ -13,6 +13,7 @@ from lycb_flows.config import MeasurementConfig
 from lycb_flows.quantities.plan import Condition
 from lycb_flows.quantities.registry import chosen_quantities, find_quantity
 from lycb_flows.quantities.replicas import replica_tables
+from lycb_flows.quantities.thermodynamics import RunThermodynamics
 from lycb_flows.report.data import ReportData
 from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Transport
 from lycb_flows.store import open_store
@@ -152,3 +153,16 @@ def test_replicas_that_disagree_are_named(second, n_statements):
     found = [s for s in limits(data_of(4e-10, second)) if "replicas" in s.text]
     assert len(found) == n_statements
     assert all("LYB 600 K" in s.text or "LYB 1 bar 600 K" in s.text for s in found)
+
+
+def test_a_table_tells_the_runs_of_a_condition_apart():
+    runs = [
+        RunThermodynamics(
+            key=f"{i}" * 64, run="2" * 64, model="3" * 64, system="LYB", pressure_bar=1.0,
+            temperature_k=600.0, n_frames=0, replica=replica, reason="too short",
+        )
+        for i, replica in enumerate((None, 2))
+    ]  # fmt: skip
+    data = ReportData(measurements={"thermodynamics": runs})
+    (part,) = find_quantity("thermodynamics").section(data, None).blocks
+    assert [row[0].text for row in part.tables[0].rows] == ["600", "600 (replica 2)"]
