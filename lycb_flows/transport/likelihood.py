@@ -57,9 +57,10 @@ N_SLOW_TIMES = 14
 MAX_FAST_TIMES = 16
 EXPONENTS = np.arange(0.3, 0.96, 0.05)
 MIN_BAND = 5
-_MAX_TURNS = 30
-_SETTLED = 1e-4
-_KEPT = 8
+_FEW_TURNS = 4
+_SETTLED = 3e-4
+_KEPT = 10
+_MANY = 40
 _WIDTH = 4.0
 _N_PROFILE = 17
 _N_GRID = 1200
@@ -212,6 +213,10 @@ class Powers:
         chosen
             The relaxations of every set.
         """
+        if len(terms) > _MANY:  # a few turns tell which sets have a chance
+            losses, _ = _maximise(self.values, self.weights, terms, n_turns=_FEW_TURNS)
+            likely = np.argsort(losses)[:_KEPT]
+            terms, chosen = terms[likely], None if chosen is None else chosen[likely]
         losses, strengths = _maximise(self.values, self.weights, terms)
         return [
             Fit(
@@ -220,7 +225,7 @@ class Powers:
                 terms[i],
                 () if chosen is None else tuple(chosen[i].tolist()),
             )
-            for i in np.argsort(losses)[:_KEPT]
+            for i in np.argsort(losses)
         ]
 
 
@@ -262,7 +267,11 @@ def choices(numbers: range, n: int) -> Array:
 
 
 def _maximise(
-    powers: Array, weights: Array, terms: Array, offset: float = 0.0
+    powers: Array,
+    weights: Array,
+    terms: Array,
+    offset: Array | float = 0.0,
+    n_turns: int = 30,
 ) -> tuple[Array, Array]:
     """Return losses and strengths of sets of terms, by Fisher scoring with halved steps.
 
@@ -274,7 +283,7 @@ def _maximise(
     smooth = np.convolve(np.pad(powers, 2, "edge"), np.full(5, 0.2), "valid")
     spectrum = np.broadcast_to(np.maximum(smooth, smallest), (len(terms), len(powers)))
     strengths, losses = np.zeros(terms.shape[:2]), np.full(len(terms), np.inf)
-    for turn in range(_MAX_TURNS):
+    for turn in range(n_turns):
         target = _least_squares(powers - offset, weights / spectrum**2, scaled)
         step = np.ones(len(terms))
         for _ in range(8 if turn else 1):
@@ -301,20 +310,22 @@ def _least_squares(values: Array, weights: Array, terms: Array) -> Array:
     n_sets, n_terms, _ = terms.shape
     weighted = terms * weights[:, None]
     matrix = weighted @ terms.transpose(0, 2, 1)
-    right = weighted @ values
-    best, lowest = np.zeros((n_sets, n_terms)), np.zeros(n_sets)
-    ridge = 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None]
-    for n in range(1, n_terms + 1):
+    matrix += 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(n_terms)
+    right = np.einsum("bin,bn->bi", weighted, np.broadcast_to(values, weights.shape))
+    best = np.linalg.solve(matrix, right[..., None])[..., 0]
+    left = np.flatnonzero((best < 0).any(axis=1))
+    matrix, right = matrix[left], right[left]
+    found, lowest = np.zeros((len(left), n_terms)), np.zeros(len(left))
+    for n in range(1, n_terms):
         for subset in combinations(range(n_terms), n):
             some = np.array(subset)
-            part = matrix[:, some[:, None], some] + ridge * np.eye(n)
-            solution = np.linalg.solve(part, right[:, some, None])[..., 0]
-            value = -np.einsum("bi,bi->b", right[:, some], solution) / 2
-            taken = (solution >= 0).all(axis=1) & (value < lowest - 1e-12 * np.abs(lowest))
-            lowest = np.where(taken, value, lowest)
-            full = np.zeros((n_sets, n_terms))
-            full[:, some] = solution
-            best = np.where(taken[:, None], full, best)
+            solution = np.linalg.solve(matrix[:, some[:, None], some], right[:, some, None])[..., 0]
+            value = -np.sum(right[:, some] * solution, axis=1) / 2
+            taken = (solution >= 0).all(axis=1) & (value < lowest)
+            lowest[taken] = value[taken]
+            found[taken] = 0.0
+            found[np.ix_(taken, some)] = solution[taken]
+    best[left] = found
     return best
 
 
@@ -354,8 +365,11 @@ def profile(powers: Powers, fits: list[Fit]) -> Likelihood:
     trial = diffusivity + error * np.linspace(-_WIDTH, _WIDTH, _N_PROFILE)
     trial = np.unique(np.maximum(trial, 0.0))
     others = np.array([fit.terms[1:] for fit in fits])
-    losses = [_maximise(powers.values, powers.weights, others, d)[0].min() for d in trial]
-    deviance = np.maximum(2 * (np.array(losses) - best.loss), 0.0)
+    sets = np.tile(others, (len(trial), 1, 1))
+    offsets = np.repeat(trial, len(others))[:, None]
+    losses, _ = _maximise(powers.values, powers.weights, sets, offsets)
+    lowest = losses.reshape(len(trial), -1).min(axis=1)
+    deviance = np.maximum(2 * (lowest - best.loss), 0.0)
     return Likelihood(diffusivity, error, trial, deviance)
 
 
