@@ -33,11 +33,17 @@ from lycb_flows.report import (
     together,
     with_error,
 )
-from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Structure, Transport
+from lycb_flows.schemas import (
+    Arrhenius,
+    DiffusionEstimate,
+    Regime,
+    Run,
+    Structure,
+    Transport,
+)
 from lycb_flows.store import ResultStore
 from lycb_flows.units import PS_FS
 
-_PERCENT: Final = 100.0
 _PS_PER_NS: Final = 1000.0
 
 
@@ -154,19 +160,22 @@ class Diffusion(Quantity[Transport]):
         return Section(self.name, self.title, lead, tuple(parts))
 
     def headline(self, data: ReportData) -> str:
-        """Return in how many runs D was measured, and what follows when it was in none."""
+        """Return in how many runs D was measured, which motion the others show, what follows."""
         transports = data.measured(Transport)
-        n_measured, n_all = len(measured(transports)), len(transports)
-        if not n_all:
+        if not transports:
             return "Unfinished: no diffusivity has been measured yet."
-        if not n_measured:
-            n_bounds = len(bounds(transports))
+        if measured(transports):
+            return f"{summary(transports)}."
+        n_bounds, n_all = len(bounds(transports)), len(transports)
+        if n_bounds + len(_of_regime(transports, "unmeasured")) < n_all:
             return (
-                f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
-                f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at "
-                "300 K."
+                f"{summary(transports)}: there is no diffusivity, no barrier and no conductivity "
+                "at 300 K."
             )
-        return f"D was measured in {n_measured} of {counted(n_all, 'run')}."
+        return (
+            f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
+            f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at 300 K."
+        )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield every D that no fit has used.
@@ -181,26 +190,16 @@ class Diffusion(Quantity[Transport]):
                 yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
-        """Yield the runs that gave a bound only, and those that gave nothing.
-
-        No conductivity can be concluded from either.
-        """
+        """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
         transports = data.measured(Transport)
-        only_bounds = bounds(transports)
-        if only_bounds:
-            yield Statement(
-                f"{len(only_bounds)} of {len(transports)} diffusivities are upper bounds (95 %), "
-                f"not values: {listed([place_of(t) for t in only_bounds])}.",
-                tuple(t.key for t in only_bounds),
-            )
-        known = {t.key for t in (*measured(transports), *only_bounds)}
-        missing = [t for t in transports if t.key not in known]
-        if missing:
-            yield Statement(
-                f"{len(missing)} of {counted(len(transports), 'run')} left physics and gave "
-                f"neither a diffusivity nor a bound: {listed([place_of(t) for t in missing])}.",
-                tuple(t.key for t in missing),
-            )
+        for regime, words in _WORDS.items():
+            found = _of_regime(transports, regime)
+            if found:
+                yield Statement(
+                    f"{words.format(n=len(found), runs=counted(len(transports), 'run'))}: "
+                    f"{listed([place_of(t) for t in found])}.",
+                    tuple(t.key for t in found),
+                )
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
         """Yield what is shorter or smaller than the paper's."""
@@ -270,6 +269,59 @@ def bounds(transports: Sequence[Transport]) -> list[Transport]:
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
 
 
+def regime_of(transport: Transport) -> Regime:
+    """Return the regime of a run; documents of method version 2 have a value, a bound, or none."""
+    estimate = transport.estimate
+    if estimate.regime is not None:
+        return estimate.regime
+    if estimate.diffusivity_m2_per_s is not None:
+        return "diffusive"
+    return "unmeasured" if estimate.diffusivity_upper_m2_per_s is None else "bound"
+
+
+def _of_regime(transports: Sequence[Transport], regime: str) -> list[Transport]:
+    return [t for t in transports if regime_of(t) == regime]
+
+
+_WORDS: Final = {
+    "bound": "{n} of {runs} gave an upper bound (95 %) of D, not a value",
+    "confined": "{n} of {runs} show confined ions, which move and come back: D may be zero",
+    "sub-diffusive": "{n} of {runs} are sub-diffusive: the displacement grows as a power of time, "
+    "so there is no D",
+    "ageing": "{n} of {runs} age: D differs between their halves",
+    "not linear": "{n} of {runs} are shorter than a relaxation of their ions, so D is not reached",
+    "unmeasured": "{n} of {runs} left physics and gave neither a diffusivity nor a bound",
+}
+"""What is said of the runs of every regime but the diffusive one."""
+_IN_SHORT: Final = {
+    "bound": "D is an upper bound in {n}",
+    "confined": "the ions are confined in {n}",
+    "sub-diffusive": "sub-diffusive in {n}",
+    "ageing": "ageing in {n}",
+    "not linear": "too short for D in {n}",
+    "unmeasured": "nothing was measured in {n}",
+}
+
+
+def summary(transports: Sequence[Transport]) -> str:
+    """Return in how many runs D was measured and which regimes the others show.
+
+    Ions without a way out come first where there are any: it is what a reader must know.
+    """
+    n_measured = len(measured(transports))
+    n_confined = len(_of_regime(transports, "confined"))
+    parts = [f"D was measured in {n_measured} of {counted(len(transports), 'run')}"]
+    if n_confined:
+        parts = [f"The ions are confined in {n_confined} of {counted(len(transports), 'run')}"]
+        if n_measured:
+            parts.append(f"D was measured in {n_measured}")
+    for regime, words in _IN_SHORT.items():
+        found = _of_regime(transports, regime)
+        if found and regime not in {"confined", "bound"}:
+            parts.append(words.format(n=len(found)))
+    return "; ".join(parts)
+
+
 def place_of(transport: Transport) -> str:
     """Return the system, pressure and temperature of a transport as text."""
     return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
@@ -318,14 +370,15 @@ def transport_table(data: ReportData, system: str) -> Table:
     return Table(
         "",
         (
-            "T (K)", "p (bar)", "length (ps)", "D (m²/s)", "95 % interval (m²/s)",
-            "He's error", "eff. hops", "log slope", "D along a, b, c (m²/s)",
-            "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
+            "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
+            "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
+            "D_c/D_ab", "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
         ),
         tuple(rows),
-        "D: slope of the MSD over the paper's window, ± our standard error; He's error is the "
-        "paper's (He et al. 2018). “<”: 95 % upper bound. Paper σ(T): derived here from its Eₐ "
-        "and σ(300 K) of CHGNet_600K at the nearest pressure."
+        "D: the most likely one, ± its standard error, where the motion is diffusion. “<”: 95 % "
+        "upper bound. The paper's way: slope of the displacement over its window, ± He's error (He "
+        "et al. 2018). D_c/D_ab: D along c over the mean along a and b. Paper σ(T): derived here "
+        "from its Eₐ and σ(300 K) of CHGNet_600K at the nearest pressure."
         + _paper_remark(data, system),
     )  # fmt: skip
 
@@ -344,17 +397,20 @@ def _paper_remark(data: ReportData, system: str) -> str:
 
 def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
     estimate = transport.estimate
-    along = transport.lattice_diffusivities_m2_per_s
     texts = (
         f"{transport.temperature_k:g}",
         f"{transport.pressure_bar:g}",
         number(transport.duration_ps),
+        regime_of(transport),
         diffusivity_text(estimate),
         _interval(estimate),
-        _he_error(estimate),
+        _papers_way(estimate),
         number(estimate.effective_hops, 2),
         number(estimate.log_slope, 2),
-        MISSING if along is None else together(along, ", "),
+        _along(transport),
+        MISSING
+        if transport.anisotropy is None
+        else with_error(transport.anisotropy, transport.anisotropy_err),
         _conductivity_text(transport),
     )
     structure = data.structure_of_run(transport.run)
@@ -369,9 +425,21 @@ def _interval(estimate: DiffusionEstimate) -> str:
     return MISSING if low is None or high is None else together((low, high), " to ")
 
 
-def _he_error(estimate: DiffusionEstimate) -> str:
-    value, error = estimate.diffusivity_m2_per_s, estimate.diffusivity_err_he_m2_per_s
-    return MISSING if not value or error is None else f"± {_PERCENT * error / value:.0f} %"
+def _papers_way(estimate: DiffusionEstimate) -> str:
+    """Return the paper's D with He's error; that of method version 2 is the D itself."""
+    value = estimate.paper_diffusivity_m2_per_s
+    if estimate.regime is None:
+        value = estimate.diffusivity_m2_per_s
+    return MISSING if value is None else scientific(value, estimate.diffusivity_err_he_m2_per_s)
+
+
+def _along(transport: Transport) -> str:
+    values, errors = transport.lattice_diffusivities_m2_per_s, transport.lattice_errors_m2_per_s
+    if values is None:
+        return MISSING
+    if errors is None:
+        return together(values, ", ")
+    return ", ".join(map(scientific, values, errors))
 
 
 def diffusivity_text(estimate: DiffusionEstimate) -> str:

@@ -62,7 +62,7 @@ _SETTLED = 3e-4
 _KEPT = 10
 _MANY = 40
 _WIDTH = 4.0
-_N_PROFILE = 17
+_N_PROFILE = 33
 _N_GRID = 1200
 
 
@@ -143,6 +143,11 @@ class Fit:
     strengths: Array
     terms: Array
     times: tuple[int, ...] = ()
+
+    @property
+    def cost(self) -> float:
+        """The loss, and half of what every relaxation must gain in 2 ln L."""
+        return self.loss + RELAXATION_GAIN / 2 * len(self.times)
 
     @property
     def spectrum(self) -> Array:
@@ -307,7 +312,7 @@ def _maximise(
 
 def _least_squares(values: Array, weights: Array, terms: Array) -> Array:
     """Return strengths that are not negative for every set, by trying every subset of terms."""
-    n_sets, n_terms, _ = terms.shape
+    n_terms = terms.shape[1]
     weighted = terms * weights[:, None]
     matrix = weighted @ terms.transpose(0, 2, 1)
     matrix += 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(n_terms)
@@ -338,9 +343,9 @@ class Likelihood:
     diffusivity
         The most likely D, in Å²/ps as all of this class.
     error
-        Its standard error: Fisher's information, the other strengths free.
+        Its standard error.
     trial, deviance
-        D and 2 (ln L_max - ln L) with all other strengths and times free, shape (n_trials,).
+        D and 2 (ln L_max - ln L) with all else free, shape (n_trials,).
     """
 
     diffusivity: float
@@ -349,28 +354,48 @@ class Likelihood:
     deviance: Array
 
 
-def profile(powers: Powers, fits: list[Fit]) -> Likelihood:
-    """Return the profile likelihood of D, for terms that have been chosen.
+def profile(powers: Powers, models: list[list[Fit]]) -> Likelihood:
+    """Return the profile likelihood of D over several sets of terms.
+
+    A relaxation costs what it must gain, so that the profile is continuous where the data hardly
+    say whether it is there, and the choice of terms is part of the error. The standard error is
+    half the width at which the deviance is 1.
 
     Parameters
     ----------
     powers
         The powers.
-    fits
-        Fits of the same terms with the most likely relaxation times, the best first.
+    models
+        For every set of terms, fits with the most likely relaxation times, the best first.
     """
-    best = fits[0]
+    best = min((fits[0] for fits in models), key=lambda fit: fit.cost)
+    near = [fits for fits in models if 2 * (fits[0].cost - best.cost) < _WIDTH**2 / 2]
+    ends = []
+    for fits in near:
+        reach = _WIDTH * standard_error(fits[0], powers.weights)
+        ends += [fits[0].strengths[0] - reach, fits[0].strengths[0] + reach]
+    trial = np.unique(np.maximum(np.linspace(min(ends), max(ends), _N_PROFILE), 0.0))
+    found = [_profile(powers, fits, trial) + fits[0].cost - fits[0].loss for fits in near]
+    deviance = np.maximum(2 * (np.min(found, axis=0) - best.cost), 0.0)
     diffusivity = float(best.strengths[0])
-    error = standard_error(best, powers.weights)
-    trial = diffusivity + error * np.linspace(-_WIDTH, _WIDTH, _N_PROFILE)
-    trial = np.unique(np.maximum(trial, 0.0))
+    return Likelihood(diffusivity, _half_width(diffusivity, trial, deviance), trial, deviance)
+
+
+def _profile(powers: Powers, fits: list[Fit], trial: Array) -> Array:
+    """Return the losses at every trial D, over the terms of all fits."""
     others = np.array([fit.terms[1:] for fit in fits])
     sets = np.tile(others, (len(trial), 1, 1))
     offsets = np.repeat(trial, len(others))[:, None]
     losses, _ = _maximise(powers.values, powers.weights, sets, offsets)
-    lowest = losses.reshape(len(trial), -1).min(axis=1)
-    deviance = np.maximum(2 * (lowest - best.loss), 0.0)
-    return Likelihood(diffusivity, error, trial, deviance)
+    return np.asarray(losses.reshape(len(trial), -1).min(axis=1))
+
+
+def _half_width(diffusivity: float, trial: Array, deviance: Array) -> float:
+    fine = np.linspace(trial[0], trial[-1], 20 * len(trial))
+    inside = fine[np.interp(fine, trial, np.sqrt(deviance)) < 1]
+    if diffusivity <= 0 or not len(inside):
+        return float(np.max(inside, initial=trial[1] if len(trial) > 1 else 0.0))
+    return float(inside[-1] - inside[0]) / 2
 
 
 def standard_error(fit: Fit, weights: Array) -> float:

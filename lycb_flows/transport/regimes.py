@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from lycb_flows.schemas import Evidence, Regime
-from lycb_flows.transport.events import WINDOWS, Windows, event_size
+from lycb_flows.transport.events import Windows, event_size
 from lycb_flows.transport.likelihood import (
     RELAXATION_GAIN,
     Fit,
@@ -45,6 +45,8 @@ CONFINED = 1 / 5
 """A relaxation above this share of the run cannot be told from a run that is too short."""
 MIN_EVENTS = 3.3
 """Of which a D is made; Poisson's 2 ln L of none is 6.6 then."""
+WINDOW_MODES = 40
+"""Modes as slow as windows are long."""
 MIN_IONS = 3
 """Fewer ions do not say whether ions move independently."""
 
@@ -88,15 +90,12 @@ class Motion:
     @property
     def freedom(self) -> float:
         """ν of the modes as long as a window: those of the windows' mean squares."""
-        return float(self.powers.freedom[: max(WINDOWS)].mean())
+        return float(self.powers.freedom[:WINDOW_MODES].mean())
 
     @cached_property
     def chosen(self) -> list[Fit]:
         """The fits with as many fast relaxations as the data ask for."""
-        none, single, double = self.fast
-        chosen = single if gain(none[0], single[0]) >= RELAXATION_GAIN else none
-        needed = RELAXATION_GAIN * (2 - len(chosen[0].times))
-        return double if gain(chosen[0], double[0]) >= needed else chosen
+        return min(self.fast, key=lambda fits: fits[0].cost)
 
     @cached_property
     def slow(self) -> list[Fit]:
@@ -144,7 +143,7 @@ class Motion:
     @cached_property
     def likelihood(self) -> Likelihood:
         """The likelihood of D, given the powers."""
-        return profile(self.powers, self.final)
+        return profile(self.powers, [self.final] if self.final is self.slow else self.fast)
 
     @cached_property
     def event(self) -> float:
