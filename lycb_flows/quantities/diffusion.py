@@ -10,33 +10,28 @@ import numpy as np
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities.transports import (
+    REGIME_WORDS,
+    of_regime,
+    summary,
+    transport_table,
+)
 from lycb_flows.report import (
-    MISSING,
     Album,
-    Cell,
     Part,
     ReportData,
     Section,
     Statement,
-    Table,
     counted,
     listed,
     number,
-    ours,
-    paper_model_row,
     paper_numbers,
     paper_system,
-    paper_transport,
-    papers,
     scientific,
     supercell_atoms,
-    together,
-    with_error,
 )
 from lycb_flows.schemas import (
     Arrhenius,
-    DiffusionEstimate,
-    Regime,
     Run,
     Structure,
     Transport,
@@ -167,7 +162,7 @@ class Diffusion(Quantity[Transport]):
         if measured(transports):
             return f"{summary(transports)}."
         n_bounds, n_all = len(bounds(transports)), len(transports)
-        if n_bounds + len(_of_regime(transports, "unmeasured")) < n_all:
+        if n_bounds + len(of_regime(transports, "unmeasured")) < n_all:
             return (
                 f"{summary(transports)}: there is no diffusivity, no barrier and no conductivity "
                 "at 300 K."
@@ -192,14 +187,13 @@ class Diffusion(Quantity[Transport]):
     def doubts(self, data: ReportData) -> Iterator[Statement]:
         """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
         transports = data.measured(Transport)
-        for regime, words in _WORDS.items():
-            found = _of_regime(transports, regime)
+        for regime, words in REGIME_WORDS.items():
+            found = of_regime(transports, regime)
             if found:
-                yield Statement(
-                    f"{words.format(n=len(found), runs=counted(len(transports), 'run'))}: "
-                    f"{listed([place_of(t) for t in found])}.",
-                    tuple(t.key for t in found),
-                )
+                n_all = len(transports)
+                counts = words.format(n=len(found), all=n_all, runs=counted(n_all, "run"))
+                places = listed([place_of(t) for t in found])
+                yield Statement(f"{counts}: {places}.", tuple(t.key for t in found))
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
         """Yield what is shorter or smaller than the paper's."""
@@ -269,59 +263,6 @@ def bounds(transports: Sequence[Transport]) -> list[Transport]:
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
 
 
-def regime_of(transport: Transport) -> Regime:
-    """Return the regime of a run; documents of method version 2 have a value, a bound, or none."""
-    estimate = transport.estimate
-    if estimate.regime is not None:
-        return estimate.regime
-    if estimate.diffusivity_m2_per_s is not None:
-        return "diffusive"
-    return "unmeasured" if estimate.diffusivity_upper_m2_per_s is None else "bound"
-
-
-def _of_regime(transports: Sequence[Transport], regime: str) -> list[Transport]:
-    return [t for t in transports if regime_of(t) == regime]
-
-
-_WORDS: Final = {
-    "bound": "{n} of {runs} gave an upper bound (95 %) of D, not a value",
-    "confined": "{n} of {runs} show confined ions, which move and come back: D may be zero",
-    "sub-diffusive": "{n} of {runs} are sub-diffusive: the displacement grows as a power of time, "
-    "so there is no D",
-    "ageing": "{n} of {runs} age: D differs between their halves",
-    "not linear": "{n} of {runs} are shorter than a relaxation of their ions, so D is not reached",
-    "unmeasured": "{n} of {runs} left physics and gave neither a diffusivity nor a bound",
-}
-"""What is said of the runs of every regime but the diffusive one."""
-_IN_SHORT: Final = {
-    "bound": "D is an upper bound in {n}",
-    "confined": "the ions are confined in {n}",
-    "sub-diffusive": "sub-diffusive in {n}",
-    "ageing": "ageing in {n}",
-    "not linear": "too short for D in {n}",
-    "unmeasured": "nothing was measured in {n}",
-}
-
-
-def summary(transports: Sequence[Transport]) -> str:
-    """Return in how many runs D was measured and which regimes the others show.
-
-    Ions without a way out come first where there are any: it is what a reader must know.
-    """
-    n_measured = len(measured(transports))
-    n_confined = len(_of_regime(transports, "confined"))
-    parts = [f"D was measured in {n_measured} of {counted(len(transports), 'run')}"]
-    if n_confined:
-        parts = [f"The ions are confined in {n_confined} of {counted(len(transports), 'run')}"]
-        if n_measured:
-            parts.append(f"D was measured in {n_measured}")
-    for regime, words in _IN_SHORT.items():
-        found = _of_regime(transports, regime)
-        if found and regime not in {"confined", "bound"}:
-            parts.append(words.format(n=len(found)))
-    return "; ".join(parts)
-
-
 def place_of(transport: Transport) -> str:
     """Return the system, pressure and temperature of a transport as text."""
     return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
@@ -351,109 +292,3 @@ def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[
             f"than the paper's supercell of {paper_atoms} atoms.",
             tuple(t.key for t in transports),
         )
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-
-def transport_table(data: ReportData, system: str) -> Table:
-    """Return D or its bound, and the conductivity, of every production run of a system.
-
-    Parameters
-    ----------
-    data
-        What the report rests on.
-    system
-        Name of the system.
-    """
-    rows = [_transport_row(data, t) for t in data.measured(Transport) if t.system == system]
-    return Table(
-        "",
-        (
-            "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
-            "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
-            "D_c/D_ab", "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
-        ),
-        tuple(rows),
-        "D: the most likely one, ± its standard error, where the motion is diffusion. “<”: 95 % "
-        "upper bound. The paper's way: slope of the displacement over its window, ± He's error (He "
-        "et al. 2018). D_c/D_ab: D along c over the mean along a and b. Paper σ(T): derived here "
-        "from its Eₐ and σ(300 K) of CHGNet_600K at the nearest pressure."
-        + _paper_remark(data, system),
-    )  # fmt: skip
-
-
-def _paper_remark(data: ReportData, system: str) -> str:
-    structure = data.structure_of_system(system)
-    name = (structure and paper_system(structure)) or ""
-    rows = paper_numbers()["transport"].get(name, {})
-    if name == "LYB":
-        return f" The paper prints D(500 K) = {scientific(rows['D_500K_m2_s'])} m²/s, isotropic."
-    if name == "LYC":
-        low, high = rows["anisotropy_500K"]["Dc_over_Dab"]
-        return f" The paper finds D along c {low} to {high} times that in the ab plane at 500 K."
-    return ""
-
-
-def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
-    estimate = transport.estimate
-    texts = (
-        f"{transport.temperature_k:g}",
-        f"{transport.pressure_bar:g}",
-        number(transport.duration_ps),
-        regime_of(transport),
-        diffusivity_text(estimate),
-        _interval(estimate),
-        _papers_way(estimate),
-        number(estimate.effective_hops, 2),
-        number(estimate.log_slope, 2),
-        _along(transport),
-        MISSING
-        if transport.anisotropy is None
-        else with_error(transport.anisotropy, transport.anisotropy_err),
-        _conductivity_text(transport),
-    )
-    structure = data.structure_of_run(transport.run)
-    rows = paper_transport((structure and paper_system(structure)) or "")
-    target = rows.get(paper_model_row(transport.pressure_bar))
-    sigma = target.conductivity_ms_per_cm(transport.temperature_k) if target else None
-    return (*ours(transport.key, texts), *papers(number(sigma)))
-
-
-def _interval(estimate: DiffusionEstimate) -> str:
-    low, high = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
-    return MISSING if low is None or high is None else together((low, high), " to ")
-
-
-def _papers_way(estimate: DiffusionEstimate) -> str:
-    """Return the paper's D with He's error; that of method version 2 is the D itself."""
-    value = estimate.paper_diffusivity_m2_per_s
-    if estimate.regime is None:
-        value = estimate.diffusivity_m2_per_s
-    return MISSING if value is None else scientific(value, estimate.diffusivity_err_he_m2_per_s)
-
-
-def _along(transport: Transport) -> str:
-    values, errors = transport.lattice_diffusivities_m2_per_s, transport.lattice_errors_m2_per_s
-    if values is None:
-        return MISSING
-    if errors is None:
-        return together(values, ", ")
-    return ", ".join(map(scientific, values, errors))
-
-
-def diffusivity_text(estimate: DiffusionEstimate) -> str:
-    """Return D ± error in m²/s, or its upper bound, or a dash."""
-    if estimate.diffusivity_m2_per_s is not None:
-        return scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-    if estimate.diffusivity_upper_m2_per_s is not None:
-        return f"< {scientific(estimate.diffusivity_upper_m2_per_s)}"
-    return MISSING
-
-
-def _conductivity_text(transport: Transport) -> str:
-    if transport.conductivity_ms_per_cm is not None:
-        return with_error(transport.conductivity_ms_per_cm, transport.conductivity_err_ms_per_cm)
-    if transport.conductivity_upper_ms_per_cm is not None:
-        return f"< {number(transport.conductivity_upper_ms_per_cm)}"
-    return MISSING
