@@ -37,7 +37,7 @@ def charge_of(walkers):
     motion, spectrum = Walk(walkers, CLOCK.frame_interval_ps, 3.0).motion()
     found = motion.likelihood.diffusivity
     tracer = tracer_of(found * float(ANG2_PER_PS_M2_PER_S), motion.interval(0.95).error / found)
-    return estimate_charge(spectrum, motion.final[0], tracer)
+    return estimate_charge(spectrum, motion, tracer)
 
 
 def independent(rng):
