@@ -18,6 +18,7 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
+from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Blob",
     "CampaignRecord",
     "Dataset",
+    "Density",
     "DftCandidate",
     "DiffusionEstimate",
     "Document",
@@ -52,6 +54,9 @@ __all__ = [
     "Round",
     "Run",
     "Segment",
+    "SiteOrbit",
+    "SiteStep",
+    "Sites",
     "Structure",
     "TestSet",
     "Thermodynamics",
@@ -69,6 +74,7 @@ KINDS: dict[str, type[Document]] = {
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
         Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip
