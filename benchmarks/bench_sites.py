@@ -69,8 +69,9 @@ def trajectory(n_frames: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     frac[:, :N_IONS] = gas.run(N_IONS, n_frames, FRAME_PS, seed=0)
     frac[:, N_IONS:] = fixed
     rng, inverse = np.random.default_rng(1), np.linalg.inv(lattice)
-    for part in np.array_split(frac, max(1, n_frames // 1000)):
-        part += rng.normal(0, 0.25, part.shape) @ inverse
+    for first in range(0, n_frames, 1000):
+        part = frac[first : first + 1000]
+        frac[first : first + 1000] = part + rng.normal(0, 0.25, part.shape) @ inverse
     return lattice, frac, ["Li"] * N_IONS + names
 
 
@@ -82,8 +83,8 @@ def show(found: SiteAnalysis) -> None:
             f"ions per site, refined {orbit.refined_occupancy}, stays {orbit.residence_ps:.2f} ps"
         )
     print(
-        f"  {len(found.stays.jumps)} jumps, f = {found.correlation_factor:.3f} +- "
-        f"{found.correlation_factor_err:.3f}, percolates in {found.percolation.dimensions}"
+        f"  {len(found.stays.jumps)} jumps, correlation factor {found.correlation_factor} +- "
+        f"{found.correlation_factor_err}, percolates in {found.percolation.dimensions}"
     )
 
 

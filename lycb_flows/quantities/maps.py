@@ -49,6 +49,8 @@ def density_figure(grid: DensityGrid) -> Figure:
     for axes, seen, plane, (axis, shown) in zip(panels, maps, plains, _VIEWS, strict=True):
         mesh = _draw_map(axes, seen, plane, norm)
         _draw_atoms(axes, grid, plane, shown)
+        low, high = _corners(plane).min(axis=0), _corners(plane).max(axis=0)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         across, up = ("abc"[i] for i in shown)
         axes.set_title(f"along {'abc'[axis]}")
         axes.set(xlabel=f"{across} (Å)", ylabel=f"{up}, across {across} (Å)")

@@ -146,12 +146,13 @@ class IonSites(Quantity[Sites]):
             shown = []
             for pressure_bar in dict.fromkeys(found.pressure_bar for found in mine):
                 here = [f for f in mine if f.pressure_bar == pressure_bar and f.orbits]
-                if here:
+                if len(here) > 1:
                     place = f"{system} at {pressure_bar:g} bar"
                     caption = f"{place}: occupancies in the simulation; dashed: as refined."
                     shown.append(album.show(f"sites-{place}", occupancy_figure(here), caption))
             tables = (_orbit_table(mine), _step_table(mine), _network_table(mine))
-            parts.append(Part(system, figures=tuple(shown), tables=tables))
+            filled = tuple(table for table in tables if table.rows)
+            parts.append(Part(system, figures=tuple(shown), tables=filled))
         lead = () if parts else ("No sites yet.",)
         return Section(self.name, self.title, lead, tuple(parts))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -182,8 +181,3 @@ def _refined(parent: PlacedParent, species: str, sites: SiteSet) -> dict[str, fl
         for label, mine in zip(sites.labels, sites.from_parent, strict=True)
         if mine
     }
-
-
-def network_bytes(analysis: SiteAnalysis) -> bytes:
-    """Return the network as JSON."""
-    return json.dumps(analysis.network(), separators=(",", ":")).encode()

@@ -22,7 +22,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.transport.density import DensityGrid, Floats, Ints
 
 MIN_SEPARATION_ANG = 1.2
-"""Sites closer than this are one: a third of the way between two anions' contacts."""
+"""Sites closer than this are the same; face-sharing octahedra and tetrahedra are 2 Å apart."""
 SMOOTHING_ANG = 0.25
 MIN_PEAK = 1.0
 """A peak below the mean density of the cell is no site; a full site is some sixty times it."""
@@ -97,9 +97,8 @@ class SiteSet:
     @property
     def nearest_ang(self) -> Floats:
         """The distance of each site to the nearest other one, images included, (n,)."""
-        tree, owner = site_tree(self.lattice_ang, self.frac_coords)
+        tree, _ = site_tree(self.lattice_ang, self.frac_coords)
         found, _ = tree.query(self.frac_coords @ self.lattice_ang, k=2)
-        del owner
         nearest: Floats = found[:, 1]
         return nearest
 
@@ -154,7 +153,15 @@ def find_sites(
 
 
 def relabelled(sites: SiteSet, labels: Sequence[str]) -> SiteSet:
-    """Return the same sites under other labels."""
+    """Return the same sites under other labels.
+
+    Parameters
+    ----------
+    sites
+        The sites.
+    labels
+        The orbit of each.
+    """
     return replace(sites, labels=tuple(labels))
 
 
