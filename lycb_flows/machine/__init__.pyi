@@ -13,5 +13,5 @@ from .settings import (
     load_settings as load_settings,
 )
 from .walltime import (
-    SHIFT as SHIFT,
+    WALLTIME as WALLTIME,
 )
