@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # h5py and pymatgen are slow to import, and a status reads no
 
 PAPER_TEMPERATURE_K = 500.0
 """The paper's maps (its figure 4) are of this temperature."""
-_COST_S_PER_ATOM_FRAME = 2e-6
+_COST_S_PER_ATOM_FRAME = 3e-7
 _PERCENT = 100.0
 
 
@@ -52,7 +52,17 @@ class IonDensity(Quantity[Density]):
     title = "Density of the mobile ion"
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have, as `diffusion` does."""
+        """Refuse a mobile species that the system does not have, as `diffusion` does.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+        """
         Diffusion().check(campaign, system, elements)
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # pymatgen and h5py are slow to import, and a status reads no
     from lycb_flows.transport.density import DensityGrid
     from lycb_flows.transport.sites.parents import PlacedParent
 
-_COST_S_PER_ATOM_FRAME = 1e-6
+_COST_S_PER_ATOM_FRAME = 5e-7
 _FAR = 3.0
 """Standard errors from the refined occupancy at which a site is said to differ from it."""
 _PERCENT = 100.0
@@ -73,7 +73,17 @@ class IonSites(Quantity[Sites]):
         )
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have, as `diffusion` does."""
+        """Refuse a mobile species that the system does not have, as `diffusion` does.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+        """
         IonDensity().check(campaign, system, elements)
 
     def cost_s(

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pymatgen.analysis.dimensionality import get_structure_components
-from pymatgen.analysis.graphs import StructureGraph
-from pymatgen.core.lattice import Lattice
-from pymatgen.core.structure import Structure as PymatgenStructure
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from lycb_flows.schemas.sites import SiteStep
 from lycb_flows.transport.density import Floats, Ints
@@ -95,9 +93,9 @@ def jump_edges(stays: Stays, sites: SiteSet) -> Edges:
 def percolation(edges: Edges, sites: SiteSet) -> Percolation:
     """Return in how many dimensions jumps lead through the crystal.
 
-    A network percolates in the dimensions of the lattice vectors by which its closed ways end
-    apart (Larsen et al., Phys. Rev. Materials 2019, 3, 034003), of which pymatgen has the
-    algorithm.
+    A closed way of jumps ends in the cell that it began in, or a lattice vector apart. The
+    dimensions of a connected part are the rank of these vectors (as in Larsen et al., Phys. Rev.
+    Materials 2019, 3, 034003): of all jumps that are not in a spanning tree.
 
     Parameters
     ----------
@@ -106,33 +104,46 @@ def percolation(edges: Edges, sites: SiteSet) -> Percolation:
     sites
         The sites of the cell.
     """
-    points = PymatgenStructure(Lattice(sites.lattice_ang), ["H"] * len(sites), sites.frac_coords)
-    undirected = {
-        _undirected(i, j, tuple(image))
-        for i, j, image in zip(
-            edges.start.tolist(), edges.end.tolist(), edges.translation.tolist(), strict=True
-        )
-    }
-    graph = StructureGraph.from_edges(
-        points, {(i, j, (0, 0, 0), image): None for i, j, image in sorted(undirected)}
-    )
-    parts = get_structure_components(graph, inc_orientation=True, inc_site_ids=True)
-    most = max(part["dimensionality"] for part in parts)
-    reaching = [part for part in parts if part["dimensionality"] == most]
-    directions = {part["orientation"] for part in reaching}
-    direction = None
-    if len(directions) == 1 and (found := directions.pop()) is not None:
-        direction = (int(found[0]), int(found[1]), int(found[2]))
+    links = csr_array((np.ones(len(edges.start)), (edges.start, edges.end)), (len(sites),) * 2)
+    n_parts, part = connected_components(links, directed=False)
+    cells = _cells_in_tree(edges, links, part)
+    apart = cells[edges.start] + edges.translation - cells[edges.end]
+    vectors = [apart[part[edges.start] == number] for number in range(n_parts)]
+    ranks = [int(np.linalg.matrix_rank(found)) if len(found) else 0 for found in vectors]
+    most = max(ranks)
+    reaching = [number for number in range(n_parts) if ranks[number] == most]
+    directions = {_direction(vectors[number], most) for number in reaching}
     return Percolation(
-        dimensions=int(most),
-        direction=direction,
-        sites=tuple(sorted(site for part in reaching for site in part["site_ids"])),
+        dimensions=most,
+        direction=directions.pop() if len(directions) == 1 else None,
+        sites=tuple(np.flatnonzero(np.isin(part, reaching)).tolist()),
     )
 
 
-def _undirected(start: int, end: int, image: tuple[int, ...]) -> tuple[int, int, tuple[int, ...]]:
-    backwards = (end, start, tuple(-x for x in image))
-    return min((start, end, image), backwards)
+def _cells_in_tree(edges: Edges, links: csr_array, part: Ints) -> Ints:
+    """Return the cell that each site is met in on the way from the first site of its part."""
+    ways = np.column_stack([edges.start, edges.end, edges.translation]).tolist()
+    leads = {(j, i): [-x, -y, -z] for i, j, x, y, z in ways}
+    leads |= {(i, j): [x, y, z] for i, j, x, y, z in ways}
+    cells = np.zeros((len(part), 3), dtype=np.int64)
+    for root in np.unique(part, return_index=True)[1]:
+        order, before = breadth_first_order(links, root, directed=False)
+        for site in order[1:].tolist():
+            cells[site] = cells[before[site]] + leads[int(before[site]), site]
+    return cells
+
+
+def _direction(vectors: Ints, rank: int) -> _Direction | None:
+    """Return lattice indices of the line that vectors of rank 1 span, or normal to a layer."""
+    moving = vectors[vectors.any(axis=1)]
+    if rank not in {1, 2}:
+        return None
+    found = moving[0]
+    if rank == 2:  # noqa: PLR2004 - a layer
+        normals = np.cross(moving[0], moving)
+        found = normals[normals.any(axis=1)][0]
+    a, b, c = (found // np.gcd.reduce(found) * np.sign(found[np.flatnonzero(found)[0]])).tolist()
+    return a, b, c
 
 
 def steps(edges: Edges, stays: Stays, sites: SiteSet, frame_ps: float) -> tuple[SiteStep, ...]:
