@@ -184,8 +184,8 @@ class IonSites(Quantity[Sites]):
         still = [f for f in documents if all(o.occupancy_err is None for o in f.orbits)]
         if still:
             yield Statement(
-                "No ion went from one kind of site to another, so the occupancies are those of "
-                f"the start: {listed([_place(found) for found in still])}.",
+                "Too few ions went from one kind of site to another, so the occupancies are those "
+                f"of the start: {listed([_place(found) for found in still])}.",
                 tuple(found.key for found in still),
             )
         for found in documents:
@@ -319,8 +319,8 @@ def _orbit_table(mine: Sequence[Sites]) -> Table:
         ),
         tuple(rows),
         "Sites are the parent's, by the labels of its CIF, and those that only the density "
-        "shows. `lycb export sites` writes a CIF with these occupancies. Without an error no "
-        "ion came or left.",
+        "shows. `lycb export sites` writes a CIF with these occupancies. Without an error the "
+        "run is too short to forget its start.",
     )  # fmt: skip
 
 

@@ -42,7 +42,9 @@ class SiteOrbit(BaseModel):
     n_sites: int = Field(description="In the simulation cell.")
     refined_occupancy: float | None = Field(None, description="The mobile ion's, in the CIF.")
     occupancy: float = Field(description="Ions per site.")
-    occupancy_err: float | None = Field(None, description="None: no ion came or left.")
+    occupancy_err: float | None = Field(
+        None, description="None: the run is too short to forget its start."
+    )
     residence_ps: float | None = Field(None, description="Mean stay; None without departures.")
     residence_err_ps: float | None = None
     residence_low_ps: float | None = Field(None, description="95 % bound, without departures.")

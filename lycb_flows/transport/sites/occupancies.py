@@ -15,6 +15,8 @@ from lycb_flows.transport.sites.finding import SiteSet
 from lycb_flows.transport.sites.jumps import Stays
 
 N_BLOCKS = 10
+MIN_RENEWALS = 10.0
+"""Time constants of a number of ions in a run, below which the run remembers its start."""
 _BOUND_95 = 2.996
 """-ln 0.05: so many departures are expected at most, at 95 %, where none was seen."""
 
@@ -127,18 +129,18 @@ def _residence(stays: Stays, here: NDArray[np.bool_], spent_ps: float) -> dict[s
 def _number_error(
     stays: Stays, here: NDArray[np.bool_], times: Floats, own: float, others: float
 ) -> float | None:
-    """Return the standard error of an orbit's mean number of ions; None where none came or left.
+    """Return the standard error of an orbit's mean number of ions; None where the start decides.
 
     It is that of the means of blocks or, where it is larger, that of a number of ions whose
     variance is v and which K departures renew: v sqrt(2 / K), as its time constant is v T / K.
     Blocks see too little of what changes once in a run. What leaves an orbit goes to the
-    others: 1/v = 1/v_own + 1/v_others.
+    others: 1/v = 1/v_own + 1/v_others. A run shorter than ten time constants remembers its start.
     """
     jumps = stays.jumps
-    changes = int((here[jumps] & ~here[jumps + 1]).sum() + (~here[jumps] & here[jumps + 1]).sum())
-    if not changes:
+    renewals = float((here[jumps] != here[jumps + 1]).sum()) / 2
+    variance = own * others / (own + others) if own and others else 0.0
+    if not renewals or renewals < MIN_RENEWALS * variance:
         return None
     blocks = times * len(times) / stays.n_frames
     scatter = float(blocks.std(ddof=1) / np.sqrt(len(times)))
-    variance = own * others / (own + others) if own and others else 0.0
-    return max(scatter, variance * float(np.sqrt(4 / changes)))
+    return max(scatter, variance * float(np.sqrt(2 / renewals)))
