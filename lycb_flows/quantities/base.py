@@ -302,6 +302,12 @@ class Quantity(ABC, Generic[D]):
         yield from ()
 
 
+def place_text(document: Document) -> str:
+    """Return where a document was measured, such as 'LYC 1 bar 500 K replica 2'."""
+    place = {name: getattr(document, name, None) for name in Condition.model_fields}
+    return Condition.model_validate(place).title
+
+
 def temperature_text(document: Document) -> str:
     """Return the temperature of a document in K, and which of several runs there it is of."""
     temperature_k = getattr(document, "temperature_k", None)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lycb_flows.config import DiffusionConfig, RunConfig
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
 from lycb_flows.quantities.diffusion import Diffusion
 from lycb_flows.report import (
     MISSING,
@@ -112,8 +112,8 @@ class Charge(Quantity[ChargeTransport]):
             if low is not None and high is not None and not low <= 1 <= high:
                 how = "together" if high < 1 else "against each other"
                 yield Statement(
-                    f"{_place(document)}: {document.mobile_species} ions move {how}, Haven ratio "
-                    f"{fixed(found.haven_ratio)} (95 %: {fixed(low)} to {fixed(high)}).",
+                    f"{place_text(document)}: {document.mobile_species} ions move {how}, Haven "
+                    f"ratio {fixed(found.haven_ratio)} (95 %: {fixed(low)} to {fixed(high)}).",
                     (document.key,),
                 )
 
@@ -124,7 +124,7 @@ class Charge(Quantity[ChargeTransport]):
         if unresolved:
             yield Statement(
                 f"The Haven ratio is not resolved in {len(unresolved)} of {len(documents)} runs: "
-                f"{listed([_place(document) for document in unresolved])}.",
+                f"{listed([place_text(document) for document in unresolved])}.",
                 tuple(document.key for document in unresolved),
             )
 
@@ -148,8 +148,3 @@ def _estimate(
         tracer=transport.estimate,
         config=config,
     )
-
-
-def _place(document: ChargeTransport) -> str:
-    place = f"{document.system} {document.pressure_bar:g} bar {document.temperature_k:g} K"
-    return place if document.replica is None else f"{place} replica {document.replica}"

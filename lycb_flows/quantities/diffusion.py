@@ -9,7 +9,7 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
@@ -183,7 +183,7 @@ class Diffusion(Quantity[Transport]):
             if transport.key not in used:
                 estimate = transport.estimate
                 value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-                yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
+                yield Statement(f"{place_text(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
         """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
@@ -193,7 +193,7 @@ class Diffusion(Quantity[Transport]):
             if found:
                 n_all = len(transports)
                 counts = words.format(n=len(found), all=n_all, runs=counted(n_all, "run"))
-                places = listed([place_of(t) for t in found])
+                places = listed([place_text(t) for t in found])
                 yield Statement(f"{counts}: {places}.", tuple(t.key for t in found))
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
@@ -263,12 +263,6 @@ def measured(transports: Sequence[Transport]) -> list[Transport]:
 def bounds(transports: Sequence[Transport]) -> list[Transport]:
     """Return the transports with an upper bound instead of a value of D."""
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
-
-
-def place_of(transport: Transport) -> str:
-    """Return the system, pressure and temperature of a transport as text."""
-    place = f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
-    return place if transport.replica is None else f"{place} replica {transport.replica}"
 
 
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:

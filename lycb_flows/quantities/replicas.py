@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from lycb_flows.quantities import place_text
 from lycb_flows.report import (
     MISSING,
     Cell,
@@ -55,11 +56,9 @@ def replica_limits(data: ReportData) -> Iterator[Statement]:
     for runs in _groups(data):
         pooled = _pool(runs)
         if pooled is not None and pooled.p_value is not None and pooled.p_value < _SUSPICIOUS:
-            first = runs[0]
             yield Statement(
-                f"{first.system} {first.pressure_bar:g} bar {first.temperature_k:g} K: D of "
-                f"{pooled.n_runs} replicas scatters more than its bars allow (χ² "
-                f"{number(pooled.chi2, 2)}, p = {number(pooled.p_value, 1)}).",
+                f"{place_text(runs[0])}: D of {pooled.n_runs} replicas scatters more than its bars "
+                f"allow (χ² {number(pooled.chi2, 2)}, p = {number(pooled.p_value, 1)}).",
                 tuple(run.key for run in runs),
             )
 
