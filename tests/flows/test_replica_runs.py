@@ -17,6 +17,7 @@ from lycb_flows.quantities.thermodynamics import RunThermodynamics
 from lycb_flows.report.data import ReportData
 from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Transport
 from lycb_flows.store import open_store
+from lycb_flows.store.kinds import QUANTITIES
 
 HOT = Condition(system="LYB", pressure_bar=1.0, temperature_k=600.0)
 
@@ -166,3 +167,15 @@ def test_a_table_tells_the_runs_of_a_condition_apart():
     data = ReportData(measurements={"thermodynamics": runs})
     (part,) = find_quantity("thermodynamics").section(data, None).blocks
     assert [row[0].text for row in part.tables[0].rows] == ["600", "600 (replica 2)"]
+
+
+def test_every_document_of_a_run_says_which_replica_it_is_of():
+    own = [entry.name for entry in QUANTITIES._own]
+    scoped = [find_quantity(name) for name in own]
+    lacking = [
+        quantity.name
+        for quantity in scoped
+        if quantity.scope == "temperature" and "replica" not in quantity.document.model_fields
+    ]
+    assert lacking == []
+    assert "charge" in own
