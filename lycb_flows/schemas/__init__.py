@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lycb_flows.errors import InputError
+from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Prediction
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
@@ -10,7 +11,7 @@ from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
-from lycb_flows.schemas.measurement import Arrhenius, DiffusionEstimate, Transport
+from lycb_flows.schemas.measurement import DiffusionEstimate, Transport
 from lycb_flows.schemas.rankings import (
     DftCandidate,
     GroundState,
@@ -21,6 +22,7 @@ from lycb_flows.schemas.rankings import (
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 
 __all__ = [
+    "FITTED_REGIMES",
     "KINDS",
     "Arrhenius",
     "Blob",
@@ -39,12 +41,14 @@ __all__ = [
     "Health",
     "Import",
     "Label",
+    "LeftOut",
     "Made",
     "Matrix",
     "Model",
     "ModelErrors",
     "Ordering",
     "Parent",
+    "Prediction",
     "Produced",
     "RankedCandidate",
     "Ranking",
