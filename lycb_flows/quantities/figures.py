@@ -199,7 +199,7 @@ def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colou
         temperature_k = fit.extrapolation_temperature_k
         axes.plot(
             [1000 / temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
-            color=colour, markersize=13,
+            color=colour, markersize=13, zorder=4,
             label=f"{fit.pressure_bar:g} bar, extrapolated to {temperature_k:g} K",
         )  # fmt: skip
 

@@ -36,6 +36,8 @@ _RIDGE = 1e-10
 _LEAST_SCATTER = 1e-6
 _FEWEST_EVENTS = 0.3
 _N_CROSSINGS = 16
+_N_REFINEMENTS = 2
+_LIKELY = 16.0
 _N_VALUES = 21
 _REACH = 5.0
 _LARGEST_ERROR = 10.0
@@ -170,7 +172,7 @@ class Model:
         column
             Index of the coefficient.
         """
-        likely = self.deviances <= self.deviance + _REACH**2 / 2
+        likely = self.deviances <= self.deviance + _LIKELY
         middles = self.coefficients[likely, column]
         errors = np.sqrt(self.covariances()[likely, column, column])
         errors = _REACH * np.minimum(errors, _LARGEST_ERROR)
@@ -226,11 +228,20 @@ def two_lines(counts: Counts, wanted_per_ev: float) -> Model | None:
     Model or None
         None where the events leave no crossing with motion on both of its sides.
     """
-    b = counts.inverse_kt_per_ev
     crossings = _crossings(counts)
     if not len(crossings):
         return None
-    at = crossings[:, None]
+    for _ in range(_N_REFINEMENTS):
+        model = _crossing_at(counts, wanted_per_ev, crossings)
+        likely = np.flatnonzero(model.deviances <= model.deviance + _LIKELY)
+        first, last = max(likely[0] - 1, 0), min(likely[-1] + 1, len(crossings) - 1)
+        crossings = np.linspace(crossings[first], crossings[last], _N_CROSSINGS)
+    return _crossing_at(counts, wanted_per_ev, crossings)
+
+
+def _crossing_at(counts: Counts, wanted_per_ev: float, crossings: Array) -> Model:
+    """Return the model of two lines that meet at one of some 1/(k_B T)."""
+    b, at = counts.inverse_kt_per_ev, crossings[:, None]
     cold = np.maximum(wanted_per_ev, at) - np.maximum(b, at)
     hot = np.minimum(wanted_per_ev, at) - np.minimum(b, at)
     designs = np.stack([np.ones_like(cold), cold, hot], axis=-1)
@@ -238,6 +249,7 @@ def two_lines(counts: Counts, wanted_per_ev: float) -> Model | None:
 
 
 def _crossings(counts: Counts) -> Array:
+    """Return where lines may meet, with motion on both sides; none below five temperatures."""
     b = np.unique(counts.inverse_kt_per_ev)
     moved = np.unique(counts.inverse_kt_per_ev[counts.diffusivities_m2_per_s > 0])
     if len(b) < 5 or len(moved) < 3:  # noqa: PLR2004 - two lines that meet have four parameters
