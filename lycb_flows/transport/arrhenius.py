@@ -25,7 +25,7 @@ import numpy as np
 from scipy.special import gammaincc, ndtr
 
 from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, LeftOut, Prediction
-from lycb_flows.transport.lines import Counts, Model, line, quantiles, two_lines
+from lycb_flows.transport.lines import Array, Counts, Model, line, quantiles, two_lines
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
@@ -38,7 +38,7 @@ _N_PREDICTIONS = 9
 _ONE_SIGMA = (float(ndtr(-1.0)), float(ndtr(1.0)))
 _NINETY_FIVE = (0.025, 0.975)
 _NEGLIGIBLE = 1e-3
-_WORST_FIT = 1e-12
+_LEAST_LOSS = 1e-12
 
 Covariance = tuple[tuple[float, float], tuple[float, float]]
 
@@ -216,16 +216,32 @@ def _pool_events(points: Sequence[ArrheniusPoint]) -> Counts:
     events = np.array([p.estimate.event_m2_per_s for p in points], dtype=float)
     per_event = 1 / np.array([p.ion_ps for p in points])
     per_event = per_event / np.median(per_event)
-    ratios = np.append(0.0, np.geomspace(1e-3, 1e6, 91) / max(float(d.max()), float(events.max())))
+    event, ratio = _common_size(events, per_event, d)
+    inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
+    return Counts(inverse_kt, d, event * per_event, float(np.sqrt(ratio * event)))
+
+
+def _common_size(events: Array, per_event: Array, d: Array) -> tuple[float, float]:
+    """Return e and r²/e of the event sizes e (w + r²/e D), with r only where it is needed.
+
+    Parameters
+    ----------
+    events
+        Event size of each run in m²/s.
+    per_event
+        Its share w that follows from the length of the run.
+    d
+        D of each run in m²/s.
+    """
+    largest = max(float(d.max()), float(events.max()))
+    ratios = np.append(0.0, np.geomspace(1e-3, 1e6, 91) / largest)
     sizes = np.log(events) - np.log(per_event + ratios[:, None] * d)
     pooled = np.median(sizes, axis=1)
-    losses = np.abs(sizes - pooled[:, None]).sum(axis=1) + _WORST_FIT
+    losses = np.abs(sizes - pooled[:, None]).sum(axis=1) + _LEAST_LOSS
     best = int(np.argmin(losses))
-    if 2 * len(points) * np.log(losses[0] / losses[best]) < _SCATTER_GAIN:
+    if 2 * len(events) * np.log(losses[0] / losses[best]) < _SCATTER_GAIN:
         best = 0
-    event = float(np.exp(pooled[best]))
-    inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
-    return Counts(inverse_kt, d, event * per_event, float(np.sqrt(ratios[best] * event)))
+    return float(np.exp(pooled[best])), float(ratios[best])
 
 
 # -- one line or two ------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, xlogy
 
 Array = NDArray[np.floating[Any]]
+MIN_TEMPERATURES = 6
+"""Two lines that meet have four parameters; a fifth run alone could not contradict them."""
 _N_TURNS = 40
 _LARGEST_STEP = 1.5
 _SETTLED = 1e-6
@@ -249,10 +251,10 @@ def _crossing_at(counts: Counts, wanted_per_ev: float, crossings: Array) -> Mode
 
 
 def _crossings(counts: Counts) -> Array:
-    """Return where lines may meet, with motion on both sides; none below five temperatures."""
+    """Return where lines may meet, with motion on both sides; none below six temperatures."""
     b = np.unique(counts.inverse_kt_per_ev)
     moved = np.unique(counts.inverse_kt_per_ev[counts.diffusivities_m2_per_s > 0])
-    if len(b) < 5 or len(moved) < 3:  # noqa: PLR2004 - two lines that meet have four parameters
+    if len(b) < MIN_TEMPERATURES or len(moved) < 3:  # noqa: PLR2004 - of ln D and two slopes
         return np.array([])
     crossings = np.unique(np.append(np.linspace(b[1], b[-2], _N_CROSSINGS), b[1:-1]))
     return crossings[(crossings > moved[0]) & (crossings < moved[-1])]
