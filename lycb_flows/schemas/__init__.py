@@ -8,7 +8,7 @@ from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vect
 from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
-from lycb_flows.schemas.keys import digest, make_key, seed_for
+from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
 from lycb_flows.schemas.measurement import DiffusionEstimate, Transport
@@ -61,6 +61,7 @@ __all__ = [
     "Thermodynamics",
     "Transport",
     "Vector",
+    "at_versions",
     "blob_of",
     "digest",
     "make_key",

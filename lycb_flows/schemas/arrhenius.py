@@ -42,6 +42,7 @@ class Arrhenius(Document):
 
     kind = "arrhenius"
     method_version = 3
+    shown_version = 2
 
     system: str
     pressure_bar: float
