@@ -146,12 +146,13 @@ def _distance(fit: Arrhenius) -> str:
 
 
 def goodness_text(fit: Arrhenius) -> str:
-    """Return the deviance of a fit with its degrees of freedom and probability."""
+    """Return the deviance of a fit with its probability, and what a second line gains, if used."""
     if fit.deviance is None:
         return MISSING
     freedom = counted(fit.degrees_of_freedom or 0, "degree")
     probability = "" if fit.p_value is None else f", p = {number(fit.p_value, 2)}"
-    return f"χ² {fit.deviance:.1f} for {freedom} of freedom{probability}"
+    gain = f", two lines gain {number(fit.regime_gain)} in 2 ln L" if fit.n_regimes > 1 else ""
+    return f"χ² {fit.deviance:.1f} for {freedom} of freedom{probability}{gain}"
 
 
 def spread_text(values: Sequence[float]) -> str:
