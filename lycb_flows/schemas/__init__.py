@@ -11,7 +11,12 @@ from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
-from lycb_flows.schemas.measurement import DiffusionEstimate, Transport
+from lycb_flows.schemas.measurement import (
+    DiffusionEstimate,
+    Evidence,
+    Regime,
+    Transport,
+)
 from lycb_flows.schemas.rankings import (
     DftCandidate,
     GroundState,
@@ -35,6 +40,7 @@ __all__ = [
     "Enumeration",
     "EpochRecord",
     "Evaluation",
+    "Evidence",
     "Frame",
     "Frames",
     "GroundState",
@@ -52,6 +58,7 @@ __all__ = [
     "Produced",
     "RankedCandidate",
     "Ranking",
+    "Regime",
     "Relaxation",
     "Round",
     "Run",

@@ -213,12 +213,19 @@ def _pool_events(points: Sequence[ArrheniusPoint]) -> Counts:
     deviations of the logarithm.
     """
     d = np.array([p.estimate.most_likely_m2_per_s for p in points], dtype=float)
-    events = np.array([p.estimate.event_m2_per_s for p in points], dtype=float)
+    events = np.array([_variance_over_mean(p.estimate) for p in points])
     per_event = 1 / np.array([p.ion_ps for p in points])
     per_event = per_event / np.median(per_event)
     event, ratio = _common_size(events, per_event, d)
     inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
     return Counts(inverse_kt, d, event * per_event, float(np.sqrt(ratio * event)))
+
+
+def _variance_over_mean(estimate: DiffusionEstimate) -> float:
+    """Return the variance of D over D: that of the number of events and, where known, all of it."""
+    event, d = float(estimate.event_m2_per_s or 0.0), float(estimate.most_likely_m2_per_s or 0.0)
+    error = estimate.diffusivity_err_m2_per_s
+    return event if error is None or d <= 0 else max(event, error**2 / d)
 
 
 def _common_size(events: Array, per_event: Array, d: Array) -> tuple[float, float]:
