@@ -1,9 +1,10 @@
 """Arrhenius fits over many synthetic campaigns, in figures with their own 99 % intervals.
 
-`python benchmarks/bench_arrhenius.py [n_campaigns] [first_seed]` (default 240, 0) prints a row for
-each figure: what it is, its 99 % interval (binomial for a share, Student's t for a mean), and what
-is wanted; a row holds when the interval meets the wanted range. "walks" are random walks of 18 ions
-that go through the whole analysis; "15 %" are D with errors of 15 %, as in the reference table.
+`python benchmarks/bench_arrhenius.py [n_campaigns] [first_seed] [case ...]` (default 240, 0, all;
+12 minutes) prints a row for each figure: what it is, its 99 % interval (binomial for a share,
+Student's t for a mean), and what is wanted; a row holds when the interval meets the wanted range.
+"15 %" are D with errors of 15 %, as in the reference table; the other cases are random walks of 18
+ions that go through the whole analysis.
 """
 
 from __future__ import annotations
@@ -223,44 +224,42 @@ def refused_rows(case: str, make: Maker, n: int, seed: int, least: float) -> Ite
     yield share(case, "no conductivity", refused, (least, 1))
 
 
-def main(n: int, seed: int) -> None:
-    """Measure and print."""
+def groups(n: int, seed: int) -> dict[str, Callable[[str], Iterator[Row]]]:
+    """Return what makes the rows of each case."""
     one, slow = straight(0.30, 0.046), straight(0.30, 0.015)
     two, mild = kinked(0.70, 0.22, 0.02), kinked(0.50, 0.30, 0.02)
     flat, hot = straight(0.0, 0.05), np.linspace(500.0, 750.0, 6)
-    groups: list[Callable[[], Iterator[Row]]] = [
-        lambda: kinked_rows("15 %, 0.22/0.70 eV", with_errors(WIDE_K, two), two, n, seed),
-        lambda: kinked_rows("15 %, 0.30/0.50 eV", with_errors(WIDE_K, mild), mild, n, seed),
-        lambda: straight_rows("15 %, 0.30 eV, 350-750 K", with_errors(WIDE_K, one), one, n, seed),
-        lambda: straight_rows("15 %, 0.30 eV, 400-750 K", with_errors(PAPER_K, one), one, n, seed),
-        lambda: hidden_rows("15 %, 0.22/0.70 eV, 400-750 K", with_errors(PAPER_K, two), n, seed),
-        lambda: straight_rows(
-            "walks, 0.30 eV, 400-600 K", walking(WARM_K, one, walkers(1)), one, n, seed
+    free, strings = walkers(1), walkers(3)
+    boxed = walking(hot, straight(0.1, 0.02), rows_of_five)
+    return {
+        "15 %, 0.22/0.70 eV": lambda c: kinked_rows(c, with_errors(WIDE_K, two), two, n, seed),
+        "15 %, 0.30/0.50 eV": lambda c: kinked_rows(c, with_errors(WIDE_K, mild), mild, n, seed),
+        "15 %, 350-750 K": lambda c: straight_rows(c, with_errors(WIDE_K, one), one, n, seed),
+        "15 %, 400-750 K": lambda c: straight_rows(c, with_errors(PAPER_K, one), one, n, seed),
+        "15 %, 0.22/0.70 eV, 400-750 K": lambda c: hidden_rows(
+            c, with_errors(PAPER_K, two), n, seed
         ),
-        lambda: straight_rows(
-            "slow walks, 0.30 eV", walking(WARM_K, slow, walkers(1)), slow, n, seed
+        "walks": lambda c: straight_rows(c, walking(WARM_K, one, free), one, n, seed),
+        "slow walks": lambda c: straight_rows(c, walking(WARM_K, slow, free), slow, n, seed),
+        "strings of 3": lambda c: straight_rows(c, walking(WARM_K, one, strings), one, n, seed),
+        "60 hops, 0.22/0.70 eV": lambda c: kinked_rows(
+            c, walking(WIDE_K, two, free, hops=60), two, n, seed
         ),
-        lambda: straight_rows("strings of 3", walking(WARM_K, one, walkers(3)), one, n, seed),
-        lambda: kinked_rows(
-            "walks of 60 hops, 0.22/0.70 eV",
-            walking(WIDE_K, two, walkers(1), hops=60),
-            two,
-            n,
-            seed,
-        ),
-        lambda: refused_rows(
-            "walks without a barrier", walking(hot, flat, walkers(1)), n, seed, 0.95
-        ),
-        lambda: refused_rows(
-            "rows of five sites", walking(hot, straight(0.1, 0.02), rows_of_five), n, seed, 1.0
-        ),
-    ]
-    for group in groups:
+        "no barrier": lambda c: refused_rows(c, walking(hot, flat, free), n, seed, 0.95),
+        "rows of five sites": lambda c: refused_rows(c, boxed, n, seed, 1.0),
+    }
+
+
+def main(n: int = 240, seed: int = 0, *names: str) -> None:
+    """Measure and print."""
+    for case, rows in groups(n, seed).items():
+        if names and case not in names:
+            continue
         start = time.process_time()
-        for row in group():
+        for row in rows(case):
             print(row, flush=True)
         print(f"{'':34} {time.process_time() - start:.0f} s CPU", flush=True)
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in (sys.argv[1:] + ["240", "0"][len(sys.argv) - 1 :])))
+    main(*(int(word) for word in sys.argv[1:3]), *sys.argv[3:])

@@ -366,8 +366,8 @@ def _extrapolated(
 
 def _predictions(counts: Counts, hottest_k: float, fit: ArrheniusFit) -> tuple[Prediction, ...]:
     """Return what both models predict from the hottest run to the extrapolation, evenly in 1/T."""
-    ends = sorted([1 / hottest_k, 1 / fit.extrapolation_temperature_k])
-    inverse_k = np.linspace(*ends, _N_PREDICTIONS)
+    low, high = sorted([1 / hottest_k, 1 / fit.extrapolation_temperature_k])
+    inverse_k = np.linspace(low, high, _N_PREDICTIONS)
     if fit.crossover_temperature_k is not None:
         inverse_k = np.sort(np.append(inverse_k, 1 / fit.crossover_temperature_k))
     return tuple(_prediction(counts, float(1 / b)) for b in inverse_k)
