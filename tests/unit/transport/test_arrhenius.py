@@ -52,11 +52,11 @@ def noisy(temperatures, log_d, rng, relative=0.15):
 
 
 def counted(temperatures, log_d, rng):
-    """Runs that see so many hops, and tell the size of an event from these hops."""
+    """Runs that see so many hops, and know the size of an event within 20 %."""
     points = []
     for t, d in zip(temperatures, np.exp(log_d), strict=True):
         n = rng.poisson(d / EVENT)
-        size = EVENT * (rng.chisquare(n) / n if n else 1.0)
+        size = EVENT * rng.lognormal(0, 0.2)
         regime = "diffusive" if n > 3 else "bound"
         points.append(ArrheniusPoint(float(t), estimate(n * EVENT, size, regime)))
     return points
@@ -105,7 +105,7 @@ def test_few_hops_neither_bias_the_conductivity_nor_look_precise():
     errors = [np.log(fit.extrapolated_diffusivity_m2_per_s) - true for fit in fits]
     assert abs(np.mean(errors)) < max(0.1, 2.6 * np.std(errors) / np.sqrt(len(fits)))
     assert 0.60 - 0.10 < covers(fits, true, "") < 0.76 + 0.10  # 2.6 standard errors of a share
-    assert covers(fits, true, "95") > 0.92
+    assert covers(fits, true, "95") > 0.95 - 0.045
     assert np.mean([fit.n_regimes == 2 for fit in fits]) <= 0.05
 
 
