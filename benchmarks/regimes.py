@@ -34,6 +34,7 @@ class Sample:
 
     @property
     def mobile(self) -> np.ndarray:
+        """True for ions, (n_atoms,)."""
         return np.arange(self.positions_ang.shape[1]) < self.n_ions
 
 
@@ -48,6 +49,7 @@ class Regime:
     sample: Callable[[np.ndarray, np.random.Generator], Sample] | None = None
 
     def trajectory(self, name: str, seed: int) -> Sample:
+        """Return the trajectory of a seed; the name of the regime is part of it."""
         rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
         ions = self.make(rng)
         if self.sample is not None:
@@ -204,6 +206,6 @@ REGIMES: dict[str, Regime] = {
     "two populations": Regime(half_sit),
     "breathing NpT cell": Regime(walk(), D * GROWTH, sample=breathing),
     # out of the tuning
-    "intermittent ions": Regime(intermittent),
-    "boxes of 3 x 3": Regime(box((3, 3, 1), 0.2), 0.0, None),
+    "held out: intermittent ions": Regime(intermittent),
+    "held out: boxes of 3 x 3": Regime(box((3, 3, 1), 0.2), 0.0, None),
 }

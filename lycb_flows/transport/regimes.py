@@ -29,7 +29,7 @@ from lycb_flows.transport.spectrum import Array
 
 ZERO_LIMIT = 6.6
 """Twice the loss in ln L of D = 0 above which D is measured; 3.84 lets 5 to 7 % of cages pass."""
-SLOW_LIMIT = 5.0
+SLOW_LIMIT = 4.4
 POWER_LAW_LIMIT = 1.0
 HALVES_LIMIT = 7.9
 CONFINED = 1 / 5
