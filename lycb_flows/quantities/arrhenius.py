@@ -13,14 +13,13 @@ from lycb_flows.quantities.conclusions import (
     crossover_text,
     goodness_text,
     interval_text,
-    is_outside,
     left_out_text,
-    regimes,
     reservations,
     result_text,
     spread_text,
 )
 from lycb_flows.quantities.diffusion import Diffusion, measured
+from lycb_flows.quantities.transports import summary
 from lycb_flows.report import (
     MISSING,
     ROOM_TEMPERATURE_K,
@@ -144,25 +143,21 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         return Section(self.name, self.title, lead, parts)
 
     def headline(self, data: ReportData) -> str | None:
-        """Return for how many conditions a conductivity follows, and which motion gives none.
+        """Return which motion the runs show and for how many conditions a conductivity follows.
 
-        Where every run is a bound it is None: the headline of diffusion says so.
+        Without any measured D it is None: the headline of diffusion says so.
         """
         transports, fits = data.measured(Transport), data.measured(Arrhenius)
-        n_all, n_measured = len(transports), len(measured(transports))
-        outside = [t for t in transports if is_outside(t)]
-        if not n_measured:
-            kinds = f"No conductivity: the motion is {regimes(transports)} of {n_all} runs."
-            return kinds if outside else None
-        kinds = f" Left out: the motion is {regimes(outside)}." if outside else ""
-        runs = f"D was measured in {n_measured} of {counted(n_all, 'run')}"
+        if not measured(transports):
+            return None
         with_sigma = [fit for fit in fits if fit.extrapolated_conductivity_ms_per_cm is not None]
         if not with_sigma:
-            return f"{runs}, but no conductivity follows from them.{kinds}"
+            return f"{summary(transports)}. No conductivity follows from them."
         n_conclusive = sum(not reservations(data, fit) for fit in with_sigma)
         return (
-            f"{runs}; a barrier and an extrapolated conductivity follow for {len(with_sigma)} of "
-            f"{counted(len(fits), 'condition')}, conclusive for {n_conclusive}.{kinds}"
+            f"{summary(transports)}. A barrier and an extrapolated conductivity follow for "
+            f"{len(with_sigma)} of {counted(len(fits), 'condition')}, conclusive for "
+            f"{n_conclusive}."
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
+from lycb_flows.quantities.transports import regime_of
 from lycb_flows.report import (
     MISSING,
     ROOM_TEMPERATURE_K,
@@ -28,18 +28,6 @@ from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
 
 MIN_COLDER_RUNS: Final = 2
 """Runs below a known change of the barrier without which a fit cannot have seen it."""
-_WORDS: Final = {"bound": "bounded from above", "unmeasured": "not measured"}
-
-
-def regimes(transports: Iterable[Transport]) -> str:
-    """Return in how many runs the motion is of which kind, as text."""
-    kinds = Counter(t.estimate.regime or "unmeasured" for t in transports)
-    return ", ".join(f"{_WORDS.get(kind, kind)} in {n}" for kind, n in kinds.most_common())
-
-
-def is_outside(transport: Transport) -> bool:
-    """Return whether the motion in a run is of a kind that has no diffusivity."""
-    return transport.estimate.regime not in {*FITTED_REGIMES, "unmeasured", None}
 
 
 def reservations(data: ReportData, fit: Arrhenius) -> list[str]:
@@ -54,9 +42,7 @@ def reservations(data: ReportData, fit: Arrhenius) -> list[str]:
     """
     runs = (data.find(Transport, key) for key in fit.transports)
     temperatures = {
-        run.temperature_k
-        for run in runs
-        if run is not None and run.estimate.regime in {*FITTED_REGIMES, None}
+        run.temperature_k for run in runs if run is not None and regime_of(run) in FITTED_REGIMES
     }
     unseen = [
         f"{crossover_text(known)}, where too few runs are colder"

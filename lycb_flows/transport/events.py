@@ -16,8 +16,9 @@ import numpy as np
 
 from lycb_flows.transport.spectrum import Array
 
-WINDOWS = {40: 2 / 3, 20: 1 / 3}
-"""Numbers of windows in a run, and the weights of what they say."""
+WINDOWS = {80: 0.35, 40: 0.4, 20: 0.25}
+"""Numbers of windows in a run, and the weights of what they say: many short ones scatter less, long
+ones hold what takes longer."""
 _BLOCK = 1_000_000
 
 
@@ -52,7 +53,7 @@ class Windows:
 
 
 def windows(positions_ang: Array, frame_interval_ps: float) -> list[Windows]:
-    """Return D in windows of a fortieth and a twentieth of the run.
+    """Return D in windows of an eightieth to a twentieth of the run.
 
     The ends of a window are means over a quarter of it, so that vibration does not count. The
     mean square of Brownian motion is then that of a time shorter by (b² - 1) / (3 b), b the number

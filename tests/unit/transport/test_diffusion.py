@@ -10,7 +10,8 @@ from lycb_flows import schemas
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.testing import lattice_walkers
-from lycb_flows.testing.walks import Clock, boxed, free_walkers, sub_diffusive, vibrating
+from lycb_flows.testing.confinement import boxed
+from lycb_flows.testing.walks import Clock, free_walkers, sub_diffusive, vibrating
 from lycb_flows.transport import msd as msd_module
 from lycb_flows.transport.diffusion import analyse_diffusion, he_relative_error
 from lycb_flows.transport.msd import (
@@ -24,7 +25,7 @@ from lycb_flows.units import nernst_einstein_ms_per_cm
 
 CONFIG = DiffusionConfig(discard_ps=0)  # walkers are stationary from the start
 CUBE = 12.0 * np.eye(3)
-N_SEEDS = 30
+N_SEEDS = 20
 
 
 def with_framework(walkers):
@@ -53,7 +54,7 @@ def test_diffusivity_is_unbiased_and_its_interval_holds(diffusivity):
     ]
     by_chance = np.sqrt(9e-20 / (6 * 18 * 200e-12 * diffusivity))  # of the number of hops
     assert likely.mean() == pytest.approx(1, abs=4 * by_chance / np.sqrt(N_SEEDS))
-    assert likely.std() < 1.4 * by_chance
+    assert likely.std() < 1.5 * by_chance
     assert len(z) > 0.85 * N_SEEDS
     assert 0.7 < np.std(z) < 1.35
     assert np.mean([covers(e, diffusivity) for e in estimates]) > 0.8
@@ -77,13 +78,15 @@ def test_half_trapped_ions_widen_the_error_bar():
 
 
 def test_ions_that_move_in_strings_have_larger_events_and_a_wider_bar():
-    leaders = lattice_walkers(6, 1e-9, 400, 0.5, seed=1, vibration_ang=0.0)
-    together = np.repeat(leaders, 3, axis=1)
-    together += np.random.default_rng(0).normal(0, 0.2, together.shape)
-    alone = analyse(lattice_walkers(18, 1e-9, 400, 0.5, seed=1), 0.5).estimate
-    strings = analyse(together, 0.5).estimate
-    assert strings.event_m2_per_s / alone.event_m2_per_s == pytest.approx(3, rel=0.5)
-    assert strings.diffusivity_log_err > 1.3 * alone.diffusivity_log_err
+    rng = np.random.default_rng(0)
+    ratios = []
+    for seed in range(5):
+        leaders = lattice_walkers(6, 1e-9, 400, 0.5, seed, vibration_ang=0.0)
+        together = analyse(vibrating(np.repeat(leaders, 3, axis=1), rng), 0.5).estimate
+        alone = analyse(lattice_walkers(18, 1e-9, 400, 0.5, seed), 0.5).estimate
+        ratios.append(together.event_m2_per_s / alone.event_m2_per_s)
+        assert together.diffusivity_log_err > alone.diffusivity_log_err
+    assert np.exp(np.mean(np.log(ratios))) == pytest.approx(3, rel=0.4)
 
 
 def test_ions_that_only_vibrate_give_a_bound_of_three_hops():
