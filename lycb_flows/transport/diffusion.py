@@ -1,6 +1,6 @@
 """The diffusivity of a trajectory with an error bar, an upper bound, or why there is neither.
 
-D is the most likely one, given the powers of the trajectory's modes (`spectrum.py`,
+D is the most likely one, given the powers of the trajectory's modes (`spectrum.py`, `fits.py`,
 `likelihood.py`) and the events that it is made of (`events.py`), and it stands where the motion is
 diffusion (`regimes.py`). The paper's D is computed beside it: MSD over all origins (`msd.py`),
 ordinary least squares (OLS) over a window of lags, slope / 6, with He's error.
@@ -19,7 +19,7 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
 from lycb_flows.transport.directions import Directions, directions
 from lycb_flows.transport.events import windows
-from lycb_flows.transport.likelihood import Powers, freedom_of
+from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.msd import (
     Array,
     mean_squared_displacement,
