@@ -16,9 +16,12 @@ from lycb_flows.crystals import enumerate_decorations, enumerate_orderings, load
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.learning import Candidates, LabelledStructure
-from lycb_flows.learning import fine_tune as train
-from lycb_flows.learning import select_frames as sample_frames
+from lycb_flows.learning import (
+    Candidates,
+    LabelledStructure,
+    fine_tune as train,
+    select_frames as sample_frames,
+)
 from lycb_flows.md import Trajectory, join, production_start, read_trajectory, run_segments
 from lycb_flows.potentials import (
     Potential,
@@ -30,8 +33,7 @@ from lycb_flows.potentials import (
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
-from lycb_flows.transport.diffusion import DiffusionResult
-from lycb_flows.transport.diffusion import analyse_diffusion as analyse
+from lycb_flows.transport.diffusion import DiffusionResult, analyse_diffusion as analyse
 
 __all__ = [
     "analyse_diffusion",

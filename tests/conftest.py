@@ -31,8 +31,7 @@ from stand_in import forking_stand_in
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
-from lycb_flows.flows import campaign as campaign_flows
-from lycb_flows.flows import structures as structure_flows
+from lycb_flows.flows import campaign as campaign_flows, structures as structure_flows
 from lycb_flows.flows.routing import make_job
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS

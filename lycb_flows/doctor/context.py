@@ -30,7 +30,7 @@ _SECRET_OPTION = re.compile(r"[?&](?:\w*password|\w*properties)=([^&]+)", re.IGN
 
 
 @dataclass
-class Patient:
+class Context:
     """The machine and service that are examined; earlier checks open what later ones use.
 
     Attributes
@@ -126,20 +126,20 @@ class Patient:
             self.launchpad.connection.close()
 
 
-def find_room(free_bytes: Mapping[str, float], patient: Patient, fix: str) -> Finding:
+def find_room(free_bytes: Mapping[str, float], context: Context, fix: str) -> Finding:
     """Check that every place has `min_free_gb` left.
 
     Parameters
     ----------
     free_bytes
         Free space by place.
-    patient
+    context
         Its settings say how much is wanted.
     fix
         What to do where there is less.
     """
     found = ", ".join(f"{free / _GB:.1f} GB free for {what}" for what, free in free_bytes.items())
-    wanted_gb = patient.settings.min_free_gb
+    wanted_gb = context.settings.min_free_gb
     if min(free_bytes.values()) >= wanted_gb * _GB:
         return Finding(ok=True, found=found)
     return Finding(ok=False, found=f"{found}; min_free_gb is {wanted_gb:g}", fix=fix)

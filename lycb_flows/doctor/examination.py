@@ -19,7 +19,7 @@ from pathlib import Path
 import pymongo
 
 from lycb_flows.doctor import launchpad, machine, store
-from lycb_flows.doctor.context import Patient
+from lycb_flows.doctor.context import Context
 from lycb_flows.doctor.plugins import Line, engine_lines
 from lycb_flows.errors import InputError, LycbError
 from lycb_flows.machine import Finding, NotApplicableError, Settings, load_settings
@@ -70,25 +70,25 @@ def examine(
         settings = settings or load_settings()
     except InputError as err:
         return [Check("settings", ok=False, found=_without_fix(err), fix=err.fix)]
-    patient = Patient(str(store_address), launchpad_path, settings)
+    context = Context(str(store_address), launchpad_path, settings)
     lines = (*_BEFORE_ENGINES, *engine_lines(), *_AFTER_ENGINES)
     try:
-        return [_check(name, look, remedy, patient) for name, look, remedy in lines]
+        return [_check(name, look, remedy, context) for name, look, remedy in lines]
     finally:
-        patient.close()
+        context.close()
 
 
-def _check(name: str, look: Callable[[Patient], Finding], remedy: str, patient: Patient) -> Check:
+def _check(name: str, look: Callable[[Context], Finding], remedy: str, context: Context) -> Check:
     try:
         with pymongo.timeout(_PATIENCE_S):
-            ok, found, fix = look(patient)
+            ok, found, fix = look(context)
     except NotApplicableError as err:
         ok, found, fix = None, str(err), ""
     except LycbError as err:
         ok, found, fix = False, _without_fix(err), err.fix or remedy
     except Exception as err:  # noqa: BLE001 - whatever is broken: to say so is the purpose
         ok, found, fix = False, f"{type(err).__name__}: {err}", remedy
-    return Check(name, ok, _told(found, patient.secrets), _told(fix, patient.secrets))
+    return Check(name, ok, _told(found, context.secrets), _told(fix, context.secrets))
 
 
 def _without_fix(err: LycbError) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.doctor.context import Patient, compare_clocks, say_hello
+from lycb_flows.doctor.context import Context, compare_clocks, say_hello
 from lycb_flows.errors import InputError
 from lycb_flows.machine.looks import Finding, NotApplicableError
 
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
 
 
-def look_at_launchpad(patient: Patient) -> Finding:
+def look_at_launchpad(context: Context) -> Finding:
     """Check that the LaunchPad answers and lets us in.
 
     It is opened here for the checks that follow.
     """
-    if not patient.has_queue:
+    if not context.has_queue:
         raise NotApplicableError("embedded: no queue")
     from lycb_flows.service.launchpad import PASSWORD_VARIABLE, load_launchpad
 
-    patient.hide(os.environ.get(PASSWORD_VARIABLE))
-    patient.launchpad = load_launchpad(patient.launchpad_path)
-    patient.hide(patient.launchpad.password)
-    hello = say_hello(patient.launchpad.connection)
-    where = f"{patient.launchpad.name} on {hello.get('me', 'a sharded cluster')}"
-    n_workflows = patient.launchpad.workflows.estimated_document_count()
+    context.hide(os.environ.get(PASSWORD_VARIABLE))
+    context.launchpad = load_launchpad(context.launchpad_path)
+    context.hide(context.launchpad.password)
+    hello = say_hello(context.launchpad.connection)
+    where = f"{context.launchpad.name} on {hello.get('me', 'a sharded cluster')}"
+    n_workflows = context.launchpad.workflows.estimated_document_count()
     return Finding(ok=True, found=f"{where}: {n_workflows} workflows")
 
 
-def look_at_launchpad_writes(patient: Patient) -> Finding:
+def look_at_launchpad_writes(context: Context) -> Finding:
     """Check that a document written to the LaunchPad comes back.
 
     It goes into a collection of its own, which is dropped again.
     """
-    own = patient.queue().db[f"lycb_doctor_{uuid.uuid4().hex}"]
+    own = context.queue().db[f"lycb_doctor_{uuid.uuid4().hex}"]
     try:
         own.insert_one({"_id": 1})
         back = own.find_one({"_id": 1})
@@ -55,15 +55,15 @@ def look_at_launchpad_writes(patient: Patient) -> Finding:
     return Finding(ok=True, found="a document, written and read back")
 
 
-def look_at_launchpad_clock(patient: Patient) -> Finding:
+def look_at_launchpad_clock(context: Context) -> Finding:
     """Check that the LaunchPad's clock is ours.
 
     Where the clocks differ, a living worker's heartbeat looks old to a reaper.
     """
-    return compare_clocks(patient.queue().connection)
+    return compare_clocks(context.queue().connection)
 
 
-def look_at_categories(patient: Patient) -> Finding:
+def look_at_categories(context: Context) -> Finding:
     """Check that jobs have the categories in my_fworker.yaml.
 
     A worker with a category that no job has would never find one.
@@ -72,7 +72,7 @@ def look_at_categories(patient: Patient) -> Finding:
 
     from lycb_flows.campaign import CATEGORIES
 
-    if not patient.has_queue:
+    if not context.has_queue:
         raise NotApplicableError("embedded: no worker")
     path = Path(fw_config.FWORKER_LOC or "my_fworker.yaml")
     if not path.is_file():
@@ -89,14 +89,14 @@ def look_at_categories(patient: Patient) -> Finding:
     return Finding(ok=True, found=f"{path}: {', '.join(named) or 'every job'}")
 
 
-def look_at_workers(patient: Patient) -> Finding:
+def look_at_workers(context: Context) -> Finding:
     """Check that every open job has a worker that takes it.
 
     Workers of plain `rlaunch` are in no register; they are known by their running jobs.
     """
     from lycb_flows.service.launchpad import find_workers
 
-    launchpad = patient.queue()
+    launchpad = context.queue()
     alive = find_workers(launchpad)
     taken = {category for worker in alive for category in worker.categories}
     # plain rlaunch is in no register
@@ -125,13 +125,13 @@ def _open_jobs(launchpad: ServiceLaunchPad) -> dict[str, int]:
     return {row["_id"] or "": row["n"] for row in rows}
 
 
-def look_at_job_store(patient: Patient) -> Finding:
+def look_at_job_store(context: Context) -> Finding:
     """Check that the outputs of plain rlaunch are kept.
 
     `lycb worker` brings its own store; plain `rlaunch` uses jobflow's, which is in memory unless
     configured.
     """
-    if not patient.has_queue:
+    if not context.has_queue:
         raise NotApplicableError("embedded: nothing reads it")
     import jobflow
     from maggma.stores import MemoryStore

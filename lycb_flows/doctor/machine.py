@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lycb_flows.doctor.context import Patient, find_room, nearest_folder, write_file
+from lycb_flows.doctor.context import Context, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
 from lycb_flows.machine import Finding, NotApplicableError, count_cores
 
@@ -24,7 +24,7 @@ _GB = 1e9
 # -- what jobs call --------------------------------------------------------------------------
 
 
-def look_at_models(_patient: Patient) -> Finding:
+def look_at_models(_context: Context) -> Finding:
     """The models that have names load, and so do the plug-ins of other packages."""
     from lycb_flows.potentials import ARCHITECTURES, find_model
 
@@ -38,7 +38,7 @@ def look_at_models(_patient: Patient) -> Finding:
     return Finding(ok=True, found=", ".join(found))
 
 
-def look_at_quantities(_patient: Patient) -> Finding:
+def look_at_quantities(_context: Context) -> Finding:
     """What campaigns can measure loads, packages of others included."""
     from lycb_flows.store.kinds import QUANTITIES
 
@@ -50,14 +50,14 @@ def look_at_quantities(_patient: Patient) -> Finding:
     return Finding(ok=True, found=", ".join(QUANTITIES.usable()))
 
 
-def look_at_device(patient: Patient) -> Finding:
+def look_at_device(context: Context) -> Finding:
     """Check that torch has the device of the settings.
 
     A number is computed on it: that a device is listed is not enough.
     """
     import torch
 
-    name = patient.settings.device
+    name = context.settings.device
     try:
         device = torch.device(name)
         torch.ones(1, device=device).sum().item()
@@ -69,14 +69,14 @@ def look_at_device(patient: Patient) -> Finding:
     return Finding(ok=True, found=f"{name}: {here} {torch.__version__}")
 
 
-def look_at_compiled(patient: Patient) -> Finding:
+def look_at_compiled(context: Context) -> Finding:
     """Check that the compiled CHGNet is built, or can be.
 
     Without a compiler torch is used, which is three times slower.
     """
     from lycb_flows.potentials import load_library
 
-    if not patient.settings.device.startswith("cpu"):
+    if not context.settings.device.startswith("cpu"):
         raise NotApplicableError("for the CPU only")
     if os.environ.get("LYCB_COMPILED") == "0":
         raise NotApplicableError("switched off by LYCB_COMPILED=0")
@@ -89,7 +89,7 @@ def look_at_compiled(patient: Patient) -> Finding:
     )
 
 
-def look_at_enumlib(_patient: Patient) -> Finding:
+def look_at_enumlib(_context: Context) -> Finding:
     """Report whether enumlib's programs are here; nothing needs them."""
     missing = [name for name in ("enum.x", "makestr.x") if not shutil.which(name)]
     if missing:
@@ -97,7 +97,7 @@ def look_at_enumlib(_patient: Patient) -> Finding:
     return Finding(ok=True, found="enum.x and makestr.x")
 
 
-def look_at_slurm(_patient: Patient) -> Finding:
+def look_at_slurm(_context: Context) -> Finding:
     """Check that Slurm's commands get an answer.
 
     A command that hangs fails after `_ANSWER_S`.
@@ -126,21 +126,21 @@ def _output(*command: str) -> str:
 # -- this machine ----------------------------------------------------------------------------
 
 
-def look_at_scratch(patient: Patient) -> Finding:
+def look_at_scratch(context: Context) -> Finding:
     """Check that the launch folders' disk can be written and has room."""
-    folder = nearest_folder(patient.settings.scratch.expanduser())
+    folder = nearest_folder(context.settings.scratch.expanduser())
     write_file(folder)
     free = shutil.disk_usage(folder).free
     fix = "free the disk, set LYCB_SCRATCH elsewhere, or lower LYCB_MIN_FREE_GB"
-    return find_room({str(patient.settings.scratch): free}, patient, fix)
+    return find_room({str(context.settings.scratch): free}, context, fix)
 
 
-def look_at_threads(patient: Patient) -> Finding:
+def look_at_threads(context: Context) -> Finding:
     """Check that OpenMP has as many threads as the settings, and each thread a core.
 
     Torch reads OMP_NUM_THREADS when it is imported, so the settings alone do not decide.
     """
-    settings, openmp = patient.settings, os.environ.get("OMP_NUM_THREADS", "")
+    settings, openmp = context.settings, os.environ.get("OMP_NUM_THREADS", "")
     if openmp != str(settings.threads):
         return Finding(
             ok=False,
@@ -155,12 +155,12 @@ def look_at_threads(patient: Patient) -> Finding:
     return Finding(ok=True, found=found)
 
 
-def look_at_memory(patient: Patient) -> Finding:
+def look_at_memory(context: Context) -> Finding:
     """Check that there is memory for all processes.
 
     Each needs about `PROCESS_GB` for torch and a batch.
     """
-    n_processes, total_gb = patient.settings.processes, _memory_bytes() / _GB
+    n_processes, total_gb = context.settings.processes, _memory_bytes() / _GB
     found = f"{total_gb:.1f} GB for {n_processes} processes"
     if total_gb >= n_processes * PROCESS_GB:
         return Finding(ok=True, found=found)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from lycb_flows.config import LABELERS
-from lycb_flows.doctor.context import Patient
+from lycb_flows.doctor.context import Context
 from lycb_flows.labels.engine import find_engine
 from lycb_flows.machine.looks import Finding, Look
 
-Line = tuple[str, Callable[[Patient], Finding], str]
+Line = tuple[str, Callable[[Context], Finding], str]
 """Name, look, and what to do when the look itself breaks."""
 _FIX = "update or uninstall its package"
 
@@ -23,8 +23,8 @@ def engine_lines() -> Iterator[Line]:
         yield from map(_line, _looks(name))
 
 
-def _look_at_plugin(name: str, package: str) -> Callable[[Patient], Finding]:
-    def look(_patient: Patient) -> Finding:
+def _look_at_plugin(name: str, package: str) -> Callable[[Context], Finding]:
+    def look(_context: Context) -> Finding:
         find_engine(name).looks()
         return Finding(ok=True, found=package)
 
@@ -40,4 +40,4 @@ def _looks(name: str) -> Sequence[Look]:
 
 
 def _line(look: Look) -> Line:
-    return look.name, lambda patient: look.find(patient.settings.machine), look.fix
+    return look.name, lambda context: look.find(context.settings.machine), look.fix

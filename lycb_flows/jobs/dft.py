@@ -16,7 +16,7 @@ from lycb_flows.errors import GivenBackError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
 from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.labels import Labeler, Relaxer, Theory, drive_fire
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine.walltime import WALLTIME
 from lycb_flows.schemas import Document, Label, Produced, Relaxation, Structure
 from lycb_flows.store import ResultStore
 
@@ -142,7 +142,7 @@ class _Work:
         found = self.store.find(Label, key)
         if found is not None:
             return found
-        SHIFT.leave_if_over(self.longest_step_s)
+        WALLTIME.leave_if_over(self.longest_step_s)
         self.store.insert(structure)
         began = time.monotonic()
         label = self.store.once(

@@ -29,9 +29,10 @@ from lycb_flows.jobs.resources import (
     process_pool,
     static_job,
 )
-from lycb_flows.machine import SHIFT, load_settings
+from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.md import (
     CHECKPOINT_MEDIA_TYPE,
+    MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE,
     Checkpoint,
     RunAhead,
     SegmentResult,
@@ -41,7 +42,6 @@ from lycb_flows.md import (
     start_run,
     summarise_run,
 )
-from lycb_flows.md import MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore
@@ -150,7 +150,7 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
     Raises
     ------
     GivenBackError
-        When the shift ends, or another worker has claimed a run; segments are kept.
+        When the walltime ends, or another worker has claimed a run; segments are kept.
     """
     store, settings = open_store(), load_settings()
     missing = [run for run in runs if store.find(Run, Run.key_of(run)) is None]
@@ -204,7 +204,7 @@ class _Keeping:
     def ahead(self, runs: Sequence[RunConfig]) -> Iterator[RunAhead]:
         """Yield what is left of each run; runs that are claimed or complete are left out."""
         for run in runs:
-            SHIFT.leave_if_over(next_s=0.0)
+            WALLTIME.leave_if_over(next_s=0.0)
             keeper = _keep_run(self.store, run, self.potential, self.job_name)
             try:
                 run_ahead = next(keeper, None)
@@ -222,7 +222,7 @@ class _Keeping:
         self._since[place] = time.monotonic()
         with contextlib.suppress(StopIteration):
             self._keepers[place].send(result)
-            SHIFT.leave_if_over(next_s=segment_s)
+            WALLTIME.leave_if_over(next_s=segment_s)
 
     def end(self, err: BaseException) -> None:
         """End the attempts of all runs with the exception that ended the batch."""

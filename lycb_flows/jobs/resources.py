@@ -16,8 +16,7 @@ from lycb_flows.machine.processes import ProcessPool
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import Potential, load_potential
 from lycb_flows.schemas import Model, Produced
-from lycb_flows.store import ResultStore
-from lycb_flows.store import open_store as open_result_store
+from lycb_flows.store import ResultStore, open_store as open_result_store
 
 
 def static_job(method: Callable[..., Produced]) -> Callable[..., Job]:

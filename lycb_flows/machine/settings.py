@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
@@ -111,13 +112,22 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Return the settings of this process, read now.
+    """Return the settings of this process as variables and file are now.
 
     Raises
     ------
     InputError
         When a variable or the file holds something unusable.
     """
+    file = _settings_file()
+    changed_ns = file.stat().st_mtime_ns if file.is_file() else None
+    variables = (item for item in os.environ.items() if item[0].upper().startswith("LYCB_"))
+    return _read_settings((*sorted(variables), file, changed_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_settings(_sources: tuple[object, ...]) -> Settings:
+    """Return the settings of the sources; jobs ask often, and reading takes 5 ms."""
     try:
         return Settings()
     except ValidationError as err:

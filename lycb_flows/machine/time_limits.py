@@ -19,7 +19,7 @@ def call_within(seconds: float, act: Callable[[], T], setting: str = "labels.tim
     """Return what a call returns, unless it takes too long; a waiting program ends too.
 
     In the main thread an alarm interrupts whatever waits. Another thread is interrupted
-    when it next runs Python code: `run_leashed` sees to that, a long call of a library
+    when it next runs Python code: `run_bound` sees to that, a long call of a library
     ends first.
 
     Parameters

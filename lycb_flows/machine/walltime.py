@@ -1,7 +1,7 @@
 """When a job must stop: the walltime and the orders of the worker of this process.
 
 The worker sets it; a long job calls `leave_if_over` between its restart points. An embedded
-run, or plain `rlaunch`, has no shift, and nothing ever stops.
+run, or plain `rlaunch`, has no walltime, and nothing ever stops.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from lycb_flows.errors import GivenBackError
 
-_VARIABLE = "LYCB_SHIFT_DEADLINE"
+_VARIABLE = "LYCB_WALLTIME_DEADLINE"
 
 
 @dataclass
-class Shift:
-    """The shift of this process; the only instance is `SHIFT`.
+class Walltime:
+    """The walltime of this process; the only instance is `WALLTIME`.
 
     Attributes
     ----------
@@ -55,17 +55,17 @@ class Shift:
             raise GivenBackError("the walltime ends before the next restart point")
 
     def tell_children(self) -> None:
-        """Let processes that start from now on have the same shift, except its `stop_reason`."""
+        """Let processes that start from now on have the same walltime, except its `stop_reason`."""
         if self.gives_back:
             os.environ[_VARIABLE] = str(self.deadline or "")
         else:
             os.environ.pop(_VARIABLE, None)
 
 
-def _inherited() -> Shift:
-    """Return the worker's shift in a process that a worker started, else no shift."""
+def _inherited() -> Walltime:
+    """Return the walltime of the worker that started this process, else none."""
     deadline = os.environ.get(_VARIABLE)
-    return Shift(gives_back=deadline is not None, deadline=float(deadline) if deadline else None)
+    return Walltime(gives_back=deadline is not None, deadline=float(deadline) if deadline else None)
 
 
-SHIFT = _inherited()
+WALLTIME = _inherited()

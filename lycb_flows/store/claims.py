@@ -15,7 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from lycb_flows.errors import GivenBackError, StoreError
-from lycb_flows.machine import SHIFT, Settings
+from lycb_flows.machine import WALLTIME, Settings
 from lycb_flows.store.outages import survives_outages
 
 _BEATS_PER_CLAIM = 4
@@ -52,7 +52,7 @@ class Claims:
             yield
             return
         if not self._take(key):
-            if SHIFT.gives_back:
+            if WALLTIME.gives_back:
                 raise GivenBackError("another worker computes this now", key=key)
             yield
             return

@@ -222,7 +222,7 @@ class ResultStore(Backend):
     def attempt(self, kind: type[Document], key: str, job: str = "") -> Iterator[MadeNow]:
         """Count a try at `key`, from now to the end of the context.
 
-        An exception ends it as `failed`. Ctrl-C, the end of a shift, a full disk or a missing
+        An exception ends it as `failed`. Ctrl-C, the end of the walltime, a full disk or a missing
         program say nothing about the step itself: they end it as `interrupted`.
 
         Parameters

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypedDict
 
-from lycb_flows.machine.leash import die_with_parent
+from lycb_flows.machine.bound_programs import die_with_parent
 
 ADDRESS = "LYCB_STAND_IN_SERVER"
 _HANDED_ON = (

@@ -20,7 +20,7 @@ from lycb_flows.flows.campaign import campaign_flow, stage_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.flows.routing import description_of
 from lycb_flows.jobs.resources import working_on
-from lycb_flows.machine.leash import run_leashed
+from lycb_flows.machine.bound_programs import run_bound
 from lycb_flows.machine.time_limits import call_within
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import Dataset, Made, Run
@@ -199,7 +199,7 @@ def test_a_time_limit_ends_python_and_programs_in_a_thread():
             time.sleep(0.01)
 
     def wait():
-        run_leashed([sys.executable, "-c", "import time; time.sleep(60)"])
+        run_bound([sys.executable, "-c", "import time; time.sleep(60)"])
 
     for act, setting in ((compute, "labels.timeout_s"), (wait, "ranking.dft.timeout_s")):
         begin = time.monotonic()

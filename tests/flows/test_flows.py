@@ -21,9 +21,7 @@ from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
-from lycb_flows.flows import campaign as flows
-from lycb_flows.flows import makers as flow_makers
-from lycb_flows.flows import structures as structure_flows
+from lycb_flows.flows import campaign as flows, makers as flow_makers, structures as structure_flows
 from lycb_flows.flows.campaign import (
     ChooseMaker,
     DecideMaker,

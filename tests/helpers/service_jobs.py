@@ -45,12 +45,12 @@ def wait(folder, word, seconds, after=None):
 @job(config=_quiet)
 def march(folder, n_steps, step_s):
     """Restart points, as segments are: goes on where it was left."""
-    from lycb_flows.machine.walltime import SHIFT  # noqa: PLC0415 - as a job that never ran under a worker
+    from lycb_flows.machine.walltime import WALLTIME  # noqa: PLC0415 - as a job that never ran under a worker
 
     done = sum(one == "step" for one in notes(folder))
     _note(folder, f"from:{done}")
     for _ in range(done, n_steps):
-        SHIFT.leave_if_over(step_s)
+        WALLTIME.leave_if_over(step_s)
         time.sleep(step_s)
         _note(folder, "step")
 

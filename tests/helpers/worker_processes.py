@@ -16,8 +16,7 @@ from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
 from jobflow import Flow
 from places import HELPERS, ROOT
-from servers import _die_with as die_with
-from servers import spawn
+from servers import _die_with as die_with, spawn
 from waiting import wait_until
 
 from lycb_flows.errors import LycbError

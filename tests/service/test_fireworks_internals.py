@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 from fireworks import Firework, FWAction, FWorker, ScriptTask, Workflow
-from fireworks.core import launchpad as launchpad_module
-from fireworks.core import rocket
+from fireworks.core import launchpad as launchpad_module, rocket
 from fireworks.core.firework import Launch
 from fireworks.core.launchpad import LaunchPad, WFLock
 
 import lycb_flows
-from lycb_flows.service.launchpad import fireworks_internals as internals
-from lycb_flows.service.launchpad import locking
+from lycb_flows.service.launchpad import fireworks_internals as internals, locking
 
 PACKAGE = Path(lycb_flows.__file__).parent
 

@@ -25,8 +25,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import ArrayLike
-from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.core.structure import StructureError
+from pymatgen.core.structure import Structure as PymatgenStructure, StructureError
 
 from lycb_flows.crystals import canonical_structure, structure_from_arrays
 from lycb_flows.errors import InputError, LabelError

@@ -19,7 +19,7 @@ from lycb_flows.config import GpawLabeler
 from lycb_flows.errors import InputError, LabelError
 from lycb_flows.labels import Answer, Log, Theory, archive, checked_label, gpaw_theory
 from lycb_flows.labels.gpaw.installation import check_gpaw, data_folders
-from lycb_flows.machine.leash import leashed, run_leashed
+from lycb_flows.machine.bound_programs import bound_command, run_bound
 from lycb_flows.schemas import Label, Structure
 
 _LOG_CHARACTERS = 300
@@ -78,10 +78,10 @@ class Gpaw:
             folder = Path(name)
             (folder / "question.json").write_text(json.dumps(question))
             command = [sys.executable, "-m", "lycb_flows.labels.gpaw.process", name]
-            if self._launcher:  # on SIGTERM, sent by `leashed`, mpiexec ends its ranks
-                command = leashed([*self._launcher, *command], folder / "ended.json")
+            if self._launcher:  # on SIGTERM, sent by `bound_command`, mpiexec ends its ranks
+                command = bound_command([*self._launcher, *command], folder / "ended.json")
             try:
-                finished = run_leashed(command, environment=self._environment())
+                finished = run_bound(command, environment=self._environment())
             finally:
                 self.logs = {"gpaw": archive(folder)}
             return _read_answer(folder, finished)

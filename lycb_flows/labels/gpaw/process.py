@@ -14,7 +14,7 @@ from typing import Any
 
 from lycb_flows.errors import LabelError
 from lycb_flows.labels import Answer, Convergence, Smearing, Theory, ask
-from lycb_flows.machine.leash import die_with_parent
+from lycb_flows.machine.bound_programs import die_with_parent
 from lycb_flows.schemas import Structure
 
 

@@ -29,8 +29,8 @@ from lycb_flows.labels.vasp.inputs import VaspInputs, vasp_inputs
 from lycb_flows.labels.vasp.installation import check_vasp, command_of
 from lycb_flows.labels.vasp.policy import Outcome, Request
 from lycb_flows.labels.vasp.results import quarantined, read_static
+from lycb_flows.machine.bound_programs import read_ended, run_bound
 from lycb_flows.machine.engines import Machine
-from lycb_flows.machine.leash import read_ended, run_leashed
 from lycb_flows.schemas import Label, Structure
 
 _TAIL_CHARACTERS = 300
@@ -174,7 +174,7 @@ def run(folder: Path, request: Request, *, threads: int = 1) -> Outcome:
         When it dies because the disk is full.
     """
     (folder / "request.json").write_text(request.model_dump_json())
-    finished = run_leashed(
+    finished = run_bound(
         [sys.executable, "-m", "lycb_flows.labels.vasp.process", str(folder)],
         environment={"OMP_NUM_THREADS": str(threads)},
     )

@@ -29,7 +29,7 @@ from custodian.utils import tracked_lru_cache
 from custodian.vasp.handlers import FrozenJobErrorHandler
 
 from lycb_flows.labels.vasp.policy import ASKED, Inputs, Outcome, Request, find_changes
-from lycb_flows.machine.leash import GRACE_S, die_with_parent, leashed
+from lycb_flows.machine.bound_programs import GRACE_S, bound_command, die_with_parent
 
 MAX_CORRECTIONS = 5
 """atomate2's default: what is not cured by then never is."""
@@ -139,7 +139,9 @@ def run_custodian(folder: Path, request: Request) -> Outcome:
         warnings.simplefilter("ignore")  # pymatgen and custodian warn of unconverged runs
         try:
             run.run_vasp(
-                vasp_cmd=shlex.join(leashed(shlex.split(request.command), folder / "ended.json")),
+                vasp_cmd=shlex.join(
+                    bound_command(shlex.split(request.command), folder / "ended.json")
+                ),
                 max_errors=MAX_CORRECTIONS,
                 scratch_dir=None,  # type: ignore[arg-type]  # ours, whatever atomate2's settings say
                 handlers=handlers,

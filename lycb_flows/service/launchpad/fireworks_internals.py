@@ -29,8 +29,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fireworks import Firework, FWorker, Workflow
-from fireworks.core import launchpad as launchpad_module
-from fireworks.core import rocket
+from fireworks.core import launchpad as launchpad_module, rocket
 from fireworks.core.firework import Launch
 from fireworks.core.launchpad import LaunchPad, WFLock
 

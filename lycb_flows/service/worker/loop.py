@@ -20,7 +20,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import StoreError
-from lycb_flows.machine import SHIFT, load_settings
+from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.service.launchpad import (
     LEFT,
     DatabaseGoneError,
@@ -144,16 +144,16 @@ class Worker(JobListener):
         """Run jobs until there is a reason to stop, and return what was done."""
         started = time.time()
         before, self.launchpad.listener = self.launchpad.listener, self
-        SHIFT.gives_back, SHIFT.stop_reason = True, self.stop.signal_name
-        SHIFT.deadline = deadline_of(self.options, started)
-        SHIFT.tell_children()
+        WALLTIME.gives_back, WALLTIME.stop_reason = True, self.stop.signal_name
+        WALLTIME.deadline = deadline_of(self.options, started)
+        WALLTIME.tell_children()
         try:
             self._registration.update()
             reason = self._work()
         finally:
             self.launchpad.listener = before
-            SHIFT.gives_back, SHIFT.deadline, SHIFT.stop_reason = False, None, ""
-            SHIFT.tell_children()
+            WALLTIME.gives_back, WALLTIME.deadline, WALLTIME.stop_reason = False, None, ""
+            WALLTIME.tell_children()
             if self._state != _AWAY:
                 self._registration.update(state=LEFT, fw_id=None, job="")
         self.say(f"{self.name}: {reason}; {self._summary()}")
@@ -187,7 +187,9 @@ class Worker(JobListener):
         options = self.options
         if self.stop.signal_name:
             return f"stopped by {self.stop.signal_name}"
-        if SHIFT.deadline is not None and time.time() > SHIFT.deadline - last_moments_s(options):
+        if WALLTIME.deadline is not None and time.time() > WALLTIME.deadline - last_moments_s(
+            options
+        ):
             return "the walltime is nearly over"
         if options.n_launches and sum(self.counts.values()) >= options.n_launches:
             return "ran the jobs asked for"
@@ -339,7 +341,7 @@ class Worker(JobListener):
     def started(self, firework: Firework, launch_id: int) -> None:
         """Let signals interrupt the tasks of a job that starts, and register it."""
         self._current = _Current(firework.fw_id, launch_id, firework.name, time.monotonic())
-        SHIFT.stop_reason = self.stop.signal_name
+        WALLTIME.stop_reason = self.stop.signal_name
         for task in firework.tasks:
             task.run_task = functools.partial(self.stop.run_job, task.run_task)
         self._state, self._registered_at = "running", time.monotonic()
@@ -354,7 +356,9 @@ class Worker(JobListener):
     def lost(self, launch_id: int) -> None:
         """Stop a run that was declared lost or cancelled, at its next restart point."""
         if self._current and self._current.launch_id == launch_id:
-            SHIFT.stop_reason = SHIFT.stop_reason or "the run was started elsewhere or cancelled"
+            WALLTIME.stop_reason = (
+                WALLTIME.stop_reason or "the run was started elsewhere or cancelled"
+            )
 
     def ended(self, launch_id: int, state: str, reason: str) -> None:
         """Count a launch that has ended, and report it."""

@@ -10,8 +10,7 @@ import jobflow
 import pymongo
 from jobflow import JobStore
 from maggma.core import Store
-from maggma.stores import MemoryStore
-from maggma.stores import MongoStore as OutputCollection
+from maggma.stores import MemoryStore, MongoStore as OutputCollection
 from pymongo import ASCENDING
 
 from lycb_flows.errors import InputError

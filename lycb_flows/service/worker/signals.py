@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from fireworks import FWAction
 
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine.walltime import WALLTIME
 from lycb_flows.service.launchpad import FAULT, GIVEN_BACK, machine_fault
 
 
@@ -79,7 +79,7 @@ class StopSignals:
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         self.signal_name = self.signal_name or name
-        SHIFT.stop_reason = SHIFT.stop_reason or f"stopped by {name}"
+        WALLTIME.stop_reason = WALLTIME.stop_reason or f"stopped by {name}"
         if self._in_job and number != signal.SIGUSR1:
             self._in_job = False  # a second signal must not interrupt the handling of the first
             raise Interrupted(name)

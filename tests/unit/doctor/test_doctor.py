@@ -16,14 +16,13 @@ from maggma.stores import MemoryStore, MongoStore
 from pymongo import MongoClient
 from servers import MongoServer
 
-from lycb_flows.doctor import context as patient
-from lycb_flows.doctor import examination as doctor
+from lycb_flows import potentials
+from lycb_flows.doctor import context, examination as doctor
 from lycb_flows.doctor.examination import examine
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.theory import Potcars, vasp_theory
 from lycb_flows.machine.engines import suggested_shares
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials import compiled, models
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.service.launchpad.workers import Registration
 from lycb_flows.store import open_store
@@ -40,7 +39,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.delenv("FW_CONFIG_FILE", raising=False)
     monkeypatch.setattr(fw_config, "FWORKER_LOC", None)
     monkeypatch.setattr(fw_config, "LAUNCHPAD_LOC", None)
-    monkeypatch.setattr(compiled, "load_library", object)
+    monkeypatch.setattr(potentials, "load_library", object)
     monkeypatch.setitem(pymatgen.core.SETTINGS, "PMG_VASP_PSP_DIR", None)
     monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.001")
     monkeypatch.setenv("LYCB_PROCESSES", "1")
@@ -201,7 +200,7 @@ def test_a_password_in_an_unforeseen_error_is_hidden(folder, monkeypatch):
         raise ZeroDivisionError("of hush, quiet at mongodb://me:loud@host/x and p%2Fw")
 
     monkeypatch.setattr(doctor, "_PATIENCE_S", 1.0)
-    monkeypatch.setattr(models, "find_model", fail)
+    monkeypatch.setattr(potentials, "find_model", fail)
     monkeypatch.setenv("LYCB_STORE_PASSWORD", "hush")
     address = "mongodb://me:p%2Fw@127.0.0.1:1/x?tlsCertificateKeyFilePassword=quiet"
     found = look("models", address)
@@ -212,7 +211,7 @@ def test_a_password_in_an_unforeseen_error_is_hidden(folder, monkeypatch):
 
 def test_a_clock_that_goes_wrong(mongo_uri, launchpad_file, monkeypatch):
     ahead = timedelta(seconds=7)
-    monkeypatch.setattr(patient, "clock", lambda: datetime.now(UTC) + ahead)
+    monkeypatch.setattr(context, "clock", lambda: datetime.now(UTC) + ahead)
     checks = examine(mongo_uri, launchpad_file)
     assert failures(checks) == {"clock", "LaunchPad's clock"}
     assert "7.0" in by_name(checks)["clock"].found
@@ -323,7 +322,7 @@ def test_a_device_that_is_not_there(folder, monkeypatch):
 
 
 def test_no_compiler(folder, monkeypatch):
-    monkeypatch.setattr(compiled, "load_library", lambda: None)
+    monkeypatch.setattr(potentials, "load_library", lambda: None)
     checks = examine(str(folder))
     assert failures(checks) == {"compiled CHGNet"}
     assert "g++" in by_name(checks)["compiled CHGNet"].fix

@@ -14,13 +14,12 @@ from lycb_flows.config import EnumerationConfig, GpawLabeler
 from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import canonical_structure, load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.gpaw import installation as gpaw
-from lycb_flows.labels.gpaw import labeler
+from lycb_flows.labels.gpaw import installation as gpaw, labeler
 from lycb_flows.labels.gpaw.installation import check_gpaw
 from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.labels.gpaw.process import gpaw_parameters
 from lycb_flows.labels.theory import Convergence, gpaw_theory
-from lycb_flows.machine.leash import run_leashed
+from lycb_flows.machine.bound_programs import run_bound
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 
@@ -97,9 +96,7 @@ def test_electrons_that_do_not_converge_make_no_label(rehearsal):
 def test_a_process_that_dies_is_a_reason_and_not_the_workers_end(rehearsal, monkeypatch):
     killed = "import os, signal, sys; print('out of memory', file=sys.stderr, flush=True)"
     command = [sys.executable, "-c", f"{killed}; os.kill(os.getpid(), signal.SIGKILL)"]
-    monkeypatch.setattr(
-        labeler, "run_leashed", lambda _c, **options: run_leashed(command, **options)
-    )
+    monkeypatch.setattr(labeler, "run_bound", lambda _c, **options: run_bound(command, **options))
     with pytest.raises(LabelError, match=r"exit_status=-9.*out of memory") as caught:
         rehearsal.label(salt())
     assert "\n" not in str(caught.value)
@@ -109,12 +106,12 @@ def test_a_launcher_starts_it_and_needs_a_gpaw_with_mpi(rehearsal, monkeypatch, 
     monkeypatch.chdir(tmp_path)  # where ranks on other machines see it
     ran = []
     monkeypatch.setattr(
-        labeler, "run_leashed", lambda c, **options: ran.append(c) or run_leashed(c, **options)
+        labeler, "run_bound", lambda c, **options: ran.append(c) or run_bound(c, **options)
     )
     engine = Gpaw(GpawLabeler(theory="rehearsal"), launcher="nice -n 1")
     with pytest.raises(InputError, match=r"not built with MPI.*LYCB_GPAW_LAUNCHER"):
         engine.label(salt())
-    assert ran[0][5:9] == ["nice", "-n", "1", sys.executable]  # behind their leash
+    assert ran[0][5:9] == ["nice", "-n", "1", sys.executable]  # behind what binds it
     assert str(tmp_path) in ran[0][-1]
     assert rehearsal.label(salt()).converged
 

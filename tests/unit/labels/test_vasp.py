@@ -29,18 +29,16 @@ from lycb_flows.labels import checks
 from lycb_flows.labels.checks import checked_label
 from lycb_flows.labels.relaxing import Relaxer, drive_fire
 from lycb_flows.labels.theory import vasp_theory
-from lycb_flows.labels.vasp import labeler as vasp
-from lycb_flows.labels.vasp import process as vasp_process
-from lycb_flows.labels.vasp import results as vasp_results
+from lycb_flows.labels.vasp import labeler as vasp, process as vasp_process, results as vasp_results
 from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import Inputs, find_changes
 from lycb_flows.labels.vasp.relaxing import largest_force, open_vasp
 from lycb_flows.labels.vasp.vasprun import check_converged, read_vasprun
-from lycb_flows.machine import leash
+from lycb_flows.machine import bound_programs
 from lycb_flows.machine.engines import Machine
 from lycb_flows.machine.time_limits import call_within
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine.walltime import WALLTIME
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.schemas import Label
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
@@ -427,14 +425,14 @@ def test_a_label_that_takes_too_long_ends_vasp_and_custodian(tmp_path, monkeypat
         seen.extend(processes_in(tmp_path))
         return end_group(*arguments)
 
-    end_group = leash.end_group
-    monkeypatch.setattr(leash, "end_group", look)
+    end_group = bound_programs.end_group
+    monkeypatch.setattr(bound_programs, "end_group", look)
     over = threading.Thread(target=_end_time_limit_when_vasp_hangs, args=(tmp_path,))
     over.start()
     with pytest.raises(LabelError, match="took too long"):
         call_within(PATIENCE_S, lambda: engine.label(salt()))
     over.join()
-    assert len(seen) >= 4  # custodian, the leash, VASP and its fork
+    assert len(seen) >= 4  # custodian, what binds VASP, VASP and its fork
     assert processes_in(tmp_path) == []
     assert "OUTCAR" in names_in(engine.logs["vasp"])
     assert len(list(tmp_path.iterdir())) == 1  # never cleaned up
@@ -463,20 +461,21 @@ def test_a_vasp_that_hangs_is_seen_and_ended_by_custodian(tmp_path, monkeypatch)
 
 def test_a_workers_stop_ends_what_a_label_has_started(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(SHIFT, "stop_reason", "")
+    monkeypatch.setattr(WALLTIME, "stop_reason", "")
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(999)"
-    command = leash.leashed([sys.executable, "-c", stubborn], tmp_path / "e.json")
+    command = bound_programs.bound_command([sys.executable, "-c", stubborn], tmp_path / "e.json")
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
     with StopSignals() as stop, pytest.raises(Interrupted):
-        stop.run_job(lambda _spec: leash.run_leashed(command), {})
+        stop.run_job(lambda _spec: bound_programs.run_bound(command), {})
     timer.join()
     wait_until(lambda: processes_in(tmp_path) == [os.getpid()])
 
 
 def test_vasp_ends_with_a_parent_that_is_killed(tmp_path):
     program = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(999)"]
-    code = f"import subprocess; subprocess.run({leash.leashed(program, tmp_path / 'e.json')!r})"
+    command = bound_programs.bound_command(program, tmp_path / "e.json")
+    code = f"import subprocess; subprocess.run({command!r})"
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path, text=True
     )
@@ -486,17 +485,22 @@ def test_vasp_ends_with_a_parent_that_is_killed(tmp_path):
     parent.wait()
     parent.stdout.close()
     wait_until(lambda: not processes_in(tmp_path))
-    assert leash.read_ended(tmp_path / "e.json").code == -signal.SIGTERM
+    assert bound_programs.read_ended(tmp_path / "e.json").code == -signal.SIGTERM
 
 
-def test_a_leash_says_how_a_program_ended(tmp_path):
+def test_a_bound_program_says_how_a_program_ended(tmp_path):
     status = tmp_path / "ended.json"
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     for code, expected in (("raise SystemExit(3)", "exit code 3"), (killed, "killed by SIGKILL")):
-        finished = leash.run_leashed(leash.leashed([sys.executable, "-c", code], status))
-        assert leash.read_ended(status).how == expected
+        finished = bound_programs.run_bound(
+            bound_programs.bound_command([sys.executable, "-c", code], status)
+        )
+        assert bound_programs.read_ended(status).how == expected
         assert finished.returncode != 0
-    assert leash.run_leashed(leash.leashed(["no-such-vasp"], status)).returncode == 127
+    assert (
+        bound_programs.run_bound(bound_programs.bound_command(["no-such-vasp"], status)).returncode
+        == 127
+    )
 
 
 @pytest.mark.parametrize(("clean_up", "left"), [("always", 0), ("success", 1), ("never", 2)])

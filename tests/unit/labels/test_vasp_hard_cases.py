@@ -13,8 +13,7 @@ from custodian.vasp.handlers import LargeSigmaHandler, VaspErrorHandler
 from stand_in import STAND_IN, THEORY, salt
 
 from lycb_flows.errors import LabelError, MachineError
-from lycb_flows.labels.vasp import labeler as vasp
-from lycb_flows.labels.vasp import process as vasp_process
+from lycb_flows.labels.vasp import labeler as vasp, process as vasp_process
 from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.policy import ASKED, Inputs, find_changes

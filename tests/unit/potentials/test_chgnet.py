@@ -22,8 +22,7 @@ from lycb_flows.crystals.structures import canonical_structure, load_parent, to_
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.training import fine_tune
-from lycb_flows.potentials import chgnet as chgnet_module
-from lycb_flows.potentials import compiled
+from lycb_flows.potentials import chgnet as chgnet_module, compiled
 from lycb_flows.potentials.chgnet import TorchEvaluator
 from lycb_flows.potentials.graph import SkinList
 from lycb_flows.potentials.models import find_model, load_potential

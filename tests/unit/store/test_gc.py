@@ -11,8 +11,7 @@ from bson import ObjectId
 
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
-from lycb_flows.store import garbage as gc
-from lycb_flows.store import open_store
+from lycb_flows.store import garbage as gc, open_store
 from lycb_flows.store.blobs import CHUNK_BYTES
 from lycb_flows.store.garbage import list_garbage, sweep
 

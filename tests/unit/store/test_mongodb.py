@@ -16,7 +16,7 @@ from waiting import wait_until
 
 from lycb_flows.errors import GivenBackError, InputError, StoreError
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.machine.walltime import SHIFT
+from lycb_flows.machine.walltime import WALLTIME
 from lycb_flows.schemas import CampaignRecord
 from lycb_flows.store import open_store
 from lycb_flows.store.blobs import CHUNK_BYTES, BlobFolder
@@ -37,7 +37,7 @@ def store(mongo_uri):
 @pytest.fixture
 def worker(monkeypatch):
     """As if a worker of ours ran this process."""
-    monkeypatch.setattr(SHIFT, "gives_back", True)
+    monkeypatch.setattr(WALLTIME, "gives_back", True)
 
 
 def test_the_same_logic_runs_on_mongomock_without_a_server(tmp_path):
@@ -133,7 +133,7 @@ def test_who_cannot_give_back_computes_a_claimed_key_all_the_same(mongo_uri, sto
     other = open_store(mongo_uri)
     with store.claim(record(1).key):
         assert other.once(CampaignRecord, record(1).key, lambda: record(1)).key == record(1).key
-        monkeypatch.setattr(SHIFT, "gives_back", True)
+        monkeypatch.setattr(WALLTIME, "gives_back", True)
         with pytest.raises(GivenBackError):
             other.once(CampaignRecord, record(2).key, lambda: _claim_in_vain(other))
     assert [one.outcome for one in store.attempts(record(2).key)] == ["interrupted"]

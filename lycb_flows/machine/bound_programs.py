@@ -1,8 +1,8 @@
-"""Programs on a leash: they and what they start end with the job that started them.
+"""Programs bound to their job: they and what they start end with the job that started them.
 
-`run_leashed` is the parent's side. The other side is this file as a script,
+`run_bound` is the parent's side. The other side is this file as a script,
 
-    python -S -P leash.py STATUS.json COMMAND...
+    python -S -P bound_programs.py STATUS.json COMMAND...
 
 between the job and the program (VASP, `mpiexec`, `srun`). It gets SIGTERM from the kernel when
 its parent dies in whatever way, passes it on, kills after a grace what did not end, and writes
@@ -54,8 +54,8 @@ class Ended:
         return f"killed by {signal.Signals(-self.code).name}"
 
 
-def leashed(command: Sequence[str], status: Path) -> list[str]:
-    """Return the command that runs a command on a leash.
+def bound_command(command: Sequence[str], status: Path) -> list[str]:
+    """Return the command that runs a command bound to its parent.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def leashed(command: Sequence[str], status: Path) -> list[str]:
 
 
 def read_ended(status: Path) -> Ended | None:
-    """Return how the program ended; None when its leash was killed, too."""
+    """Return how the program ended; None when what binds it was killed, too."""
     try:
         return Ended(**json.loads(status.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def run_leashed(
+def run_bound(
     command: Sequence[str], *, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that ends with this call: by its end, an exception, or our own death.

@@ -1,0 +1,68 @@
+from .admission import (
+    admitted_levels as admitted_levels,
+)
+from .cost import (
+    PlannedStep as PlannedStep,
+    costs_of_jobs as costs_of_jobs,
+    plan_campaign as plan_campaign,
+)
+from .descriptions import (
+    CATEGORIES as CATEGORIES,
+    DECIDE as DECIDE,
+    FIELDS as FIELDS,
+    LABEL as LABEL,
+    LIGHT as LIGHT,
+    JobDescription as JobDescription,
+    ProgressListener as ProgressListener,
+    anchor_job as anchor_job,
+    begin_job as begin_job,
+    choose_job as choose_job,
+    decide_dft_job as decide_dft_job,
+    dft_relax_job as dft_relax_job,
+    enumerate_job as enumerate_job,
+    rank_job as rank_job,
+    read_description as read_description,
+)
+from .ground_states import (
+    decide_ground_state as decide_ground_state,
+)
+from .measurement import (
+    choose_model as choose_model,
+    measurements as measurements,
+    run_batches as run_batches,
+)
+from .results import (
+    CampaignResults as CampaignResults,
+    decorated_name as decorated_name,
+    dft_theory as dft_theory,
+    enumeration_key as enumeration_key,
+    find_ground_state as find_ground_state,
+    find_results as find_results,
+    ground_state_plan as ground_state_plan,
+    load_crystal as load_crystal,
+    measurement_plan as measurement_plan,
+    ranking_key as ranking_key,
+    system_names as system_names,
+)
+from .rounds import (
+    close_stage as close_stage,
+    closed_by as closed_by,
+    failed_for_good as failed_for_good,
+    failed_labels as failed_labels,
+    frames_of as frames_of,
+    label_status as label_status,
+    refuse_mixture as refuse_mixture,
+    refuse_overlap as refuse_overlap,
+    training_labels_of as training_labels_of,
+)
+from .stages import (
+    TEST_STAGE as TEST_STAGE,
+    StagePlan as StagePlan,
+)
+from .submission import (
+    Submission as Submission,
+    find_submission as find_submission,
+    read_campaign as read_campaign,
+    reopen as reopen,
+    submit as submit,
+)

@@ -1,0 +1,36 @@
+from .dft import (
+    AnchorMaker as AnchorMaker,
+    DftRelaxMaker as DftRelaxMaker,
+)
+from .dynamics import (
+    MDMaker as MDMaker,
+)
+from .labelling import (
+    SelectMaker as SelectMaker,
+    VaspLabelMaker as VaspLabelMaker,
+    try_label as try_label,
+)
+from .learning import (
+    EvaluateMaker as EvaluateMaker,
+    FineTuneMaker as FineTuneMaker,
+    TrainMaker as TrainMaker,
+    evaluate_all as evaluate_all,
+    round_of as round_of,
+)
+from .measuring import (
+    QuantityMaker as QuantityMaker,
+)
+from .resources import (
+    deciding_job as deciding_job,
+    open_store as open_store,
+    working_on as working_on,
+)
+from .structures import (
+    CampaignSystem as CampaignSystem,
+    EnumerateMaker as EnumerateMaker,
+    RankMaker as RankMaker,
+)
+from .tasks import (
+    LabelFromTaskMaker as LabelFromTaskMaker,
+    TaskLabeler as TaskLabeler,
+)

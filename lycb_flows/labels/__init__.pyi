@@ -1,0 +1,50 @@
+from .checks import (
+    Answer as Answer,
+    ask as ask,
+    checked_label as checked_label,
+    checked_numbers as checked_numbers,
+)
+from .engine import (
+    Engine as Engine,
+    Finding as Finding,
+    FindModel as FindModel,
+    ForceCall as ForceCall,
+    Look as Look,
+    Machine as Machine,
+    Models as Models,
+    NotApplicableError as NotApplicableError,
+    engine_of as engine_of,
+    find_engine as find_engine,
+    is_dft as is_dft,
+)
+from .foreign.stated_level import (
+    Level as Level,
+    Statement as Statement,
+    contradictions as contradictions,
+    level_of_fingerprint as level_of_fingerprint,
+    our_levels as our_levels,
+    stated_level as stated_level,
+)
+from .logs import (
+    KeepsLogs as KeepsLogs,
+    Log as Log,
+    archive as archive,
+)
+from .plane_waves import (
+    plane_wave_label_s as plane_wave_label_s,
+)
+from .relaxing import (
+    Relaxer as Relaxer,
+    drive_fire as drive_fire,
+)
+from .theory import (
+    VASP_STAND_IN as VASP_STAND_IN,
+    Convergence as Convergence,
+    Labeler as Labeler,
+    Potcars as Potcars,
+    Smearing as Smearing,
+    Theory as Theory,
+    code_of as code_of,
+    gpaw_theory as gpaw_theory,
+    vasp_theory as vasp_theory,
+)
