@@ -15,7 +15,7 @@ FRAME_FS = STEP_FS * EVERY
 
 
 def walk(*, n_frames=400, seed=0, breathes=False, first_step=0):
-    """Ten ions that hop by 3 Å, ten that vibrate, all of which drift; in a cell that may breathe."""
+    """Ten ions that hop by 3 Å, ten that vibrate, and all drift; in a cell that may breathe."""
     rng = np.random.default_rng(seed)
     duration_ps = (n_frames - 1) * FRAME_FS / 1000
     moved = np.concatenate(
@@ -77,6 +77,11 @@ def write_dump(trajectory, path, columns, *, names="id type element", seed=1):
         lx, ly, lz, xy, xz, yz = Prism(cell).get_lammps_prism()
         box = np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
         low = np.array([1.0, -2.0, 0.5])
+        bounds = (
+            (low[0] + min(0, xy, xz, xy + xz), low[0] + lx + max(0, xy, xz, xy + xz), xy),
+            (low[1] + min(0, yz), low[1] + ly + max(0, yz), xz),
+            (low[2], low[2] + lz, yz),
+        )
         images = np.floor(frac)
         values = {
             "unwrapped": frac @ box + low,
@@ -89,9 +94,7 @@ def write_dump(trajectory, path, columns, *, names="id type element", seed=1):
             f"ITEM: TIMESTEP\n{step}",
             f"ITEM: NUMBER OF ATOMS\n{len(frac)}",
             "ITEM: BOX BOUNDS xy xz yz pp pp pp",
-            f"{low[0] + min(0, xy, xz, xy + xz):.12g} {low[0] + lx + max(0, xy, xz, xy + xz):.12g} {xy:.12g}",
-            f"{low[1] + min(0, yz):.12g} {low[1] + ly + max(0, yz):.12g} {xz:.12g}",
-            f"{low[2]:.12g} {low[2] + lz:.12g} {yz:.12g}",
+            *(f"{first:.12g} {last:.12g} {tilt:.12g}" for first, last, tilt in bounds),
             f"ITEM: ATOMS {names} {columns}",
         ]
         for atom in rng.permutation(len(frac)):
@@ -108,7 +111,7 @@ def write_dump(trajectory, path, columns, *, names="id type element", seed=1):
 
 
 def vasprun(trajectory, incar="IBRION=0 POTIM=200 NBLOCK=1 TEBEG=600 TEEND=600"):
-    """Return the XML of a run with these frames, as VASP writes it but for what MD does not need."""
+    """Return the XML of a run with these frames, as VASP writes it."""
 
     def vectors(name, rows):
         inner = "\n".join("<v> {:.8f} {:.8f} {:.8f} </v>".format(*row) for row in rows)

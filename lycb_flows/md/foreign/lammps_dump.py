@@ -185,10 +185,8 @@ class _Atoms:
         numbers = numbers[order]
         self._check_ids(numbers[:, 0], header)
         positions = numbers[:, 1:4]
-        if self.scaled:
-            positions = positions @ header.cell_ang
-        else:  # seen from the corner of the box, from where whole cells are counted
-            positions = positions - header.origin_ang
+        # seen from the corner of the box, from where whole cells are counted
+        positions = positions @ header.cell_ang if self.scaled else positions - header.origin_ang
         if self.with_images:
             positions = positions + numbers[:, 4:7] @ header.cell_ang
         if self.elements:
