@@ -10,7 +10,13 @@ from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
-from lycb_flows.schemas.measurement import Arrhenius, DiffusionEstimate, Transport
+from lycb_flows.schemas.measurement import (
+    Arrhenius,
+    DiffusionEstimate,
+    Evidence,
+    Regime,
+    Transport,
+)
 from lycb_flows.schemas.rankings import (
     DftCandidate,
     GroundState,
@@ -33,6 +39,7 @@ __all__ = [
     "Enumeration",
     "EpochRecord",
     "Evaluation",
+    "Evidence",
     "Frame",
     "Frames",
     "GroundState",
@@ -48,6 +55,7 @@ __all__ = [
     "Produced",
     "RankedCandidate",
     "Ranking",
+    "Regime",
     "Relaxation",
     "Round",
     "Run",

@@ -1,0 +1,391 @@
+"""The likelihood of D, given the powers of a trajectory's modes.
+
+A power P_k is the mean of ν independent squares, so that ν P_k / S_k is chi-squared with ν degrees
+of freedom and S_k = E[P_k] (Whittle, Ark. Mat. 2, 423 (1953)):
+
+    ln L = -Σ_k (ν/2) (P_k / S_k + ln S_k),    S_k = D + Σ_j A_j R_k(τ_j) + c V_k
+
+with at most two relaxations R of ions in cages (`cage_powers`) and vibration V; D, A and c are not
+negative. Relaxations take the place of a first lag of a fit: what is not yet diffusion at short
+lags has a term of its own, where the data ask for it.
+
+ν is what the scatter of the powers about S says, 2 / <(P/S - 1)²>: three times the number of ions
+for independent isotropic ions, less for ions that move together, along a line, or unequally.
+
+Hops are events, and how many there were is the same for all modes: it is no part of the scatter.
+The number of events of a D is like a Poisson number, of mean D / ε, ε the D of one event
+(`events.py`). With x the D of the events that there were, the deviance of D is
+
+    min over x of  G(x) + (2/ε) (D - x + x ln(x/D))
+
+G the profile deviance of the powers and the second term Poisson's. Where x is zero it is 2 D / ε.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import chi2
+
+from lycb_flows.transport.spectrum import (
+    Array,
+    Modes,
+    cage_powers,
+    choose_modes,
+    powers_of_msd,
+    vibration_powers,
+)
+
+FAST = 1 / 50
+"""Relaxations up to this share of the run are told from diffusion."""
+CONFINED = 1 / 5
+"""A slower relaxation cannot be told from a run that is too short."""
+RELAXATION_GAIN = 3.0
+"""Twice the gain in ln L that a relaxation needs."""
+SHORTEST_TIME_PS = 0.25
+N_SLOW_TIMES = 14
+MAX_FAST_TIMES = 16
+EXPONENTS = np.arange(0.3, 0.96, 0.05)
+_MAX_TURNS = 30
+_SETTLED = 1e-4
+_KEPT = 8
+_WIDTH = 4.0
+_N_PROFILE = 17
+_N_GRID = 1200
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Expected powers of every term for the modes of a run, each of unit strength.
+
+    Attributes
+    ----------
+    diffusion, vibration
+        Shape (n_bins,).
+    times_ps
+        Relaxation times, rising, shape (n_times,); the first `n_fast` are fast.
+    relaxations
+        Shape (n_times, n_bins).
+    power_laws
+        MSD of t^α per axis for every one of `EXPONENTS`, shape (n_exponents, n_bins).
+    """
+
+    diffusion: Array
+    vibration: Array
+    times_ps: Array
+    n_fast: int
+    n_confined: int
+    relaxations: Array
+    power_laws: Array
+
+
+@lru_cache(maxsize=16)
+def shapes_of(n_increments: int, frame_interval_ps: float) -> Shapes:
+    """Return the shapes for runs of a length; the runs of a campaign share them.
+
+    Parameters
+    ----------
+    n_increments
+        Number of frames less one.
+    frame_interval_ps
+        Time between frames.
+    """
+    modes = choose_modes(n_increments, frame_interval_ps)
+    duration = modes.duration_ps
+    limit = FAST * duration
+    start = min(max(frame_interval_ps / 2, SHORTEST_TIME_PS), limit / 2)
+    n_fast = int(np.clip(round(4 * np.log(limit / start)), 2, MAX_FAST_TIMES))
+    fast = np.geomspace(start, limit, n_fast)
+    slow = np.geomspace(limit, duration, N_SLOW_TIMES)[1:]
+    times = np.concatenate([fast, slow])
+    lags = np.arange(n_increments + 1) * frame_interval_ps
+    return Shapes(
+        diffusion=np.ones(len(modes.counts)),
+        vibration=vibration_powers(modes),
+        times_ps=times,
+        n_fast=n_fast,
+        n_confined=int(np.sum(times <= CONFINED * duration)),
+        relaxations=cage_powers(modes, times),
+        power_laws=np.array([powers_of_msd(modes, lags**exponent) for exponent in EXPONENTS]),
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The most likely strengths of some terms.
+
+    Attributes
+    ----------
+    loss
+        Σ (m/2) (P/S - 1 - ln(P/S)) over bins of m modes: minus ln L for ν = 1, less that of S = P.
+    strengths
+        Of each term, shape (n_terms,).
+    terms
+        Shape (n_terms, n_bins).
+    times
+        Numbers of its relaxations in `Shapes.times_ps`.
+    """
+
+    loss: float
+    strengths: Array
+    terms: Array
+    times: tuple[int, ...] = ()
+
+    @property
+    def spectrum(self) -> Array:
+        """S, shape (n_bins,)."""
+        return np.asarray(self.strengths @ self.terms)
+
+
+@dataclass(frozen=True)
+class Powers:
+    """Powers of one kind (a mean over axes, or along a direction) and the fits of their terms.
+
+    Attributes
+    ----------
+    modes
+        The modes and their bins.
+    values
+        P in Å²/ps, shape (n_bins,).
+    most_freedom
+        The ν of independent ions: their number times the number of axes.
+    """
+
+    modes: Modes
+    values: Array
+    most_freedom: float
+
+    @property
+    def shapes(self) -> Shapes:
+        """The shapes of the terms."""
+        return shapes_of(self.modes.n_increments, self.modes.frame_interval_ps)
+
+    def fits(
+        self, n_relaxations: int, pairs: Array | None = None, *, diffusion: bool = True
+    ) -> list[Fit]:
+        """Return the best fits with vibration and some relaxations, the best first.
+
+        Parameters
+        ----------
+        n_relaxations
+            0, 1 or 2.
+        pairs
+            Numbers of relaxation times to choose from, (n_choices, n_relaxations); default: the
+            fast ones.
+        diffusion
+            Whether D is among the terms; it is the first then.
+        """
+        shapes = self.shapes
+        if pairs is None:
+            pairs = choices(range(shapes.n_fast), n_relaxations)
+        chosen = np.asarray(pairs, dtype=int)
+        fixed = [shapes.diffusion, shapes.vibration] if diffusion else [shapes.vibration]
+        terms = np.empty((len(chosen), len(fixed) + n_relaxations, len(self.values)))
+        terms[:, : len(fixed)] = fixed
+        terms[:, len(fixed) :] = shapes.relaxations[chosen]
+        return self.best(terms, chosen)
+
+    def best(self, terms: Array, chosen: Array | None = None) -> list[Fit]:
+        """Return the best of the fits of several sets of terms, the best first.
+
+        Parameters
+        ----------
+        terms
+            Shape (n_sets, n_terms, n_bins).
+        chosen
+            The relaxations of every set.
+        """
+        losses, strengths = _maximise(self.values, self.modes.counts / 2, terms)
+        return [
+            Fit(
+                float(losses[i]),
+                strengths[i],
+                terms[i],
+                () if chosen is None else tuple(chosen[i].tolist()),
+            )
+            for i in np.argsort(losses)[:_KEPT]
+        ]
+
+    def freedom(self, fit: Fit) -> float:
+        """Return ν from the scatter of the single modes about a fit.
+
+        Parameters
+        ----------
+        fit
+            A fit with as many terms as the data ask for.
+        """
+        single = self.modes.counts == 1
+        scatter = (self.values / fit.spectrum - 1)[single]
+        mean = float(np.sum(scatter**2)) / max(1, len(scatter) - 3)
+        return float(min(2 / max(mean, 1e-12), self.most_freedom))
+
+
+def choices(numbers: range, n: int) -> Array:
+    """Return all sets of n different numbers, (n_sets, n)."""
+    sets = list(combinations(numbers, n))
+    return np.array(sets, dtype=int).reshape(len(sets), n)
+
+
+def _maximise(
+    powers: Array, weights: Array, terms: Array, offset: float = 0.0
+) -> tuple[Array, Array]:
+    """Return losses and strengths of sets of terms, by Fisher scoring with halved steps.
+
+    A step is a weighted least-squares fit with strengths that are not negative, weights 1/S².
+    """
+    scale = terms.mean(axis=2, keepdims=True)
+    scaled = terms / scale
+    smallest = 1e-9 * float(powers.mean()) + 1e-300
+    smooth = np.convolve(np.pad(powers, 2, "edge"), np.full(5, 0.2), "valid")
+    spectrum = np.broadcast_to(np.maximum(smooth, smallest), (len(terms), len(powers)))
+    strengths, losses = np.zeros(terms.shape[:2]), np.full(len(terms), np.inf)
+    for turn in range(_MAX_TURNS):
+        target = _least_squares(powers - offset, weights / spectrum**2, scaled)
+        step = np.ones(len(terms))
+        for _ in range(8 if turn else 1):
+            trial = strengths + step[:, None] * (target - strengths)
+            seen = np.maximum(np.einsum("bi,bin->bn", trial, scaled) + offset, smallest)
+            ratio = powers / seen
+            found = np.sum(weights * (ratio - 1 - np.log(np.maximum(ratio, 1e-300))), axis=1)
+            worse = found > losses + 1e-12
+            if not worse.any():
+                break
+            step = np.where(worse, step / 2, step)
+        better = found <= losses
+        gain = np.max(np.where(better, losses - found, 0.0))
+        strengths = np.where(better[:, None], trial, strengths)
+        spectrum = np.where(better[:, None], seen, spectrum)
+        losses = np.where(better, found, losses)
+        if gain < _SETTLED:
+            break
+    return losses, strengths / scale[..., 0]
+
+
+def _least_squares(values: Array, weights: Array, terms: Array) -> Array:
+    """Return strengths that are not negative for every set, by trying every subset of terms."""
+    n_sets, n_terms, _ = terms.shape
+    weighted = terms * weights[:, None]
+    matrix = weighted @ terms.transpose(0, 2, 1)
+    right = weighted @ values
+    best, lowest = np.zeros((n_sets, n_terms)), np.zeros(n_sets)
+    ridge = 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None]
+    for n in range(1, n_terms + 1):
+        for subset in combinations(range(n_terms), n):
+            some = np.array(subset)
+            part = matrix[:, some[:, None], some] + ridge * np.eye(n)
+            solution = np.linalg.solve(part, right[:, some, None])[..., 0]
+            value = -np.einsum("bi,bi->b", right[:, some], solution) / 2
+            taken = (solution >= 0).all(axis=1) & (value < lowest - 1e-12 * np.abs(lowest))
+            lowest = np.where(taken, value, lowest)
+            full = np.zeros((n_sets, n_terms))
+            full[:, some] = solution
+            best = np.where(taken[:, None], full, best)
+    return best
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The profile likelihood of D from the powers alone: how many events there were is known.
+
+    Attributes
+    ----------
+    diffusivity
+        The most likely D, in Å²/ps as all of this class.
+    error
+        Its standard error: Fisher's information, the other strengths free.
+    freedom
+        ν.
+    trial, deviance
+        D and 2 (ln L_max - ln L) with all other strengths and times free, shape (n_trials,).
+    """
+
+    diffusivity: float
+    error: float
+    freedom: float
+    trial: Array
+    deviance: Array
+
+
+def profile(powers: Powers, fits: list[Fit], freedom: float) -> Likelihood:
+    """Return the profile likelihood of D, for terms that have been chosen.
+
+    Parameters
+    ----------
+    powers
+        The powers.
+    fits
+        Fits of the same terms with the most likely relaxation times, the best first.
+    freedom
+        ν.
+    """
+    best = fits[0]
+    diffusivity = float(best.strengths[0])
+    error = standard_error(best, freedom * powers.modes.counts / 2)
+    trial = diffusivity + error * np.linspace(-_WIDTH, _WIDTH, _N_PROFILE)
+    trial = np.unique(np.maximum(trial, 0.0))
+    others = np.array([fit.terms[1:] for fit in fits])
+    losses = [_maximise(powers.values, powers.modes.counts / 2, others, d)[0].min() for d in trial]
+    deviance = np.maximum(2 * freedom * (np.array(losses) - best.loss), 0.0)
+    return Likelihood(diffusivity, error, freedom, trial, deviance)
+
+
+def standard_error(fit: Fit, weights: Array) -> float:
+    """Return the standard error of the first strength, from Fisher's information.
+
+    Parameters
+    ----------
+    fit
+        Its strengths; those that are zero are no parameters.
+    weights
+        ν/2 times the modes of every bin.
+    """
+    free = fit.strengths > 0
+    free[0] = True
+    terms = fit.terms[free] / fit.terms[free].mean(axis=1, keepdims=True)
+    information = (terms * weights / fit.spectrum**2) @ terms.T
+    information += 1e-12 * np.trace(information) * np.eye(len(information))
+    return float(np.sqrt(np.linalg.inv(information)[0, 0]))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What is known of D when the number of events is uncertain as well; in Å²/ps."""
+
+    error: float
+    low: float
+    high: float
+    upper: float
+
+
+def interval(likelihood: Likelihood, event: float, confidence: float) -> Interval:
+    """Return the standard error, the interval, and the upper bound of D.
+
+    The interval is where the deviance is below the quantile of chi-squared. The bound is the
+    quantile of the likelihood itself, normalised over D >= 0: Poisson's own bound where no event
+    was seen (Helene, Nucl. Instrum. Methods 212, 319 (1983)).
+
+    Parameters
+    ----------
+    likelihood
+        Of the powers.
+    event
+        The D of one event, ε, in Å²/ps.
+    confidence
+        Of the interval (two-sided) and of the bound (one-sided).
+    """
+    d, sigma = likelihood.diffusivity, likelihood.error
+    reach = max(3 * d, d + 6 * sigma, 8 * event)
+    grid = np.linspace(0, reach, _N_GRID + 1)[1:]
+    seen = np.linspace(max(d - _WIDTH * sigma, 0), d + _WIDTH * sigma, _N_GRID // 6)
+    gauss = np.interp(seen, likelihood.trial, likelihood.deviance)[:, None]
+    x = np.maximum(seen, 1e-300)[:, None]
+    deviance = np.min(gauss + 2 / event * (grid - x + x * np.log(x / grid)), axis=0)
+    deviance -= deviance.min()
+    inside = grid[deviance <= chi2.ppf(confidence, 1)]
+    density = np.cumsum(np.exp(-deviance / 2))
+    upper = grid[np.searchsorted(density, confidence * density[-1])]
+    error = float(np.hypot(sigma, np.sqrt(event * d)))
+    return Interval(error, float(inside[0]), float(inside[-1]), float(upper))
