@@ -46,11 +46,13 @@ def walk(*, n_frames=400, seed=0, breathes=False, first_step=0):
 
 
 def write_walk(trajectory, path):
-    """Write a walk as our HDF5, as vasprun.xml, or as `lycb export` does."""
+    """Write a walk as our HDF5, as VASP does, or as `lycb export` does."""
     if path.suffix == ".h5":
         path.write_bytes(write_trajectory(trajectory))
     elif path.suffix == ".xml":
         path.write_text(vasprun(trajectory))
+    elif path.name == "XDATCAR":
+        path.write_text(xdatcar(trajectory))
     else:
         export_trajectory(trajectory, path)
     return path
@@ -108,6 +110,23 @@ def write_dump(trajectory, path, columns, *, names="id type element", seed=1):
             )
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def xdatcar(trajectory):
+    """Return an XDATCAR as VASP writes it: wrapped, with the cell in every frame if it changes."""
+    counts = {symbol: trajectory.species.count(symbol) for symbol in trajectory.species}
+    names, numbers = " ".join(counts), " ".join(map(str, counts.values()))
+    breathes = (trajectory.cells_ang != trajectory.cells_ang[0]).any()
+    lines = []
+    for number, (cell, frac) in enumerate(
+        zip(trajectory.cells_ang, trajectory.frac_coords.astype(float) % 1.0, strict=True), start=1
+    ):
+        if breathes or number == 1:
+            rows = ["  {:11.6f} {:11.6f} {:11.6f}".format(*row) for row in cell]
+            lines += ["unknown system", "           1", *rows, f"   {names}", f"   {numbers}"]
+        lines.append(f"Direct configuration={number:6d}")
+        lines += ["  {:11.8f} {:11.8f} {:11.8f}".format(*row) for row in frac]
+    return "\n".join(lines) + "\n"
 
 
 def vasprun(trajectory, incar="IBRION=0 POTIM=200 NBLOCK=1 TEBEG=600 TEEND=600"):

@@ -143,10 +143,8 @@ class TextFile:
         return b"".join(lines)
 
     def head(self) -> bytes:
-        """Return the beginning of the file, which is read again later."""
-        head = self._lines.read(_HEAD_BYTES)
-        self._lines.seek(0)
-        return head
+        """Return the next bytes, by which a format is recognised."""
+        return self._lines.read(_HEAD_BYTES)
 
     @property
     def stream(self) -> IO[bytes]:

@@ -198,16 +198,16 @@ class _Opened:
 
 def _open(path: Path, source: Source, species: Sequence[str] | None) -> _Opened:
     try:
+        with closing(TextFile(path)) as file:
+            name = _format_of(path, file.head())
+        if name in _BINARY_READERS:
+            frames = _in_one_line(_BINARY_READERS[name](path, source, species), path)
+            return _Opened(frames, lambda: 0.0, _quiet)
         file = TextFile(path)
-        name = _format_of(path, file.head())
     except OSError as err:
         raise InputError("cannot read the trajectory", fix="check its path", file=path) from err
-    if name in _TEXT_READERS:
-        frames = _in_one_line(_TEXT_READERS[name](file, source, species), path)
-        return _Opened(frames, file.share_read, file.close)
-    file.close()
-    frames = _in_one_line(_BINARY_READERS[name](path, source, species), path)
-    return _Opened(frames, lambda: 0.0, _quiet)
+    frames = _in_one_line(_TEXT_READERS[name](file, source, species), path)
+    return _Opened(frames, file.share_read, file.close)
 
 
 def _format_of(path: Path, head: bytes) -> str:
