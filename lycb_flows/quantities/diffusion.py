@@ -10,6 +10,7 @@ import numpy as np
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.report import (
     MISSING,
     Album,
@@ -51,7 +52,7 @@ class Diffusion(Quantity[Transport]):
     work = "transport"
     noun = "transport"
     status_name = "measured"
-    status_fields = ("system", "temperature_k")
+    status_fields = ("system", "temperature_k", "replica")
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
         """Refuse a mobile species that the system does not have.
@@ -148,7 +149,7 @@ class Diffusion(Quantity[Transport]):
                     place = f"{system} at {pressure_bar:g} bar"
                     caption = f"{place}: displacement against lag; thick: the window of the fit."
                     shown.append(album.show(f"msd-{place}", msd_figure(moved), caption))
-            tables = (transport_table(data, system),)
+            tables = (transport_table(data, system), *replica_tables(data, system))
             parts.append(Part(system, figures=tuple(shown), tables=tables))
         lead = () if parts else ("No production run has been analysed yet.",)
         return Section(self.name, self.title, lead, tuple(parts))
@@ -203,7 +204,8 @@ class Diffusion(Quantity[Transport]):
             )
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield what is shorter or smaller than the paper's."""
+        """Yield what is shorter or smaller than the paper's, and replicas that disagree."""
+        yield from replica_limits(data)
         transports = data.measured(Transport)
         yield from _short(transports)
         for system in dict.fromkeys(t.system for t in transports):
@@ -272,7 +274,8 @@ def bounds(transports: Sequence[Transport]) -> list[Transport]:
 
 def place_of(transport: Transport) -> str:
     """Return the system, pressure and temperature of a transport as text."""
-    return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
+    place = f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
+    return place if transport.replica is None else f"{place} replica {transport.replica}"
 
 
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:

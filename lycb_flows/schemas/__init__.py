@@ -5,6 +5,7 @@ from __future__ import annotations
 from lycb_flows.errors import InputError
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
+from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import digest, make_key, seed_for
@@ -25,12 +26,17 @@ from lycb_flows.schemas.rankings import (
     Relaxation,
 )
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
+from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
     "KINDS",
     "Arrhenius",
     "Blob",
     "CampaignRecord",
+    "CellAverage",
+    "CellVolumes",
+    "ChargeEstimate",
+    "ChargeTransport",
     "Dataset",
     "DftCandidate",
     "DiffusionEstimate",
@@ -62,6 +68,7 @@ __all__ = [
     "Segment",
     "Structure",
     "TestSet",
+    "ThermalExpansion",
     "Thermodynamics",
     "Transport",
     "Vector",

@@ -44,6 +44,8 @@ QUANTITIES: Registry[Measured] = Registry(
         "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
         "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
         "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
+        "charge": "lycb_flows.quantities.charge:Charge",
+        "volumes": "lycb_flows.quantities.volumes:Volumes",
     },
 )
 """What a campaign can measure."""
