@@ -139,11 +139,10 @@ def _title(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str) ->
 
 def _rows(found: TrajectoryAnalysis, frames: UnwrappedTrajectory) -> list[list[str]]:
     from lycb_flows.quantities.diffusion import diffusivity_text
-    from lycb_flows.report import MISSING, number, together
+    from lycb_flows.report import number
 
     estimate, charge = found.estimate, found.charge
     interval = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
-    along = found.lattice_diffusivities_m2_per_s
     haven = number(charge.haven_ratio, 2)
     if charge.haven_ratio_low is not None and charge.haven_ratio_high is not None:
         haven += (
@@ -155,10 +154,19 @@ def _rows(found: TrajectoryAnalysis, frames: UnwrappedTrajectory) -> list[list[s
         ["95 % interval (m²/s)", _interval(interval)],
         ["σ (mS/cm), independent ions", _conductivity(found)],
         ["Haven ratio", haven if charge.resolved else f"not resolved: {charge.reason}"],
-        ["D along a, b, c (m²/s)", MISSING if along is None else together(along, ", ")],
+        ["D along a, b, c (m²/s)", _directions(found)],
         ["charge", f"{found.config.charge_number:+d} e"],
     ]
-    return rows + [["", remark] for remark in frames.remarks]
+    return rows + [["note", remark] for remark in frames.remarks]
+
+
+def _directions(found: TrajectoryAnalysis) -> str:
+    from lycb_flows.report import MISSING, scientific
+
+    along, errors = found.lattice_diffusivities_m2_per_s, found.lattice_errors_m2_per_s
+    if along is None or errors is None:
+        return MISSING
+    return ", ".join(map(scientific, along, errors))
 
 
 def _interval(ends: tuple[float | None, float | None]) -> str:

@@ -1,4 +1,4 @@
-"""What a campaign measures, from the trajectory of anybody's run: `lycb analyse`, `lf.analyse_diffusion`.
+"""What a campaign measures of a run, from anybody's trajectory (`lycb analyse`).
 
 The functions are those that the quantities call.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from pymatgen.core import Element

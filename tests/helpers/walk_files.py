@@ -14,7 +14,7 @@ STEP_FS, EVERY = 2.0, 100
 FRAME_FS = STEP_FS * EVERY
 
 
-def walk(*, n_frames=400, seed=0, breathes=False, first_step=0):
+def walk(*, n_frames=200, seed=0, breathes=False, first_step=0):
     """Ten ions that hop by 3 Å, ten that vibrate, and all drift; in a cell that may breathe."""
     rng = np.random.default_rng(seed)
     duration_ps = (n_frames - 1) * FRAME_FS / 1000

@@ -7,7 +7,8 @@ frames, `times.py` judges their times, `unwrapping.py` takes out the jumps acros
 from lycb_flows.md.foreign.reading import (
     ReadingOptions,
     UnwrappedTrajectory,
+    as_unwrapped,
     read_any_trajectory,
 )
 
-__all__ = ["ReadingOptions", "UnwrappedTrajectory", "read_any_trajectory"]
+__all__ = ["ReadingOptions", "UnwrappedTrajectory", "as_unwrapped", "read_any_trajectory"]

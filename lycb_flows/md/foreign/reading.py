@@ -36,6 +36,7 @@ from lycb_flows.md.foreign.unwrapping import (
     unwrap_in_place,
 )
 from lycb_flows.md.foreign.vasp import read_vasprun, read_xdatcar
+from lycb_flows.md.trajectory import Trajectory
 from lycb_flows.units import PS_FS
 
 Reader = Callable[[TextFile, Source, Sequence[str] | None], Frames]
@@ -138,6 +139,26 @@ def read_any_trajectory(
     with closing(_open(path, source, options.species)) as opened:
         collected = collect(opened.frames, is_last, tell or _quiet, opened.share_read)
     return prepare(collected, source, options)
+
+
+def as_unwrapped(trajectory: Trajectory) -> UnwrappedTrajectory:
+    """Return a trajectory in memory as an analysis needs it; all of its frames.
+
+    Raises
+    ------
+    InputError
+        When its frames are not evenly spaced.
+    """
+    times = Times(trajectory.times_ps - trajectory.times_ps[:1], trajectory.steps, "the trajectory")
+    return UnwrappedTrajectory(
+        species=trajectory.species,
+        positions_ang=trajectory.unwrapped_ang(),
+        cells_ang=trajectory.cells_ang,
+        frame_interval_ps=check_even(times, 0, trajectory.n_frames - 1),
+        start_ps=0.0,
+        temperature_k=float(trajectory.temperature_k.mean()),
+        remarks=(),
+    )
 
 
 def prepare(collected: Collected, source: Source, options: ReadingOptions) -> UnwrappedTrajectory:

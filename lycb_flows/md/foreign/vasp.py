@@ -59,7 +59,7 @@ def read_xdatcar(file: TextFile, source: Source, species: Sequence[str] | None) 
     source
         Takes what is found out about the file.
     species
-        Elements of the groups of atoms, for files that do not name them.
+        Elements of the groups of atoms; None: the file's.
 
     Raises
     ------
@@ -113,13 +113,14 @@ def _read_crystal(file: TextFile, species: Sequence[str] | None) -> _Crystal:
         n_each = [int(count) for count in counts]
     except (ValueError, IndexError) as err:
         raise _no_xdatcar(lines[0]) from err
-    if counts is names:
+    if species or counts is names:
         names = list(species or ())
     if len(names) != len(n_each):
         raise InputError(
-            "the XDATCAR does not name its species",
-            fix="name its groups of atoms in order: --species Li,Y,Cl",
+            "the groups of atoms in the XDATCAR need a name each",
+            fix="name them in order: --species Li,Y,Cl",
             groups=len(n_each),
+            names=",".join(names) or "none",
         )
     # VASP 6 may write Li_sv, or Li/ and a hash of the POTCAR
     elements = tuple(re.split("[/_]", name)[0] for name in names)

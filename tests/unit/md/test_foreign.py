@@ -308,14 +308,14 @@ def test_a_few_long_steps_are_told(tmp_path):
         ("run.xyz", '1\nLattice="5 0 0 0 5 0 0 0 5"\nLi 0 zero 0\n', "is damaged"),
         (
             "run.dump",
-            "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\nmany\n",
+            "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\nmany\nITEM: ATOMS id\n",
             "is damaged",
         ),
         ("notes.txt", "hello\nworld\n", "format of the trajectory is not known"),
         ("vasprun.xml", "<?xml version='1.0'?><modeling></modeling>", "no whole frame"),
         ("XDATCAR", "LiCl\n1.0\n5 0 0\n0 5 0\n0 0 5\n1 1\nDirect\n", "--species Li,Y,Cl"),
         ("run.traj", "- of Ulm, but not really", "not a trajectory of ASE's"),
-        ("run.h5", "\x89HDF", "cannot read a trajectory|damaged|not a trajectory"),
+        ("run.h5", "\x89HDF", "cannot read a trajectory"),
     ],
 )
 def test_damaged_files_are_told_in_one_line(name, text, words, tmp_path):
