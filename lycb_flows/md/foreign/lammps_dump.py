@@ -13,7 +13,7 @@ the origin behind each ("abc origin"): https://docs.lammps.org/dump.html, Howto_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from lycb_flows.md.foreign.frames import (
     Frames,
     Source,
     TextFile,
+    batches,
     check_elements,
 )
 from lycb_flows.md.foreign.tables import TableError, TableReader
@@ -57,6 +58,11 @@ class _Header:
     columns: tuple[str, ...]
     units: str
 
+    @property
+    def shape(self) -> tuple[int, tuple[str, ...]]:
+        """What frames that are read together have in common."""
+        return self.n_atoms, self.columns
+
 
 def read_lammps_dump(file: TextFile, source: Source, species: Sequence[str] | None) -> Frames:
     """Yield the frames of a dump, atoms sorted by id.
@@ -76,12 +82,19 @@ def read_lammps_dump(file: TextFile, source: Source, species: Sequence[str] | No
         When atoms cannot be told apart, have no element, or no coordinates.
     """
     source.steps_are_md_steps = True
-    header, atoms = _read_header(file, ""), None
+    atoms = None
+    for batch in batches(_texts(file), lambda text: text[0].shape):
+        headers = [header for header, _ in batch]
+        if atoms is None or atoms.shape != headers[0].shape:
+            atoms = _Atoms(headers[0], species)
+            source.unwrapped, source.periodic = atoms.unwrapped or None, headers[0].periodic
+        yield from atoms.frames(headers, [table for _, table in batch])
+
+
+def _texts(file: TextFile) -> Iterator[tuple[_Header, bytes]]:
+    header = _read_header(file, "")
     while header is not None:
-        if atoms is None or atoms.shape != (header.n_atoms, header.columns):
-            atoms = _Atoms(header, species)
-            source.unwrapped, source.periodic = atoms.unwrapped or None, header.periodic
-        yield atoms.frame(header, file.table(header.n_atoms))
+        yield header, file.table(header.n_atoms)
         header = _read_header(file, header.units)
 
 
@@ -152,7 +165,7 @@ class _Atoms:
 
     def __init__(self, header: _Header, species: Sequence[str] | None) -> None:
         columns = header.columns
-        self.shape = header.n_atoms, columns
+        self.shape = header.shape
         if "id" not in columns:
             raise InputError(
                 "the dump has no atom ids, so no atom can be followed",
@@ -173,14 +186,20 @@ class _Atoms:
         self.species: tuple[str, ...] = ()
         self.table = TableReader(header.n_atoms, len(columns), places, text)
 
-    def frame(self, header: _Header, table: bytes) -> Frame:
-        """Return a frame, given its lines."""
+    def frames(self, headers: Sequence[_Header], tables: Sequence[bytes]) -> Frames:
+        """Yield frames, given their lines."""
         try:
-            (numbers,), (texts,) = self.table.read([table])
+            numbers, names = self.table.read(tables)
         except TableError as err:
-            raise _refused(
-                "a frame of the LAMMPS dump is damaged", header, reason=str(err)
-            ) from err
+            steps = f"{headers[0].step} to {headers[-1].step}"
+            raise InputError(
+                "a frame of the LAMMPS dump is damaged", fix="look at it",
+                steps=steps, reason=str(err),
+            ) from err  # fmt: skip
+        for header, rows, texts in zip(headers, numbers, names, strict=True):
+            yield self._frame(header, rows, texts)
+
+    def _frame(self, header: _Header, numbers: FloatArray, texts: tuple[str, ...]) -> Frame:
         order = np.argsort(numbers[:, 0], kind="stable")
         numbers = numbers[order]
         self._check_ids(numbers[:, 0], header)

@@ -1,23 +1,24 @@
 """Tables of numbers in text files, read fast.
 
-A million frames of text are read in minutes only if no Python runs per number. Programs that write
-fixed columns (VASP, ASE's extended XYZ) are decoded digit by digit in NumPy, many frames at a
-time; what is not in fixed columns (LAMMPS' `%g`) goes through `float`, token by token. Both give
-the double that is nearest to the decimal number.
+A million frames of text are read in minutes only if no Python runs per number. So the characters of
+many frames are an array of bytes, and all numbers are put together at once, a character of each at
+a time. What is neither a digit, a dot, nor a sign in front (an exponent, say) goes through `float`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
 
-_POWERS = 10.0 ** np.arange(16)  # products of digits and these are exact below 2^53
-_BLANK, _MINUS, _DOT, _ZERO, _NEWLINE = b" -.0\n"
+_LONGEST = 24
+"""Characters of a number that are read without `float`; there is no double with more digits."""
+_BLANK, _PLUS, _MINUS, _DOT, _ZERO = b" +-.0"
+_POWERS = 10.0 ** np.arange(_LONGEST)
 
 
 class TableError(ValueError):
@@ -44,8 +45,7 @@ class TableReader:
     ) -> None:
         self.n_rows, self.n_columns = n_rows, n_columns
         self.numbers, self.text = list(numbers), text
-        self._fixed = True
-        self._texts: dict[bytes, tuple[str, ...]] = {}
+        self._known: dict[bytes, tuple[str, ...]] = {}
 
     def read(self, tables: Sequence[bytes]) -> tuple[FloatArray, list[tuple[str, ...]]]:
         """Return the numbers (n_tables, n_rows, n_numbers), and the texts of each table.
@@ -53,97 +53,72 @@ class TableReader:
         Raises
         ------
         TableError
-            When a table is not of the announced shape, or a number is none.
+            When the tables are not of the announced shape, or a number is none.
         """
-        joined = b"".join(tables)
-        if self._fixed and len(joined) == len(tables) * len(tables[0]):
-            found = self._read_fixed(joined, len(tables))
-            if found is not None:
-                return found
-        self._fixed = False
-        parts = [self._read_tokens(table) for table in tables]
-        return np.array([numbers for numbers, _ in parts]), [texts for _, texts in parts]
-
-    def _read_tokens(self, table: bytes) -> tuple[FloatArray, tuple[str, ...]]:
-        tokens, width = table.split(), self.n_columns
-        if len(tokens) != self.n_rows * width:
-            message = f"{len(tokens)} words instead of {self.n_rows} x {width}"
+        joined = b" " + b"".join(tables) + b" " * _LONGEST
+        characters = np.frombuffer(joined, np.uint8)
+        blank = characters <= _BLANK
+        edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1
+        expected = len(tables) * self.n_rows * self.n_columns
+        if edges.size != 2 * expected:
+            message = f"{edges.size // 2} words instead of {expected}"
             raise TableError(message)
-        try:
-            numbers = np.array([tokens[column::width] for column in self.numbers], dtype=float).T
-        except ValueError as err:
-            raise TableError(str(err)) from err
-        if self.text is None:
-            return numbers, ()
-        words = tokens[self.text :: width]
-        return numbers, self._remember(b" ".join(words), words)
-
-    def _read_fixed(
-        self, joined: bytes, n_tables: int
-    ) -> tuple[FloatArray, list[tuple[str, ...]]] | None:
-        """Return what `read` does, or None where the columns are not fixed."""
-        n_lines = n_tables * self.n_rows
-        if len(joined) % n_lines:
-            return None
-        lines = np.frombuffer(joined, np.uint8).reshape(n_lines, -1)
-        fields = _fields(lines)
-        if fields is None or len(fields) != self.n_columns:
-            return None
-        numbers = np.empty((n_lines, len(self.numbers)))
-        for k, column in enumerate(self.numbers):
-            decoded = _decode(lines[:, fields[column]])
-            if decoded is None:
-                return None
-            numbers[:, k] = decoded
-        texts: list[tuple[str, ...]] = [()] * n_tables
+        words = edges.reshape(-1, self.n_columns, 2)
+        wanted = words[:, self.numbers].reshape(-1, 2)
+        numbers = _numbers(characters, np.ascontiguousarray(wanted.T))
+        texts: list[tuple[str, ...]] = [()] * len(tables)
         if self.text is not None:
-            blocks = lines[:, fields[self.text]].reshape(n_tables, -1)
-            texts = [self._fixed_text(block.tobytes()) for block in blocks]
-        return numbers.reshape(n_tables, self.n_rows, -1), texts
+            texts = self._texts(characters, words[:, self.text].reshape(len(tables), -1, 2))
+        return numbers.reshape(len(tables), self.n_rows, -1), texts
 
-    def _fixed_text(self, block: bytes) -> tuple[str, ...]:
-        if block in self._texts:
-            return self._texts[block]
-        width = len(block) // self.n_rows
-        words = [block[at : at + width].strip() for at in range(0, len(block), width)]
-        return self._remember(block, words)
+    def _texts(self, characters: NDArray[np.uint8], words: IndexArray) -> list[tuple[str, ...]]:
+        starts, lengths = words[..., :1], words[..., 1:] - words[..., :1]
+        place = np.arange(min(int(lengths.max()), _LONGEST))
+        blocks = np.where(place < lengths, characters[starts + place], _BLANK).astype(np.uint8)
+        return [self._words(block) for block in blocks]
 
-    def _remember(self, block: bytes, words: Sequence[bytes]) -> tuple[str, ...]:
-        if block not in self._texts:
-            self._texts.clear()  # in a dump that is not sorted every frame has another order
-            self._texts[block] = tuple(word.decode(errors="replace") for word in words)
-        return self._texts[block]
-
-
-def _fields(lines: NDArray[np.uint8]) -> list[slice] | None:
-    """Return where the columns are: what stands between places that are blank in every line."""
-    if not (lines[:, -1] == _NEWLINE).all() or (lines[:, :-1] < _BLANK).any():
-        return None
-    blank = (lines == _BLANK).all(axis=0)
-    blank[-1] = True
-    ends = np.flatnonzero(np.diff(blank, prepend=True))
-    return [slice(first, last) for first, last in ends.reshape(-1, 2).tolist()]
+    def _words(self, block: NDArray[np.uint8]) -> tuple[str, ...]:
+        """Return the words of the rows of an array; the same tuple for the same words."""
+        content = block.tobytes()
+        if content not in self._known:
+            self._known.clear()  # in a dump that is not sorted every frame has another order
+            rows = (row.tobytes() for row in block)
+            self._known[content] = tuple(row.decode(errors="replace").strip() for row in rows)
+        return self._known[content]
 
 
-def _decode(field: NDArray[np.uint8]) -> NDArray[Any] | None:
-    """Return the numbers of a column of characters, or None where it is not in fixed columns."""
-    dots = field == _DOT
-    where = int(dots[0].argmax())
-    digits = field - np.uint8(_ZERO)
-    is_digit = digits < 10  # noqa: PLR2004 - the characters 0 to 9
-    lead = np.logical_and.accumulate(~is_digit & ~dots, axis=1)
-    minus = field == _MINUS
-    known = is_digit | (lead & ((field == _BLANK) | minus))
-    known[:, where] |= dots[:, where]
-    # a sign stands right before the number: nothing but blanks before it
-    n_signs = minus.sum(axis=1)
-    doubtful = not known.all() or (n_signs > 1).any() or (minus[:, :-1] & lead[:, 1:]).any()
-    if doubtful or not dots[:, where].all() or not is_digit.any(axis=1).all():
-        return None
-    n_digits = field.shape[1] - 1
-    if n_digits >= len(_POWERS):
-        return None
-    powers = np.insert(_POWERS[:n_digits][::-1], where, 0.0)
-    values = np.where(is_digit, digits, 0).astype(float) @ powers
-    values /= _POWERS[n_digits - where]
-    return np.where(n_signs > 0, -values, values)
+def _numbers(characters: NDArray[np.uint8], words: IndexArray) -> FloatArray:
+    """Return the numbers that words are, given where they start and end, (2, n_words)."""
+    starts, ends = words
+    lengths = ends - starts
+    values = np.zeros(len(starts))
+    decimals = np.zeros(len(starts), dtype=np.int64)
+    behind_dot = np.zeros(len(starts), dtype=bool)
+    first = characters[starts]
+    negative = first == _MINUS
+    odd = lengths > _LONGEST
+    for place in range(min(int(lengths.max(initial=0)), _LONGEST)):
+        here = characters[starts + place]
+        inside = lengths > place
+        digit = here - np.uint8(_ZERO)
+        is_digit = (digit < 10) & inside  # noqa: PLR2004 - the characters 0 to 9
+        np.multiply(values, 10.0, out=values, where=is_digit)
+        np.add(values, digit, out=values, where=is_digit)
+        decimals += is_digit & behind_dot
+        is_dot = (here == _DOT) & inside
+        other = inside & ~is_digit & (~is_dot | behind_dot)
+        odd |= other & ~(negative | (first == _PLUS)) if place == 0 else other
+        behind_dot |= is_dot
+    values /= _POWERS[decimals]
+    np.negative(values, out=values, where=negative)
+    odd |= lengths <= behind_dot.astype(np.int64) + (negative | (first == _PLUS))  # no digit
+    for word in np.flatnonzero(odd):
+        values[word] = _number(characters[starts[word] : ends[word]].tobytes())
+    return values
+
+
+def _number(word: bytes) -> float:
+    try:
+        return float(word)
+    except ValueError as err:
+        raise TableError(str(err)) from err
