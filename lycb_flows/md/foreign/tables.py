@@ -64,8 +64,8 @@ class TableReader:
             message = f"{edges.size // 2} words instead of {expected}"
             raise TableError(message)
         words = edges.reshape(-1, self.n_columns, 2)
-        wanted = words[:, self.numbers].reshape(-1, 2)
-        numbers = _numbers(characters, np.ascontiguousarray(wanted.T))
+        columns = [_numbers(characters, words[:, column]) for column in self.numbers]
+        numbers = np.stack(columns, axis=1)
         texts: list[tuple[str, ...]] = [()] * len(tables)
         if self.text is not None:
             texts = self._texts(characters, words[:, self.text].reshape(len(tables), -1, 2))
@@ -88,8 +88,8 @@ class TableReader:
 
 
 def _numbers(characters: NDArray[np.uint8], words: IndexArray) -> FloatArray:
-    """Return the numbers that words are, given where they start and end, (2, n_words)."""
-    starts, ends = words
+    """Return the numbers that words are, given where they start and end, (n_words, 2)."""
+    starts, ends = np.ascontiguousarray(words.T)
     lengths = ends - starts
     values = np.zeros(len(starts))
     decimals = np.zeros(len(starts), dtype=np.int64)
