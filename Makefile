@@ -2,6 +2,7 @@
 #   make quickstart   install, then run the quickstart campaign to its report
 #   make test         install what is missing, then run all tests but the long storms
 #   make torture      the long storms: kills, outages, Slurm, GPAW, gigabytes, the image's steps
+#   make test torture coverage COVERAGE=1   both, and which lines ran; takes half as long again
 #   make lint bench   linters; benchmarks (ratios to the reference implementations)
 #
 # Linux without a GPU: PyTorch's CPU build is ten times smaller than the default one. Get it with
@@ -11,26 +12,31 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
-# Test files side by side; a test run's own servers are per process.
-WORKERS ?= 2
-PYTEST := -m pytest -n $(WORKERS) --dist loadfile
+# Test files side by side; a test run's own servers are per process. Tests wait for disks, programs
+# and servers, so three keep two cores busy.
+WORKERS ?= 3
+COVERAGE ?=
+PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --dist loadfile
 # One torch thread per process: two beside another busy process are 13 times slower.
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart test torture lint bench clean
+.PHONY: quickstart test torture coverage lint bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lycb run workflows/quickstart.yaml
 
 test: $(VENV)/.installed-dev
-	$(BIN)/coverage erase
-	$(BIN)/coverage run $(PYTEST) -m "not torture"
+	$(if $(COVERAGE),$(BIN)/coverage erase)
+	$(PYTEST) -m "not torture"
+
+torture: WORKERS = 2
+torture: $(VENV)/.installed-dev
+	$(PYTEST) -m torture
+
+coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90 --skip-covered
-
-torture: $(VENV)/.installed-dev
-	$(BIN)/python $(PYTEST) -m torture
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

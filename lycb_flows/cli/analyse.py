@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lycb_flows.quantities.trajectory import TrajectoryAnalysis
 
 _SHOWN_AFTER_S = 2.0
+_UNKNOWN = {"run", "model", "pressure_bar", "healthy"}
+"""Fields of a Transport that only a campaign knows."""
 
 
 def analyse(
@@ -64,7 +67,7 @@ def analyse(
     config = config_for(frames.species, mobile, charge)
     found = analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
     if out is not None:
-        _write(found, trajectory.name, out)
+        _write(found, frames, trajectory.name, out)
     if as_json:
         print_json(_numbers(found))
     else:
@@ -115,15 +118,23 @@ def _numbers(found: TrajectoryAnalysis) -> dict[str, str | float | None]:
     }
 
 
-def _write(found: TrajectoryAnalysis, name: str, folder: Path) -> None:
+def _write(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str, folder: Path) -> None:
+    """Write the MSD with its fit, the density of the mobile ion, and all numbers."""
     from lycb_flows.quantities.figures import msd_figure
+    from lycb_flows.quantities.maps import density_figure
+    from lycb_flows.quantities.trajectory import density_of
     from lycb_flows.report.figure_style import save
+    from lycb_flows.transport.density import write_density
 
     folder.mkdir(parents=True, exist_ok=True)
     transport = found.to_transport(name)
     save(msd_figure([transport]), folder / "msd.svg")
-    text = transport.model_dump_json(indent=1, exclude={"key", "made", "parents", "products"})
-    (folder / "transport.json").write_text(text)
+    grid = density_of(frames, found.config.mobile_species)
+    save(density_figure(grid), folder / "density.svg")
+    write_density(grid, folder / "density.cube")
+    facts = transport.facts() | {"charge": found.charge.model_dump(mode="json")}
+    known = {name: value for name, value in facts.items() if name not in _UNKNOWN}
+    (folder / "transport.json").write_text(json.dumps(known, indent=1) + "\n")
 
 
 # -- the table ---------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ export_app.command("labels")(export.export_labels)
 export_app.command("model")(export.export_model)
 export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
+export_app.command("sites")(export.export_sites)
 app.add_typer(export_app, name="export")
 
 import_app = typer.Typer(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TypeVar
 
 from lycb_flows.errors import LabelError
 
 T = TypeVar("T")
+_MOMENT_S = 0.001
 
 
 def call_within(seconds: float, act: Callable[[], T], setting: str = "labels.timeout_s") -> T:
@@ -37,9 +38,8 @@ def call_within(seconds: float, act: Callable[[], T], setting: str = "labels.tim
         When the limit is reached.
     """
     in_main = threading.current_thread() is threading.main_thread()
-    try:  # around the context, too: the error may come while that is entered or left
-        with _alarm(seconds) if in_main else _timer(seconds):
-            return act()
+    try:  # around all of it: the error may come while the limit is set or lifted
+        return _under_alarm(seconds, act) if in_main else _under_timer(seconds, act)
     except _OverError:
         raise LabelError(
             "a label took too long", fix=f"raise {setting} if that is normal", limit_s=seconds
@@ -50,43 +50,52 @@ class _OverError(BaseException):
     """The time is over; no Exception, so that nobody in between keeps it."""
 
 
-@contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _under_alarm(seconds: float, act: Callable[[], T]) -> T:
     def stop(_signal: int, _frame: FrameType | None) -> None:
         raise _OverError
 
     previous = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        return act()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
 
 
-@contextmanager
-def _timer(seconds: float) -> Iterator[None]:
+def _under_timer(seconds: float, act: Callable[[], T]) -> T:
+    """Return what a call returns, unless a timer raises an error in this thread first.
+
+    An error that is on its way is waited for, never taken back: when CPython 3.11 takes back an
+    asynchronous error, it keeps looking for it at every call, and code that is traced (by
+    coverage or a debugger) then stays at its first call for ever.
+    """
     thread, lock = threading.get_ident(), threading.Lock()
-    ended = False
+    ended = raised = caught = False
 
     def stop() -> None:
+        nonlocal raised
         with lock:
             if not ended:
+                raised = True
                 _raise_in(thread, _OverError)
 
     timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        return act()
+    except _OverError:
+        caught = True
+        raise
     finally:
         timer.cancel()
         with lock:
             ended = True
-        _raise_in(thread, None)  # what was on its way
+        while raised and not caught:
+            time.sleep(_MOMENT_S)
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Let Python raise an error in a thread, or take back one that it was about to raise."""
-    raised = ctypes.py_object(error) if error is not None else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Let Python raise an error in a thread, when that next runs Python code."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

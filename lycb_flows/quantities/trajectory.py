@@ -16,6 +16,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.md.foreign import UnwrappedTrajectory
 from lycb_flows.schemas import ChargeEstimate, Transport
 from lycb_flows.transport.charge import analyse_charge
+from lycb_flows.transport.density import DensityGrid, density_grid, relative_motion
 from lycb_flows.transport.diffusion import DiffusionResult, analyse_diffusion
 
 _CARRIERS = ("Li", "Na", "K", "Ag", "Cu")
@@ -99,6 +100,21 @@ def analyse_trajectory(
     return TrajectoryAnalysis(
         **vars(result), charge=charge, config=config, temperature_k=temperature_k
     )
+
+
+def density_of(trajectory: UnwrappedTrajectory, mobile_species: str) -> DensityGrid:
+    """Return the density of the mobile ion in the average cell, relative to the framework.
+
+    Parameters
+    ----------
+    trajectory
+        Unwrapped positions.
+    mobile_species
+        The element that moves.
+    """
+    frac = trajectory.positions_ang @ np.linalg.inv(trajectory.cells_ang)
+    motion = relative_motion(frac, trajectory.species, mobile_species)
+    return density_grid(motion, trajectory.cells_ang.mean(axis=0), mobile_species)
 
 
 def config_for(

@@ -74,7 +74,7 @@ class _Collector:
     """The walk: `take` loads a document in a role, the other methods say which roles there are."""
 
     def __init__(self, store: ResultStore) -> None:
-        self.store, self.data = store, ReportData()
+        self.store, self.data = store, ReportData(read=store.blobs.read)
         usable = QUANTITIES.usable().values()
         self.quantities = {quantity.document.kind: quantity for quantity in usable}
 

@@ -25,6 +25,7 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
+from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
@@ -38,6 +39,7 @@ __all__ = [
     "ChargeEstimate",
     "ChargeTransport",
     "Dataset",
+    "Density",
     "DftCandidate",
     "DiffusionEstimate",
     "Document",
@@ -66,6 +68,9 @@ __all__ = [
     "Round",
     "Run",
     "Segment",
+    "SiteOrbit",
+    "SiteStep",
+    "Sites",
     "Structure",
     "TestSet",
     "ThermalExpansion",
@@ -84,6 +89,7 @@ KINDS: dict[str, type[Document]] = {
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
         Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip

@@ -1,8 +1,6 @@
 """Jobs are told by their fields, stores and clocks by their thread: no name decides anything."""
 
 import os
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,13 +13,10 @@ from lycb_flows.campaign.cost import costs_of_jobs, plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import closed_by
 from lycb_flows.campaign.submission import submit
-from lycb_flows.errors import LabelError
 from lycb_flows.flows.campaign import campaign_flow, stage_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.flows.routing import description_of
 from lycb_flows.jobs.resources import working_on
-from lycb_flows.machine.bound_programs import run_bound
-from lycb_flows.machine.time_limits import call_within
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import Dataset, Made, Run
 from lycb_flows.store import differences, open_store
@@ -186,43 +181,3 @@ def test_a_finished_campaign_is_found_from_another_thread(loop_campaign, tmp_pat
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(again).result() == n_attempts
-
-
-def in_a_thread(act):
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(act).result()
-
-
-def test_a_time_limit_ends_python_and_programs_in_a_thread():
-    def compute():
-        while True:
-            time.sleep(0.01)
-
-    def wait():
-        run_bound([sys.executable, "-c", "import time; time.sleep(60)"])
-
-    for act, setting in ((compute, "labels.timeout_s"), (wait, "ranking.dft.timeout_s")):
-        begin = time.monotonic()
-        with pytest.raises(LabelError, match=rf"took too long.*raise {setting}"):
-            in_a_thread(lambda act=act, setting=setting: call_within(0.3, act, setting))
-        assert time.monotonic() - begin < 30
-
-
-def test_a_time_limit_that_is_over_raises_nothing_later_in_a_thread():
-    def in_time():
-        found = call_within(1.0, lambda: "done")
-        time.sleep(1.5)
-        return found
-
-    def at_the_limit():
-        n_late = 0
-        for _ in range(300):
-            try:
-                call_within(1e-3, lambda: time.sleep(1e-3))
-            except LabelError:
-                n_late += 1
-            sum(range(1000))  # nothing is raised out here
-        return n_late
-
-    assert in_a_thread(in_time) == "done"
-    assert 0 < in_a_thread(at_the_limit) <= 300

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.io.cube import read_cube_data
+from ase.units import Bohr
 from messages import assert_one_line
 from walk_files import DIFFUSIVITY_M2_PER_S, FRAME_FS, STEP_FS, walk, write_dump, write_walk
 
@@ -70,6 +72,12 @@ def test_the_table_begins_with_the_regime_and_figures_are_written(lycb, trajecto
     assert (out / "msd.svg").read_text().lstrip().startswith("<?xml")
     stored = json.loads((out / "transport.json").read_text())
     assert stored["estimate"]["regime"] == "diffusive"
+    assert stored["charge"]["resolved"]
+    assert "run" not in stored
+    assert (out / "density.svg").exists()
+    from_cube, _ = read_cube_data(str(out / "density.cube"))
+    volume_bohr3 = np.linalg.det(trajectory.cells_ang[0]) / Bohr**3
+    assert from_cube.mean() * volume_bohr3 == pytest.approx(10, rel=1e-3)
     assert len(stored["lags_ps"]) == len(stored["msd_ang2"])
 
 
