@@ -30,16 +30,16 @@ def analyse(
     ],
     time_step_fs: Annotated[
         float | None,
-        typer.Option(help="Between stored frames; LAMMPS: per MD step [default: the file's]."),
+        typer.Option(help="Between stored frames; LAMMPS: per MD step (default: the file's)."),
     ] = None,
     temperature_k: Annotated[
-        float | None, typer.Option(help="Of the run [default: the file's]; for the conductivity.")
+        float | None, typer.Option(help="Of the run, for the conductivity (default: the file's).")
     ] = None,
     mobile: Annotated[
-        str | None, typer.Option(help="The ion that moves [default: the only alkali, Ag or Cu].")
+        str | None, typer.Option(help="The ion that moves (default: the only alkali, Ag or Cu).")
     ] = None,
     charge: Annotated[
-        int | None, typer.Option(help="Its charge in e [default: its common one].")
+        int | None, typer.Option(help="Its charge in e (default: its common one).")
     ] = None,
     species: Annotated[
         str | None, typer.Option(help="Elements of a dump's types 1, 2, ..., as in Li,Y,Cl.")
@@ -150,15 +150,13 @@ def _title(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str) ->
 
 def _rows(found: TrajectoryAnalysis, frames: UnwrappedTrajectory) -> list[list[str]]:
     from lycb_flows.quantities.diffusion import diffusivity_text
-    from lycb_flows.report import number
+    from lycb_flows.report import fixed
 
     estimate, charge = found.estimate, found.charge
     interval = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
-    haven = number(charge.haven_ratio, 2)
+    haven = fixed(charge.haven_ratio)
     if charge.haven_ratio_low is not None and charge.haven_ratio_high is not None:
-        haven += (
-            f" (95 %: {number(charge.haven_ratio_low, 2)} to {number(charge.haven_ratio_high, 2)})"
-        )
+        haven += f" (95 %: {fixed(charge.haven_ratio_low)} to {fixed(charge.haven_ratio_high)})"
     rows = [
         ["regime", f"{estimate.regime}{': ' if estimate.reason else ''}{estimate.reason}"],
         ["D (m²/s)", diffusivity_text(estimate)],
