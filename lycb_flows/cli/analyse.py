@@ -120,7 +120,7 @@ def _numbers(found: TrajectoryAnalysis) -> dict[str, str | float | None]:
 
 def _write(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str, folder: Path) -> None:
     """Write the MSD with its fit, the density of the mobile ion, and all numbers."""
-    from lycb_flows.quantities.figures import msd_figure
+    from lycb_flows.quantities.figures import single_msd_figure
     from lycb_flows.quantities.maps import density_figure
     from lycb_flows.quantities.trajectory import density_of
     from lycb_flows.report.figure_style import save
@@ -128,7 +128,7 @@ def _write(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str, fo
 
     folder.mkdir(parents=True, exist_ok=True)
     transport = found.to_transport(name)
-    save(msd_figure([transport]), folder / "msd.svg")
+    save(single_msd_figure(transport), folder / "msd.svg")
     grid = density_of(frames, found.config.mobile_species)
     save(density_figure(grid), folder / "density.svg")
     write_density(grid, folder / "density.cube")

@@ -188,6 +188,7 @@ def read_ase_trajectory(path: Path, source: Source, species: Sequence[str] | Non
 
 def _frames_of(reader: TrajectoryReader, source: Source) -> Frames:
     numbers, species = None, ()
+    source.n_frames = len(reader)
     for number, atoms in enumerate(reader, start=1):
         if numbers is None or not np.array_equal(numbers, atoms.numbers):
             numbers, species = atoms.numbers, tuple(chemical_symbols[z] for z in atoms.numbers)

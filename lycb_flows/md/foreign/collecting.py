@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.errors import InputError
-from lycb_flows.md.foreign.frames import CutOffError, FloatArray, Frame, Frames
+from lycb_flows.md.foreign.frames import CutOffError, FloatArray, Frame
 
 _FIRST_CAPACITY = 256
 _TELL_EVERY = 32
@@ -49,7 +49,7 @@ class Collected:
 
 
 def collect(
-    frames: Frames,
+    frames: Iterable[Frame],
     is_last: Callable[[int, Frame], bool],
     tell: Callable[[float], None],
     share_read: Callable[[], float],

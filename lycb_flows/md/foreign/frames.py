@@ -73,6 +73,8 @@ class Source:
         Temperature that the run was to have.
     production_start_ps
         Time from the first frame to the start of production, in files that know it.
+    n_frames
+        Number of frames, where it is known before they are read.
     remarks
         What a person should know of how the file was read.
     """
@@ -85,6 +87,7 @@ class Source:
     interval_origin: str = ""
     temperature_k: float | None = None
     production_start_ps: float | None = None
+    n_frames: int | None = None
     remarks: list[str] = field(default_factory=list)
 
 
@@ -189,10 +192,10 @@ def batches(items: Iterable[T], shape: Callable[[T], object]) -> Iterator[list[T
                 yield batch
                 batch = []
             batch.append(item)
-    except CutOffError:
+    except (CutOffError, EOFError) as err:  # the latter where packed bytes end
         if batch:
             yield batch
-        raise
+        raise CutOffError from err
     if batch:
         yield batch
 

@@ -56,7 +56,7 @@ def frames_of(trajectory: Trajectory, source: Source) -> Frames:
     source
         Takes that they are unwrapped.
     """
-    source.unwrapped = True
+    source.unwrapped, source.n_frames = True, trajectory.n_frames
     for frac, cell, step, time_ps in zip(
         trajectory.frac_coords,
         trajectory.cells_ang,

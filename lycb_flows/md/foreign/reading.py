@@ -14,7 +14,7 @@ Text files may be packed (.gz, .bz2, .xz). Memory is one array of all positions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign.ase_files import read_ase_trajectory, read_extxyz
 from lycb_flows.md.foreign.collecting import Collected, collect
-from lycb_flows.md.foreign.frames import FloatArray, Frame, Frames, Source, TextFile
+from lycb_flows.md.foreign.frames import CutOffError, FloatArray, Frame, Frames, Source, TextFile
 from lycb_flows.md.foreign.lammps_dump import read_lammps_dump
 from lycb_flows.md.foreign.own import read_own
 from lycb_flows.md.foreign.times import Times, check_even, find_times
@@ -212,7 +212,7 @@ def prepare(collected: Collected, source: Source, options: ReadingOptions) -> Un
 class _Opened:
     """A file that is being read."""
 
-    frames: Frames
+    frames: Iterable[Frame]
     share_read: Callable[[], float]
     close: Callable[[], None]
 
@@ -222,13 +222,13 @@ def _open(path: Path, source: Source, species: Sequence[str] | None) -> _Opened:
         with closing(TextFile(path)) as file:
             name = _format_of(path, file.head())
         if name in _BINARY_READERS:
-            frames = _in_one_line(_BINARY_READERS[name](path, source, species), path)
-            return _Opened(frames, lambda: 0.0, _quiet)
+            counted = _Counted(_BINARY_READERS[name](path, source, species), path)
+            return _Opened(counted, lambda: counted.n_read / (source.n_frames or np.inf), _quiet)
         file = TextFile(path)
     except OSError as err:
         raise InputError("cannot read the trajectory", fix="check its path", file=path) from err
-    frames = _in_one_line(_TEXT_READERS[name](file, source, species), path)
-    return _Opened(frames, file.share_read, file.close)
+    counted = _Counted(_TEXT_READERS[name](file, source, species), path)
+    return _Opened(counted, file.share_read, file.close)
 
 
 def _format_of(path: Path, head: bytes) -> str:
@@ -258,18 +258,25 @@ def _is_number(line: bytes) -> bool:
     return True
 
 
-def _in_one_line(frames: Frames, path: Path) -> Frames:
-    """Yield frames; what a damaged file leads to becomes one line that names the file."""
-    n_read = 0
-    try:
-        for frame in frames:
-            yield frame
-            n_read += 1
-    except (OSError, EOFError, ValueError, LookupError, ArithmeticError) as err:
-        raise InputError(
-            "the trajectory is damaged", fix="look at the file", file=path.name,
-            frame=n_read + 1, reason=f"{type(err).__name__}: {err}"[:200],
-        ) from err  # fmt: skip
+class _Counted:
+    """Frames, counted; what a damaged file leads to becomes one line that names the file."""
+
+    def __init__(self, frames: Frames, path: Path) -> None:
+        self.frames, self.path = frames, path
+        self.n_read = 0
+
+    def __iter__(self) -> Frames:
+        try:
+            for frame in self.frames:
+                self.n_read += 1
+                yield frame
+        except EOFError as err:
+            raise CutOffError from err
+        except (OSError, ValueError, LookupError, ArithmeticError) as err:
+            raise InputError(
+                "the trajectory is damaged", fix="look at the file", file=self.path.name,
+                frame=self.n_read + 1, reason=f"{type(err).__name__}: {err}"[:200],
+            ) from err  # fmt: skip
 
 
 def _quiet(*_: object) -> None:

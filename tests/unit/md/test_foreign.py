@@ -238,6 +238,16 @@ def test_a_last_frame_that_is_cut_off_can_be_left_out(name, words, tmp_path):
     assert len(read_walk(path, option, stop_ps=15.6).positions_ang) == 79
 
 
+def test_a_packed_file_that_is_cut_off_is_told(tmp_path):
+    text = write_walk(walk(n_frames=300), tmp_path / "XDATCAR").read_bytes()
+    path = tmp_path / "XDATCAR.gz"
+    path.write_bytes(gzip.compress(text)[:-2000])
+    message = refusal(path, FRAME_FS)
+    assert "ends within a frame" in message
+    last_ps = message.rsplit(" ", 1)[1]
+    assert len(read_walk(path, FRAME_FS, stop_ps=float(last_ps)).positions_ang) > 200
+
+
 def test_a_cut_last_number_is_noticed(tmp_path):
     path = write_walk(walk(n_frames=80), tmp_path / "XDATCAR")
     text = path.read_text()
