@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pymatgen.core import Element
+from pymatgen.core.periodic_table import Element
 
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError

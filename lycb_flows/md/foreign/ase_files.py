@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from ase.data import chemical_symbols
 from ase.io.trajectory import TrajectoryReader
 
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign.frames import (
+    CutOffError,
     FloatArray,
     Frame,
     Frames,
@@ -186,10 +187,20 @@ def read_ase_trajectory(path: Path, source: Source, species: Sequence[str] | Non
         yield from _frames_of(reader, source)
 
 
+def _atoms(reader: TrajectoryReader, number: int) -> Atoms:
+    try:
+        return reader[number - 1]
+    except (OSError, ValueError) as err:
+        if number == 1:
+            raise
+        raise CutOffError from err
+
+
 def _frames_of(reader: TrajectoryReader, source: Source) -> Frames:
     numbers, species = None, ()
     source.n_frames = len(reader)
-    for number, atoms in enumerate(reader, start=1):
+    for number in range(1, len(reader) + 1):
+        atoms = _atoms(reader, number)
         if numbers is None or not np.array_equal(numbers, atoms.numbers):
             numbers, species = atoms.numbers, tuple(chemical_symbols[z] for z in atoms.numbers)
         if abs(atoms.cell.volume) == 0:

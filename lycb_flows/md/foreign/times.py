@@ -77,7 +77,7 @@ def find_times(
         origin = f"{time_step_fs:g} fs between frames (--time-step-fs)"
         return Times(counted * (time_step_fs / PS_FS), steps, origin)
     if times_ps is not None:
-        unit, origin = 1.0, "times in the file"
+        unit, origin = 1.0, "in the file"
         if not source.time_is_in_ps:
             unit, name = _unit_of(times_ps, speed_ang)
             origin = f"`time` in the file, in {name} as atoms cannot move so fast otherwise"

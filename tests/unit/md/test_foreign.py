@@ -238,6 +238,15 @@ def test_a_last_frame_that_is_cut_off_can_be_left_out(name, words, tmp_path):
     assert len(read_walk(path, option, stop_ps=15.6).positions_ang) == 79
 
 
+def test_a_traj_that_is_cut_off_is_told(tmp_path):
+    path = write_walk(walk(n_frames=80), tmp_path / "run.traj")
+    path.write_bytes(path.read_bytes()[:40_000])
+    message = refusal(path)
+    assert "ends within a frame" in message
+    last_ps = float(message.rsplit(" ", 1)[1])
+    assert len(read_walk(path, stop_ps=last_ps).positions_ang) > 20
+
+
 def test_a_packed_file_that_is_cut_off_is_told(tmp_path):
     text = write_walk(walk(n_frames=300), tmp_path / "XDATCAR").read_bytes()
     path = tmp_path / "XDATCAR.gz"
