@@ -19,7 +19,7 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
 from lycb_flows.transport.directions import Directions, directions
 from lycb_flows.transport.events import windows
-from lycb_flows.transport.likelihood import Powers
+from lycb_flows.transport.likelihood import Powers, freedom_of
 from lycb_flows.transport.msd import (
     Array,
     mean_squared_displacement,
@@ -224,7 +224,9 @@ class Walk:
     def motion(self) -> tuple[Motion, Spectrum]:
         """Return the mean over axes of the powers and windows, and the spectrum."""
         spectrum = mode_powers(self.positions_ang, self.frame_interval_ps)
-        powers = Powers(spectrum.modes, spectrum.powers, 3.0 * self.n_ions)
+        overlap = np.einsum("aakl->kl", spectrum.overlap) / 3
+        freedom = freedom_of(spectrum.modes, spectrum.powers, overlap, 3.0 * self.n_ions)
+        powers = Powers(spectrum.modes, spectrum.powers, freedom)
         parts = windows(self.positions_ang, self.frame_interval_ps)
         traces = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
         return Motion(powers, list(zip(parts, traces, strict=True)), self.hop), spectrum
@@ -245,8 +247,7 @@ def _estimate(
     }
     along = None
     if verdict.regime == "diffusive":
-        parts = [part for part, _ in motion.parts]
-        along = directions(spectrum, motion.final[0], parts, lattice_ang, 3 * walk.hop)
+        along = directions(spectrum, motion, lattice_ang)
         facts |= {
             "diffusivity_m2_per_s": d * _SI,
             "diffusivity_err_m2_per_s": known.error * _SI,

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lycb_flows.transport.events import Windows, event_size
-from lycb_flows.transport.likelihood import Fit
+from lycb_flows.transport.events import WINDOWS, event_size
+from lycb_flows.transport.likelihood import freedom_of
+from lycb_flows.transport.regimes import Motion
 from lycb_flows.transport.spectrum import Array, Spectrum
 
 
@@ -48,25 +49,19 @@ class Directions:
     anisotropy_error: float | None
 
 
-def directions(
-    spectrum: Spectrum, fit: Fit, parts: list[Windows], lattice_ang: Array, hop: float
-) -> Directions:
+def directions(spectrum: Spectrum, motion: Motion, lattice_ang: Array) -> Directions:
     """Return D by direction.
 
     Parameters
     ----------
     spectrum
         The powers.
-    fit
-        The most likely fit of their mean over axes; D is its first term.
-    parts
-        D in windows of time.
+    motion
+        Their mean over axes, and its fit.
     lattice_ang
         Rows a, b, c of the cell in Å.
-    hop
-        The D of one hop of one ion along an axis, in Å²/ps.
     """
-    linear = _Linear(spectrum, fit, parts, hop)
+    linear = _Linear(spectrum, motion)
     tensor = np.tensordot(linear.weights[0], spectrum.tracer, 1)
     principal, columns = np.linalg.eigh(tensor)
     unit = lattice_ang / np.linalg.norm(lattice_ang, axis=1, keepdims=True)
@@ -93,15 +88,15 @@ def directions(
 class _Linear:
     """The fit as sums over modes: strengths = `weights` times powers."""
 
-    def __init__(self, spectrum: Spectrum, fit: Fit, parts: list[Windows], hop: float) -> None:
+    def __init__(self, spectrum: Spectrum, motion: Motion) -> None:
+        self._spectrum, self._motion = spectrum, motion
+        fit = motion.final[0]
         active = fit.strengths > 0
         active[0] = True
         self._terms = fit.terms[active]
-        self._spectrum, self._parts, self._hop = spectrum, parts, hop
-        counts = spectrum.modes.counts
         scale = self._terms.mean(axis=1, keepdims=True)
         scaled = self._terms / scale
-        weighted = scaled * (counts / fit.spectrum**2)
+        weighted = scaled * (motion.powers.weights / fit.spectrum**2)
         self.weights = np.linalg.solve(weighted @ scaled.T, weighted) / scale
 
     def error(self, vector: Array) -> float:
@@ -110,12 +105,14 @@ class _Linear:
         powers = np.einsum("a,kab,b->k", vector, self._spectrum.tracer, vector)
         strengths = self.weights @ powers
         expected = np.maximum(strengths @ self._terms, 1e-9 * powers.mean())
-        single = counts == 1
-        freedom = 2 / np.mean((powers / expected - 1)[single] ** 2)
-        freedom = min(freedom, float(self._spectrum.n_ions))
+        overlap = np.einsum("a,abkl,b->kl", vector, self._spectrum.overlap, vector)
+        freedom = freedom_of(self._spectrum.modes, powers, overlap, float(self._spectrum.n_ions))
         windows = [
-            (part, np.einsum("a,wab,b->w", vector, part.tensors, vector)) for part in self._parts
+            (part, np.einsum("a,wab,b->w", vector, part.tensors, vector))
+            for part, _ in self._motion.parts
         ]
-        event = event_size(float(strengths[0]), windows, freedom, self._hop)
+        hop = 3 * self._motion.hop  # which is along one axis
+        in_windows = float(freedom[: max(WINDOWS)].mean())
+        event = event_size(float(strengths[0]), windows, in_windows, hop)
         gaussian = np.sum(self.weights[0] ** 2 * 2 * expected**2 / (freedom * counts))
         return float(np.sqrt(gaussian + event * max(strengths[0], 0.0)))

@@ -9,8 +9,14 @@ with at most two relaxations R of ions in cages (`cage_powers`) and vibration V;
 negative. Relaxations take the place of a first lag of a fit: what is not yet diffusion at short
 lags has a term of its own, where the data ask for it.
 
-ν is what the scatter of the powers about S says, 2 / <(P/S - 1)²>: three times the number of ions
-for independent isotropic ions, less for ions that move together, along a line, or unequally.
+ν is three times the number of ions for independent isotropic ions, less for ions that move
+together, along a line, or unequally, and it may depend on the mode: in a file of ions the fast
+modes are each ion's own, the slow ones those of the file. With C the covariance of all coordinates
+ν = (tr C)² / tr C², and the product of the coordinates at two modes has
+
+    <(Σ_i Z_i(k) Z_i(l))²> = tr C_k C_l,    k ≠ l,
+
+an unbiased estimate without assumptions on C (`freedom_of`): pairs of modes are many.
 
 Hops are events, and how many there were is the same for all modes: it is no part of the scatter.
 The number of events of a D is like a Poisson number, of mean D / ε, ε the D of one event
@@ -23,6 +29,7 @@ G the profile deviance of the powers and the second term Poisson's. Where x is z
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -41,17 +48,19 @@ from lycb_flows.transport.spectrum import (
 
 FAST = 1 / 50
 """Relaxations up to this share of the run are told from diffusion."""
-CONFINED = 1 / 5
-"""A slower relaxation cannot be told from a run that is too short."""
+SEEN = 1 / 30
+"""Relaxations up to this share of the run, without diffusion, are what D is told from."""
 RELAXATION_GAIN = 3.0
 """Twice the gain in ln L that a relaxation needs."""
 SHORTEST_TIME_PS = 0.25
 N_SLOW_TIMES = 14
 MAX_FAST_TIMES = 16
 EXPONENTS = np.arange(0.3, 0.96, 0.05)
-_MAX_TURNS = 30
-_SETTLED = 1e-4
-_KEPT = 8
+MIN_BAND = 5
+_FEW_TURNS = 4
+_SETTLED = 3e-4
+_KEPT = 10
+_MANY = 40
 _WIDTH = 4.0
 _N_PROFILE = 17
 _N_GRID = 1200
@@ -66,7 +75,8 @@ class Shapes:
     diffusion, vibration
         Shape (n_bins,).
     times_ps
-        Relaxation times, rising, shape (n_times,); the first `n_fast` are fast.
+        Relaxation times, rising, shape (n_times,); the first `n_fast` are up to `FAST` of the run,
+        the first `n_seen` up to `SEEN`.
     relaxations
         Shape (n_times, n_bins).
     power_laws
@@ -77,7 +87,7 @@ class Shapes:
     vibration: Array
     times_ps: Array
     n_fast: int
-    n_confined: int
+    n_seen: int
     relaxations: Array
     power_laws: Array
 
@@ -107,7 +117,7 @@ def shapes_of(n_increments: int, frame_interval_ps: float) -> Shapes:
         vibration=vibration_powers(modes),
         times_ps=times,
         n_fast=n_fast,
-        n_confined=int(np.sum(times <= CONFINED * duration)),
+        n_seen=int(np.sum(times <= SEEN * duration)),
         relaxations=cage_powers(modes, times),
         power_laws=np.array([powers_of_msd(modes, lags**exponent) for exponent in EXPONENTS]),
     )
@@ -120,7 +130,7 @@ class Fit:
     Attributes
     ----------
     loss
-        Σ (m/2) (P/S - 1 - ln(P/S)) over bins of m modes: minus ln L for ν = 1, less that of S = P.
+        Σ (ν m/2) (P/S - 1 - ln(P/S)) over bins of m modes: minus ln L, less that of S = P.
     strengths
         Of each term, shape (n_terms,).
     terms
@@ -150,13 +160,18 @@ class Powers:
         The modes and their bins.
     values
         P in Å²/ps, shape (n_bins,).
-    most_freedom
-        The ν of independent ions: their number times the number of axes.
+    freedom
+        ν, shape (n_bins,).
     """
 
     modes: Modes
     values: Array
-    most_freedom: float
+    freedom: Array
+
+    @property
+    def weights(self) -> Array:
+        """The weights of the bins in ln L: ν/2 times the modes in a bin."""
+        return self.freedom * self.modes.counts / 2
 
     @property
     def shapes(self) -> Shapes:
@@ -198,7 +213,11 @@ class Powers:
         chosen
             The relaxations of every set.
         """
-        losses, strengths = _maximise(self.values, self.modes.counts / 2, terms)
+        if len(terms) > _MANY:  # a few turns tell which sets have a chance
+            losses, _ = _maximise(self.values, self.weights, terms, n_turns=_FEW_TURNS)
+            likely = np.argsort(losses)[:_KEPT]
+            terms, chosen = terms[likely], None if chosen is None else chosen[likely]
+        losses, strengths = _maximise(self.values, self.weights, terms)
         return [
             Fit(
                 float(losses[i]),
@@ -206,21 +225,39 @@ class Powers:
                 terms[i],
                 () if chosen is None else tuple(chosen[i].tolist()),
             )
-            for i in np.argsort(losses)[:_KEPT]
+            for i in np.argsort(losses)
         ]
 
-    def freedom(self, fit: Fit) -> float:
-        """Return ν from the scatter of the single modes about a fit.
 
-        Parameters
-        ----------
-        fit
-            A fit with as many terms as the data ask for.
-        """
-        single = self.modes.counts == 1
-        scatter = (self.values / fit.spectrum - 1)[single]
-        mean = float(np.sum(scatter**2)) / max(1, len(scatter) - 3)
-        return float(min(2 / max(mean, 1e-12), self.most_freedom))
+BANDS = (0, 12, 25, 50, 100)
+"""Modes between which ν is taken to be the same; beyond the last it is as before it."""
+
+
+def freedom_of(modes: Modes, values: Array, overlap: Array, most: float) -> Array:
+    """Return ν of every bin.
+
+    Parameters
+    ----------
+    modes
+        The modes and their bins.
+    values
+        P in Å²/ps, shape (n_bins,).
+    overlap
+        The same for products of two single modes, shape (n_single, n_single).
+    most
+        The ν of independent ions: their number times the number of axes.
+    """
+    expected = Powers(modes, values, np.ones(len(values))).fits(1)[0].spectrum[: len(overlap)]
+    squares = overlap**2 / np.outer(expected, expected)
+    np.fill_diagonal(squares, 0.0)
+    freedom = np.full(len(values), most)
+    for first, last in itertools.pairwise(BANDS):
+        band = squares[first:last, first:last]
+        n = len(band)
+        if n > MIN_BAND:
+            found = n * (n - 1) / max(float(band.sum()), 1e-12)
+            freedom[first:] = np.clip(found, 1.0, most)
+    return freedom
 
 
 def choices(numbers: range, n: int) -> Array:
@@ -230,7 +267,11 @@ def choices(numbers: range, n: int) -> Array:
 
 
 def _maximise(
-    powers: Array, weights: Array, terms: Array, offset: float = 0.0
+    powers: Array,
+    weights: Array,
+    terms: Array,
+    offset: Array | float = 0.0,
+    n_turns: int = 30,
 ) -> tuple[Array, Array]:
     """Return losses and strengths of sets of terms, by Fisher scoring with halved steps.
 
@@ -242,7 +283,7 @@ def _maximise(
     smooth = np.convolve(np.pad(powers, 2, "edge"), np.full(5, 0.2), "valid")
     spectrum = np.broadcast_to(np.maximum(smooth, smallest), (len(terms), len(powers)))
     strengths, losses = np.zeros(terms.shape[:2]), np.full(len(terms), np.inf)
-    for turn in range(_MAX_TURNS):
+    for turn in range(n_turns):
         target = _least_squares(powers - offset, weights / spectrum**2, scaled)
         step = np.ones(len(terms))
         for _ in range(8 if turn else 1):
@@ -269,20 +310,22 @@ def _least_squares(values: Array, weights: Array, terms: Array) -> Array:
     n_sets, n_terms, _ = terms.shape
     weighted = terms * weights[:, None]
     matrix = weighted @ terms.transpose(0, 2, 1)
-    right = weighted @ values
-    best, lowest = np.zeros((n_sets, n_terms)), np.zeros(n_sets)
-    ridge = 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None]
-    for n in range(1, n_terms + 1):
+    matrix += 1e-12 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(n_terms)
+    right = np.einsum("bin,bn->bi", weighted, np.broadcast_to(values, weights.shape))
+    best = np.linalg.solve(matrix, right[..., None])[..., 0]
+    left = np.flatnonzero((best < 0).any(axis=1))
+    matrix, right = matrix[left], right[left]
+    found, lowest = np.zeros((len(left), n_terms)), np.zeros(len(left))
+    for n in range(1, n_terms):
         for subset in combinations(range(n_terms), n):
             some = np.array(subset)
-            part = matrix[:, some[:, None], some] + ridge * np.eye(n)
-            solution = np.linalg.solve(part, right[:, some, None])[..., 0]
-            value = -np.einsum("bi,bi->b", right[:, some], solution) / 2
-            taken = (solution >= 0).all(axis=1) & (value < lowest - 1e-12 * np.abs(lowest))
-            lowest = np.where(taken, value, lowest)
-            full = np.zeros((n_sets, n_terms))
-            full[:, some] = solution
-            best = np.where(taken[:, None], full, best)
+            solution = np.linalg.solve(matrix[:, some[:, None], some], right[:, some, None])[..., 0]
+            value = -np.sum(right[:, some] * solution, axis=1) / 2
+            taken = (solution >= 0).all(axis=1) & (value < lowest)
+            lowest[taken] = value[taken]
+            found[taken] = 0.0
+            found[np.ix_(taken, some)] = solution[taken]
+    best[left] = found
     return best
 
 
@@ -296,20 +339,17 @@ class Likelihood:
         The most likely D, in Å²/ps as all of this class.
     error
         Its standard error: Fisher's information, the other strengths free.
-    freedom
-        ν.
     trial, deviance
         D and 2 (ln L_max - ln L) with all other strengths and times free, shape (n_trials,).
     """
 
     diffusivity: float
     error: float
-    freedom: float
     trial: Array
     deviance: Array
 
 
-def profile(powers: Powers, fits: list[Fit], freedom: float) -> Likelihood:
+def profile(powers: Powers, fits: list[Fit]) -> Likelihood:
     """Return the profile likelihood of D, for terms that have been chosen.
 
     Parameters
@@ -318,18 +358,19 @@ def profile(powers: Powers, fits: list[Fit], freedom: float) -> Likelihood:
         The powers.
     fits
         Fits of the same terms with the most likely relaxation times, the best first.
-    freedom
-        ν.
     """
     best = fits[0]
     diffusivity = float(best.strengths[0])
-    error = standard_error(best, freedom * powers.modes.counts / 2)
+    error = standard_error(best, powers.weights)
     trial = diffusivity + error * np.linspace(-_WIDTH, _WIDTH, _N_PROFILE)
     trial = np.unique(np.maximum(trial, 0.0))
     others = np.array([fit.terms[1:] for fit in fits])
-    losses = [_maximise(powers.values, powers.modes.counts / 2, others, d)[0].min() for d in trial]
-    deviance = np.maximum(2 * freedom * (np.array(losses) - best.loss), 0.0)
-    return Likelihood(diffusivity, error, freedom, trial, deviance)
+    sets = np.tile(others, (len(trial), 1, 1))
+    offsets = np.repeat(trial, len(others))[:, None]
+    losses, _ = _maximise(powers.values, powers.weights, sets, offsets)
+    lowest = losses.reshape(len(trial), -1).min(axis=1)
+    deviance = np.maximum(2 * (lowest - best.loss), 0.0)
+    return Likelihood(diffusivity, error, trial, deviance)
 
 
 def standard_error(fit: Fit, weights: Array) -> float:
@@ -340,7 +381,7 @@ def standard_error(fit: Fit, weights: Array) -> float:
     fit
         Its strengths; those that are zero are no parameters.
     weights
-        ν/2 times the modes of every bin.
+        Of the bins in ln L.
     """
     free = fit.strengths > 0
     free[0] = True

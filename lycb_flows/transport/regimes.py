@@ -22,9 +22,8 @@ from functools import cached_property
 import numpy as np
 
 from lycb_flows.schemas import Evidence, Regime
-from lycb_flows.transport.events import Windows, event_size
+from lycb_flows.transport.events import WINDOWS, Windows, event_size
 from lycb_flows.transport.likelihood import (
-    CONFINED,
     RELAXATION_GAIN,
     Fit,
     Interval,
@@ -40,12 +39,27 @@ from lycb_flows.transport.spectrum import Array
 ZERO_LIMIT = 6.6
 """Twice the loss in ln L of D = 0 above which D is measured; 3.84 lets 5 to 7 % of cages pass."""
 SLOW_LIMIT = 5.0
-POWER_LAW_LIMIT = 2.5
+POWER_LAW_LIMIT = 1.0
 HALVES_LIMIT = 7.9
+CONFINED = 1 / 5
+"""A relaxation above this share of the run cannot be told from a run that is too short."""
 MIN_EVENTS = 3.3
 """Of which a D is made; Poisson's 2 ln L of none is 6.6 then."""
 MIN_IONS = 3
 """Fewer ions do not say whether ions move independently."""
+
+
+def gain(simple: Fit, rich: Fit) -> float:
+    """Return 2 ln L of a fit over that of another.
+
+    Parameters
+    ----------
+    simple
+        The other fit.
+    rich
+        The fit.
+    """
+    return 2 * (simple.loss - rich.loss)
 
 
 @dataclass(frozen=True)
@@ -71,30 +85,18 @@ class Motion:
         """Fits of D, vibration and 0, 1 and 2 fast relaxations, the best first."""
         return [self.powers.fits(n) for n in range(3)]
 
-    @cached_property
+    @property
     def freedom(self) -> float:
-        """ν, from the scatter about the fit with most terms."""
-        return self.powers.freedom(self.fast[2][0])
-
-    def gain(self, simple: Fit, rich: Fit) -> float:
-        """Return 2 ln L of a fit over that of another.
-
-        Parameters
-        ----------
-        simple
-            The other fit.
-        rich
-            The fit.
-        """
-        return 2 * self.freedom * (simple.loss - rich.loss)
+        """ν of the modes as long as a window: those of the windows' mean squares."""
+        return float(self.powers.freedom[: max(WINDOWS)].mean())
 
     @cached_property
     def chosen(self) -> list[Fit]:
         """The fits with as many fast relaxations as the data ask for."""
         none, single, double = self.fast
-        chosen = single if self.gain(none[0], single[0]) >= RELAXATION_GAIN else none
+        chosen = single if gain(none[0], single[0]) >= RELAXATION_GAIN else none
         needed = RELAXATION_GAIN * (2 - len(chosen[0].times))
-        return double if self.gain(chosen[0], double[0]) >= needed else chosen
+        return double if gain(chosen[0], double[0]) >= needed else chosen
 
     @cached_property
     def slow(self) -> list[Fit]:
@@ -102,12 +104,12 @@ class Motion:
         n_fast, n_times = self.powers.shapes.n_fast, len(self.powers.shapes.times_ps)
         single = self.powers.fits(1, np.arange(n_fast, n_times)[:, None])
         double = self.powers.fits(2, _fast_and_slow(n_fast, n_times))
-        return double if self.gain(single[0], double[0]) >= RELAXATION_GAIN else single
+        return double if gain(single[0], double[0]) >= RELAXATION_GAIN else single
 
     @cached_property
     def slow_gain(self) -> float:
         """2 ln L that a slow relaxation gains over fast ones."""
-        return self.gain(self.chosen[0], self.slow[0])
+        return gain(self.chosen[0], self.slow[0])
 
     @cached_property
     def slow_ps(self) -> float:
@@ -117,7 +119,7 @@ class Motion:
     @cached_property
     def zero(self) -> Fit:
         """The best fit without D and with relaxations short enough to be seen as such."""
-        return self._without_diffusion(self.powers.shapes.n_confined)
+        return self._without_diffusion(self.powers.shapes.n_seen)
 
     def _without_diffusion(self, n_times: int) -> Fit:
         fits = [self.powers.fits(n, choices(range(n_times), n), diffusion=False)[0] for n in (1, 2)]
@@ -126,7 +128,7 @@ class Motion:
     @cached_property
     def slow_zero_loss(self) -> float:
         """2 ln L that D = 0 loses beside a slow relaxation."""
-        return self.gain(self._without_diffusion(len(self.powers.shapes.times_ps)), self.slow[0])
+        return gain(self._without_diffusion(len(self.powers.shapes.times_ps)), self.slow[0])
 
     @property
     def slowly_relaxing(self) -> bool:
@@ -142,7 +144,7 @@ class Motion:
     @cached_property
     def likelihood(self) -> Likelihood:
         """The likelihood of D, given the powers."""
-        return profile(self.powers, self.final, self.freedom)
+        return profile(self.powers, self.final)
 
     @cached_property
     def event(self) -> float:
@@ -167,7 +169,7 @@ class Motion:
     @cached_property
     def zero_loss(self) -> float:
         """2 ln L that D = 0 loses."""
-        return max(0.0, self.gain(self.zero, self.final[0]))
+        return max(0.0, gain(self.zero, self.final[0]))
 
     @property
     def plateau_ang2(self) -> float:
@@ -182,7 +184,7 @@ class Motion:
         terms = np.empty((len(shapes.power_laws), 2, len(self.powers.values)))
         terms[:, 0], terms[:, 1] = shapes.power_laws, shapes.vibration
         fit = self.powers.best(terms)[0]
-        return self.gain(self.fast[1][0], fit), fit
+        return gain(self.fast[1][0], fit), fit
 
 
 def halves_loss(halves: Sequence[Motion]) -> float:
@@ -196,7 +198,7 @@ def halves_loss(halves: Sequence[Motion]) -> float:
     values = [half.fast[1][0].strengths[0] for half in halves]
     variance = 0.0
     for half, value in zip(halves, values, strict=True):
-        error = standard_error(half.fast[1][0], half.freedom * half.powers.modes.counts / 2)
+        error = standard_error(half.fast[1][0], half.powers.weights)
         event = event_size(value, half.parts, half.freedom, half.hop)
         variance += error**2 + event * value
     return float((values[0] - values[1]) ** 2 / (variance + 1e-300))
@@ -244,9 +246,9 @@ def judge(motion: Motion, halves: Sequence[Motion], n_ions: int, hop_ang: float)
 
 def _slow_regime(motion: Motion) -> tuple[Regime, str] | None:
     """Return the regime of a run whose displacement does not become linear in time, if so."""
-    gain, power_law = motion.power_law
+    gained, power_law = motion.power_law
     slow = motion.slowly_relaxing and motion.slow_zero_loss < ZERO_LIMIT
-    if gain > POWER_LAW_LIMIT and not (slow and motion.slow[0].loss < power_law.loss):
+    if gained > POWER_LAW_LIMIT and not (slow and motion.slow[0].loss < power_law.loss):
         return "sub-diffusive", "the displacement grows as a power of time"
     if not slow:
         return None

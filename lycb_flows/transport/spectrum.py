@@ -109,12 +109,15 @@ class Spectrum:
     collective
         The same of the sum of all ions' displacements, divided by N: shape (n_bins, 3, 3). For
         ions that move independently it is `tracer` within its noise.
+    overlap
+        Σ_i Z_a(k) Z_b(l) / (2 dt N) of the single modes k and l: shape (3, 3, n_single, n_single).
     """
 
     modes: Modes
     n_ions: int
     tracer: Array
     collective: Array
+    overlap: Array
 
     @property
     def powers(self) -> Array:
@@ -162,15 +165,25 @@ def mode_powers(positions_ang: Array, frame_interval_ps: float) -> Spectrum:
     n_modes = int(modes.first[-1])
     squares = np.zeros((n_modes, 3, 3))
     total = np.zeros((n_modes, 3))
+    n_single = min(n_modes, N_SINGLE_MODES)
+    overlap = np.zeros((3, 3, n_single, n_single))
     block = max(1, _BLOCK // (3 * n_frames))
     for start in range(0, n_ions, block):
         ions = positions_ang[:, start : start + block].transpose(1, 2, 0)
         z = dct(np.diff(ions, axis=2), type=2, norm="ortho", axis=2)[..., :n_modes]
         squares += np.einsum("iak,ibk->kab", z, z)
         total += z.sum(axis=0).T
-    tracer = squares / (2 * frame_interval_ps * n_ions)
-    collective = np.einsum("ka,kb->kab", total, total) / (2 * frame_interval_ps * n_ions)
-    return Spectrum(modes, n_ions, _binned(tracer, modes), _binned(collective, modes))
+        slow = z[..., :n_single]
+        overlap += np.tensordot(slow, slow, (0, 0)).transpose(0, 2, 1, 3)
+    scale = 2 * frame_interval_ps * n_ions
+    collective = np.einsum("ka,kb->kab", total, total)
+    return Spectrum(
+        modes=modes,
+        n_ions=n_ions,
+        tracer=_binned(squares, modes) / scale,
+        collective=_binned(collective, modes) / scale,
+        overlap=overlap / scale,
+    )
 
 
 def _binned(values: Array, modes: Modes) -> Array:
