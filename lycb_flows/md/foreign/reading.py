@@ -23,18 +23,19 @@ import numpy as np
 
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign.ase_files import read_ase_trajectory, read_extxyz
+from lycb_flows.md.foreign.checks import (
+    SAME_PS,
+    check_end,
+    check_far,
+    check_order,
+    check_repeats,
+)
 from lycb_flows.md.foreign.collecting import Collected, collect
 from lycb_flows.md.foreign.frames import CutOffError, FloatArray, Frame, Frames, Source, TextFile
 from lycb_flows.md.foreign.lammps_dump import read_lammps_dump
 from lycb_flows.md.foreign.own import read_own
 from lycb_flows.md.foreign.times import Times, check_even, find_times
-from lycb_flows.md.foreign.unwrapping import (
-    FAR,
-    LEAP_ANG,
-    LongSteps,
-    typical_step_ang,
-    unwrap_in_place,
-)
+from lycb_flows.md.foreign.unwrapping import typical_step_ang, unwrap_in_place
 from lycb_flows.md.foreign.vasp import read_vasprun, read_xdatcar
 from lycb_flows.md.trajectory import Trajectory
 from lycb_flows.units import PS_FS
@@ -55,10 +56,6 @@ _TEXT_READERS: dict[str, Reader] = {
     "xdatcar": read_xdatcar,
 }
 _BINARY_READERS = {"hdf5": read_own, "traj": read_ase_trajectory}
-_SAME_PS = 1e-6
-_MAX_FAR_SHARE = 0.01
-_DISORDERED, _ORDERED = 0.5, 0.05
-"""Shares of atoms that leap at once where atoms change their order, and in other frames."""
 
 
 @dataclass(frozen=True)
@@ -183,17 +180,17 @@ def prepare(collected: Collected, source: Source, options: ReadingOptions) -> Un
     times = find_times(
         source, len(positions), collected.steps, collected.times_ps, options.time_step_fs, speed_ang
     )
-    _check_end(collected, times, options.stop_ps)
+    check_end(collected, times, options.stop_ps)
     first, last = _selected(times, options, source)
     interval_ps = check_even(times, first, last)
-    _check_repeats(collected, source, first, last)
+    check_repeats(collected, source, first, last)
     chosen = slice(first, last + 1)
     steps = unwrap_in_place(
         positions[chosen], cells[chosen], collected.species,
         unwrapped=source.unwrapped, periodic=source.periodic,
     )  # fmt: skip
-    _check_order(steps, times, first)
-    remarks = (*_remarks(source, times, first), *_check_far(steps, collected.species))
+    check_order(steps, times, first)
+    remarks = (*_remarks(source, times, first), *check_far(steps, collected.species))
     return UnwrappedTrajectory(
         species=collected.species,
         positions_ang=positions[chosen],
@@ -296,7 +293,7 @@ def _last_frame(options: ReadingOptions, source: Source) -> Callable[[int, Frame
         if not first:
             first.append(frame)
         time_ps = _time_of(index, frame, first[0], options.time_step_fs, source)
-        return time_ps is not None and time_ps > options.stop_ps - _SAME_PS
+        return time_ps is not None and time_ps > options.stop_ps - SAME_PS
 
     return is_last
 
@@ -314,16 +311,6 @@ def _time_of(
     return None if source.interval_ps is None else index * source.interval_ps
 
 
-def _check_end(collected: Collected, times: Times, stop_ps: float | None) -> None:
-    last_ps = float(times.times_ps[-1])
-    if collected.cut_off and (stop_ps is None or stop_ps > last_ps + _SAME_PS):
-        raise InputError(
-            "the file ends within a frame",
-            fix=f"cut the rest off, or leave it out with --stop-ps {last_ps:.10g}",
-            last_whole=times.at(len(times.times_ps) - 1),
-        )
-
-
 def _selected(times: Times, options: ReadingOptions, source: Source) -> tuple[int, int]:
     """Return the first and the last frame between start and stop."""
     start_ps = options.start_ps
@@ -331,7 +318,7 @@ def _selected(times: Times, options: ReadingOptions, source: Source) -> tuple[in
         start_ps = source.production_start_ps or 0.0
     stop_ps = np.inf if options.stop_ps is None else options.stop_ps
     inside = np.flatnonzero(
-        (times.times_ps > start_ps - _SAME_PS) & (times.times_ps < stop_ps + _SAME_PS)
+        (times.times_ps > start_ps - SAME_PS) & (times.times_ps < stop_ps + SAME_PS)
     )
     if inside.size < 2:  # noqa: PLR2004 - an interval has two ends
         raise InputError(
@@ -342,53 +329,6 @@ def _selected(times: Times, options: ReadingOptions, source: Source) -> tuple[in
             file_ps=f"0 to {times.times_ps.max():g}",
         )
     return int(inside[0]), int(inside[-1])
-
-
-# -- checks ------------------------------------------------------------------------------------
-
-
-def _check_repeats(collected: Collected, source: Source, first: int, last: int) -> None:
-    """Refuse equal frames, where neither steps nor times of the file tell that they are new."""
-    dated = source.steps_are_md_steps or collected.times_ps is not None
-    if dated or collected.repeated is None:
-        return
-    here, before = collected.repeated
-    if first <= before and here <= last:
-        raise InputError(
-            "frames of a restarted run are repeated",
-            fix="remove the repeated frames from the file",
-            found=f"frame {here + 1} has the positions of frame {before + 1}",
-        )
-
-
-def _check_order(steps: LongSteps, times: Times, first: int) -> None:
-    leaping = np.flatnonzero(steps.leaping >= _DISORDERED)
-    if leaping.size and np.median(steps.leaping) < _ORDERED:
-        raise InputError(
-            "atoms jump all at once, as where they change their order or frames are missing",
-            fix="look at the frames around it; --start-ps and --stop-ps choose a part",
-            found=f"half of the atoms of every species move over {LEAP_ANG:g} Å "
-            f"to {times.at(first + int(leaping[0]))}",
-        )
-
-
-def _check_far(steps: LongSteps, species: Sequence[str]) -> Iterator[str]:
-    """Yield a remark where minimum images are ambiguous; refuse where they are meaningless."""
-    n_steps = len(steps.leaping) - 1
-    for name in dict.fromkeys(species):
-        far = steps.far[np.array(species) == name]
-        share = far.sum() / (far.size * n_steps)
-        if share > _MAX_FAR_SHARE:
-            raise InputError(
-                "wrapped positions cannot be unwrapped: atoms move too far between frames",
-                fix="store frames more often, or write unwrapped positions or images",
-                found=f"{100 * share:.1f} % of the steps of {name} exceed {FAR:g} of the cell",
-            )
-        if far.any():
-            yield (
-                f"{far.sum()} steps of {name} exceed {FAR:g} of the cell; their directions may be "
-                "wrong"
-            )
 
 
 def _remarks(source: Source, times: Times, first: int) -> Iterator[str]:
