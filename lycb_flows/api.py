@@ -177,6 +177,8 @@ def analyse_diffusion(
     temperature_k: float | None = None,
     config: DiffusionConfig | None = None,
     *,
+    mobile: str | None = None,
+    charge: int | None = None,
     tell: Callable[[float], None] | None = None,
     **options: Any,  # noqa: ANN401 - the fields of ReadingOptions
 ) -> TrajectoryAnalysis:
@@ -190,8 +192,12 @@ def analyse_diffusion(
     temperature_k
         Temperature of the run in K; None: the file's, and without one there is no conductivity.
     config
-        The mobile species and the rules of the fit; None: the only alkali, silver or copper, its
-        common charge, and all frames.
+        The mobile species and the rules of the fit; None: those of `mobile` and `charge`, and all
+        frames.
+    mobile
+        The ion that moves; None: the only one of Li, Na, K, Ag and Cu.
+    charge
+        Its charge in e; None: its common one.
     tell
         Called now and then with the share of the file that has been read.
     **options
@@ -213,7 +219,7 @@ def analyse_diffusion(
         frames = as_unwrapped(trajectory)
     else:
         frames = read_any_trajectory(Path(trajectory), ReadingOptions(**options), tell)
-    config = config or config_for(frames.species)
+    config = config or config_for(frames.species, mobile, charge)
     return analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
 
 

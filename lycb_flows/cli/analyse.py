@@ -60,8 +60,7 @@ def analyse(
     from lycb_flows.quantities.trajectory import analyse_trajectory, config_for
 
     _check_options(time_step_fs=time_step_fs, temperature_k=temperature_k, charge=charge)
-    names = tuple(name.strip() for name in species.split(",")) if species else None
-    options = ReadingOptions(time_step_fs, names, start_ps, stop_ps)
+    options = ReadingOptions(time_step_fs, species, start_ps, stop_ps)
     with _progress() as tell:
         frames = read_any_trajectory(trajectory, options, tell)
     config = config_for(frames.species, mobile, charge)

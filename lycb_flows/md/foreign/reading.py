@@ -98,16 +98,25 @@ class ReadingOptions:
     time_step_fs
         Time between stored frames; of a LAMMPS dump, per MD step. None: the file has it.
     species
-        Elements of the types of a dump, or of the groups of an XDATCAR without names.
+        Elements of the types of a dump or of the groups of an XDATCAR, as ("Li", "Y", "Cl") or
+        "Li,Y,Cl".
     start_ps, stop_ps
         Part to read, from the first frame of the file; None: all, and of our own runs the
         production.
     """
 
     time_step_fs: float | None = None
-    species: tuple[str, ...] | None = None
+    species: str | Sequence[str] | None = None
     start_ps: float | None = None
     stop_ps: float | None = None
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The species one by one."""
+        species = self.species
+        if isinstance(species, str):
+            species = species.split(",")
+        return None if species is None else tuple(name.strip() for name in species)
 
 
 def read_any_trajectory(
@@ -133,7 +142,7 @@ def read_any_trajectory(
     options = options or ReadingOptions()
     source = Source()
     is_last = _last_frame(options, source)
-    with closing(_open(path, source, options.species)) as opened:
+    with closing(_open(path, source, options.names)) as opened:
         collected = collect(opened.frames, is_last, tell or _quiet, opened.share_read)
     return prepare(collected, source, options)
 

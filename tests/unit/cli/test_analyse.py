@@ -114,13 +114,22 @@ def test_python_reads_the_same_files(trajectory, tmp_path):
     path = write_dump(trajectory, tmp_path / "run.dump", "xs ys zs", names="id type")
     shares = []
     from_file = lf.analyse_diffusion(
-        path, 600.0, species=("Li", "Y", "Cl"), time_step_fs=STEP_FS, tell=shares.append
+        path,
+        600.0,
+        species="Li,Y,Cl",
+        mobile="Li",
+        charge=2,
+        time_step_fs=STEP_FS,
+        tell=shares.append,
     )
     from_memory = lf.analyse_diffusion(trajectory, 600.0, DiffusionConfig(discard_ps=0.0))
     assert from_file.estimate.diffusivity_m2_per_s == pytest.approx(
         from_memory.estimate.diffusivity_m2_per_s, rel=1e-4
     )
     assert from_file.charge.haven_ratio == pytest.approx(from_memory.charge.haven_ratio, rel=1e-3)
+    assert from_file.conductivity_ms_per_cm == pytest.approx(
+        4 * from_memory.conductivity_ms_per_cm, rel=1e-4
+    )
     assert len(shares) > 10
     assert shares == sorted(shares)
     with pytest.raises(InputError, match="not at equal intervals"):
