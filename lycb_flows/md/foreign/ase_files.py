@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from ase import Atoms, units
@@ -189,7 +189,7 @@ def read_ase_trajectory(path: Path, source: Source, species: Sequence[str] | Non
 
 def _atoms(reader: TrajectoryReader, number: int) -> Atoms:
     try:
-        return reader[number - 1]
+        return cast("Atoms", reader[number - 1])
     except (OSError, ValueError) as err:
         if number == 1:
             raise
