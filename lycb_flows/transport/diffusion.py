@@ -22,10 +22,10 @@ from lycb_flows.transport.events import windows
 from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.msd import (
     Array,
+    framework_drift,
     mean_squared_displacement,
     msd_tensor,
     select_lags,
-    subtract_drift,
 )
 from lycb_flows.transport.regimes import Motion, judge
 from lycb_flows.transport.spectrum import Spectrum, mode_powers
@@ -99,8 +99,9 @@ def analyse_diffusion(
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
     _check_trajectory(positions, mobile)
-    positions = subtract_drift(positions, ~mobile)
-    walk = Walk(positions[:, mobile], frame_interval_ps, config.site_distance_ang)
+    drift = framework_drift(positions, ~mobile)
+    walk = Walk(positions[:, mobile] - drift, frame_interval_ps, config.site_distance_ang)
+    framework_msd = mean_squared_displacement(positions[:, ~mobile] - drift)
     msd = np.trace(msd_tensor(walk.positions_ang), axis1=1, axis2=2)
     estimate, along = _estimate(walk, msd, lattice, config)
     volume_ang3 = abs(float(np.linalg.det(lattice)))
@@ -119,7 +120,7 @@ def analyse_diffusion(
         duration_ps=walk.duration_ps,
         lags_ps=tuple((lags * frame_interval_ps).tolist()),
         msd_ang2=tuple(msd[lags].tolist()),
-        framework_msd_ang2=tuple(mean_squared_displacement(positions[:, ~mobile])[lags].tolist()),
+        framework_msd_ang2=tuple(framework_msd[lags].tolist()),
         estimate=estimate,
         **_by_direction(along),
         conductivity_ms_per_cm=conductivity(estimate.diffusivity_m2_per_s),
