@@ -4,8 +4,8 @@
 
 Prints the relative spread of D over ideal walks (18 ions, 200 ps, D = 0.1 Å²/ps) by ours and by
 kinisi, and CPU seconds and peak memory for 72 ions of 240 atoms, by ours, by
-pymatgen-analysis-diffusion and by kinisi, each in a process of its own. kinisi is run by LYCB_KINISI_PYTHON, a Python that has it;
-without, it is left out.
+pymatgen-analysis-diffusion and by kinisi, each in a process of its own. kinisi is run by
+LYCB_KINISI_PYTHON, a Python that has it; without, it is left out.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/kinisi_fit.py WALKS.npz
 
 The file holds `positions` (n_walks, n_frames, n_ions, 3) in Å, drift removed, `interval_ps` and
-`lags` in frames. Prints a JSON object: D and its standard error in Å²/ps, seconds of CPU, and the peak of
-memory in MB.
+`lags` in frames. Prints a JSON object: D and its standard error in Å²/ps, seconds of CPU, and the
+peak of memory in MB.
 """
 
 import json

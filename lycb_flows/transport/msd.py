@@ -50,24 +50,6 @@ def unwrap(positions_ang: ArrayLike, lattices_ang: ArrayLike) -> Array:
 def subtract_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
     """Return positions relative to the framework's unweighted mean.
 
-    Parameters
-    ----------
-    positions_ang
-        Unwrapped positions, (n_frames, n_atoms, 3) in Å.
-    framework_mask
-        True for atoms of the framework, (n_atoms,).
-
-    Raises
-    ------
-    InputError
-        When no atom belongs to the framework.
-    """
-    return np.asarray(positions_ang - framework_drift(positions_ang, framework_mask))
-
-
-def framework_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
-    """Return how far the framework's unweighted mean has moved, (n_frames, 1, 3) in Å.
-
     Conductivity refers to the frame of the lattice, not to that of the centre of mass.
 
     Parameters
@@ -90,7 +72,7 @@ def framework_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
             atoms=mask.size,
         )
     framework = positions_ang[:, mask].mean(axis=1, keepdims=True)
-    return np.asarray(framework - framework[0])
+    return np.asarray(positions_ang - (framework - framework[0]))
 
 
 def msd_tensor(positions_ang: Array) -> Array:
