@@ -148,7 +148,7 @@ def _title(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str) ->
 
 
 def _rows(found: TrajectoryAnalysis, frames: UnwrappedTrajectory) -> list[list[str]]:
-    from lycb_flows.quantities.diffusion import diffusivity_text
+    from lycb_flows.quantities.transports import diffusivity_text
     from lycb_flows.report import fixed
 
     estimate, charge = found.estimate, found.charge
