@@ -175,7 +175,7 @@ class Powers:
     def fits(
         self,
         n_relaxations: int,
-        pairs: NDArray[np.integer[Any]] | None = None,
+        pairs: NDArray[Any] | None = None,
         *,
         diffusion: bool = True,
     ) -> list[Fit]:
