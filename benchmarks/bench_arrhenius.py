@@ -19,7 +19,7 @@ from scipy import stats
 
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.schemas import DiffusionEstimate
-from lycb_flows.testing import walks
+from lycb_flows.testing import confinement, walks
 from lycb_flows.transport.arrhenius import MIN_P_VALUE, ArrheniusFit, ArrheniusPoint, fit_arrhenius
 from lycb_flows.transport.diffusion import analyse_diffusion
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
@@ -85,7 +85,7 @@ def walkers(length: int) -> Callable[..., np.ndarray]:
 
 def rows_of_five(rate: float, clock: walks.Clock, rng: np.random.Generator) -> np.ndarray:
     """Ions in rows of five sites without a way out."""
-    return walks.boxed((5, 1, 1), N_IONS, rate, clock, rng)
+    return confinement.boxed((5, 1, 1), N_IONS, rate, clock, rng)
 
 
 def walking(
