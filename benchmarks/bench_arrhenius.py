@@ -19,7 +19,7 @@ from scipy import stats
 
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.schemas import DiffusionEstimate
-from lycb_flows.testing import walks
+from lycb_flows.testing import confinement, walks
 from lycb_flows.transport.arrhenius import MIN_P_VALUE, ArrheniusFit, ArrheniusPoint, fit_arrhenius
 from lycb_flows.transport.diffusion import analyse_diffusion
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
@@ -84,8 +84,8 @@ def walkers(length: int) -> Callable[..., np.ndarray]:
 
 
 def rows_of_five(rate: float, clock: walks.Clock, rng: np.random.Generator) -> np.ndarray:
-    """Ions in rows of five sites without a way out."""
-    return walks.boxed((5, 1, 1), N_IONS, rate, clock, rng)
+    """Ions in rows of five sites without a way out; the rate of steps is in 1/ps."""
+    return confinement.boxed((5, 1, 1), N_IONS, rate, clock, rng)
 
 
 def walking(
@@ -230,7 +230,7 @@ def groups(n: int, seed: int) -> dict[str, Callable[[str], Iterator[Row]]]:
     two, mild = kinked(0.70, 0.22, 0.02), kinked(0.50, 0.30, 0.02)
     flat, hot = straight(0.0, 0.05), np.linspace(500.0, 750.0, 6)
     free, strings = walkers(1), walkers(3)
-    boxed = walking(hot, straight(0.1, 0.02), rows_of_five)
+    boxed = walking(hot, straight(0.12, 0.2), rows_of_five)  # relaxing within 5 to 13 ps
     return {
         "15 %, 0.22/0.70 eV": lambda c: kinked_rows(c, with_errors(WIDE_K, two), two, n, seed),
         "15 %, 0.30/0.50 eV": lambda c: kinked_rows(c, with_errors(WIDE_K, mild), mild, n, seed),

@@ -30,7 +30,7 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
 REGIME_GAIN = 8.0
-"""2 ln L that a second line must gain; on straight data 2 % of fits gain more."""
+"""2 ln L that a second line must gain; 2 % of fits to straight data gain more."""
 MIN_P_VALUE = 0.01
 MIN_BARRIER_ERRORS = 2.0
 _SCATTER_GAIN = 4.0
