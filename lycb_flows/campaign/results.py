@@ -13,8 +13,7 @@ from typing import TypeVar
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import Campaign
-from lycb_flows.crystals import DisorderedCrystal, parse_cif
+from lycb_flows.config import Campaign, decorated_name
 from lycb_flows.errors import StoreError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
@@ -25,12 +24,12 @@ from lycb_flows.schemas import (
     Evaluation,
     GroundState,
     Model,
-    Parent,
     Ranking,
     Round,
     Structure,
+    at_versions,
 )
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, load_crystal
 
 D = TypeVar("D", bound=Document)
 
@@ -57,6 +56,9 @@ class CampaignResults:
     measured
         The documents of each quantity so far, in the order of the plan; only quantities that are
         installed here.
+    earlier
+        The same from an earlier method version, where no quantity whose method has changed since
+        has a document of today's. They are shown, but are not what the campaign is to measure.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class CampaignResults:
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     measured: dict[str, list[Document]] = field(default_factory=dict)
+    earlier: dict[str, list[Document]] = field(default_factory=dict)
 
     def document_keys(self) -> list[str]:
         """Return the keys of the documents that a report starts from.
@@ -78,6 +81,7 @@ class CampaignResults:
             *self.rounds,
             *self.evaluations.values(),
             *itertools.chain.from_iterable(self.measured.values()),
+            *itertools.chain.from_iterable(self.earlier.values()),
         ]
         return [document.key for document in documents]
 
@@ -85,19 +89,6 @@ class CampaignResults:
         """Return the documents of a measured quantity, given by the class of its documents."""
         found = itertools.chain.from_iterable(self.measured.values())
         return [document for document in found if isinstance(document, kind)]
-
-
-def decorated_name(system: str, x: float) -> str:
-    """Return the name of a mixed halide made from a system's ground state.
-
-    Parameters
-    ----------
-    system
-        Name of the system.
-    x
-        Share of the halide that is mixed in.
-    """
-    return f"{system}-x{x:g}"
 
 
 def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
@@ -110,21 +101,6 @@ def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
         yield system.name, system.name, None
         for decoration in system.decorations:
             yield decorated_name(system.name, decoration.x), system.name, decoration.x
-
-
-def load_crystal(store: ResultStore, key: str) -> DisorderedCrystal:
-    """Return the disordered crystal of a stored parent.
-
-    Parameters
-    ----------
-    store
-        Holds the parent and its CIF.
-    key
-        Key of the parent.
-    """
-    parent = store.load(Parent, key)
-    cif = store.blobs.read(parent.cif)
-    return parse_cif(parent.name, cif, parent.provenance, parent.min_occupancy)
 
 
 def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: float | None) -> str:
@@ -351,10 +327,12 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
     found.evaluations |= {evaluation.key: evaluation for evaluation in done.values()}
     model = choose_model(campaign, found.rounds, done)
     plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
-    for quantity in readable_quantities(campaign.measure):
-        keys = [quantity.key(plan, condition) for condition in quantity.conditions(plan)]
-        documents = (store.find(quantity.document, key) for key in keys)
-        found.measured[quantity.name] = list(filter(None, documents))
+    quantities = readable_quantities(campaign.measure)
+    found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
+    changed = [q for q in quantities if q.document.shown_version is not None]
+    if not any(found.measured[quantity.name] for quantity in changed):
+        with at_versions({q.document.kind: q.document.shown_version for q in changed}):
+            found.earlier = {q.name: list(q.documents(store, plan)) for q in changed}
 
 
 def measurement_plan(
