@@ -19,6 +19,8 @@ from lycb_flows.transport.spectrum import Array
 WINDOWS = {80: 0.35, 40: 0.4, 20: 0.25}
 """Numbers of windows in a run, and the weights of what they say: many short ones scatter less, long
 ones hold what takes longer."""
+SHORTEST_HOP = 1 / 3
+"""The shortest hop over the length that is assumed of hops: 1 Å where that is 3 Å."""
 _BLOCK = 1_000_000
 
 
@@ -109,6 +111,8 @@ def event_size(
     """Return ε, the D of one event, in Å²/ps.
 
     One hop of a single ion is added to the events seen, so that a run with few or none has an ε.
+    No event is smaller than the shortest hop: what moves less is vibration, of which a run that is
+    shorter than a hop is full.
 
     Parameters
     ----------
@@ -126,4 +130,4 @@ def event_size(
     if variance <= 0 or diffusivity <= 0:
         return hop
     n_events = diffusivity**2 / variance
-    return (diffusivity + hop) / (n_events + 1)
+    return max((diffusivity + hop) / (n_events + 1), SHORTEST_HOP**2 * hop)

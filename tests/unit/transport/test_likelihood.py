@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from lycb_flows.testing import lattice_walkers
 from lycb_flows.testing.confinement import single_file
 from lycb_flows.testing.walks import Clock
-from lycb_flows.transport.events import event_size, windows
+from lycb_flows.transport.events import SHORTEST_HOP, event_size, windows
 from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.likelihood import Likelihood, interval
 from lycb_flows.transport.spectrum import mode_powers
@@ -65,6 +65,18 @@ def test_event_is_a_hop_of_the_ion_or_of_the_string():
 
     assert np.mean([event(1, s) for s in range(12)]) == pytest.approx(1, rel=0.35)
     assert np.mean([event(4, s) for s in range(12)]) == pytest.approx(4, rel=0.35)
+
+
+def test_no_event_is_smaller_than_the_shortest_hop():
+    """A run shorter than a hop is full of motion that is no hop."""
+    walkers = np.cumsum(np.random.default_rng(0).normal(0, 0.01, (400, 18, 3)), axis=0)
+    parts = windows(walkers, 0.01)
+    values = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
+    diffusivity = 0.01**2 / (2 * 0.01)
+    hop = 9 / (6 * 18 * 4)
+    event = event_size(diffusivity, list(zip(parts, values, strict=True)), 54, hop)
+    assert event >= hop * SHORTEST_HOP**2
+    assert event > diffusivity  # there was not one
 
 
 def test_bound_without_an_event_is_poissons():
