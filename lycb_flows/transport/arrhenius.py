@@ -271,12 +271,12 @@ class _Choice:
 def _choose(counts: Counts, temperature_k: float) -> _Choice:
     """Return the models of ln D at a temperature, and the one that the data choose."""
     wanted_per_ev = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
-    one, two = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
-    if two is None:
-        return _Choice((one,), (1.0,), None)
-    gain = max(one.deviance - two.deviance, 0.0)
+    single, double = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
+    if double is None:
+        return _Choice((single,), (1.0,), None)
+    gain = max(single.deviance - double.deviance, 0.0)
     share = float(1 / (1 + np.exp((REGIME_GAIN - gain) / 2)))
-    weighted = [(one, 1 - share), (two, share)]
+    weighted = [(single, 1 - share), (double, share)]
     if gain > REGIME_GAIN:
         weighted.reverse()
     models, weights = zip(*[pair for pair in weighted if pair[1] > _NEGLIGIBLE], strict=True)

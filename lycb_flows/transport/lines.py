@@ -257,7 +257,7 @@ def _crossings(counts: Counts) -> Array:
     if len(b) < MIN_TEMPERATURES or len(moved) < 3:  # noqa: PLR2004 - of ln D and two slopes
         return np.array([])
     crossings = np.unique(np.append(np.linspace(b[1], b[-2], _N_CROSSINGS), b[1:-1]))
-    return crossings[(crossings > moved[0]) & (crossings < moved[-1])]
+    return np.asarray(crossings[(crossings > moved[0]) & (crossings < moved[-1])])
 
 
 def _fitted(counts: Counts, wanted_per_ev: float, designs: Array, crossings: Array) -> Model:
