@@ -33,13 +33,11 @@ from .measurement import (
 )
 from .results import (
     CampaignResults as CampaignResults,
-    decorated_name as decorated_name,
     dft_theory as dft_theory,
     enumeration_key as enumeration_key,
     find_ground_state as find_ground_state,
     find_results as find_results,
     ground_state_plan as ground_state_plan,
-    load_crystal as load_crystal,
     measurement_plan as measurement_plan,
     ranking_key as ranking_key,
     system_names as system_names,

@@ -28,15 +28,15 @@ from lycb_flows.campaign.descriptions import (
     rank_job,
 )
 from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.results import decorated_name, dft_theory, load_crystal, system_names
+from lycb_flows.campaign.results import dft_theory, system_names
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig
+from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig, decorated_name
 from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, load_crystal
 
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60

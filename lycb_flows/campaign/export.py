@@ -11,8 +11,19 @@ from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials.models import write_model
-from lycb_flows.schemas import GroundState, Import, Label, Model, Ranking, Run, Structure
+from lycb_flows.schemas import (
+    Density,
+    GroundState,
+    Import,
+    Label,
+    Model,
+    Ranking,
+    Run,
+    Sites,
+    Structure,
+)
 from lycb_flows.store import ResultStore, trajectory_of
+from lycb_flows.transport.density import read_grid, write_density
 
 
 def write_labels(
@@ -128,6 +139,51 @@ def write_structure(store: ResultStore, key: str, folder: Path) -> Path:
     path = folder / f"{document.key[:16]}.cif"
     CifWriter(to_pymatgen(document)).write_file(path)
     return path
+
+
+def write_sites(store: ResultStore, key: str, folder: Path) -> list[Path]:
+    """Write the density of the mobile ion and, where sites were found, their CIF and network.
+
+    Parameters
+    ----------
+    store
+        Holds the documents and what they name.
+    key
+        Key of a Density or of Sites.
+    folder
+        Made when absent. The files are called after the first 16 digits of the key: `.cube` and
+        `.vasp` (CHGCAR) for VESTA and OVITO; of Sites also `.cif`, the parent's sites with the
+        occupancies of the simulation, and `.json`, every site and every jump.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    InputError
+        When the key is that of another kind of document, or of a run that failed.
+    """
+    document = store.load_any(key)
+    density = store.load(Density, document.density) if isinstance(document, Sites) else document
+    if not isinstance(density, Density) or density.grid is None:
+        raise InputError(
+            "no density to write",
+            fix="see `lycb query density` and `lycb query sites`",
+            key=key,
+            found=getattr(document, "reason", "") or document.kind,
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, grid = folder / document.key[:16], read_grid(store.blobs.read(density.grid))
+    written = [stem.with_suffix(suffix) for suffix in (".cube", ".vasp")]
+    for path in written:
+        write_density(grid, path)
+    for suffix, name in ((".cif", "cif"), (".json", "network")):
+        if (blob := getattr(document, name, None)) is not None:
+            written.append(stem.with_suffix(suffix))
+            written[-1].write_bytes(store.blobs.read(blob))
+    return written
 
 
 def write_run(store: ResultStore, key: str, path: Path) -> int:

@@ -13,8 +13,7 @@ from typing import TypeVar
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import Campaign
-from lycb_flows.crystals import DisorderedCrystal, parse_cif
+from lycb_flows.config import Campaign, decorated_name
 from lycb_flows.errors import StoreError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
@@ -25,13 +24,12 @@ from lycb_flows.schemas import (
     Evaluation,
     GroundState,
     Model,
-    Parent,
     Ranking,
     Round,
     Structure,
     at_versions,
 )
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, load_crystal
 
 D = TypeVar("D", bound=Document)
 
@@ -93,19 +91,6 @@ class CampaignResults:
         return [document for document in found if isinstance(document, kind)]
 
 
-def decorated_name(system: str, x: float) -> str:
-    """Return the name of a mixed halide made from a system's ground state.
-
-    Parameters
-    ----------
-    system
-        Name of the system.
-    x
-        Share of the halide that is mixed in.
-    """
-    return f"{system}-x{x:g}"
-
-
 def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
     """Yield (name, system, x) of everything that a campaign ranks.
 
@@ -116,21 +101,6 @@ def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
         yield system.name, system.name, None
         for decoration in system.decorations:
             yield decorated_name(system.name, decoration.x), system.name, decoration.x
-
-
-def load_crystal(store: ResultStore, key: str) -> DisorderedCrystal:
-    """Return the disordered crystal of a stored parent.
-
-    Parameters
-    ----------
-    store
-        Holds the parent and its CIF.
-    key
-        Key of the parent.
-    """
-    parent = store.load(Parent, key)
-    cif = store.blobs.read(parent.cif)
-    return parse_cif(parent.name, cif, parent.provenance, parent.min_occupancy)
 
 
 def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: float | None) -> str:

@@ -11,6 +11,7 @@ import sys
 import typer
 
 from lycb_flows.cli import (
+    analyse,
     campaigns,
     dynamics,
     export,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
+app.command()(analyse.analyse)
 app.command()(machine.bench)
 app.command()(structures.rank)
 app.command()(campaigns.run)
@@ -62,6 +64,7 @@ export_app.command("labels")(export.export_labels)
 export_app.command("model")(export.export_model)
 export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
+export_app.command("sites")(export.export_sites)
 app.add_typer(export_app, name="export")
 
 import_app = typer.Typer(

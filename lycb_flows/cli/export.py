@@ -74,3 +74,21 @@ def export_structures(
     results = open_results(store)
     for key in keys:
         typer.echo(write_structure(results, key, folder))
+
+
+def export_sites(
+    keys: Annotated[list[str], typer.Argument(help="Keys of densities, or of sites.")],
+    folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),
+    store: StoreOption = None,
+) -> None:
+    """Write the density of the mobile ion as .cube and CHGCAR, and its sites as a CIF.
+
+    The CIF is the parent's with the occupancies of the simulation. A .json file
+    holds every site and every jump. Each file is named by its key.
+    """
+    from lycb_flows.campaign.export import write_sites
+
+    results = open_results(store)
+    for key in keys:
+        for path in write_sites(results, key, folder):
+            typer.echo(path)

@@ -35,6 +35,7 @@ from lycb_flows.config.structures import (
     RankingConfig,
     RelaxationConfig,
     SystemConfig,
+    decorated_name,
 )
 
 __all__ = [
@@ -77,4 +78,5 @@ __all__ = [
     "TestConfig",
     "TrainingConfig",
     "VaspLabeler",
+    "decorated_name",
 ]

@@ -11,7 +11,7 @@ from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
-from lycb_flows.config.structures import RankingConfig, SystemConfig
+from lycb_flows.config.structures import RankingConfig, SystemConfig, decorated_name
 
 
 class Decision(Config):
@@ -71,6 +71,21 @@ class Campaign(Config):
             msg = f"measure.model must be one of {models}, found {self.measure.model!r}"
             raise ValueError(msg)
         return self
+
+    def system_of(self, name: str) -> SystemConfig:
+        """Return the system that a measured crystal belongs to: itself, or what it was mixed from.
+
+        Parameters
+        ----------
+        name
+            Name of a system or of one of its mixed halides.
+        """
+        return next(
+            system
+            for system in self.systems
+            if name == system.name
+            or name in {decorated_name(system.name, entry.x) for entry in system.decorations}
+        )
 
     def decide(self, round_index: int) -> Decision:
         """Return what follows a round: the next temperature, or the end of the loop.

@@ -82,6 +82,19 @@ class SystemConfig(Config):
     )
 
 
+def decorated_name(system: str, x: float) -> str:
+    """Return the name of a mixed halide made from a system's ground state.
+
+    Parameters
+    ----------
+    system
+        Name of the system.
+    x
+        Share of the halide that is mixed in.
+    """
+    return f"{system}-x{x:g}"
+
+
 class DftConfig(Config):
     """Relaxation of the best candidates by DFT, and which of them the campaign starts from."""
 

@@ -12,10 +12,8 @@ from typing import TypeVar
 from jobflow import Job
 
 from lycb_flows.campaign import (
-    decorated_name,
     enumeration_key,
     find_ground_state,
-    load_crystal,
     ranking_key,
 )
 from lycb_flows.config import (
@@ -25,6 +23,7 @@ from lycb_flows.config import (
     RankingConfig,
     RelaxationConfig,
     SystemConfig,
+    decorated_name,
 )
 from lycb_flows.crystals import (
     EnumerationResult,
@@ -46,7 +45,7 @@ from lycb_flows.jobs.resources import open_potential, open_store_at, process_poo
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.relaxation import by_model, ranking
 from lycb_flows.schemas import Enumeration, Ordering, Ranking, Relaxation, Structure
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, load_crystal
 
 T = TypeVar("T")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")

@@ -9,7 +9,8 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
+from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
     of_regime,
@@ -52,7 +53,7 @@ class Diffusion(Quantity[Transport]):
     work = "transport"
     noun = "transport"
     status_name = "measured"
-    status_fields = ("system", "temperature_k")
+    status_fields = ("system", "temperature_k", "replica")
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
         """Refuse a mobile species that the system does not have.
@@ -149,7 +150,7 @@ class Diffusion(Quantity[Transport]):
                     place = f"{system} at {pressure_bar:g} bar"
                     caption = f"{place}: displacement against lag; thick: the window of the fit."
                     shown.append(album.show(f"msd-{place}", msd_figure(moved), caption))
-            tables = (transport_table(data, system),)
+            tables = (transport_table(data, system), *replica_tables(data, system))
             parts.append(Part(system, figures=tuple(shown), tables=tables))
         lead = () if parts else ("No production run has been analysed yet.",)
         return Section(self.name, self.title, lead, tuple(parts))
@@ -182,7 +183,7 @@ class Diffusion(Quantity[Transport]):
             if transport.key not in used:
                 estimate = transport.estimate
                 value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-                yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
+                yield Statement(f"{place_text(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
         """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
@@ -192,11 +193,12 @@ class Diffusion(Quantity[Transport]):
             if found:
                 n_all = len(transports)
                 counts = words.format(n=len(found), all=n_all, runs=counted(n_all, "run"))
-                places = listed([place_of(t) for t in found])
+                places = listed([place_text(t) for t in found])
                 yield Statement(f"{counts}: {places}.", tuple(t.key for t in found))
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield what is shorter or smaller than the paper's."""
+        """Yield what is shorter or smaller than the paper's, and replicas that disagree."""
+        yield from replica_limits(data)
         transports = data.measured(Transport)
         yield from _short(transports)
         for system in dict.fromkeys(t.system for t in transports):
@@ -261,11 +263,6 @@ def measured(transports: Sequence[Transport]) -> list[Transport]:
 def bounds(transports: Sequence[Transport]) -> list[Transport]:
     """Return the transports with an upper bound instead of a value of D."""
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
-
-
-def place_of(transport: Transport) -> str:
-    """Return the system, pressure and temperature of a transport as text."""
-    return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
 
 
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:

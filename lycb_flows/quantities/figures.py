@@ -16,6 +16,7 @@ from lycb_flows.report.figure_style import (
     GREY,
     HALF,
     MARKERS,
+    RUST,
     SAND,
     inverse_thousand,
     log_axis,
@@ -26,7 +27,7 @@ from lycb_flows.report.figure_style import (
     styled,
 )
 from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
-from lycb_flows.units import BOLTZMANN_EV_PER_K
+from lycb_flows.units import ANG2_PER_PS_M2_PER_S, BOLTZMANN_EV_PER_K
 
 Array = NDArray[np.floating[Any]]
 _OPEN_MARKERS: Final = ("s", "^", "v", "D", "P", "X")
@@ -45,7 +46,8 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
     for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
         lags = np.array(transport.lags_ps)
         msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
-        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
+        temperature = f"{transport.temperature_k:g} K" if transport.temperature_k else "all"
+        axes.plot(lags, msd, color=colour, linewidth=1.2, label=temperature)
         axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
         window = transport.estimate
         if window.fit_start_ps is not None and window.fit_end_ps is not None:
@@ -59,6 +61,21 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
     axes.plot([], [], "--", color=GREY, linewidth=0.9, label="framework")
     axes.plot([], [], color=GREY, linewidth=4, label="fit window")
     figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
+def single_msd_figure(transport: Transport) -> Figure:
+    """Return the MSD of one run, below its regime, with the line 6 D t where there is a D."""
+    figure, estimate = msd_figure([transport]), transport.estimate
+    (axes,) = figure.axes
+    axes.set_title(plain_text(f"{transport.system}: {estimate.regime}"))
+    if estimate.diffusivity_m2_per_s is not None:
+        lags = np.array(transport.lags_ps)
+        rate = 6 * estimate.diffusivity_m2_per_s / float(ANG2_PER_PS_M2_PER_S)
+        shown = rate * lags > min(transport.framework_msd_ang2)
+        axes.plot(lags[shown], rate * lags[shown], ":", color=RUST, linewidth=1.6)
+        axes.annotate("6 D t", (lags[-1], rate * lags[-1]), color=RUST, ha="right", va="bottom")
     return figure
 
 

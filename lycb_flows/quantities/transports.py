@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from lycb_flows.quantities import temperature_text
 from lycb_flows.report import (
     MISSING,
     Cell,
@@ -129,7 +130,7 @@ def _paper_remark(data: ReportData, system: str) -> str:
 def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
     estimate = transport.estimate
     texts = (
-        f"{transport.temperature_k:g}",
+        temperature_text(transport),
         f"{transport.pressure_bar:g}",
         number(transport.duration_ps),
         regime_of(transport),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lycb_flows.errors import StoreError
 from lycb_flows.schemas import (
+    Blob,
     Dataset,
     Document,
     Enumeration,
@@ -62,6 +65,10 @@ class ParityPoints:
     stresses_gpa: list[tuple[float, float]]
 
 
+def _no_blobs(blob: Blob) -> bytes:
+    raise StoreError("this report has no store to read from", fix="use collect", blob=blob.sha256)
+
+
 @dataclass
 class ReportData:
     """Everything that a report shows, by part.
@@ -79,6 +86,8 @@ class ReportData:
     measurements
         The documents of each measured quantity, by their kind; sorted by system, pressure and
         temperature.
+    read
+        Returns the bytes of a blob that a document names.
     """
 
     documents: dict[str, Document] = field(default_factory=dict)
@@ -95,6 +104,7 @@ class ReportData:
     theory_names: list[str] = field(default_factory=list)
     imported_theory_names: set[str] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
+    read: Callable[[Blob], bytes] = _no_blobs
 
     def find(self, kind: type[D], key: str | None) -> D | None:
         """Return the collected document of a kind and key.

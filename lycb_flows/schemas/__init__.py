@@ -6,6 +6,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Prediction
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
+from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
@@ -24,7 +25,9 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
+from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
+from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
     "FITTED_REGIMES",
@@ -32,7 +35,12 @@ __all__ = [
     "Arrhenius",
     "Blob",
     "CampaignRecord",
+    "CellAverage",
+    "CellVolumes",
+    "ChargeEstimate",
+    "ChargeTransport",
     "Dataset",
+    "Density",
     "DftCandidate",
     "DiffusionEstimate",
     "Document",
@@ -63,8 +71,12 @@ __all__ = [
     "Round",
     "Run",
     "Segment",
+    "SiteOrbit",
+    "SiteStep",
+    "Sites",
     "Structure",
     "TestSet",
+    "ThermalExpansion",
     "Thermodynamics",
     "Transport",
     "Vector",
@@ -81,6 +93,7 @@ KINDS: dict[str, type[Document]] = {
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
         Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
+        Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip

@@ -72,6 +72,7 @@ class Transport(Document):
     system: str
     temperature_k: float
     pressure_bar: float
+    replica: int | None = Field(None, description="2, 3, ... where a condition has several runs.")
     volume_ang3_per_atom: float
     mobile_species: str
     n_mobile: int

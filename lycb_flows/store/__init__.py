@@ -13,6 +13,7 @@ from lycb_flows.store.results import ResultStore, differences
 
 if TYPE_CHECKING:
     from lycb_flows.store.mongodb import MongoStore
+    from lycb_flows.store.parents import load_crystal
     from lycb_flows.store.trajectories import trajectory_of
 
 __all__ = [
@@ -29,15 +30,20 @@ __all__ = [
     "Totals",
     "differences",
     "document_class",
+    "load_crystal",
     "now",
     "open_store",
     "trajectory_of",
 ]
-_IMPORTED_LATER = {"MongoStore": "mongodb", "trajectory_of": "trajectories"}
+_IMPORTED_LATER = {
+    "MongoStore": "mongodb",
+    "load_crystal": "parents",
+    "trajectory_of": "trajectories",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
-    """Return what a name stands for, imported now: pymongo and h5py take a while."""
+    """Return what a name stands for, imported now: pymongo, pymatgen and h5py take a while."""
     if name in _IMPORTED_LATER:
         return getattr(import_module(f"{__name__}.{_IMPORTED_LATER[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"

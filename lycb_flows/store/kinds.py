@@ -43,7 +43,11 @@ QUANTITIES: Registry[Measured] = Registry(
     own={
         "diffusion": "lycb_flows.quantities.diffusion:Diffusion",
         "arrhenius": "lycb_flows.quantities.arrhenius:ArrheniusLaw",
+        "density": "lycb_flows.quantities.density:IonDensity",
+        "sites": "lycb_flows.quantities.sites:IonSites",
         "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
+        "charge": "lycb_flows.quantities.charge:Charge",
+        "volumes": "lycb_flows.quantities.volumes:Volumes",
     },
 )
 """What a campaign can measure."""

@@ -24,8 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lycb_flows.transport.spectrum import (
     Array,
@@ -173,7 +175,11 @@ class Powers:
         return shapes_of(self.modes.n_increments, self.modes.frame_interval_ps)
 
     def fits(
-        self, n_relaxations: int, pairs: Array | None = None, *, diffusion: bool = True
+        self,
+        n_relaxations: int,
+        pairs: NDArray[Any] | None = None,
+        *,
+        diffusion: bool = True,
     ) -> list[Fit]:
         """Return the best fits with vibration and some relaxations, the best first.
 

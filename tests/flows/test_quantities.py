@@ -17,12 +17,13 @@ from lycb_flows.campaign.results import find_results, measurement_plan
 from lycb_flows.campaign.submission import find_submission, read_campaign, submit
 from lycb_flows.cli.progress import campaign_status
 from lycb_flows.config import MeasurementConfig
+from lycb_flows.crystals import load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.quantities.base import Quantity
 from lycb_flows.quantities.plan import Condition
 from lycb_flows.quantities.registry import chosen_quantities, find_quantity
-from lycb_flows.schemas import KINDS, Blob, Document
+from lycb_flows.schemas import KINDS, Blob, Density, Document, Sites
 from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage
 from lycb_flows.store.kinds import QUANTITIES, UnknownDocument
@@ -323,3 +324,33 @@ def test_a_document_that_names_more_blobs_than_fit_keeps_all_of_them(tmp_path):
     garbage = {listed.name for listed in list_garbage(store, now=soon).blobs}
     assert garbage == {remark.sha256}
     assert store.load_any("1" * 64).facts()["maps"]["map 599"]["sha256"] == maps["map 599"].sha256
+
+
+def test_density_and_sites_of_finished_runs_are_measured_reported_and_exported(
+    finished, loop_campaign, lycb, tmp_path
+):
+    n_attempts = len(finished.attempts())
+    submission, names = run_campaign(finished, measuring(loop_campaign, ["sites"]))
+    new = [attempt.kind for attempt in finished.attempts()[n_attempts:]]
+    assert new == ["campaign", "density", "sites"]
+    assert names[-2:] == ["density LYB 1 bar 600 K", "sites LYB 1 bar 600 K"]
+    found = find_results(finished, submission.campaign, submission.theory)
+    (density,), (sites,) = found.documents(Density), found.documents(Sites)
+    assert density.integral == density.n_mobile == 6
+    assert sites.density == density.key
+    assert (sites.parent, sites.parent_note) == (submission.campaign.systems[0].parent, "")
+    ions = sum(orbit.occupancy * orbit.n_sites for orbit in sites.orbits)
+    assert ions == pytest.approx(6 * (1 - sites.unassigned_share))
+    refined = {orbit.label: orbit.refined_occupancy for orbit in sites.orbits if orbit.from_parent}
+    assert refined == pytest.approx({"Li0": 0.09492, "Li1": 0.53358, "Y3": 0.75378, "Li5": 0.0456})
+    assert lycb("report", "loop", "--store", finished.folder, "--report", tmp_path)[0] == 0
+    page = (tmp_path / "report.html").read_text()
+    assert all(words in page for words in ('<section id="density">', "as refined"))
+    assert list((tmp_path / "figures").glob("density-LYB*.png"))
+    folder = tmp_path / "out"
+    where = ("--store", finished.folder)
+    assert lycb("export", "sites", sites.key, "--folder", folder, *where)[0] == 0
+    assert sorted(path.suffix for path in folder.iterdir()) == [".cif", ".cube", ".json", ".vasp"]
+    written = load_parent(str(next(folder.glob("*.cif"))))
+    assert written.structure.composition["Li"] == pytest.approx(ions, abs=0.01)
+    assert_one_line(lycb("export", "sites", sites.run, *where), "no density")

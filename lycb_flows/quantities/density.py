@@ -1,0 +1,240 @@
+"""The quantity `density`: where the mobile ions of a production run are, on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from lycb_flows.config import Campaign, Config, Positive, RunConfig
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities.diffusion import Diffusion, failure_of
+from lycb_flows.report import (
+    Album,
+    FigureView,
+    Part,
+    ReportData,
+    Section,
+    fixed,
+    number,
+)
+from lycb_flows.schemas import Density, Run, make_key
+from lycb_flows.store import ResultStore
+from lycb_flows.units import PS_FS
+
+if TYPE_CHECKING:  # h5py and pymatgen are slow to import, and a status reads no frame
+    from lycb_flows.md.trajectory import Trajectory
+    from lycb_flows.transport.density import DensityGrid
+
+PAPER_TEMPERATURE_K = 500.0
+"""The paper's maps (its figure 4) are of this temperature."""
+_COST_S_PER_ATOM_FRAME = 3e-7
+_PERCENT = 100.0
+
+
+class DensityOptions(Config):
+    """The grid of a density."""
+
+    spacing_ang: Positive = Field(0.2, description="Largest length of a voxel along a, b, c.")
+
+
+class IonDensity(Quantity[Density]):
+    """Probability density of the mobile ion in the average cell, of every production run."""
+
+    name = "density"
+    document = Density
+    scope: ClassVar[Scope] = "temperature"
+    options = DensityOptions
+    columns = (
+        "grid", "ions", "largest density (1/Å³)", "volume of 90 % of the ions (%)", "",
+    )  # fmt: skip
+    title = "Density of the mobile ion"
+
+    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
+        """Refuse a mobile species that the system does not have, as `diffusion` does.
+
+        Parameters
+        ----------
+        campaign
+            About to be submitted.
+        system
+            One of its systems.
+        elements
+            The symbols of the elements in it.
+        """
+        Diffusion().check(campaign, system, elements)
+
+    def key(self, plan: MeasurementPlan, condition: Condition) -> str:
+        """Return the key of the density at a condition.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
+        diffusion = plan.campaign.measure.diffusion
+        return make_key(
+            Density,
+            runs=[Run.key_of(run) for run in self.runs(plan, condition)],
+            options=self.settings(plan.campaign),
+            mobile_species=diffusion.mobile_species,
+            discard_ps=diffusion.discard_ps,
+        )
+
+    def cost_s(
+        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+    ) -> float:
+        """Return the estimated cost of a density in CPU seconds, without its runs.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        n_atoms
+            Atoms in the production cell of each system.
+        """
+        (run,) = self.runs(plan, condition)
+        return 1.0 + _COST_S_PER_ATOM_FRAME * atom_frames(run, condition, n_atoms)
+
+    def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Density:
+        """Return the density of the production run at a condition.
+
+        Parameters
+        ----------
+        store
+            Holds the run and its trajectory, and takes the grid.
+        plan
+            The measurement.
+        condition
+            A system, a pressure and a temperature.
+        """
+        from lycb_flows.transport import density  # noqa: PLC0415 - pymatgen takes a while
+
+        (run_config,) = self.runs(plan, condition)
+        run = store.load(Run, Run.key_of(run_config))
+        frames = measured_frames(store, run, plan.campaign)
+        species = plan.campaign.measure.diffusion.mobile_species
+        reason = failure_of(store, run) or ("" if frames.n_frames else "the run left no frame")
+        facts = {}
+        if not reason:
+            options = DensityOptions.model_validate(self.settings(plan.campaign))
+            motion = density.relative_motion(frames.frac_coords, frames.species, species)
+            cell = frames.cells_ang.mean(axis=0)
+            grid = density.density_grid(motion, cell, species, options.spacing_ang)
+            blob = store.blobs.put(density.grid_bytes(grid), density.GRID_MEDIA_TYPE)
+            facts = {**grid_facts(grid), "grid": blob}
+        return Density(
+            key=self.key(plan, condition),
+            parents=(run.key,),
+            run=run.key,
+            model=run.model,
+            mobile_species=species,
+            n_mobile=frames.species.count(species),
+            n_frames=frames.n_frames,
+            reason=reason,
+            **condition.model_dump(),
+            **facts,
+        )
+
+    # -- report ------------------------------------------------------------------------------
+
+    def row(self, document: Density) -> tuple[str, ...]:
+        """Return the grid and what it says in a few numbers."""
+        share = document.volume_share_90
+        return (
+            " × ".join(map(str, document.shape or ())),
+            fixed(document.integral),
+            number(document.max_per_ang3),
+            number(None if share is None else _PERCENT * share),
+            document.reason,
+        )
+
+    def section(self, data: ReportData, album: Album) -> Section:
+        """Return maps along a, b, c as in the paper's figure 4, and a table, by system.
+
+        Parameters
+        ----------
+        data
+            What the report rests on; its grids are read.
+        album
+            Keeps the figures.
+        """
+        plain = super().section(data, album)
+        parts = tuple(
+            Part(part.title, figures=tuple(_maps(data, album, part.title)), tables=part.tables)
+            for part in plain.blocks
+        )
+        return Section(plain.anchor, plain.title, plain.lead, parts)
+
+
+def _maps(data: ReportData, album: Album, system: str) -> list[FigureView]:
+    """Return a map at each pressure: of the temperature that is nearest to the paper's."""
+    from lycb_flows.quantities.maps import density_figure  # noqa: PLC0415 - matplotlib
+    from lycb_flows.transport.density import read_grid  # noqa: PLC0415 - pymatgen
+
+    shown = []
+    mine = [found for found in data.measured(Density) if found.system == system and found.grid]
+    for pressure_bar in dict.fromkeys(found.pressure_bar for found in mine):
+        nearest = min(
+            (found for found in mine if found.pressure_bar == pressure_bar),
+            key=lambda found: abs(found.temperature_k - PAPER_TEMPERATURE_K),
+        )
+        if nearest.grid is None:
+            continue
+        place = f"{system} at {pressure_bar:g} bar and {nearest.temperature_k:g} K"
+        caption = (
+            f"{place}: {nearest.mobile_species} probability density seen along c, b and a, with "
+            "the framework's mean positions. `lycb export sites` writes it for VESTA and OVITO."
+        )
+        figure = density_figure(read_grid(data.read(nearest.grid)))
+        shown.append(album.show(f"density-{place}", figure, caption))
+    return shown
+
+
+def grid_facts(grid: DensityGrid) -> dict[str, object]:
+    """Return the facts of a Density that follow from its grid."""
+    return {
+        "shape": grid.counts.shape,
+        "voxel_ang3": grid.voxel_ang3,
+        "integral": grid.n_ions,
+        "max_per_ang3": float(grid.per_ang3.max()),
+        "volume_share_90": grid.volume_share(0.9),
+    }
+
+
+def measured_frames(store: ResultStore, run: Run, campaign: Campaign) -> Trajectory:
+    """Return the frames of a production run that are measured.
+
+    Parameters
+    ----------
+    store
+        Holds the run and its segments.
+    run
+        The production run.
+    campaign
+        Its `measure.diffusion.discard_ps` are left out at the start.
+    """
+    from lycb_flows.store import trajectory_of  # noqa: PLC0415 - h5py takes a while
+
+    discarded = round(campaign.measure.diffusion.discard_ps * PS_FS / run.time_step_fs)
+    return trajectory_of(store, run).between(discarded, run.n_steps)
+
+
+def atom_frames(run: RunConfig, condition: Condition, n_atoms: Mapping[str, int]) -> float:
+    """Return the number of positions in a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    condition
+        Where it is measured.
+    n_atoms
+        Atoms in the production cell of each system.
+    """
+    return run.steps / run.protocol.sample_interval_steps * n_atoms.get(condition.system or "", 0)
