@@ -48,6 +48,12 @@ class MeasurementConfig(Config):
     repeat: Supercell = Field(
         (1, 1, 1), description="Repeats of the ground state's cell; more ions, smaller errors."
     )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="Production runs at every condition, in the same cell and with seeds of their "
+        "own, so that their scatter tests the error bar; default: one.",
+    )
     decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
     extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -57,6 +63,12 @@ class MeasurementConfig(Config):
         description="What is measured: names, or names with options; default: diffusion and "
         "arrhenius.",
     )
+
+    @field_validator("replicas")
+    @classmethod
+    def _one_is_the_default(cls, given: int | None) -> int | None:
+        """Return None for one run, so that stating the default changes no key."""
+        return None if given == 1 else given
 
     @field_validator("quantities", mode="before")
     @classmethod

@@ -14,6 +14,8 @@ from .schedule import (
     production_start as production_start,
 )
 from .summary import (
+    averaging_window as averaging_window,
+    cell_parameters as cell_parameters,
     summarise_run as summarise_run,
 )
 from .trajectory import (

@@ -112,16 +112,24 @@ def summarise_run(
     )
 
 
+def cell_parameters(cells_ang: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the lengths a, b, c in Å and the angles alpha, beta, gamma in degrees of every cell.
+
+    Both have the shape (n, 3), for cells (n, 3, 3) with rows a, b, c in Å.
+    """
+    lengths = np.linalg.norm(cells_ang, axis=2)
+    units = cells_ang / lengths[:, :, None]
+    cosines = np.einsum("nik,njk->nij", units, units)
+    return lengths, np.degrees(np.arccos(cosines[:, [1, 0, 0], [2, 2, 1]]))
+
+
 def average_cell_ang(cells_ang: FloatArray) -> FloatArray:
     """Return the cell (3, 3) with the mean lengths and angles of cells (n, 3, 3), in Å.
 
     a lies along x and b in the xy plane, so that cells of different runs compare. The handedness
     is that of the cells.
     """
-    lengths = np.linalg.norm(cells_ang, axis=2)
-    units = cells_ang / lengths[:, :, None]
-    cosines = np.einsum("nik,njk->nij", units, units)
-    angles = np.degrees(np.arccos(cosines[:, [1, 0, 0], [2, 2, 1]]))  # alpha, beta, gamma
+    lengths, angles = cell_parameters(cells_ang)
     average: FloatArray = Cell.fromcellpar([*lengths.mean(axis=0), *angles.mean(axis=0)]).array
     if np.linalg.det(cells_ang[0]) < 0:
         average[2, 2] *= -1

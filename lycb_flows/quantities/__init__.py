@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.base import Quantity, Scope, place_text, temperature_text
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import (
     check_quantities,
@@ -22,6 +22,8 @@ __all__ = [
     "chosen_quantities",
     "find_quantity",
     "missing_quantities",
+    "place_text",
     "readable_quantities",
     "reported_names",
+    "temperature_text",
 ]

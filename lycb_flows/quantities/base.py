@@ -20,7 +20,7 @@ from lycb_flows.store import ResultStore
 D = TypeVar("D", bound=Document)
 Scope = Literal["temperature", "pressure", "system", "campaign"]
 _FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
-    "temperature": ("system", "pressure_bar", "temperature_k"),
+    "temperature": ("system", "pressure_bar", "temperature_k", "replica"),
     "pressure": ("system", "pressure_bar"),
     "system": ("system",),
     "campaign": (),
@@ -37,8 +37,9 @@ class Quantity(ABC, Generic[D]):
     document
         The class of its documents: facts with a kind and a method version of their own.
     scope
-        Where there is one document: at every temperature of a system and pressure, for every
-        system and pressure, for every system, or once in a campaign.
+        Where there is one document: at every temperature of a system and pressure (for every
+        production run there: `measure.replicas`), for every system and pressure, for every system,
+        or once in a campaign.
     ensembles
         The runs that it reads: 'npt' (they find the cell), 'nvt' (production), or none.
     needs
@@ -49,6 +50,9 @@ class Quantity(ABC, Generic[D]):
         The kind of worker that computes it: 'light', 'gpu' or 'dft'.
     columns
         Headings of its table in a report; `row` fills them.
+    shown_unmeasured
+        Whether a report has its section, before those of the others, although the campaign does not
+        measure it: the section then shows what is known without it.
     """
 
     name: ClassVar[str]
@@ -59,6 +63,7 @@ class Quantity(ABC, Generic[D]):
     options: ClassVar[type[Config] | None] = None
     category: ClassVar[Literal["light", "gpu", "dft"]] = "light"
     columns: ClassVar[tuple[str, ...]] = ()
+    shown_unmeasured: ClassVar[bool] = False
 
     # -- words ---------------------------------------------------------------------------
 
@@ -222,12 +227,27 @@ class Quantity(ABC, Generic[D]):
             One of its conditions.
         """
 
+    def documents(self, store: ResultStore, plan: MeasurementPlan) -> Iterator[D]:
+        """Yield its documents that exist, in the order of the plan.
+
+        Parameters
+        ----------
+        store
+            Holds them.
+        plan
+            The measurement.
+        """
+        for condition in self.conditions(plan):
+            document = store.find(self.document, self.key(plan, condition))
+            if document is not None:
+                yield document
+
     def status(self, document: D) -> str:
         """Return where a finished document was measured.
 
         The text holds the fields in `status_fields`.
         """
-        place = {name: getattr(document, name) for name in self.status_fields}
+        place = {name: getattr(document, name, None) for name in self.status_fields}
         return Condition.model_validate(place).title or "done"
 
     # -- report --------------------------------------------------------------------------
@@ -262,10 +282,13 @@ class Quantity(ABC, Generic[D]):
         return (*reversed(places), *self.columns)
 
     def _rows(self, data: ReportData, system: str) -> Iterator[tuple[Cell, ...]]:
-        names = [name for name in _FIELDS_OF_SCOPE[self.scope] if name != "system"]
+        fields = _FIELDS_OF_SCOPE[self.scope]
+        names = [name for name in fields if name not in {"system", "replica"}]
         for document in data.measured(self.document):
             if getattr(document, "system", "") == system:
                 places = [f"{getattr(document, name):g}" for name in reversed(names)]
+                if "temperature_k" in names:
+                    places[0] = temperature_text(document)
                 yield ours(document.key, (*places, *self.row(document)))
 
     def headline(self, data: ReportData) -> str | None:  # noqa: ARG002 - most have none
@@ -292,3 +315,16 @@ class Quantity(ABC, Generic[D]):
         A report lists them after its other weaknesses.
         """
         yield from ()
+
+
+def place_text(document: Document) -> str:
+    """Return where a document was measured, such as 'LYC 1 bar 500 K replica 2'."""
+    place = {name: getattr(document, name, None) for name in Condition.model_fields}
+    return Condition.model_validate(place).title
+
+
+def temperature_text(document: Document) -> str:
+    """Return the temperature of a document in K, and which of several runs there it is of."""
+    temperature_k = getattr(document, "temperature_k", None)
+    replica = getattr(document, "replica", None)
+    return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")

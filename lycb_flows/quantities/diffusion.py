@@ -9,35 +9,37 @@ import numpy as np
 
 from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
+from lycb_flows.quantities.replicas import replica_limits, replica_tables
+from lycb_flows.quantities.transports import (
+    REGIME_WORDS,
+    of_regime,
+    summary,
+    transport_table,
+)
 from lycb_flows.report import (
-    MISSING,
     Album,
-    Cell,
     Part,
     ReportData,
     Section,
     Statement,
-    Table,
     counted,
     listed,
     number,
-    ours,
-    paper_model_row,
     paper_numbers,
     paper_system,
-    paper_transport,
-    papers,
     scientific,
     supercell_atoms,
-    together,
-    with_error,
 )
-from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Structure, Transport
+from lycb_flows.schemas import (
+    Arrhenius,
+    Run,
+    Structure,
+    Transport,
+)
 from lycb_flows.store import ResultStore
 from lycb_flows.units import PS_FS
 
-_PERCENT: Final = 100.0
 _PS_PER_NS: Final = 1000.0
 
 
@@ -51,7 +53,7 @@ class Diffusion(Quantity[Transport]):
     work = "transport"
     noun = "transport"
     status_name = "measured"
-    status_fields = ("system", "temperature_k")
+    status_fields = ("system", "temperature_k", "replica")
 
     def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
         """Refuse a mobile species that the system does not have.
@@ -148,25 +150,28 @@ class Diffusion(Quantity[Transport]):
                     place = f"{system} at {pressure_bar:g} bar"
                     caption = f"{place}: displacement against lag; thick: the window of the fit."
                     shown.append(album.show(f"msd-{place}", msd_figure(moved), caption))
-            tables = (transport_table(data, system),)
+            tables = (transport_table(data, system), *replica_tables(data, system))
             parts.append(Part(system, figures=tuple(shown), tables=tables))
         lead = () if parts else ("No production run has been analysed yet.",)
         return Section(self.name, self.title, lead, tuple(parts))
 
     def headline(self, data: ReportData) -> str:
-        """Return in how many runs D was measured, and what follows when it was in none."""
+        """Return in how many runs D was measured, which motion the others show, what follows."""
         transports = data.measured(Transport)
-        n_measured, n_all = len(measured(transports)), len(transports)
-        if not n_all:
+        if not transports:
             return "Unfinished: no diffusivity has been measured yet."
-        if not n_measured:
-            n_bounds = len(bounds(transports))
+        if measured(transports):
+            return f"{summary(transports)}."
+        n_bounds, n_all = len(bounds(transports)), len(transports)
+        if n_bounds + len(of_regime(transports, "unmeasured")) < n_all:
             return (
-                f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
-                f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at "
-                "300 K."
+                f"{summary(transports)}: there is no diffusivity, no barrier and no conductivity "
+                "at 300 K."
             )
-        return f"D was measured in {n_measured} of {counted(n_all, 'run')}."
+        return (
+            f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
+            f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at 300 K."
+        )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield every D that no fit has used.
@@ -178,32 +183,22 @@ class Diffusion(Quantity[Transport]):
             if transport.key not in used:
                 estimate = transport.estimate
                 value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-                yield Statement(f"{place_of(transport)}: D = {value} m²/s.", (transport.key,))
+                yield Statement(f"{place_text(transport)}: D = {value} m²/s.", (transport.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
-        """Yield the runs that gave a bound only, and those that gave nothing.
-
-        No conductivity can be concluded from either.
-        """
+        """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
         transports = data.measured(Transport)
-        only_bounds = bounds(transports)
-        if only_bounds:
-            yield Statement(
-                f"{len(only_bounds)} of {len(transports)} diffusivities are upper bounds (95 %), "
-                f"not values: {listed([place_of(t) for t in only_bounds])}.",
-                tuple(t.key for t in only_bounds),
-            )
-        known = {t.key for t in (*measured(transports), *only_bounds)}
-        missing = [t for t in transports if t.key not in known]
-        if missing:
-            yield Statement(
-                f"{len(missing)} of {counted(len(transports), 'run')} left physics and gave "
-                f"neither a diffusivity nor a bound: {listed([place_of(t) for t in missing])}.",
-                tuple(t.key for t in missing),
-            )
+        for regime, words in REGIME_WORDS.items():
+            found = of_regime(transports, regime)
+            if found:
+                n_all = len(transports)
+                counts = words.format(n=len(found), all=n_all, runs=counted(n_all, "run"))
+                places = listed([place_text(t) for t in found])
+                yield Statement(f"{counts}: {places}.", tuple(t.key for t in found))
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield what is shorter or smaller than the paper's."""
+        """Yield what is shorter or smaller than the paper's, and replicas that disagree."""
+        yield from replica_limits(data)
         transports = data.measured(Transport)
         yield from _short(transports)
         for system in dict.fromkeys(t.system for t in transports):
@@ -270,11 +265,6 @@ def bounds(transports: Sequence[Transport]) -> list[Transport]:
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
 
 
-def place_of(transport: Transport) -> str:
-    """Return the system, pressure and temperature of a transport as text."""
-    return f"{transport.system} {transport.pressure_bar:g} bar {transport.temperature_k:g} K"
-
-
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
     paper_ps = paper_numbers()["md"]["production"]["length_ns"] * _PS_PER_NS
     short = [t for t in transports if t.duration_ps < 0.99 * paper_ps]
@@ -299,93 +289,3 @@ def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[
             f"than the paper's supercell of {paper_atoms} atoms.",
             tuple(t.key for t in transports),
         )
-
-
-# -- the table -------------------------------------------------------------------------------------
-
-
-def transport_table(data: ReportData, system: str) -> Table:
-    """Return D or its bound, and the conductivity, of every production run of a system.
-
-    Parameters
-    ----------
-    data
-        What the report rests on.
-    system
-        Name of the system.
-    """
-    rows = [_transport_row(data, t) for t in data.measured(Transport) if t.system == system]
-    return Table(
-        "",
-        (
-            "T (K)", "p (bar)", "length (ps)", "D (m²/s)", "95 % interval (m²/s)",
-            "He's error", "eff. hops", "log slope", "D along a, b, c (m²/s)",
-            "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
-        ),
-        tuple(rows),
-        "D: slope of the MSD over the paper's window, ± our standard error; He's error is the "
-        "paper's (He et al. 2018). “<”: 95 % upper bound. Paper σ(T): derived here from its Eₐ "
-        "and σ(300 K) of CHGNet_600K at the nearest pressure."
-        + _paper_remark(data, system),
-    )  # fmt: skip
-
-
-def _paper_remark(data: ReportData, system: str) -> str:
-    structure = data.structure_of_system(system)
-    name = (structure and paper_system(structure)) or ""
-    rows = paper_numbers()["transport"].get(name, {})
-    if name == "LYB":
-        return f" The paper prints D(500 K) = {scientific(rows['D_500K_m2_s'])} m²/s, isotropic."
-    if name == "LYC":
-        low, high = rows["anisotropy_500K"]["Dc_over_Dab"]
-        return f" The paper finds D along c {low} to {high} times that in the ab plane at 500 K."
-    return ""
-
-
-def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
-    estimate = transport.estimate
-    along = transport.lattice_diffusivities_m2_per_s
-    texts = (
-        f"{transport.temperature_k:g}",
-        f"{transport.pressure_bar:g}",
-        number(transport.duration_ps),
-        diffusivity_text(estimate),
-        _interval(estimate),
-        _he_error(estimate),
-        number(estimate.effective_hops, 2),
-        number(estimate.log_slope, 2),
-        MISSING if along is None else together(along, ", "),
-        _conductivity_text(transport),
-    )
-    structure = data.structure_of_run(transport.run)
-    rows = paper_transport((structure and paper_system(structure)) or "")
-    target = rows.get(paper_model_row(transport.pressure_bar))
-    sigma = target.conductivity_ms_per_cm(transport.temperature_k) if target else None
-    return (*ours(transport.key, texts), *papers(number(sigma)))
-
-
-def _interval(estimate: DiffusionEstimate) -> str:
-    low, high = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
-    return MISSING if low is None or high is None else together((low, high), " to ")
-
-
-def _he_error(estimate: DiffusionEstimate) -> str:
-    value, error = estimate.diffusivity_m2_per_s, estimate.diffusivity_err_he_m2_per_s
-    return MISSING if not value or error is None else f"± {_PERCENT * error / value:.0f} %"
-
-
-def diffusivity_text(estimate: DiffusionEstimate) -> str:
-    """Return D ± error in m²/s, or its upper bound, or a dash."""
-    if estimate.diffusivity_m2_per_s is not None:
-        return scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-    if estimate.diffusivity_upper_m2_per_s is not None:
-        return f"< {scientific(estimate.diffusivity_upper_m2_per_s)}"
-    return MISSING
-
-
-def _conductivity_text(transport: Transport) -> str:
-    if transport.conductivity_ms_per_cm is not None:
-        return with_error(transport.conductivity_ms_per_cm, transport.conductivity_err_ms_per_cm)
-    if transport.conductivity_upper_ms_per_cm is not None:
-        return f"< {number(transport.conductivity_upper_ms_per_cm)}"
-    return MISSING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from pydantic import Field
@@ -16,6 +17,12 @@ class Condition(Config):
     system: str | None = None
     pressure_bar: float | None = None
     temperature_k: float | None = None
+    replica: int | None = Field(
+        None,
+        ge=2,
+        exclude_if=lambda replica: replica is None,
+        description="Of several production runs at a temperature: 2, 3, ..., None for the first.",
+    )
 
     @property
     def title(self) -> str:
@@ -23,16 +30,22 @@ class Condition(Config):
         parts = [self.system or ""]
         parts += [] if self.pressure_bar is None else [f"{self.pressure_bar:g} bar"]
         parts += [] if self.temperature_k is None else [f"{self.temperature_k:g} K"]
+        parts += [] if self.replica is None else [f"replica {self.replica}"]
         return " ".join(filter(None, parts))
 
     def meets(self, other: Condition) -> bool:
-        """Return whether this and another condition differ in nothing that both of them state."""
+        """Return whether this and another condition differ in nothing that both of them state.
+
+        A condition with a temperature states a replica, the first if no other.
+        """
         pairs = (
             (self.system, other.system),
             (self.pressure_bar, other.pressure_bar),
             (self.temperature_k, other.temperature_k),
         )
-        return all(mine is None or others is None or mine == others for mine, others in pairs)
+        met = all(mine is None or others is None or mine == others for mine, others in pairs)
+        both_hot = None not in {self.temperature_k, other.temperature_k}
+        return met and (self.replica == other.replica or not both_hot)
 
 
 class MeasurementPlan(Config):
@@ -48,8 +61,13 @@ class MeasurementPlan(Config):
         """Temperatures of production in K."""
         return self.campaign.measure.temperatures_k
 
+    @property
+    def replicas(self) -> tuple[int | None, ...]:
+        """The production runs at every temperature: None for the first, then 2, 3, ..."""
+        return (None, *range(2, (self.campaign.measure.replicas or 1) + 1))
+
     def places(self, where: Condition | None = None) -> Iterator[Condition]:
-        """Yield every system at every pressure and temperature.
+        """Yield every system at every pressure and temperature, and every replica there.
 
         Parameters
         ----------
@@ -58,9 +76,12 @@ class MeasurementPlan(Config):
         """
         for system in self.starts:
             for pressure_bar in self.campaign.measure.pressures_bar:
-                for temperature_k in self.temperatures_k:
+                for temperature_k, replica in itertools.product(self.temperatures_k, self.replicas):
                     place = Condition.model_construct(
-                        system=system, pressure_bar=pressure_bar, temperature_k=temperature_k
+                        system=system,
+                        pressure_bar=pressure_bar,
+                        temperature_k=temperature_k,
+                        replica=replica,
                     )
                     if where is None or place.meets(where):
                         yield place
@@ -89,8 +110,13 @@ class MeasurementPlan(Config):
             steps=ramp + md.steps(config.npt_ps),
         )
 
-    def nvt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
+    def nvt_run(
+        self, system: str, pressure_bar: float, temperature_k: float, replica: int | None = None
+    ) -> RunConfig:
         """Return the production run, in the average cell of `npt_run`.
+
+        Replicas share the cell and where its ions were last; their velocities have seeds of their
+        own.
 
         Parameters
         ----------
@@ -98,20 +124,25 @@ class MeasurementPlan(Config):
             One of `starts`.
         pressure_bar, temperature_k
             The condition, in bar and K.
+        replica
+            Which run of the condition: None for the first, then 2, 3, ...
         """
         config, md = self.campaign.measure, self.campaign.md
+        suffix = [] if replica is None else [f"replica {replica}"]
         return RunConfig(
-            name=f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt",
+            name=" ".join([f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt", *suffix]),
             system=system,
             start=Run.key_of(self.npt_run(system, pressure_bar, temperature_k)),
             model=self.model,
             protocol=md.nvt(temperature_k, config.sample_interval_fs, ramp=False),
-            seed=self._seed(system, pressure_bar, temperature_k, "nvt"),
+            seed=self._seed(system, pressure_bar, temperature_k, "nvt", *suffix),
             steps=md.steps(config.nvt_ps),
         )
 
     def runs(self, ensemble: str, where: Condition) -> tuple[RunConfig, ...]:
         """Return the runs of an ensemble at every place within a condition.
+
+        Replicas have the cell of one NpT run.
 
         Parameters
         ----------
@@ -120,12 +151,16 @@ class MeasurementPlan(Config):
         where
             A condition; what it leaves out is unrestricted.
         """
-        make = {"npt": self.npt_run, "nvt": self.nvt_run}[ensemble]
-        return tuple(
-            make(place.system or "", place.pressure_bar or 0.0, place.temperature_k or 0.0)
-            for place in self.places(where)
-        )
+        if ensemble == "npt":
+            first = where.model_copy(update={"replica": None})
+            places = (place for place in self.places(first) if place.replica is None)
+            return tuple(self.npt_run(*_state(place)) for place in places)
+        return tuple(self.nvt_run(*_state(place), place.replica) for place in self.places(where))
 
-    def _seed(self, system: str, pressure_bar: float, temperature_k: float, role: str) -> int:
+    def _seed(self, system: str, pressure_bar: float, temperature_k: float, *role: str) -> int:
         place = (system, f"{pressure_bar:g}", f"{temperature_k:g}")
-        return seed_for(self.campaign.seed, "measure", *place, role)
+        return seed_for(self.campaign.seed, "measure", *place, *role)
+
+
+def _state(place: Condition) -> tuple[str, float, float]:
+    return place.system or "", place.pressure_bar or 0.0, place.temperature_k or 0.0

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import (
+    Condition,
+    MeasurementPlan,
+    Quantity,
+    Scope,
+    place_text,
+    temperature_text,
+)
 from lycb_flows.quantities.density import IonDensity, atom_frames, measured_frames
 from lycb_flows.report import (
     MISSING,
@@ -185,14 +192,14 @@ class IonSites(Quantity[Sites]):
         if still:
             yield Statement(
                 "Too few ions went from one kind of site to another, so the occupancies are those "
-                f"of the start: {listed([_place(found) for found in still])}.",
+                f"of the start: {listed([place_text(found) for found in still])}.",
                 tuple(found.key for found in still),
             )
         for found in documents:
             far = [orbit.label for orbit in found.orbits if _is_far(orbit)]
             if far:
                 yield Statement(
-                    f"{_place(found)}: the occupancy of {listed(far)} is more than {_FAR:g} "
+                    f"{place_text(found)}: the occupancy of {listed(far)} is more than {_FAR:g} "
                     "standard errors from the refined one.",
                     (found.key,),
                 )
@@ -200,7 +207,7 @@ class IonSites(Quantity[Sites]):
         if lost:
             yield Statement(
                 f"Sites are from the density alone, {lost[0].parent_note}: "
-                f"{listed([_place(found) for found in lost])}.",
+                f"{listed([place_text(found) for found in lost])}.",
                 tuple(found.key for found in lost),
             )
 
@@ -270,10 +277,6 @@ def _placed(
 # -- words and tables ----------------------------------------------------------------------------
 
 
-def _place(found: Sites) -> str:
-    return f"{found.system} {found.pressure_bar:g} bar {found.temperature_k:g} K"
-
-
 def _reach(found: Sites) -> str:
     if not found.percolates_in:
         return "no dimension"
@@ -292,7 +295,7 @@ def _is_far(orbit: SiteOrbit) -> bool:
 
 
 def _rows(found: Sites, texts: Sequence[str]) -> tuple[Cell, ...]:
-    place = (f"{found.temperature_k:g}", f"{found.pressure_bar:g}")
+    place = (temperature_text(found), f"{found.pressure_bar:g}")
     return ours(found.key, (*place, *texts))
 
 

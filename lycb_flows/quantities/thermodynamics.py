@@ -1,8 +1,6 @@
 """The quantity `thermodynamics`: energy, temperature and pressure of every production run.
 
-Frames of a run are correlated. The error of a mean comes from blocks: the run is cut into a
-few stretches that are long compared with the correlation time, and the scatter of their means
-gives the error (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+Errors of means are those of `transport/averages.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from lycb_flows.config import Config
@@ -19,6 +16,7 @@ from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import Document, Run
 from lycb_flows.store import ResultStore
+from lycb_flows.transport.averages import block_error
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
 
 if TYPE_CHECKING:  # h5py is slow to import, and a status reads no frame
@@ -45,6 +43,7 @@ class RunThermodynamics(Document):
     system: str
     pressure_bar: float = Field(description="Of the NpT run that found the cell.")
     temperature_k: float = Field(description="Of the thermostat.")
+    replica: int | None = Field(None, description="2, 3, ... where a condition has several runs.")
     n_frames: int
     potential_energy_ev_per_atom: float | None = None
     potential_energy_err_ev_per_atom: float | None = None
@@ -154,21 +153,6 @@ def _is_far(value: float | None, error: float | None, target: float) -> bool:
     return value is not None and error is not None and abs(value - target) > _FAR * error
 
 
-def block_error(values: NDArray[np.float64], n_blocks: int) -> float:
-    """Return the standard error of the mean of a correlated series.
-
-    Parameters
-    ----------
-    values
-        Shape (n,), in the order of time.
-    n_blocks
-        Number of stretches of equal length; a remainder at the start is left out of the error.
-    """
-    length = len(values) // n_blocks
-    means = values[-n_blocks * length :].reshape(n_blocks, length).mean(axis=1)
-    return float(means.std(ddof=1) / np.sqrt(n_blocks))
-
-
 def _means(frames: Trajectory, n_blocks: int) -> dict[str, float]:
     """Return the facts of a run with enough frames."""
     energies = frames.potential_energy_ev / len(frames.species)
@@ -176,11 +160,11 @@ def _means(frames: Trajectory, n_blocks: int) -> dict[str, float]:
     halves = [block_error(half, n_blocks // 2) for half in (first, second)]
     return {
         "potential_energy_ev_per_atom": float(energies.mean()),
-        "potential_energy_err_ev_per_atom": block_error(energies, n_blocks),
+        "potential_energy_err_ev_per_atom": float(block_error(energies, n_blocks)),
         "drift_ev_per_atom": float(second.mean() - first.mean()),
         "drift_err_ev_per_atom": float(np.hypot(halves[0], halves[1])),
         "mean_temperature_k": float(frames.temperature_k.mean()),
-        "mean_temperature_err_k": block_error(frames.temperature_k, n_blocks),
+        "mean_temperature_err_k": float(block_error(frames.temperature_k, n_blocks)),
         "mean_pressure_gpa": float(frames.pressures_gpa.mean()),
-        "mean_pressure_err_gpa": block_error(frames.pressures_gpa, n_blocks),
+        "mean_pressure_err_gpa": float(block_error(frames.pressures_gpa, n_blocks)),
     }

@@ -143,6 +143,11 @@ class Reported(Measured, Protocol):
         """The name of a single document of it."""
         ...
 
+    @property
+    def shown_unmeasured(self) -> bool:
+        """Whether its section is shown, first of all, although it was not to be measured."""
+        ...
+
     def section(self, data: ReportData, album: Album) -> Section:
         """Return its chapter.
 

@@ -313,8 +313,9 @@ def _unique(documents: list[D]) -> list[D]:
     return list({document.key: document for document in documents}.values())
 
 
-def _place(document: Document) -> tuple[str, float, float, str]:
+def _place(document: Document) -> tuple[str, float, float, int, str]:
     """Return the condition that a document was measured at, to sort by."""
     place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
     pressure_bar, temperature_k = (value or 0.0 for value in place)
-    return getattr(document, "system", None) or "", pressure_bar, temperature_k, document.key
+    system, replica = (getattr(document, name, None) for name in ("system", "replica"))
+    return system or "", pressure_bar, temperature_k, replica or 1, document.key

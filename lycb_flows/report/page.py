@@ -9,7 +9,7 @@ same documents give the same bytes. Everything that came from a CIF or a YAML is
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,12 +30,10 @@ from lycb_flows.report import (
     mae_targets,
     paper_numbers,
     paper_system,
-    paper_volumes,
     tables,
 )
 from lycb_flows.report.collection import collect
 from lycb_flows.report.verdict import judge, round_title
-from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
 
@@ -93,14 +91,16 @@ def write_report(
         When a blob is damaged or the folder cannot be written.
     """
     data = collect(store, keys)
-    shown = _shown(data, quantities)
-    installed = {quantity.name for quantity in shown}
+    installed = cast("dict[str, Reported]", QUANTITIES.usable())
+    shown = _shown(data, installed, quantities)
     absent = [name for name in quantities if name not in installed]
     path = folder / "report.html"
     try:
         album = Album(folder / "figures")
-        measured = [quantity.section for quantity in shown]
-        sections = [write(data, album) for write in (*_BEFORE, *measured, _cost)]
+        first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
+        others = [quantity for quantity in shown if not quantity.shown_unmeasured]
+        chapters = [quantity.section for quantity in (*first, *others)]
+        sections = [write(data, album) for write in (*_BEFORE, *chapters, _cost)]
         page = _template().render(
             title=title,
             verdict=judge(data, shown, absent),
@@ -118,9 +118,10 @@ def write_report(
     return path
 
 
-def _shown(data: ReportData, names: Sequence[str]) -> list[Reported]:
+def _shown(
+    data: ReportData, installed: Mapping[str, Reported], names: Sequence[str]
+) -> list[Reported]:
     """Return the quantities that were to be measured and those that were, in order."""
-    installed = cast("dict[str, Reported]", QUANTITIES.usable())
     kinds = {name: quantity.document.kind for name, quantity in installed.items()}
     others = [name for name, kind in kinds.items() if kind in data.measurements]
     return [installed[name] for name in dict.fromkeys([*names, *others]) if name in installed]
@@ -223,26 +224,13 @@ def _parity(data: ReportData, album: Album, round_: Round) -> Iterable[Part]:
     )
 
 
-def _volumes(data: ReportData, album: Album) -> Section:
-    parts = []
-    for system in dict.fromkeys(cell.system for cell in data.cell_runs):
-        cells = [cell for cell in data.cell_runs if cell.system == system]
-        structure = data.structure_of_system(system)
-        paper = paper_volumes((structure and paper_system(structure)) or "")
-        caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
-        shown = album.show(f"volume-{system}", figures.volume_figure(cells, paper), caption)
-        parts.append(Part(system, figures=(shown,), tables=(volume_table(data, system),)))
-    lead = () if parts else ("No NpT run has finished yet.",)
-    return Section("volumes", "Volumes", lead, tuple(parts))
-
-
 def _cost(data: ReportData, _album: Album) -> Section:
     parts = (Part("", tables=(tables.cost_table(data.attempts),)),) if data.attempts else ()
     return Section("cost", "Cost", () if parts else ("No attempt is recorded.",), parts)
 
 
 _BEFORE: Final[tuple[Callable[[ReportData, Album], Section], ...]] = (
-    _enumeration, _ranking, _learning, _volumes,
+    _enumeration, _ranking, _learning,
 )  # fmt: skip
 
 

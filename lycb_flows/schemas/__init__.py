@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from lycb_flows.errors import InputError
+from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Prediction
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
+from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
-from lycb_flows.schemas.keys import digest, make_key, seed_for
+from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
-from lycb_flows.schemas.measurement import Arrhenius, DiffusionEstimate, Transport
+from lycb_flows.schemas.measurement import (
+    DiffusionEstimate,
+    Evidence,
+    Regime,
+    Transport,
+)
 from lycb_flows.schemas.rankings import (
     DftCandidate,
     GroundState,
@@ -20,12 +27,18 @@ from lycb_flows.schemas.rankings import (
 )
 from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
+from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
+    "FITTED_REGIMES",
     "KINDS",
     "Arrhenius",
     "Blob",
     "CampaignRecord",
+    "CellAverage",
+    "CellVolumes",
+    "ChargeEstimate",
+    "ChargeTransport",
     "Dataset",
     "Density",
     "DftCandidate",
@@ -35,21 +48,25 @@ __all__ = [
     "Enumeration",
     "EpochRecord",
     "Evaluation",
+    "Evidence",
     "Frame",
     "Frames",
     "GroundState",
     "Health",
     "Import",
     "Label",
+    "LeftOut",
     "Made",
     "Matrix",
     "Model",
     "ModelErrors",
     "Ordering",
     "Parent",
+    "Prediction",
     "Produced",
     "RankedCandidate",
     "Ranking",
+    "Regime",
     "Relaxation",
     "Round",
     "Run",
@@ -59,9 +76,11 @@ __all__ = [
     "Sites",
     "Structure",
     "TestSet",
+    "ThermalExpansion",
     "Thermodynamics",
     "Transport",
     "Vector",
+    "at_versions",
     "blob_of",
     "digest",
     "make_key",

@@ -17,6 +17,7 @@ class Density(Document):
     system: str
     pressure_bar: float = Field(description="Of the NpT run that found the cell.")
     temperature_k: float
+    replica: int | None = Field(None, description="2, 3, ... where a condition has several runs.")
     mobile_species: str
     n_mobile: int
     n_frames: int
@@ -78,6 +79,7 @@ class Sites(Document):
     system: str
     pressure_bar: float = Field(description="Of the NpT run that found the cell.")
     temperature_k: float
+    replica: int | None = Field(None, description="2, 3, ... where a condition has several runs.")
     mobile_species: str
     density: str = Field(description="Key of the Density whose peaks are sites.")
     parent: str | None = Field(None, description="Key of the Parent whose sites these are.")

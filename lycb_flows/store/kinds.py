@@ -46,6 +46,8 @@ QUANTITIES: Registry[Measured] = Registry(
         "density": "lycb_flows.quantities.density:IonDensity",
         "sites": "lycb_flows.quantities.sites:IonSites",
         "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
+        "charge": "lycb_flows.quantities.charge:Charge",
+        "volumes": "lycb_flows.quantities.volumes:Volumes",
     },
 )
 """What a campaign can measure."""

@@ -1,44 +1,39 @@
-"""The diffusivity of a trajectory with an error bar, or an upper bound.
+"""The diffusivity of a trajectory with an error bar, an upper bound, or why there is neither.
 
-D is the paper's: MSD over all origins (`msd.py`), ordinary least squares (OLS) over a
-window of lags, slope / 6. Its two error bars are those of `error_bars.py`.
+D is the most likely one, given the powers of the trajectory's modes (`spectrum.py`, `fits.py`,
+`likelihood.py`) and the events that it is made of (`events.py`), and it stands where the motion is
+diffusion (`regimes.py`). The paper's D is computed beside it: MSD over all origins (`msd.py`),
+ordinary least squares (OLS) over a window of lags, slope / 6, with He's error.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from lycb_flows.config import MIN_MEASURED_FRAMES, DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
-from lycb_flows.transport.error_bars import (
-    Array,
-    Walk,
-    he_relative_error,
-    model_error,
-    slope_weights,
-    standard_error,
-    upper_bound_m2_per_s,
-)
+from lycb_flows.transport.directions import Directions, directions
+from lycb_flows.transport.events import windows
+from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.msd import (
+    Array,
     mean_squared_displacement,
     msd_tensor,
     select_lags,
-    subtract_drift,
 )
+from lycb_flows.transport.regimes import Motion, judge
+from lycb_flows.transport.spectrum import Spectrum, mode_powers
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
 MIN_FIT_LAGS = 5
-MAX_RELATIVE_ERROR = 0.5
-"""A D less than two standard errors above zero is no measurement."""
 VIBRATION_PS = 1.0
 """Lag at which ions have vibrated to their plateau."""
-_N_COVARIANCE_LAGS = 16
+_SI = float(ANG2_PER_PS_M2_PER_S)
 
 
 @dataclass(frozen=True)
@@ -55,22 +50,15 @@ class DiffusionResult:
     estimate: DiffusionEstimate
     diffusivity_tensor_m2_per_s: Matrix | None
     lattice_diffusivities_m2_per_s: Vector | None
+    lattice_errors_m2_per_s: Vector | None
+    principal_diffusivities_m2_per_s: Vector | None
+    principal_errors_m2_per_s: Vector | None
+    principal_axes: Matrix | None
+    anisotropy: float | None
+    anisotropy_err: float | None
     conductivity_ms_per_cm: float | None
     conductivity_err_ms_per_cm: float | None
     conductivity_upper_ms_per_cm: float | None
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """OLS over the lags first..last (frames): D tensor, D, error, and a low-noise D."""
-
-    first: int
-    last: int
-    tensor_ang2_per_ps: Array  # (3, 3)
-    diffusivity: float  # Å²/ps, as all of this class
-    standard_error: float
-    walk_error: float  # of a random walk, before the ions' own scatter has its say
-    efficient_diffusivity: float
 
 
 def analyse_diffusion(
@@ -81,7 +69,7 @@ def analyse_diffusion(
     temperature_k: float,
     config: DiffusionConfig,
 ) -> DiffusionResult:
-    """Return D of the mobile ions, its tensor, errors and Nernst-Einstein conductivity.
+    """Return D of the mobile ions, its regime, tensor, errors and Nernst-Einstein conductivity.
 
     Parameters
     ----------
@@ -96,7 +84,7 @@ def analyse_diffusion(
     temperature_k
         Temperature of the run.
     config
-        Window, hop length, charge, confidence.
+        Window of the paper's fit, hop length, charge, confidence.
 
     Raises
     ------
@@ -110,11 +98,10 @@ def analyse_diffusion(
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
     _check_trajectory(positions, mobile)
-    positions = subtract_drift(positions, ~mobile)
-    walkers = positions[:, mobile]
-    walk = Walk(walkers, msd_tensor(walkers), frame_interval_ps, config.site_distance_ang)
-    fit, estimate = _estimate(walk, config)
-
+    walkers, framework_msd = _relative_to_framework(positions, mobile)
+    walk = Walk(walkers, frame_interval_ps, config.site_distance_ang)
+    msd = np.trace(msd_tensor(walk.positions_ang), axis1=1, axis2=2)
+    estimate, along = _estimate(walk, msd, lattice, config)
     volume_ang3 = abs(float(np.linalg.det(lattice)))
     per_ang3 = walk.n_ions / volume_ang3
 
@@ -123,12 +110,6 @@ def analyse_diffusion(
             return None
         return nernst_einstein_ms_per_cm(diffusivity, per_ang3, temperature_k, config.charge_number)
 
-    tensor = along = None
-    if fit is not None:
-        in_si = fit.tensor_ang2_per_ps * float(ANG2_PER_PS_M2_PER_S)
-        unit = lattice / np.linalg.norm(lattice, axis=1, keepdims=True)
-        tensor = cast("Matrix", tuple(map(tuple, in_si.tolist())))
-        along = tuple(np.einsum("ia,ab,ib->i", unit, in_si, unit).tolist())
     lags = select_lags(len(positions))
     return DiffusionResult(
         n_mobile=walk.n_ions,
@@ -136,11 +117,10 @@ def analyse_diffusion(
         volume_ang3_per_atom=volume_ang3 / mobile.size,
         duration_ps=walk.duration_ps,
         lags_ps=tuple((lags * frame_interval_ps).tolist()),
-        msd_ang2=tuple(walk.msd_ang2[lags].tolist()),
-        framework_msd_ang2=tuple(mean_squared_displacement(positions[:, ~mobile])[lags].tolist()),
+        msd_ang2=tuple(msd[lags].tolist()),
+        framework_msd_ang2=tuple(framework_msd[lags].tolist()),
         estimate=estimate,
-        diffusivity_tensor_m2_per_s=tensor,
-        lattice_diffusivities_m2_per_s=along,
+        **_by_direction(along),
         conductivity_ms_per_cm=conductivity(estimate.diffusivity_m2_per_s),
         conductivity_err_ms_per_cm=conductivity(estimate.diffusivity_err_m2_per_s),
         conductivity_upper_ms_per_cm=conductivity(estimate.diffusivity_upper_m2_per_s),
@@ -171,7 +151,11 @@ def unmeasured(mobile_mask: ArrayLike, lattice_ang: ArrayLike, reason: str) -> D
         "msd_ang2": (),
         "framework_msd_ang2": (),
         "estimate": DiffusionEstimate(
-            effective_hops=0.0, max_msd_ang2=0.0, plateau_msd_ang2=0.0, reason=reason
+            regime="unmeasured",
+            effective_hops=0.0,
+            max_msd_ang2=0.0,
+            plateau_msd_ang2=0.0,
+            reason=reason,
         ),
     }
     return DiffusionResult(**{**nothing, **known})  # type: ignore[arg-type]  # by field name
@@ -184,6 +168,12 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         )
     if not mobile.any():
         raise InputError("no mobile ion", fix="check mobile_species")
+    if mobile.all():
+        raise InputError(
+            "no framework to measure the drift from",
+            fix="check the mobile species",
+            atoms=mobile.size,
+        )
     if len(positions) < MIN_MEASURED_FRAMES:
         raise InputError(
             "too few frames for an MSD",
@@ -194,84 +184,180 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         raise PhysicsError("a position is not finite", fix="cut the run where it left physics")
 
 
-def _estimate(walk: Walk, config: DiffusionConfig) -> tuple[_Fit | None, DiffusionEstimate]:
-    """Return the estimate, and the fit when it is a measurement."""
-    msd, a = walk.msd_ang2, walk.hop_ang
-    max_msd, plateau = float(msd.max()), _vibration_plateau(msd, walk.frame_interval_ps)
-    hops = walk.n_ions * max_msd / a**2
-    seen = {"effective_hops": hops, "max_msd_ang2": max_msd, "plateau_msd_ang2": plateau}
-    first, last, reason = _find_window(walk, config)
-    fit = None if reason else _fit_window(walk, first, last)
-    if fit is not None:
-        log_slope = _log_slope(msd, first, last)
-        ends = {"fit_start_ps": first * walk.frame_interval_ps}
-        ends["fit_end_ps"] = last * walk.frame_interval_ps
-        seen |= ends | {"log_slope": log_slope}
-        reason = _why_not_measured(fit)
-    if fit is None or reason:
-        diffusive_hops = max(0.0, walk.n_ions * (max_msd - plateau) / a**2)
-        upper = upper_bound_m2_per_s(
-            diffusive_hops, walk.n_ions, walk.duration_ps, a, config.confidence
+def _relative_to_framework(positions: Array, mobile: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return the ions relative to the framework's mean (`subtract_drift`), and its MSD.
+
+    One copy of the positions is made: a long run has gigabytes.
+    """
+    framework = positions.take(np.flatnonzero(~mobile), axis=1)
+    drift = framework.mean(axis=1, keepdims=True)
+    drift -= drift[0].copy()
+    framework -= drift
+    walkers = positions.take(np.flatnonzero(mobile), axis=1)
+    walkers -= drift
+    return walkers, mean_squared_displacement(framework)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The mobile ions of a run.
+
+    Attributes
+    ----------
+    positions_ang
+        Unwrapped, drift removed, (n_frames, n_ions, 3) in Å.
+    frame_interval_ps
+        Time between frames.
+    hop_ang
+        Length a of a hop.
+    """
+
+    positions_ang: Array
+    frame_interval_ps: float
+    hop_ang: float
+
+    @property
+    def n_ions(self) -> int:
+        """The number of mobile ions."""
+        return int(self.positions_ang.shape[1])
+
+    @property
+    def duration_ps(self) -> float:
+        """The time from the first frame to the last."""
+        return (len(self.positions_ang) - 1) * self.frame_interval_ps
+
+    @property
+    def hop(self) -> float:
+        """The D of one hop of one ion, a² / (6 N t), in Å²/ps."""
+        return self.hop_ang**2 / (6 * self.n_ions * self.duration_ps)
+
+    def halves(self) -> tuple[Walk, Walk]:
+        """Return the first and the second half; they share a frame."""
+        middle = len(self.positions_ang) // 2
+        first, second = self.positions_ang[: middle + 1], self.positions_ang[middle:]
+        return (
+            Walk(first, self.frame_interval_ps, self.hop_ang),
+            Walk(second, self.frame_interval_ps, self.hop_ang),
         )
-        return None, DiffusionEstimate(diffusivity_upper_m2_per_s=upper, reason=reason, **seen)
-    si = float(ANG2_PER_PS_M2_PER_S)
-    # relative to the low-noise D: an OLS D that came out high would else seem more certain
-    log_err = fit.standard_error / fit.efficient_diffusivity
-    reach = float(np.exp(norm.ppf(0.5 + config.confidence / 2) * log_err))
-    return fit, DiffusionEstimate(
-        diffusivity_m2_per_s=fit.diffusivity * si,
-        diffusivity_err_he_m2_per_s=fit.diffusivity * si * he_relative_error(hops),
-        diffusivity_err_m2_per_s=fit.standard_error * si,
-        diffusivity_log_err=log_err,
-        diffusivity_low_m2_per_s=fit.diffusivity * si / reach,
-        diffusivity_high_m2_per_s=fit.diffusivity * si * reach,
-        **seen,
+
+    def motion(self) -> tuple[Motion, Spectrum]:
+        """Return the mean over axes of the powers and windows, and the spectrum."""
+        spectrum = mode_powers(self.positions_ang, self.frame_interval_ps)
+        overlap = np.einsum("aakl->kl", spectrum.overlap) / 3
+        freedom = freedom_of(spectrum.modes, spectrum.powers, overlap, 3.0 * self.n_ions)
+        powers = Powers(spectrum.modes, spectrum.powers, freedom)
+        parts = windows(self.positions_ang, self.frame_interval_ps)
+        traces = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
+        return Motion(powers, list(zip(parts, traces, strict=True)), self.hop), spectrum
+
+
+def _estimate(
+    walk: Walk, msd: Array, lattice_ang: Array, config: DiffusionConfig
+) -> tuple[DiffusionEstimate, Directions | None]:
+    """Return the estimate, and D by direction where the motion is diffusion."""
+    motion, spectrum = walk.motion()
+    halves = [half.motion()[0] for half in walk.halves()]
+    verdict = judge(motion, halves, walk.n_ions, walk.hop_ang)
+    likelihood, known = motion.likelihood, motion.interval(config.confidence)
+    d = likelihood.diffusivity
+    facts: dict[str, Any] = vars(verdict) | {
+        "most_likely_m2_per_s": d * _SI,
+        "event_m2_per_s": motion.event * _SI,
+    }
+    along = None
+    if verdict.regime == "diffusive":
+        along = directions(spectrum, motion, lattice_ang)
+        facts |= {
+            "diffusivity_m2_per_s": d * _SI,
+            "diffusivity_err_m2_per_s": known.error * _SI,
+            "diffusivity_log_err": known.error / d,
+            "diffusivity_low_m2_per_s": known.low * _SI,
+            "diffusivity_high_m2_per_s": known.high * _SI,
+        }
+    elif verdict.regime == "bound":
+        facts["diffusivity_upper_m2_per_s"] = known.upper * _SI
+    return DiffusionEstimate(**facts, **_papers(walk, msd, config)), along
+
+
+def _by_direction(along: Directions | None) -> dict[str, Any]:
+    """Return the fields of a result that are by direction, in m²/s; None where there are none."""
+    if along is None:
+        return dict.fromkeys(_DIRECTIONAL)
+    values = (
+        tuple(map(tuple, (along.tensor * _SI).tolist())),
+        tuple((along.lattice * _SI).tolist()),
+        tuple((along.lattice_errors * _SI).tolist()),
+        tuple((along.principal * _SI).tolist()),
+        tuple((along.principal_errors * _SI).tolist()),
+        tuple(map(tuple, along.axes.tolist())),
+        along.anisotropy,
+        along.anisotropy_error,
     )
+    return dict(zip(_DIRECTIONAL, values, strict=True))
+
+
+_DIRECTIONAL = (
+    "diffusivity_tensor_m2_per_s",
+    "lattice_diffusivities_m2_per_s",
+    "lattice_errors_m2_per_s",
+    "principal_diffusivities_m2_per_s",
+    "principal_errors_m2_per_s",
+    "principal_axes",
+    "anisotropy",
+    "anisotropy_err",
+)
+
+
+# -- the paper's D ---------------------------------------------------------------------------------
+
+
+def he_relative_error(effective_hops: float) -> float:
+    """Return He's relative error, s_D / D = 3.43 / √N_eff + 0.04.
+
+    He, Zhu, Epstein, Mo, npj Comput. Mater. 4, 18 (2018); the authors' code is MoGroup/aimd.
+    """
+    return float(3.43 / np.sqrt(effective_hops) + 0.04)
+
+
+def _papers(walk: Walk, msd: Array, config: DiffusionConfig) -> dict[str, Any]:
+    """Return the paper's D, He's error and what they rest on."""
+    hops = walk.n_ions * float(msd.max()) / walk.hop_ang**2
+    seen: dict[str, Any] = {
+        "effective_hops": hops,
+        "max_msd_ang2": float(msd.max()),
+        "plateau_msd_ang2": _vibration_plateau(msd, walk.frame_interval_ps),
+    }
+    first, last = _find_window(walk, msd, config)
+    if msd[last] <= walk.hop_ang**2 or last - first + 1 < MIN_FIT_LAGS:
+        return seen
+    lags = np.arange(first, last + 1) * walk.frame_interval_ps
+    centred = lags - lags.mean()
+    d = float(centred @ msd[first : last + 1] / (centred @ centred)) / 6 * _SI
+    return seen | {
+        "paper_diffusivity_m2_per_s": d,
+        "diffusivity_err_he_m2_per_s": abs(d) * he_relative_error(hops),
+        "fit_start_ps": first * walk.frame_interval_ps,
+        "fit_end_ps": last * walk.frame_interval_ps,
+        "log_slope": _log_slope(msd, first, last),
+    }
 
 
 def _vibration_plateau(msd: Array, frame_interval_ps: float) -> float:
     """Return the MSD of vibration alone: the line through MSD(1 ps) and MSD(2 ps) at lag zero."""
     k = max(1, round(VIBRATION_PS / frame_interval_ps))
     if 2 * k >= len(msd):
-        return 0.0  # too short to tell; the bound is the looser for it
+        return 0.0  # too short to tell
     return float(np.clip(2 * msd[k] - msd[2 * k], 0.0, msd[k]))
 
 
-def _find_window(walk: Walk, config: DiffusionConfig) -> tuple[int, int, str]:
-    """Return first and last lag of the fit in frames, and why there is none, if so."""
-    msd, step, a2 = walk.msd_ang2, walk.frame_interval_ps, walk.hop_ang**2
+def _find_window(walk: Walk, msd: Array, config: DiffusionConfig) -> tuple[int, int]:
+    """Return first and last lag of the fit in frames."""
+    step = walk.frame_interval_ps
     longest = min(config.max_lag_fraction * walk.duration_ps, config.max_lag_ps)
     last = int(longest / step + 1e-9)
     if config.min_lag_ps is not None:
-        first = max(1, int(np.ceil(config.min_lag_ps / step - 1e-9)))
-    else:
-        first = int(np.argmax(msd >= a2 / 2)) or len(msd)
-    if msd[last] <= a2:
-        return first, last, f"MSD {msd[last]:.3g} Å² at the last lag is not above a² = {a2:g} Å²"
-    if last - first + 1 < MIN_FIT_LAGS:
-        return first, last, f"fewer than {MIN_FIT_LAGS} lags in the fit window"
-    return first, last, ""
-
-
-def _why_not_measured(fit: _Fit) -> str:
-    if min(fit.diffusivity, fit.efficient_diffusivity) <= 0:
-        return "the MSD does not rise over the fit window"
-    # of the low-noise D and the walk's error, which hardly depend on how this OLS D came out:
-    # refusing low outcomes of D itself would bias those that stay
-    relative = fit.walk_error / fit.efficient_diffusivity
-    if not relative <= MAX_RELATIVE_ERROR:
-        return f"relative error {relative:.2g} of D is above {MAX_RELATIVE_ERROR:g}"
-    return ""
-
-
-def _fit_window(walk: Walk, first: int, last: int) -> _Fit:
-    lags = np.arange(first, last + 1) * walk.frame_interval_ps
-    tensor = np.tensordot(slope_weights(lags), walk.msd_tensor_ang2[first : last + 1], 1) / 2
-    diffusivity = float(np.trace(tensor)) / 3
-    some = np.unique(np.linspace(first, last, _N_COVARIANCE_LAGS).round().astype(int))
-    efficient, walk_error = model_error(walk, some, diffusivity)
-    error = standard_error(walk, some, walk_error)
-    return _Fit(first, last, tensor, diffusivity, error, walk_error, efficient)
+        return max(1, int(np.ceil(config.min_lag_ps / step - 1e-9))), last
+    return int(np.argmax(msd >= walk.hop_ang**2 / 2)) or len(msd), last
 
 
 def _log_slope(msd: Array, first: int, last: int) -> float:

@@ -126,6 +126,22 @@ def test_a_finished_store_answers_as_then_and_nothing_is_tried_again(
     assert attempts_in(store) == before
 
 
+def test_what_an_earlier_method_measured_is_shown_until_it_is_measured_again(command, tmp_path):
+    """Arrhenius fits of method version 2 say "measured points", those of today "runs"."""
+    store = unpack_store("tiny", tmp_path / "store")
+    where, before = ("--store", store), attempts_in(store)
+    told = report_tables(Path(command("report", "tiny", *where).strip()))
+    assert told.count("0 measured points, 3 are needed") == 2
+    assert json.loads(command("status", "tiny", "--json", *where))["arrhenius"] == []
+    again = report_tables(Path(command("run", "tiny", *where, "--report", "again").strip()))
+    assert "0 measured points" not in again
+    assert again.count("3 are needed") == 2
+    added = {key for _, key, *_ in attempts_in(store)[len(before) :]}
+    kinds = {json.loads(command("show", key[:12], "--json", *where))["kind"] for key in added}
+    assert "arrhenius" in kinds
+    assert kinds <= {"transport", "arrhenius"}  # nothing upstream is computed again
+
+
 # -- databases ---------------------------------------------------------------------------------
 
 

@@ -1,34 +1,15 @@
-"""Means of a run with errors from blocks."""
+"""Means of a production run."""
 
-import numpy as np
 import pytest
 from campaign_runs import run_campaign
 
 from lycb_flows.campaign.results import find_results
 from lycb_flows.quantities.registry import find_quantity
-from lycb_flows.quantities.thermodynamics import RunThermodynamics, block_error
+from lycb_flows.quantities.thermodynamics import RunThermodynamics
 from lycb_flows.report.data import ReportData
 from lycb_flows.schemas import Run
 from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of
-
-
-def test_blocks_give_the_error_of_a_series_with_memory():
-    rng = np.random.default_rng(3)
-    n_series, length, memory = 400, 4000, 0.9
-    noise = rng.normal(size=(n_series, length))
-    series = np.zeros_like(noise)
-    for i in range(1, length):
-        series[:, i] = memory * series[:, i - 1] + noise[:, i]
-    scatter = series.mean(axis=1).std()  # what the mean of one series is uncertain by
-    naive = series.std(axis=1).mean() / np.sqrt(length)
-    blocks = np.sqrt(np.mean([block_error(one, 10) ** 2 for one in series]))
-    assert naive < 0.3 * scatter
-    assert blocks == pytest.approx(scatter, rel=0.1)
-
-
-def test_a_rest_that_fills_no_block_is_left_out_of_the_error():
-    assert block_error(np.array([99.0, 1.0, 1.0, 3.0, 3.0]), 2) == pytest.approx(1.0)
 
 
 def test_the_means_are_those_of_the_frames(loop_campaign, tmp_path):

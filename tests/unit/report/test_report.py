@@ -7,13 +7,13 @@ from html_page import Page
 from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 
 from lycb_flows import schemas
+from lycb_flows.quantities.volumes import volume_table
 from lycb_flows.report.data import CellRun, ReportData
 from lycb_flows.report.figures import volume_figure
 from lycb_flows.report.numbers import duration, number, scientific, with_error
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
 from lycb_flows.report.verdict import is_rehearsal
-from lycb_flows.report.volumes import volume_table
 from lycb_flows.schemas.keys import digest
 from lycb_flows.units import nernst_einstein_ms_per_cm
 

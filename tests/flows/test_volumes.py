@@ -1,0 +1,166 @@
+"""Mean cells of NpT runs with errors, thermal expansion, and what a report shows of both."""
+
+import shutil
+
+import numpy as np
+import pytest
+from campaign_runs import run_campaign
+from html_page import Page
+from report_campaign import Campaign
+
+from lycb_flows import schemas
+from lycb_flows.campaign.results import find_results
+from lycb_flows.md.summary import cell_parameters
+from lycb_flows.quantities.registry import find_quantity
+from lycb_flows.quantities.volumes import thermal_expansion, volume_table
+from lycb_flows.report.page import collect, write_report
+from lycb_flows.store import open_store
+from lycb_flows.store.trajectories import trajectory_of
+from lycb_flows.transport.averages import block_error
+
+
+@pytest.fixture
+def finished(loop_run, tmp_path):
+    """A copy of the store of the finished loop."""
+    shutil.copytree(loop_run[0].folder, tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    yield store
+    store.close()
+
+
+def measuring(campaign, quantities):
+    data = campaign.model_dump()
+    data["measure"]["quantities"] = quantities
+    return type(campaign).model_validate(data)
+
+
+def test_the_mean_cell_is_that_of_the_averaging_window(finished, loop_campaign):
+    n_attempts = len(finished.attempts())
+    campaign = measuring(loop_campaign, {"volumes": {"n_blocks": 4}, "diffusion": {}})
+    submission, _ = run_campaign(finished, campaign)
+    new = [attempt.kind for attempt in finished.attempts()[n_attempts:]]
+    assert new == ["campaign", "volumes"]
+    found = find_results(finished, submission.campaign, submission.theory)
+    (document,) = found.documents(schemas.CellVolumes)
+    (cell,) = document.cells
+    run = finished.load(schemas.Run, cell.run)
+    assert run.ensemble == "npt"
+    frames = trajectory_of(finished, run)
+    frames = frames.between(run.n_steps - 16, run.n_steps)  # 0.8 of 0.04 ps, in steps of 2 fs
+    assert cell.n_frames == frames.n_frames == 8
+    volumes = frames.volumes_ang3 / len(frames.species)
+    assert cell.volume_ang3_per_atom == pytest.approx(volumes.mean())
+    assert cell.volume_err_ang3_per_atom == pytest.approx(float(block_error(volumes, 4)))
+    lengths, angles = cell_parameters(frames.cells_ang)
+    assert cell.lengths_ang == pytest.approx(lengths.mean(axis=0))
+    assert cell.angles_deg == pytest.approx(angles.mean(axis=0))
+    assert cell.angles_err_deg == pytest.approx(block_error(angles, 4))
+    assert document.expansion is None  # one temperature, not equilibrated
+    assert "0 temperatures" in document.reason
+
+
+def test_too_few_frames_give_a_mean_without_an_error(finished, loop_campaign):
+    submission, _ = run_campaign(finished, measuring(loop_campaign, ["volumes"]))
+    found = find_results(finished, submission.campaign, submission.theory)
+    (document,) = found.documents(schemas.CellVolumes)
+    (cell,) = document.cells
+    assert cell.reason == "8 frames are too few for 10 blocks"
+    assert cell.volume_ang3_per_atom > 0
+    assert cell.volume_err_ang3_per_atom is None
+
+
+def test_a_cell_has_three_lengths_and_three_angles():
+    cells = np.array([[[6.0, 0, 0], [0, 7.0, 0], [-4.0, 0, 10.0]]])
+    lengths, angles = cell_parameters(cells)
+    assert lengths[0] == pytest.approx([6.0, 7.0, np.hypot(4.0, 10.0)])
+    assert angles[0] == pytest.approx([90.0, 90.0 + np.degrees(np.arctan(0.4)), 90.0])
+
+
+def cell_at(temperature_k, *, equilibrated=True, run="1" * 64, **facts):
+    """A cell that expands by 10⁻⁴ per K, a third of it along each direction."""
+    factor = 1 + 1e-4 * (temperature_k - 500.0)
+    values = {
+        "n_frames": 1000,
+        "volume_ang3_per_atom": 24.0 * factor,
+        "volume_err_ang3_per_atom": 0.02,
+        "lengths_ang": tuple(12.0 * factor ** (1 / 3) * np.ones(3)),
+        "lengths_err_ang": (0.01, 0.01, 0.02),
+        "angles_deg": (90.0, 90.0, 120.0),
+        "angles_err_deg": (0.1, 0.1, 0.1),
+    }
+    return schemas.CellAverage(
+        run=run, temperature_k=temperature_k, equilibrated=equilibrated, **values | facts
+    )
+
+
+def test_the_expansion_is_that_of_the_cells_and_only_equilibrated_ones_count():
+    cells = [cell_at(t) for t in (400.0, 500.0, 600.0)]
+    odd = cell_at(700.0, equilibrated=False, volume_ang3_per_atom=99.0)
+    failed = schemas.CellAverage(run="2" * 64, temperature_k=800.0, equilibrated=False, reason="x")
+    expansion, reason = thermal_expansion([*cells, odd, failed])
+    assert reason == ""
+    assert expansion.volume_per_k == pytest.approx(1e-4)
+    assert expansion.volume_err_per_k == pytest.approx(0.02 / 24.0 / np.sqrt(2 * 100.0**2))
+    assert expansion.lengths_per_k == pytest.approx([1e-4 / 3] * 3, rel=2e-3)
+    assert expansion.lengths_err_per_k[2] == pytest.approx(2 * expansion.lengths_err_per_k[0])
+    assert expansion.highest_temperature_k == 600.0
+    assert thermal_expansion([*cells[:1], odd])[0] is None
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    made = Campaign(tmp_path / "made")
+    yield made
+    made.store.close()
+
+
+def cells_document(campaign, system, cells):
+    key = campaign.put(
+        schemas.CellVolumes,
+        f"cells of {system}",
+        parents=tuple(cell.run for cell in cells),
+        system=system,
+        pressure_bar=1.0,
+        model="2" * 64,
+        cells=cells,
+        expansion=thermal_expansion(cells)[0],
+        reason=thermal_expansion(cells)[1],
+    )
+    campaign.keys.append(key)
+
+
+def test_a_report_shows_errors_of_means_where_they_were_measured(campaign, tmp_path):
+    ground = campaign.ranking("LYC", "Cl")
+    runs = {t: campaign.npt("LYC", ground, t, 1.0, "production") for t in (400.0, 500.0, 600.0)}
+    before = volume_table(collect(campaign.store, [*campaign.keys, *runs.values()]), "LYC")
+    cells_document(campaign, "LYC", [cell_at(t, run=key) for t, key in runs.items()])
+    path = write_report(campaign.store, "test", campaign.keys, tmp_path / "report")
+    page = Page(path)
+    assert "fluctuation" in page.text
+    table = volume_table(collect(campaign.store, campaign.keys), "LYC")
+    assert [row[3].text for row in table.rows] != [row[3].text for row in before.rows]
+    assert "24.000 ± 0.020" in [row[3].text for row in table.rows]
+    assert "LYC at 1 bar: the volume expands by 100.0 ± 5.9 × 10⁻⁶ per K" in page.text
+    assert page.text.count("Thermal expansion") == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"equilibrated": False}, "no thermal expansion, 0 temperatures"),
+        ({"volume_ang3_per_atom": 25.0}, "not a straight line"),
+        ({}, ""),
+    ],
+)
+def test_what_limits_an_expansion_is_said(campaign, facts, words):
+    ground = campaign.ranking("LYC", "Cl")
+    cells = [
+        cell_at(t, run=campaign.npt("LYC", ground, t, 1.0, "production"), **given)
+        for t, given in ((400.0, {}), (500.0, facts), (600.0, {}))
+    ]
+    if "equilibrated" in facts:
+        cells = [cell.model_copy(update=facts) for cell in cells]
+    cells_document(campaign, "LYC", cells)
+    sentences = list(find_quantity("volumes").limits(collect(campaign.store, campaign.keys)))
+    assert bool(sentences) == bool(words)
+    assert all(words in sentence.text for sentence in sentences)

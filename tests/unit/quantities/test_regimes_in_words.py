@@ -1,0 +1,73 @@
+"""What a report says of runs whose ions do not diffuse."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from lycb_flows import schemas
+from lycb_flows.quantities.diffusion import Diffusion
+from lycb_flows.quantities.transports import summary, transport_table
+
+
+def transport(temperature_k, **estimate):
+    facts = {"effective_hops": 100.0, "max_msd_ang2": 12.0, "plateau_msd_ang2": 0.2}
+    sigma = 12.0 if estimate.get("diffusivity_m2_per_s") else None
+    return schemas.Transport(
+        key=f"{temperature_k:g}", run="r", model="m", system="LYC", temperature_k=temperature_k,
+        pressure_bar=1.0, volume_ang3_per_atom=24.0, mobile_species="Li", n_mobile=18, n_atoms=60,
+        duration_ps=200.0, lags_ps=(1.0,), msd_ang2=(1.0,), framework_msd_ang2=(1.0,),
+        estimate=schemas.DiffusionEstimate(**facts, **estimate), conductivity_ms_per_cm=sigma,
+        healthy=True,
+    )  # fmt: skip
+
+
+CONFINED = {"regime": "confined", "reason": "the ions come back within 9 ps"}
+DIFFUSIVE = {
+    "regime": "diffusive", "diffusivity_m2_per_s": 1e-10, "diffusivity_err_m2_per_s": 1e-11,
+    "diffusivity_low_m2_per_s": 0.8e-10, "diffusivity_high_m2_per_s": 1.2e-10,
+    "paper_diffusivity_m2_per_s": 1.1e-10, "diffusivity_err_he_m2_per_s": 0.4e-10,
+}  # fmt: skip
+
+
+def data(*transports):
+    return SimpleNamespace(
+        measured=lambda kind: list(transports) if kind is schemas.Transport else [],
+        structure_of_system=lambda _: None,
+        structure_of_run=lambda _: None,
+    )
+
+
+def test_confined_ions_are_what_the_first_line_says():
+    runs = [transport(400.0 + 50 * i, **CONFINED) for i in range(6)]
+    line = Diffusion().headline(data(*runs))
+    assert line.startswith("The ions are confined in 6 of 6 runs")
+    assert "no conductivity" in line
+    (doubt,) = Diffusion().doubts(data(*runs))
+    assert doubt.text.startswith("6 of 6 runs show confined ions")
+    rows = transport_table(data(*runs), "LYC").rows
+    printed = {cell.text for row in rows for cell in row}
+    assert "confined" in printed
+    assert not any("<" in text for text in printed)
+
+
+def test_other_regimes_are_named_beside_what_was_measured():
+    ageing = transport(500.0, regime="ageing", reason="D differs between the halves of the run")
+    runs = [transport(400.0, **DIFFUSIVE), transport(450.0, **CONFINED), ageing]
+    assert summary(runs) == (
+        "The ions are confined in 1 of 3 runs; D was measured in 1; ageing in 1"
+    )
+    assert summary(runs[::2]) == "D was measured in 1 of 2 runs; ageing in 1"
+    assert len(list(Diffusion().doubts(data(*runs)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "regime"),
+    [
+        ({"diffusivity_m2_per_s": 1e-10, "diffusivity_err_m2_per_s": 1e-11}, "diffusive"),
+        ({"diffusivity_upper_m2_per_s": 1e-12}, "bound"),
+        ({}, "unmeasured"),
+    ],
+)
+def test_documents_of_method_version_2_have_a_row(old, regime):
+    (row,) = transport_table(data(transport(400.0, **old)), "LYC").rows
+    assert row[3].text == regime
