@@ -14,6 +14,7 @@ from lycb_flows.transport.density import DensityGrid, Floats
 from lycb_flows.transport.sites.finding import SiteSet, find_sites, relabelled
 from lycb_flows.transport.sites.jumps import Stays, follow_ions
 from lycb_flows.transport.sites.network import (
+    PS_PER_NS,
     Edges,
     Percolation,
     correlation_factor,
@@ -85,7 +86,7 @@ class SiteAnalysis:
         values = [getattr(self.edges, name).tolist() for name in columns]
         jumps = [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
         for jump in jumps:
-            jump["rate_per_ns"] = 1e3 * jump["count"] / (spent[jump["start"]] * self.frame_ps)
+            jump["rate_per_ns"] = PS_PER_NS * jump["count"] / (spent[jump["start"]] * self.frame_ps)
         return {"sites": sites, "jumps": jumps}
 
 

@@ -12,12 +12,13 @@ from lycb_flows.schemas.sites import SiteStep
 from lycb_flows.transport.density import Floats, Ints
 from lycb_flows.transport.sites.finding import SiteSet
 from lycb_flows.transport.sites.jumps import Stays
-from lycb_flows.transport.sites.occupancies import count_error, time_in_blocks
+from lycb_flows.transport.sites.occupancies import N_BLOCKS, rate_error, time_in_blocks
 
 N_WINDOWS = 10
 JUMPS_PER_WINDOW = 20
 """Jumps of an ion after which what it remembers of the first of them is small beside the sum."""
 MIN_JUMPS = 10
+PS_PER_NS = 1e3
 _SHARING = ("nothing", "corner", "edge", "face")
 _Direction = tuple[int, int, int]
 
@@ -182,7 +183,8 @@ def steps(edges: Edges, stays: Stays, sites: SiteSet, frame_ps: float) -> tuple[
     for (start, end, sharing), number in kind.items():
         mine = of_edge == number
         n_jumps = int(edges.count[mine].sum())
-        spent_ns = float(time_in_blocks(stays, labels[stays.site] == start, 1)[0]) * frame_ps / 1e3
+        times = time_in_blocks(stays, labels[stays.site] == start, N_BLOCKS)
+        rate_per_ns = n_jumps / (float(times.sum()) * frame_ps / PS_PER_NS)
         when = stays.end[jumps[mine[edge]]]
         found.append(
             SiteStep(
@@ -191,8 +193,8 @@ def steps(edges: Edges, stays: Stays, sites: SiteSet, frame_ps: float) -> tuple[
                 sharing=sharing,
                 length_ang=float(np.average(edges.length_ang[mine], weights=edges.count[mine])),
                 n_jumps=n_jumps,
-                rate_per_ns=n_jumps / spent_ns,
-                rate_err_per_ns=count_error(when, stays.n_frames) / spent_ns,
+                rate_per_ns=rate_per_ns,
+                rate_err_per_ns=rate_per_ns * rate_error(when, times, stays.n_frames),
             )
         )
     return tuple(sorted(found, key=lambda step: (-step.n_jumps, step.start, step.end)))

@@ -40,19 +40,26 @@ def time_in_blocks(stays: Stays, chosen: NDArray[np.bool_], n_blocks: int) -> Fl
     return times
 
 
-def count_error(when: Floats, n_frames: int) -> float:
-    """Return the standard error of a number of events: Poisson's, or larger if they come in bursts.
+def rate_error(when: Floats, times: Floats, n_frames: int) -> float:
+    """Return the relative standard error of a rate: of a number of events over the time they need.
+
+    It is Poisson's or, where it is larger, that of the ratio of counts to times in stretches of
+    the run (Cochran, Sampling Techniques, 3rd ed., chapter 6): events that come in bursts, or
+    more of them where fewer ions are.
 
     Parameters
     ----------
     when
-        The frames of the events, (n,).
+        The frames of the events, (n,), of which there must be one.
+    times
+        The time spent where they can happen, in stretches of equal length, (n_blocks,).
     n_frames
         Length of the run.
     """
-    counts, _ = np.histogram(when, N_BLOCKS, (0, n_frames))
-    scatter = float(counts.std(ddof=1) * np.sqrt(N_BLOCKS))
-    return max(float(np.sqrt(len(when))), scatter)
+    counts, _ = np.histogram(when, len(times), (0, n_frames))
+    rest = counts - times * (len(when) / times.sum())
+    scatter = float(np.sqrt(len(times) / (len(times) - 1) * (rest**2).sum()))
+    return max(float(np.sqrt(len(when))), scatter) / len(when)
 
 
 def orbits(
@@ -104,7 +111,7 @@ def orbits(
                 refined_occupancy=refined.get(label),
                 occupancy=float(times.sum() / stays.n_frames / counts[label]),
                 occupancy_err=None if error is None else error / counts[label],
-                **_residence(stays, labels == label, float(times.sum()) * frame_ps),
+                **_residence(stays, labels == label, times, frame_ps),
             )
         )
     return tuple(found)
@@ -115,14 +122,17 @@ def _variance(occupancy: float) -> float:
     return max(0.0, occupancy * (1 - occupancy))
 
 
-def _residence(stays: Stays, here: NDArray[np.bool_], spent_ps: float) -> dict[str, Any]:
+def _residence(
+    stays: Stays, here: NDArray[np.bool_], times: Floats, frame_ps: float
+) -> dict[str, Any]:
     """Return the mean stay: the time spent over the number of departures, or a bound."""
     jumps = stays.jumps[here[stays.jumps]]
+    spent_ps = float(times.sum()) * frame_ps
     if not len(jumps):
         bound = spent_ps / _BOUND_95 if spent_ps else None
         return {"n_departures": 0, "residence_low_ps": bound}
     mean_ps = spent_ps / len(jumps)
-    error_ps = mean_ps * count_error(stays.end[jumps], stays.n_frames) / len(jumps)
+    error_ps = mean_ps * rate_error(stays.end[jumps], times, stays.n_frames)
     return {"n_departures": len(jumps), "residence_ps": mean_ps, "residence_err_ps": error_ps}
 
 
