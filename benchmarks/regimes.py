@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lycb_flows.testing import walks
+from lycb_flows.testing import confinement, walks
 from lycb_flows.transport.msd import unwrap
 
 D = 0.1
@@ -34,6 +34,7 @@ class Sample:
 
     @property
     def mobile(self) -> np.ndarray:
+        """True for ions, (n_atoms,)."""
         return np.arange(self.positions_ang.shape[1]) < self.n_ions
 
 
@@ -48,6 +49,7 @@ class Regime:
     sample: Callable[[np.ndarray, np.random.Generator], Sample] | None = None
 
     def trajectory(self, name: str, seed: int) -> Sample:
+        """Return the trajectory of a seed; the name of the regime is part of it."""
         rng = np.random.default_rng([zlib.crc32(name.encode()), seed])
         ions = self.make(rng)
         if self.sample is not None:
@@ -70,21 +72,21 @@ def in_strings(length, make):
 
 def cage(plateau, time, extra=0.0):
     def make(rng):
-        ions = walks.caged(N, plateau, time, CLOCK, rng)
+        ions = confinement.caged(N, plateau, time, CLOCK, rng)
         return ions + walks.free_walkers(N, extra, CLOCK, rng) if extra else ions
 
     return make
 
 
 def box(shape, rate, n=N):
-    return lambda rng: walks.boxed(shape, n, rate, CLOCK, rng)
+    return lambda rng: confinement.boxed(shape, n, rate, CLOCK, rng)
 
 
 def scattered_rows(length, rate):
     """Rows along x, y or z, at random."""
 
     def make(rng):
-        path = walks.boxed((length, 1, 1), N, rate, CLOCK, rng)[..., :1]
+        path = confinement.boxed((length, 1, 1), N, rate, CLOCK, rng)[..., :1]
         return path * np.eye(3)[rng.integers(0, 3, N)]
 
     return make
@@ -99,8 +101,8 @@ def ageing(first, second):
 
 
 def in_rings(n_ions, n_sites, n_rings, rate=0.5):
-    return lambda rng: walks.rings(
-        [walks.single_file(n_ions, n_sites, rate, CLOCK, rng) for _ in range(n_rings)]
+    return lambda rng: confinement.rings(
+        [confinement.single_file(n_ions, n_sites, rate, CLOCK, rng) for _ in range(n_rings)]
     )
 
 
@@ -112,7 +114,7 @@ def half_sit(rng):
 
 def pairs(rng):
     """Fast hops between two sites 2 Å apart in every cage, rare hops between cages."""
-    inside = walks.boxed((2, 1, 1), N, 0.5, CLOCK, rng) * (2 / 3)
+    inside = confinement.boxed((2, 1, 1), N, 0.5, CLOCK, rng) * (2 / 3)
     return inside + walks.free_walkers(N, 0.05, CLOCK, rng)
 
 
@@ -204,6 +206,6 @@ REGIMES: dict[str, Regime] = {
     "two populations": Regime(half_sit),
     "breathing NpT cell": Regime(walk(), D * GROWTH, sample=breathing),
     # out of the tuning
-    "intermittent ions": Regime(intermittent),
-    "boxes of 3 x 3": Regime(box((3, 3, 1), 0.2), 0.0, None),
+    "held out: intermittent ions": Regime(intermittent),
+    "held out: boxes of 3 x 3": Regime(box((3, 3, 1), 0.2), 0.0, None),
 }

@@ -1,6 +1,6 @@
 """The diffusivity of a trajectory with an error bar, an upper bound, or why there is neither.
 
-D is the most likely one, given the powers of the trajectory's modes (`spectrum.py`,
+D is the most likely one, given the powers of the trajectory's modes (`spectrum.py`, `fits.py`,
 `likelihood.py`) and the events that it is made of (`events.py`), and it stands where the motion is
 diffusion (`regimes.py`). The paper's D is computed beside it: MSD over all origins (`msd.py`),
 ordinary least squares (OLS) over a window of lags, slope / 6, with He's error.
@@ -19,13 +19,12 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.schemas import DiffusionEstimate, Matrix, Vector
 from lycb_flows.transport.directions import Directions, directions
 from lycb_flows.transport.events import windows
-from lycb_flows.transport.likelihood import Powers, freedom_of
+from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.msd import (
     Array,
     mean_squared_displacement,
     msd_tensor,
     select_lags,
-    subtract_drift,
 )
 from lycb_flows.transport.regimes import Motion, judge
 from lycb_flows.transport.spectrum import Spectrum, mode_powers
@@ -99,8 +98,8 @@ def analyse_diffusion(
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
     _check_trajectory(positions, mobile)
-    positions = subtract_drift(positions, ~mobile)
-    walk = Walk(positions[:, mobile], frame_interval_ps, config.site_distance_ang)
+    walkers, framework_msd = _relative_to_framework(positions, mobile)
+    walk = Walk(walkers, frame_interval_ps, config.site_distance_ang)
     msd = np.trace(msd_tensor(walk.positions_ang), axis1=1, axis2=2)
     estimate, along = _estimate(walk, msd, lattice, config)
     volume_ang3 = abs(float(np.linalg.det(lattice)))
@@ -119,7 +118,7 @@ def analyse_diffusion(
         duration_ps=walk.duration_ps,
         lags_ps=tuple((lags * frame_interval_ps).tolist()),
         msd_ang2=tuple(msd[lags].tolist()),
-        framework_msd_ang2=tuple(mean_squared_displacement(positions[:, ~mobile])[lags].tolist()),
+        framework_msd_ang2=tuple(framework_msd[lags].tolist()),
         estimate=estimate,
         **_by_direction(along),
         conductivity_ms_per_cm=conductivity(estimate.diffusivity_m2_per_s),
@@ -169,6 +168,12 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         )
     if not mobile.any():
         raise InputError("no mobile ion", fix="check mobile_species")
+    if mobile.all():
+        raise InputError(
+            "no framework to measure the drift from",
+            fix="check the mobile species",
+            atoms=mobile.size,
+        )
     if len(positions) < MIN_MEASURED_FRAMES:
         raise InputError(
             "too few frames for an MSD",
@@ -177,6 +182,20 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         )
     if not np.isfinite(positions).all():
         raise PhysicsError("a position is not finite", fix="cut the run where it left physics")
+
+
+def _relative_to_framework(positions: Array, mobile: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return the ions relative to the framework's mean (`subtract_drift`), and its MSD.
+
+    One copy of the positions is made: a long run has gigabytes.
+    """
+    framework = positions.take(np.flatnonzero(~mobile), axis=1)
+    drift = framework.mean(axis=1, keepdims=True)
+    drift -= drift[0].copy()
+    framework -= drift
+    walkers = positions.take(np.flatnonzero(mobile), axis=1)
+    walkers -= drift
+    return walkers, mean_squared_displacement(framework)
 
 
 @dataclass(frozen=True)

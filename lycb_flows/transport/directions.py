@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lycb_flows.transport.events import event_size
-from lycb_flows.transport.likelihood import freedom_of
+from lycb_flows.transport.fits import freedom_of
 from lycb_flows.transport.regimes import WINDOW_MODES, Motion
 from lycb_flows.transport.spectrum import Array, Spectrum
 

@@ -9,7 +9,7 @@
 | sub-diffusive | a power law explains the powers better than D and a relaxation do |
 | ageing | the halves of the run have different D |
 
-All are likelihood ratios, 2 ln L, of the likelihood in `likelihood.py`. The logarithmic slope of
+All are likelihood ratios, 2 ln L, of the fits in `fits.py`. The logarithmic slope of
 the MSD is no evidence: back-jumps and cages have slopes of 0.7 to 0.8 in runs that diffuse.
 """
 
@@ -23,22 +23,13 @@ import numpy as np
 
 from lycb_flows.schemas import Evidence, Regime
 from lycb_flows.transport.events import Windows, event_size
-from lycb_flows.transport.likelihood import (
-    RELAXATION_GAIN,
-    Fit,
-    Interval,
-    Likelihood,
-    Powers,
-    choices,
-    interval,
-    profile,
-    standard_error,
-)
+from lycb_flows.transport.fits import Fit, Powers, choices, standard_error
+from lycb_flows.transport.likelihood import Interval, Likelihood, interval, profile
 from lycb_flows.transport.spectrum import Array
 
 ZERO_LIMIT = 6.6
 """Twice the loss in ln L of D = 0 above which D is measured; 3.84 lets 5 to 7 % of cages pass."""
-SLOW_LIMIT = 5.0
+SLOW_LIMIT = 4.4
 POWER_LAW_LIMIT = 1.0
 HALVES_LIMIT = 7.9
 CONFINED = 1 / 5
@@ -103,7 +94,7 @@ class Motion:
         n_fast, n_times = self.powers.shapes.n_fast, len(self.powers.shapes.times_ps)
         single = self.powers.fits(1, np.arange(n_fast, n_times)[:, None])
         double = self.powers.fits(2, _fast_and_slow(n_fast, n_times))
-        return double if gain(single[0], double[0]) >= RELAXATION_GAIN else single
+        return min(single, double, key=lambda fits: fits[0].cost)
 
     @cached_property
     def slow_gain(self) -> float:

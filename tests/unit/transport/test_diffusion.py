@@ -10,7 +10,8 @@ from lycb_flows import schemas
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.testing import lattice_walkers
-from lycb_flows.testing.walks import Clock, boxed, free_walkers, sub_diffusive, vibrating
+from lycb_flows.testing.confinement import boxed
+from lycb_flows.testing.walks import Clock, free_walkers, sub_diffusive, vibrating
 from lycb_flows.transport import msd as msd_module
 from lycb_flows.transport.diffusion import analyse_diffusion, he_relative_error
 from lycb_flows.transport.msd import (
