@@ -100,7 +100,10 @@ def compare_spread(n_walks: int) -> None:
     still = np.zeros_like(walks[:, :, :1])
     results = [analyse(w, 0.5, 18) for w in np.concatenate([walks, still], axis=2)]
     ours = np.array([r.estimate.most_likely_m2_per_s for r in results]) / 1e-9
-    print(f"{n_walks} ideal walks: ours D/true {ours.mean():.3f}, spread {ours.std(ddof=1):.4f}")
+    print(
+        f"{n_walks} ideal walks: ours D/true {ours.mean():.3f}, spread {ours.std(ddof=1):.4f}",
+        flush=True,
+    )
     kinisi = by_kinisi(walks, 0.5, KINISI_LAGS)
     if kinisi is not None:
         d = np.array(kinisi["d"])[:, 0] / 0.1
@@ -121,7 +124,7 @@ def compare_cost(n_frames: int) -> None:
 
 
 def _print_cost(who: str, used: dict[str, float]) -> None:
-    print(f"{who:<24} {used['cpu_s']:8.2f} CPU s {used['peak_mb']:8.0f} MB at the peak")
+    print(f"{who:<24} {used['cpu_s']:8.2f} CPU s {used['peak_mb']:8.0f} MB at the peak", flush=True)
 
 
 def main() -> None:
@@ -136,7 +139,8 @@ def main() -> None:
         return
     if options.walks:
         compare_spread(options.walks)
-    compare_cost(options.frames)
+    if options.frames:
+        compare_cost(options.frames)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ Each calls the function that the jobs call, with data from memory instead of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from lycb_flows.campaign import CampaignResults, find_results, read_campaign, submit
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
@@ -23,6 +22,7 @@ from lycb_flows.learning import (
     select_frames as sample_frames,
 )
 from lycb_flows.md import Trajectory, join, production_start, read_trajectory, run_segments
+from lycb_flows.md.foreign import ReadingOptions, as_unwrapped, read_any_trajectory
 from lycb_flows.potentials import (
     Potential,
     SinglePoint,
@@ -30,10 +30,10 @@ from lycb_flows.potentials import (
     load_potential,
     require_trainable,
 )
+from lycb_flows.quantities.trajectory import TrajectoryAnalysis, analyse_trajectory, config_for
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Structure
 from lycb_flows.store import open_store
-from lycb_flows.transport.diffusion import DiffusionResult, analyse_diffusion as analyse
 
 __all__ = [
     "analyse_diffusion",
@@ -173,32 +173,54 @@ def fine_tune(
 
 
 def analyse_diffusion(
-    trajectory: Trajectory, temperature_k: float, config: DiffusionConfig
-) -> DiffusionResult:
-    """Return the diffusion coefficient of a trajectory, with MSD and conductivity.
+    trajectory: Trajectory | Path | str,
+    temperature_k: float | None = None,
+    config: DiffusionConfig | None = None,
+    *,
+    mobile: str | None = None,
+    charge: int | None = None,
+    tell: Callable[[float], None] | None = None,
+    **options: Any,  # noqa: ANN401 - the fields of ReadingOptions
+) -> TrajectoryAnalysis:
+    """Return diffusivity, regime, conductivity and Haven ratio of a trajectory.
 
     Parameters
     ----------
     trajectory
-        Frames at equal intervals, from `run_md`.
+        Frames at equal intervals, from `run_md`; or a file that `lycb analyse` reads: extended
+        XYZ, ASE's `.traj`, XDATCAR, vasprun.xml, a LAMMPS dump, or our HDF5.
     temperature_k
-        Temperature of the run in K.
+        Temperature of the run in K; None: the file's, and without one there is no conductivity.
     config
-        The mobile species and the rules of the fit.
+        The mobile species and the rules of the fit; None: those of `mobile` and `charge`, and all
+        frames.
+    mobile
+        The ion that moves; None: the only one of Li, Na, K, Ag and Cu.
+    charge
+        Its charge in e; None: its common one.
+    tell
+        Called now and then with the share of the file that has been read.
+    **options
+        What a file does not say, as in `lycb analyse`: `time_step_fs` between stored frames (of
+        LAMMPS dumps: of an MD step), `species` of a dump's types, `start_ps` and `stop_ps`.
 
     Returns
     -------
-    DiffusionResult
-        D with its error bars, or an upper bound where no diffusion was seen.
+    TrajectoryAnalysis
+        D with its error bars where the motion is diffusive, an upper bound where too little
+        moved; the motion's regime in its `estimate`.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used: no times, uneven or repeated frames, other atoms.
     """
-    return analyse(
-        trajectory.unwrapped_ang(),
-        frame_interval_ps=float(np.diff(trajectory.times_ps[:2])[0]),
-        mobile_mask=np.array(trajectory.species) == config.mobile_species,
-        lattice_ang=trajectory.cells_ang.mean(axis=0),
-        temperature_k=temperature_k,
-        config=config,
-    )
+    if isinstance(trajectory, Trajectory):
+        frames = as_unwrapped(trajectory)
+    else:
+        frames = read_any_trajectory(Path(trajectory), ReadingOptions(**options), tell)
+    config = config or config_for(frames.species, mobile, charge)
+    return analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
 
 
 def run_campaign(campaign: Path | str, store: Path | str) -> CampaignResults:

@@ -27,6 +27,7 @@ from lycb_flows.schemas import (
     Ranking,
     Round,
     Structure,
+    at_versions,
 )
 from lycb_flows.store import ResultStore, load_crystal
 
@@ -55,6 +56,9 @@ class CampaignResults:
     measured
         The documents of each quantity so far, in the order of the plan; only quantities that are
         installed here.
+    earlier
+        The same from an earlier method version, where no quantity whose method has changed since
+        has a document of today's. They are shown, but are not what the campaign is to measure.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
@@ -64,6 +68,7 @@ class CampaignResults:
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     measured: dict[str, list[Document]] = field(default_factory=dict)
+    earlier: dict[str, list[Document]] = field(default_factory=dict)
 
     def document_keys(self) -> list[str]:
         """Return the keys of the documents that a report starts from.
@@ -76,6 +81,7 @@ class CampaignResults:
             *self.rounds,
             *self.evaluations.values(),
             *itertools.chain.from_iterable(self.measured.values()),
+            *itertools.chain.from_iterable(self.earlier.values()),
         ]
         return [document.key for document in documents]
 
@@ -321,10 +327,12 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
     found.evaluations |= {evaluation.key: evaluation for evaluation in done.values()}
     model = choose_model(campaign, found.rounds, done)
     plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
-    for quantity in readable_quantities(campaign.measure):
-        keys = [quantity.key(plan, condition) for condition in quantity.conditions(plan)]
-        documents = (store.find(quantity.document, key) for key in keys)
-        found.measured[quantity.name] = list(filter(None, documents))
+    quantities = readable_quantities(campaign.measure)
+    found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
+    changed = [q for q in quantities if q.document.shown_version is not None]
+    if not any(found.measured[quantity.name] for quantity in changed):
+        with at_versions({q.document.kind: q.document.shown_version for q in changed}):
+            found.earlier = {q.name: list(q.documents(store, plan)) for q in changed}
 
 
 def measurement_plan(

@@ -11,6 +11,7 @@ import sys
 import typer
 
 from lycb_flows.cli import (
+    analyse,
     campaigns,
     dynamics,
     export,
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
+app.command()(analyse.analyse)
 app.command()(machine.bench)
 app.command()(structures.rank)
 app.command()(campaigns.run)

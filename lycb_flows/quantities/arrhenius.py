@@ -8,28 +8,47 @@ from typing import ClassVar
 import numpy as np
 
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities.conclusions import (
+    barrier_text,
+    crossover_text,
+    goodness_text,
+    interval_text,
+    left_out_text,
+    reservations,
+    result_text,
+    spread_text,
+)
 from lycb_flows.quantities.diffusion import Diffusion, measured
+from lycb_flows.quantities.transports import summary
 from lycb_flows.report import (
     MISSING,
+    ROOM_TEMPERATURE_K,
     Album,
+    Cell,
     FigureView,
     Part,
+    Reference,
     ReportData,
     Section,
     Statement,
     Table,
     as_printed,
     counted,
+    experiments,
+    known_crossovers,
     number,
     ours,
+    paper_model_row,
     paper_system,
     paper_transport,
     papers,
     with_error,
 )
-from lycb_flows.schemas import Arrhenius, Transport
+from lycb_flows.schemas import Arrhenius, Structure, Transport
 from lycb_flows.store import ResultStore
-from lycb_flows.transport.arrhenius import MIN_POINTS, ArrheniusPoint, fit_arrhenius
+from lycb_flows.units import nernst_einstein_ms_per_cm
+
+_MIN_TEMPERATURES = 3
 
 
 class ArrheniusLaw(Quantity[Arrhenius]):
@@ -72,11 +91,19 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         condition
             A system and a pressure.
         """
+        from lycb_flows.transport.arrhenius import (  # noqa: PLC0415 - scipy takes a while
+            ArrheniusPoint,
+            fit_arrhenius,
+        )
+
         keys = self.needed_keys(plan, condition)
         transports = [store.load(Transport, key) for key in keys]
         config = plan.campaign.measure
         fit = fit_arrhenius(
-            [ArrheniusPoint(t.temperature_k, t.estimate) for t in transports],
+            [
+                ArrheniusPoint(t.temperature_k, t.estimate, t.n_mobile * t.duration_ps)
+                for t in transports
+            ],
             config.extrapolation_temperature_k,
             mobile_density_per_ang3(transports, config.extrapolation_temperature_k),
             config.diffusion.charge_number,
@@ -103,71 +130,56 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         album
             Keeps the figures.
         """
-        from lycb_flows.quantities.figures import arrhenius_figure  # noqa: PLC0415 - matplotlib
-
-        parts = []
-        all_fits = data.measured(Arrhenius)
-        for system in dict.fromkeys(fit.system for fit in all_fits):
-            fits = [fit for fit in all_fits if fit.system == system]
-            known = [t for t in data.measured(Transport) if t.system == system and t.lags_ps]
-            caption = (
-                "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper "
-                "bounds, not fitted. Band: 1σ of the fit; star: extrapolated."
+        parts = tuple(
+            Part(
+                system,
+                lead=_known_regimes(data, system),
+                figures=_figures(data, album, system),
+                tables=(arrhenius_table(data, system),),
             )
-            shown: tuple[FigureView, ...] = ()
-            if known:
-                figure = arrhenius_figure(known, fits)
-                shown = (album.show(f"arrhenius-{system}", figure, caption),)
-            parts.append(Part(system, figures=shown, tables=(arrhenius_table(data, system),)))
+            for system in dict.fromkeys(fit.system for fit in data.measured(Arrhenius))
+        )
         lead = () if parts else ("No Arrhenius fit yet.",)
-        return Section(self.name, self.title, lead, tuple(parts))
+        return Section(self.name, self.title, lead, parts)
 
     def headline(self, data: ReportData) -> str | None:
-        """Return for how many conditions a conductivity follows.
+        """Return which motion the runs show and for how many conditions a conductivity follows.
 
         Without any measured D it is None: the headline of diffusion says so.
         """
         transports, fits = data.measured(Transport), data.measured(Arrhenius)
-        n_measured = len(measured(transports))
-        if not n_measured:
+        if not measured(transports):
             return None
-        runs = f"D was measured in {n_measured} of {counted(len(transports), 'run')}"
-        fitted = [fit for fit in fits if fit.fitted]
-        if not fitted:
-            return f"{runs}: too few for a barrier or an extrapolated conductivity."
+        with_sigma = [fit for fit in fits if fit.extrapolated_conductivity_ms_per_cm is not None]
+        if not with_sigma:
+            return f"{summary(transports)}. No conductivity follows from them."
+        n_conclusive = sum(not reservations(data, fit) for fit in with_sigma)
         return (
-            f"{runs}; a barrier and an extrapolated conductivity follow for {len(fitted)} of "
-            f"{counted(len(fits), 'condition')}."
+            f"{summary(transports)}. A barrier and an extrapolated conductivity follow for "
+            f"{len(with_sigma)} of {counted(len(fits), 'condition')}, conclusive for "
+            f"{n_conclusive}."
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every barrier and conductivity, with its error."""
+        """Yield every barrier and conductivity that passes all tests, with its error."""
         for fit in data.measured(Arrhenius):
-            if fit.fitted:
-                low, high = (
-                    fit.extrapolated_conductivity_low_ms_per_cm,
-                    fit.extrapolated_conductivity_high_ms_per_cm,
-                )
-                barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
-                yield Statement(
-                    f"{fit.system} at {fit.pressure_bar:g} bar, by {data.model_name(fit.model)}: "
-                    f"Eₐ = {barrier} eV from "
-                    f"{counted(fit.n_points, 'temperature')}; "
-                    f"σ({fit.extrapolation_temperature_k:g} K)"
-                    f" = {number(fit.extrapolated_conductivity_ms_per_cm)} mS/cm "
-                    f"(1σ: {number(low)} to {number(high)}), extrapolated.",
-                    (fit.key,),
-                )
+            known = fit.extrapolated_conductivity_ms_per_cm is not None
+            if known and not reservations(data, fit):
+                yield Statement(result_text(data, fit), (fit.key,))
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every condition without a fit."""
+        """Yield every condition without a conductivity, and those where it is not conclusive."""
         for fit in data.measured(Arrhenius):
-            if not fit.fitted:
+            if fit.extrapolated_conductivity_ms_per_cm is None:
+                barrier = "conductivity" if fit.fitted else "barrier and no conductivity"
                 yield Statement(
-                    f"{fit.system} at {fit.pressure_bar:g} bar has no barrier and no conductivity "
+                    f"{fit.system} at {fit.pressure_bar:g} bar has no {barrier} "
                     f"at {fit.extrapolation_temperature_k:g} K: {fit.reason}.",
                     (fit.key,),
                 )
+            elif reserved := reservations(data, fit):
+                text = f"Not conclusive: {result_text(data, fit)} But {'; '.join(reserved)}."
+                yield Statement(text, (fit.key,))
 
 
 def mobile_density_per_ang3(transports: Sequence[Transport], temperature_k: float) -> float:
@@ -187,13 +199,80 @@ def mobile_density_per_ang3(transports: Sequence[Transport], temperature_k: floa
     transports = [t for t in transports if t.healthy] or transports
     temperatures = [t.temperature_k for t in transports]
     volumes = [t.volume_ang3_per_atom * t.n_atoms / t.n_mobile for t in transports]
-    if len(set(temperatures)) < MIN_POINTS:
+    if len(set(temperatures)) < _MIN_TEMPERATURES:
         return 1 / volumes[int(np.argmin(temperatures))]
     return 1 / float(np.polyval(np.polyfit(temperatures, volumes, 1), temperature_k))
 
 
+def _known_regimes(data: ReportData, system: str) -> tuple[str, ...]:
+    """Return what is known of the compound's regimes, as sentences."""
+    known = known_crossovers(data.structure_of_system(system))
+    return tuple(f"From experiment, {crossover_text(crossover)}." for crossover in known)
+
+
+def _figures(data: ReportData, album: Album, system: str) -> tuple[FigureView, ...]:
+    from lycb_flows.quantities.figures import arrhenius_figure  # noqa: PLC0415 - matplotlib
+
+    fits = [fit for fit in data.measured(Arrhenius) if fit.system == system]
+    known = [t for t in data.measured(Transport) if t.system == system and t.lags_ps]
+    if not known:
+        return ()
+    caption = (
+        "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper bounds. "
+        "Open grey: left out of the fit, at the slope of the displacement; the motion is not "
+        "diffusive. Band: 95 % interval of what the fit predicts; star: extrapolated. The paper's "
+        "and the experiments' conductivities are shown as the D that they stand for."
+    )
+    figure = arrhenius_figure(known, fits, references(data, fits, known))
+    return (album.show(f"arrhenius-{system}", figure, caption),)
+
+
+def references(
+    data: ReportData, fits: Sequence[Arrhenius], transports: Sequence[Transport]
+) -> list[Reference]:
+    """Return the paper's lines and the experiments of a system as diffusivities.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    fits
+        Fits of the system, at all pressures.
+    transports
+        Its transports.
+    """
+    structure = data.structure_of_system(fits[0].system)
+    rows = paper_transport((structure and paper_system(structure)) or "")
+    hottest_k = max(t.temperature_k for t in transports)
+    found = []
+    for pressure_bar in dict.fromkeys(t.pressure_bar for t in transports):
+        row = rows.get(paper_model_row(pressure_bar))
+        if row is not None:
+            here = [t for t in transports if t.pressure_bar == pressure_bar]
+            sigma = {t: row.conductivity_ms_per_cm(t) for t in (hottest_k, ROOM_TEMPERATURE_K)}
+            found.append(_reference(f"paper: {row.name}", list(sigma.items()), here))
+    values = [(ROOM_TEMPERATURE_K, row.conductivity_ms_per_cm) for row in experiments(structure)]
+    if values:
+        found.append(_reference(counted(len(values), "experiment"), values, transports))
+    return found
+
+
+def _reference(
+    label: str, conductivities: Sequence[tuple[float, float]], transports: Sequence[Transport]
+) -> Reference:
+    """Return conductivities of lithium ions by temperature as diffusivities in our cells."""
+    return Reference(
+        label,
+        tuple(temperature_k for temperature_k, _ in conductivities),
+        tuple(
+            sigma / nernst_einstein_ms_per_cm(1.0, mobile_density_per_ang3(transports, t), t)
+            for t, sigma in conductivities
+        ),
+    )
+
+
 def arrhenius_table(data: ReportData, system: str) -> Table:
-    """Return barrier and conductivity of a system, above every row that the paper prints.
+    """Return barrier and conductivity of a system, above the paper's rows and the experiments.
 
     Parameters
     ----------
@@ -204,27 +283,68 @@ def arrhenius_table(data: ReportData, system: str) -> Table:
     """
     rows = []
     for fit in (fit for fit in data.measured(Arrhenius) if fit.system == system):
-        low, high = (
-            fit.extrapolated_conductivity_low_ms_per_cm,
-            fit.extrapolated_conductivity_high_ms_per_cm,
-        )
-        sigma = number(fit.extrapolated_conductivity_ms_per_cm)
-        texts = (
-            f"here, {fit.pressure_bar:g} bar",
-            with_error(fit.activation_energy_ev, fit.activation_energy_err_ev),
-            sigma if not fit.fitted else f"{sigma} ({number(low)} to {number(high)})",
-            f"{fit.n_points}",
-            fit.reason or f"at {fit.extrapolation_temperature_k:g} K",
-        )
-        rows.append(ours(fit.key, texts))
+        rows += [ours(fit.key, texts) for texts in _fit_rows(data, fit)]
     structure = data.structure_of_system(system)
     for row in paper_transport((structure and paper_system(structure)) or "").values():
         barrier = as_printed(row.activation_energy_ev, row.activation_energy_err_ev)
         sigma = as_printed(row.conductivity_300k_ms_per_cm)
-        rows.append(papers(f"paper: {row.name}", barrier, sigma, MISSING, "at 300 K"))
+        rows.append(papers(f"paper: {row.name}", barrier, sigma, MISSING, MISSING, "at 300 K"))
+    rows += _experiment_rows(structure)
     return Table(
         "",
-        ("source", "Eₐ (eV)", "σ (mS/cm), 1σ range", "points", "remark"),
+        ("source", "Eₐ (eV)", "σ (mS/cm)", "points", "goodness of fit", "remark"),
         tuple(rows),
-        "Fitted to measured D only, weighted by their errors; bounds are left out.",
+        "Maximum likelihood over all runs that are diffusive or bounds; the interval of σ is that "
+        "of one line and of two that meet, each with its weight. Paper's recipe: a line through "
+        "its own D of the same runs, with He's errors. Experiments on one nominal composition "
+        "spread as shown.",
     )
+
+
+def _fit_rows(data: ReportData, fit: Arrhenius) -> Iterator[tuple[str, ...]]:
+    """Yield the texts of a fit, and of the paper's recipe for the same runs."""
+    sigma = number(fit.extrapolated_conductivity_ms_per_cm)
+    known = fit.extrapolated_conductivity_ms_per_cm is not None
+    remarks = [
+        fit.reason or f"at {fit.extrapolation_temperature_k:g} K",
+        *(["not conclusive"] if known and reservations(data, fit) else []),
+        *([f"left out: {left_out_text(fit)}"] if fit.left_out else []),
+    ]
+    n_bounds = f" ({counted(fit.n_bounds, 'bound')})" if fit.n_bounds else ""
+    yield (
+        f"here, {fit.pressure_bar:g} bar",
+        barrier_text(fit) if fit.fitted else MISSING,
+        f"{sigma} ({interval_text(fit)})" if known else MISSING,
+        f"{fit.n_points}{n_bounds}",
+        goodness_text(fit),
+        "; ".join(remarks),
+    )
+    if fit.paper_activation_energy_ev is not None:
+        yield (
+            f"here, {fit.pressure_bar:g} bar, paper's recipe",
+            with_error(fit.paper_activation_energy_ev, fit.paper_activation_energy_err_ev),
+            number(fit.paper_conductivity_ms_per_cm),
+            MISSING,
+            MISSING,
+            f"at {fit.extrapolation_temperature_k:g} K",
+        )
+
+
+def _experiment_rows(structure: Structure | None) -> Iterator[tuple[Cell, ...]]:
+    """Yield the spread of the experiments on a composition, then those the paper does not list."""
+    found = experiments(structure)
+    if not found:
+        return
+    barriers = [e.activation_energy_ev for e in found if e.activation_energy_ev is not None]
+    yield papers(
+        counted(len(found), "experiment"),
+        spread_text(barriers),
+        spread_text([e.conductivity_ms_per_cm for e in found]),
+        MISSING,
+        MISSING,
+        "spread at room temperature",
+    )
+    for row in found:
+        if not row.in_paper:
+            barrier, sigma = as_printed(row.activation_energy_ev), f"{row.conductivity_ms_per_cm:g}"
+            yield papers(row.source, barrier, sigma, MISSING, MISSING, "at room temperature")

@@ -227,6 +227,21 @@ class Quantity(ABC, Generic[D]):
             One of its conditions.
         """
 
+    def documents(self, store: ResultStore, plan: MeasurementPlan) -> Iterator[D]:
+        """Yield its documents that exist, in the order of the plan.
+
+        Parameters
+        ----------
+        store
+            Holds them.
+        plan
+            The measurement.
+        """
+        for condition in self.conditions(plan):
+            document = store.find(self.document, self.key(plan, condition))
+            if document is not None:
+                yield document
+
     def status(self, document: D) -> str:
         """Return where a finished document was measured.
 

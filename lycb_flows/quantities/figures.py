@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+from numpy.typing import NDArray
 
+from lycb_flows.report import Reference
 from lycb_flows.report.figure_style import (
     GREY,
     HALF,
     MARKERS,
+    RUST,
+    SAND,
     inverse_thousand,
     log_axis,
     plain_text,
@@ -21,8 +26,13 @@ from lycb_flows.report.figure_style import (
     spread_values,
     styled,
 )
-from lycb_flows.schemas import Arrhenius, Transport
-from lycb_flows.units import BOLTZMANN_EV_PER_K
+from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
+from lycb_flows.units import ANG2_PER_PS_M2_PER_S, BOLTZMANN_EV_PER_K
+
+Array = NDArray[np.floating[Any]]
+_OPEN_MARKERS: Final = ("s", "^", "v", "D", "P", "X")
+_LINES: Final = ("--", ":", "-.")
+_NINETY_FIVE: Final = 1.96
 
 
 @styled
@@ -36,7 +46,8 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
     for colour, transport in zip(shaded_colours(len(transports)), transports, strict=True):
         lags = np.array(transport.lags_ps)
         msd, framework = np.array(transport.msd_ang2), np.array(transport.framework_msd_ang2)
-        axes.plot(lags, msd, color=colour, linewidth=1.2, label=f"{transport.temperature_k:g} K")
+        temperature = f"{transport.temperature_k:g} K" if transport.temperature_k else "all"
+        axes.plot(lags, msd, color=colour, linewidth=1.2, label=temperature)
         axes.plot(lags, framework, "--", color=colour, linewidth=0.9, alpha=0.8)
         window = transport.estimate
         if window.fit_start_ps is not None and window.fit_end_ps is not None:
@@ -54,10 +65,28 @@ def msd_figure(transports: Sequence[Transport]) -> Figure:
 
 
 @styled
-def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius]) -> Figure:
+def single_msd_figure(transport: Transport) -> Figure:
+    """Return the MSD of one run, below its regime, with the line 6 D t where there is a D."""
+    figure, estimate = msd_figure([transport]), transport.estimate
+    (axes,) = figure.axes
+    axes.set_title(plain_text(f"{transport.system}: {estimate.regime}"))
+    if estimate.diffusivity_m2_per_s is not None:
+        lags = np.array(transport.lags_ps)
+        rate = 6 * estimate.diffusivity_m2_per_s / float(ANG2_PER_PS_M2_PER_S)
+        shown = rate * lags > min(transport.framework_msd_ang2)
+        axes.plot(lags[shown], rate * lags[shown], ":", color=RUST, linewidth=1.6)
+        axes.annotate("6 D t", (lags[-1], rate * lags[-1]), color=RUST, ha="right", va="bottom")
+    return figure
+
+
+@styled
+def arrhenius_figure(
+    transports: Sequence[Transport], fits: Sequence[Arrhenius], references: Sequence[Reference] = ()
+) -> Figure:
     """Return D against 1000/T.
 
-    Bounds are arrows, fits have a band of 1σ, and a star marks the extrapolated D.
+    Bounds are arrows, runs that are left out are open and grey, fits have the band of their
+    prediction (95 %), and a star marks the extrapolated D.
 
     Parameters
     ----------
@@ -65,8 +94,10 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
         Transports of one system, at all of its pressures.
     fits
         Fits of the same system.
+    references
+        The paper's lines and experiments.
     """
-    figure = Figure((8.0, 4.6))
+    figure = Figure((8.0, 5.4))
     axes = figure.subplots()
     pressures = sorted({t.pressure_bar for t in transports} | {f.pressure_bar for f in fits})
     for colour, marker, pressure_bar in zip(
@@ -77,14 +108,18 @@ def arrhenius_figure(transports: Sequence[Transport], fits: Sequence[Arrhenius])
         for fit in fits:
             if fit.pressure_bar == pressure_bar and fit.fitted:
                 _draw_fit(axes, fit, [t.temperature_k for t in here], colour)
+    _draw_references(axes, references)
     axes.set(xlabel="1000 K / T", ylabel="diffusivity (m²/s)")
     log_axis(axes, "y")
-    temperatures = sorted({t.temperature_k for t in transports})
+    _draw_left_out(axes, transports)
+    temperatures = sorted(
+        {t.temperature_k for t in transports} | {f.extrapolation_temperature_k for f in fits}
+    )
     top = axes.secondary_xaxis("top", functions=(inverse_thousand, inverse_thousand))
     top.xaxis.set_major_locator(FixedLocator(spread_values(temperatures)))
     top.xaxis.set_minor_formatter(NullFormatter())
     top.set_xlabel("temperature (K)")
-    axes.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 
@@ -105,37 +140,93 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
             )
             label = None
         elif estimate.diffusivity_upper_m2_per_s is not None:
-            bound = estimate.diffusivity_upper_m2_per_s
-            axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
-            axes.annotate(
-                "",
-                (x, bound),
-                (0, -26),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
-            )
-            axes.plot([x], [bound / 5], alpha=0)  # invisible; makes room for the arrow
+            _draw_bound(axes, x, estimate.diffusivity_upper_m2_per_s, colour)
     if label is not None:
-        axes.plot([], [], "_", color=colour, label=f"{label}: 95 % bounds only")
+        n_bounds = sum(t.estimate.diffusivity_upper_m2_per_s is not None for t in transports)
+        remark = "95 % bounds only" if n_bounds else "no diffusivity"
+        axes.plot([], [], "_", color=colour, label=f"{label}: {remark}")
+
+
+def _draw_bound(axes: Axes, x: float, bound: float, colour: str) -> None:
+    axes.plot([x], [bound], "_", color=colour, markersize=12, markeredgewidth=2)
+    axes.annotate(
+        "",
+        (x, bound),
+        (0, -26),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "<-", "color": colour, "shrinkA": 0, "shrinkB": 0},
+    )
+    axes.plot([x], [bound / 5], alpha=0)  # invisible; makes room for the arrow
+
+
+def _draw_left_out(axes: Axes, transports: Sequence[Transport]) -> None:
+    """Draw runs that a fit leaves out, open and grey, each regime with a mark of its own.
+
+    They stand at the slope of their displacement where it is positive, else at the foot of the
+    axes; the limits of the axes follow from the other marks first.
+    """
+    outside = [t for t in transports if t.estimate.regime not in {*FITTED_REGIMES, None}]
+    regimes = sorted({t.estimate.regime or "" for t in outside})
+    foot, _ = axes.get_ylim()
+    for marker, regime in zip(_OPEN_MARKERS * len(regimes), regimes, strict=False):
+        here = [t for t in outside if t.estimate.regime == regime]
+        slopes = [t.estimate.paper_diffusivity_m2_per_s or 0.0 for t in here]
+        lowest = min([foot, *(slope for slope in slopes if slope > 0)])
+        axes.set_ylim(bottom=lowest)
+        axes.plot(
+            [1000 / t.temperature_k for t in here],
+            [max(slope, lowest) for slope in slopes],
+            marker, color=GREY, markerfacecolor="none", markersize=8, markeredgewidth=1.4,
+            clip_on=False, label=f"left out: {regime}",
+        )  # fmt: skip
+
+
+def _draw_references(axes: Axes, references: Sequence[Reference]) -> None:
+    """Draw the paper's lines, and experiments as short strokes over their spread."""
+    for style, reference in zip(_LINES * len(references), references, strict=False):
+        x, values = inverse_thousand(reference.temperatures_k), reference.diffusivities_m2_per_s
+        if reference.is_line:
+            axes.plot(x, values, style, color=SAND, linewidth=1.2, label=reference.label)
+        else:
+            ends = [min(values), max(values)]
+            axes.plot(
+                [x[0], x[0]], ends, color=SAND, linewidth=6, alpha=0.35, solid_capstyle="butt"
+            )
+            axes.plot(
+                x, values, "_", color=SAND, markersize=12, markeredgewidth=1.6,
+                label=reference.label,
+            )  # fmt: skip
 
 
 def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colour: str) -> None:
-    """Draw the line ln D = ln D0 - E_A / k_B T, its 1σ band, and the extrapolated D."""
-    if fit.log_prefactor is None or fit.activation_energy_ev is None or fit.covariance is None:
-        return
+    """Draw the fitted line or lines, their band, and the extrapolated D."""
+    if fit.predictions:
+        inverse_k = np.array([1 / p.temperature_k for p in fit.predictions])
+        middle, low, high = np.array(
+            [
+                (p.diffusivity_m2_per_s, p.diffusivity_low_m2_per_s, p.diffusivity_high_m2_per_s)
+                for p in fit.predictions
+            ]
+        ).T
+    else:
+        inverse_k, middle, low, high = _single_line(fit, temperatures_k)
+    axes.plot(1000 * inverse_k, middle, color=colour, linewidth=1.2)
+    axes.fill_between(1000 * inverse_k, low, high, color=colour, alpha=0.15, linewidth=0)
+    if fit.extrapolated_diffusivity_m2_per_s is not None:
+        temperature_k = fit.extrapolation_temperature_k
+        axes.plot(
+            [1000 / temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
+            color=colour, markersize=13, zorder=4,
+            label=f"{fit.pressure_bar:g} bar, extrapolated to {temperature_k:g} K",
+        )  # fmt: skip
+
+
+def _single_line(fit: Arrhenius, temperatures_k: Sequence[float]) -> tuple[Array, ...]:
+    """Return 1/T, D and its 95 % interval by the covariance of a fit of method version 2."""
     ends = [*temperatures_k, fit.extrapolation_temperature_k]
     inverse_k = np.linspace(1 / max(ends), 1 / min(ends), 60)
     design = np.stack([np.ones_like(inverse_k), -inverse_k / BOLTZMANN_EV_PER_K], axis=1)
-    log_d = design @ [fit.log_prefactor, fit.activation_energy_ev]
-    spread = np.sqrt(np.einsum("ij,jk,ik->i", design, np.array(fit.covariance), design))
-    axes.plot(1000 * inverse_k, np.exp(log_d), color=colour, linewidth=1.2)
-    axes.fill_between(
-        1000 * inverse_k, np.exp(log_d - spread), np.exp(log_d + spread), color=colour, alpha=0.15,
-        linewidth=0,
-    )  # fmt: skip
-    if fit.extrapolated_diffusivity_m2_per_s is not None:
-        axes.plot(
-            [1000 / fit.extrapolation_temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
-            color=colour, markersize=13,
-            label=f"{fit.pressure_bar:g} bar, extrapolated to {ends[-1]:g} K",
-        )  # fmt: skip
+    log_d = design @ np.array([fit.log_prefactor, fit.activation_energy_ev], dtype=float)
+    covariance = np.array(fit.covariance, dtype=float)
+    reach = _NINETY_FIVE * np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
+    return inverse_k, np.exp(log_d), np.exp(log_d - reach), np.exp(log_d + reach)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from lycb_flows.errors import InputError
+from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Prediction
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
-from lycb_flows.schemas.keys import digest, make_key, seed_for
+from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
 from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
 from lycb_flows.schemas.measurement import (
-    Arrhenius,
     DiffusionEstimate,
     Evidence,
     Regime,
@@ -30,6 +30,7 @@ from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering
 from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
+    "FITTED_REGIMES",
     "KINDS",
     "Arrhenius",
     "Blob",
@@ -54,12 +55,14 @@ __all__ = [
     "Health",
     "Import",
     "Label",
+    "LeftOut",
     "Made",
     "Matrix",
     "Model",
     "ModelErrors",
     "Ordering",
     "Parent",
+    "Prediction",
     "Produced",
     "RankedCandidate",
     "Ranking",
@@ -77,6 +80,7 @@ __all__ = [
     "Thermodynamics",
     "Transport",
     "Vector",
+    "at_versions",
     "blob_of",
     "digest",
     "make_key",

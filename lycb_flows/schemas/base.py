@@ -68,12 +68,25 @@ class Made(BaseModel):
 
 
 class Document(BaseModel):
-    """Base of every fact."""
+    """Base of every fact.
+
+    Attributes
+    ----------
+    kind
+        Name of the kind of fact.
+    method_version
+        Rises when the same inputs give another result.
+    shown_version
+        An earlier method version; its documents are shown as long as there is none of today's.
+    schema_version
+        Form of the facts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     method_version: ClassVar[int] = 1
+    shown_version: ClassVar[int | None] = None
     schema_version: ClassVar[int] = 1
 
     key: str

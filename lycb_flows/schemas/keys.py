@@ -11,7 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -22,6 +25,9 @@ from lycb_flows.errors import InputError
 _SEED_DIGITS = 8
 
 Canonical = dict[str, "Canonical"] | list["Canonical"] | str | int | bool
+
+
+_EARLIER: ContextVar[Mapping[str, int | None]] = ContextVar("earlier", default=MappingProxyType({}))
 
 
 class Keyed(Protocol):
@@ -85,10 +91,26 @@ def make_key(kind: type[Keyed], **inputs: object) -> str:
     """
     form = {
         "kind": kind.kind,
-        "method_version": kind.method_version,
+        "method_version": _EARLIER.get().get(kind.kind) or kind.method_version,
         "inputs": inputs,
     }
     return digest(form)
+
+
+@contextmanager
+def at_versions(versions: Mapping[str, int | None]) -> Iterator[None]:
+    """Make keys as they were made at earlier method versions, to find what was stored then.
+
+    Parameters
+    ----------
+    versions
+        Method version by kind; a kind that is absent or None has today's.
+    """
+    token = _EARLIER.set(versions)
+    try:
+        yield
+    finally:
+        _EARLIER.reset(token)
 
 
 def digest(value: object) -> str:

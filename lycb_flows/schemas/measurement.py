@@ -1,8 +1,7 @@
-"""Documents about measured quantities: diffusivities and Arrhenius fits."""
+"""Documents about measured diffusivities."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,6 +65,7 @@ class Transport(Document):
 
     kind = "transport"
     method_version = 3
+    shown_version = 2
 
     run: str
     model: str
@@ -107,46 +107,3 @@ class Transport(Document):
             How the diffusivity is estimated.
         """
         return cls.key_from(run=run, diffusion=config)
-
-
-class Arrhenius(Document):
-    """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature."""
-
-    kind = "arrhenius"
-    method_version = 2
-
-    system: str
-    pressure_bar: float
-    model: str
-    transports: tuple[str, ...]
-    n_points: int
-    fitted: bool
-    reason: str = Field("", description="Why there is no fit.")
-    activation_energy_ev: float | None = None
-    activation_energy_err_ev: float | None = None
-    log_prefactor: float | None = Field(None, description="ln(D0 / (m²/s))")
-    log_prefactor_err: float | None = None
-    covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
-        None, description="Covariance of (ln D0, E_A/eV)."
-    )
-    extrapolation_temperature_k: float
-    extrapolated_diffusivity_m2_per_s: float | None = None
-    extrapolated_log_err: float | None = Field(None, description="Standard error of ln D.")
-    extrapolated_conductivity_ms_per_cm: float | None = None
-    extrapolated_conductivity_low_ms_per_cm: float | None = Field(None, description="-1 sigma")
-    extrapolated_conductivity_high_ms_per_cm: float | None = Field(None, description="+1 sigma")
-
-    @classmethod
-    def key_of(cls, transports: Sequence[str], extrapolation_temperature_k: float) -> str:
-        """Return the key of the fit through the transports of a system at a pressure.
-
-        Parameters
-        ----------
-        transports
-            Keys of the Transports, by temperature.
-        extrapolation_temperature_k
-            Where the conductivity is wanted, in K.
-        """
-        return cls.key_from(
-            transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
-        )

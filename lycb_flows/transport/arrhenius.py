@@ -1,34 +1,65 @@
 """Arrhenius fits: from D at several temperatures to a barrier and a conductivity.
 
-ln D = ln D0 - E_A / (k_B T), weighted by the standard errors of ln D, which are taken as
-absolute. The variance of an extrapolated ln D is vᵀ C v with v = (1, -1 / (k_B T*)) and the
-full covariance C of (ln D0, E_A): the two are correlated at about 0.99, and adding their
-variances alone would make the bar many times too wide.
+Every run that is diffusive or a bound enters with the likelihood of its D (`lines.py`); what is
+confined, sub-diffusive or ageing has no D, stays out and is named. Whether the runs lie on one
+line or on two that meet (another mechanism in the cold) is decided by the data: two need a gain
+of 2 ln L above `REGIME_GAIN`. The interval of the extrapolated conductivity is that of both
+models, each weighted by its likelihood with that gain as the price of the second line.
+
+| equation                                                   | code           |
+|------------------------------------------------------------|----------------|
+| var D = e/w D + r² D², w = ions x time                     | `_pool_events` |
+| weight of two lines = 1 / (1 + exp((8 - gain) / 2))        | `_choose`      |
+| p = P(χ²(runs - parameters) > deviance)                    | `_goodness`    |
+| ln D_paper = ln D0 - E_A/(k_B T), weights (D/s_D)², s_D He's | `_paper_line` |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
+from scipy.special import gammaincc, ndtr
 
-from lycb_flows.errors import InputError
-from lycb_flows.schemas import DiffusionEstimate
+from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, LeftOut, Prediction
+from lycb_flows.transport.lines import Array, Counts, Model, line, quantiles, two_lines
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
+REGIME_GAIN = 8.0
+"""2 ln L that a second line must gain; 2 % of fits to straight data gain more."""
+MIN_P_VALUE = 0.01
+MIN_BARRIER_ERRORS = 2.0
+_SCATTER_GAIN = 4.0
+_N_PREDICTIONS = 9
+_ONE_SIGMA = (float(ndtr(-1.0)), float(ndtr(1.0)))
+_NINETY_FIVE = (0.025, 0.975)
+_NEGLIGIBLE = 1e-3
+_LEAST_LOSS = 1e-12
 
 Covariance = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class ArrheniusPoint:
-    """An estimate of D at a temperature."""
+    """An estimate of D at a temperature.
+
+    Attributes
+    ----------
+    temperature_k
+        Temperature of the run.
+    estimate
+        Its D, or its bound, or why it has neither.
+    ion_ps
+        Mobile ions times duration, to compare the events of runs of different lengths.
+    """
 
     temperature_k: float
     estimate: DiffusionEstimate
+    ion_ps: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,16 +70,42 @@ class ArrheniusFit:
     fitted: bool
     extrapolation_temperature_k: float
     reason: str = ""
+    n_bounds: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    cautions: tuple[str, ...] = ()
+    event_m2_per_s: float | None = None
+    relative_scatter: float | None = None
+    deviance: float | None = None
+    degrees_of_freedom: int | None = None
+    p_value: float | None = None
+    n_regimes: int = 1
+    regime_gain: float | None = None
+    crossover_temperature_k: float | None = None
+    crossover_low_k: float | None = None
+    crossover_high_k: float | None = None
     activation_energy_ev: float | None = None
     activation_energy_err_ev: float | None = None
+    hot_activation_energy_ev: float | None = None
+    hot_activation_energy_err_ev: float | None = None
     log_prefactor: float | None = None
     log_prefactor_err: float | None = None
     covariance: Covariance | None = None
+    coldest_temperature_k: float | None = None
+    extrapolation_distance_k: float | None = None
+    extrapolation_distance_per_ev: float | None = None
+    measured_span_per_ev: float | None = None
     extrapolated_diffusivity_m2_per_s: float | None = None
     extrapolated_log_err: float | None = None
     extrapolated_conductivity_ms_per_cm: float | None = None
     extrapolated_conductivity_low_ms_per_cm: float | None = None
     extrapolated_conductivity_high_ms_per_cm: float | None = None
+    extrapolated_conductivity_low95_ms_per_cm: float | None = None
+    extrapolated_conductivity_high95_ms_per_cm: float | None = None
+    predictions: tuple[Prediction, ...] = ()
+    paper_activation_energy_ev: float | None = None
+    paper_activation_energy_err_ev: float | None = None
+    paper_conductivity_ms_per_cm: float | None = None
+    paper_conductivity_log_err: float | None = None
 
 
 def fit_arrhenius(
@@ -62,7 +119,7 @@ def fit_arrhenius(
     Parameters
     ----------
     points
-        Measured D and upper bounds; the bounds are left out of the fit.
+        Every run. Those that are diffusive or bounds are fitted, the others are left out.
     extrapolation_temperature_k
         Where D and σ are wanted (paper: 300 K).
     mobile_ions_per_ang3
@@ -73,66 +130,337 @@ def fit_arrhenius(
     Returns
     -------
     ArrheniusFit
-        Not fitted, with the reason, below three measured points or two temperatures.
-
-    Raises
-    ------
-    InputError
-        When a measured D has no standard error.
+        Not fitted, with the reason, below three runs or where D was measured at fewer than two
+        temperatures; without a conductivity where the barrier is not two errors above zero.
     """
-    measured = [point for point in points if point.estimate.diffusivity_m2_per_s is not None]
-    inverse_kt, log_d, log_err = _fit_data(measured)
-    reason = ""
-    if len(measured) < MIN_POINTS:
-        reason = f"{len(measured)} measured points, {MIN_POINTS} are needed"
-    elif len(np.unique(inverse_kt)) == 1:
-        reason = "all measured points are at one temperature"
-    if reason:
-        return ArrheniusFit(len(measured), False, extrapolation_temperature_k, reason)  # noqa: FBT003 - fitted
-
-    coefficients, unscaled = np.polyfit(inverse_kt, log_d, 1, w=1 / log_err, cov="unscaled")
-    to_physics = np.array([[0.0, 1.0], [-1.0, 0.0]])  # (slope, intercept) -> (ln D0, E_A)
-    log_prefactor, barrier_ev = to_physics @ coefficients
-    covariance = to_physics @ unscaled @ to_physics.T
-
-    v = np.array([1.0, -1 / (BOLTZMANN_EV_PER_K * extrapolation_temperature_k)])
-    log_extrapolated = float(v @ [log_prefactor, barrier_ev])
-    extrapolated_err = float(np.sqrt(v @ covariance @ v))
-    low, middle, high = (
-        nernst_einstein_ms_per_cm(
-            float(np.exp(log_extrapolated + sigmas * extrapolated_err)),
-            mobile_ions_per_ang3,
-            extrapolation_temperature_k,
-            charge_number,
-        )
-        for sigmas in (-1, 0, 1)
-    )
-    return ArrheniusFit(
-        n_points=len(measured),
-        fitted=True,
+    entering = [p for p in points if enters(p.estimate)]
+    measured = [p for p in entering if p.estimate.diffusivity_m2_per_s is not None]
+    fit = ArrheniusFit(
+        n_points=len(entering),
+        fitted=False,
         extrapolation_temperature_k=extrapolation_temperature_k,
-        activation_energy_ev=float(barrier_ev),
-        activation_energy_err_ev=float(np.sqrt(covariance[1, 1])),
-        log_prefactor=float(log_prefactor),
-        log_prefactor_err=float(np.sqrt(covariance[0, 0])),
-        covariance=cast("Covariance", tuple(map(tuple, covariance.tolist()))),
-        extrapolated_diffusivity_m2_per_s=float(np.exp(log_extrapolated)),
-        extrapolated_log_err=extrapolated_err,
-        extrapolated_conductivity_ms_per_cm=middle,
-        extrapolated_conductivity_low_ms_per_cm=low,
-        extrapolated_conductivity_high_ms_per_cm=high,
+        n_bounds=len(entering) - len(measured),
+        left_out=tuple(_left_out(p) for p in points if not enters(p.estimate)),
+        reason=_why_not_fitted(points, entering, measured),
+    )
+    if fit.reason:
+        return fit
+    counts = _pool_events(entering)
+    choice = _choose(counts, extrapolation_temperature_k)
+    fit = replace(
+        fit, fitted=True, **_goodness(choice), **_barriers(choice), **_distance(fit, measured)
+    )
+    fit = replace(
+        fit,
+        reason=_why_no_conductivity(fit),
+        predictions=_predictions(counts, max(p.temperature_k for p in entering), fit),
+    )
+    if fit.reason:
+        return fit
+    density = (mobile_ions_per_ang3, extrapolation_temperature_k, charge_number)
+    fit = replace(fit, **_extrapolated(choice, *density), **_paper_line(measured, *density))
+    return replace(fit, cautions=tuple(_cautions(fit)))
+
+
+# -- which runs enter -----------------------------------------------------------------------------
+
+
+def enters(estimate: DiffusionEstimate) -> bool:
+    """Return whether a run has a likelihood of D: it is diffusive, or bounds D from above."""
+    return estimate.regime in FITTED_REGIMES and None not in {
+        estimate.most_likely_m2_per_s,
+        estimate.event_m2_per_s,
+    }
+
+
+def _left_out(point: ArrheniusPoint) -> LeftOut:
+    estimate = point.estimate
+    return LeftOut(
+        temperature_k=point.temperature_k,
+        regime=estimate.regime or "unmeasured",
+        reason=estimate.reason,
     )
 
 
-def _fit_data(measured: Sequence[ArrheniusPoint]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return 1 / (k_B T) in 1/eV, ln D and its standard error."""
-    errors = [point.estimate.diffusivity_log_err for point in measured]
-    if any(error is None or error <= 0 for error in errors):
-        raise InputError("a measured D has no standard error", fix="analyse its run again")
-    temperatures = np.array([point.temperature_k for point in measured])
-    diffusivities = np.array([point.estimate.diffusivity_m2_per_s for point in measured])
-    return (
-        1 / (BOLTZMANN_EV_PER_K * temperatures),
-        np.log(diffusivities),
-        np.array(errors, dtype=float),
+def _why_not_fitted(
+    points: Sequence[ArrheniusPoint],
+    entering: Sequence[ArrheniusPoint],
+    measured: Sequence[ArrheniusPoint],
+) -> str:
+    others = Counter(p.estimate.regime or "unmeasured" for p in points if p not in entering)
+    named = ", ".join(f"{count} {regime}" for regime, count in sorted(others.items()))
+    remark = f" ({named})" if named else ""
+    if len(entering) < MIN_POINTS:
+        return (
+            f"{len(entering)} of {len(points)} runs are diffusive or bounds{remark}, "
+            f"{MIN_POINTS} are needed"
+        )
+    if len({p.temperature_k for p in entering}) == 1:
+        return "all runs are at one temperature"
+    if len({p.temperature_k for p in measured}) < 2:  # noqa: PLR2004 - a slope needs two
+        return (
+            f"D was measured at {len(measured)} of {len(points)} temperatures{remark}, 2 are needed"
+        )
+    return ""
+
+
+def _pool_events(points: Sequence[ArrheniusPoint]) -> Counts:
+    """Return the runs as counts, with the event size that all of them have in common.
+
+    A run tells its own event size from the few events that it has, so a D that came out low would
+    look precise. The pooled size is the median over the runs, as size times ions times duration;
+    where larger D have larger events, a relative scatter r is fitted beside it, by least absolute
+    deviations of the logarithm.
+    """
+    d = np.array([p.estimate.most_likely_m2_per_s for p in points], dtype=float)
+    events = np.array([_variance_over_mean(p.estimate) for p in points])
+    per_event = 1 / np.array([p.ion_ps for p in points])
+    per_event = per_event / np.median(per_event)
+    event, ratio = _common_size(events, per_event, d)
+    inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
+    return Counts(inverse_kt, d, event * per_event, float(np.sqrt(ratio * event)))
+
+
+def _variance_over_mean(estimate: DiffusionEstimate) -> float:
+    """Return the variance of D over D: that of the number of events and, where known, all of it."""
+    event, d = float(estimate.event_m2_per_s or 0.0), float(estimate.most_likely_m2_per_s or 0.0)
+    error = estimate.diffusivity_err_m2_per_s
+    return event if error is None or d <= 0 else max(event, error**2 / d)
+
+
+def _common_size(events: Array, per_event: Array, d: Array) -> tuple[float, float]:
+    """Return e and r²/e of the event sizes e (w + r²/e D), with r only where it is needed.
+
+    Parameters
+    ----------
+    events
+        Event size of each run in m²/s.
+    per_event
+        Its share w that follows from the length of the run.
+    d
+        D of each run in m²/s.
+    """
+    largest = max(float(d.max()), float(events.max()))
+    ratios = np.append(0.0, np.geomspace(1e-3, 1e6, 91) / largest)
+    sizes = np.log(events) - np.log(per_event + ratios[:, None] * d)
+    pooled = np.median(sizes, axis=1)
+    losses = np.abs(sizes - pooled[:, None]).sum(axis=1) + _LEAST_LOSS
+    best = int(np.argmin(losses))
+    if 2 * len(events) * np.log(losses[0] / losses[best]) < _SCATTER_GAIN:
+        best = 0
+    return float(np.exp(pooled[best])), float(ratios[best])
+
+
+# -- one line or two ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Both models, the more credible first, and their weights."""
+
+    models: tuple[Model, ...]
+    weights: tuple[float, ...]
+    gain: float | None
+
+    @property
+    def model(self) -> Model:
+        """The model that the data chose."""
+        return self.models[0]
+
+
+def _choose(counts: Counts, temperature_k: float) -> _Choice:
+    """Return the models of ln D at a temperature, and the one that the data choose."""
+    wanted_per_ev = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
+    single, double = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
+    if double is None:
+        return _Choice((single,), (1.0,), None)
+    gain = max(single.deviance - double.deviance, 0.0)
+    share = float(1 / (1 + np.exp((REGIME_GAIN - gain) / 2)))
+    weighted = [(single, 1 - share), (double, share)]
+    if gain > REGIME_GAIN:
+        weighted.reverse()
+    models, weights = zip(*[pair for pair in weighted if pair[1] > _NEGLIGIBLE], strict=True)
+    return _Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
+
+
+def _goodness(choice: _Choice) -> dict[str, Any]:
+    model = choice.model
+    freedom = len(model.counts.numbers) - 2 * model.n_lines
+    deviance = model.deviance
+    return {
+        "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
+        "relative_scatter": model.counts.scatter,
+        "deviance": deviance,
+        "degrees_of_freedom": freedom,
+        "p_value": float(gammaincc(freedom / 2, deviance / 2)) if freedom > 0 else None,
+        "n_regimes": model.n_lines,
+        "regime_gain": choice.gain,
+    }
+
+
+def _barriers(choice: _Choice) -> dict[str, Any]:
+    """Return barriers and prefactor with their errors; of two lines the prefactor of the colder."""
+    model = choice.model
+    if model.n_lines == 1:
+        return _single_barrier(model)
+    log_d, cold_ev, hot_ev = (float(c) for c in model.most_likely)
+    wanted, crossing = model.wanted_per_ev, float(model.crossings_per_ev[model.best])
+    likely = model.crossings_per_ev[model.deviances <= model.deviance + 1]
+    log_prefactor = log_d + cold_ev * max(wanted, crossing) + hot_ev * min(wanted - crossing, 0)
+    cold_err_ev, hot_err_ev = (_half_width(model, column) for column in (1, 2))
+    return {
+        "activation_energy_ev": cold_ev,
+        "activation_energy_err_ev": cold_err_ev,
+        "hot_activation_energy_ev": hot_ev,
+        "hot_activation_energy_err_ev": hot_err_ev,
+        "log_prefactor": log_prefactor,
+        "crossover_temperature_k": 1 / (BOLTZMANN_EV_PER_K * crossing),
+        "crossover_low_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.max())),
+        "crossover_high_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.min())),
+    }
+
+
+def _single_barrier(model: Model) -> dict[str, Any]:
+    to_prefactor = np.array([[1.0, model.wanted_per_ev], [0.0, 1.0]])  # ln D0 = ln D + E_A b
+    log_prefactor, barrier_ev = to_prefactor @ model.most_likely
+    covariance = to_prefactor @ model.covariances()[0] @ to_prefactor.T
+    return {
+        "activation_energy_ev": float(barrier_ev),
+        "activation_energy_err_ev": float(np.sqrt(covariance[1, 1])),
+        "log_prefactor": float(log_prefactor),
+        "log_prefactor_err": float(np.sqrt(covariance[0, 0])),
+        "covariance": cast("Covariance", tuple(map(tuple, covariance.tolist()))),
+    }
+
+
+def _half_width(model: Model, column: int) -> float:
+    low, high = quantiles([model], [1.0], column, _ONE_SIGMA)
+    return (high - low) / 2
+
+
+# -- what follows ---------------------------------------------------------------------------------
+
+
+def _extrapolated(
+    choice: _Choice, ions_per_ang3: float, temperature_k: float, charge_number: int
+) -> dict[str, Any]:
+    """Return D and the conductivity at the extrapolation temperature, with their intervals."""
+    log_d = float(choice.model.most_likely[0])
+    levels = (*_ONE_SIGMA, *_NINETY_FIVE)
+    low, high, low95, high95 = quantiles(choice.models, choice.weights, 0, levels)
+
+    def conductivity(log_diffusivity: float) -> float:
+        diffusivity = float(np.exp(log_diffusivity))
+        return nernst_einstein_ms_per_cm(diffusivity, ions_per_ang3, temperature_k, charge_number)
+
+    return {
+        "extrapolated_diffusivity_m2_per_s": float(np.exp(log_d)),
+        "extrapolated_log_err": (high - low) / 2,
+        "extrapolated_conductivity_ms_per_cm": conductivity(log_d),
+        "extrapolated_conductivity_low_ms_per_cm": conductivity(low),
+        "extrapolated_conductivity_high_ms_per_cm": conductivity(high),
+        "extrapolated_conductivity_low95_ms_per_cm": conductivity(low95),
+        "extrapolated_conductivity_high95_ms_per_cm": conductivity(high95),
+    }
+
+
+def _predictions(counts: Counts, hottest_k: float, fit: ArrheniusFit) -> tuple[Prediction, ...]:
+    """Return what both models predict from the hottest run to the extrapolation, evenly in 1/T."""
+    low, high = sorted([1 / hottest_k, 1 / fit.extrapolation_temperature_k])
+    inverse_k = np.linspace(low, high, _N_PREDICTIONS)
+    if fit.crossover_temperature_k is not None:
+        inverse_k = np.sort(np.append(inverse_k, 1 / fit.crossover_temperature_k))
+    return tuple(_prediction(counts, float(1 / b)) for b in inverse_k)
+
+
+def _prediction(counts: Counts, temperature_k: float) -> Prediction:
+    choice = _choose(counts, temperature_k)
+    low, high = quantiles(choice.models, choice.weights, 0, _NINETY_FIVE)
+    middle = float(choice.model.most_likely[0])
+    return Prediction(
+        temperature_k=temperature_k,
+        diffusivity_m2_per_s=float(np.exp(middle)),
+        diffusivity_low_m2_per_s=float(np.exp(min(low, middle))),
+        diffusivity_high_m2_per_s=float(np.exp(max(high, middle))),
     )
+
+
+def _distance(fit: ArrheniusFit, measured: Sequence[ArrheniusPoint]) -> dict[str, Any]:
+    """Return how far the extrapolation temperature lies below the lowest measured one."""
+    temperatures = [p.temperature_k for p in measured]
+    coldest, hottest = min(temperatures), max(temperatures)
+    wanted = min(fit.extrapolation_temperature_k, coldest)
+    coldest_per_ev = 1 / (BOLTZMANN_EV_PER_K * coldest)
+    return {
+        "coldest_temperature_k": coldest,
+        "extrapolation_distance_k": coldest - wanted,
+        "extrapolation_distance_per_ev": 1 / (BOLTZMANN_EV_PER_K * wanted) - coldest_per_ev,
+        "measured_span_per_ev": coldest_per_ev - 1 / (BOLTZMANN_EV_PER_K * hottest),
+    }
+
+
+def _why_no_conductivity(fit: ArrheniusFit) -> str:
+    """Return why nothing follows from the barrier; empty where something does."""
+    barrier_ev, error_ev = fit.activation_energy_ev, fit.activation_energy_err_ev
+    if barrier_ev is None or error_ev is None or barrier_ev < MIN_BARRIER_ERRORS * error_ev:
+        return (
+            f"the barrier, {barrier_ev:.3f} eV with an error of {error_ev:.3f} eV, is not "
+            f"{MIN_BARRIER_ERRORS:g} errors above zero"
+        )
+    return ""
+
+
+def _cautions(fit: ArrheniusFit) -> Iterator[str]:
+    """Yield why the conductivity is not conclusive, as clauses."""
+    if fit.p_value is not None and fit.p_value < MIN_P_VALUE:
+        yield (
+            f"the runs do not lie on the fit: deviance {fit.deviance:.1f} for "
+            f"{fit.degrees_of_freedom} degrees of freedom, p = {fit.p_value:.1g}"
+        )
+    distance, span = fit.extrapolation_distance_per_ev, fit.measured_span_per_ev
+    if distance is not None and span is not None and distance > span:
+        yield (
+            f"the extrapolation reaches {distance:.1f} in 1/(k_B T eV), further than the measured "
+            f"range of {span:.1f}"
+        )
+    colder = [
+        run
+        for run in fit.left_out
+        if run.regime != "unmeasured" and run.temperature_k < (fit.coldest_temperature_k or 0)
+    ]
+    if colder:
+        named = ", ".join(f"{run.temperature_k:g} K {run.regime}" for run in colder)
+        yield f"runs between the fit and the extrapolation do not diffuse: {named}"
+
+
+def _paper_line(
+    measured: Sequence[ArrheniusPoint], ions_per_ang3: float, temperature_k: float, charge: int
+) -> dict[str, Any]:
+    """Return barrier and conductivity as the paper has them: a line through its own D.
+
+    Böhm and Champagne fit ln D against 1/T without saying how it is weighted; the weights here
+    are those of the code of He et al. (npj Comput. Mater. 4, 18, 2018).
+    """
+    known = [
+        (p.temperature_k, d, err)
+        for p in measured
+        for d, err in [
+            (p.estimate.paper_diffusivity_m2_per_s, p.estimate.diffusivity_err_he_m2_per_s)
+        ]
+        if d is not None and err is not None and min(d, err) > 0
+    ]
+    if len({t for t, _, _ in known}) < MIN_POINTS:
+        return {}
+    temperatures, d, errors = np.array(known).T
+    wanted = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
+    x = wanted - 1 / (BOLTZMANN_EV_PER_K * temperatures)
+    coefficients, covariance = np.polyfit(x, np.log(d), 1, w=d / errors, cov="unscaled")
+    at = float(np.exp(coefficients[1]))
+    return {
+        "paper_activation_energy_ev": float(coefficients[0]),
+        "paper_activation_energy_err_ev": float(np.sqrt(covariance[0, 0])),
+        "paper_conductivity_ms_per_cm": nernst_einstein_ms_per_cm(
+            at, ions_per_ang3, temperature_k, charge
+        ),
+        "paper_conductivity_log_err": float(np.sqrt(covariance[1, 1])),
+    }

@@ -35,7 +35,8 @@ from scipy.stats import norm
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.schemas import ChargeEstimate, DiffusionEstimate
 from lycb_flows.transport.diffusion import Walk
-from lycb_flows.transport.likelihood import Fit, Likelihood, Powers, profile
+from lycb_flows.transport.fits import Fit, Powers
+from lycb_flows.transport.likelihood import Likelihood, profile
 from lycb_flows.transport.msd import subtract_drift
 from lycb_flows.transport.regimes import ZERO_LIMIT, Motion
 from lycb_flows.transport.spectrum import Array, Spectrum

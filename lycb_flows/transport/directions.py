@@ -104,7 +104,7 @@ class _Linear:
         counts = self._spectrum.modes.counts
         powers = np.einsum("a,kab,b->k", vector, self._spectrum.tracer, vector)
         strengths = self.weights @ powers
-        expected = np.maximum(strengths @ self._terms, 1e-9 * powers.mean())
+        expected = np.maximum(strengths @ self._terms, 1e-9 * (1e-3 + powers.mean()))
         overlap = np.einsum("a,abkl,b->kl", vector, self._spectrum.overlap, vector)
         freedom = freedom_of(self._spectrum.modes, powers, overlap, float(self._spectrum.n_ions))
         windows = [

@@ -24,8 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lycb_flows.transport.spectrum import (
     Array,
@@ -47,6 +49,8 @@ N_SLOW_TIMES = 14
 MAX_FAST_TIMES = 16
 EXPONENTS = np.arange(0.3, 0.96, 0.05)
 MIN_BAND = 5
+_FLOOR = 1e-12
+"""Powers in Å²/ps, and relative to their mean, are not taken to be smaller."""
 _FEW_TURNS = 4
 _SETTLED = 3e-4
 _KEPT = 10
@@ -171,7 +175,11 @@ class Powers:
         return shapes_of(self.modes.n_increments, self.modes.frame_interval_ps)
 
     def fits(
-        self, n_relaxations: int, pairs: Array | None = None, *, diffusion: bool = True
+        self,
+        n_relaxations: int,
+        pairs: NDArray[Any] | None = None,
+        *,
+        diffusion: bool = True,
     ) -> list[Fit]:
         """Return the best fits with vibration and some relaxations, the best first.
 
@@ -240,6 +248,7 @@ def freedom_of(modes: Modes, values: Array, overlap: Array, most: float) -> Arra
         The ν of independent ions: their number times the number of axes.
     """
     expected = Powers(modes, values, np.ones(len(values))).fits(1)[0].spectrum[: len(overlap)]
+    expected = np.maximum(expected, _FLOOR * (1 + values.mean()))
     squares = overlap**2 / np.outer(expected, expected)
     np.fill_diagonal(squares, 0.0)
     freedom = np.full(len(values), most)
@@ -284,9 +293,10 @@ def maximise(
     """
     scale = terms.mean(axis=2, keepdims=True)
     scaled = terms / scale
-    smallest = 1e-9 * float(powers.mean()) + 1e-300
+    smallest = _FLOOR * (1 + float(powers.mean()))
+    powers = np.maximum(powers, smallest)
     smooth = np.convolve(np.pad(powers, 2, "edge"), np.full(5, 0.2), "valid")
-    spectrum = np.broadcast_to(np.maximum(smooth, smallest), (len(terms), len(powers)))
+    spectrum = np.broadcast_to(smooth, (len(terms), len(powers)))
     strengths, losses = np.zeros(terms.shape[:2]), np.full(len(terms), np.inf)
     for turn in range(n_turns):
         target = _least_squares(powers - offset, weights / spectrum**2, scaled)
@@ -295,7 +305,7 @@ def maximise(
             trial = strengths + step[:, None] * (target - strengths)
             seen = np.maximum(np.einsum("bi,bin->bn", trial, scaled) + offset, smallest)
             ratio = powers / seen
-            found = np.sum(weights * (ratio - 1 - np.log(np.maximum(ratio, 1e-300))), axis=1)
+            found = np.sum(weights * (ratio - 1 - np.log(ratio)), axis=1)
             worse = found > losses + 1e-12
             if not worse.any():
                 break

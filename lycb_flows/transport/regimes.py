@@ -38,6 +38,8 @@ MIN_EVENTS = 3.3
 """Of which a D is made; Poisson's 2 ln L of none is 6.6 then."""
 WINDOW_MODES = 40
 """Modes as slow as windows are long."""
+MIN_DURATION_PS = 5.0
+"""A shorter run is not told from free flight and vibration."""
 MIN_IONS = 3
 """Fewer ions do not say whether ions move independently."""
 
@@ -224,9 +226,13 @@ def judge(motion: Motion, halves: Sequence[Motion], n_ions: int, hop_ang: float)
         Evidence(name="power law", value=motion.power_law[0], limit=POWER_LAW_LIMIT),
         Evidence(name="halves differ", value=halves_loss(halves), limit=HALVES_LIMIT),
     )
+    regime: Regime = "bound"
     if n_ions < MIN_IONS:
-        regime: Regime = "bound"
         reason = f"{n_ions} mobile ions do not tell whether ions move independently"
+    elif motion.powers.modes.duration_ps < MIN_DURATION_PS:
+        reason = (
+            f"a run of {motion.powers.modes.duration_ps:.3g} ps is hardly longer than vibration"
+        )
     elif evidence[-1].value > HALVES_LIMIT:
         regime, reason = "ageing", "D differs between the halves of the run"
     else:

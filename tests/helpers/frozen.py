@@ -202,12 +202,12 @@ class _Tables(HTMLParser):
 def attempts_in(folder):
     """Every try that an embedded store knows, and how it ended."""
     with contextlib.closing(sqlite3.connect(folder / "results.sqlite")) as connection:
-        query = "SELECT id, key, number, outcome, ended_at FROM attempts ORDER BY id"
+        query = "SELECT id, key, number, outcome, ended_at, kind FROM attempts ORDER BY id"
         return connection.execute(query).fetchall()
 
 
 def attempts_on(results_database):
     """The same of a database."""
-    fields = ("_id", "key", "number", "outcome", "ended_at")
+    fields = ("_id", "key", "number", "outcome", "ended_at", "kind")
     rows = results_database["attempts"].find({}).sort("_id", 1)
     return [tuple(row[field] for field in fields) for row in rows]

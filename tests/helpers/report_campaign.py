@@ -277,7 +277,9 @@ class Campaign:
             },
         )
 
-    def transport(self, system, ground, temperature_k, pressure_bar, measured):
+    def transport(self, system, ground, temperature_k, pressure_bar, regime, *, still=False):
+        """The transport of a run; `still` is a bound without a single hop."""
+        measured = regime == "diffusive"
         npt = self.npt(system, ground, temperature_k, pressure_bar, "production")
         run = self.npt(
             system, ground, temperature_k, pressure_bar, "nvt", start=npt, ensemble="nvt"
@@ -287,6 +289,12 @@ class Campaign:
         slope = 6 * d / ANG2_PER_PS_M2_PER_S if measured else 0
         msd = 0.8 * (1 - np.exp(-lags / 0.3)) + slope * lags
         estimate = {"effective_hops": 140.0, "max_msd_ang2": 70.0, "plateau_msd_ang2": 0.8}
+        estimate |= {
+            "regime": regime,
+            "most_likely_m2_per_s": 0.0 if still else d,
+            "event_m2_per_s": 1e-12 if still else 0.0144 * d,
+            "paper_diffusivity_m2_per_s": 1.1 * d,
+        }
         if measured:
             estimate |= {
                 "diffusivity_m2_per_s": d,
@@ -299,13 +307,14 @@ class Campaign:
                 "fit_end_ps": 60.0,
                 "log_slope": 0.97,
             }
-        else:
-            estimate |= {"diffusivity_upper_m2_per_s": 3.2e-12, "reason": "no hop was seen"}
+        elif regime == "bound":
+            upper = 3.2e-12 if still else 3 * d
+            estimate |= {"diffusivity_upper_m2_per_s": upper, "reason": "no hop was seen"}
         sigma = nernst_einstein_ms_per_cm(d, 18 / 60 / 24.0, temperature_k)
         conductivity = (
             {"conductivity_ms_per_cm": sigma, "conductivity_err_ms_per_cm": 0.12 * sigma}
             if measured
-            else {"conductivity_upper_ms_per_cm": 1.4}
+            else {"conductivity_upper_ms_per_cm": 1.4 if regime == "bound" else None}
         )
         return self.put(
             schemas.Transport,
@@ -330,11 +339,16 @@ class Campaign:
             **conductivity,
         )
 
-    def arrhenius(self, system, ground, pressure_bar, n_measured):
+    def arrhenius(self, system, ground, pressure_bar, n_measured, other="bound"):
+        """A fit to four runs, the hottest of them measured, the others of another regime."""
+        n_others = len(TEMPERATURES_K) - n_measured
         transports = tuple(
-            self.transport(system, ground, t, pressure_bar, i >= len(TEMPERATURES_K) - n_measured)
+            self.transport(
+                system, ground, t, pressure_bar, other if i < n_others else "diffusive",
+                still=other == "bound" and not n_measured,
+            )
             for i, t in enumerate(TEMPERATURES_K)
-        )
+        )  # fmt: skip
         points = [
             ArrheniusPoint(t.temperature_k, t.estimate)
             for t in (self.store.load(schemas.Transport, key) for key in transports)

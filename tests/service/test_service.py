@@ -61,13 +61,6 @@ def launchpad(launchpad_file):
     pad.connection.close()
 
 
-@pytest.fixture(params=["names", "random names"])
-def any_names(request):
-    """With the names that jobs have, and with names that say nothing."""
-    if request.param == "random names":
-        request.getfixturevalue("random_names")
-
-
 def work(service, *words):
     code, out, err = service("worker", "--nlaunches", 0, *(words or ALL))
     assert code == 0, err
@@ -164,7 +157,7 @@ def test_pause_resume_cancel_and_submit_again(service, launchpad):
     assert len(status["rounds"]) == 3
 
 
-@pytest.mark.usefixtures("any_names")
+@pytest.mark.usefixtures("random_names")
 def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(
     service, tmp_path, monkeypatch
 ):
@@ -191,7 +184,7 @@ def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(
     assert [one["late"] for one in status["labels"].values()] == [0, 1, 1, 0]
 
 
-@pytest.mark.usefixtures("any_names")
+@pytest.mark.usefixtures("random_names")
 def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
     service, store, launchpad, tmp_path, monkeypatch
 ):

@@ -27,5 +27,5 @@ def test_the_readme_script_runs_and_shows_the_public_names(capsys):
 
 
 def test_an_absent_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute"):
+    with pytest.raises(AttributeError, match="does_not_exist"):
         lycb_flows.does_not_exist  # noqa: B018 - the access is the test

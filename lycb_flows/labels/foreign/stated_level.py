@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from lycb_flows.config import Config
 from lycb_flows.errors import InputError
-from lycb_flows.labels.theory import Theory
+from lycb_flows.labels.theory import Theory, read_levels
 
 STATED_BY_OPTIONS = ("code", "version", "functional", "raw_pbe")
 _STATED_IN_FULL = (
@@ -180,10 +179,9 @@ def _covers(version: str, other: str) -> bool:
 @functools.cache
 def our_levels() -> dict[str, Theory]:
     """Return every level of theory of levels.yaml by code and name, e.g. `gpaw/paper-static`."""
-    text = resources.files("lycb_flows.labels").joinpath("levels.yaml").read_text()
     return {
         f"{code}/{level}": Theory(level=level, **fields)
-        for code, levels in yaml.safe_load(text).items()
+        for code, levels in read_levels().items()
         for level, fields in levels.items()
     }
 

@@ -27,7 +27,17 @@ from lycb_flows.potentials.members import CHGNet, Toy
 from lycb_flows.potentials.models import find_model
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import find_quantity
-from lycb_flows.schemas import KINDS, CampaignRecord, Enumeration, Label, Ranking, Run, Structure
+from lycb_flows.schemas import (
+    KINDS,
+    Arrhenius,
+    CampaignRecord,
+    Enumeration,
+    Label,
+    Ranking,
+    Run,
+    Structure,
+    at_versions,
+)
 from lycb_flows.schemas.keys import canonical, make_key
 from lycb_flows.store import open_store
 
@@ -184,6 +194,17 @@ def test_a_change_of_t_max_or_of_the_measurement_touches_no_finished_round():
     )
     one.pop("a arrhenius"), two.pop("a arrhenius")
     assert one == two
+
+
+def test_a_key_of_an_earlier_method_version_is_the_one_of_then():
+    class Earlier(Arrhenius):
+        method_version = 2
+
+    made = Earlier.key_of(["0" * 64], 300.0)
+    assert Arrhenius.key_of(["0" * 64], 300.0) != made
+    with at_versions({"arrhenius": 2, "transport": None}):
+        assert Arrhenius.key_of(["0" * 64], 300.0) == made
+    assert Arrhenius.key_of(["0" * 64], 300.0) != made
 
 
 def test_every_kind_has_its_own_name():

@@ -283,3 +283,17 @@ def test_walkers_hop_and_vibrate_as_asked():
     np.testing.assert_array_equal(walkers, lattice_walkers(400, 2e-9, 200, 1.0, seed=0))
     with pytest.raises(InputError, match="positive"):
         lattice_walkers(0, 2e-9, 200, 1.0, seed=0)
+
+
+@pytest.mark.parametrize("n_frames", [10, 20, 200])
+def test_ions_that_do_not_move_at_all_have_a_bound(n_frames):
+    estimate = analyse(np.zeros((n_frames, 5, 3)), 0.1).estimate
+    assert estimate.regime == "bound"
+    assert estimate.most_likely_m2_per_s < 1e-18
+    assert estimate.diffusivity_upper_m2_per_s > 0
+
+
+def test_a_run_as_short_as_vibration_has_no_value():
+    estimate = analyse(lattice_walkers(18, 1e-8, 4, 0.1, seed=0), 0.1).estimate
+    assert (estimate.regime, estimate.diffusivity_m2_per_s) == ("bound", None)
+    assert "vibration" in estimate.reason

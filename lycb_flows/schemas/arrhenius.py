@@ -1,0 +1,113 @@
+"""Documents about Arrhenius fits: barrier, extrapolated conductivity, what limits them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lycb_flows.schemas.base import Document
+
+FITTED_REGIMES = frozenset({"diffusive", "bound"})
+"""Regimes of runs that have a likelihood of D, and enter a fit."""
+
+
+class LeftOut(BaseModel):
+    """A run that is no part of a fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature_k: float
+    regime: str
+    reason: str = ""
+
+
+class Prediction(BaseModel):
+    """The diffusivity that a fit predicts at a temperature, with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature_k: float
+    diffusivity_m2_per_s: float
+    diffusivity_low_m2_per_s: float
+    diffusivity_high_m2_per_s: float
+
+
+class Arrhenius(Document):
+    """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature.
+
+    Until method version 2 a fit was a single line through measured D, and what is None or empty
+    by default was not known.
+    """
+
+    kind = "arrhenius"
+    method_version = 3
+    shown_version = 2
+
+    system: str
+    pressure_bar: float
+    model: str
+    transports: tuple[str, ...]
+    n_points: int = Field(description="Runs in the fit, bounds among them.")
+    n_bounds: int = Field(0, description="Runs in the fit whose D may be zero.")
+    left_out: tuple[LeftOut, ...] = ()
+    fitted: bool
+    reason: str = Field("", description="Why there is no fit, or no conductivity.")
+    cautions: tuple[str, ...] = Field((), description="Why the conductivity is not conclusive.")
+    event_m2_per_s: float | None = Field(
+        None, description="D that an independent event contributes, pooled over the runs."
+    )
+    relative_scatter: float | None = Field(
+        None, description="Relative error of D that more events do not reduce."
+    )
+    deviance: float | None = Field(None, description="Of the fit, like a chi².")
+    degrees_of_freedom: int | None = None
+    p_value: float | None = Field(None, description="Probability of a larger deviance.")
+    n_regimes: int = Field(1, description="Lines: 1, or 2 that meet.")
+    regime_gain: float | None = Field(None, description="2 ln L that a second line gains.")
+    crossover_temperature_k: float | None = Field(None, description="Where two lines meet.")
+    crossover_low_k: float | None = Field(None, description="-1 sigma")
+    crossover_high_k: float | None = Field(None, description="+1 sigma")
+    activation_energy_ev: float | None = Field(None, description="Below the crossover, if any.")
+    activation_energy_err_ev: float | None = None
+    hot_activation_energy_ev: float | None = Field(None, description="Above the crossover.")
+    hot_activation_energy_err_ev: float | None = None
+    log_prefactor: float | None = Field(None, description="ln(D0 / (m²/s))")
+    log_prefactor_err: float | None = None
+    covariance: tuple[tuple[float, float], tuple[float, float]] | None = Field(
+        None, description="Covariance of (ln D0, E_A/eV); of a single line."
+    )
+    coldest_temperature_k: float | None = Field(None, description="Lowest with a measured D.")
+    extrapolation_temperature_k: float
+    extrapolation_distance_k: float | None = Field(None, description="Below the lowest.")
+    extrapolation_distance_per_ev: float | None = Field(None, description="In 1/(k_B T).")
+    measured_span_per_ev: float | None = Field(None, description="Of measured D in 1/(k_B T).")
+    extrapolated_diffusivity_m2_per_s: float | None = None
+    extrapolated_log_err: float | None = Field(None, description="Standard error of ln D.")
+    extrapolated_conductivity_ms_per_cm: float | None = None
+    extrapolated_conductivity_low_ms_per_cm: float | None = Field(None, description="-1 sigma")
+    extrapolated_conductivity_high_ms_per_cm: float | None = Field(None, description="+1 sigma")
+    extrapolated_conductivity_low95_ms_per_cm: float | None = Field(None, description="95 %")
+    extrapolated_conductivity_high95_ms_per_cm: float | None = Field(None, description="95 %")
+    predictions: tuple[Prediction, ...] = Field((), description="From hot to cold.")
+    paper_activation_energy_ev: float | None = Field(
+        None, description="A line through the paper's D, weighted by He's errors."
+    )
+    paper_activation_energy_err_ev: float | None = None
+    paper_conductivity_ms_per_cm: float | None = Field(None, description="Of the same line.")
+    paper_conductivity_log_err: float | None = None
+
+    @classmethod
+    def key_of(cls, transports: Sequence[str], extrapolation_temperature_k: float) -> str:
+        """Return the key of the fit through the transports of a system at a pressure.
+
+        Parameters
+        ----------
+        transports
+            Keys of the Transports, by temperature.
+        extrapolation_temperature_k
+            Where the conductivity is wanted, in K.
+        """
+        return cls.key_from(
+            transports=transports, extrapolation_temperature_k=extrapolation_temperature_k
+        )
