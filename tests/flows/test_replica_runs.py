@@ -6,6 +6,7 @@ import pytest
 from campaign_runs import run_campaign
 
 from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.descriptions import MEASUREMENT
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import find_results, measurement_plan
 from lycb_flows.cli.progress import campaign_status
@@ -100,6 +101,8 @@ def test_replicas_are_added_to_a_finished_campaign(loop_run, loop_campaign, tmp_
     assert (new.count("run"), new.count("transport")) == (1, 1)
     steps = plan_campaign(store, submission.campaign, submission.theory)
     assert sorted(job.name for step in steps for job in step.jobs) == sorted(names)
+    (runs,) = [step for step in steps if step.stage == MEASUREMENT and " runs, " in step.work]
+    assert runs.work.startswith("3 runs, 0.18 ps together")  # each of 0.06 ps
     status = campaign_status(store, submission)
     assert status["measured"] == ["LYB 600 K", "LYB 600 K replica 2"]
     found = find_results(store, submission.campaign, submission.theory)
