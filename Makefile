@@ -2,7 +2,7 @@
 #   make quickstart   install, then run the quickstart campaign to its report
 #   make test         install what is missing, then run all tests but the long storms
 #   make torture      the long storms: kills, outages, Slurm, GPAW, gigabytes, the image's steps
-#   make test torture coverage COVERAGE=1   both, and which lines ran; takes half as long again
+#   make test coverage COVERAGE=1   the tests, and which lines they ran; takes half as long again
 #   make lint bench   linters; benchmarks (ratios to the reference implementations)
 #
 # Linux without a GPU: PyTorch's CPU build is ten times smaller than the default one. Get it with
