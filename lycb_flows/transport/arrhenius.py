@@ -3,14 +3,12 @@
 Every run that is diffusive or a bound enters with the likelihood of its D (`lines.py`); what is
 confined, sub-diffusive or ageing has no D, stays out and is named. Whether the runs lie on one
 line or on two that meet (another mechanism in the cold) is decided by the data: two need a gain
-of 2 ln L above `REGIME_GAIN`. The interval of the extrapolated conductivity is that of both
+of 2 ln L above 8 (`line_choice.py`). The interval of the extrapolated conductivity is that of both
 models, each weighted by its likelihood with that gain as the price of the second line.
 
 | equation                                                   | code           |
 |------------------------------------------------------------|----------------|
 | var D = e/w D + r² D², w = ions x time                     | `_pool_events` |
-| weight of two lines = 1 / (1 + exp((8 - gain) / 2))        | `_choose`      |
-| p = P(χ²(runs - parameters) > deviance)                    | `_goodness`    |
 | ln D_paper = ln D0 - E_A/(k_B T), weights (D/s_D)², s_D He's | `_paper_line` |
 """
 
@@ -19,28 +17,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from scipy.special import gammaincc, ndtr
 
 from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, LeftOut, Prediction
-from lycb_flows.transport.lines import Array, Counts, Model, line, quantiles, two_lines
+from lycb_flows.transport.line_choice import (
+    ONE_SIGMA,
+    Choice,
+    Covariance,
+    barriers,
+    choose_lines,
+    goodness,
+)
+from lycb_flows.transport.lines import Array, Counts, quantiles
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
-REGIME_GAIN = 8.0
-"""2 ln L that a second line must gain; 2 % of fits to straight data gain more."""
 MIN_P_VALUE = 0.01
 MIN_BARRIER_ERRORS = 2.0
 _SCATTER_GAIN = 4.0
 _N_PREDICTIONS = 9
-_ONE_SIGMA = (float(ndtr(-1.0)), float(ndtr(1.0)))
 _NINETY_FIVE = (0.025, 0.975)
-_NEGLIGIBLE = 1e-3
 _LEAST_LOSS = 1e-12
-
-Covariance = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -146,9 +145,9 @@ def fit_arrhenius(
     if fit.reason:
         return fit
     counts = _pool_events(entering)
-    choice = _choose(counts, extrapolation_temperature_k)
+    choice = choose_lines(counts, extrapolation_temperature_k)
     fit = replace(
-        fit, fitted=True, **_goodness(choice), **_barriers(choice), **_distance(fit, measured)
+        fit, fitted=True, **goodness(choice), **barriers(choice), **_distance(fit, measured)
     )
     fit = replace(
         fit,
@@ -251,102 +250,15 @@ def _common_size(events: Array, per_event: Array, d: Array) -> tuple[float, floa
     return float(np.exp(pooled[best])), float(ratios[best])
 
 
-# -- one line or two ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Both models, the more credible first, and their weights."""
-
-    models: tuple[Model, ...]
-    weights: tuple[float, ...]
-    gain: float | None
-
-    @property
-    def model(self) -> Model:
-        """The model that the data chose."""
-        return self.models[0]
-
-
-def _choose(counts: Counts, temperature_k: float) -> _Choice:
-    """Return the models of ln D at a temperature, and the one that the data choose."""
-    wanted_per_ev = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
-    single, double = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
-    if double is None:
-        return _Choice((single,), (1.0,), None)
-    gain = max(single.deviance - double.deviance, 0.0)
-    share = float(1 / (1 + np.exp((REGIME_GAIN - gain) / 2)))
-    weighted = [(single, 1 - share), (double, share)]
-    if gain > REGIME_GAIN:
-        weighted.reverse()
-    models, weights = zip(*[pair for pair in weighted if pair[1] > _NEGLIGIBLE], strict=True)
-    return _Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
-
-
-def _goodness(choice: _Choice) -> dict[str, Any]:
-    model = choice.model
-    freedom = len(model.counts.numbers) - 2 * model.n_lines
-    deviance = model.deviance
-    return {
-        "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
-        "relative_scatter": model.counts.scatter,
-        "deviance": deviance,
-        "degrees_of_freedom": freedom,
-        "p_value": float(gammaincc(freedom / 2, deviance / 2)) if freedom > 0 else None,
-        "n_regimes": model.n_lines,
-        "regime_gain": choice.gain,
-    }
-
-
-def _barriers(choice: _Choice) -> dict[str, Any]:
-    """Return barriers and prefactor with their errors; of two lines the prefactor of the colder."""
-    model = choice.model
-    if model.n_lines == 1:
-        return _single_barrier(model)
-    log_d, cold_ev, hot_ev = (float(c) for c in model.most_likely)
-    wanted, crossing = model.wanted_per_ev, float(model.crossings_per_ev[model.best])
-    likely = model.crossings_per_ev[model.deviances <= model.deviance + 1]
-    log_prefactor = log_d + cold_ev * max(wanted, crossing) + hot_ev * min(wanted - crossing, 0)
-    cold_err_ev, hot_err_ev = (_half_width(model, column) for column in (1, 2))
-    return {
-        "activation_energy_ev": cold_ev,
-        "activation_energy_err_ev": cold_err_ev,
-        "hot_activation_energy_ev": hot_ev,
-        "hot_activation_energy_err_ev": hot_err_ev,
-        "log_prefactor": log_prefactor,
-        "crossover_temperature_k": 1 / (BOLTZMANN_EV_PER_K * crossing),
-        "crossover_low_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.max())),
-        "crossover_high_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.min())),
-    }
-
-
-def _single_barrier(model: Model) -> dict[str, Any]:
-    to_prefactor = np.array([[1.0, model.wanted_per_ev], [0.0, 1.0]])  # ln D0 = ln D + E_A b
-    log_prefactor, barrier_ev = to_prefactor @ model.most_likely
-    covariance = to_prefactor @ model.covariances()[0] @ to_prefactor.T
-    return {
-        "activation_energy_ev": float(barrier_ev),
-        "activation_energy_err_ev": float(np.sqrt(covariance[1, 1])),
-        "log_prefactor": float(log_prefactor),
-        "log_prefactor_err": float(np.sqrt(covariance[0, 0])),
-        "covariance": cast("Covariance", tuple(map(tuple, covariance.tolist()))),
-    }
-
-
-def _half_width(model: Model, column: int) -> float:
-    low, high = quantiles([model], [1.0], column, _ONE_SIGMA)
-    return (high - low) / 2
-
-
 # -- what follows ---------------------------------------------------------------------------------
 
 
 def _extrapolated(
-    choice: _Choice, ions_per_ang3: float, temperature_k: float, charge_number: int
+    choice: Choice, ions_per_ang3: float, temperature_k: float, charge_number: int
 ) -> dict[str, Any]:
     """Return D and the conductivity at the extrapolation temperature, with their intervals."""
     log_d = float(choice.model.most_likely[0])
-    levels = (*_ONE_SIGMA, *_NINETY_FIVE)
+    levels = (*ONE_SIGMA, *_NINETY_FIVE)
     low, high, low95, high95 = quantiles(choice.models, choice.weights, 0, levels)
 
     def conductivity(log_diffusivity: float) -> float:
@@ -374,7 +286,7 @@ def _predictions(counts: Counts, hottest_k: float, fit: ArrheniusFit) -> tuple[P
 
 
 def _prediction(counts: Counts, temperature_k: float) -> Prediction:
-    choice = _choose(counts, temperature_k)
+    choice = choose_lines(counts, temperature_k)
     low, high = quantiles(choice.models, choice.weights, 0, _NINETY_FIVE)
     middle = float(choice.model.most_likely[0])
     return Prediction(

@@ -1,0 +1,118 @@
+"""One line or two through runs at several temperatures, as the data choose.
+
+| equation                                           | code           |
+|----------------------------------------------------|----------------|
+| weight of two lines = 1 / (1 + exp((8 - gain) / 2)) | `choose_lines` |
+| p = P(χ²(runs - parameters) > deviance)            | `goodness`     |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy.special import gammaincc, ndtr
+
+from lycb_flows.transport.lines import Counts, Model, line, quantiles, two_lines
+from lycb_flows.units import BOLTZMANN_EV_PER_K
+
+REGIME_GAIN = 8.0
+"""2 ln L that a second line must gain; 2 % of fits to straight data gain more."""
+ONE_SIGMA = (float(ndtr(-1.0)), float(ndtr(1.0)))
+_NEGLIGIBLE = 1e-3
+
+Covariance = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Both models, the more credible first, and their weights."""
+
+    models: tuple[Model, ...]
+    weights: tuple[float, ...]
+    gain: float | None
+
+    @property
+    def model(self) -> Model:
+        """The model that the data chose."""
+        return self.models[0]
+
+
+def choose_lines(counts: Counts, temperature_k: float) -> Choice:
+    """Return the models of ln D at a temperature, and the one that the data choose.
+
+    Parameters
+    ----------
+    counts
+        The runs.
+    temperature_k
+        Where ln D is wanted.
+    """
+    wanted_per_ev = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
+    single, double = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
+    if double is None:
+        return Choice((single,), (1.0,), None)
+    gain = max(single.deviance - double.deviance, 0.0)
+    share = float(1 / (1 + np.exp((REGIME_GAIN - gain) / 2)))
+    weighted = [(single, 1 - share), (double, share)]
+    if gain > REGIME_GAIN:
+        weighted.reverse()
+    models, weights = zip(*[pair for pair in weighted if pair[1] > _NEGLIGIBLE], strict=True)
+    return Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
+
+
+def goodness(choice: Choice) -> dict[str, Any]:
+    """Return how well the chosen model fits, as fields of an Arrhenius fit."""
+    model = choice.model
+    freedom = len(model.counts.numbers) - 2 * model.n_lines
+    deviance = model.deviance
+    return {
+        "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
+        "relative_scatter": model.counts.scatter,
+        "deviance": deviance,
+        "degrees_of_freedom": freedom,
+        "p_value": float(gammaincc(freedom / 2, deviance / 2)) if freedom > 0 else None,
+        "n_regimes": model.n_lines,
+        "regime_gain": choice.gain,
+    }
+
+
+def barriers(choice: Choice) -> dict[str, Any]:
+    """Return barriers and prefactor with their errors; of two lines the prefactor of the colder."""
+    model = choice.model
+    if model.n_lines == 1:
+        return _single_barrier(model)
+    log_d, cold_ev, hot_ev = (float(c) for c in model.most_likely)
+    wanted, crossing = model.wanted_per_ev, float(model.crossings_per_ev[model.best])
+    likely = model.crossings_per_ev[model.deviances <= model.deviance + 1]
+    log_prefactor = log_d + cold_ev * max(wanted, crossing) + hot_ev * min(wanted - crossing, 0)
+    cold_err_ev, hot_err_ev = (_half_width(model, column) for column in (1, 2))
+    return {
+        "activation_energy_ev": cold_ev,
+        "activation_energy_err_ev": cold_err_ev,
+        "hot_activation_energy_ev": hot_ev,
+        "hot_activation_energy_err_ev": hot_err_ev,
+        "log_prefactor": log_prefactor,
+        "crossover_temperature_k": 1 / (BOLTZMANN_EV_PER_K * crossing),
+        "crossover_low_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.max())),
+        "crossover_high_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.min())),
+    }
+
+
+def _single_barrier(model: Model) -> dict[str, Any]:
+    to_prefactor = np.array([[1.0, model.wanted_per_ev], [0.0, 1.0]])  # ln D0 = ln D + E_A b
+    log_prefactor, barrier_ev = to_prefactor @ model.most_likely
+    covariance = to_prefactor @ model.covariances()[0] @ to_prefactor.T
+    return {
+        "activation_energy_ev": float(barrier_ev),
+        "activation_energy_err_ev": float(np.sqrt(covariance[1, 1])),
+        "log_prefactor": float(log_prefactor),
+        "log_prefactor_err": float(np.sqrt(covariance[0, 0])),
+        "covariance": cast("Covariance", tuple(map(tuple, covariance.tolist()))),
+    }
+
+
+def _half_width(model: Model, column: int) -> float:
+    low, high = quantiles([model], [1.0], column, ONE_SIGMA)
+    return (high - low) / 2
