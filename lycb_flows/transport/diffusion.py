@@ -244,11 +244,12 @@ class Walk:
         """Return the mean over axes of the powers and windows, and the spectrum."""
         spectrum = mode_powers(self.positions_ang, self.frame_interval_ps)
         overlap = np.einsum("aakl->kl", spectrum.overlap) / 3
-        freedom = freedom_of(spectrum.modes, spectrum.powers, overlap, 3.0 * self.n_ions)
+        most = 3.0 * self.n_ions
+        freedom = freedom_of(spectrum.modes, spectrum.powers, overlap, most)
         powers = Powers(spectrum.modes, spectrum.powers, freedom)
         parts = windows(self.positions_ang, self.frame_interval_ps)
         traces = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
-        return Motion(powers, list(zip(parts, traces, strict=True)), self.hop), spectrum
+        return Motion(powers, list(zip(parts, traces, strict=True)), self.hop, most), spectrum
 
 
 def _estimate(

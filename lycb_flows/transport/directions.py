@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lycb_flows.transport.events import event_size
+from lycb_flows.transport.events import Freedom, event_size
 from lycb_flows.transport.fits import freedom_of
 from lycb_flows.transport.regimes import WINDOW_MODES, Motion
 from lycb_flows.transport.spectrum import Array, Spectrum
@@ -112,7 +112,7 @@ class _Linear:
             for part, _ in self._motion.parts
         ]
         hop = 3 * self._motion.hop  # which is along one axis
-        in_windows = float(freedom[:WINDOW_MODES].mean())
+        in_windows = Freedom(float(freedom[:WINDOW_MODES].mean()), float(self._spectrum.n_ions))
         event = event_size(float(strengths[0]), windows, in_windows, hop)
         gaussian = np.sum(self.weights[0] ** 2 * 2 * expected**2 / (freedom * counts))
         return float(np.sqrt(gaussian + event * max(strengths[0], 0.0)))

@@ -25,6 +25,14 @@ _BLOCK = 1_000_000
 
 
 @dataclass(frozen=True)
+class Freedom:
+    """Degrees of freedom of mean squares: of diffusion, and of vibration, the most there are."""
+
+    diffusion: float
+    vibration: float
+
+
+@dataclass(frozen=True)
 class Windows:
     """D in windows of a run's time, half overlapping.
 
@@ -39,25 +47,33 @@ class Windows:
     tensors: Array
     share: float
 
-    def excess(self, values: Array, freedom: float) -> float:
+    def excess(self, values: Array, diffusivity: float, freedom: Freedom) -> float:
         """Return the variance of D over runs that is due to the number of events.
+
+        Squares of normal numbers have the variance 2/ν. What is not diffusion in a window is
+        vibration, of which every ion has its own.
 
         Parameters
         ----------
         values
             D of every window, from `tensors`.
+        diffusivity
+            D of the run.
         freedom
-            Degrees of freedom of a mean square, ν: squares of normal numbers have 2/ν.
+            ν of diffusion and of vibration.
         """
         mean = float(values.mean())
         variance = float(np.mean((values - mean) ** 2)) * (1 + 2 * self.share)
-        return (variance - 2 / freedom * mean**2) * self.share
+        vibration = max(mean - diffusivity, 0.0)
+        normal = (mean - vibration) ** 2 / freedom.diffusion
+        normal += (2 * mean - vibration) * vibration / freedom.vibration
+        return (variance - 2 * normal) * self.share
 
 
 def windows(positions_ang: Array, frame_interval_ps: float) -> list[Windows]:
     """Return D in windows of an eightieth to a twentieth of the run.
 
-    The ends of a window are means over a quarter of it, so that vibration does not count. The
+    The ends of a window are means over half of it, so that vibration does not count. The
     mean square of Brownian motion is then that of a time shorter by (b² - 1) / (3 b), b the number
     of frames in a mean.
 
@@ -92,7 +108,7 @@ class _Plan:
 
     def __init__(self, n_frames: int, number: int) -> None:
         self.n = max(1, (n_frames - 1) // number)
-        self.n_mean = max(1, self.n // 4)
+        self.n_mean = max(1, self.n // 2)
         half = max(1, self.n // 2)
         self._starts = np.arange(0, n_frames - self.n_mean + 1, half)
         self._ahead = max(1, round(self.n / half))
@@ -106,7 +122,7 @@ class _Plan:
 
 
 def event_size(
-    diffusivity: float, parts: list[tuple[Windows, Array]], freedom: float, hop: float
+    diffusivity: float, parts: list[tuple[Windows, Array]], freedom: Freedom, hop: float
 ) -> float:
     """Return ε, the D of one event, in Å²/ps.
 
@@ -121,11 +137,11 @@ def event_size(
     parts
         Windows of every length, and their D along a direction or its mean over axes.
     freedom
-        ν of these D.
+        ν of diffusion and of vibration.
     hop
         a² / (6 N t), the D of one hop of one ion, in Å²/ps.
     """
-    excess = [part.excess(values, freedom) for part, values in parts]
+    excess = [part.excess(values, diffusivity, freedom) for part, values in parts]
     variance = float(np.dot(excess, list(WINDOWS.values())))
     if variance <= 0 or diffusivity <= 0:
         return hop

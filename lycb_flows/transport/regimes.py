@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from lycb_flows.schemas import Evidence, Regime
-from lycb_flows.transport.events import Windows, event_size
+from lycb_flows.transport.events import Freedom, Windows, event_size
 from lycb_flows.transport.fits import Fit, Powers, choices, standard_error
 from lycb_flows.transport.likelihood import Interval, Likelihood, interval, profile
 from lycb_flows.transport.spectrum import Array
@@ -69,11 +69,14 @@ class Motion:
         Windows of every length, and their D.
     hop
         a² / (6 N t), the D of one hop of one ion, in Å²/ps.
+    most_freedom
+        The ν of independent ions: their number times the number of axes.
     """
 
     powers: Powers
     parts: list[tuple[Windows, Array]]
     hop: float
+    most_freedom: float
 
     @cached_property
     def fast(self) -> list[list[Fit]]:
@@ -81,9 +84,9 @@ class Motion:
         return [self.powers.fits(n) for n in range(3)]
 
     @property
-    def freedom(self) -> float:
-        """ν of the modes as long as a window: those of the windows' mean squares."""
-        return float(self.powers.freedom[:WINDOW_MODES].mean())
+    def freedom(self) -> Freedom:
+        """ν of the modes as long as a window, and of vibration."""
+        return Freedom(float(self.powers.freedom[:WINDOW_MODES].mean()), self.most_freedom)
 
     @cached_property
     def chosen(self) -> list[Fit]:

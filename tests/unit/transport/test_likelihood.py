@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from lycb_flows.testing import lattice_walkers
 from lycb_flows.testing.confinement import single_file
 from lycb_flows.testing.walks import Clock
-from lycb_flows.transport.events import SHORTEST_HOP, event_size, windows
+from lycb_flows.transport.events import SHORTEST_HOP, Freedom, event_size, windows
 from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.likelihood import Likelihood, interval
 from lycb_flows.transport.spectrum import mode_powers
@@ -61,7 +61,7 @@ def test_event_is_a_hop_of_the_ion_or_of_the_string():
         values = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
         pairs = list(zip(parts, values, strict=True))
         hop = 9 / (6 * 36 * 2000)
-        return event_size(0.1, pairs, 108 / length, hop) / hop
+        return event_size(0.1, pairs, Freedom(108 / length, 108), hop) / hop
 
     assert np.mean([event(1, s) for s in range(12)]) == pytest.approx(1, rel=0.35)
     assert np.mean([event(4, s) for s in range(12)]) == pytest.approx(4, rel=0.35)
@@ -74,7 +74,7 @@ def test_no_event_is_smaller_than_the_shortest_hop():
     values = [np.trace(part.tensors, axis1=1, axis2=2) / 3 for part in parts]
     diffusivity = 0.01**2 / (2 * 0.01)
     hop = 9 / (6 * 18 * 4)
-    event = event_size(diffusivity, list(zip(parts, values, strict=True)), 54, hop)
+    event = event_size(diffusivity, list(zip(parts, values, strict=True)), Freedom(54, 54), hop)
     assert event >= hop * SHORTEST_HOP**2
 
 
