@@ -22,7 +22,6 @@ from lycb_flows.transport.events import windows
 from lycb_flows.transport.fits import Powers, freedom_of
 from lycb_flows.transport.msd import (
     Array,
-    mean_squared_displacement,
     msd_tensor,
     select_lags,
 )
@@ -31,6 +30,10 @@ from lycb_flows.transport.spectrum import Spectrum, mode_powers
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
 MIN_FIT_LAGS = 5
+HALVES_INTERVAL_PS = 0.5
+"""Halves of a run are only compared, for which frames half a ps apart will do."""
+MIN_HALF_FRAMES = 100
+MAX_ORIGINS = 1000
 VIBRATION_PS = 1.0
 """Lag at which ions have vibrated to their plateau."""
 _SI = float(ANG2_PER_PS_M2_PER_S)
@@ -98,7 +101,8 @@ def analyse_diffusion(
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
     _check_trajectory(positions, mobile)
-    walkers, framework_msd = _relative_to_framework(positions, mobile)
+    lags = select_lags(len(positions))
+    walkers, framework_msd = _relative_to_framework(positions, mobile, lags)
     walk = Walk(walkers, frame_interval_ps, config.site_distance_ang)
     msd = np.trace(msd_tensor(walk.positions_ang), axis1=1, axis2=2)
     estimate, along = _estimate(walk, msd, lattice, config)
@@ -110,7 +114,6 @@ def analyse_diffusion(
             return None
         return nernst_einstein_ms_per_cm(diffusivity, per_ang3, temperature_k, config.charge_number)
 
-    lags = select_lags(len(positions))
     return DiffusionResult(
         n_mobile=walk.n_ions,
         n_atoms=mobile.size,
@@ -118,7 +121,7 @@ def analyse_diffusion(
         duration_ps=walk.duration_ps,
         lags_ps=tuple((lags * frame_interval_ps).tolist()),
         msd_ang2=tuple(msd[lags].tolist()),
-        framework_msd_ang2=tuple(framework_msd[lags].tolist()),
+        framework_msd_ang2=tuple(framework_msd.tolist()),
         estimate=estimate,
         **_by_direction(along),
         conductivity_ms_per_cm=conductivity(estimate.diffusivity_m2_per_s),
@@ -184,8 +187,10 @@ def _check_trajectory(positions: Array, mobile: NDArray[np.bool_]) -> None:
         raise PhysicsError("a position is not finite", fix="cut the run where it left physics")
 
 
-def _relative_to_framework(positions: Array, mobile: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the ions relative to the framework's mean (`subtract_drift`), and its MSD.
+def _relative_to_framework(
+    positions: Array, mobile: NDArray[np.bool_], lags: NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Return the ions relative to the framework's mean (`subtract_drift`), and its MSD at lags.
 
     One copy of the positions is made: a long run has gigabytes.
     """
@@ -195,7 +200,14 @@ def _relative_to_framework(positions: Array, mobile: NDArray[np.bool_]) -> tuple
     framework -= drift
     walkers = positions.take(np.flatnonzero(mobile), axis=1)
     walkers -= drift
-    return walkers, mean_squared_displacement(framework)
+    return walkers, np.array([_displacement(framework, int(lag)) for lag in lags])
+
+
+def _displacement(positions: Array, lag: int) -> float:
+    """Return the MSD at a lag over a thousand origins: it says whether a framework holds."""
+    stride = max(1, (len(positions) - lag) // MAX_ORIGINS)
+    moved = positions[lag::stride] - positions[:-lag:stride]
+    return float(np.vdot(moved, moved)) / (moved.shape[0] * moved.shape[1])
 
 
 @dataclass(frozen=True)
@@ -232,13 +244,14 @@ class Walk:
         return self.hop_ang**2 / (6 * self.n_ions * self.duration_ps)
 
     def halves(self) -> tuple[Walk, Walk]:
-        """Return the first and the second half; they share a frame."""
+        """Return the first and the second half, which share a frame, with few frames a ps."""
         middle = len(self.positions_ang) // 2
-        first, second = self.positions_ang[: middle + 1], self.positions_ang[middle:]
-        return (
-            Walk(first, self.frame_interval_ps, self.hop_ang),
-            Walk(second, self.frame_interval_ps, self.hop_ang),
-        )
+        enough = int(HALVES_INTERVAL_PS / self.frame_interval_ps + 1e-9)
+        stride = max(1, min(enough, middle // MIN_HALF_FRAMES))
+        first = self.positions_ang[: middle + 1 : stride]
+        second = self.positions_ang[middle::stride]
+        interval_ps = stride * self.frame_interval_ps
+        return Walk(first, interval_ps, self.hop_ang), Walk(second, interval_ps, self.hop_ang)
 
     def motion(self) -> tuple[Motion, Spectrum]:
         """Return the mean over axes of the powers and windows, and the spectrum."""
