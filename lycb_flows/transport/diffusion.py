@@ -207,7 +207,7 @@ def _displacement(positions: Array, lag: int) -> float:
     """Return the MSD at a lag over a thousand origins: it says whether a framework holds."""
     stride = max(1, (len(positions) - lag) // MAX_ORIGINS)
     moved = positions[lag::stride] - positions[:-lag:stride]
-    return float(np.vdot(moved, moved)) / (moved.shape[0] * moved.shape[1])
+    return float(np.vdot(moved, moved) / (moved.shape[0] * moved.shape[1]))
 
 
 @dataclass(frozen=True)
