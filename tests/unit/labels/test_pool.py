@@ -95,6 +95,7 @@ def test_the_ten_atom_labels_of_paper_static_are_known_and_those_of_thirty_atoms
     assert len(pool) == 56 + len(made)
 
 
+@pytest.mark.torture
 def test_a_killed_pool_goes_on_from_its_file(plan, tmp_path):
     potential = lf.load_model("chgnet-0.3.0")
     runs = [run for run in plan if run.cell.n_atoms == 10 and run.cell.x == 0][:2]

@@ -148,6 +148,7 @@ def test_a_run_that_fails_in_a_folder_keeps_its_frames(tmp_path):
     assert read_trajectory_file(tmp_path / "trajectory.h5").steps.tolist() == [0, 5, 10]
 
 
+@pytest.mark.torture
 def test_twenty_kills_at_random_moments_change_not_a_bit_of_an_npt_run(tmp_path):
     done = subprocess.run(
         [sys.executable, str(HARNESS), str(tmp_path), "2400", "20"],
