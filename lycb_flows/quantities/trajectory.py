@@ -15,9 +15,9 @@ from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign import UnwrappedTrajectory
 from lycb_flows.schemas import ChargeEstimate, Transport
-from lycb_flows.transport.charge import analyse_charge
+from lycb_flows.transport.charge import charge_of_walk
 from lycb_flows.transport.density import DensityGrid, density_grid, relative_motion
-from lycb_flows.transport.diffusion import DiffusionResult, analyse_diffusion
+from lycb_flows.transport.diffusion import DiffusionResult, analyse_walk
 
 _CARRIERS = ("Li", "Na", "K", "Ag", "Cu")
 """Elements of which one in a crystal is taken for the ion that moves."""
@@ -81,7 +81,7 @@ def analyse_trajectory(
             found=",".join(dict.fromkeys(trajectory.species)),
         )
     interval_ps = trajectory.frame_interval_ps
-    result = analyse_diffusion(
+    result, walk = analyse_walk(
         trajectory.positions_ang,
         frame_interval_ps=interval_ps,
         mobile_mask=mobile,
@@ -96,7 +96,7 @@ def analyse_trajectory(
             conductivity_err_ms_per_cm=None,
             conductivity_upper_ms_per_cm=None,
         )
-    charge = analyse_charge(trajectory.positions_ang, interval_ps, mobile, result.estimate, config)
+    charge = charge_of_walk(walk, result.estimate, config.confidence)
     return TrajectoryAnalysis(
         **vars(result), charge=charge, config=config, temperature_k=temperature_k
     )

@@ -65,14 +65,30 @@ def analyse_charge(
     config
         How much is discarded, the length of a hop, and the confidence of intervals.
     """
-    if tracer.regime != "diffusive":
-        return _unresolved(f"the regime of single ions is {tracer.regime}, not diffusive")
     mobile = np.asarray(mobile_mask, dtype=bool)
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
     walkers = subtract_drift(positions, ~mobile)[:, mobile]
-    motion, spectrum = Walk(walkers, frame_interval_ps, config.site_distance_ang).motion()
-    return estimate_charge(spectrum, motion, tracer, config.confidence)
+    walk = Walk(walkers, frame_interval_ps, config.site_distance_ang)
+    return charge_of_walk(walk, tracer, config.confidence)
+
+
+def charge_of_walk(walk: Walk, tracer: DiffusionEstimate, confidence: float) -> ChargeEstimate:
+    """Return the collective diffusivity and the Haven ratio of a walk.
+
+    Parameters
+    ----------
+    walk
+        The mobile ions; what is known of their modes is not computed again.
+    tracer
+        The D of single ions.
+    confidence
+        Confidence of the intervals.
+    """
+    if tracer.regime != "diffusive":
+        return _unresolved(f"the regime of single ions is {tracer.regime}, not diffusive")
+    motion, spectrum = walk.motion
+    return estimate_charge(spectrum, motion, tracer, confidence)
 
 
 def estimate_charge(

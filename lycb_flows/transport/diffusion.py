@@ -9,6 +9,7 @@ ordinary least squares (OLS) over a window of lags, slope / 6, with He's error.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,25 @@ def analyse_diffusion(
     PhysicsError
         When a position is not finite.
     """
+    arguments = (positions_ang, frame_interval_ps, mobile_mask, lattice_ang, temperature_k, config)
+    return analyse_walk(*arguments)[0]
+
+
+def analyse_walk(
+    positions_ang: ArrayLike,
+    frame_interval_ps: float,
+    mobile_mask: ArrayLike,
+    lattice_ang: ArrayLike,
+    temperature_k: float,
+    config: DiffusionConfig,
+) -> tuple[DiffusionResult, Walk]:
+    """Return what `analyse_diffusion` does, and the walk, whose modes are then known.
+
+    Parameters
+    ----------
+    positions_ang, frame_interval_ps, mobile_mask, lattice_ang, temperature_k, config
+        Those of `analyse_diffusion`.
+    """
     mobile = np.asarray(mobile_mask, dtype=bool)
     lattice = np.asarray(lattice_ang, dtype=float)
     discarded = round(config.discard_ps / frame_interval_ps)
@@ -114,7 +134,7 @@ def analyse_diffusion(
             return None
         return nernst_einstein_ms_per_cm(diffusivity, per_ang3, temperature_k, config.charge_number)
 
-    return DiffusionResult(
+    result = DiffusionResult(
         n_mobile=walk.n_ions,
         n_atoms=mobile.size,
         volume_ang3_per_atom=volume_ang3 / mobile.size,
@@ -128,6 +148,7 @@ def analyse_diffusion(
         conductivity_err_ms_per_cm=conductivity(estimate.diffusivity_err_m2_per_s),
         conductivity_upper_ms_per_cm=conductivity(estimate.diffusivity_upper_m2_per_s),
     )
+    return result, walk
 
 
 def unmeasured(mobile_mask: ArrayLike, lattice_ang: ArrayLike, reason: str) -> DiffusionResult:
@@ -212,16 +233,9 @@ def _displacement(positions: Array, lag: int) -> float:
 
 @dataclass(frozen=True)
 class Walk:
-    """The mobile ions of a run.
+    """The mobile ions of a run: positions (n_frames, n_ions, 3), unwrapped and without drift.
 
-    Attributes
-    ----------
-    positions_ang
-        Unwrapped, drift removed, (n_frames, n_ions, 3) in Å.
-    frame_interval_ps
-        Time between frames.
-    hop_ang
-        Length a of a hop.
+    `hop_ang` is the length a of a hop.
     """
 
     positions_ang: Array
@@ -253,8 +267,9 @@ class Walk:
         interval_ps = stride * self.frame_interval_ps
         return Walk(first, interval_ps, self.hop_ang), Walk(second, interval_ps, self.hop_ang)
 
+    @cached_property
     def motion(self) -> tuple[Motion, Spectrum]:
-        """Return the mean over axes of the powers and windows, and the spectrum."""
+        """The mean over axes of the powers and windows, and the spectrum."""
         spectrum = mode_powers(self.positions_ang, self.frame_interval_ps)
         overlap = np.einsum("aakl->kl", spectrum.overlap) / 3
         most = 3.0 * self.n_ions
@@ -269,8 +284,8 @@ def _estimate(
     walk: Walk, msd: Array, lattice_ang: Array, config: DiffusionConfig
 ) -> tuple[DiffusionEstimate, Directions | None]:
     """Return the estimate, and D by direction where the motion is diffusion."""
-    motion, spectrum = walk.motion()
-    halves = [half.motion()[0] for half in walk.halves()]
+    motion, spectrum = walk.motion
+    halves = [half.motion[0] for half in walk.halves()]
     verdict = judge(motion, halves, walk.n_ions, walk.hop_ang)
     likelihood, known = motion.likelihood, motion.interval(config.confidence)
     d = likelihood.diffusivity

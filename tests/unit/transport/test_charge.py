@@ -34,7 +34,7 @@ def tracer_of(diffusivity=D, log_err=0.07):
 
 
 def charge_of(walkers):
-    motion, spectrum = Walk(walkers, CLOCK.frame_interval_ps, 3.0).motion()
+    motion, spectrum = Walk(walkers, CLOCK.frame_interval_ps, 3.0).motion
     found = motion.likelihood.diffusivity
     tracer = tracer_of(found * float(ANG2_PER_PS_M2_PER_S), motion.interval(0.95).error / found)
     return estimate_charge(spectrum, motion, tracer)
