@@ -106,7 +106,7 @@ def test_many_jobs_are_submitted_and_counted_quickly(service):
     jobs = [named(nothing(root.output), f"n{i}", ("gpu", "dft")[i % 2]) for i in range(2000)]
     started = time.monotonic()
     assert len(service.submit(root, *jobs)) == 2001
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 12
     started = time.monotonic()
     counts = count_states(service.pad, "c")
     assert time.monotonic() - started < 0.4
