@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lycb_flows.md.foreign.unwrapping import unwrap_in_place
 from lycb_flows.testing import confinement, walks
-from lycb_flows.transport.msd import unwrap
 
 D = 0.1
 CLOCK = walks.Clock(200.0, 0.5)
@@ -131,7 +131,8 @@ def breathing(ions, rng):
     fractional = atoms @ np.linalg.inv(cell)
     cells = scale[:, None, None] * cell
     wrapped = (fractional % 1.0) @ cells
-    return Sample(unwrap(wrapped, cells), N, cells.mean(axis=0))
+    unwrap_in_place(wrapped, cells, ["Li"] * N + ["Y"] * 2, unwrapped=False)
+    return Sample(wrapped, N, cells.mean(axis=0))
 
 
 def intermittent(rng):

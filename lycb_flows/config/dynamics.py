@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.units import PS_FS
 
 
 class HealthConfig(Config):
@@ -158,6 +159,11 @@ class MDProtocol(Config):
             msg = "segment_steps must be a multiple of sample_interval_steps"
             raise ValueError(msg)
         return self
+
+    @property
+    def sample_interval_ps(self) -> float:
+        """The time between frames."""
+        return float(self.sample_interval_steps * self.time_step_fs / PS_FS)
 
 
 class RunConfig(Config):

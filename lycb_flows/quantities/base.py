@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.errors import InputError
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
 from lycb_flows.schemas import Document, Run, make_key
@@ -50,6 +51,8 @@ class Quantity(ABC, Generic[D]):
         The kind of worker that computes it: 'light', 'gpu' or 'dft'.
     columns
         Headings of its table in a report; `row` fills them.
+    of_mobile_ions
+        Whether it is about the mobile ion, which every system must have then.
     shown_unmeasured
         Whether a report has its section, before those of the others, although the campaign does not
         measure it: the section then shows what is known without it.
@@ -63,6 +66,7 @@ class Quantity(ABC, Generic[D]):
     options: ClassVar[type[Config] | None] = None
     category: ClassVar[Literal["light", "gpu", "dft"]] = "light"
     columns: ClassVar[tuple[str, ...]] = ()
+    of_mobile_ions: ClassVar[bool] = False
     shown_unmeasured: ClassVar[bool] = False
 
     # -- words ---------------------------------------------------------------------------
@@ -122,8 +126,17 @@ class Quantity(ABC, Generic[D]):
         Raises
         ------
         InputError
-            When the campaign asks for something impossible.
+            When the campaign asks for something impossible: a mobile ion that is not there.
         """
+        species = campaign.measure.diffusion.mobile_species
+        if self.of_mobile_ions and species not in elements:
+            raise InputError(
+                "the mobile species is not in the parent",
+                fix="set measure.diffusion.mobile_species",
+                system=system,
+                found=species,
+                elements=sorted(elements),
+            )
 
     def settings(self, campaign: Campaign) -> Config | None:
         """Return its options in a campaign, defaults included.
@@ -211,6 +224,21 @@ class Quantity(ABC, Generic[D]):
         return 1.0
 
     # -- work ----------------------------------------------------------------------------
+
+    def only_run(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Run:
+        """Return the run that it reads at a condition, where it reads a single one.
+
+        Parameters
+        ----------
+        store
+            Holds the run.
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+        (run,) = self.runs(plan, condition)
+        return store.load(Run, Run.key_of(run))
 
     @abstractmethod
     def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> D:

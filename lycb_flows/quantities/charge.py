@@ -22,7 +22,7 @@ from lycb_flows.report import (
 )
 from lycb_flows.schemas import ChargeEstimate, ChargeTransport, Run, Structure, Transport
 from lycb_flows.store import ResultStore
-from lycb_flows.units import PS_FS, nernst_einstein_ms_per_cm
+from lycb_flows.units import nernst_einstein_ms_per_cm
 
 
 class Charge(Quantity[ChargeTransport]):
@@ -58,7 +58,7 @@ class Charge(Quantity[ChargeTransport]):
         transport = store.load(Transport, transport_key)
         run = store.load(Run, transport.run)
         config = plan.campaign.measure.diffusion
-        estimate = _estimate(store, transport, run_config, config)
+        estimate = _estimate(store, transport, run, run_config, config)
         per_ang3 = transport.n_mobile / (transport.n_atoms * transport.volume_ang3_per_atom)
 
         def conductivity(diffusivity: float | None) -> float | None:
@@ -130,7 +130,11 @@ class Charge(Quantity[ChargeTransport]):
 
 
 def _estimate(
-    store: ResultStore, transport: Transport, run_config: RunConfig, config: DiffusionConfig
+    store: ResultStore,
+    transport: Transport,
+    run: Run,
+    run_config: RunConfig,
+    config: DiffusionConfig,
 ) -> ChargeEstimate:
     """Return what a run says about charge, by the settings of its Transport."""
     # scipy.stats is slow to import, and the status of a campaign does not need it
@@ -139,11 +143,10 @@ def _estimate(
 
     if not transport.healthy:
         return ChargeEstimate(resolved=False, reason="the run left physics")
-    run = store.load(Run, transport.run)
     species = store.load(Structure, run.start_structure).species
     return analyse_charge(
         trajectory_of(store, run).unwrapped_ang(),
-        frame_interval_ps=run_config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
+        frame_interval_ps=run_config.protocol.sample_interval_ps,
         mobile_mask=np.array(species) == transport.mobile_species,
         tracer=transport.estimate,
         config=config,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
-from lycb_flows.quantities.diffusion import Diffusion, failure_of
+from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.report import (
     Album,
     FigureView,
@@ -46,24 +46,11 @@ class IonDensity(Quantity[Density]):
     document = Density
     scope: ClassVar[Scope] = "temperature"
     options = DensityOptions
+    of_mobile_ions = True
     columns = (
         "grid", "ions", "largest density (1/Å³)", "volume of 90 % of the ions (%)", "",
     )  # fmt: skip
     title = "Density of the mobile ion"
-
-    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have, as `diffusion` does.
-
-        Parameters
-        ----------
-        campaign
-            About to be submitted.
-        system
-            One of its systems.
-        elements
-            The symbols of the elements in it.
-        """
-        Diffusion().check(campaign, system, elements)
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
         """Return the key of the density at a condition.
@@ -115,8 +102,7 @@ class IonDensity(Quantity[Density]):
         """
         from lycb_flows.transport import density  # noqa: PLC0415 - pymatgen takes a while
 
-        (run_config,) = self.runs(plan, condition)
-        run = store.load(Run, Run.key_of(run_config))
+        run = self.only_run(store, plan, condition)
         frames = measured_frames(store, run, plan.campaign)
         species = plan.campaign.measure.diffusion.mobile_species
         reason = failure_of(store, run) or ("" if frames.n_frames else "the run left no frame")

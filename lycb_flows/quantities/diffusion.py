@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from lycb_flows.config import Campaign, DiffusionConfig, RunConfig
-from lycb_flows.errors import InputError
+from lycb_flows.config import DiffusionConfig, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
@@ -38,7 +37,6 @@ from lycb_flows.schemas import (
     Transport,
 )
 from lycb_flows.store import ResultStore
-from lycb_flows.units import PS_FS
 
 _PS_PER_NS: Final = 1000.0
 
@@ -54,33 +52,7 @@ class Diffusion(Quantity[Transport]):
     noun = "transport"
     status_name = "measured"
     status_fields = ("system", "temperature_k", "replica")
-
-    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have.
-
-        Parameters
-        ----------
-        campaign
-            About to be submitted.
-        system
-            One of its systems.
-        elements
-            The symbols of the elements in it.
-
-        Raises
-        ------
-        InputError
-            When the species is not among the elements.
-        """
-        species = campaign.measure.diffusion.mobile_species
-        if species not in elements:
-            raise InputError(
-                "the mobile species is not in the parent",
-                fix="set measure.diffusion.mobile_species",
-                system=system,
-                found=species,
-                elements=sorted(elements),
-            )
+    of_mobile_ions = True
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
         """Return the key of the Transport at a condition.
@@ -243,7 +215,7 @@ def _analyse(
         return vars(unmeasured(mobile_mask, np.array(start.lattice_ang), failure))
     result = analyse_diffusion(
         trajectory_of(store, run).unwrapped_ang(),
-        frame_interval_ps=run_config.protocol.sample_interval_steps * run.time_step_fs / PS_FS,
+        frame_interval_ps=run_config.protocol.sample_interval_ps,
         mobile_mask=mobile_mask,
         lattice_ang=start.lattice_ang,
         temperature_k=run.temperature_k,

@@ -53,6 +53,7 @@ class IonSites(Quantity[Sites]):
     document = Sites
     scope: ClassVar[Scope] = "temperature"
     needs = (IonDensity,)
+    of_mobile_ions = True
     noun = "analysis of sites"
     title = "Sites and jumps"
 
@@ -78,20 +79,6 @@ class IonSites(Quantity[Sites]):
             supercell=system.enumeration.supercell,
             repeat=plan.campaign.measure.repeat,
         )
-
-    def check(self, campaign: Campaign, system: str, elements: set[str]) -> None:
-        """Refuse a mobile species that the system does not have, as `diffusion` does.
-
-        Parameters
-        ----------
-        campaign
-            About to be submitted.
-        system
-            One of its systems.
-        elements
-            The symbols of the elements in it.
-        """
-        IonDensity().check(campaign, system, elements)
 
     def cost_s(
         self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
@@ -122,8 +109,7 @@ class IonSites(Quantity[Sites]):
         condition
             A system, a pressure and a temperature.
         """
-        (run_config,) = self.runs(plan, condition)
-        run = store.load(Run, Run.key_of(run_config))
+        run = self.only_run(store, plan, condition)
         (needed,) = self.needed_keys(plan, condition)
         density = store.load(Density, needed)
         system = plan.campaign.system_of(condition.system or "")

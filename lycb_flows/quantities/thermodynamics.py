@@ -14,7 +14,7 @@ from pydantic import Field
 from lycb_flows.config import Config
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.report import ReportData, Statement, with_error
-from lycb_flows.schemas import Document, Run
+from lycb_flows.schemas import Document
 from lycb_flows.store import ResultStore
 from lycb_flows.transport.averages import block_error
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
@@ -81,8 +81,7 @@ class Thermodynamics(Quantity[RunThermodynamics]):
         """
         from lycb_flows.store import trajectory_of  # noqa: PLC0415 - h5py takes a while
 
-        (run_config,) = self.runs(plan, condition)
-        run = store.load(Run, Run.key_of(run_config))
+        run = self.only_run(store, plan, condition)
         options = ThermodynamicsOptions.model_validate(self.settings(plan.campaign))
         frames = trajectory_of(store, run)
         discarded = round(options.discard_ps * PS_FS / run.time_step_fs)

@@ -65,6 +65,8 @@ def analyse_charge(
     config
         How much is discarded, the length of a hop, and the confidence of intervals.
     """
+    if tracer.regime != "diffusive":
+        return _not_diffusive(tracer)
     mobile = np.asarray(mobile_mask, dtype=bool)
     discarded = round(config.discard_ps / frame_interval_ps)
     positions = np.asarray(positions_ang, dtype=float)[discarded:]
@@ -86,7 +88,7 @@ def charge_of_walk(walk: Walk, tracer: DiffusionEstimate, confidence: float) -> 
         Confidence of the intervals.
     """
     if tracer.regime != "diffusive":
-        return _unresolved(f"the regime of single ions is {tracer.regime}, not diffusive")
+        return _not_diffusive(tracer)
     motion, spectrum = walk.motion
     return estimate_charge(spectrum, motion, tracer, confidence)
 
@@ -135,6 +137,10 @@ def estimate_charge(
         haven_ratio_high=float(ratio * reach),
         n_modes=2 / (n_directions * log_err**2),
     )
+
+
+def _not_diffusive(tracer: DiffusionEstimate) -> ChargeEstimate:
+    return _unresolved(f"the regime of single ions is {tracer.regime}, not diffusive")
 
 
 def _unresolved(reason: str) -> ChargeEstimate:

@@ -19,34 +19,6 @@ _FFT_BLOCK = 250_000
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 
 
-def unwrap(positions_ang: ArrayLike, lattices_ang: ArrayLike) -> Array:
-    """Return positions without jumps across the cell's faces, from wrapped ones.
-
-    Minimum-image displacements in the instantaneous cell are added up (TOR: Bullerjahn et al.,
-    J. Chem. Theory Comput. 2023, 19, 3406), so that the motion of a barostat does not grow with
-    the distance travelled. The result is exact while no atom moves half a cell between frames.
-
-    Parameters
-    ----------
-    positions_ang
-        Wrapped positions, (n_frames, n_atoms, 3) in Å.
-    lattices_ang
-        Rows a, b, c in Å of every frame, (n_frames, 3, 3), or of all frames, (3, 3).
-
-    Returns
-    -------
-    ndarray
-        (n_frames, n_atoms, 3) in Å; the first frame as given.
-    """
-    wrapped = np.asarray(positions_ang, dtype=float)
-    cells = np.broadcast_to(np.asarray(lattices_ang, dtype=float), (len(wrapped), 3, 3))[1:]
-    unwrapped = wrapped.copy()
-    step = np.diff(wrapped, axis=0)
-    step -= np.rint(step @ np.linalg.inv(cells)) @ cells
-    unwrapped[1:] = wrapped[0] + np.cumsum(step, axis=0)
-    return unwrapped
-
-
 def subtract_drift(positions_ang: Array, framework_mask: ArrayLike) -> Array:
     """Return positions relative to the framework's unweighted mean.
 
