@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.terminal import JsonOption, print_json, print_table
+from lycb_flows.cli.terminal import JsonOption, PlainProgress, print_json, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _check_options(**options: float | None) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[float], None]]:
-    """Yield what takes the share that is read; a bar with the rest appears on stderr."""
+    """Yield what takes the share that is read; on stderr appear a bar, or lines, with the rest."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -92,9 +92,18 @@ def _progress() -> Iterator[Callable[[float], None]]:
         TimeRemainingColumn,
     )
 
+    console, began = Console(stderr=True), time.monotonic()
+    if not console.is_terminal:
+        plain = PlainProgress()
+
+        def tell_plainly(share: float) -> None:
+            rest_s = (time.monotonic() - began) * (1 / max(share, 1e-9) - 1)
+            plain.show(f"reading: {share:.0%}, about {rest_s:.0f} s left")
+
+        yield tell_plainly
+        return
     columns = TextColumn("reading"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    began = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0, visible=False)
 
         def tell(share: float) -> None:

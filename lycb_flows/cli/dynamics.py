@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.terminal import checked
+from lycb_flows.cli.terminal import PlainProgress, checked
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -122,20 +122,25 @@ def _read_ordered(path: Path) -> Structure:
 
 @contextmanager
 def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
-    """Yield what shows a live line: time, temperature, ns/day and what remains."""
+    """Yield what shows time, temperature, ns/day and what remains: a live line, or lines."""
+    from rich.console import Console
     from rich.live import Live
 
-    with Live(refresh_per_second=4, transient=True) as live:
+    def text(now: Progress) -> str:
+        frame, step_ps = now.frame, time_step_fs / 1000
+        return (
+            f"{frame.steps * step_ps:.2f} of {now.n_steps * step_ps:g} ps"
+            f"   {frame.temperature_k:.0f} K   {now.ns_per_day:.3g} ns/day"
+            f"   {timedelta(seconds=round(now.remaining_s))} left"
+        )
 
-        def tell(now: Progress) -> None:
-            frame, step_ps = now.frame, time_step_fs / 1000
-            live.update(
-                f"{frame.steps * step_ps:.2f} of {now.n_steps * step_ps:g} ps"
-                f"   {frame.temperature_k:.0f} K   {now.ns_per_day:.3g} ns/day"
-                f"   {timedelta(seconds=round(now.remaining_s))} left"
-            )
-
-        yield tell
+    console = Console()
+    if not console.is_terminal:
+        plain = PlainProgress()
+        yield lambda now: plain.show(text(now))
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda now: live.update(text(now))
 
 
 def _export(trajectory: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from lycb_flows.campaign import (
     plan_campaign,
     system_names,
 )
+from lycb_flows.cli.terminal import PlainProgress
 from lycb_flows.config import Campaign
 from lycb_flows.quantities import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
@@ -37,7 +38,7 @@ _MINUTE_S = 60
 
 @contextmanager
 def live_progress(store: ResultStore, submission: Submission) -> Iterator[ProgressListener]:
-    """Show a progress bar with stage, estimated rest and each round's errors, on stderr.
+    """Show stage, estimated rest and each round's errors on stderr: a bar, or lines.
 
     Parameters
     ----------
@@ -59,7 +60,8 @@ def live_progress(store: ResultStore, submission: Submission) -> Iterator[Progre
         TimeElapsedColumn(),
         TextColumn("{task.fields[rest]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         yield _Listener(store, submission, steps, bar)
 
 
@@ -73,13 +75,19 @@ class _Listener:
         self.spent = 0.0
         self.task = bar.add_task("starting", total=len(self.costs), rest="")
         self.n_shown = 0
+        self.n_done = 0
+        self.plain = None if bar.console.is_terminal else PlainProgress()
 
     def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - ProgressListener
         """Show the job; after a decision, show the round's errors as well."""
         if not finished:
             description = escape(f"[{job.stage or 'campaign'}] {job.name}")
             self.bar.update(self.task, description=description, rest=self._rest())
+            if self.plain is not None:
+                where = f"[{job.stage or 'campaign'}] {job.name}"
+                self.plain.show(f"{where}  {self.n_done}/{len(self.costs)}  {self._rest()}")
             return
+        self.n_done += 1
         self.spent += self.costs.get(job, 0.0)
         self.bar.update(self.task, advance=1, rest=self._rest())
         if job.step == DECIDE:
@@ -103,7 +111,7 @@ class _Listener:
                 for key in (round_.evaluation_before, round_.evaluation_after)
             )
             text = f"round {round_.index} at {round_.temperature_k:g} K: {before}  ->  {after}"
-            self.bar.console.print(text, highlight=False)
+            self.bar.console.print(text, highlight=False, soft_wrap=True)
         self.n_shown = len(rounds)
 
 

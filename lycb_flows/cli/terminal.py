@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -140,6 +141,21 @@ Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more)."
 
 
 # -- output ----------------------------------------------------------------------------------
+
+PLAIN_EVERY_S = 5.0
+
+
+class PlainProgress:
+    """Progress where the output is no terminal: lines on stderr, five seconds apart or more."""
+
+    def __init__(self) -> None:
+        self._shown_at = time.monotonic()
+
+    def show(self, text: str) -> None:
+        """Print how far something is, unless that was told a moment ago."""
+        if time.monotonic() - self._shown_at >= PLAIN_EVERY_S:
+            self._shown_at = time.monotonic()
+            typer.echo(text, err=True)
 
 
 def print_json(value: object) -> None:

@@ -1,6 +1,7 @@
 """`lycb analyse`, and the same from Python."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from messages import assert_one_line
 from walk_files import DIFFUSIVITY_M2_PER_S, FRAME_FS, STEP_FS, walk, write_dump, write_walk
 
 import lycb_flows as lf
+from lycb_flows.cli import terminal
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.trajectory import common_charge, find_carrier
@@ -32,6 +34,16 @@ def numbers(result):
     assert code == 0, message
     (line,) = printed.splitlines()
     return json.loads(line)
+
+
+def test_a_long_file_tells_how_far_it_is_and_a_short_one_nothing(
+    lycb, trajectory, tmp_path, monkeypatch
+):
+    call = ("analyse", write_walk(trajectory, tmp_path / "run.extxyz"), "--time-step-fs", FRAME_FS)
+    code, _, err = lycb(*call)
+    assert (code, err) == (0, "")
+    monkeypatch.setattr(terminal, "PLAIN_EVERY_S", 0.0)
+    assert re.search(r"^reading: \d+%, about \d+ s left$", lycb(*call)[2], re.MULTILINE)
 
 
 def test_every_format_gives_the_same_numbers(lycb, trajectory, tmp_path):
