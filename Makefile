@@ -36,7 +36,7 @@ torture: $(VENV)/.installed-dev
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --fail-under=90 --skip-covered
+	$(BIN)/coverage report --fail-under=95 --skip-covered
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
