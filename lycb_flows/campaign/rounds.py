@@ -366,10 +366,10 @@ class _Wall:
 
 def frames_of(store: ResultStore, structure: str) -> list[Frame]:
     """Return every choice of a structure, given by key, as a frame; several runs may visit it."""
-    makers = (store.find_document(key) for key in store.makers(structure))
+    makers = store.makers([structure]).get(structure, [])
     return [
         frame
-        for maker in makers
+        for maker in store.find_documents(makers)
         if isinstance(maker, Frames)
         for frame in maker.frames
         if frame.structure == structure

@@ -88,7 +88,7 @@ def show(
         print_attempts(results, attempts, logs)
         return
     document = results.load_any(key)
-    ancestors = list(filter(None, map(results.find_document, results.ancestors(document.key))))
+    ancestors = list(results.find_documents(results.ancestors(document.key)))
     if as_json:
         print_json(
             document.model_dump(mode="json")

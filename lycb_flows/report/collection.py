@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lycb_flows.errors import StoreError
 from lycb_flows.report.data import CellRun, LearnedRound, ParityPoints, ReportData
 from lycb_flows.schemas import (
     Dataset,
@@ -36,6 +37,7 @@ from lycb_flows.store import QUANTITIES, ResultStore
 
 D = TypeVar("D", bound=Document)
 _N_SHOWN_CANDIDATES = 10
+_NUMEROUS = (Label, Relaxation, Structure)
 
 
 def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
@@ -49,8 +51,9 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
         Keys of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
         any order, as many as there are so far.
     """
-    collector = _Collector(store)
     final = list(dict.fromkeys(keys))
+    collector = _Collector(store)
+    collector.read_ahead(final)
     for key in final:
         collector.add(key)
     collector.follow_runs()
@@ -66,17 +69,48 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     data.cell_runs.sort(
         key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.role)
     )
-    collector.look_back(final)
+    collector.look_back()
     return data
 
 
 class _Collector:
-    """The walk: `take` loads a document in a role, the other methods say which roles there are."""
+    """The walk: `take` finds a document in a role, the other methods say which roles there are.
+
+    All that the final documents rest on is read at once, before the walk. Of what there may be
+    thousands of, only the keys are remembered; the walk asks for those of them that it shows.
+    """
 
     def __init__(self, store: ResultStore) -> None:
         self.store, self.data = store, ReportData(read=store.blobs.read)
         usable = QUANTITIES.usable().values()
         self.quantities = {quantity.document.kind: quantity for quantity in usable}
+        self.ancestry: dict[str, None] = {}
+        self.known: dict[str, Document] = {}
+        self.numerous: set[str] = set()
+        self.theories: dict[str, str] = {}
+        self.steps: set[str] = set()
+
+    def read_ahead(self, keys: Iterable[str]) -> None:
+        """Read documents and all their ancestors, which the walk will mostly ask for."""
+        new = dict.fromkeys(key for key in keys if key not in self.ancestry)
+        new |= dict.fromkeys(self.store.ancestors(*new))
+        new = {key: None for key in new if key not in self.ancestry}
+        self.ancestry |= new
+        for document in self.store.find_documents(new):
+            if isinstance(document, Label):
+                self.theories[document.key] = document.theory_name
+            elif isinstance(document, Relaxation):
+                self.steps.update(document.labels)
+            if isinstance(document, _NUMEROUS):
+                self.numerous.add(document.key)
+            else:
+                self.known[document.key] = document
+
+    def find(self, key: str) -> Document | None:
+        """Return the live document of a key, or None."""
+        if key in self.ancestry and key not in self.numerous:
+            return self.known.get(key)
+        return self.store.find_document(key)
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """Return the document in a role, and remember it, or that it is missing.
@@ -92,11 +126,13 @@ class _Collector:
         """
         if key is None:
             return None
-        document = self.store.find(kind, key)
+        document = self.find(key)
         if document is None:
             self.data.missing[key] = role
-        else:
-            self.data.documents[key] = document
+            return None
+        if not isinstance(document, kind):
+            raise StoreError("key of another kind", key=key, found=document.kind, wanted=kind.kind)
+        self.data.documents[key] = document
         return document
 
     def add(self, key: str) -> None:
@@ -104,7 +140,7 @@ class _Collector:
 
         Kinds that a report does not show are kept for its list of provenance.
         """
-        document = self.store.find_document(key)
+        document = self.find(key)
         match document:
             case None:
                 self.data.missing[key] = "a result of the campaign"
@@ -133,7 +169,7 @@ class _Collector:
             return
         self.data.enumerations.append(enumeration)
         for parent in enumeration.parents:
-            document = self.store.find_document(parent)
+            document = self.find(parent)
             if document is not None:
                 self.data.documents[parent] = document
 
@@ -236,12 +272,12 @@ class _Collector:
         role
             What a parent of this quantity is called when it is missing.
         """
-        parent = self.store.find_document(key)
+        parent = self.find(key)
         if parent is None:
             self.data.missing[key] = role
         elif isinstance(parent, Run):
             self.run(key, "production")
-            if isinstance(self.store.find_document(parent.start), Run):
+            if isinstance(self.find(parent.start), Run):
                 self.run(parent.start, "production")
         elif parent.kind in self.quantities:
             self.measurement(parent)
@@ -256,29 +292,21 @@ class _Collector:
             for c in self.data.cell_runs
         ]
 
-    def look_back(self, final: Iterable[str]) -> None:
+    def look_back(self) -> None:
         """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""
-        ancestry = dict.fromkeys([*final, *self.data.documents])
-        for key in list(ancestry):
-            ancestry |= dict.fromkeys(self.store.ancestors(key))
-        theories: dict[str, str] = {}
-        steps: set[str] = set()
-        for key in ancestry:
-            document = self.data.documents.get(key) or self.store.find_document(key)
-            if document is None:
+        self.read_ahead(self.data.documents)
+        for key in self.ancestry:
+            if key not in self.known and key not in self.numerous:
                 self.data.missing.setdefault(key, "an ancestor")
-            elif isinstance(document, Label):
-                theories[key] = document.theory_name
-            elif isinstance(document, Relaxation):
-                steps.update(document.labels)  # nothing learns from those
-        self.data.theory_names = sorted({theories[key] for key in theories.keys() - steps})
+        learned_from = self.theories.keys() - self.steps  # nothing learns from steps
+        self.data.theory_names = sorted({self.theories[key] for key in learned_from})
         self.data.imported_theory_names = {
             found.theory_name for found in self.store.find_all(Import)
         }
+        tried = set(self.ancestry)
         for learned in self.data.rounds:
-            failed = learned.dataset.missing if learned.dataset else ()
-            ancestry |= dict.fromkeys(failed)
-        self.data.attempts = [a for a in self.store.attempts() if a.key in ancestry]
+            tried.update(learned.dataset.missing if learned.dataset else ())
+        self.data.attempts = [a for a in self.store.attempts() if a.key in tried]
 
 
 def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:

@@ -48,6 +48,10 @@ class Backend(ABC):
         """Return the live record of a key, or None."""
 
     @abstractmethod
+    def _find_records(self, keys: Sequence[str]) -> list[Record]:
+        """Return the live records of at most a few thousand keys, in no order."""
+
+    @abstractmethod
     def _find_by_prefix(self, prefix: str) -> list[Record]:
         """Return at most two live records whose keys start with `prefix`.
 
@@ -118,12 +122,23 @@ class Backend(ABC):
         """Return number and cost of all tries, by outcome."""
 
     @abstractmethod
-    def makers(self, key: str) -> list[str]:
-        """Return the keys of a document's parents, and of the documents that it is a product of."""
+    def makers(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return the parents of each document, and the documents that it is a product of.
+
+        Parameters
+        ----------
+        keys
+            Keys of the documents, at most a few thousand.
+
+        Returns
+        -------
+        dict
+            Sorted keys for each document that has any.
+        """
 
     @abstractmethod
-    def _made_from(self, key: str) -> list[str]:
-        """Return the keys of the documents whose `makers` include this one."""
+    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return, for each of these documents, those whose `makers` include it."""
 
     @abstractmethod
     def _bury(self, key: str, reason: str) -> None:

@@ -93,6 +93,10 @@ class MongoStore(ResultStore):
         return None if row is None else _record(row)
 
     @survives_outages
+    def _find_records(self, keys: Sequence[str]) -> list[Record]:
+        return [_record(row) for row in self._documents.find({"key": {"$in": list(keys)}, **_LIVE})]
+
+    @survives_outages
     def _find_by_prefix(self, prefix: str) -> list[Record]:
         rows = self._documents.find({"key": {"$regex": f"^{prefix}"}, **_LIVE}).limit(2)
         return [_record(row) for row in rows]
@@ -237,29 +241,39 @@ class MongoStore(ResultStore):
 
     # -- ancestry, retraction ----------------------------------------------------------
 
-    @survives_outages
-    def makers(self, key: str) -> list[str]:
-        """Return the keys of the documents that this one came from or was born in, directly."""
-        parents = self._keys_in("parents", key)
-        born_in = self._documents.find({"products": key}, {"key": 1})
-        edges = self._edges.find({"descendant": key})
-        return sorted(
-            parents | {row["key"] for row in born_in} | {row["ancestor"] for row in edges}
-        )
+    def makers(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return the documents that each of these came from or was born in, directly.
+
+        Parameters
+        ----------
+        keys
+            Keys of the documents.
+        """
+        return self._neighbours(keys, "parents", "products", "descendant", "ancestor")
+
+    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        return self._neighbours(keys, "products", "parents", "ancestor", "descendant")
 
     @survives_outages
-    def _made_from(self, key: str) -> list[str]:
-        products = self._keys_in("products", key)
-        children = self._documents.find({"parents": key}, {"key": 1})
-        edges = self._edges.find({"ancestor": key})
-        return sorted(
-            products | {row["key"] for row in children} | {row["descendant"] for row in edges}
-        )
+    def _neighbours(
+        self, keys: Sequence[str], own: str, theirs: str, end: str, other_end: str
+    ) -> dict[str, list[str]]:
+        """Return the keys in the `own` lists of documents, and the documents that list them.
 
-    def _keys_in(self, field: str, key: str) -> set[str]:
-        """Return the keys in a document's own field; those of a blob are among the edges."""
-        rows = self._documents.find({"key": key}, {field: 1})
-        return {found for row in rows if isinstance(row[field], list) for found in row[field]}
+        A list that is a blob has its keys among the edges instead.
+        """
+        wanted = {"$in": list(keys)}
+        pairs = {(row[end], row[other_end]) for row in self._edges.find({end: wanted})}
+        for row in self._documents.find({"key": wanted}, {"key": 1, own: 1}):
+            if isinstance(row[own], list):
+                pairs.update((row["key"], key) for key in row[own])
+        asked = set(keys)
+        for row in self._documents.find({theirs: wanted}, {"key": 1, theirs: 1}):
+            pairs.update((key, row["key"]) for key in row[theirs] if key in asked)
+        neighbours: dict[str, list[str]] = {}
+        for key, neighbour in sorted(pairs):
+            neighbours.setdefault(key, []).append(neighbour)
+        return neighbours
 
     @survives_outages
     def _bury(self, key: str, reason: str) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
@@ -33,6 +33,7 @@ from lycb_flows.store.records import (
 
 D = TypeVar("D", bound=Document)
 _MIN_PREFIX = 6
+_PAGE = 1000  # keys in one query
 
 
 class ResultStore(Backend):
@@ -106,6 +107,15 @@ class ResultStore(Backend):
         """Return the live document of this key, whatever its kind, or None."""
         record = self._find_record(key)
         return None if record is None else document_of(record, self.blobs)
+
+    def find_documents(self, keys: Iterable[str]) -> Iterator[Document]:
+        """Yield the live documents of these keys, whatever their kind, in the order of the keys.
+
+        The store is asked once per page of keys, and no more than a page is in memory.
+        """
+        for page in _pages(list(keys)):
+            records = {record.key: record for record in self._find_records(page)}
+            yield from (document_of(records[key], self.blobs) for key in page if key in records)
 
     def find_all(self, kind: type[D], **where: object) -> Iterator[D]:
         """Yield the live documents of a kind, in the order of their keys.
@@ -256,13 +266,13 @@ class ResultStore(Backend):
 
     # -- ancestry and retraction -----------------------------------------------------
 
-    def ancestors(self, key: str) -> list[str]:
-        """Return the keys that this result rests on, nearest first."""
-        return _walk(key, self.makers)
+    def ancestors(self, *keys: str) -> list[str]:
+        """Return the keys that these results rest on, nearest first, without the results."""
+        return _walk(keys, self.makers)
 
     def descendants(self, key: str) -> list[str]:
         """Return the keys that rest on this result, nearest first."""
-        return _walk(key, self._made_from)
+        return _walk([key], self._made_from)
 
     def retract(self, key: str, reason: str) -> list[str]:
         """Withdraw a result: look-ups treat it as absent; nothing is overwritten.
@@ -284,14 +294,24 @@ class ResultStore(Backend):
         return self.descendants(document.key)
 
 
-def _walk(key: str, neighbours: Callable[[str], list[str]]) -> list[str]:
-    seen, queue = {key: None}, [key]
-    while queue:
-        for found in neighbours(queue.pop(0)):
-            if found not in seen:
-                seen[found] = None
-                queue.append(found)
-    return list(seen)[1:]
+def _walk(
+    start: Sequence[str], neighbours: Callable[[Sequence[str]], dict[str, list[str]]]
+) -> list[str]:
+    """Return what can be reached, one step after the other; the store is asked once per step."""
+    seen = dict.fromkeys(start)
+    n_start, last = len(seen), list(seen)
+    while last:
+        near: dict[str, list[str]] = {}
+        for page in _pages(last):
+            near |= neighbours(page)
+        found = dict.fromkeys(other for key in last for other in near.get(key, ()))
+        last = [key for key in found if key not in seen]
+        seen |= dict.fromkeys(last)
+    return list(seen)[n_start:]
+
+
+def _pages(keys: list[str]) -> Iterator[list[str]]:
+    return (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
 
 
 def differences(first: ResultStore, second: ResultStore) -> dict[str, list[str]]:

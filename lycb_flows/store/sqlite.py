@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,10 @@ class SqliteStore(ResultStore):
         row = self._db.execute(f"{_LIVE} key = ?", (key,)).fetchone()
         return None if row is None else _record(row)
 
+    def _find_records(self, keys: Sequence[str]) -> list[Record]:
+        query = f"{_LIVE} key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
+        return [*map(_record, self._db.execute(query, (json.dumps(list(keys)),)))]
+
     def _find_by_prefix(self, prefix: str) -> list[Record]:
         return [*map(_record, self._db.execute(f"{_LIVE} key GLOB ? LIMIT 2", (prefix + "*",)))]
 
@@ -195,18 +199,28 @@ class SqliteStore(ResultStore):
         )
         return {outcome: Totals(*sums) for outcome, *sums in rows}
 
-    def makers(self, key: str) -> list[str]:
-        """Return the keys of the documents that this one came from or was born in, directly."""
-        rows = self._db.execute(
-            "SELECT ancestor FROM edges WHERE descendant = ? ORDER BY ancestor", (key,)
-        )
-        return [row["ancestor"] for row in rows]
+    def makers(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return the documents that each of these came from or was born in, directly.
 
-    def _made_from(self, key: str) -> list[str]:
+        Parameters
+        ----------
+        keys
+            Keys of the documents.
+        """
         rows = self._db.execute(
-            "SELECT descendant FROM edges WHERE ancestor = ? ORDER BY descendant", (key,)
+            "SELECT descendant, ancestor FROM edges "
+            "WHERE descendant IN (SELECT value FROM json_each(?)) ORDER BY ancestor",
+            (json.dumps(list(keys)),),
         )
-        return [row["descendant"] for row in rows]
+        return _grouped(rows)
+
+    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        rows = self._db.execute(
+            "SELECT ancestor, descendant FROM edges "
+            "WHERE ancestor IN (SELECT value FROM json_each(?)) ORDER BY descendant",
+            (json.dumps(list(keys)),),
+        )
+        return _grouped(rows)
 
     def _bury(self, key: str, reason: str) -> None:
         with self._transaction():
@@ -287,6 +301,13 @@ class SqliteStore(ResultStore):
             raise StoreError(
                 "the result store refused a write", fix="check disk space and rights", found=err
             ) from err
+
+
+def _grouped(pairs: Iterable[sqlite3.Row]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for key, other in pairs:
+        groups.setdefault(key, []).append(other)
+    return groups
 
 
 def _attempt(row: sqlite3.Row) -> dict[str, Any]:

@@ -550,7 +550,7 @@ def test_decorations_md_and_measurement_start_from_dfts_ground_states(whole):
     parent, mixed = found.by_dft["LYB"][-1], found.by_dft["LYB-x3"][-1]
     assert parent.ground_state != found.rankings["LYB"].ground_state
     listed = store.load(Ranking, mixed.ranking).enumeration
-    assert parent.ground_state in store.makers(listed)
+    assert parent.ground_state in store.makers([listed])[listed]
     assert mixed.n == 2
     assert not mixed.at_edge
     starts = {store.load(Run, run).start_structure for run in found.rounds[0].runs}

@@ -262,7 +262,7 @@ def test_a_large_document_is_kept_small_and_read_whole(store):
     assert store.insert(big)
     assert store.load(CampaignRecord, big.key) == big
     assert [one.text for one in store.find_all(CampaignRecord, name="name")] == [big.text]
-    assert store.makers(big.key) == sorted(big.parents)
+    assert store.makers([big.key]) == {big.key: sorted(big.parents)}
     assert store.descendants(record(3).key) == [big.key]
     assert max(len(json.dumps(row, default=str)) for row in store.rows()) < 100_000
     assert store.all_facts()[big.key][1] == json.dumps(big.facts(), sort_keys=True)
