@@ -14,6 +14,7 @@ import sys
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,12 +28,13 @@ from servers import (
     pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
 )
 from slurm import SlurmServer, find_slurm
-from stand_in import forking_stand_in
+from stand_in import forking
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
 from lycb_flows.flows import campaign as campaign_flows, structures as structure_flows
 from lycb_flows.flows.routing import make_job
+from lycb_flows.labels.vasp import labeler
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
 
@@ -149,11 +151,20 @@ def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mong
 @pytest.fixture(scope="session")
 def stand_in_server():
     """The address of one warmed process that forks VASP's stand-in, started when first needed."""
-    with forking_stand_in() as address:
+    with forking() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def custodian_server():
+    """The address of one warmed process that forks custodian's."""
+    with forking("lycb_flows.labels.vasp.process") as address:
         yield address
 
 
 @pytest.fixture
-def quick_stand_in(stand_in_server, monkeypatch):
-    """VASP's stand-in is a program as ever, and starts in no time."""
+def quick_stand_in(stand_in_server, custodian_server, monkeypatch):
+    """Custodian and VASP's stand-in are programs as ever, and start in no time."""
     monkeypatch.setenv(ADDRESS, stand_in_server)
+    program = Path(__file__).parent / "helpers" / "forked_custodian.py"
+    monkeypatch.setattr(labeler, "CUSTODIAN", (sys.executable, str(program), custodian_server))
