@@ -225,7 +225,9 @@ class LabelMaker(Maker):
         return reason or store.attempts(key, "failed")[-1].reason
 
 
-def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
+def relabel_flow(
+    plan: StagePlan, indices: Sequence[int], stamp: str, makers: CampaignMakers | None = None
+) -> Flow:
     """Return a flow that tries labels of a stage once more which have failed for good.
 
     It is a workflow of its own, as rerunning the old jobs would rerun all that came after them.
@@ -240,11 +242,13 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
         Indices of the frames in the stage.
     stamp
         A text that distinguishes these tries from others.
+    makers
+        Makers of the user's own in place of the defaults.
     """
     labels: list[Flow | Job] = [
         make_job(
             plan.label_job(i, stamp),
-            LabelMaker(plan=plan, index=i, again=True, stamp=stamp),
+            LabelMaker(plan=plan, index=i, again=True, stamp=stamp, makers=makers),
             after=None,
         )
         for i in indices

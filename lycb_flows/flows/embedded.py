@@ -11,6 +11,7 @@ from maggma.stores import MemoryStore
 from lycb_flows.campaign import ProgressListener, Submission, failed_labels, find_results
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
+from lycb_flows.flows.makers import CampaignMakers
 from lycb_flows.flows.routing import description_of
 from lycb_flows.jobs import working_on
 from lycb_flows.store import ResultStore
@@ -53,7 +54,9 @@ def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
                 _run(following, outputs, listener)
 
 
-def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
+def relabel_embedded(
+    store: ResultStore, submission: Submission, makers: CampaignMakers | None = None
+) -> dict[str, int]:
     """Try every label once more that has failed for good.
 
     What a repaired label makes possible comes with the next `lycb run`.
@@ -64,6 +67,8 @@ def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, in
         Holds the campaign's results.
     submission
         The campaign.
+    makers
+        Makers of the user's own, if the campaign ran with such.
 
     Returns
     -------
@@ -75,5 +80,6 @@ def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, in
         indices = failed_labels(store, plan)
         if indices:
             tried[plan.title] = len(indices)
-            run_embedded(store, relabel_flow(plan, indices, stamp), lambda _job, _done: None)
+            flow = relabel_flow(plan, indices, stamp, makers)
+            run_embedded(store, flow, lambda _job, _done: None)
     return tried
