@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from lycb_flows.campaign import (
     LABEL,
@@ -187,7 +188,7 @@ def _makers_of(
         return None
     (task,) = row["spec"]["_tasks"]
     content = task["job"]["function"]["@bound"].get("makers")
-    return None if content is None else CampaignMakers.from_dict(content)
+    return None if content is None else cast("CampaignMakers", CampaignMakers.from_dict(content))
 
 
 def _look_again(

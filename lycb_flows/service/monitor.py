@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo import ASCENDING
 
-from lycb_flows.campaign import Submission, costs_of_jobs, plan_campaign
+from lycb_flows.campaign import Submission, costs_of_jobs, duration_text, plan_campaign
 from lycb_flows.service.launchpad import (
     ServiceLaunchPad,
     campaign_workflows,

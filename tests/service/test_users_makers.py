@@ -75,7 +75,7 @@ def test_makers_that_are_not_installed_here_are_refused(launchpad, closed_stage,
     monkeypatch.setattr(campaigns, "failed_labels", lambda *_: [1])
     path = "spec._tasks.0.job.function.@bound.makers.train.@module"
     launchpad.fireworks.update_many({"spec.step": "label"}, {"$set": {path: "gone_away"}})
-    with pytest.raises(MachineError, match="cannot be loaded .*gone_away.*install"):
+    with pytest.raises(MachineError, match=r"cannot be loaded .*gone_away.*install"):
         campaigns.relabel(launchpad, *closed_stage)
     (found,) = campaigns.close_open_stages(launchpad, closed_stage[0])
     assert not found.done
