@@ -209,7 +209,7 @@ def _look_again(
             why = {GIVEN_BACK: "its stage is closed"}
             done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
             yield Reaping(
-                "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
+                "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "given back", done
             )
 
 
