@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
@@ -12,7 +13,7 @@ from lycb_flows.campaign import ProgressListener, Submission, failed_labels, fin
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
 from lycb_flows.flows.makers import CampaignMakers
-from lycb_flows.flows.routing import description_of
+from lycb_flows.flows.routing import description_of, jobs_of
 from lycb_flows.jobs import working_on
 from lycb_flows.store import ResultStore
 
@@ -42,7 +43,7 @@ def run_embedded(store: ResultStore, flow: Flow | Job, listener: ProgressListene
 
 
 def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
-    for job, _ in flow.iterflow():
+    for job in jobs_of(flow):
         description = description_of(job)
         listener(description, False)  # noqa: FBT003 - ProgressListener
         response = job.run(outputs)
@@ -51,7 +52,7 @@ def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
             raise LycbError("a job stopped the flow", fix="see its output", job=job.name)
         for following in (response.replace, response.detour, response.addition):
             if following is not None:
-                _run(following, outputs, listener)
+                _run(cast("Flow", following), outputs, listener)
 
 
 def relabel_embedded(
