@@ -143,7 +143,7 @@ def _close(
                 yield Reaping("open stage", None, name, str(err), "none: mend the labels")
         if dataset is not None:
             yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
-    yield from _look_again(launchpad, store, workflow, stages, dry_run=dry_run)
+    yield from _give_back_labels(launchpad, store, workflow, stages, dry_run=dry_run)
 
 
 def _go_on(
@@ -191,7 +191,7 @@ def _makers_of(
     return None if content is None else cast("CampaignMakers", CampaignMakers.from_dict(content))
 
 
-def _look_again(
+def _give_back_labels(
     launchpad: ServiceLaunchPad,
     store: ResultStore,
     workflow: CampaignWorkflow,
