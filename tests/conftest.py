@@ -86,6 +86,20 @@ def lycb(monkeypatch, capsys, tmp_path):
     return run
 
 
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Figures of reports are drawn, but not rendered: half a second each; `unit/report` does."""
+    from lycb_flows.report import figure_style  # noqa: PLC0415 - matplotlib, for few
+
+    def save_blank(figure, stem):
+        assert figure.axes
+        for suffix in (".png", ".svg"):
+            stem.with_suffix(suffix).write_bytes(b"<svg/>")
+        return b"<svg/>"
+
+    monkeypatch.setattr(figure_style, "save", save_blank)
+
+
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory):
     """One replica set for all tests, started when first needed; who kills starts another."""
