@@ -10,6 +10,7 @@ import signal
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import functools
 import sys
 import uuid
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
 from campaign_runs import run_campaign
 from places import CAMPAIGNS
@@ -65,10 +67,15 @@ def random_names(monkeypatch):
     return names
 
 
+COMMAND_LINE = functools.cache(typer.main.get_command)
+"""Of `lycb`, put together once: every command of a test would do it again, for 0.1 s."""
+
+
 @pytest.fixture
 def lycb(monkeypatch, capsys, tmp_path):
     """Run the command; returns (exit code, stdout, stderr or the exit message)."""
     monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))
+    monkeypatch.setattr(typer.main, "get_command", COMMAND_LINE)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lycb", *map(str, arguments)])
@@ -84,6 +91,20 @@ def lycb(monkeypatch, capsys, tmp_path):
         return code, printed.out, message or printed.err
 
     return run
+
+
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Figures of reports are drawn, but not rendered: half a second each; `unit/report` does."""
+    from lycb_flows.report import figure_style  # noqa: PLC0415 - matplotlib, for few
+
+    def save_blank(figure, stem):
+        assert figure.axes
+        for suffix in (".png", ".svg"):
+            stem.with_suffix(suffix).write_bytes(b"<svg/>")
+        return b"<svg/>"
+
+    monkeypatch.setattr(figure_style, "save", save_blank)
 
 
 @pytest.fixture(scope="session")
