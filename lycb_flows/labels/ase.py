@@ -46,8 +46,9 @@ class AseEngine(Engine[AseLabeler]):
             When there is no such calculator, or it computes no stress.
         """
         del elements, machine
-        calculator = find_calculator(config)
-        if missing := missing_properties(calculator) and missing_properties(_made(config)):
+        make = find_calculator(config)
+        stated = getattr(make, "implemented_properties", ())
+        if missing := missing_properties(make if stated else _made(config)):
             raise InputError(
                 "no label without energy, forces and stress",
                 fix="name a calculator that has all three",

@@ -9,6 +9,7 @@ stdout are a JSON header and raw arrays, never a pickle. What a package prints g
 Files of weights are often pickles, whose reading runs what is written in them. One that is
 opened here must be as its package installed it, or have a SHA-256 that is trusted.
 """
+# ruff: noqa: ANN401, B905, PLC0415 - arrays of an environment that may lack numpy; older Pythons
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ import sys
 import threading
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 NEEDED = ("energy", "forces", "stress")
 _LENGTH = struct.Struct(">Q")
@@ -34,7 +35,7 @@ _ZIP = b"PK\x03\x04"
 # -- messages ------------------------------------------------------------------------------------
 
 
-def write_message(stream: BinaryIO, header: dict[str, Any], arrays: dict[str, Any]) -> None:
+def write_message(stream: IO[bytes], header: dict[str, Any], arrays: dict[str, Any]) -> None:
     """Write a header and named arrays.
 
     Parameters
@@ -49,12 +50,11 @@ def write_message(stream: BinaryIO, header: dict[str, Any], arrays: dict[str, An
     shapes = [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()]
     text = json.dumps({**header, "arrays": shapes}).encode()
     stream.write(_LENGTH.pack(len(text)) + text)
-    for array in arrays.values():
-        stream.write(array.tobytes())
+    stream.writelines(array.tobytes() for array in arrays.values())
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and arrays of the next message.
 
     Raises
@@ -73,7 +73,7 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, arrays
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _read(stream: IO[bytes], size: int) -> bytes:
     content = stream.read(size)
     if len(content) < size:
         raise EOFError("the other side has ended")
@@ -101,7 +101,8 @@ def find_factory(path: str) -> Any:
     found = getattr(importlib.import_module(module), name)
     is_class = isinstance(found, type)
     if not callable(found) or (is_class and not issubclass(found, BaseCalculator)):
-        raise TypeError(f"{path} is no calculator of ASE's")
+        msg = f"{path} is no calculator of ASE's"
+        raise TypeError(msg)
     return found
 
 
@@ -194,7 +195,8 @@ class Guard:
             return
         if digest in recorded_hashes(find_distribution(self.package)):
             return
-        raise PermissionError(f"{path} is a program nobody vouched for, SHA-256 {digest}")
+        msg = f"{path} is a program nobody vouched for, SHA-256 {digest}"
+        raise PermissionError(msg)
 
 
 def _owner(path: str) -> metadata.Distribution | None:
@@ -293,7 +295,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:400]
 
 
-def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
+def serve(incoming: IO[bytes], outgoing: IO[bytes]) -> None:
     """Answer messages until the other side ends."""
     server = Server()
     while True:

@@ -3,7 +3,7 @@
 | name | meaning |
 |---|---|
 | `ase.calculators.emt.EMT` | a class, or a function that makes a calculator |
-| `mace.yaml`, or a mapping in a campaign | `config.models.CalculatorModel`: arguments, weights |
+| a YAML file, or a mapping in a campaign | `config.models.CalculatorModel`: arguments, weights |
 
 The key of such a model is made of the import path, the arguments, the weights' SHA-256 and the
 version of the package. Which Python has the package is this machine's matter.
@@ -163,17 +163,20 @@ def _imported(name: str) -> CalculatorModel | None:
 def _arguments(call: str) -> dict[str, Any]:
     """Return the keyword arguments of a call as Python writes it; only literals are read."""
     try:
-        node = ast.parse(f"call{call}", mode="eval").body
-        if not isinstance(node, ast.Call) or node.args:
-            raise ValueError("keyword arguments only")
-        return {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+        return {str(word.arg): ast.literal_eval(word.value) for word in _keywords(call)}
     except (SyntaxError, ValueError) as err:
         raise InputError(
-            "cannot read the arguments of a calculator",
+            "cannot read the arguments of a calculator: keyword arguments only",
             fix="write them as name=value, with plain values",
             found=call[:80],
-            reason=first_line(err),
         ) from err
+
+
+def _keywords(call: str) -> list[ast.keyword]:
+    node = ast.parse(f"call{call}", mode="eval").body
+    if not isinstance(node, ast.Call) or node.args:
+        raise ValueError(call)
+    return node.keywords
 
 
 # -- models ----------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ _SETTINGS = (
 )  # fmt: skip
 """What the layers are built from; the rest of a checkpoint's settings tells of its training."""
 
-_ARRAYS = [
+_ARRAYS: list[Any] = [
     (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),  # noqa: SLF001 - of pickles
     (multiarray.scalar, "numpy.core.multiarray.scalar"),
     np.ndarray,

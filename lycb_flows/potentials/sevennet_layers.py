@@ -12,7 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ _N_ELEMENTS = 118
 _ATOMS_PER_PASS = {"cpu": 100, "cuda": 2000}
 """An atom takes about 10 MB in the layers of SevenNet-0, 25 in those of l3i5."""
 _REFERENCES = "references_ev"
+_CONSTANT = "._tensor_constant"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,14 @@ class SevenNetModule(nn.Module):
             state = patch_state_dict_if_old(dict(state_dict), self.settings, self.layers)
             state_dict = {f"layers.{name}": tensor for name, tensor in state.items()}
             state_dict[_REFERENCES] = self.references_ev
+        constants = {k: v for k, v in super().state_dict().items() if _CONSTANT in k}
+        state_dict = {**constants, **state_dict}
         return super().load_state_dict(state_dict, *args, **kwargs)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's
+        """Return the state without the constants that torch names when it copies a module."""
+        state = super().state_dict(*args, **kwargs)
+        return {name: tensor for name, tensor in state.items() if _CONSTANT not in name}
 
     def forward(self, graph: SevenNetGraph, vectors_ang: Tensor) -> Tensor:
         """Return the energies of atoms without our references, shape (n,).
@@ -250,13 +258,6 @@ class SevenNetPotential(Trainable):
             for name, parameter in self.module.layers.named_parameters()
             if not name.startswith(tuple(frozen)) and "denominator" not in name
         ]
-
-    def copy(self) -> Self:
-        """Return a potential with weights of its own."""
-        child = type(self)(self.architecture_args)
-        child.module.load_state_dict(self.module.state_dict())
-        child.module.to(self.device)
-        return child
 
 
 def _joined(graphs: Sequence[SevenNetGraph]) -> SevenNetGraph:

@@ -166,7 +166,7 @@ def test_it_relaxes_runs_md_and_labels(soft):
 
 
 def test_a_process_that_dies_is_one_line_and_the_next_question_starts_another(soft):
-    with pytest.raises(MachineError, match="died.*SIGKILL") as caught:
+    with pytest.raises(MachineError, match=r"died.*SIGKILL") as caught:
         soft.predict_atoms(crystal("Ag"))
     assert "\n" not in str(caught.value)
     assert np.isfinite(soft.predict_atoms(crystal()).energy_ev)
@@ -178,7 +178,8 @@ def test_what_the_calculator_raises_at_first_is_told_in_one_line(soft):
     assert "\n" not in str(caught.value)
 
 
-def test_it_cannot_be_trained(python):
+@pytest.mark.usefixtures("python")
+def test_it_cannot_be_trained():
     with pytest.raises(InputError, match="cannot be trained"):
         check_trainable(find_model(SOFT))
 
@@ -211,7 +212,8 @@ def test_paths_of_a_written_out_model_are_relative_to_its_campaign(tmp_path):
         portable_model("nothing.pth:mpa")
 
 
-def test_a_campaign_writes_a_calculator_out_and_keeps_its_key(python, tmp_path):
+@pytest.mark.usefixtures("python")
+def test_a_campaign_writes_a_calculator_out_and_keeps_its_key(tmp_path):
     content = yaml.safe_load((CAMPAIGNS / "tiny.yaml").read_text())
     model = {"calculator": SOFT, "arguments": {"epsilon": 0.02}}
     content["ranking"] = content.get("ranking", {}) | {"model": model}
@@ -226,7 +228,8 @@ def test_a_campaign_writes_a_calculator_out_and_keeps_its_key(python, tmp_path):
     store.close()
 
 
-def test_another_version_of_the_package_is_refused(python, packages):
+@pytest.mark.usefixtures("python")
+def test_another_version_of_the_package_is_refused(packages):
     source = find_model(SOFT)
     write_version(packages, "2.1")
     try:
@@ -251,11 +254,12 @@ class Told:
         return (eval, (code,))
 
 
-def test_a_file_runs_in_no_process_before_someone_vouches_for_it(python, tmp_path):
+@pytest.mark.usefixtures("python")
+def test_a_file_runs_in_no_process_before_someone_vouches_for_it(tmp_path):
     file, told = tmp_path / "mine.model", tmp_path / "pid"
     file.write_bytes(pickle.dumps({"epsilon": Told(told)}))
     fields = {"weights": str(file), "arguments": {"weights": "{weights}"}}
-    with pytest.raises(InputError, match="is a program.*trust_sha256") as caught:
+    with pytest.raises(InputError, match=r"is a program.*trust_sha256") as caught:
         find_model(named(**fields))
     assert "\n" not in str(caught.value)
     assert digest_of(file) in str(caught.value)
@@ -274,14 +278,16 @@ def test_a_file_runs_in_no_process_before_someone_vouches_for_it(python, tmp_pat
     assert not told.exists()
 
 
-def test_the_packages_own_file_needs_no_trust(python, packages):
+@pytest.mark.usefixtures("python")
+def test_the_packages_own_file_needs_no_trust(packages):
     own = packages / "soft_package" / "own.pkl"
     source = find_model(named(weights=str(own), arguments={"weights": "{weights}"}))
     found = load_potential(source.model, source.weights).predict_atoms(crystal()).energy_ev
     assert found == pytest.approx(1.5 * reference(crystal()).get_potential_energy(), abs=1e-12)
 
 
-def test_a_file_that_the_package_looks_up_itself_is_watched_too(python, tmp_path):
+@pytest.mark.usefixtures("python")
+def test_a_file_that_the_package_looks_up_itself_is_watched_too(tmp_path):
     file = tmp_path / "cached.pt"
     file.write_bytes(pickle.dumps({"epsilon": 0.04}))
     arguments = {"weights": str(file)}
@@ -309,7 +315,8 @@ def test_a_file_that_the_package_looks_up_itself_is_watched_too(python, tmp_path
         (named(weights="/no/such/file"), "no such file of weights"),
     ],
 )
-def test_what_cannot_work_is_one_line_before_anything_is_queued(python, name, words):
+@pytest.mark.usefixtures("python")
+def test_what_cannot_work_is_one_line_before_anything_is_queued(name, words):
     with pytest.raises(LycbError, match=words) as caught:
         find_model(name)
     assert "\n" not in str(caught.value)
@@ -323,11 +330,12 @@ def test_a_python_that_is_none_is_one_line(monkeypatch, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_weights_that_are_no_weights_are_one_line(python, tmp_path):
+@pytest.mark.usefixtures("python")
+def test_weights_that_are_no_weights_are_one_line(tmp_path):
     file = tmp_path / "empty.model"
     file.write_text("nothing of the kind")
     fields = {"weights": str(file), "arguments": {"weights": "{weights}"}}
-    with pytest.raises(InputError, match="does not open.*Unpickling") as caught:
+    with pytest.raises(InputError, match=r"does not open.*Unpickling") as caught:
         find_model(named(**fields, trust_sha256=[digest_of(file)]))
     assert "\n" not in str(caught.value)
     (tmp_path / "card.yaml").write_text("calculator: [1]")
