@@ -22,6 +22,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from lycb_flows.crystals import to_ase
+from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
 from lycb_flows.learning.training import fitted_shift_ev
 from lycb_flows.potentials import Potential, SinglePoint
@@ -118,10 +119,11 @@ def bake_off(
     Raises
     ------
     InputError
-        Without labels.
+        Without labels, or when an element is in no label that fits.
     PhysicsError
         When a potential has no finite prediction for a structure.
     """
+    _check_elements(fitting, testing)
     draws = _resamples(len(testing))
     entries, scores = [], dict[str, Array]()
     for name, make in potentials.items():
@@ -133,6 +135,21 @@ def bake_off(
     return Bakeoff(
         tuple(entries), best, reason, len(fitting), len(testing), torch.get_num_threads()
     )
+
+
+def _check_elements(
+    fitting: Sequence[LabelledStructure], testing: Sequence[LabelledStructure]
+) -> None:
+    fitted, tested = (
+        {symbol for label in part for symbol in label.structure.species}
+        for part in (fitting, testing)
+    )
+    if tested - fitted:
+        raise InputError(
+            "no label that fits the shift of an element",
+            fix="give training labels with it, or leave out the test labels",
+            elements=", ".join(sorted(tested - fitted)),
+        )
 
 
 def _entry(

@@ -103,7 +103,11 @@ class SevenNetModule(nn.Module):
         state_dict = {**constants, **state_dict}
         return super().load_state_dict(state_dict, *args, **kwargs)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's
+    def state_dict(  # type: ignore[override]  # torch's own signatures are overloaded
+        self,
+        *args: Any,  # noqa: ANN401 - torch's
+        **kwargs: Any,  # noqa: ANN401 - torch's
+    ) -> dict[str, Any]:
         """Return the state without the constants that torch names when it copies a module."""
         state = super().state_dict(*args, **kwargs)
         return {name: tensor for name, tensor in state.items() if _CONSTANT not in name}
