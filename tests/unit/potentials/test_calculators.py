@@ -5,11 +5,11 @@ import hashlib
 import json
 import os
 import pickle
-import site
 import sys
 import venv
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
 import torch
@@ -25,8 +25,9 @@ from lycb_flows.errors import InputError, LycbError, MachineError
 from lycb_flows.jobs.given import portable_model
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.md.protocol import run_segments
-from lycb_flows.potentials.calculators import absolute_model
-from lycb_flows.potentials.models import check_trainable, find_model, load_potential, write_model
+from lycb_flows.potentials.calculators import Calculators, absolute_model
+from lycb_flows.potentials.models import find_model, load_potential, write_model
+from lycb_flows.potentials.trainable import require_trainable
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.schemas import Model
 from lycb_flows.store import open_store
@@ -76,7 +77,8 @@ def packages(tmp_path_factory):
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, symlinks=True)
     (packages,) = home.glob("lib/python*/site-packages")
-    (packages / "shared.pth").write_text("\n".join(site.getsitepackages()))
+    shared = {str(Path(module.__file__).parents[1]) for module in (ase, np)}
+    (packages / "shared.pth").write_text("\n".join(shared))
     (packages / "soft_package").mkdir()
     (packages / "soft_package" / "__init__.py").write_text(PACKAGE)
     own = packages / "soft_package" / "own.pkl"
@@ -109,7 +111,7 @@ def soft(packages):
     with pytest.MonkeyPatch.context() as patch:
         path = str(packages.parents[2] / "bin" / "python")
         patch.setenv("LYCB_PYTHONS", json.dumps({"soft_package": path}))
-        source = find_model(SOFT)
+        source = Calculators().find_model(SOFT)
         yield load_potential(source.model, source.weights)
 
 
@@ -178,17 +180,17 @@ def test_what_the_calculator_raises_at_first_is_told_in_one_line(soft):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("python")
-def test_it_cannot_be_trained():
+def test_it_cannot_be_trained(soft):
     with pytest.raises(InputError, match="cannot be trained"):
-        check_trainable(find_model(SOFT))
+        require_trainable(soft)
 
 
 # -- names and keys ----------------------------------------------------------------------------
 
 
 def test_however_it_is_written_it_is_one_model(python, tmp_path, monkeypatch):
-    called = find_model(f'{SOFT}(epsilon=0.02, states=["energy", "forces", "stress"])')
+    find = Calculators().find_model
+    called = find(f'{SOFT}(epsilon=0.02, states=["energy", "forces", "stress"])')
     arguments = {"epsilon": 0.02, "states": ["energy", "forces", "stress"]}
     monkeypatch.delenv("LYCB_PYTHONS")
     card = {"calculator": SOFT, "arguments": arguments, "python": python}
@@ -197,8 +199,7 @@ def test_however_it_is_written_it_is_one_model(python, tmp_path, monkeypatch):
     assert in_file.model.key == called.model.key
     assert python not in in_file.model.model_dump_json()
     assert called.model.architecture_args["version"] == "2.0"
-    other = find_model(f'{SOFT}(epsilon=0.03, states=["energy", "forces", "stress"])')
-    assert other.model.key != called.model.key
+    assert find(f"{SOFT}(epsilon=0.03)").model.key != find(SOFT).model.key
 
 
 def test_paths_of_a_written_out_model_are_relative_to_its_campaign(tmp_path):
@@ -230,7 +231,7 @@ def test_a_campaign_writes_a_calculator_out_and_keeps_its_key(tmp_path):
 
 @pytest.mark.usefixtures("python")
 def test_another_version_of_the_package_is_refused(packages):
-    source = find_model(SOFT)
+    source = Calculators().find_model(SOFT)
     write_version(packages, "2.1")
     try:
         with pytest.raises(InputError, match=r"wanted=2.0, found=2.1") as caught:
@@ -264,10 +265,10 @@ def test_a_file_runs_in_no_process_before_someone_vouches_for_it(tmp_path):
     assert "\n" not in str(caught.value)
     assert digest_of(file) in str(caught.value)
     assert not told.exists()
-    source = find_model(named(**fields, trust_sha256=[digest_of(file)]))
-    assert int(told.read_text()) != os.getpid()
-    told.unlink()
+    source = Calculators().find_model(named(**fields, trust_sha256=[digest_of(file)]))
+    assert not told.exists()
     potential = load_potential(source.model, source.weights)
+    assert int(told.read_text()) != os.getpid()
     assert potential.predict_atoms(crystal()).energy_ev == pytest.approx(
         reference(crystal()).get_potential_energy(), abs=1e-12
     )
@@ -281,7 +282,7 @@ def test_a_file_runs_in_no_process_before_someone_vouches_for_it(tmp_path):
 @pytest.mark.usefixtures("python")
 def test_the_packages_own_file_needs_no_trust(packages):
     own = packages / "soft_package" / "own.pkl"
-    source = find_model(named(weights=str(own), arguments={"weights": "{weights}"}))
+    source = Calculators().find_model(named(weights=str(own), arguments={"weights": "{weights}"}))
     found = load_potential(source.model, source.weights).predict_atoms(crystal()).energy_ev
     assert found == pytest.approx(1.5 * reference(crystal()).get_potential_energy(), abs=1e-12)
 
@@ -345,7 +346,9 @@ def test_weights_that_are_no_weights_are_one_line(tmp_path):
 
 
 def test_a_calculator_of_this_environment_needs_no_settings():
-    source = find_model("ase.calculators.lj.LennardJones(sigma=2.3, epsilon=0.02, rc=6.0)")
+    source = Calculators().find_model(
+        "ase.calculators.lj.LennardJones(sigma=2.3, epsilon=0.02, rc=6.0)"
+    )
     assert source.model.architecture_args["package"] == "ase"
     found = load_potential(source.model, source.weights).predict_atoms(crystal())
     assert found.energy_ev == pytest.approx(reference(crystal()).get_potential_energy(), abs=1e-12)
