@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,9 @@ def read_checkpoint(path: Path, modal: str | None) -> tuple[dict[str, Any], byte
         When it is no checkpoint, needs code to load, or has another fidelity.
     """
     try:
-        with torch.serialization.safe_globals(_ARRAYS):
+        with torch.serialization.safe_globals(_ARRAYS), warnings.catch_warnings():
+            # other pickle protocols load, or are refused
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)
         state, config = content["model_state_dict"], dict(content["config"])
         weights = safetensors.torch.save({key: state[key].contiguous() for key in sorted(state)})

@@ -64,7 +64,7 @@ def assert_equal_to_theirs(name, n):
 
 
 def test_it_equals_its_own_calculator():
-    assert_equal_to_theirs("sevennet-0", 3)
+    assert_equal_to_theirs("sevennet-0", 2)
 
 
 @pytest.mark.torture
@@ -120,8 +120,7 @@ def test_it_is_fine_tuned_and_its_parent_stays():
     config = TrainingConfig(epochs=3, batch_size=1, learning_rate=1e-4, warmup_fraction=0.0)
     loop = EpochLoop(shifted, [label], [label], config)
     untrained = loop.loss_of([0])
-    loop.run_epoch()
-    loop.run_epoch()
+    loop.train_epoch()
     assert loop.loss_of([0]) < untrained
     assert parent.predict(structures)[0].energy_ev == before
     weights = loop.child.weights_bytes()
