@@ -24,7 +24,7 @@ import yaml
 from pydantic import ValidationError
 
 from lycb_flows.config.models import IMPORT_PATH, CalculatorModel
-from lycb_flows.errors import InputError, first_line
+from lycb_flows.errors import InputError, MachineError, first_line
 from lycb_flows.machine.bound_programs import run_bound
 from lycb_flows.machine.environments import name_python, python_of
 from lycb_flows.potentials import calculator_process
@@ -225,18 +225,21 @@ def check_version(model: Model) -> None:
 
     Raises
     ------
-    InputError
-        When it is not.
+    MachineError
+        When it is not; another machine may have it.
     """
     args = model.architecture_args
-    found = _inspect(args["package"], None)
-    if found["version"] != args["version"]:
-        raise InputError(
+    try:
+        version = _inspect(args["package"], None)["version"]
+    except InputError as err:
+        raise MachineError(err.message, fix=err.fix, **err.facts) from err
+    if version != args["version"]:
+        raise MachineError(
             "a calculator's package has another version here, which may compute something else",
             fix="install that version, or make the model anew",
             calculator=args["calculator"],
             wanted=args["version"],
-            found=found["version"],
+            found=version,
         )
 
 

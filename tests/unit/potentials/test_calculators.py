@@ -234,7 +234,7 @@ def test_another_version_of_the_package_is_refused(packages):
     source = Calculators().find_model(SOFT)
     write_version(packages, "2.1")
     try:
-        with pytest.raises(InputError, match=r"wanted=2.0, found=2.1") as caught:
+        with pytest.raises(MachineError, match=r"wanted=2.0, found=2.1") as caught:
             load_potential(source.model, source.weights)
         assert "\n" not in str(caught.value)
     finally:
