@@ -12,6 +12,7 @@ import typer
 
 from lycb_flows.cli import (
     analyse,
+    bakeoff,
     campaigns,
     dynamics,
     export,
@@ -35,6 +36,7 @@ app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
 app.command()(analyse.analyse)
 app.command()(machine.bench)
+app.command()(bakeoff.bakeoff)
 app.command()(structures.rank)
 app.command()(campaigns.run)
 app.command()(campaigns.report)
