@@ -85,7 +85,7 @@ public:
     }
 
     // Bring displacements up to date, and the list where it no longer serves.
-    void prepare() {
+    __attribute__((noinline)) void prepare() {
         described = std::isfinite(determinant(cell)) && determinant(cell) != 0;
         for (int i = 0; described && i < n; ++i)
             described = std::isfinite(position[0][i] + position[1][i] + position[2][i]);
@@ -93,7 +93,7 @@ public:
         build();
     }
 
-    void run_chunk(int c, Scratch& scratch) {
+    __attribute__((noinline)) void run_chunk(int c, Scratch& scratch) {
         Centre centre(weights, scratch);
         real* forces = buffers.data() + 4 * (size_t)stride * c;
         std::memset(forces, 0, 4 * (size_t)stride * sizeof(real));
@@ -113,7 +113,7 @@ public:
         for (int d = 0; d < DIM; ++d) out[d] = q[d < NR ? d : NRP + (d - NR) / NA * NAP + (d - NR) % NA];
     }
 
-    void collect() {
+    __attribute__((noinline)) void collect() {
         energy = 0;
         std::fill(virial, virial + 6, 0.0);
         for (int c = 0; c < chunks; ++c) {
@@ -132,7 +132,7 @@ public:
         if (!described) lose();
     }
 
-    void evaluate(Scratch& scratch) {
+    __attribute__((noinline)) void evaluate(Scratch& scratch) {
         prepare();
         if (described)
             for (int c = 0; c < chunks; ++c) run_chunk(c, scratch);
@@ -166,7 +166,7 @@ private:
         return {px.data(), py.data(), pz.data(), pj.data(), starts.data() + (size_t)i * (NS + 1)};
     }
 
-    bool serves() {
+    __attribute__((noinline)) bool serves() {
         if (fresh) return false;
         identity = std::equal(cell.a, cell.a + 9, birth_cell.a);
         double shrink = 0, m[9];
@@ -198,7 +198,7 @@ private:
         return (1 - shrink) * (cutoff + skin) - std::sqrt(largest) - std::sqrt(next) >= cutoff;
     }
 
-    void build() {
+    __attribute__((noinline)) void build() {
         ++built;
         fresh = false, identity = true;
         for (int x = 0; x < 3; ++x) birth[x] = position[x];

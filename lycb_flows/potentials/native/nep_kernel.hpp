@@ -361,7 +361,7 @@ public:
 
     // Add the pulls of atom i of species s to rows of forces and to a virial (xx yy zz yz xz xy);
     // return its energy. `map` is the cell's change minus 1 since the list was made, or null.
-    double run(int i, int s, const Listed& list, const real* moved, const real* map, real* forces,
+    __attribute__((noinline)) double run(int i, int s, const Listed& list, const real* moved, const real* map, real* forces,
                double* virial) {
         self = i;
         compress(list, moved, map);
