@@ -191,8 +191,10 @@ class Dynamics:
         ndarray
             The steps that each replica has taken, shape (m,).
         """
-        for taken, targets in enumerate(targets_k, 1):
+        taken = 0
+        for targets in targets_k:
             self.step(targets)
+            taken += 1
             if not limits.are_kept(self, targets).all():
                 break
         return np.full(len(self.sizes), taken)

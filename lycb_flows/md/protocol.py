@@ -340,9 +340,11 @@ def _advance(
         _keep_frames([segment for segment in running if not segment.step], running, dynamics, watch)
         steps = np.array([segment.step for segment in running])
         ends = np.array([segment.last_step for segment in running])
+        dynamics.set_phase(schedule.producing(steps + 1))
         while (steps < ends).all() and not any(segment.failure for segment in running):
             stretch = min(schedule.stretch(steps), int((ends - steps).min()))
-            dynamics.set_phase(schedule.producing(steps + 1))
+            if schedule.begins_production(steps + 1):
+                dynamics.set_phase(schedule.producing(steps + 1))
             targets_k = schedule.targets_k(steps + np.arange(1, stretch + 1)[:, None])
             taken = dynamics.advance(targets_k, limits)
             steps += taken

@@ -44,6 +44,10 @@ class Schedule:
         producing: NDArray[np.bool_] = steps > self._settled
         return producing
 
+    def begins_production(self, steps: NDArray[np.int64]) -> bool:
+        """Return whether any of the steps (m,) is the first of its run's production."""
+        return bool((steps == self._settled + 1).any())
+
     def stretch(self, steps: NDArray[np.int64]) -> int:
         """Return how many steps after steps (m,) end with the next frame or phase of any run."""
         until_frame = self._intervals - steps % self._intervals

@@ -26,7 +26,7 @@ from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.potentials.nep.file import NepShape, NepWeights
-from lycb_flows.potentials.nep.layers import NepGraph, NepModule, join_graphs
+from lycb_flows.potentials.nep.layers import NepGraph, NepModule, NepOutput, join_graphs
 from lycb_flows.potentials.nep.potential import NepPotential
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -144,7 +144,7 @@ def _train(
         for batch in _batches(examples, recipe.atoms_per_batch):
             loss = _loss(module, batch, recipe, done / recipe.updates)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch is half annotated
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 10.0)
             optimizer.step()
             schedule.step()
@@ -153,7 +153,9 @@ def _train(
             if done == recipe.updates:
                 break
         if not math.isfinite(sum(losses)):
-            raise PhysicsError("the loss is not finite", fix="lower the learning rate", updates=done)
+            raise PhysicsError(
+                "the loss is not finite", fix="lower the learning rate", updates=done
+            )
         if tell:
             tell(done, float(np.mean(losses)))
 
@@ -173,7 +175,7 @@ def _batches(examples: Sequence[_Example], atoms_per_batch: int) -> list[list[_E
 def _loss(
     module: NepModule, batch: Sequence[_Example], recipe: StudentRecipe, progress: float
 ) -> Tensor:
-    output = module(join_graphs([example.graph for example in batch], torch.float32))
+    output: NepOutput = module(join_graphs([example.graph for example in batch], torch.float32))
     n_atoms = torch.tensor([float(example.n_atoms) for example in batch])
     energies = torch.tensor([example.energy_ev for example in batch])
     virials = torch.stack([example.virial_ev for example in batch])
@@ -181,13 +183,10 @@ def _loss(
     f = output.forces_ev_per_ang - torch.cat([example.forces for example in batch])
     w = (output.virials_ev - virials) / n_atoms[:, None, None]
     weight = 1 + (recipe.energy_weight - 1) * progress
-    loss: Tensor = weight * (e * e).mean() + (f * f).mean()
-    return loss + recipe.virial_weight * (w * w).mean()
+    return weight * (e * e).mean() + (f * f).mean() + recipe.virial_weight * (w * w).mean()
 
 
-def _example(
-    blank: NepPotential, label: LabelledStructure, references_ev: Floats
-) -> _Example:
+def _example(blank: NepPotential, label: LabelledStructure, references_ev: Floats) -> _Example:
     atoms = to_ase(label.structure)
     graph = blank.graph(atoms)
     species = blank.species_of(atoms.numbers)
@@ -228,7 +227,9 @@ def _first_weights(shape: NepShape, examples: Sequence[_Example]) -> NepWeights:
     with torch.no_grad():
         for part, k in ((module.radial, shape.k_radial), (module.angular, shape.k_angular)):
             part.copy_(torch.randn(part.shape) / math.sqrt(k))
-        rows = [module(example.graph).descriptors for example in examples[:: len(examples) // 64 + 1]]
+        rows = [
+            module(example.graph).descriptors for example in examples[:: len(examples) // 64 + 1]
+        ]
         module.scales.copy_(1 / torch.cat(rows).std(0).clamp(min=1e-4))
         module.first.copy_(torch.randn(module.first.shape) / math.sqrt(shape.descriptors))
         module.second.copy_(0.1 * torch.randn(module.second.shape) / math.sqrt(shape.neurons))
@@ -237,9 +238,7 @@ def _first_weights(shape: NepShape, examples: Sequence[_Example]) -> NepWeights:
     return module.get_weights()
 
 
-def _with_references(
-    student: NepPotential, labelled: Sequence[LabelledStructure]
-) -> NepPotential:
+def _with_references(student: NepPotential, labelled: Sequence[LabelledStructure]) -> NepPotential:
     """Return the student with the references that fit its own energies to the labels."""
     shape = student.shape
     predictions = student.predict([label.structure for label in labelled])

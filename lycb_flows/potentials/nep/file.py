@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 from ase.data import atomic_numbers
@@ -129,7 +130,7 @@ def read_nep(text: str) -> tuple[NepShape, NepWeights]:
     try:
         head = {words[0]: words[1:] for words in (line.split() for line in lines[1:6])}
         if any(keyword not in head for keyword in _KEYWORDS):
-            raise ValueError(f"lines 2 to 6 begin with {' '.join(head)}")
+            _refuse(f"lines 2 to 6 begin with {' '.join(head)}")
         shape = _read_shape(lines[0].split(), head)
         values = np.array(list(map(float, itertools.chain(*map(str.split, lines[6:])))))
         return _split(shape, values)
@@ -166,12 +167,14 @@ def write_nep(shape: NepShape, weights: NepWeights) -> str:
     return "\n".join((*head, *map(repr, values.tolist()))) + "\n"
 
 
+def _refuse(reason: str) -> NoReturn:
+    raise ValueError(reason)
+
+
 def _parts(weights: NepWeights, *, constant: bool) -> Iterator[Floats]:
     """Yield the numbers in the file's order."""
     one = np.full(int(constant), 1.0)
-    layers = zip(
-        weights.first, weights.biases, weights.second, weights.constants_ev, strict=True
-    )
+    layers = zip(weights.first, weights.biases, weights.second, weights.constants_ev, strict=True)
     for first, biases, second, energy_ev in layers:
         yield np.concatenate([first, np.zeros((len(one), first.shape[1]))])
         yield np.concatenate([biases, -_SATURATED * one])
@@ -182,20 +185,22 @@ def _parts(weights: NepWeights, *, constant: bool) -> Iterator[Floats]:
 
 def _read_shape(first: list[str], head: dict[str, list[str]]) -> NepShape:
     if first[0] != "nep4":
-        raise ValueError(f"its version is {first[0]}")
+        _refuse(f"its version is {first[0]}")
     species = tuple(first[2:])
     if len(species) != int(first[1]) or any(symbol not in atomic_numbers for symbol in species):
-        raise ValueError(f"its species are {' '.join(first[1:])}")
+        _refuse(f"its species are {' '.join(first[1:])}")
     if len(head["cutoff"]) != 4:  # noqa: PLR2004 - two cutoffs, two numbers of neighbours
-        raise ValueError("it has one cutoff per species")
+        _refuse("it has one cutoff per species")
     n_radial, n_angular = (int(word) + 1 for word in head["n_max"])
     k_radial, k_angular = (int(word) + 1 for word in head["basis_size"])
-    l_max, four_body, five_body, *more = [*map(int, head["l_max"]), 0, 0][: max(3, len(head["l_max"]))]
+    l_max, four_body, five_body, *more = [*map(int, head["l_max"]), 0, 0][
+        : max(3, len(head["l_max"]))
+    ]
     if any(more) or not 1 <= l_max <= _LARGEST_L or four_body not in {0, 2}:
-        raise ValueError(f"its l_max is {' '.join(head['l_max'])}")
+        _refuse(f"its l_max is {' '.join(head['l_max'])}")
     radial_ang, angular_ang = map(float, head["cutoff"][:2])
     if not 0 < angular_ang <= radial_ang:
-        raise ValueError(f"its cutoffs are {radial_ang:g} and {angular_ang:g} Å")
+        _refuse(f"its cutoffs are {radial_ang:g} and {angular_ang:g} Å")
     return NepShape(
         species=species,
         cutoffs_ang=(radial_ang, angular_ang),
@@ -217,7 +222,7 @@ def _split(shape: NepShape, values: Floats) -> tuple[NepShape, NepWeights]:
     angular = (shape.n_angular, shape.k_angular, n_species, n_species)
     counts = (n_species * layer, 1, int(np.prod(radial)), int(np.prod(angular)), width)
     if len(values) != sum(counts):
-        raise ValueError(f"it has {len(values)} numbers, its head asks for {sum(counts)}")
+        _refuse(f"it has {len(values)} numbers, its head asks for {sum(counts)}")
     layers, bias, radials, angulars, scales = np.split(values, np.cumsum(counts)[:-1])
     first, biases, second = np.split(
         layers.reshape(n_species, layer), [shape.neurons * width, shape.neurons * (width + 1)], 1

@@ -75,29 +75,39 @@ def gradients(units: Tensor, slopes: Tensor, l_max: int) -> Tensor:
     """
     x, y, z = units.unbind(-1)
     g = slopes.unbind(-1)
-    along_x, along_y, along_z = g[0], g[1], g[2]
+    along = (g[0], g[1], g[2])
     if l_max > 1:
-        along_x = along_x + g[3] * y + g[5] * z + 2 * g[6] * x
-        along_y = along_y + g[3] * x + g[4] * z - 2 * g[6] * y
-        along_z = along_z + g[4] * y + g[5] * x + 6 * g[7] * z
+        along = _add(
+            along,
+            g[3] * y + g[5] * z + 2 * g[6] * x,
+            g[3] * x + g[4] * z - 2 * g[6] * y,
+            g[4] * y + g[5] * x + 6 * g[7] * z,
+        )
+    xx, yy, zz = x * x, y * y, z * z
+    xy, d, five = x * y, xx - yy, 5 * zz - 1
     if l_max > 2:  # noqa: PLR2004
-        xx, yy, zz = x * x, y * y, z * z
-        xy, d, five = x * y, xx - yy, 5 * zz - 1
-        along_x = along_x + z * (g[9] * y + 2 * g[13] * x) + 6 * g[8] * xy + g[12] * five
-        along_x = along_x + 3 * g[14] * d
-        along_y = along_y + z * (g[9] * x - 2 * g[13] * y) - 6 * g[14] * xy + g[10] * five
-        along_y = along_y + 3 * g[8] * d
-        along_z = along_z + g[9] * xy + 10 * z * (g[10] * y + g[12] * x)
-        along_z = along_z + g[11] * (15 * zz - 3) + g[13] * d
+        along = _add(
+            along,
+            z * (g[9] * y + 2 * g[13] * x) + 6 * g[8] * xy + g[12] * five + 3 * g[14] * d,
+            z * (g[9] * x - 2 * g[13] * y) - 6 * g[14] * xy + g[10] * five + 3 * g[8] * d,
+            g[9] * xy + 10 * z * (g[10] * y + g[12] * x) + g[11] * (15 * zz - 3) + g[13] * d,
+        )
     if l_max > 3:  # noqa: PLR2004
         a, b, c = y * (3 * xx - yy), x * (xx - 3 * yy), 7 * zz - 1
-        steep = 3 * c
-        along_x = along_x + g[15] * a + z * (6 * g[16] * xy + g[20] * (c - 2) + 3 * g[22] * d)
-        along_x = along_x + c * (g[17] * y + 2 * g[21] * x) + 4 * g[23] * b
-        along_y = along_y + g[15] * b + z * (3 * g[16] * d + g[18] * (c - 2) - 6 * g[22] * xy)
-        along_y = along_y + c * (g[17] * x - 2 * g[21] * y) - 4 * g[23] * a
-        along_z = along_z + g[16] * a + 14 * z * (g[17] * xy + g[21] * d) + steep * (
-            g[18] * y + g[20] * x
+        in_x = z * (6 * g[16] * xy + g[20] * (c - 2) + 3 * g[22] * d) + 4 * g[23] * b
+        in_y = z * (3 * g[16] * d + g[18] * (c - 2) - 6 * g[22] * xy) - 4 * g[23] * a
+        in_z = 14 * z * (g[17] * xy + g[21] * d) + 3 * c * (g[18] * y + g[20] * x)
+        along = _add(
+            along,
+            g[15] * a + in_x + c * (g[17] * y + 2 * g[21] * x),
+            g[15] * b + in_y + c * (g[17] * x - 2 * g[21] * y),
+            g[16] * a + in_z + g[19] * z * (140 * zz - 60) + g[22] * b,
         )
-        along_z = along_z + g[19] * z * (140 * zz - 60) + g[22] * b
-    return torch.stack([along_x, along_y, along_z], -1)
+    return torch.stack(along, -1)
+
+
+_Along = tuple[Tensor, Tensor, Tensor]
+
+
+def _add(along: _Along, x: Tensor, y: Tensor, z: Tensor) -> _Along:
+    return along[0] + x, along[1] + y, along[2] + z

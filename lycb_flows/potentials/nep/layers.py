@@ -54,7 +54,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class NepGraph:
-    """One crystal or several: species (n,), crystal of each atom (n,), volumes (m,), both shells."""
+    """One crystal or several: species (n,), crystal of each atom (n,), volumes (m,), shells."""
 
     species: Tensor
     owners: Tensor
@@ -167,7 +167,7 @@ def _join(shells: Sequence[Shell], offsets: Sequence[int], dtype: torch.dtype) -
 
 
 def chebyshev(lengths: Tensor, cutoff_ang: float, n: int) -> tuple[Tensor, Tensor]:
-    """Return the radial functions f_k and their derivatives, shape (..., n); zero beyond the cutoff.
+    """Return the radial functions f_k and their derivatives, (..., n); zero beyond the cutoff.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def chebyshev(lengths: Tensor, cutoff_ang: float, n: int) -> tuple[Tensor, Tenso
     n
         How many.
     """
-    share = lengths / cutoff_ang
+    share = (lengths / cutoff_ang).clamp(max=1.0)  # the polynomials grow beyond all bounds
     inside = (lengths < cutoff_ang).to(lengths.dtype) / 2
     half = inside * (1 + torch.cos(torch.pi * share)) / 2
     half_slope = inside * torch.sin(torch.pi * share) * (-torch.pi / (2 * cutoff_ang))
@@ -203,7 +203,15 @@ class NepModule(nn.Module):
         Of weights and output.
     """
 
+    first: nn.Parameter
+    biases: nn.Parameter
+    second: nn.Parameter
+    radial: nn.Parameter
+    angular: nn.Parameter
     scales: Tensor
+    rows: Tensor
+    weights: Tensor
+    degrees: Tensor
 
     def __init__(self, shape: NepShape, dtype: torch.dtype = torch.float64) -> None:
         super().__init__()
@@ -226,8 +234,8 @@ class NepModule(nn.Module):
         weights = torch.tensor(WEIGHTS[:n_lm], dtype=dtype)
         self.register_buffer("weights", weights, persistent=False)
         degrees = torch.zeros((n_lm, shape.l_max), dtype=dtype)
-        for l in range(shape.l_max):
-            degrees[STARTS[l] : STARTS[l + 1], l] = 1
+        for degree in range(shape.l_max):
+            degrees[STARTS[degree] : STARTS[degree + 1], degree] = 1
         self.register_buffer("degrees", degrees, persistent=False)
 
     def set_weights(self, weights: NepWeights) -> None:
@@ -261,7 +269,9 @@ class NepModule(nn.Module):
         q = torch.cat([q_radial, self._invariants(moments).flatten(1)], 1) * self.scales
         energies, slopes = self._network(q, counts)
         slopes = slopes * self.scales
-        slope_radial, rest = slopes.split([self.shape.n_radial, q.shape[1] - self.shape.n_radial], 1)
+        slope_radial, rest = slopes.split(
+            [self.shape.n_radial, q.shape[1] - self.shape.n_radial], 1
+        )
         back = [m.T for m in self._maps(self.radial)]
         h = by_species(slope_radial, back, counts).view(len(q), len(counts), -1)
         pulls = ((radial.kinds @ h) * radial.slopes).sum(-1, keepdim=True) * radial.units
@@ -338,7 +348,9 @@ class _Pairs:
         kinds = graph.species[self.neighbours]
         self.kinds = nn.functional.one_hot(kinds, n_species).to(self.f.dtype)
 
-    def contracted(self, functions: Tensor, maps: Sequence[Tensor], counts: Sequence[int]) -> Tensor:
+    def contracted(
+        self, functions: Tensor, maps: Sequence[Tensor], counts: Sequence[int]
+    ) -> Tensor:
         """Return sum_k c_nks f_k of each pair, shape (n, places, n_angular)."""
         wide = (self.kinds[..., None] * functions[..., None, :]).flatten(2)
         return by_species(wide, maps, counts)

@@ -79,7 +79,8 @@ class NepPotential(Trainable):
                 known=" ".join(self.shape.species),
                 found=" ".join(strangers.get_chemical_symbols()),
             )
-        return found.argmax(axis=1)
+        indices: Numbers = found.argmax(axis=1)
+        return indices
 
     def graph(self, atoms: Atoms) -> NepGraph:
         """Return the neighbours within both cutoffs, periodic in all directions."""

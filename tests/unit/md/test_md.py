@@ -39,8 +39,8 @@ from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.integrators import Dynamics
-from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.protocol import prepare_start
 from lycb_flows.md.schedule import Schedule
 from lycb_flows.md.summary import average_cell_ang, averaging_window, summarise_run

@@ -89,8 +89,8 @@ def test_neither_company_nor_threads_change_a_bit(potential):
         big = [part.trajectory for _, part in run_batch([runs[1]], potential)]
     finally:
         torch.set_num_threads(threads)
-    for i in alone:
-        assert [part.trajectory for place, part in together if place == i] == alone[i]
+    for i, trajectories in alone.items():
+        assert [part.trajectory for place, part in together if place == i] == trajectories
     assert all(part.health.healthy for _, part in together)
     assert big == alone[1]
 

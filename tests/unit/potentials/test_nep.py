@@ -114,10 +114,10 @@ def test_harmonics_are_normalised_and_their_gradients_are_theirs():
     vectors = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     units = (vectors / vectors.norm(dim=1, keepdim=True)).requires_grad_()
     b = harmonics(units, 4)
-    for l in range(4):
-        part = slice(STARTS[l], STARTS[l + 1])
+    for degree in range(4):
+        part = slice(STARTS[degree], STARTS[degree + 1])
         norms = (b[:, part] ** 2 * torch.from_numpy(WEIGHTS[part])).sum(1)
-        assert torch.allclose(norms, torch.full_like(norms, (2 * l + 3) / (4 * np.pi)))
+        assert torch.allclose(norms, torch.full_like(norms, (2 * degree + 3) / (4 * np.pi)))
     slopes = torch.randn(b.shape, dtype=torch.float64)
     (by_autograd,) = torch.autograd.grad((b * slopes).sum(), units)
     ours = gradients(units, slopes, 4)
@@ -213,8 +213,9 @@ def test_shifted_references_are_kept_by_the_file():
     potential = potential_of(SHAPES["five-body"]).shifted({"Li": -1.5, "Cl": 0.25})
     again = potential.with_weights(potential.weights_bytes())
     atoms = Atoms(**CRYSTAL, pbc=True)
-    change = by_torch(again, atoms).energies_ev - by_torch(
-        potential_of(SHAPES["five-body"]), atoms
-    ).energies_ev
+    change = (
+        by_torch(again, atoms).energies_ev
+        - by_torch(potential_of(SHAPES["five-body"]), atoms).energies_ev
+    )
     n_li, n_cl = (int((atoms.numbers == number).sum()) for number in (3, 17))
     assert change.item() == pytest.approx(-1.5 * n_li + 0.25 * n_cl, abs=1e-9)
