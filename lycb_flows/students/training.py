@@ -6,7 +6,8 @@ of a batch, with e per atom, f per component, w the virial per atom:
 
     L = (1 + (c - 1) t) mean(e^2) + mean(f^2) + v mean(w^2)
 
-where t rises from 0 to 1: forces first, energies last. The step falls as a cosine, AdamW.
+where t rises from 0 to 1: forces first, energies last. Beyond 0.5 eV/Å forces count linearly
+(Huber). AdamW, its step falls as a cosine.
 
 >>> student = train_student(NepShape(("Li", "Y", "Cl")), labelled, StudentRecipe())
 """
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
@@ -34,6 +36,7 @@ Floats = NDArray[np.float64]
 Tell = Callable[[int, float], None]
 """Called after each epoch with the updates done and the mean loss."""
 
+_OUTLIER_EV_PER_ANG = 0.5  # rattled atoms that nearly touch must not outweigh all others
 _RIDGE = 1e-6  # a single composition leaves the references of its elements open
 
 
@@ -183,7 +186,8 @@ def _loss(
     f = output.forces_ev_per_ang - torch.cat([example.forces for example in batch])
     w = (output.virials_ev - virials) / n_atoms[:, None, None]
     weight = 1 + (recipe.energy_weight - 1) * progress
-    return weight * (e * e).mean() + (f * f).mean() + recipe.virial_weight * (w * w).mean()
+    forces = 2 * functional.huber_loss(f, torch.zeros_like(f), delta=_OUTLIER_EV_PER_ANG)
+    return weight * (e * e).mean() + forces + recipe.virial_weight * (w * w).mean()
 
 
 def _example(blank: NepPotential, label: LabelledStructure, references_ev: Floats) -> _Example:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.evaluator import Evaluator, Numbers
-from lycb_flows.potentials.nep.file import NepShape, NepWeights, read_nep, write_nep
+from lycb_flows.potentials.nep.file import Floats, NepShape, NepWeights, read_nep, write_nep
 from lycb_flows.potentials.nep.kernel import NepEvaluator, load_kernel
 from lycb_flows.potentials.nep.layers import NepGraph, NepModule, join_graphs, make_graph
 from lycb_flows.potentials.trainable import BatchOutput, GraphEvaluator, Trainable
@@ -86,6 +86,12 @@ class NepPotential(Trainable):
         """Return the neighbours within both cutoffs, periodic in all directions."""
         species = self.species_of(atoms.numbers).astype(np.int64)
         return make_graph(self.shape, species, atoms.positions, atoms.cell.array)
+
+    def descriptors(self, atoms: Atoms) -> Floats:
+        """Return the scaled descriptors of each atom, shape (n, D)."""
+        with torch.no_grad():
+            rows: Floats = self.module(self.graph(atoms)).descriptors.numpy()
+        return rows
 
     def forward(self, graphs: Sequence[NepGraph], *, create_graph: bool) -> BatchOutput:
         """Return closed forms throughout, so that training needs first derivatives only."""
