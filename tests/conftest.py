@@ -10,12 +10,15 @@ import signal
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import functools
 import sys
 import uuid
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import typer.main
 import yaml
 from campaign_runs import run_campaign
 from places import CAMPAIGNS
@@ -27,12 +30,13 @@ from servers import (
     pytest_terminal_summary,  # noqa: F401 - pytest looks for it here
 )
 from slurm import SlurmServer, find_slurm
-from stand_in import forking_stand_in
+from stand_in import forking
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
 from lycb_flows.flows import campaign as campaign_flows, structures as structure_flows
 from lycb_flows.flows.routing import make_job
+from lycb_flows.labels.vasp import labeler
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
 
@@ -63,10 +67,15 @@ def random_names(monkeypatch):
     return names
 
 
+COMMAND_LINE = functools.cache(typer.main.get_command)
+"""Of `lycb`, put together once: every command of a test would do it again, for 0.1 s."""
+
+
 @pytest.fixture
 def lycb(monkeypatch, capsys, tmp_path):
     """Run the command; returns (exit code, stdout, stderr or the exit message)."""
     monkeypatch.setenv("LYCB_STORE", str(tmp_path / "default"))
+    monkeypatch.setattr(typer.main, "get_command", COMMAND_LINE)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["lycb", *map(str, arguments)])
@@ -82,6 +91,20 @@ def lycb(monkeypatch, capsys, tmp_path):
         return code, printed.out, message or printed.err
 
     return run
+
+
+@pytest.fixture
+def blank_figures(monkeypatch):
+    """Figures of reports are drawn, but not rendered: half a second each; `unit/report` does."""
+    from lycb_flows.report import figure_style  # noqa: PLC0415 - matplotlib, for few
+
+    def save_blank(figure, stem):
+        assert figure.axes
+        for suffix in (".png", ".svg"):
+            stem.with_suffix(suffix).write_bytes(b"<svg/>")
+        return b"<svg/>"
+
+    monkeypatch.setattr(figure_style, "save", save_blank)
 
 
 @pytest.fixture(scope="session")
@@ -149,11 +172,20 @@ def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mong
 @pytest.fixture(scope="session")
 def stand_in_server():
     """The address of one warmed process that forks VASP's stand-in, started when first needed."""
-    with forking_stand_in() as address:
+    with forking() as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def custodian_server():
+    """The address of one warmed process that forks custodian's."""
+    with forking("lycb_flows.labels.vasp.process") as address:
         yield address
 
 
 @pytest.fixture
-def quick_stand_in(stand_in_server, monkeypatch):
-    """VASP's stand-in is a program as ever, and starts in no time."""
+def quick_stand_in(stand_in_server, custodian_server, monkeypatch):
+    """Custodian and VASP's stand-in are programs as ever, and start in no time."""
     monkeypatch.setenv(ADDRESS, stand_in_server)
+    program = Path(__file__).parent / "helpers" / "forked_custodian.py"
+    monkeypatch.setattr(labeler, "CUSTODIAN", (sys.executable, str(program), custodian_server))

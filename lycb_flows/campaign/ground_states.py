@@ -10,7 +10,6 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
-from scipy.stats import kendalltau, spearmanr
 
 from lycb_flows.config import Config, DftConfig
 from lycb_flows.crystals import BINARY_NAMES, load_binary
@@ -236,6 +235,9 @@ def correlations(rows: Sequence[DftCandidate]) -> tuple[float | None, float | No
     dft = [row.energy_ev_per_atom for row in rows]
     if len(rows) < _MIN_FOR_CORRELATION or min(len(set(model)), len(set(dft))) == 1:
         return None, None
+    # scipy.stats takes a second to import, and every worker and every command imports this file
+    from scipy.stats import kendalltau, spearmanr  # noqa: PLC0415
+
     return float(kendalltau(model, dft).statistic), float(spearmanr(model, dft).statistic)
 
 

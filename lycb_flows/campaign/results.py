@@ -24,12 +24,13 @@ from lycb_flows.schemas import (
     Evaluation,
     GroundState,
     Model,
+    Parent,
     Ranking,
     Round,
     Structure,
     at_versions,
 )
-from lycb_flows.store import ResultStore, load_crystal
+from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)
 
@@ -124,7 +125,7 @@ def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: floa
     """
     config = next(entry for entry in campaign.systems if entry.name == system)
     if x is None:
-        return Enumeration.key_of(load_crystal(store, config.parent).document(), config.enumeration)
+        return Enumeration.key_of(store.load(Parent, config.parent), config.enumeration)
     decoration = next(entry for entry in config.decorations if entry.x == x)
     ground_state = find_ground_state(store, campaign, system)
     if ground_state is None:

@@ -14,12 +14,12 @@ from typing import Protocol, cast, runtime_checkable
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals import Relaxed, canonical_structure, to_ase
+from lycb_flows.crystals.cell_filter import CellFilter
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -80,7 +80,7 @@ def drive_fire(
     """
     atoms, calculator = to_ase(structure), _Labels(label_of)
     atoms.calc = calculator
-    moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
+    moving = CellFilter(atoms) if config.relax_cell else atoms
     optimizer = FIRE(moving, logfile=None)
     with warnings.catch_warnings():
         # the filter takes the logarithm of the strain; scipy warns of inaccuracies of 1e-13

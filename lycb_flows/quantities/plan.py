@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.schemas import Run, seed_for
+
+T = TypeVar("T")
 
 
 class Condition(Config):
@@ -74,17 +77,20 @@ class MeasurementPlan(Config):
         where
             If given, only places within this condition.
         """
-        for system in self.starts:
-            for pressure_bar in self.campaign.measure.pressures_bar:
-                for temperature_k, replica in itertools.product(self.temperatures_k, self.replicas):
-                    place = Condition.model_construct(
-                        system=system,
-                        pressure_bar=pressure_bar,
-                        temperature_k=temperature_k,
-                        replica=replica,
-                    )
-                    if where is None or place.meets(where):
-                        yield place
+        where = where or Condition.model_construct()
+        anywhere = where.temperature_k is None
+        for system, pressure_bar, temperature_k, replica in itertools.product(
+            _within(self.starts, where.system),
+            _within(self.campaign.measure.pressures_bar, where.pressure_bar),
+            _within(self.temperatures_k, where.temperature_k),
+            [number for number in self.replicas if anywhere or number == where.replica],
+        ):
+            yield Condition.model_construct(
+                system=system,
+                pressure_bar=pressure_bar,
+                temperature_k=temperature_k,
+                replica=replica,
+            )
 
     def npt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
         """Return the run that finds the production cell.
@@ -160,6 +166,10 @@ class MeasurementPlan(Config):
     def _seed(self, system: str, pressure_bar: float, temperature_k: float, *role: str) -> int:
         place = (system, f"{pressure_bar:g}", f"{temperature_k:g}")
         return seed_for(self.campaign.seed, "measure", *place, *role)
+
+
+def _within(values: Iterable[T], only: T | None) -> list[T]:
+    return [value for value in values if only is None or value == only]
 
 
 def _state(place: Condition) -> tuple[str, float, float]:

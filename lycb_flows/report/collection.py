@@ -76,8 +76,8 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
 class _Collector:
     """The walk: `take` finds a document in a role, the other methods say which roles there are.
 
-    All that the final documents rest on is read at once, before the walk. Of what there may be
-    thousands of, only the keys are remembered; the walk asks for those of them that it shows.
+    All that the final documents rest on is read at once, before the walk. What there may be
+    thousands of is not remembered; the walk reads those of them again that it shows.
     """
 
     def __init__(self, store: ResultStore) -> None:
@@ -86,7 +86,7 @@ class _Collector:
         self.quantities = {quantity.document.kind: quantity for quantity in usable}
         self.ancestry: dict[str, None] = {}
         self.known: dict[str, Document] = {}
-        self.numerous: set[str] = set()
+        self.absent: set[str] = set()
         self.theories: dict[str, str] = {}
         self.steps: set[str] = set()
 
@@ -96,21 +96,28 @@ class _Collector:
         new |= dict.fromkeys(self.store.ancestors(*new))
         new = {key: None for key in new if key not in self.ancestry}
         self.ancestry |= new
+        found = set()
         for document in self.store.find_documents(new):
+            found.add(document.key)
             if isinstance(document, Label):
                 self.theories[document.key] = document.theory_name
             elif isinstance(document, Relaxation):
                 self.steps.update(document.labels)
-            if isinstance(document, _NUMEROUS):
-                self.numerous.add(document.key)
-            else:
+            if not isinstance(document, _NUMEROUS):
                 self.known[document.key] = document
+        self.absent.update(key for key in new if key not in found)
 
     def find(self, key: str) -> Document | None:
         """Return the live document of a key, or None."""
-        if key in self.ancestry and key not in self.numerous:
-            return self.known.get(key)
-        return self.store.find_document(key)
+        self.read([key])
+        return self.known.get(key)
+
+    def read(self, keys: Iterable[str]) -> None:
+        """Read those of some documents that are not known yet, at once."""
+        unread = [key for key in keys if key not in self.known and key not in self.absent]
+        found = {document.key: document for document in self.store.find_documents(unread)}
+        self.known |= found
+        self.absent.update(key for key in unread if key not in found)
 
     def take(self, kind: type[D], key: str | None, role: str) -> D | None:
         """Return the document in a role, and remember it, or that it is missing.
@@ -182,8 +189,10 @@ class _Collector:
         self.enumeration(ranking.enumeration)
         self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
-        for candidate in ranking.best[:_N_SHOWN_CANDIDATES]:
-            self.take(Relaxation, candidate.relaxation, "a relaxation")
+        relaxations = [found.relaxation for found in ranking.best[:_N_SHOWN_CANDIDATES]]
+        self.read(key for key in relaxations if key is not None)
+        for key in relaxations:
+            self.take(Relaxation, key, "a relaxation")
         rows = json.loads(self.store.blobs.read(ranking.table))
         self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
 
@@ -191,7 +200,9 @@ class _Collector:
         """Add DFT's decision on a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
         self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
-        for key in (*(c.relaxation for c in found.candidates), *found.anchors.values()):
+        relaxations = [*(c.relaxation for c in found.candidates), *found.anchors.values()]
+        self.read(key for key in relaxations if key is not None)
+        for key in relaxations:
             self.take(Relaxation, key, "a relaxation by DFT")
 
     def round(self, round_: Round) -> None:
@@ -296,7 +307,7 @@ class _Collector:
         """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""
         self.read_ahead(self.data.documents)
         for key in self.ancestry:
-            if key not in self.known and key not in self.numerous:
+            if key in self.absent:
                 self.data.missing.setdefault(key, "an ancestor")
         learned_from = self.theories.keys() - self.steps  # nothing learns from steps
         self.data.theory_names = sorted({self.theories[key] for key in learned_from})

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE
 from ase.optimize.optimize import Optimizer
 
 import lycb_flows.testing.vasp_failures as failures
+from lycb_flows.crystals.cell_filter import CellFilter
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.testing.vasp_files import IonicStep, Outputs
 from lycb_flows.testing.vasp_task import Task, read_task
@@ -76,7 +76,7 @@ def _ionic_steps(task: Task, calculator: BaseCalculator) -> Iterator[Atoms]:
     if task.nsw <= 0 or task.ibrion < 0:
         yield atoms
         return
-    moving: Any = FrechetCellFilter(atoms) if task.relaxes_cell else atoms
+    moving: Any = CellFilter(atoms) if task.relaxes_cell else atoms
     walk: type[Optimizer] = FIRE if task.ibrion == 3 and task.iopt == 7 else BFGS  # noqa: PLR2004 - VASP's numbers
     with warnings.catch_warnings():
         # the filter takes a logarithm of the strain in every step; scipy misses 1e-13 in it

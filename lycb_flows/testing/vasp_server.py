@@ -1,6 +1,9 @@
 """A warmed process that forks the stand-in for VASP: its imports take time once, not per run.
 
-    python -m lycb_flows.testing.vasp_server < listening Unix socket
+    python -m lycb_flows.testing.vasp_server [MODULE] < listening Unix socket
+
+With a MODULE it forks that module's `main` instead, for example custodian's process
+(`lycb_flows.labels.vasp.process`), whose imports take four seconds.
 
 Whoever starts the stand-in still starts a program, `python -m lycb_flows.testing.vasp`. Where
 `LYCB_STAND_IN_SERVER` names the server's socket, that program imports no large package. It sends
@@ -13,6 +16,7 @@ the fork's parent and the server's child.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -20,7 +24,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypedDict
 
@@ -39,21 +43,29 @@ class Request(TypedDict):
     """The message of the program that comes with its streams."""
 
     folder: str
+    arguments: list[str]
     environment: dict[str, str]
 
 
 # -- the program -----------------------------------------------------------------------------------
 
 
-def run_by_server(address: str) -> NoReturn:
+def run_by_server(address: str, arguments: Sequence[str] = ()) -> NoReturn:
     """Let a fork of the server run in this process's folder, and end as it ends.
+
+    Parameters
+    ----------
+    address
+        The server's socket.
+    arguments
+        Of the command line, for a module that reads it.
 
     Raises
     ------
     OSError
         When no server listens at the address.
     """
-    wish = Request(folder=str(Path.cwd()), environment=dict(os.environ))
+    wish = Request(folder=str(Path.cwd()), arguments=list(arguments), environment=dict(os.environ))
     request = json.dumps(wish).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
@@ -87,9 +99,7 @@ def main() -> None:
     """Serve the socket on standard input until the parent ends."""
     die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no guardian is waited for
-    from lycb_flows.testing.vasp_run import run, warm  # noqa: PLC0415 - the client has no need
-
-    warm()
+    run = _warmed(*sys.argv[1:])
     listening = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -101,7 +111,18 @@ def main() -> None:
         connection.close()
 
 
-def _guard(connection: socket.socket, run: Callable[[], int]) -> NoReturn:
+def _warmed(module: str = "") -> Callable[[], int | None]:
+    """Return what a fork runs, with all of its imports done."""
+    if module:
+        main: Callable[[], None] = importlib.import_module(module).main
+        return main
+    from lycb_flows.testing.vasp_run import run, warm  # noqa: PLC0415 - the client has no need
+
+    warm()
+    return run
+
+
+def _guard(connection: socket.socket, run: Callable[[], int | None]) -> NoReturn:
     """Fork a run, hand signals to it, kill it when the program is gone, and send how it ended."""
     die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -135,7 +156,7 @@ def _wait(connection: socket.socket, fork: int) -> None:
             return
 
 
-def _work(request: Request, streams: list[int], run: Callable[[], int]) -> NoReturn:
+def _work(request: Request, streams: list[int], run: Callable[[], int | None]) -> NoReturn:
     """Run as the program would: in its folder, with its environment and streams."""
     die_with_parent()
     os.setsid()
@@ -145,9 +166,10 @@ def _work(request: Request, streams: list[int], run: Callable[[], int]) -> NoRet
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
+    sys.argv[1:] = request["arguments"]
     code = 1
     try:
-        code = run()
+        code = run() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:  # noqa: BLE001 - a fork must never return into its parent's code

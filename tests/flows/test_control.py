@@ -21,6 +21,8 @@ from lycb_flows.report.page import write_report
 from lycb_flows.schemas import Dataset, Made, Run
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 # -- names ---------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(scope="module")
 def ranked(tmp_path_factory):

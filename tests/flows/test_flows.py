@@ -57,6 +57,8 @@ from lycb_flows.schemas import (
 from lycb_flows.service.launchpad.faults import machine_fault
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def all_flows(store, submission):
     """Every flow that the finished campaign was made of."""

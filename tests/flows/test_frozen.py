@@ -28,6 +28,8 @@ from pymongo import MongoClient
 
 from lycb_flows.jobs import resources as machine
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 ALL = [word for name in ("light", "gpu", "dft") for word in ("--category", name)]
 SETTINGS = {
     "LYCB_PROCESSES": "1",

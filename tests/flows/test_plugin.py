@@ -17,6 +17,8 @@ from lycb_flows.labels.engine import is_dft
 from lycb_flows.schemas import Label, Model
 from lycb_flows.store import differences, open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 PLUGIN = TESTS / "plugin"
 CAMPAIGN = CAMPAIGNS / "plugin.yaml"
 PLACES = ("reach LYC 1 bar 400 K", "reach LYC 1 bar 600 K")

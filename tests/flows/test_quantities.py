@@ -28,6 +28,8 @@ from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage
 from lycb_flows.store.kinds import QUANTITIES, UnknownDocument
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CENSUS = '''
 """Count the atoms of each element in production runs."""
 

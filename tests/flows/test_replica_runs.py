@@ -20,6 +20,8 @@ from lycb_flows.schemas import Arrhenius, DiffusionEstimate, Run, Transport
 from lycb_flows.store import open_store
 from lycb_flows.store.kinds import QUANTITIES
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 HOT = Condition(system="LYB", pressure_bar=1.0, temperature_k=600.0)
 
 

@@ -11,6 +11,8 @@ from lycb_flows.schemas import Run
 from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def test_the_means_are_those_of_the_frames(loop_campaign, tmp_path):
     data = loop_campaign.model_dump()

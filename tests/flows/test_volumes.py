@@ -18,6 +18,8 @@ from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of
 from lycb_flows.transport.averages import block_error
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture
 def finished(loop_run, tmp_path):

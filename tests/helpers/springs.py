@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
 from lycb_flows.config import HealthConfig, MDProtocol
 from lycb_flows.crystals.structures import canonical_structure, to_ase
@@ -178,13 +178,13 @@ class AseEvaluator:
 
 
 def _evaluate(atoms, positions, cell):
+    """Energy, forces, stress; asked at once, for ASE compares all atoms before each answer."""
     atoms.set_cell(cell)
     atoms.positions[:] = positions
     try:
-        return (
-            float(atoms.get_potential_energy()),
-            atoms.get_forces(),
-            atoms.get_stress(voigt=False) * EV_PER_ANG3_GPA,
-        )
+        atoms.calc.calculate(atoms, ["energy", "forces", "stress"], all_changes)
     except PhysicsError:
         return float("nan"), np.full((len(atoms), 3), np.nan), np.full((3, 3), np.nan)
+    results = atoms.calc.results
+    stress = voigt_6_to_full_3x3_stress(results["stress"]) * EV_PER_ANG3_GPA
+    return results["energy"], results["forces"], stress

@@ -57,13 +57,16 @@ def run_stand_in(folder, *_request, **_threads):
 
 
 @contextlib.contextmanager
-def forking_stand_in():
-    """The address of a warmed process that forks the stand-in; it ends with this context."""
+def forking(*module):
+    """The address of a warmed process that forks the stand-in, or a module's `main`.
+
+    It ends with this context.
+    """
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
         address = str(Path(folder) / "socket")  # short: the kernel takes 107 bytes
         listening.bind(address)
         listening.listen(16)
-        command = [sys.executable, "-m", "lycb_flows.testing.vasp_server"]
+        command = [sys.executable, "-m", "lycb_flows.testing.vasp_server", *module]
         server = spawn(command, stdin=listening, stderr=None)
         listening.close()  # who comes when the server has died is refused
         yield address

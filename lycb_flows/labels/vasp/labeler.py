@@ -33,6 +33,8 @@ from lycb_flows.machine.bound_programs import read_ended, run_bound
 from lycb_flows.machine.engines import Machine
 from lycb_flows.schemas import Label, Structure
 
+CUSTODIAN = (sys.executable, "-m", "lycb_flows.labels.vasp.process")
+"""The program that runs VASP under custodian; the folder is its last argument."""
 _TAIL_CHARACTERS = 300
 _WAVES = ("WAVECAR", "CHGCAR")
 _LARGE = frozenset({*_WAVES, "CHG", "DOSCAR", "PROCAR", "EIGENVAL", "XDATCAR", "WAVEDER"})
@@ -175,7 +177,7 @@ def run(folder: Path, request: Request, *, threads: int = 1) -> Outcome:
     """
     (folder / "request.json").write_text(request.model_dump_json())
     finished = run_bound(
-        [sys.executable, "-m", "lycb_flows.labels.vasp.process", str(folder)],
+        [*CUSTODIAN, str(folder)],
         environment={"OMP_NUM_THREADS": str(threads)},
     )
     try:

@@ -20,6 +20,8 @@ from lycb_flows.potentials.models import find_model
 from lycb_flows.schemas import CampaignRecord, Model, Ranking
 from lycb_flows.store import open_store
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 LOOP = CAMPAIGNS / "loop.yaml"
 
 

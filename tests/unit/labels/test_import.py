@@ -39,6 +39,8 @@ from lycb_flows.schemas.keys import digest
 from lycb_flows.store import open_store
 from lycb_flows.units import EV_PER_ANG3_GPA
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 LI3YBR6 = ROOT / "docs" / "dft_labels" / "li3ybr6_pbe.extxyz"
 LI3YCL6 = LI3YBR6.with_name("li3ycl6_pbe.extxyz")
 # VASP 6.3's own files, as ASE ships them among its tests (ase/test/testdata/vasp, LGPL):

@@ -48,6 +48,8 @@ from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage
 from lycb_flows.units import EV_PER_ANG3_GPA
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 class ScaledLabeler(LabelerConfig):
     """A model's energies, forces and stresses, all of them scaled."""

@@ -37,6 +37,8 @@ from lycb_flows.report.page import write_report
 from lycb_flows.store import open_store
 from lycb_flows.units import EV_PER_ANG3_GPA
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 CALCULATOR = CAMPAIGNS / "calculator.yaml"
 LJ = AseLabeler(
     calculator="ase.calculators.lj.LennardJones",

@@ -35,7 +35,10 @@ from lycb_flows.schemas import CampaignRecord, Label, Model, Ranking, Run, Trans
 from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage, sweep
 
-pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning"),
+    pytest.mark.usefixtures("blank_figures"),
+]
 
 OURS = ("chgnet", "toy")
 

@@ -58,6 +58,15 @@ def test_the_first_lines_say_what_can_and_what_cannot_be_concluded(told):
     assert "chgnet-0.3.0, is not fine-tuned" in first
 
 
+def test_documents_are_read_in_pages(campaign):
+    """One by one, a campaign of 9,000 labels asked the store 80,000 times."""
+    finished(campaign)
+    statements = []
+    campaign.store._db.set_trace_callback(statements.append)
+    data = collect(campaign.store, campaign.keys)
+    assert len(statements) < len(data.documents) / 2
+
+
 def test_every_bound_comes_first_when_nothing_diffuses(campaign, tmp_path):
     campaign.arrhenius("LYB", campaign.ranking("LYB", "Br"), 1.0, 0)
     _, page = report(campaign, tmp_path / "report")

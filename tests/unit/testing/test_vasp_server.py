@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_in import THEORY, forking_stand_in, processes_in, salt
+from stand_in import THEORY, forking, processes_in, salt
 from waiting import wait_until
 
 from lycb_flows.labels.vasp.inputs import vasp_inputs
@@ -120,7 +120,7 @@ def test_the_program_dies_with_a_fork_that_is_killed(hanging, folder):
 
 
 def test_nobody_outlives_the_server(folder):
-    with forking_stand_in() as address:
+    with forking() as address:
         program = start(folder, address, "hangs,always")
         assert "stand-in" in program.stdout.readline()
     code, _, err = end(program)
