@@ -51,8 +51,8 @@ def compare_md() -> list[Comparison]:
 def _compare_md_of(atoms: Atoms, n_steps: int) -> list[Comparison]:
     by_torch, n_theirs = n_steps // 2, max(3, n_steps // 8)  # starts cost a step or two
     ways = {
-        "compiled": (_our_md(atoms, potential_named(MODEL)), n_steps),
-        "in torch": (_our_md(atoms, _TorchOnly(potential_named(MODEL))), by_torch),
+        "compiled": (our_md(atoms, potential_named(MODEL)), n_steps),
+        "in torch": (our_md(atoms, _TorchOnly(potential_named(MODEL))), by_torch),
         "theirs": (_their_md(atoms), n_theirs),
     }
     if load_library() is None:
@@ -94,7 +94,7 @@ class _TorchOnly:
         return TorchEvaluator(self.potential, numbers)
 
 
-def _our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
+def our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
     """Return what runs a number of our NVT steps, frames and health included."""
     protocol = MDConfig(sample_interval_fs=10.0).nvt(_TEMPERATURE_K, ramp=False)
     begin = start_run(canonical_structure(atoms), potential, protocol, seed=0)
@@ -139,7 +139,7 @@ def compare_lammps() -> list[Comparison]:
         run_lammps(start, potential, protocol, seed=0, n_steps=n_steps)
 
     work = {
-        ("ours", 1): threaded(1, _our_md(atoms, potential), n_steps),
+        ("ours", 1): threaded(1, our_md(atoms, potential), n_steps),
         ("theirs", 1): threaded(1, theirs),
     }
     seconds = alternate(work, rounds=5)
