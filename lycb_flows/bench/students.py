@@ -16,7 +16,8 @@ from lycb_flows.bench.comparison import Comparison, alternate, threaded
 from lycb_flows.bench.dynamics import our_md
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell
 from lycb_flows.config import MDConfig
-from lycb_flows.md.integrators import Dynamics
+from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.integrators import BoolArray, Dynamics
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
 from lycb_flows.md.native import make_dynamics
 from lycb_flows.potentials.nep.file import NepShape, NepWeights
@@ -103,9 +104,10 @@ class _NoLimits:
         self.heat_factors = self.volume_factors = self.jumps_ev_per_atom = endless
         self.volumes_ang3, self.energies_ev_per_atom = np.ones(replicas), np.zeros(replicas)
 
-    def are_kept(self, now: Dynamics, targets_k: np.ndarray) -> np.ndarray:
+    def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
         del targets_k
-        return now.are_numbers
+        kept: BoolArray = now.are_numbers
+        return kept
 
 
 def _random_student(atoms: Atoms) -> NepPotential:

@@ -43,10 +43,8 @@ class Plan:
         Taken of each run: a crystal at one temperature in one ensemble.
     run_ps
         Length of these runs.
-    first_updates
-        Of the trainings before the last.
     recipe
-        Of the last training.
+        Of the last training; those before it take a quarter of its updates.
     """
 
     temperatures_k: tuple[float, ...] = (300.0, 600.0, 900.0)
@@ -54,7 +52,6 @@ class Plan:
     rounds: int = 2
     frames_per_run: int = 4
     run_ps: float = 2.0
-    first_updates: int = 1500
     recipe: StudentRecipe = StudentRecipe()  # noqa: RUF009 - frozen
 
 
@@ -108,7 +105,7 @@ def distil(
     ]
     labelled = label(teacher, frames)
     tell(f"{len(labelled)} rattled crystals labelled")
-    first = replace(plan.recipe, updates=plan.first_updates)
+    first = replace(plan.recipe, updates=plan.recipe.updates // 4)
     for round_ in range(plan.rounds):
         student = train_student(shape, labelled, first)
         frames, failures = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))

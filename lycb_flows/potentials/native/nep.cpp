@@ -39,7 +39,8 @@ struct System {
     void evaluate_alone(Crystal& crystal, int threads) {
         crystal.prepare();
         if (crystal.described) {
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
+            threads = std::min(threads, crystal.chunks);
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
             for (int c = 0; c < crystal.chunks; ++c) crystal.run_chunk(c, scratch());
         }
         crystal.collect();
@@ -114,7 +115,7 @@ int64_t lycb_nep_lists(void* pointer) {
 }
 
 // Advance every replica until its targets (m, steps) are used up or it leaves its limits; `done`
-// gets the steps taken. With `begin` the positions and cells are taken in and evaluated only.
+// gets the steps taken. Without steps the replicas are evaluated only, with new lists.
 int lycb_nep_advance(void* pointer, int threads, int64_t steps, const double* targets, Motion* motions,
                      int64_t* done) {
     System& system = *static_cast<System*>(pointer);

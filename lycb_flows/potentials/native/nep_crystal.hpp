@@ -54,6 +54,7 @@ template <class T> struct Aligned {
 };
 template <class T> using Array = std::vector<T, Aligned<T>>;
 
+constexpr double MAX_GHOSTS = 1e7;  // a cell that has collapsed has too many images
 constexpr int CHUNK = 128;  // atoms whose forces share a buffer: a matter of the crystal alone
 
 class Crystal {
@@ -219,9 +220,13 @@ private:
             lowest[x] = (int)parts[x] + 1;
             counts[x] = (int)std::ceil(1 / widths[x]) + 2 * lowest[x] + 1;
         }
-        make_ghosts(reaches, widths, counts, lowest);
+        double images = n;
+        for (double r : reaches) images *= 2 * r + 1;
+        described = images < MAX_GHOSTS;
+        if (described) make_ghosts(reaches, widths, counts, lowest);
         px.clear(), py.clear(), pz.clear(), pj.clear();
         for (int i = 0; i < n && described; ++i) list_of(i, reach, widths, counts, lowest, parts);
+        fresh = !described;
     }
 
     std::vector<double> frac;
