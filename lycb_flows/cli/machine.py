@@ -42,7 +42,7 @@ def doctor(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="md, lammps, relaxation, training, memory, student [all that can run]."),
+        typer.Argument(help="md, lammps, relaxation, training, memory, student [all possible]."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.usefixtures("blank_figures"),
 ]
 
-OURS = ("chgnet", "toy")
+OURS = ("chgnet", "nep", "toy")
 
 
 def write_package(site, package, **entries):
