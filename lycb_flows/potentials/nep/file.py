@@ -173,12 +173,12 @@ def _refuse(reason: str) -> NoReturn:
 
 def _parts(weights: NepWeights, *, constant: bool) -> Iterator[Floats]:
     """Yield the numbers in the file's order."""
-    one = np.full(int(constant), 1.0)
+    added = np.full(int(constant), 1.0)
     layers = zip(weights.first, weights.biases, weights.second, weights.constants_ev, strict=True)
     for first, biases, second, energy_ev in layers:
-        yield np.concatenate([first, np.zeros((len(one), first.shape[1]))])
-        yield np.concatenate([biases, -_SATURATED * one])
-        yield np.concatenate([second, energy_ev * one])
+        yield np.concatenate([first, np.zeros((len(added), first.shape[1]))])
+        yield np.concatenate([biases, -_SATURATED * added])
+        yield np.concatenate([second, energy_ev * added])
     yield np.zeros(1)
     yield from (weights.radial, weights.angular, weights.scales)
 
