@@ -76,7 +76,7 @@ def compare_student() -> list[Comparison]:
 
 
 def _steps(atoms: Atoms, ensemble: str, replicas: int = 1) -> Callable[[int], None]:
-    """Return what takes a number of steps, each call from where the last one ended."""
+    """Return what takes a number of steps, each call from the same start, which it counts."""
     config = MDConfig(time_step_fs=2.0)
     protocol = config.nvt(_TEMPERATURE_K, ramp=False)
     if ensemble == "npt":
@@ -86,11 +86,11 @@ def _steps(atoms: Atoms, ensemble: str, replicas: int = 1) -> Callable[[int], No
     cell_ang = atoms.cell.array
     motion = begin_motion(atoms.numbers, atoms.positions, cell_ang, momenta)
     replica = Replica(atoms.numbers, motion, protocol, cell_ang)
-    dynamics = make_dynamics([replica] * replicas, _random_student(atoms))
-    dynamics.set_phase(np.ones(replicas, bool))
-    limits = _NoLimits(replicas)
+    student, limits = _random_student(atoms), _NoLimits(replicas)
 
     def advance(n_steps: int) -> None:
+        dynamics = make_dynamics([replica] * replicas, student)
+        dynamics.set_phase(np.ones(replicas, bool))
         taken = dynamics.advance(np.full((n_steps, replicas), _TEMPERATURE_K), limits)
         if not (taken == n_steps).all():
             raise AssertionError(taken)
