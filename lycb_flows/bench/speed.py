@@ -22,6 +22,7 @@ from lycb_flows.bench.dynamics import compare_lammps, compare_md
 from lycb_flows.bench.memory import measure_memory
 from lycb_flows.bench.relaxation import compare_relaxation
 from lycb_flows.bench.sevennet import compare_sevennet
+from lycb_flows.bench.students import compare_student
 from lycb_flows.bench.training import compare_training
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.compiled import load_library
@@ -110,6 +111,7 @@ PARTS: dict[str, Callable[[], list[Comparison]]] = {
     "training": compare_training,
     "memory": measure_memory,
     "sevennet": compare_sevennet,
+    "student": compare_student,
 }
 
 

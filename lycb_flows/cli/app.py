@@ -21,6 +21,7 @@ from lycb_flows.cli import (
     status,
     store,
     structures,
+    students,
     workers,
 )
 from lycb_flows.cli.terminal import AT_THE_END
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
+app.command()(students.distil)
 app.command()(analyse.analyse)
 app.command()(machine.bench)
 app.command()(bakeoff.bakeoff)

@@ -53,7 +53,7 @@ def md(
 
     config = _md_config(protocol)
     how = _protocol(config, temperature_k, pressure_bar)
-    start = prepare_start(_read_ordered(structure), repeat=repeat)
+    start = prepare_start(read_ordered(structure), repeat=repeat)
     run = SingleRun(start, how, seed, production_start(how) + config.steps(duration_ps))
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
@@ -94,7 +94,14 @@ def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None
     return config.npt(temperature_k, pressure_bar)
 
 
-def _read_ordered(path: Path) -> Structure:
+def read_ordered(path: Path) -> Structure:
+    """Return the ordered crystal of a file.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or a CIF is disordered.
+    """
     import ase.io
     from ase.io.formats import UnknownFileTypeError
 

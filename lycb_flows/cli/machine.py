@@ -42,7 +42,9 @@ def doctor(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="md, lammps, relaxation, training, memory, sevennet [all]."),
+        typer.Argument(
+            help="md, lammps, relaxation, training, memory, sevennet, student [all possible]."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

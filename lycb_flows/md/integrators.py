@@ -34,6 +34,7 @@ cell whose momenta are symmetric, hence 6 (MTK, J. Chem. Phys. 1994, 101, 4177).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -45,13 +46,34 @@ from torch import Tensor
 
 from lycb_flows.md.chains import Chains, FloatArray
 from lycb_flows.md.motion import Motion, Replica
-from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.potentials.evaluator import Evaluator
 from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
 BoolArray = NDArray[np.bool_]
 _UNIT = np.eye(3)
 _CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}
 """Degrees of freedom of a cell's shape; a cell that stands has none, and 1 to divide by."""
+
+
+class Limits(Protocol):
+    """What every step must keep: factors of temperature and volume, a jump of the energy."""
+
+    heat_factors: FloatArray
+    volume_factors: FloatArray
+    jumps_ev_per_atom: FloatArray
+    volumes_ang3: FloatArray
+    energies_ev_per_atom: FloatArray
+
+    def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
+        """Return which replicas (m,) are still physical.
+
+        Parameters
+        ----------
+        now
+            The batch after a step.
+        targets_k
+            Temperatures (m,) in K that the thermostats aim at.
+        """
 
 
 class Dynamics:
@@ -61,8 +83,8 @@ class Dynamics:
     ----------
     replicas
         Each with its own size, cell, temperature, pressure and ensemble.
-    potential
-        Gives the evaluator of exactly these replicas.
+    evaluator
+        Of exactly these replicas.
     device
         Torch device of positions and momenta.
 
@@ -78,7 +100,7 @@ class Dynamics:
     """
 
     def __init__(
-        self, replicas: Sequence[Replica], potential: HasEvaluator, device: str = "cpu"
+        self, replicas: Sequence[Replica], evaluator: Evaluator, device: str = "cpu"
     ) -> None:
         motions = [replica.motion for replica in replicas]
         self._set_atoms(replicas, device)
@@ -89,7 +111,7 @@ class Dynamics:
         rates = np.stack([motion.chain_rates for motion in motions])
         self.chains = Chains(rates, self.degrees, self._periods)
         self.set_phase(np.zeros(len(replicas), bool))
-        self._evaluate = potential.evaluator([replica.numbers for replica in replicas])
+        self._evaluate = evaluator
         self._evaluate_now()
         self._read_host()
         self.kinetic_ev = np.stack([motion.kinetic_ev for motion in motions])
@@ -147,13 +169,36 @@ class Dynamics:
     def set_phase(self, producing: BoolArray) -> None:
         """Set which replicas (m,) are in their own ensemble; the others heat or settle in NVT."""
         self._cell_moves = producing & (self._ensembles == "npt")
-        thermostatted = ~(producing & (self._ensembles == "nve"))
-        active = np.stack([thermostatted, self._cell_moves], axis=1)
+        self._thermostatted = ~(producing & (self._ensembles == "nve"))
+        active = np.stack([self._thermostatted, self._cell_moves], axis=1)
         halves = active * (self._times / 2)[:, None]
         self.chains.set_times(halves)
         self._cell_times = halves[:, 1]
 
     # -- one step -----------------------------------------------------------------------
+
+    def advance(self, targets_k: FloatArray, limits: Limits) -> NDArray[np.int64]:
+        """Take steps until one replica leaves its limits.
+
+        Parameters
+        ----------
+        targets_k
+            What the thermostats aim at in each step, shape (steps, m).
+        limits
+            Tells which replicas are still physical.
+
+        Returns
+        -------
+        ndarray
+            The steps that each replica has taken, shape (m,).
+        """
+        taken = 0
+        for targets in targets_k:
+            self.step(targets)
+            taken += 1
+            if not limits.are_kept(self, targets).all():
+                break
+        return np.full(len(self.sizes), taken)
 
     def step(self, targets_k: FloatArray) -> None:
         """Take one step, the thermostats aiming at temperatures (m,) in K."""

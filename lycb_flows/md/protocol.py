@@ -36,6 +36,7 @@ from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
 from lycb_flows.md.integrators import Dynamics
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.schedule import Schedule, production_start
 from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
@@ -335,27 +336,26 @@ def _advance(
         [segment.begin.start for segment in running],
     )
     with np.errstate(all="ignore"):  # an explosion is judged below
-        dynamics = Dynamics([segment.replica() for segment in running], potential, device)
+        dynamics = make_dynamics([segment.replica() for segment in running], potential, device)
         _keep_frames([segment for segment in running if not segment.step], running, dynamics, watch)
         steps = np.array([segment.step for segment in running])
+        ends = np.array([segment.last_step for segment in running])
         dynamics.set_phase(schedule.producing(steps + 1))
-        for _ in range(min(segment.last_step - segment.step for segment in running)):
-            steps += 1
-            if schedule.begins_production(steps):
-                dynamics.set_phase(schedule.producing(steps))
-            targets_k = schedule.targets_k(steps)
-            dynamics.step(targets_k)
-            kept, due = limits.are_kept(dynamics, targets_k), schedule.sampled(steps)
-            if kept.all() and not due.any():
-                continue
+        while (steps < ends).all() and not any(segment.failure for segment in running):
+            stretch = min(schedule.stretch(steps), int((ends - steps).min()))
+            if schedule.begins_production(steps + 1):
+                dynamics.set_phase(schedule.producing(steps + 1))
+            targets_k = schedule.targets_k(steps + np.arange(1, stretch + 1)[:, None])
+            taken = dynamics.advance(targets_k, limits)
+            steps += taken
+            last_k = targets_k[taken - 1, np.arange(len(running))]
+            kept, due = limits.are_kept(dynamics, last_k), schedule.sampled(steps)
             for segment, step in zip(running, steps.tolist(), strict=True):
                 segment.step = step
             for i in np.flatnonzero(~kept).tolist():
-                running[i].failure = limits.reason(dynamics, targets_k, i)
+                running[i].failure = limits.reason(dynamics, last_k, i)
             sampled = [running[i] for i in np.flatnonzero(due & kept).tolist()]
             _keep_frames(sampled, running, dynamics, watch)
-            if any(segment.failure for segment in running):
-                break
     for segment, step, motion in zip(running, steps.tolist(), dynamics.motions(), strict=True):
         segment.step, segment.motion = step, motion
 

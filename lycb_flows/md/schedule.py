@@ -35,7 +35,7 @@ class Schedule:
         self._intervals = np.array([protocol.sample_interval_steps for protocol in protocols])
 
     def targets_k(self, steps: NDArray[np.int64]) -> FloatArray:
-        """Return the temperatures (m,) in K that the thermostats aim at in steps (m,)."""
+        """Return the temperatures (..., m) in K that the thermostats aim at in steps (..., m)."""
         climbing = self._starts_k + self._slopes_k * steps
         return np.where(steps < self._heating, climbing, self._ends_k)
 
@@ -47,6 +47,12 @@ class Schedule:
     def begins_production(self, steps: NDArray[np.int64]) -> bool:
         """Return whether any of the steps (m,) is the first of its run's production."""
         return bool((steps == self._settled + 1).any())
+
+    def stretch(self, steps: NDArray[np.int64]) -> int:
+        """Return how many steps after steps (m,) end with the next frame or phase of any run."""
+        until_frame = self._intervals - steps % self._intervals
+        until_phase = np.where(steps < self._settled, self._settled - steps, until_frame)
+        return int(np.minimum(until_frame, until_phase).min())
 
     def sampled(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which of the steps (m,) end with a frame."""

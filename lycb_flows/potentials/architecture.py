@@ -161,6 +161,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     Architecture,  # used for isinstance only
     {
         "chgnet": "lycb_flows.potentials.members:CHGNet",
+        "nep": "lycb_flows.potentials.nep.architecture:Nep",
         "toy": "lycb_flows.potentials.members:Toy",
         "sevennet": "lycb_flows.potentials.sevennet:SevenNet",
         "calculator": "lycb_flows.potentials.calculators:Calculators",

@@ -1,25 +1,10 @@
-"""native/chgnet.cpp: built once per machine, and a CHGNet's weights in the order that it reads.
-
-The source is compiled with the machine's C++ compiler for its processor into the user's cache
-(`$XDG_CACHE_HOME/lycb_flows`, by default `~/.cache/lycb_flows`), under a name that holds the
-hashes of source, compiler and processor. Where there is no compiler, or
-`LYCB_COMPILED=0` is set, the layers run in torch.
-"""
+"""native/chgnet.cpp: a CHGNet's weights in the order that it reads, and its evaluator."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import logging
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +13,7 @@ from chgnet.model.model import CHGNet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lycb_flows.potentials.building import build_library, fields
 from lycb_flows.potentials.evaluator import BatchPrediction, Numbers, lost_crystals, mark_lost
 from lycb_flows.potentials.graph import SkinList
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -35,40 +21,29 @@ from lycb_flows.units import EV_PER_ANG3_GPA
 SKIN_ANG = 1.0
 """Pairs beyond the cutoff cost a distance each, a new list 0.5 ms per 60 atoms."""
 
-_LOGGER = logging.getLogger(__name__)
 _FEATURES, _BASIS, _ORDER = 64, 32, 16  # chgnet.cpp's F, R, ORDER
-_FLAGS = (
-    "-O3", "-march=native", "-std=c++17", "-fopenmp", "-fno-math-errno", "-fno-trapping-math",
-    "-shared", "-fPIC",
-)  # fmt: skip
-_COMPILERS = ("c++", "g++", "clang++")
-_BUILD_TIMEOUT_S = 600
 
 Floats = NDArray[np.float64]
 Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or Module
 
 
-def _fields(kind: type, names: str) -> Iterator[tuple[str, type]]:
-    return ((name, kind) for name in names.split())
-
-
 class _Shape(ctypes.Structure):
     _fields_ = (
-        *_fields(ctypes.c_int32, "n_conv n_hidden norm readout_norm"),
-        *_fields(ctypes.c_double, "atom_cutoff bond_cutoff envelope_power"),
+        *fields(ctypes.c_int32, "n_conv n_hidden norm readout_norm"),
+        *fields(ctypes.c_double, "atom_cutoff bond_cutoff envelope_power"),
     )
 
 
 class _Pairs(ctypes.Structure):
     _fields_ = (
-        *_fields(ctypes.c_int64, "n_crystals n_atoms n_pairs"),
-        *_fields(ctypes.c_void_p, "numbers owners ends images starts candidates reversed"),
+        *fields(ctypes.c_int64, "n_crystals n_atoms n_pairs"),
+        *fields(ctypes.c_void_p, "numbers owners ends images starts candidates reversed"),
     )
 
 
 class _Results(ctypes.Structure):
     _fields_ = (
-        *_fields(ctypes.c_void_p, "energies forces virials"),
+        *fields(ctypes.c_void_p, "energies forces virials"),
         ("counts", ctypes.c_int64 * 4),
     )
 
@@ -79,55 +54,11 @@ class _Results(ctypes.Structure):
 @functools.cache
 def load_library() -> ctypes.CDLL | None:
     """Return the compiled source, built when it is not in the cache; None where it cannot be."""
-    if os.environ.get("LYCB_COMPILED", "1") == "0":
-        return None
-    compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
-    if compiler is None:
-        return None
-    with resources.as_file(resources.files("lycb_flows.potentials") / "native") as folder:
-        try:
-            library = ctypes.CDLL(str(_built(folder, compiler)))
-        except (OSError, subprocess.SubprocessError) as err:
-            _LOGGER.warning("cannot build the compiled CHGNet, torch is used: %s", err)
-            return None
-    library.lycb_chgnet_new.restype = ctypes.c_void_p
-    library.lycb_peak_gflop_per_s.restype = ctypes.c_double
+    library = build_library("chgnet.cpp", ("rows.hpp", "weights.hpp"))
+    if library is not None:
+        library.lycb_chgnet_new.restype = ctypes.c_void_p
+        library.lycb_peak_gflop_per_s.restype = ctypes.c_double
     return library
-
-
-def _built(sources: Path, compiler: str) -> Path:
-    version = subprocess.run(  # noqa: S603 - the compiler that was found
-        [compiler, "--version"], capture_output=True, check=True, timeout=_BUILD_TIMEOUT_S
-    ).stdout
-    parts = [path.read_bytes() for path in sorted(sources.glob("*.?pp"))]
-    parts += [version, " ".join(_FLAGS).encode(), _processor()]
-    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lycb_flows"
-    target = cache / f"chgnet-{digest}.so"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            built = Path(folder) / target.name
-            subprocess.run(  # noqa: S603
-                [compiler, *_FLAGS, str(sources / "chgnet.cpp"), "-o", str(built)],
-                check=True,
-                capture_output=True,
-                timeout=_BUILD_TIMEOUT_S,
-            )
-            built.replace(target)  # another process may do the same: either file will do
-    return target
-
-
-def _processor() -> bytes:
-    """Return the properties of the processor that -march=native may depend on."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor().encode()
-    wanted = ("flags", "Features", "model name")
-    return "\n".join(
-        sorted({line for line in text.splitlines() if line.startswith(wanted)})
-    ).encode()
 
 
 # -- weights -------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.integrators import Dynamics
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.protocol import prepare_start
 from lycb_flows.md.schedule import Schedule
 from lycb_flows.md.summary import average_cell_ang, summarise_run
@@ -161,7 +162,7 @@ def replica(structure, how: MDProtocol, seed: int = 0, temperature_k: float = 30
 
 
 def producing(*replicas: Replica, potential) -> Dynamics:
-    dynamics = Dynamics(replicas, potential)
+    dynamics = make_dynamics(replicas, potential)
     dynamics.set_phase(np.ones(len(replicas), bool))
     return dynamics
 

@@ -41,7 +41,7 @@ pytestmark = [
     pytest.mark.usefixtures("blank_figures"),
 ]
 
-OURS = ("chgnet", "toy", "sevennet", "calculator")
+OURS = ("chgnet", "nep", "toy", "sevennet", "calculator")
 
 
 def write_package(site, package, **entries):

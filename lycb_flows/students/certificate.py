@@ -1,0 +1,183 @@
+"""The statics of a student: its errors against the teacher where its own runs lead it.
+
+>>> certificate = certify_statics(student, teacher, starts, (300.0, 600.0), trained_on=structures)
+>>> certificate.conditions[0].errors.force_mae_ev_per_ang
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_masses
+
+from lycb_flows.crystals import to_ase
+from lycb_flows.learning.labelled import LabelledStructure, model_errors
+from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.native import make_dynamics
+from lycb_flows.potentials.nep.potential import NepPotential
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.schemas import ModelErrors, Structure
+from lycb_flows.students.extrapolation import find_active_set
+from lycb_flows.students.frames import frames_of_runs, label, short_protocol
+from lycb_flows.units import PS_FS
+
+FRAMES_PER_TEMPERATURE = 50
+_PRESSURE_BAR = 1.0
+_RUN_PS = 4.0
+_SEED = 1_000_000  # of velocities that no run for training had
+_NVE_STEPS = 1000
+_SAMPLES = 50
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Errors on frames of the student's runs at one temperature and in one ensemble.
+
+    Attributes
+    ----------
+    temperature_k
+        Of the runs.
+    ensemble
+        'nvt' or 'npt'.
+    errors
+        Against the teacher; None when no frame was left.
+    largest_grade
+        Extrapolation grade of the worst frame; up to 1 it is an interpolation.
+    failures
+        Why runs left physics.
+    """
+
+    temperature_k: float
+    ensemble: str
+    errors: ModelErrors | None
+    largest_grade: float
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known of a student's statics; its dynamics are another matter.
+
+    Attributes
+    ----------
+    conditions
+        Every temperature in both ensembles; the frames are none of the training's.
+    on_labels
+        Errors on labels of the level of theory itself, where there were some.
+    drift_ev_per_atom_per_ps
+        Slope of the energy in NVE at the highest temperature.
+    """
+
+    conditions: tuple[Condition, ...]
+    on_labels: ModelErrors | None
+    drift_ev_per_atom_per_ps: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the certificate as plain data."""
+        conditions = [
+            asdict(condition)
+            | {"errors": None if condition.errors is None else condition.errors.model_dump()}
+            for condition in self.conditions
+        ]
+        return {
+            "conditions": conditions,
+            "on_labels": None if self.on_labels is None else self.on_labels.model_dump(),
+            "drift_ev_per_atom_per_ps": self.drift_ev_per_atom_per_ps,
+        }
+
+
+def certify_statics(
+    student: NepPotential,
+    teacher: Potential,
+    starts: Sequence[Structure],
+    temperatures_k: Sequence[float],
+    *,
+    trained_on: Sequence[Structure],
+    labels: Sequence[LabelledStructure] = (),
+) -> Certificate:
+    """Return the errors of a student on frames of its own NVT and NpT runs.
+
+    Parameters
+    ----------
+    student
+        The NEP.
+    teacher
+        What it was trained to repeat.
+    starts
+        Crystals that the runs begin with.
+    temperatures_k
+        Of the runs.
+    trained_on
+        The training's structures; grades are relative to them.
+    labels
+        Labels of the level of theory itself, none of the training's.
+    """
+    active = find_active_set(student, trained_on)
+    per_run = -(-FRAMES_PER_TEMPERATURE // (2 * len(starts)))
+    conditions = []
+    for temperature_k in temperatures_k:
+        for pressure_bar in (None, _PRESSURE_BAR):
+            protocol = short_protocol(temperature_k, pressure_bar)
+            frames, failures = frames_of_runs(
+                starts, student, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+            )
+            labelled = label(teacher, frames)
+            conditions.append(
+                Condition(
+                    temperature_k,
+                    protocol.ensemble,
+                    errors_of(student, labelled) if labelled else None,
+                    float(active.grades(student, frames).max(initial=0.0)),
+                    tuple(failures),
+                )
+            )
+    return Certificate(
+        tuple(conditions),
+        errors_of(student, labels) if labels else None,
+        energy_drift(student, starts[0], max(temperatures_k)),
+    )
+
+
+def errors_of(student: Potential, labelled: Sequence[LabelledStructure]) -> ModelErrors:
+    """Return the errors of a student on labels.
+
+    Parameters
+    ----------
+    student
+        Any potential.
+    labelled
+        Structures with labels.
+    """
+    return model_errors(labelled, student.predict([each.structure for each in labelled]))
+
+
+def energy_drift(student: NepPotential, start: Structure, temperature_k: float) -> float:
+    """Return the slope of the energy in NVE, in eV per atom and ps.
+
+    Parameters
+    ----------
+    student
+        Drives the run.
+    start
+        Where it begins.
+    temperature_k
+        Of the first velocities.
+    """
+    atoms = to_ase(start)
+    momenta = thermal_momenta(
+        atomic_masses[atoms.numbers], 2 * temperature_k, np.random.default_rng(_SEED)
+    )
+    motion = begin_motion(atoms.numbers, atoms.positions, atoms.cell.array, momenta)
+    protocol = short_protocol(temperature_k, None).model_copy(update={"ensemble": "nve"})
+    dynamics = make_dynamics([Replica(atoms.numbers, motion, protocol, atoms.cell.array)], student)
+    dynamics.set_phase(np.ones(1, bool))
+    energies, times = [], []
+    for step in range(_NVE_STEPS):
+        dynamics.step(np.array([temperature_k]))
+        if step % (_NVE_STEPS // _SAMPLES) == 0:
+            energies.append(dynamics.conserved_energies_ev.item() / len(atoms))
+            times.append(step * protocol.time_step_fs / PS_FS)
+    return float(np.polyfit(times, energies, 1)[0])

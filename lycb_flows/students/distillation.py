@@ -1,0 +1,149 @@
+"""A student of any potential: frames, labels, training, certificate, without any DFT.
+
+The first frames are rattled crystals; each round then adds frames of runs of the student so far,
+in NVT and NpT at every temperature, labelled by the teacher, and trains on all of them. So a
+student learns where its own dynamics lead it, and the teacher is asked for labels only, never for
+a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from lycb_flows.errors import InputError
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.potentials.nep.file import NepShape
+from lycb_flows.potentials.nep.potential import NepPotential
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.schemas import Structure
+from lycb_flows.students.certificate import Certificate, certify_statics, errors_of
+from lycb_flows.students.frames import frames_of_runs, label, rattled, short_protocol
+from lycb_flows.students.training import StudentRecipe, train_student
+
+Tell = Callable[[str], None]
+"""Called with a sentence when something is done."""
+
+_PRESSURE_BAR = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a student is made.
+
+    Attributes
+    ----------
+    temperatures_k
+        Of its runs.
+    rattled_per_start
+        First frames of each crystal.
+    rounds
+        How often frames of its runs are added.
+    frames_per_run
+        Taken of each run: a crystal at one temperature in one ensemble.
+    run_ps
+        Length of these runs.
+    recipe
+        Of the last training; those before it take a quarter of its updates.
+    """
+
+    temperatures_k: tuple[float, ...] = (300.0, 600.0, 900.0)
+    rattled_per_start: int = 16
+    rounds: int = 2
+    frames_per_run: int = 4
+    run_ps: float = 2.0
+    recipe: StudentRecipe = StudentRecipe()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student with what it was trained on and what is known of it."""
+
+    potential: NepPotential
+    labelled: tuple[LabelledStructure, ...]
+    certificate: Certificate
+
+
+def distil(
+    starts: Sequence[Structure],
+    teacher: Potential,
+    shape: NepShape,
+    plan: Plan,
+    *,
+    labels: Sequence[LabelledStructure] = (),
+    tell: Tell = lambda _: None,
+) -> Student:
+    """Return a student of a teacher for some crystals.
+
+    Parameters
+    ----------
+    starts
+        Ordered crystals near their minima.
+    teacher
+        Labels frames.
+    shape
+        Sizes of the student.
+    plan
+        Frames and training.
+    labels
+        Labels of a level of theory, for the certificate only.
+    tell
+        Called as it goes on.
+
+    Raises
+    ------
+    InputError
+        Without crystals.
+    """
+    if not starts:
+        raise InputError("a student needs crystals", fix="give ordered structures")
+    seed = plan.recipe.seed
+    frames = [
+        frame
+        for i, start in enumerate(starts)
+        for frame in rattled(start, plan.rattled_per_start, seed + i)
+    ]
+    labelled = label(teacher, frames)
+    tell(f"{len(labelled)} rattled crystals labelled")
+    first = replace(plan.recipe, updates=plan.recipe.updates // 4)
+    for round_ in range(plan.rounds):
+        student = train_student(shape, labelled, first)
+        frames, failures = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
+        new = label(teacher, frames)
+        if new:
+            force_mae = 1e3 * errors_of(student, new).force_mae_ev_per_ang
+            tell(
+                f"round {round_ + 1}: {len(new)} frames of the student's runs labelled, its forces "
+                f"were off by {force_mae:.1f} meV/Å there; {len(failures)} runs left physics"
+            )
+        labelled += new
+    student = train_student(shape, labelled, plan.recipe)
+    tell(f"trained on {len(labelled)} frames")
+    certificate = certify_statics(
+        student,
+        teacher,
+        starts,
+        plan.temperatures_k,
+        trained_on=[each.structure for each in labelled],
+        labels=labels,
+    )
+    return Student(student, tuple(labelled), certificate)
+
+
+def _frames_of_student(
+    student: NepPotential, starts: Sequence[Structure], plan: Plan, seed: int
+) -> tuple[list[Structure], list[str]]:
+    frames, failures = [], []
+    for temperature_k in plan.temperatures_k:
+        for pressure_bar in (None, _PRESSURE_BAR):
+            found, why = frames_of_runs(
+                starts,
+                student,
+                short_protocol(temperature_k, pressure_bar),
+                duration_ps=plan.run_ps,
+                per_run=plan.frames_per_run,
+                seed=seed,
+            )
+            frames += found
+            failures += why
+    return frames, failures

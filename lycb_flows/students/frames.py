@@ -1,0 +1,145 @@
+"""Frames that a student learns from: rattled and strained crystals, and its own dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lycb_flows.config import MDConfig, MDProtocol
+from lycb_flows.crystals import structure_from_arrays, to_ase
+from lycb_flows.errors import PhysicsError
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.md.protocol import RunAhead, run_batch, start_run
+from lycb_flows.md.schedule import production_start
+from lycb_flows.md.trajectory import read_trajectory
+from lycb_flows.potentials.evaluator import HasEvaluator
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.schemas import Structure
+
+_LARGEST_RATTLE_ANG = 0.25
+_LARGEST_STRAIN = 0.03
+
+
+def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
+    """Return copies of a crystal, each strained and rattled by another amount.
+
+    Displacements have standard deviations of up to 0.25 Å, so that the atoms meet as they do
+    when hot; strains of every component are up to 3 %.
+
+    Parameters
+    ----------
+    start
+        A crystal near its minimum.
+    n
+        How many.
+    seed
+        Of the random numbers.
+    """
+    rng, atoms, copies = np.random.default_rng(seed), to_ase(start), []
+    for i in range(n):
+        strain = rng.uniform(-_LARGEST_STRAIN, _LARGEST_STRAIN, (3, 3))
+        moved = atoms.copy()
+        moved.set_cell(atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
+        rattle_ang = _LARGEST_RATTLE_ANG * (i + 1) / n
+        moved.positions += rng.normal(0, rattle_ang, moved.positions.shape)
+        copies.append(_structure(moved.cell.array, start, moved.get_scaled_positions()))
+    return copies
+
+
+def frames_of_runs(
+    starts: Sequence[Structure],
+    potential: HasEvaluator,
+    protocol: MDProtocol,
+    *,
+    duration_ps: float,
+    per_run: int,
+    seed: int,
+) -> tuple[list[Structure], list[str]]:
+    """Return frames of one run from each crystal, and why runs left physics.
+
+    Parameters
+    ----------
+    starts
+        Crystals.
+    potential
+        Drives the runs.
+    protocol
+        Ensemble, temperature, pressure.
+    duration_ps
+        Length after heating.
+    per_run
+        Frames taken of each run, evenly over its second half and its heating left out.
+    seed
+        Of the velocities.
+    """
+    n_steps = production_start(protocol) + round(duration_ps * 1000 / protocol.time_step_fs)
+    aheads, failures = [], []
+    for i, start in enumerate(starts):
+        try:
+            here = start_run(start, potential, protocol, seed + i)
+        except PhysicsError as err:
+            failures.append(str(err))
+            continue
+        aheads.append(RunAhead(here, protocol, n_steps))
+    found: list[list[Structure]] = [[] for _ in aheads]
+    for place, segment in run_batch(aheads, potential, batch_size=max(len(aheads), 1)):
+        if segment.health.reason:
+            failures.append(segment.health.reason)
+        trajectory = read_trajectory(segment.trajectory)
+        found[place] += [
+            _structure(cell, starts[place], coords)
+            for step, cell, coords in zip(
+                trajectory.steps, trajectory.cells_ang, trajectory.frac_coords, strict=True
+            )
+            if step > production_start(protocol)
+        ]
+    return [frame for frames in found for frame in _spread(frames, per_run)], failures
+
+
+def short_protocol(temperature_k: float, pressure_bar: float | None) -> MDProtocol:
+    """Return a protocol of runs of a few picoseconds: velocities drawn hot, then NVT or NpT.
+
+    Parameters
+    ----------
+    temperature_k
+        Target.
+    pressure_bar
+        None: the cell stands.
+    """
+    config = MDConfig(heating_ps=0.2, equilibration_ps=0.0, sample_interval_fs=50.0)
+    if pressure_bar is None:
+        return config.nvt(temperature_k, ramp=False)
+    return config.npt(temperature_k, pressure_bar)
+
+
+def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledStructure]:
+    """Return the structures that the teacher has finite numbers for, with these.
+
+    Parameters
+    ----------
+    teacher
+        Any potential.
+    structures
+        Crystals.
+    """
+    labelled = []
+    for structure in structures:
+        try:
+            (point,) = teacher.predict([structure])
+        except PhysicsError:
+            continue
+        labelled.append(LabelledStructure(structure=structure, key=structure.key, **vars(point)))
+    return labelled
+
+
+def _spread(frames: Sequence[Structure], n: int) -> list[Structure]:
+    places = np.unique(np.linspace(len(frames) // 4, len(frames) - 1, n).round().astype(int))
+    return [frames[i] for i in places.tolist()] if frames else []
+
+
+def _structure(
+    cell_ang: NDArray[np.float64], start: Structure, coords: NDArray[np.floating]
+) -> Structure:
+    return structure_from_arrays(cell_ang, list(start.species), coords)

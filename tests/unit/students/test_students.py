@@ -1,0 +1,104 @@
+"""Students: the trainer, the extrapolation grade, and distillation with its certificate."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from typer.testing import CliRunner
+
+from lycb_flows.cli.app import app
+from lycb_flows.crystals import canonical_structure, to_ase
+from lycb_flows.errors import InputError
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.nep.file import NepShape
+from lycb_flows.students.certificate import errors_of
+from lycb_flows.students.extrapolation import find_active_set
+from lycb_flows.students.frames import label, rattled
+from lycb_flows.students.training import StudentRecipe, train_student
+
+SHAPE = NepShape(
+    ("Cl", "Li"),
+    cutoffs_ang=(5.0, 4.0),
+    n_radial=5,
+    n_angular=4,
+    k_radial=7,
+    k_angular=6,
+    l_max=2,
+    five_body=False,
+    neurons=10,
+)
+SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    source = find_model("toy-soft")
+    return load_potential(source.model, source.weights)
+
+
+@pytest.fixture(scope="module")
+def labelled(teacher):
+    return label(teacher, rattled(SALT, 24, seed=0)[:16])
+
+
+def test_a_student_learns_what_its_teacher_says(teacher, labelled):
+    losses = []
+    recipe = StudentRecipe(updates=200, atoms_per_batch=64)
+    student = train_student(SHAPE, labelled, recipe, tell=lambda _, loss: losses.append(loss))
+    unseen = label(teacher, rattled(SALT, 24, seed=5)[:16:3])
+    rms = np.sqrt(np.mean([np.mean(each.forces_ev_per_ang**2) for each in unseen]))
+    errors = errors_of(student, unseen)
+    assert errors.force_rmse_ev_per_ang < 0.35 * rms
+    assert 0.9 < errors.force_slope < 1.1
+    assert errors.energy_mae_ev_per_atom < 0.2 * np.std(
+        [each.energy_ev / each.n_atoms for each in unseen]
+    )
+    assert losses[-1] < 0.1 * losses[0]
+
+
+def test_equal_seeds_give_equal_students(labelled):
+    students = [
+        train_student(SHAPE, labelled[:6], StudentRecipe(updates=5, seed=seed)).weights_bytes()
+        for seed in (0, 0, 1)
+    ]
+    assert students[0] == students[1]
+    assert students[0] != students[2]
+
+
+def test_a_student_without_labels_is_refused():
+    with pytest.raises(InputError, match="labels"):
+        train_student(SHAPE, [], StudentRecipe())
+
+
+def test_frames_like_the_training_are_interpolations_and_a_squeezed_crystal_is_none(labelled):
+    student = train_student(SHAPE, labelled, StudentRecipe(updates=3))
+    trained = [each.structure for each in labelled]
+    active = find_active_set(student, trained)
+    assert active.grades(student, trained).max() < 1.05
+    atoms = to_ase(SALT)
+    atoms.set_cell(0.75 * atoms.cell.array, scale_atoms=True)
+    atoms.rattle(0.2, seed=0)
+    (grade,) = active.grades(student, [canonical_structure(atoms)])
+    assert grade > 3
+
+
+def test_lycb_distil_writes_a_student_and_its_certificate(tmp_path):
+    to_ase(SALT).write(tmp_path / "salt.cif")
+    out = tmp_path / "student.txt"
+    result = CliRunner().invoke(
+        app,
+        f"distil {tmp_path / 'salt.cif'} --out {out} --teacher toy-soft --temperature-k 150 "
+        "--rounds 1 --updates 150 --neurons 10",
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    assert "meV/Å" in result.output
+    facts = json.loads((tmp_path / "student.certificate.json").read_text())
+    assert facts["teacher"]["name"] == "toy-soft"
+    assert [each["ensemble"] for each in facts["conditions"]] == ["nvt", "npt"]
+    assert all(each["errors"]["n_labels"] >= 20 for each in facts["conditions"])
+    assert abs(facts["drift_ev_per_atom_per_ps"]) < 1e-3
+    source = find_model(str(out))
+    (point,) = load_potential(source.model, source.weights).predict([SALT])
+    assert np.isfinite(point.energy_ev)
