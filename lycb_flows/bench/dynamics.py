@@ -10,6 +10,7 @@ import ase.units
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
 
 from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, threaded
@@ -53,7 +54,7 @@ def _compare_md_of(atoms: Atoms, n_steps: int) -> list[Comparison]:
     ways = {
         "compiled": (our_md(atoms, potential_named(MODEL)), n_steps),
         "in torch": (our_md(atoms, _TorchOnly(potential_named(MODEL))), by_torch),
-        "theirs": (_their_md(atoms), n_theirs),
+        "theirs": (their_md(atoms, shipped_calculator()), n_theirs),
     }
     if load_library() is None:
         del ways["compiled"]  # it would be the layers in torch once more
@@ -95,7 +96,15 @@ class _TorchOnly:
 
 
 def our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
-    """Return what runs a number of our NVT steps, frames and health included."""
+    """Return what runs a number of our NVT steps, frames and health included.
+
+    Parameters
+    ----------
+    atoms
+        Where they start.
+    potential
+        What computes the forces.
+    """
     protocol = MDConfig(sample_interval_fs=10.0).nvt(_TEMPERATURE_K, ramp=False)
     begin = start_run(canonical_structure(atoms), potential, protocol, seed=0)
 
@@ -107,10 +116,18 @@ def our_md(atoms: Atoms, potential: HasEvaluator) -> Callable[[int], None]:
     return advance
 
 
-def _their_md(atoms: Atoms) -> Callable[[int], object]:
-    """Return what runs a number of ASE's NVT steps with chgnet's calculator."""
+def their_md(atoms: Atoms, calculator: Calculator) -> Callable[[int], object]:
+    """Return what runs a number of ASE's NVT steps.
+
+    Parameters
+    ----------
+    atoms
+        Where they start.
+    calculator
+        What computes the forces.
+    """
     moving = atoms.copy()
-    moving.calc = shipped_calculator()
+    moving.calc = calculator
     masses = moving.get_masses()
     moving.set_momenta(thermal_momenta(masses, _TEMPERATURE_K, np.random.default_rng(0)))
     dynamics = NoseHooverChainNVT(

@@ -1,4 +1,4 @@
-"""How fast this machine is, against chgnet's own tools: `lycb bench`.
+"""How fast this machine is, against the tools of chgnet and sevenn: `lycb bench`.
 
 Each comparison alternates ours and theirs in one process and quotes the ratio of medians; the
 reference runs at its own best of one and two threads. Times drift between processes and between
@@ -21,6 +21,7 @@ from lycb_flows.bench.comparison import Comparison
 from lycb_flows.bench.dynamics import compare_lammps, compare_md
 from lycb_flows.bench.memory import measure_memory
 from lycb_flows.bench.relaxation import compare_relaxation
+from lycb_flows.bench.sevennet import compare_sevennet
 from lycb_flows.bench.students import compare_student
 from lycb_flows.bench.training import compare_training
 from lycb_flows.errors import InputError
@@ -109,6 +110,7 @@ PARTS: dict[str, Callable[[], list[Comparison]]] = {
     "relaxation": compare_relaxation,
     "training": compare_training,
     "memory": measure_memory,
+    "sevennet": compare_sevennet,
     "student": compare_student,
 }
 

@@ -4,6 +4,7 @@ from .admission import (
 from .cost import (
     PlannedStep as PlannedStep,
     costs_of_jobs as costs_of_jobs,
+    duration_text as duration_text,
     plan_campaign as plan_campaign,
 )
 from .descriptions import (

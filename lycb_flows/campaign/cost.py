@@ -321,6 +321,12 @@ def _sum(seconds: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(seconds) else None
 
 
+def duration_text(seconds: float) -> str:
+    """Return an expected duration in words, such as 'about 5 min'."""
+    minutes = seconds / 60
+    return f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+
+
 def _noted(work: str, rate_s: float) -> str:
     """Return what is to be done, with a remark where its cost per atom is not known."""
     return work if rate_s else f"{work}; its cost unknown and not counted"

@@ -18,7 +18,7 @@ from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.potentials import check_trainable, find_model, model_names
+from lycb_flows.potentials import absolute_model, check_trainable, find_model, model_names
 from lycb_flows.quantities import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
 from lycb_flows.store import ResultStore
@@ -118,7 +118,10 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
     return _replaced(
         campaign,
         parents=[absolute(system.parent, PARENT_NAMES) for system in campaign.systems],
-        models={name: absolute(name, names) for name in _model_names(campaign)},
+        models={
+            name: name if name in names else absolute_model(name, folder)
+            for name in _model_names(campaign)
+        },
     )
 
 

@@ -12,6 +12,7 @@ import typer
 
 from lycb_flows.cli import (
     analyse,
+    bakeoff,
     campaigns,
     dynamics,
     export,
@@ -37,6 +38,7 @@ app.command()(dynamics.md)
 app.command()(students.distil)
 app.command()(analyse.analyse)
 app.command()(machine.bench)
+app.command()(bakeoff.bakeoff)
 app.command()(structures.rank)
 app.command()(campaigns.run)
 app.command()(campaigns.report)

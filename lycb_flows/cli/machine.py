@@ -42,11 +42,13 @@ def doctor(
 def bench(
     parts: Annotated[
         list[str] | None,
-        typer.Argument(help="md, lammps, relaxation, training, memory, student [all possible]."),
+        typer.Argument(
+            help="md, lammps, relaxation, training, memory, sevennet, student [all possible]."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure this machine against chgnet's own tools; ratios above 1 are in our favour.
+    """Measure this machine against the models' own tools; ratios above 1 are in our favour.
 
     Both sides take turns in one process; figures are medians. Beside other work
     the figures mean nothing.

@@ -20,6 +20,7 @@ from lycb_flows.campaign import (
     StagePlan,
     Submission,
     costs_of_jobs,
+    duration_text,
     find_results,
     ground_state_plan,
     label_status,
@@ -32,8 +33,6 @@ from lycb_flows.quantities import find_quantity
 from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
-
-_MINUTE_S = 60
 
 
 @contextmanager
@@ -98,9 +97,7 @@ class _Listener:
             return ""
         elapsed = time.monotonic() - self.started_at
         rest_s = elapsed * (sum(self.costs.values()) / self.spent - 1)
-        if rest_s < _MINUTE_S:
-            return "less than a minute left"
-        return f"about {rest_s / _MINUTE_S:.0f} min left"
+        return f"{duration_text(rest_s)} left"
 
     def _show_rounds(self) -> None:
         campaign, theory = self.submission.campaign, self.submission.theory

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive
+from lycb_flows.config.models import IMPORT_PATH, ModelName
 from lycb_flows.config.plugins import Registry
 from lycb_flows.errors import InputError
 
@@ -101,8 +102,8 @@ class TeacherLabeler(LabelerConfig):
     """Labels by another potential: a rehearsal without DFT, reported as one."""
 
     type: Literal["teacher"] = "teacher"
-    model: Annotated[str, NAMES_MODEL] = Field(
-        "chgnet-r2scan", description="Name, key or file of the teacher."
+    model: Annotated[ModelName, NAMES_MODEL] = Field(
+        "chgnet-r2scan", description="Name, key or file of the teacher, or a calculator."
     )
 
 
@@ -129,7 +130,7 @@ class AseLabeler(LabelerConfig):
 
     type: Literal["ase"] = "ase"
     calculator: str = Field(
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
+        pattern=IMPORT_PATH,
         description="Import path of the class, e.g. ase.calculators.cp2k.CP2K.",
     )
     version: str = Field(min_length=1, description="Version of the code that computes.")

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import Config, Count, Fraction, Positive
+from lycb_flows.config.models import ModelName
 
 
 class SelectionConfig(Config):
@@ -81,7 +82,9 @@ class LearningConfig(Config):
     temperature_step_k: Positive = Field(200.0, description="paper: 200 K.")
     max_temperature_k: Positive = Field(800.0, description="paper: 800 K.")
     pressure_bar: float = Field(1.0, description="paper: 1 bar.")
-    model: str = Field("chgnet-0.3.0", description="Name, key or file of the foundation model.")
+    model: ModelName = Field(
+        "chgnet-0.3.0", description="Name, key or file of the foundation model."
+    )
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
     selection: SelectionConfig = SelectionConfig()

@@ -14,14 +14,21 @@ class DiffusionConfig(Config):
 
     mobile_species: str = Field("Li", description="The ion that moves.")
     charge_number: int = Field(1, description="Charge of the mobile ion in units of e.")
-    site_distance_ang: Positive = Field(3.0, description="a of He et al. (authors' code: 3 Å).")
-    max_lag_fraction: Fraction = Field(0.7, description="Longest lag of the fit (paper).")
+    site_distance_ang: Positive = Field(
+        3.0,
+        description="a of He et al., the distance between neighbouring sites (authors' code: 3 Å).",
+    )
+    max_lag_fraction: Fraction = Field(
+        0.7, description="Longest lag of the fit as a share of the run (paper)."
+    )
     max_lag_ps: Positive = Field(500.0, description="Longest lag of the fit (paper).")
     min_lag_ps: Positive | None = Field(
         None, description="Shortest lag of the fit; default: first lag with MSD >= a²/2."
     )
     discard_ps: float = Field(
-        2.0, ge=0, description="ours: fresh velocities settle at the start of production."
+        2.0,
+        ge=0,
+        description="Start of production that is left out (ours): fresh velocities settle there.",
     )
     confidence: Fraction = Field(
         0.95, description="Confidence level of upper bounds and intervals."

@@ -24,6 +24,12 @@ from lycb_flows.errors import InputError
 M = TypeVar("M")
 
 _OWN_PACKAGE = "lycb-flows"
+_loaded_packages: dict[str, str] = {}
+
+
+def packages_in_use() -> dict[str, str]:
+    """Return the version of every package of which this process has loaded a plug-in, by name."""
+    return dict(_loaded_packages)
 
 
 class Registry(Generic[M]):
@@ -120,6 +126,9 @@ class Registry(Generic[M]):
             raise self._refusal(entry, f"{entry.value} is no {self.kind.__name__}")
         if getattr(member, "name", None) != entry.name:
             raise self._refusal(entry, f"{entry.value} has another name")
+        distribution = _distribution(entry)
+        if distribution is not None:
+            _loaded_packages[distribution.name] = distribution.version
         return cast("M", member)
 
     def _refusal(self, entry: metadata.EntryPoint, reason: str) -> InputError:
@@ -144,8 +153,13 @@ def _installed(group: str, _path: tuple[str, ...]) -> tuple[metadata.EntryPoint,
     return tuple(sorted(found, key=lambda entry: (entry.name, entry.value, _package(entry))))
 
 
+def _distribution(entry: metadata.EntryPoint) -> metadata.Distribution | None:
+    """Return the package that has declared an entry point; None for one of this package."""
+    return getattr(entry, "dist", None)
+
+
 def _package(entry: metadata.EntryPoint, *, with_version: bool = False) -> str:
-    distribution = getattr(entry, "dist", None)
+    distribution = _distribution(entry)
     if distribution is None:
         return _OWN_PACKAGE
     return f"{distribution.name} {distribution.version}" if with_version else distribution.name

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.config.labels import AnyLabeler
+from lycb_flows.config.models import ModelName
 
 
 class ForbiddenPair(Config):
@@ -154,7 +155,9 @@ class DftConfig(Config):
 class RankingConfig(Config):
     """Two-stage funnel over relaxed candidates."""
 
-    model: str = Field("chgnet-0.3.0", description="Name, key or file of the ranking potential.")
+    model: ModelName = Field(
+        "chgnet-0.3.0", description="Name, key or file of the ranking potential, or a calculator."
+    )
     coarse_fmax_ev_per_ang: Positive = Field(0.05, description="ours: cheap first stage.")
     fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
     n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")

@@ -2,8 +2,8 @@
 
 The loop is rounds and decisions. What follows a decision is *added*
 (`Response(addition=...)`, never `replace`), and what follows the labels is added by the
-label job that closed the stage: training is nobody's child, so that a label that hangs does
-not hold it up. Results never travel through references; references only order the jobs.
+label job that closed the stage: training waits for no label job, so that a label that hangs
+does not hold it up. Results never travel through references; references only order the jobs.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class BeginMaker(Maker):
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """Return the rankings' keys, and add the first stage; `after` only orders the jobs."""
-        del after  # order only
+        del after
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
@@ -181,7 +181,7 @@ class LabelMaker(Maker):
 
         A label that failed is counted and never raises: the stage may close without it.
         """
-        del after  # order only
+        del after
         store = open_store()
         frames = store.load(Frames, self.plan.frames_key).frames
         keys: tuple[str, ...] = ()
@@ -225,7 +225,9 @@ class LabelMaker(Maker):
         return reason or store.attempts(key, "failed")[-1].reason
 
 
-def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
+def relabel_flow(
+    plan: StagePlan, indices: Sequence[int], stamp: str, makers: CampaignMakers | None = None
+) -> Flow:
     """Return a flow that tries labels of a stage once more which have failed for good.
 
     It is a workflow of its own, as rerunning the old jobs would rerun all that came after them.
@@ -240,11 +242,13 @@ def relabel_flow(plan: StagePlan, indices: Sequence[int], stamp: str) -> Flow:
         Indices of the frames in the stage.
     stamp
         A text that distinguishes these tries from others.
+    makers
+        Makers of the user's own in place of the defaults.
     """
     labels: list[Flow | Job] = [
         make_job(
             plan.label_job(i, stamp),
-            LabelMaker(plan=plan, index=i, again=True, stamp=stamp),
+            LabelMaker(plan=plan, index=i, again=True, stamp=stamp, makers=makers),
             after=None,
         )
         for i in indices
@@ -310,7 +314,7 @@ class DecideMaker(Maker):
     @deciding_job
     def make(self, after: object) -> Response[Produced]:
         """Return the Round's key, and add what follows it; `after` only orders the jobs."""
-        del after  # order only
+        del after
         store, plan = open_store(), self.plan
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
@@ -11,7 +12,8 @@ from maggma.stores import MemoryStore
 from lycb_flows.campaign import ProgressListener, Submission, failed_labels, find_results
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import relabel_flow
-from lycb_flows.flows.routing import description_of
+from lycb_flows.flows.makers import CampaignMakers
+from lycb_flows.flows.routing import description_of, jobs_of
 from lycb_flows.jobs import working_on
 from lycb_flows.store import ResultStore
 
@@ -41,7 +43,7 @@ def run_embedded(store: ResultStore, flow: Flow | Job, listener: ProgressListene
 
 
 def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
-    for job, _ in flow.iterflow():
+    for job in jobs_of(flow):
         description = description_of(job)
         listener(description, False)  # noqa: FBT003 - ProgressListener
         response = job.run(outputs)
@@ -50,10 +52,12 @@ def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
             raise LycbError("a job stopped the flow", fix="see its output", job=job.name)
         for following in (response.replace, response.detour, response.addition):
             if following is not None:
-                _run(following, outputs, listener)
+                _run(cast("Flow", following), outputs, listener)
 
 
-def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, int]:
+def relabel_embedded(
+    store: ResultStore, submission: Submission, makers: CampaignMakers | None = None
+) -> dict[str, int]:
     """Try every label once more that has failed for good.
 
     What a repaired label makes possible comes with the next `lycb run`.
@@ -64,6 +68,8 @@ def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, in
         Holds the campaign's results.
     submission
         The campaign.
+    makers
+        Makers of the user's own, if the campaign ran with such.
 
     Returns
     -------
@@ -75,5 +81,6 @@ def relabel_embedded(store: ResultStore, submission: Submission) -> dict[str, in
         indices = failed_labels(store, plan)
         if indices:
             tried[plan.title] = len(indices)
-            run_embedded(store, relabel_flow(plan, indices, stamp), lambda _job, _done: None)
+            flow = relabel_flow(plan, indices, stamp, makers)
+            run_embedded(store, flow, lambda _job, _done: None)
     return tried

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from jobflow import Maker
 from monty.json import MSONable
 
+from lycb_flows.errors import MachineError
 from lycb_flows.jobs import (
     EnumerateMaker,
     EvaluateMaker,
@@ -46,6 +47,19 @@ class CampaignMakers(MSONable):
     label: Maker | None = None
     train: Maker = field(default_factory=TrainMaker)
     evaluate: Maker = field(default_factory=EvaluateMaker)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no Maker; monty leaves one as plain data where its module is missing."""
+        for step in fields(self):
+            given = getattr(self, step.name)
+            if not isinstance(given, Maker) and not (step.name == "label" and given is None):
+                module = given.get("@module") if isinstance(given, dict) else type(given).__name__
+                raise MachineError(
+                    "a Maker of the campaign's user cannot be loaded",
+                    fix="install the package that has it",
+                    step=step.name,
+                    found=module,
+                )
 
 
 DEFAULT_MAKERS = CampaignMakers()

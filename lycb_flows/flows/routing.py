@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any, cast
 
@@ -45,6 +46,16 @@ def description_of(job: Job) -> JobDescription:
     return read_description(job.name, job.metadata)
 
 
+def jobs_of(flow: Flow | Job) -> list[Job]:
+    """Return the jobs of a flow, each after those that it waits for."""
+    if isinstance(flow, Job):
+        return [flow]
+    with warnings.catch_warnings():
+        # measurements at two pressures wait for no common job, as intended
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        return [job for job, _ in flow.iterflow()]
+
+
 def route(flow: Flow | Job, priority: int) -> Flow | Job:
     """Return the flow with the category of its description and a priority on every job.
 
@@ -55,8 +66,7 @@ def route(flow: Flow | Job, priority: int) -> Flow | Job:
     priority
         The priority of its jobs; light ones come a little before the others.
     """
-    jobs = [flow] if isinstance(flow, Job) else [job for job, _ in flow.iterflow()]
-    for job in jobs:
+    for job in jobs_of(flow):
         category = description_of(job).category
         rank = priority + (_LIGHT_BEFORE if category == LIGHT else 0)
         routing = {"_category": category, "_priority": rank}

@@ -164,7 +164,7 @@ class GroundStatesMaker(Maker):
         after
             Outputs of the relaxations; they order the jobs and are not read.
         """
-        del after  # order only
+        del after
         decided = self._decide()
         longer = {
             name: decision.widened_to for name, decision in decided.items() if decision.widened_to

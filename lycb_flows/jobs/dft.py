@@ -41,8 +41,8 @@ class DftRelaxMaker(Maker):
 
     @static_job
     def make(self, after: object = None) -> Produced:
-        """The key of the Relaxation, or why there is none."""
-        del after  # order only
+        """Return the key of the Relaxation, or why there is none; `after` only orders the jobs."""
+        del after
         store = open_store()
         plan = ground_state_plan(store, self.campaign, self.system, self.x)
         if plan is None:
@@ -67,8 +67,8 @@ class AnchorMaker(Maker):
 
     @static_job
     def make(self, after: object = None) -> Produced:
-        """The key of the Relaxation, or why there is none."""
-        del after  # order only
+        """Return the key of the Relaxation, or why there is none; `after` only orders the jobs."""
+        del after
         store, dft = open_store(), self.campaign.ranking.dft
         theory = dft_theory(store, self.campaign)
         if dft is None or theory is None:

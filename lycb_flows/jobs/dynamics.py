@@ -47,6 +47,7 @@ from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore
 
 Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
+"""Yields what is left of a run, then receives its segments one by one and stores them."""
 
 
 @dataclass(kw_only=True)
@@ -119,7 +120,7 @@ class MDMaker(Maker):
         after: object = None,
     ) -> Produced:
         """Return the keys of the runs, which are found or computed now."""
-        del after  # only makes the job wait
+        del after
         runs = runs or [self._run_of(open_store(), structure, model)]
         keys = compute_runs(runs, self.name)
         return Produced(kind=Run.kind, keys=keys)

@@ -24,7 +24,7 @@ from lycb_flows.crystals.structures import (
     to_pymatgen,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.potentials import find_model, model_names
+from lycb_flows.potentials import absolute_model, find_model, is_file, model_names
 from lycb_flows.schemas import Model, Parent, Ranking, Relaxation, Run, Structure
 from lycb_flows.store import ResultStore
 
@@ -161,7 +161,7 @@ def stored_parent(store: ResultStore, parent: PortableParent) -> Parent:
 
 
 def portable_model(model: str | Path) -> str:
-    """Return a name or a key as it is, and the path of a file in full.
+    """Return a name, a key or a calculator as it is, and the path of a file in full.
 
     The file must be where the job runs, too: weights do not travel with a job.
 
@@ -173,14 +173,14 @@ def portable_model(model: str | Path) -> str:
     name = str(model)
     if name in model_names() or _KEY.fullmatch(name):
         return name
-    path = Path(name).resolve()
-    if not path.is_file():
+    full = absolute_model(name, Path.cwd())
+    if not is_file(full):
         raise InputError(
             "no such model",
             fix=f"give one of {', '.join(model_names())}, the path of a model file, or a key",
             found=name,
         )
-    return str(path)
+    return full
 
 
 def stored_model(store: ResultStore, model: str) -> str:

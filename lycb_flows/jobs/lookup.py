@@ -39,7 +39,7 @@ class LookupMaker(Maker, ABC):
         **inputs
             What the result is made from.
         """
-        del after  # order only
+        del after
         store = open_store()
         prepared = self.prepared(store, **inputs)
         key = self.key(store, **prepared)

@@ -32,8 +32,8 @@ class QuantityMaker(Maker):
 
     @static_job
     def make(self, after: object = None) -> Produced:
-        """Return the key of the quantity's document."""
-        del after  # order only
+        """Return the key of the quantity's document; `after` only orders the jobs."""
+        del after
         store, quantity = open_store(), find_quantity(self.quantity)
         key = quantity.key(self.plan, self.condition)
         store.once(

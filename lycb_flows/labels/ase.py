@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from ase.calculators.calculator import BaseCalculator, Calculator, CalculatorError
 
 from lycb_flows.config import AseLabeler
-from lycb_flows.errors import InputError, LabelError
+from lycb_flows.errors import InputError, LabelError, first_line
 from lycb_flows.labels.checks import ask, checked_label
 from lycb_flows.labels.engine import Engine, FindModel, Machine, Models
 from lycb_flows.labels.theory import Theory, ase_theory
+from lycb_flows.potentials.calculator_process import find_factory, is_program, missing_properties
 from lycb_flows.schemas import Label, Structure
 
 _STATED = "label by {name}, version {version}: what it is rests on its user's word"
@@ -45,7 +46,15 @@ class AseEngine(Engine[AseLabeler]):
             When there is no such calculator, or it computes no stress.
         """
         del elements, machine
-        find_calculator(config.calculator)
+        make = find_calculator(config)
+        stated = getattr(make, "implemented_properties", ())
+        if missing := missing_properties(make if stated else _made(config)):
+            raise InputError(
+                "no label without energy, forces and stress",
+                fix="name a calculator that has all three",
+                calculator=config.calculator,
+                missing=missing,
+            )
 
     def open(self, config: AseLabeler, machine: Machine, models: Models) -> AseCalculator:
         """Return the calculator as a labeler."""
@@ -68,7 +77,7 @@ class AseCalculator:
 
     def __init__(self, config: AseLabeler) -> None:
         self.theory = ase_theory(config)
-        self._class, self._config = find_calculator(config.calculator), config
+        self._make, self._config = find_calculator(config), config
 
     def label(self, structure: Structure) -> Label:
         """Return the label of a structure.
@@ -81,7 +90,7 @@ class AseCalculator:
         config = self._config
         with tempfile.TemporaryDirectory(prefix="lycb-label-") as folder:
             try:
-                calculator = self._class(**config.parameters)
+                calculator = self._make(**config.parameters)
                 if isinstance(calculator, Calculator):
                     calculator.directory = folder  # for calculators that write files
                 answer = ask(calculator, structure)
@@ -111,34 +120,47 @@ _FAILURES = (
 """Errors that calculators of many authors raise; each is stored with its reason."""
 
 
-def find_calculator(path: str) -> type[BaseCalculator]:
-    """Return the class of a calculator by its import path.
+def find_calculator(config: AseLabeler) -> Callable[..., BaseCalculator]:
+    """Return the class of a calculator, or the function that makes one.
 
     Raises
     ------
     InputError
-        When there is no such calculator, or it computes no stress.
+        When there is no such calculator, or its parameters name a file that is a program.
     """
-    module, _, name = path.rpartition(".")
+    for value in config.parameters.values():
+        if isinstance(value, str) and Path(value).is_file() and is_program(value):
+            raise InputError(
+                "a file of weights is a program, and a labeler would run it in our process",
+                fix="make it the model of a teacher, which opens it in a process of its own",
+                file=value,
+            )
     try:
-        found = getattr(importlib.import_module(module), name)
+        make: Callable[..., BaseCalculator] = find_factory(config.calculator)
     except (ImportError, AttributeError) as err:
         raise InputError(
             "no such calculator",
             fix="install it here and on the workers, or correct labels.labeler.calculator",
-            calculator=path,
+            calculator=config.calculator,
             reason=err,
         ) from err
-    if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
+    except TypeError as err:
         raise InputError(
-            "not a calculator of ASE's", fix="name a class that is one", calculator=path
-        )
-    needed = {"energy", "forces", "stress"}
-    if missing := needed - set(found.implemented_properties):
+            "not a calculator of ASE's",
+            fix="name a class that is one",
+            calculator=config.calculator,
+        ) from err
+    return make
+
+
+def _made(config: AseLabeler) -> BaseCalculator:
+    """Return the calculator, for one that states its properties when it is made."""
+    try:
+        return find_calculator(config)(**config.parameters)
+    except _FAILURES as err:
         raise InputError(
-            "no label without energy, forces and stress",
-            fix="name a calculator that has all three",
-            calculator=path,
-            missing=sorted(missing),
-        )
-    return found
+            "the calculator cannot be made",
+            fix="look at its installation and parameters",
+            calculator=config.calculator,
+            reason=first_line(err),
+        ) from err

@@ -31,7 +31,13 @@ from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.potentials import BatchOutput, Potential, Trainable, require_trainable
+from lycb_flows.potentials import (
+    BatchOutput,
+    Potential,
+    SinglePoint,
+    Trainable,
+    require_trainable,
+)
 from lycb_flows.schemas import EpochRecord, ModelErrors
 
 __all__ = ["LabelledStructure", "TrainedModel", "fine_tune", "shift_reference"]
@@ -137,11 +143,35 @@ def shift_reference(
     tuple
         The shifted copy, and the energies added, in eV per atom of each element.
     """
+    predictions = potential.predict([label.structure for label in labelled])
+    ridge = ridge_ev_per_atom if raw_pbe else None
+    shift_ev = fitted_shift_ev(labelled, predictions, raw_pbe_ridge_ev_per_atom=ridge)
+    return potential.shifted(shift_ev), shift_ev
+
+
+def fitted_shift_ev(
+    labelled: Sequence[LabelledStructure],
+    predictions: Sequence[SinglePoint],
+    *,
+    raw_pbe_ridge_ev_per_atom: float | None = None,
+) -> dict[str, float]:
+    """Return the energy per atom of each element that takes predictions to labels on average.
+
+    Parameters
+    ----------
+    labelled
+        The labels.
+    predictions
+        The prediction for each of them.
+    raw_pbe_ridge_ev_per_atom
+        Width of the prior around MP2020's corrections for labels that are uncorrected PBE; None:
+        least squares of smallest norm.
+    """
     elements = sorted({symbol for label in labelled for symbol in label.structure.species})
+    raw_pbe = raw_pbe_ridge_ev_per_atom is not None
     shift_ev = dict.fromkeys(elements, 0.0)
     if raw_pbe:
         shift_ev |= {el: ev for el, ev in MP2020_REMOVAL_EV.items() if el in shift_ev}
-    predictions = potential.predict([label.structure for label in labelled])
     shares = np.array([_shares(label, elements) for label in labelled])
     residuals = np.array(
         [
@@ -149,14 +179,14 @@ def shift_reference(
             for label, point in zip(labelled, predictions, strict=True)
         ]
     ) - shares @ np.array(list(shift_ev.values()))
-    if raw_pbe:  # the prior is a measurement of zero for each element, with its width as error
-        prior = np.eye(len(elements)) * (_RESIDUAL_EV_PER_ATOM / ridge_ev_per_atom)
+    if raw_pbe_ridge_ev_per_atom is not None:  # the prior measures zero, with its width as error
+        prior = np.eye(len(elements)) * (_RESIDUAL_EV_PER_ATOM / raw_pbe_ridge_ev_per_atom)
         shares = np.concatenate([shares, prior])
         residuals = np.concatenate([residuals, np.zeros(len(elements))])
     fitted, *_ = np.linalg.lstsq(shares, residuals)
     for element, energy_ev in zip(elements, fitted.tolist(), strict=True):
         shift_ev[element] += energy_ev
-    return potential.shifted(shift_ev), shift_ev
+    return shift_ev
 
 
 def learning_rate_factor(update: int, n_updates: int, config: TrainingConfig) -> float:

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
         default=True,
         description="Keep what VASP and GPAW wrote, compressed, with each label and failure.",
     )
+    pythons: dict[str, Path] = Field(
+        {},
+        description="Python of the environment of a package whose calculators are models, by the "
+        "package's name, e.g. {mace: /opt/mace/bin/python}.",
+    )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")
     settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")

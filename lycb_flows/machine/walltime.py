@@ -22,8 +22,7 @@ class Walltime:
     Attributes
     ----------
     gives_back
-        Whether this process's worker returns a job to the queue when it raises
-        `GivenBackError`.
+        Whether this process's worker gives a job back that raises `GivenBackError`.
     deadline
         `time.time()` at which the worker wants to be gone, or None.
     stop_reason

@@ -51,7 +51,8 @@ from lycb_flows.units import BAR_GPA, EV_PER_ANG3_GPA, PS_FS
 
 BoolArray = NDArray[np.bool_]
 _UNIT = np.eye(3)
-_CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}  # None: stands, 1 / 1
+_CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}
+"""Degrees of freedom of a cell's shape; a cell that stands has none, and 1 to divide by."""
 
 
 class Limits(Protocol):

@@ -2,6 +2,10 @@ from .architecture import (
     ARCHITECTURES as ARCHITECTURES,
     model_names as model_names,
 )
+from .calculators import (
+    absolute_model as absolute_model,
+    is_file as is_file,
+)
 from .compiled import (
     CompiledEvaluator as CompiledEvaluator,
     flop_per_evaluation as flop_per_evaluation,

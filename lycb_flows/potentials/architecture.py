@@ -1,8 +1,8 @@
 """The interface of a kind of potential, and the registry of all kinds.
 
 An architecture finds its models by name or in files of its own format, makes a potential from a
-model's document and weights, and says what a step of it costs. `chgnet` and `toy` are
-this package's; other packages add theirs by the entry-point group `lycb_flows.potentials`
+model's document and weights, and says what a step of it costs. Members of this package stand in
+`ARCHITECTURES`; other packages add theirs by the entry-point group `lycb_flows.potentials`
 (docs/potentials.md). Nothing here imports torch.
 
 >>> ARCHITECTURES.get("toy").model_names
@@ -163,6 +163,8 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "chgnet": "lycb_flows.potentials.members:CHGNet",
         "nep": "lycb_flows.potentials.nep.architecture:Nep",
         "toy": "lycb_flows.potentials.members:Toy",
+        "sevennet": "lycb_flows.potentials.sevennet:SevenNet",
+        "calculator": "lycb_flows.potentials.calculators:Calculators",
     },
 )
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from lycb_flows.quantities.base import Quantity, Scope, place_text, temperature_text
+from lycb_flows.quantities.base import (
+    Quantity,
+    Scope,
+    by_pressure,
+    place_text,
+    temperature_text,
+)
 from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import (
     check_quantities,
@@ -18,6 +24,7 @@ __all__ = [
     "MeasurementPlan",
     "Quantity",
     "Scope",
+    "by_pressure",
     "check_quantities",
     "chosen_quantities",
     "find_quantity",

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, by_pressure
 from lycb_flows.quantities.conclusions import (
     barrier_text,
     crossover_text,
@@ -29,7 +29,6 @@ from lycb_flows.report import (
     Part,
     Reference,
     ReportData,
-    Section,
     Statement,
     Table,
     as_printed,
@@ -120,8 +119,8 @@ class ArrheniusLaw(Quantity[Arrhenius]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
-        """Return D against inverse temperature with its fits, and their table, by system.
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
+        """Return D against inverse temperature with its fits, and their table.
 
         Parameters
         ----------
@@ -129,18 +128,15 @@ class ArrheniusLaw(Quantity[Arrhenius]):
             What the report rests on.
         album
             Keeps the figures.
+        system
+            The system.
         """
-        parts = tuple(
-            Part(
-                system,
-                lead=_known_regimes(data, system),
-                figures=_figures(data, album, system),
-                tables=(arrhenius_table(data, system),),
-            )
-            for system in dict.fromkeys(fit.system for fit in data.measured(Arrhenius))
+        return Part(
+            system,
+            lead=_known_regimes(data, system),
+            figures=_figures(data, album, system),
+            tables=(arrhenius_table(data, system),),
         )
-        lead = () if parts else ("No Arrhenius fit yet.",)
-        return Section(self.name, self.title, lead, parts)
 
     def headline(self, data: ReportData) -> str | None:
         """Return which motion the runs show and for how many conditions a conductivity follows.
@@ -245,10 +241,9 @@ def references(
     rows = paper_transport((structure and paper_system(structure)) or "")
     hottest_k = max(t.temperature_k for t in transports)
     found = []
-    for pressure_bar in dict.fromkeys(t.pressure_bar for t in transports):
+    for pressure_bar, here in by_pressure(transports).items():
         row = rows.get(paper_model_row(pressure_bar))
         if row is not None:
-            here = [t for t in transports if t.pressure_bar == pressure_bar]
             sigma = {t: row.conductivity_ms_per_cm(t) for t in (hottest_k, ROOM_TEMPERATURE_K)}
             found.append(_reference(f"paper: {row.name}", list(sigma.items()), here))
     values = [(ROOM_TEMPERATURE_K, row.conductivity_ms_per_cm) for row in experiments(structure)]

@@ -8,8 +8,8 @@ plan, status, results and report iterate over the quantities of a campaign and n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.errors import InputError
@@ -19,6 +19,7 @@ from lycb_flows.schemas import Document, Run, make_key
 from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)
+AtPressure = TypeVar("AtPressure", bound="_HasPressure")
 Scope = Literal["temperature", "pressure", "system", "campaign"]
 _FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
     "temperature": ("system", "pressure_bar", "temperature_k", "replica"),
@@ -26,6 +27,11 @@ _FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
     "system": ("system",),
     "campaign": (),
 }
+
+
+class _HasPressure(Protocol):
+    @property
+    def pressure_bar(self) -> float: ...
 
 
 class Quantity(ABC, Generic[D]):
@@ -85,6 +91,11 @@ class Quantity(ABC, Generic[D]):
     def noun(self) -> str:
         """Name of a single document of it."""
         return self.name
+
+    @property
+    def absence(self) -> str:
+        """The sentence of a report in which nothing is measured yet."""
+        return f"No {self.noun} yet."
 
     @property
     def status_name(self) -> str:
@@ -284,25 +295,39 @@ class Quantity(ABC, Generic[D]):
         """Return the texts of a document under `columns`, in their order."""
         return ()
 
-    def section(self, data: ReportData, album: Album) -> Section:  # noqa: ARG002 - see below
-        """Return its chapter in a report, by default a table for each system.
+    def section(self, data: ReportData, album: Album) -> Section:
+        """Return its chapter in a report, by default a part for each system.
 
         Parameters
         ----------
         data
             What the report rests on; `data.measured(self.document)` are its documents.
         album
+            Keeps the figures.
+        """
+        parts = tuple(self.part(data, album, system) for system in self.systems(data))
+        return Section(self.name, self.title, () if parts else (self.absence,), parts)
+
+    def systems(self, data: ReportData) -> list[str]:
+        """Return the systems that its chapter has a part for."""
+        documents = data.measured(self.document)
+        return list(dict.fromkeys(getattr(document, "system", "") for document in documents))
+
+    def part(self, data: ReportData, album: Album, system: str) -> Part:  # noqa: ARG002 - see below
+        """Return what a report says of a system, by default a table.
+
+        Parameters
+        ----------
+        data
+            What the report rests on.
+        album
             Keeps figures: `album.show(name, figure, caption)`. Import matplotlib inside the
             function that draws.
+        system
+            The system, or the composition that was made from it.
         """
-        documents = data.measured(self.document)
-        systems = dict.fromkeys(getattr(document, "system", "") for document in documents)
-        parts = tuple(
-            Part(system, tables=(Table("", self._headings(), tuple(self._rows(data, system))),))
-            for system in systems
-        )
-        lead = () if parts else (f"No {self.noun} yet.",)
-        return Section(self.name, self.title, lead, parts)
+        table = Table("", self._headings(), tuple(self._rows(data, system)))
+        return Part(system, tables=(table,))
 
     def _headings(self) -> tuple[str, ...]:
         names = {"temperature_k": "T (K)", "pressure_bar": "p (bar)"}
@@ -356,3 +381,11 @@ def temperature_text(document: Document) -> str:
     temperature_k = getattr(document, "temperature_k", None)
     replica = getattr(document, "replica", None)
     return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")
+
+
+def by_pressure(documents: Iterable[AtPressure]) -> dict[float, list[AtPressure]]:
+    """Return the documents of each pressure in bar, in the order in which the pressures occur."""
+    found: dict[float, list[AtPressure]] = {}
+    for document in documents:
+        found.setdefault(document.pressure_bar, []).append(document)
+    return found

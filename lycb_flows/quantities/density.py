@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, Positive, RunConfig
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, by_pressure
 from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.report import (
     Album,
     FigureView,
     Part,
     ReportData,
-    Section,
     fixed,
     number,
 )
@@ -140,8 +140,8 @@ class IonDensity(Quantity[Density]):
             document.reason,
         )
 
-    def section(self, data: ReportData, album: Album) -> Section:
-        """Return maps along a, b, c as in the paper's figure 4, and a table, by system.
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
+        """Return maps along a, b, c as in the paper's figure 4, and a table.
 
         Parameters
         ----------
@@ -149,13 +149,10 @@ class IonDensity(Quantity[Density]):
             What the report rests on; its grids are read.
         album
             Keeps the figures.
+        system
+            The system.
         """
-        plain = super().section(data, album)
-        parts = tuple(
-            Part(part.title, figures=tuple(_maps(data, album, part.title)), tables=part.tables)
-            for part in plain.blocks
-        )
-        return Section(plain.anchor, plain.title, plain.lead, parts)
+        return replace(super().part(data, album, system), figures=tuple(_maps(data, album, system)))
 
 
 def _maps(data: ReportData, album: Album, system: str) -> list[FigureView]:
@@ -165,11 +162,8 @@ def _maps(data: ReportData, album: Album, system: str) -> list[FigureView]:
 
     shown = []
     mine = [found for found in data.measured(Density) if found.system == system and found.grid]
-    for pressure_bar in dict.fromkeys(found.pressure_bar for found in mine):
-        nearest = min(
-            (found for found in mine if found.pressure_bar == pressure_bar),
-            key=lambda found: abs(found.temperature_k - PAPER_TEMPERATURE_K),
-        )
+    for pressure_bar, here in by_pressure(mine).items():
+        nearest = min(here, key=lambda found: abs(found.temperature_k - PAPER_TEMPERATURE_K))
         if nearest.grid is None:
             continue
         place = f"{system} at {pressure_bar:g} bar and {nearest.temperature_k:g} K"

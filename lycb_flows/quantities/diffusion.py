@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from lycb_flows.config import DiffusionConfig, RunConfig
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
+from lycb_flows.quantities import (
+    Condition,
+    MeasurementPlan,
+    Quantity,
+    Scope,
+    by_pressure,
+    place_text,
+)
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
@@ -20,7 +27,6 @@ from lycb_flows.report import (
     Album,
     Part,
     ReportData,
-    Section,
     Statement,
     counted,
     listed,
@@ -50,6 +56,7 @@ class Diffusion(Quantity[Transport]):
     job = "transport"
     work = "transport"
     noun = "transport"
+    absence = "No production run has been analysed yet."
     status_name = "measured"
     status_fields = ("system", "temperature_k", "replica")
     of_mobile_ions = True
@@ -99,8 +106,8 @@ class Diffusion(Quantity[Transport]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
-        """Return MSDs and a table of every production run, by system.
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
+        """Return MSDs and a table of every production run.
 
         Parameters
         ----------
@@ -108,24 +115,19 @@ class Diffusion(Quantity[Transport]):
             What the report rests on.
         album
             Keeps the figures.
+        system
+            The system.
         """
         from lycb_flows.quantities.figures import msd_figure  # noqa: PLC0415 - matplotlib
 
-        parts = []
-        transports = data.measured(Transport)
-        for system in dict.fromkeys(t.system for t in transports):
-            mine = [t for t in transports if t.system == system]
-            shown = []
-            for pressure_bar in dict.fromkeys(t.pressure_bar for t in mine):
-                moved = [t for t in mine if t.pressure_bar == pressure_bar and t.lags_ps]
-                if moved:
-                    place = f"{system} at {pressure_bar:g} bar"
-                    caption = f"{place}: displacement against lag; thick: the window of the fit."
-                    shown.append(album.show(f"msd-{place}", msd_figure(moved), caption))
-            tables = (transport_table(data, system), *replica_tables(data, system))
-            parts.append(Part(system, figures=tuple(shown), tables=tables))
-        lead = () if parts else ("No production run has been analysed yet.",)
-        return Section(self.name, self.title, lead, tuple(parts))
+        moved = [t for t in data.measured(Transport) if t.system == system and t.lags_ps]
+        shown = []
+        for pressure_bar, here in by_pressure(moved).items():
+            place = f"{system} at {pressure_bar:g} bar"
+            caption = f"{place}: displacement against lag; thick: the window of the fit."
+            shown.append(album.show(f"msd-{place}", msd_figure(here), caption))
+        tables = (transport_table(data, system), *replica_tables(data, system))
+        return Part(system, figures=tuple(shown), tables=tables)
 
     def headline(self, data: ReportData) -> str:
         """Return in how many runs D was measured, which motion the others show, what follows."""

@@ -26,11 +26,13 @@ from lycb_flows.schemas import Sites
 from lycb_flows.transport.density import DensityGrid, Floats
 
 _SMOOTHING_ANG = 0.2
+"""Standard deviation of the Gaussian that smooths a map."""
 _MAP = LinearSegmentedColormap.from_list("ions", ["#ffffff", "#cfe8d5", "#3b9d5b", "#08391b"])
 _ATOMS = {"Y": "#7d7d7d", "Cl": BLUE, "Br": "#8c4a23"}
 """The paper's colours (figure 4); the ions are green there, too."""
 _OTHER_ATOMS = ("#a08a1f", "#7a4f9a", "#c2571a", "#4f8f9c")
 _BORDER = 0.01
+"""Atoms closer than this to a border, in units of the cell, are drawn on the opposite one too."""
 _VIEWS = ((2, (0, 1)), (1, (0, 2)), (0, (1, 2)))
 """The axis that the map is seen along, and those that span it: ab, ac, bc as in the paper."""
 
@@ -38,15 +40,15 @@ _VIEWS = ((2, (0, 1)), (1, (0, 2)), (0, (1, 2)))
 @styled
 def density_figure(grid: DensityGrid) -> Figure:
     """Return the density seen along c, b and a, with the framework's atoms as dots."""
-    plains = [_plane(grid.lattice_ang, shown) for _, shown in _VIEWS]
-    widths = [float(np.ptp(_corners(plain)[:, 0])) for plain in plains]
-    tallest = max(float(np.ptp(_corners(plain)[:, 1])) for plain in plains)
+    planes = [_plane(grid.lattice_ang, shown) for _, shown in _VIEWS]
+    widths = [float(np.ptp(_corners(plane)[:, 0])) for plane in planes]
+    tallest = max(float(np.ptp(_corners(plane)[:, 1])) for plane in planes)
     height = min(6.0, 0.85 * WIDE * tallest / sum(widths)) + 1.2
     figure = Figure((WIDE, height))
     panels = figure.subplots(1, 3, width_ratios=widths)
     maps = [_projected(grid, axis) for axis, _ in _VIEWS]
     norm = PowerNorm(0.5, 0.0, max(float(seen.max()) for seen in maps))
-    for axes, seen, plane, (axis, shown) in zip(panels, maps, plains, _VIEWS, strict=True):
+    for axes, seen, plane, (axis, shown) in zip(panels, maps, planes, _VIEWS, strict=True):
         mesh = _draw_map(axes, seen, plane, norm)
         _draw_atoms(axes, grid, plane, shown)
         low, high = _corners(plane).min(axis=0), _corners(plane).max(axis=0)
@@ -105,7 +107,7 @@ def _draw_atoms(axes: Axes, grid: DensityGrid, plane: Floats, shown: tuple[int, 
         mine = [own == name for own in grid.framework_species]
         inside = grid.framework[mine][:, shown] % 1.0
         images = inside + np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])[:, None]
-        images = images.reshape(-1, 2)  # an atom on the border is drawn on every border
+        images = images.reshape(-1, 2)
         drawn = images[((images > -_BORDER) & (images < 1 + _BORDER)).all(axis=1)]
         x, y = (drawn @ plane).T
         colour = _ATOMS.get(name) or next(others)

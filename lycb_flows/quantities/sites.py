@@ -12,6 +12,7 @@ from lycb_flows.quantities import (
     MeasurementPlan,
     Quantity,
     Scope,
+    by_pressure,
     place_text,
     temperature_text,
 )
@@ -22,7 +23,6 @@ from lycb_flows.report import (
     Cell,
     Part,
     ReportData,
-    Section,
     Statement,
     Table,
     fixed,
@@ -130,8 +130,8 @@ class IonSites(Quantity[Sites]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
-        """Return occupancies beside the refined ones, steps and networks, by system.
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
+        """Return occupancies beside the refined ones, steps and networks.
 
         Parameters
         ----------
@@ -139,25 +139,21 @@ class IonSites(Quantity[Sites]):
             What the report rests on.
         album
             Keeps the figures.
+        system
+            The system.
         """
         from lycb_flows.quantities.maps import occupancy_figure  # noqa: PLC0415 - matplotlib
 
-        parts = []
-        documents = data.measured(Sites)
-        for system in dict.fromkeys(found.system for found in documents):
-            mine = [found for found in documents if found.system == system]
-            shown = []
-            for pressure_bar in dict.fromkeys(found.pressure_bar for found in mine):
-                here = [f for f in mine if f.pressure_bar == pressure_bar and f.orbits]
-                if len(here) > 1:
-                    place = f"{system} at {pressure_bar:g} bar"
-                    caption = f"{place}: occupancies in the simulation; dashed: as refined."
-                    shown.append(album.show(f"sites-{place}", occupancy_figure(here), caption))
-            tables = (_orbit_table(mine), _step_table(mine), _network_table(mine))
-            filled = tuple(table for table in tables if table.rows)
-            parts.append(Part(system, figures=tuple(shown), tables=filled))
-        lead = () if parts else ("No sites yet.",)
-        return Section(self.name, self.title, lead, tuple(parts))
+        mine = [found for found in data.measured(Sites) if found.system == system]
+        shown = []
+        for pressure_bar, here in by_pressure(found for found in mine if found.orbits).items():
+            if len(here) > 1:
+                place = f"{system} at {pressure_bar:g} bar"
+                caption = f"{place}: occupancies in the simulation; dashed: as refined."
+                shown.append(album.show(f"sites-{place}", occupancy_figure(here), caption))
+        tables = (_orbit_table(mine), _step_table(mine), _network_table(mine))
+        filled = tuple(table for table in tables if table.rows)
+        return Part(system, figures=tuple(shown), tables=filled)
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield how far the jumps lead, for each system and pressure."""

@@ -21,7 +21,6 @@ from lycb_flows.report import (
     CellRun,
     Part,
     ReportData,
-    Section,
     Statement,
     Table,
     as_printed,
@@ -60,6 +59,7 @@ class Volumes(Quantity[CellVolumes]):
     ensembles = ("npt",)
     options = VolumesOptions
     noun = "mean volume"
+    absence = "No NpT run has finished yet."
     rests_on = "an NpT run"
     shown_unmeasured = True
 
@@ -98,8 +98,12 @@ class Volumes(Quantity[CellVolumes]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
-        """Return volumes against temperature, and their tables, by system.
+    def systems(self, data: ReportData) -> list[str]:
+        """Return the systems that an NpT run has found a cell of."""
+        return list(dict.fromkeys(cell.system for cell in data.cell_runs))
+
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
+        """Return volumes against temperature, and their tables.
 
         Parameters
         ----------
@@ -107,19 +111,17 @@ class Volumes(Quantity[CellVolumes]):
             What the report rests on.
         album
             Keeps the figures.
+        system
+            The system.
         """
         from lycb_flows.report.figures import volume_figure  # noqa: PLC0415 - matplotlib
 
-        parts = []
-        for system in dict.fromkeys(cell.system for cell in data.cell_runs):
-            cells = [cell for cell in data.cell_runs if cell.system == system]
-            caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
-            figure = volume_figure(cells, _papers_volumes(data, system))
-            shown = album.show(f"volume-{system}", figure, caption)
-            tables = (volume_table(data, system), *_measured_tables(data, system))
-            parts.append(Part(system, figures=(shown,), tables=tables))
-        lead = () if parts else ("No NpT run has finished yet.",)
-        return Section(self.name, self.title, lead, tuple(parts))
+        cells = [cell for cell in data.cell_runs if cell.system == system]
+        caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
+        figure = volume_figure(cells, _papers_volumes(data, system))
+        shown = album.show(f"volume-{system}", figure, caption)
+        tables = (volume_table(data, system), *_measured_tables(data, system))
+        return Part(system, figures=(shown,), tables=tables)
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield every thermal expansion that is two errors or more from zero."""

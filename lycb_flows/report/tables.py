@@ -240,6 +240,7 @@ def _round_cells(learned: LearnedRound) -> tuple[Cell, ...]:
 
 
 def _lost(key: str, text: str) -> Cell:
+    """Return the number of labels that are missing or were rejected, marked unless it is 0."""
     return Cell(
         text, key if text != MISSING else None, "warn" if text not in ("0", MISSING) else ""
     )

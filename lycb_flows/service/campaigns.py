@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from lycb_flows.campaign import (
     LABEL,
@@ -14,12 +15,9 @@ from lycb_flows.campaign import (
     find_results,
     reopen,
 )
-from lycb_flows.errors import LycbError
-from lycb_flows.flows.campaign import (
-    after_stage,
-    campaign_flow,
-    relabel_flow,
-)
+from lycb_flows.errors import LycbError, MachineError
+from lycb_flows.flows.campaign import after_stage, campaign_flow, relabel_flow
+from lycb_flows.flows.makers import CampaignMakers
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
@@ -37,7 +35,9 @@ REAPER = "reaper"
 _OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
 
 
-def submit_campaign(launchpad: ServiceLaunchPad, submission: Submission) -> list[int]:
+def submit_campaign(
+    launchpad: ServiceLaunchPad, submission: Submission, makers: CampaignMakers | None = None
+) -> list[int]:
     """Add a campaign to the LaunchPad, unless it is there already.
 
     A changed campaign has another record and is added beside the old one. Results that both have
@@ -49,13 +49,15 @@ def submit_campaign(launchpad: ServiceLaunchPad, submission: Submission) -> list
         The LaunchPad.
     submission
         The campaign, checked and with its inputs in the store.
+    makers
+        Makers of the user's own in place of the defaults; the jobs carry them.
 
     Returns
     -------
     list[int]
         Ids of its first jobs; empty when it was there.
     """
-    flow = campaign_flow(submission.campaign, submission.theory)
+    flow = campaign_flow(submission.campaign, submission.theory, makers)
     metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
     return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
 
@@ -141,7 +143,7 @@ def _close(
                 yield Reaping("open stage", None, name, str(err), "none: mend the labels")
         if dataset is not None:
             yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
-    yield from _look_again(launchpad, store, workflow, stages, dry_run=dry_run)
+    yield from _give_back_labels(launchpad, store, workflow, stages, dry_run=dry_run)
 
 
 def _go_on(
@@ -155,13 +157,41 @@ def _go_on(
 ) -> Iterator[Reaping]:
     selection = find_job(launchpad.fireworks, workflow.fw_ids, plan.select_job())
     first = find_job(launchpad.fireworks, workflow.fw_ids, plan.first_job_after(dataset))
-    if selection is not None and first is None:
-        done = not dry_run and launchpad.append_flow(selection, after_stage(plan, dataset))
-        why = f"closed by {dataset.made.job}, but nothing follows"
-        yield Reaping("closed stage", selection, name, why, "go on", done=done)
+    if selection is None or first is not None:
+        return
+    why, done = f"closed by {dataset.made.job}, but nothing follows", False
+    try:
+        following = after_stage(plan, dataset, _makers_of(launchpad, workflow, plan))
+    except MachineError as err:
+        yield Reaping("closed stage", selection, name, f"{why}; {err}", "none yet")
+        return
+    if not dry_run:
+        done = launchpad.append_flow(selection, following)
+    yield Reaping("closed stage", selection, name, why, "go on", done=done)
 
 
-def _look_again(
+def _makers_of(
+    launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, plan: StagePlan
+) -> CampaignMakers | None:
+    """Return the Makers of the user's own that a stage's jobs carry; None: the defaults.
+
+    They alone are loaded: the rest of the job may have been queued by another version.
+
+    Raises
+    ------
+    MachineError
+        When a package that has one of them is not installed here.
+    """
+    fw_id = find_job(launchpad.fireworks, workflow.fw_ids, plan.label_jobs()[0])
+    row = launchpad.fireworks.find_one({"fw_id": fw_id}, {"spec._tasks": 1})
+    if row is None:
+        return None
+    (task,) = row["spec"]["_tasks"]
+    content = task["job"]["function"]["@bound"].get("makers")
+    return None if content is None else cast("CampaignMakers", CampaignMakers.from_dict(content))
+
+
+def _give_back_labels(
     launchpad: ServiceLaunchPad,
     store: ResultStore,
     workflow: CampaignWorkflow,
@@ -179,7 +209,7 @@ def _look_again(
             why = {GIVEN_BACK: "its stage is closed"}
             done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
             yield Reaping(
-                "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "look again", done
+                "closed stage", row["fw_id"], row["name"], why[GIVEN_BACK], "given back", done
             )
 
 
@@ -214,6 +244,7 @@ def relabel(
             indices = failed_labels(store, plan)
             selection = find_job(launchpad.fireworks, workflow.fw_ids, plan.select_job())
             if indices and selection is not None:
-                launchpad.append_flow(selection, relabel_flow(plan, indices, stamp))
+                makers = _makers_of(launchpad, workflow, plan)
+                launchpad.append_flow(selection, relabel_flow(plan, indices, stamp, makers))
                 tried[plan.title] = len(indices)
     return tried

@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo import ASCENDING
 
-from lycb_flows.campaign import Submission, costs_of_jobs, plan_campaign
+from lycb_flows.campaign import Submission, costs_of_jobs, duration_text, plan_campaign
 from lycb_flows.service.launchpad import (
     ServiceLaunchPad,
     campaign_workflows,
@@ -76,6 +76,6 @@ def _progress(
     if first is not None and 0 < share < 1:
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])
         began = began if began.tzinfo else began.replace(tzinfo=UTC)
-        minutes = (launchpad.now() - began).total_seconds() / 60 * (1 / share - 1)
-        rest = f"about {minutes:.0f} min at the pace so far"
+        rest_s = (launchpad.now() - began).total_seconds() * (1 / share - 1)
+        rest = f"{duration_text(rest_s)} at the pace so far"
     return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}

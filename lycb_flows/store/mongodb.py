@@ -267,9 +267,9 @@ class MongoStore(ResultStore):
         for row in self._documents.find({"key": wanted}, {"key": 1, own: 1}):
             if isinstance(row[own], list):
                 pairs.update((row["key"], key) for key in row[own])
-        asked = set(keys)
+        listed = set(keys)
         for row in self._documents.find({theirs: wanted}, {"key": 1, theirs: 1}):
-            pairs.update((key, row["key"]) for key in row[theirs] if key in asked)
+            pairs.update((key, row["key"]) for key in row[theirs] if key in listed)
         neighbours: dict[str, list[str]] = {}
         for key, neighbour in sorted(pairs):
             neighbours.setdefault(key, []).append(neighbour)

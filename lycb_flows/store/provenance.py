@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 
+from lycb_flows.config.plugins import packages_in_use
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.schemas import Blob, Made
 from lycb_flows.store.records import AttemptId
@@ -42,7 +43,7 @@ class MadeNow:
             job=self._job,
             threads=settings.threads,
             device=settings.device,
-            versions=_versions(),
+            versions=_versions() | packages_in_use(),
             started_at=self._started_at,
             ended_at=now(),
             wall_s=time.monotonic() - self._wall,

@@ -191,6 +191,7 @@ def mode_powers(positions_ang: Array, frame_interval_ps: float) -> Spectrum:
 
 
 def _binned(values: Array, modes: Modes) -> Array:
+    """Return the means over bins of values at all modes, along the first axis."""
     sums = np.add.reduceat(values, modes.first[:-1], axis=0)
     return np.asarray(sums / modes.counts.reshape(-1, *[1] * (values.ndim - 1)))
 

@@ -1,9 +1,10 @@
-"""Make the frozen artefacts of `tests/data/frozen`. It ran once, at commit dfd7860.
+"""Make the frozen artefacts of `tests/data/frozen`, each once, with the package of commit dfd7860.
 
-    python tests/data/freeze.py [plans] [databases] [quickstart] [tiny]
+    git worktree add ../dfd7860 dfd7860
+    PYTHONPATH=../dfd7860 python tests/data/freeze.py [plans] [databases] [quickstart] [tiny] ...
 
-It stands here to say how they came about. Run again on later code it would freeze that code's
-behaviour, and nothing would be left to compare with.
+It stands here to say how they came about. It imports what that commit has; with later code it
+would freeze that code's behaviour, and nothing would be left to compare with.
 """
 
 import contextlib
@@ -39,12 +40,14 @@ from frozen import (
 )
 from servers import MongoServer
 
-from lycb_flows.cli import app as cli
+from lycb_flows import cli, launchpad
 from lycb_flows.schemas import KINDS
-from lycb_flows.service.launchpad import ServiceLaunchPad
 
-PLANS = ("quickstart", "tiny", "loop", "second", "ground_states", "vasp", "service", "lycb_paper")
-STORES = ("quickstart", "tiny")
+PLANS = (
+    *("quickstart", "tiny", "loop", "second", "ground_states", "vasp", "calculator", "by_dft"),
+    *("service", "lycb_paper"),
+)
+STORES = ("quickstart", "tiny", "calculator", "by_dft", "vasp")
 HOST = "frozen"
 ALL = [word for name in ("light", "gpu", "dft") for word in ("--category", name)]
 
@@ -172,7 +175,9 @@ def _leave_half_finished(client, pad):
     ):
         _work(pad, "--nlaunches", 1)
     if (child := os.fork()) == 0:
-        ServiceLaunchPad.complete_launch = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        launchpad.ServiceLaunchPad.complete_launch = lambda *_, **__: os.kill(
+            os.getpid(), signal.SIGKILL
+        )
         _work(pad, "--nlaunches", 1)
         os._exit(1)
     _, status = os.waitpid(child, 0)

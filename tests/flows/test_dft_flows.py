@@ -29,7 +29,6 @@ from lycb_flows.campaign.results import find_results, ranking_key
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
-from lycb_flows.crystals.structures import to_pymatgen
 from lycb_flows.errors import InputError, LabelError, LycbError, MachineError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
@@ -40,7 +39,6 @@ from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.by_model import relax
-from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
 from lycb_flows.report.page import write_report
 from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
 from lycb_flows.store import differences, open_store
@@ -473,53 +471,6 @@ def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(
     energies = [row.energy_ev_per_atom for row in decided.candidates]
     assert energies == sorted(energies)
     assert energies[0] < energies[1]
-
-
-# -- binaries -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "space_group", "n_atoms", "bonds_ang"),
-    [
-        ("LiCl", "Fm-3m", 2, (2.56, 2.57)),
-        ("LiBr", "Fm-3m", 2, (2.75, 2.76)),
-        ("YCl3", "C2/m", 8, (2.58, 2.70)),
-        ("YBr3", "R-3", 8, (2.84, 2.93)),
-    ],
-)
-def test_binaries_are_octahedral_in_their_space_group(name, space_group, n_atoms, bonds_ang):
-    structure = load_binary(name)
-    crystal = to_pymatgen(structure)
-    assert crystal.get_space_group_info(symprec=1e-3)[0] == space_group
-    assert len(crystal) == n_atoms
-    for site in crystal:
-        if site.specie.symbol in {"Li", "Y"}:
-            near = [one.nn_distance for one in crystal.get_neighbors(site, 3.2)]
-            assert len(near) == 6
-            assert bonds_ang[0] < min(near) <= max(near) < bonds_ang[1]
-
-
-def test_a_binary_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="no such binary"):
-        load_binary("NaCl")
-
-
-def test_formation_is_counted_from_the_lowest_mixture_of_binaries():
-    chlorides = {"LiCl": -8.0, "YCl3": -40.0}  # YCl3's cell holds two
-    ternary = ["Li"] * 3 + ["Y"] + ["Cl"] * 6
-    expected = (-45.0 - (3 * -8.0 - 20.0)) / 10
-    found = formation_energy_ev_per_atom(ternary, -45.0, chlorides)
-    assert found == pytest.approx(expected, abs=1e-9)
-    assert formation_energy_ev_per_atom(ternary, -45.0, {"LiCl": -8.0}) is None
-    assert formation_energy_ev_per_atom(ternary, -45.0, {}) is None
-    assert formation_energy_ev_per_atom(["Li", "Y", "Cl"], -45.0, chlorides) is None
-    # Li3YCl3Br3: 3 LiCl + YBr3, or 3 LiBr + YCl3; here the second lies 1 eV lower
-    mixed = ["Li"] * 3 + ["Y"] + ["Cl"] * 3 + ["Br"] * 3
-    energies = chlorides | {"LiBr": -7.0, "YBr3": -32.0}
-    found = formation_energy_ev_per_atom(mixed, -42.0, energies)
-    assert found == pytest.approx((-42.0 - (3 * -7.0 - 20.0)) / 10, abs=1e-9)
-    energies.pop("YBr3")  # the other mixture might be lower, for all that is known
-    assert formation_energy_ev_per_atom(mixed, -42.0, energies) is None
 
 
 # -- a whole campaign: anchors, mixed halides, and what follows ------------------------------------

@@ -71,9 +71,9 @@ def command(lycb, tmp_path, monkeypatch):
 # -- the answers that are asked for -----------------------------------------------------------
 
 
-def assert_runs_without_work(command, monkeypatch, name, *where):
+def assert_runs_without_work(command, monkeypatch, name, *where, by_file=True):
     """By file and by name: the same jobs, and the report of then."""
-    for named in (campaign_file(name), name):
+    for named in (campaign_file(name), name) if by_file else (name,):
         with recorded_jobs(monkeypatch) as jobs:
             page = command("run", named, *where, "--report", "report").strip()
         assert jobs == read_json("jobs", name)
@@ -81,14 +81,20 @@ def assert_runs_without_work(command, monkeypatch, name, *where):
 
 
 def assert_tells_the_same(command, name, *where, launchpad=()):
-    frozen = dict(read_json("status", name))
     for named in (campaign_file(name), name):
-        status = json.loads(command("status", named, "--json", *where, *launchpad))
-        told = {field: value for field, value in status.items() if field not in NOT_FROZEN}
-        assert told == {name: value for name, value in frozen.items() if name not in NOT_FROZEN}
+        assert status_of(command, named, *where, *launchpad) == frozen_status(name)
         assert "no label has failed for good" in command("relabel", named, *where, *launchpad)
         page = command("report", named, *where).strip()
         assert without_theirs(report_tables(Path(page))) == without_theirs(frozen_tables(name))
+
+
+def status_of(command, named, *where):
+    status = json.loads(command("status", named, "--json", *where))
+    return {field: value for field, value in status.items() if field not in NOT_FROZEN}
+
+
+def frozen_status(name):
+    return {field: value for field, value in read_json("status", name) if field not in NOT_FROZEN}
 
 
 def assert_only_measured_anew(before, after):
@@ -127,7 +133,10 @@ def frozen_tables(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["quickstart", "tiny", "loop", "second", "ground_states", "vasp", "service", "lycb_paper"],
+    [
+        *("quickstart", "tiny", "loop", "second", "ground_states"),
+        *("vasp", "calculator", "by_dft", "service", "lycb_paper"),
+    ],
 )
 def test_a_plan_is_what_it_was(command, tmp_path, name):
     plan = command("plan", campaign_file(name), "--store", tmp_path / "store", "--json")
@@ -145,6 +154,18 @@ def test_a_finished_store_answers_as_then_and_nothing_is_tried_again(
     assert_runs_without_work(command, monkeypatch, name, *where)
     assert_tells_the_same(command, name, *where)
     assert_shows_the_same(command, name, *where)
+    assert_only_measured_anew(before, attempts_in(store))
+
+
+@pytest.mark.parametrize("name", ["calculator", "by_dft", "vasp"])
+def test_a_finished_campaign_has_the_jobs_and_the_tables_that_it_had(
+    command, tmp_path, monkeypatch, name
+):
+    store = unpack_store(name, tmp_path / "store")
+    before = attempts_in(store)
+    assert_runs_without_work(command, monkeypatch, name, "--store", store, by_file=False)
+    assert status_of(command, name, "--store", store) == frozen_status(name)
+    assert_shows_the_same(command, name, "--store", store)
     assert_only_measured_anew(before, attempts_in(store))
 
 
@@ -257,7 +278,7 @@ def test_a_half_finished_campaign_comes_to_its_end_and_no_result_is_computed_twi
 
 
 def reap_until_nothing_runs(command, databases, pad):
-    """A lost job is seen twice before it is put back; the closed stage goes on at once."""
+    """A lost job is seen twice before it is given back; the closed stage goes on at once."""
     found, until = command("reap", *pad), time.monotonic() + PATIENCE_S
     assert "closed stage" in found
     while databases.states("loop")["RUNNING"]:

@@ -79,6 +79,8 @@ def test_it_is_run_and_reported(embedded, lycb):
     assert {label.theory for label in store.find_all(Label)} == {submission.theory.fingerprint}
     assert submission.theory.code == "lennard-jones"
     assert not is_dft(submission.theory.code)
+    for document in (*store.find_all(Label), *found.measured["reach"]):
+        assert document.made.versions["lycb-example"] == "1.0"
     assert status_of(lycb, "--store", store.address) == REACHED
 
 

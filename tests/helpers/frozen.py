@@ -7,6 +7,7 @@ import contextlib
 import json
 import sqlite3
 import tarfile
+import warnings
 from html.parser import HTMLParser
 
 import bson
@@ -126,7 +127,9 @@ def recorded_jobs(monkeypatch):
 
 def _jobs_of(addition):
     if isinstance(addition, Flow):
-        return [job for job, _ in addition.iterflow()]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+            return [job for job, _ in addition.iterflow()]
     return [] if addition is None else [addition]
 
 

@@ -1,4 +1,4 @@
-"""The reaper puts back what died, only that, and only once."""
+"""The reaper gives back what died, only that, and only once."""
 
 import signal
 import socket

@@ -211,7 +211,7 @@ def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
     monkeypatch.setattr(Teacher, "label", label)
     assert "1 labels submitted again" in service("relabel", path)[1]
     work(service)
-    assert "look again" in service("reap")[1]  # the job that had said it
+    assert "given back" in service("reap")[1]  # the job that had said it
     work(service)
     assert_each_job_is_done_once(launchpad)
     (status,) = json_lines(service("status", "--json"))

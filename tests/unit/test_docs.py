@@ -6,7 +6,10 @@ import re
 import tokenize
 
 import pytest
+import typer
 from places import ROOT
+
+from lycb_flows.cli import app as cli
 
 PACKAGE = ROOT / "lycb_flows"
 ENDINGS = ("py", "md", "yaml", "toml", "json", "cpp", "cif", "sh", "j2", "txt", "extxyz", "html")
@@ -61,6 +64,39 @@ def test_every_link_of_the_documents_leads_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert dead == []
+
+
+COMMAND = re.compile(r"\blycb ([a-z][a-z\-]*)([^`|;#\n]*)")
+
+
+def unknown_words(text, app):
+    """Commands of `lycb`, and options of them, that a text shows but the program lacks."""
+    for name, rest in COMMAND.findall(re.sub(r"\\\n\s*", " ", text)):
+        command, words = app.commands.get(name), rest.split()
+        if command is not None and hasattr(command, "commands"):
+            command = command.commands.get(words[0]) if words else command
+        if command is None:
+            yield f"lycb {name}{rest}"
+            continue
+        known = {option for parameter in command.params for option in parameter.opts}
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        yield from (f"lycb {name} {option}" for option in sorted(options - known))
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_command_and_option_in_the_documents_exists(file):
+    app = typer.main.get_command(cli.app)
+    assert list(unknown_words(file.read_text(), app)) == []
+
+
+def test_the_check_of_commands_finds_what_is_not_there():
+    app = typer.main.get_command(cli.app)
+    text = "`lycb runn x`, `lycb run x --stor y`, `lycb export weights`, `lycb run \\\n --store z`"
+    assert list(unknown_words(text, app)) == [
+        "lycb runn x",
+        "lycb run --stor",
+        "lycb export weights",
+    ]
 
 
 def test_the_check_of_paths_finds_what_is_not_there(tmp_path):

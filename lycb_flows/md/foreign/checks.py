@@ -34,7 +34,7 @@ def check_end(collected: Collected, times: Times, stop_ps: float | None) -> None
     Raises
     ------
     InputError
-        When it does.
+        When a wanted frame may be incomplete.
     """
     last_ps = float(times.times_ps[-1])
     if collected.cut_off and (stop_ps is None or stop_ps > last_ps + SAME_PS):
@@ -60,7 +60,7 @@ def check_repeats(collected: Collected, source: Source, first: int, last: int) -
     Raises
     ------
     InputError
-        When one is.
+        When a frame is repeated.
     """
     dated = source.steps_are_md_steps or collected.times_ps is not None
     if dated or collected.repeated is None:

@@ -195,7 +195,7 @@ def read_vasprun(file: TextFile, source: Source, species: Sequence[str] | None) 
     parameters: dict[str, str] = {}
     n_frames = 0
     try:
-        for _, element in ET.iterparse(file.stream):  # noqa: S314 - as above
+        for _, element in ET.iterparse(file.stream):  # noqa: S314 - expat loads no external entity
             if element.tag in {"incar", "parameters"}:
                 parameters |= {
                     str(i.get("name")): (i.text or "").strip() for i in element.iter("i")

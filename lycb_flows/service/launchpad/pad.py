@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 class ServiceLaunchPad(WritingLaunchPad):
     """A LaunchPad on a MongoDB replica set; opened by `load_launchpad`.
 
-    It waits while the database is away, writes related changes in one transaction, and puts a
-    job whose run did not finish back into the queue instead of letting it fail.
+    It waits while the database is away, writes related changes in one transaction, and gives
+    back a job whose run did not finish instead of letting it fail.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         if firework is None:
             return None, None
         if not self._listed:
-            self._put_back_orphan(firework.fw_id, launch_id)
+            self._give_back_unlisted(firework.fw_id, launch_id)
             return None, None
         self.listener.started(firework, launch_id)
         return firework, launch_id
@@ -188,7 +188,7 @@ class ServiceLaunchPad(WritingLaunchPad):
     ) -> dict[str, Any]:
         """Write how a launch ended and what follows from it; repeated through outages.
 
-        A run that did not finish is given back to the queue, and the result is empty.
+        A run that did not finish is given back, and the result is empty.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         fw_id
             The job.
         why
-            What `why_unfinished` returned; faults send a job back at most `MAX_FAULTS` times.
+            What `why_unfinished` returned; faults give a job back at most `MAX_FAULTS` times.
         """
         if GIVEN_BACK in why:
             return True
@@ -279,8 +279,8 @@ class ServiceLaunchPad(WritingLaunchPad):
             self.write_workflow(workflow, workflow.refresh(fw_id, {fw_id}), (launches, why))
         return True
 
-    def _put_back_orphan(self, fw_id: int, launch_id: int) -> None:
-        """Put back a job that no workflow lists, as plain FireWorks may still be adding it."""
+    def _give_back_unlisted(self, fw_id: int, launch_id: int) -> None:
+        """Give back a job that no workflow lists, as plain FireWorks may still be adding it."""
         self.fireworks.update_one(
             {"fw_id": fw_id}, {"$set": {"state": "READY"}, "$pull": {"launches": launch_id}}
         )

@@ -1,1 +1,1 @@
-"""The reaper: puts jobs whose worker has died back into the queue."""
+"""The reaper: gives back the jobs whose worker has died."""

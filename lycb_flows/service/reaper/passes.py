@@ -1,4 +1,4 @@
-"""The reaper: finds runs that have died in the queue and puts their jobs back, once or repeatedly.
+"""The reaper: finds runs that have died and gives their jobs back, once or repeatedly.
 
     lost run             its process or Slurm job is gone, or it is silent       -> given back
     lost reservation     RESERVED without a run, or its Slurm job is gone        -> given back
@@ -45,7 +45,7 @@ def reap(
     now: datetime | None = None,
     extra: Callable[[], list[Reaping]] | None = None,
 ) -> list[Reaping]:
-    """Look through the queue once, and put back what has died.
+    """Look through the queue once, and give back the jobs whose runs have died.
 
     Parameters
     ----------

@@ -305,6 +305,7 @@ class Worker(JobListener):
             raise StoreError(self._trouble, fix="start MongoDB, then the worker")
 
     def _in_trouble(self, state: str, trouble: str) -> None:
+        """Report a problem when it begins, and register the worker as waiting."""
         if not self._trouble or self._state != state:
             self.say(f"{self.name} waits: {trouble}")
         self._trouble = trouble

@@ -14,6 +14,7 @@ import yaml
 from messages import assert_one_line
 from places import CAMPAIGNS, ROOT
 
+from lycb_flows.campaign import duration_text
 from lycb_flows.cli import terminal
 from lycb_flows.crystals import structures
 from lycb_flows.potentials.models import find_model
@@ -317,3 +318,16 @@ def test_help_imports_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "less than a minute"),
+        (59, "less than a minute"),
+        (61, "about 1 min"),
+        (6e3, "about 100 min"),
+    ],
+)
+def test_a_short_remainder_is_not_told_as_no_minutes(seconds, words):
+    assert duration_text(seconds) == words

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from collections import Counter
 from importlib import util
 
@@ -25,13 +26,14 @@ from lycb_flows.campaign.submission import read_campaign, reopen, submit
 from lycb_flows.config import AseLabeler, GpawLabeler, LabelConfig, TeacherLabeler
 from lycb_flows.crystals.structures import canonical_structure, load_parent, to_ase
 from lycb_flows.errors import InputError, LabelError, LycbError
-from lycb_flows.labels.ase import AseCalculator, find_calculator
+from lycb_flows.labels.ase import AseCalculator, AseEngine, find_calculator
 from lycb_flows.labels.checks import Answer, checked_label
 from lycb_flows.labels.gpaw.engine import GpawEngine
 from lycb_flows.labels.kpoints import DensityRule, GridRule, SpacingRule, heights_ang
 from lycb_flows.labels.plane_waves import plane_wave_s
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import Theory, ase_theory, gpaw_theory
+from lycb_flows.machine import Machine
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.report.page import write_report
 from lycb_flows.store import open_store
@@ -367,13 +369,40 @@ def test_a_calculator_that_fails_is_a_reason_on_one_line(name, words):
     assert "\n" not in str(caught.value)
 
 
+class OnInstance(LennardJones):
+    """States its properties when it is made, as potentials of many packages do."""
+
+    implemented_properties = ()
+
+    def __init__(self, states=("energy", "forces", "stress"), weights=None, **parameters):
+        super().__init__(**parameters)
+        self.implemented_properties = list(states)
+
+
+def test_a_calculator_may_state_its_properties_when_it_is_made(tmp_path):
+    def config(**parameters):
+        path = f"{__name__}.OnInstance"
+        return AseLabeler(calculator=path, version="1", functional="none", parameters=parameters)
+
+    AseEngine().check(config(sigma=2.3), {"Cu"}, Machine())
+    assert AseCalculator(config(sigma=2.3)).label(copper()).converged
+    with pytest.raises(InputError, match=r"without energy, forces and stress.*stress"):
+        AseEngine().check(config(states=["energy", "forces"]), {"Cu"}, Machine())
+    with pytest.raises(InputError, match="cannot be made"):
+        AseEngine().check(config(states=1), {"Cu"}, Machine())
+    program = tmp_path / "some.model"
+    program.write_bytes(pickle.dumps({}))
+    with pytest.raises(InputError, match=r"is a program.*teacher"):
+        AseEngine().check(config(weights=str(program)), {"Cu"}, Machine())
+
+
 def test_a_calculator_is_named_by_path_version_and_parameters():
     theories = [
         ase_theory(LJ.model_copy(update=update))
         for update in ({}, {"version": "4"}, {"calculator": "a.B"}, {"parameters": {"sigma": 2.5}})
     ]
     assert len({theory.fingerprint for theory in theories}) == len(theories)
-    assert find_calculator(LJ.calculator) is LennardJones
+    assert find_calculator(LJ) is LennardJones
 
 
 def test_the_committed_data_set_is_of_the_level_that_it_names():

@@ -28,6 +28,7 @@ from lycb_flows.learning.training import fine_tune
 from lycb_flows.potentials.architecture import ARCHITECTURES, model_names, rates_of
 from lycb_flows.potentials.members import CHGNet, Toy
 from lycb_flows.potentials.models import check_trainable, find_model, load_potential, write_model
+from lycb_flows.potentials.sevennet import SevenNet
 from lycb_flows.potentials.trainable import Trainable
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.report.page import write_report
@@ -40,7 +41,7 @@ pytestmark = [
     pytest.mark.usefixtures("blank_figures"),
 ]
 
-OURS = ("chgnet", "nep", "toy")
+OURS = ("chgnet", "nep", "toy", "sevennet", "calculator")
 
 
 def write_package(site, package, **entries):
@@ -168,7 +169,7 @@ def test_our_own_models_train_and_state_what_that_costs(name):
 
 def test_the_documentation_lists_every_architecture_with_its_models():
     text = (ROOT / "docs" / "potentials.md").read_text()
-    for architecture in (CHGNet(), Toy()):
+    for architecture in (CHGNet(), Toy(), SevenNet()):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{architecture.name}`")]
         assert [f"`{name}`" for name in architecture.model_names] == row.split(" | ")[1].split(", ")
 

@@ -1,0 +1,95 @@
+"""Files of labels as fitting and testing sets, for comparing models without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pymatgen.core.composition import Composition
+
+from lycb_flows.errors import InputError, LabelError, first_line
+from lycb_flows.labels import checked_numbers
+from lycb_flows.labels.foreign.reading import ForeignLabel, read_extxyz
+from lycb_flows.learning.labelled import LabelledStructure
+
+_EVERY = 3
+"""Without splits every third frame fits the shift."""
+
+Labels = list[LabelledStructure]
+
+
+def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
+    """Return the labels that fit a reference shift, and those that judge.
+
+    Frames that state `split=train` fit, and those of `split=test` judge; in files without splits
+    every third frame fits, and the others judge.
+
+    Parameters
+    ----------
+    paths
+        Extended XYZ files, or folders of them.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read, a frame is no label, frames are of several levels of theory,
+        or there are none of one of the two kinds.
+    """
+    found = [(path, label) for path in _files(paths) for label in _labels(path)]
+    levels = {str(label.notes["theory"]) for _, label in found if "theory" in label.notes}
+    if len(levels) > 1:
+        raise InputError(
+            "labels of several levels of theory", fix="give files of one level", found=len(levels)
+        )
+    splits = [str(label.notes.get("split", "")) for _, label in found]
+    if not any(splits):
+        splits = ["test" if place % _EVERY else "train" for place in range(len(found))]
+    fitting, testing = (
+        [_labelled(path, label) for (path, label), split in zip(found, splits, strict=True)
+         if split == wanted]
+        for wanted in ("train", "test")
+    )  # fmt: skip
+    if not fitting or not testing:
+        raise InputError(
+            "a comparison needs labels that fit and labels that judge",
+            fix="give frames with split=train and split=test, or none with a split",
+            train=len(fitting),
+            test=len(testing),
+        )
+    return fitting, testing
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files = [file for path in paths for file in (
+        sorted(path.glob("*.extxyz")) if path.is_dir() else [path]
+    )]  # fmt: skip
+    if not files:
+        raise InputError("no labels there", fix="give extended XYZ files", found=paths[0])
+    return files
+
+
+def _labels(path: Path) -> Iterator[ForeignLabel]:
+    try:
+        for place, label in read_extxyz(path):
+            if isinstance(label, LabelError):
+                raise InputError(
+                    "a frame is no label", fix="mend it there", file=path.name, frame=place,
+                    reason=label,
+                )  # fmt: skip
+            yield label
+    except (OSError, ValueError, LookupError, AttributeError, RuntimeError) as err:
+        raise InputError(
+            "cannot read labels", fix="give extended XYZ", file=path, reason=first_line(err)
+        ) from err
+
+
+def _labelled(path: Path, label: ForeignLabel) -> LabelledStructure:
+    forces, stress_gpa = checked_numbers(label.structure, label.answer, counted_from_atoms=False)
+    return LabelledStructure(
+        energy_ev=label.answer.energy_ev,
+        forces_ev_per_ang=forces,
+        stress_gpa=stress_gpa,
+        structure=label.structure,
+        key=str(label.notes.get("label", f"{path.name}[{label.place}]")),
+        system=Composition("".join(label.structure.species)).reduced_formula,
+    )

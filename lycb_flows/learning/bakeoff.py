@@ -1,0 +1,256 @@
+"""Models side by side on one set of labels: which of them to start from.
+
+Each model gets one reference shift, fitted on a part of the labels, and is judged by the rest.
+The spread of an error is the standard error of a bootstrap over frames (Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993, chapter 6); all models see the same resamples, so that
+differences between models are spread less than the errors themselves.
+
+>>> bakeoff = bake_off({"chgnet-0.3.0": potential}, fitting, testing)
+>>> bakeoff.entries[0].errors.force_mae_ev_per_ang, bakeoff.best, bakeoff.reason
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from numpy.typing import NDArray
+
+from lycb_flows.crystals import to_ase
+from lycb_flows.errors import InputError
+from lycb_flows.learning.labelled import LabelledStructure, model_errors
+from lycb_flows.learning.training import fitted_shift_ev
+from lycb_flows.potentials import Potential, SinglePoint
+from lycb_flows.schemas import ModelErrors
+
+_N_RESAMPLES = 200
+_TIMED_ATOMS = 60
+_N_TIMED = 3
+_STEP_ANG = 0.01
+_CLEAR = 2.0
+"""A difference counts from so many standard errors on."""
+_ERRORS = (
+    "energy_mae_ev_per_atom",
+    "force_mae_ev_per_ang",
+    "stress_mae_gpa",
+    "force_slope",
+    "score",
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BakeoffEntry:
+    """A model's row.
+
+    Attributes
+    ----------
+    name
+        The model's name.
+    errors, by_system
+        Errors on the test labels after the shift, overall and per system.
+    spread
+        Standard errors of `errors` by name, and of the score.
+    step_s_per_atom
+        Wall time of energy, forces and stress per atom, in s.
+    shift_ev
+        Energy that was added per atom of each element.
+    """
+
+    name: str
+    errors: ModelErrors
+    by_system: dict[str, ModelErrors]
+    spread: dict[str, float]
+    step_s_per_atom: float
+    shift_ev: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Bakeoff:
+    """All rows, the best first.
+
+    Attributes
+    ----------
+    entries
+        Sorted by score (`ModelErrors.score`).
+    best
+        Name of the model to start from.
+    reason
+        Why, in one sentence.
+    n_fitting, n_testing
+        Numbers of labels.
+    threads
+        Threads of torch that the times were measured with.
+    """
+
+    entries: tuple[BakeoffEntry, ...]
+    best: str
+    reason: str
+    n_fitting: int
+    n_testing: int
+    threads: int
+
+
+def bake_off(
+    potentials: Mapping[str, Callable[[], Potential]],
+    fitting: Sequence[LabelledStructure],
+    testing: Sequence[LabelledStructure],
+    report: Callable[[str], None] = lambda _: None,
+) -> Bakeoff:
+    """Compare models on labels.
+
+    Parameters
+    ----------
+    potentials
+        What makes the potential of each model; one is in memory at a time.
+    fitting
+        Labels that the reference shifts are fitted to.
+    testing
+        Labels that judge.
+    report
+        Called with the name of each model before its turn.
+
+    Raises
+    ------
+    InputError
+        Without labels, or when an element is in no label that fits.
+    PhysicsError
+        When a potential has no finite prediction for a structure.
+    """
+    _check_elements(fitting, testing)
+    draws = _resamples(len(testing))
+    entries, scores = [], dict[str, Array]()
+    for name, make in potentials.items():
+        report(name)
+        entry, scores[name] = _entry(name, make(), fitting, testing, draws)
+        entries.append(entry)
+    entries.sort(key=lambda entry: entry.errors.score)
+    best, reason = _recommendation(entries, scores)
+    return Bakeoff(
+        tuple(entries), best, reason, len(fitting), len(testing), torch.get_num_threads()
+    )
+
+
+def _check_elements(
+    fitting: Sequence[LabelledStructure], testing: Sequence[LabelledStructure]
+) -> None:
+    fitted, tested = (
+        {symbol for label in part for symbol in label.structure.species}
+        for part in (fitting, testing)
+    )
+    if tested - fitted:
+        raise InputError(
+            "no label that fits the shift of an element",
+            fix="give training labels with it, or leave out the test labels",
+            elements=", ".join(sorted(tested - fitted)),
+        )
+
+
+def _entry(
+    name: str,
+    potential: Potential,
+    fitting: Sequence[LabelledStructure],
+    testing: Sequence[LabelledStructure],
+    draws: NDArray[np.int64],
+) -> tuple[BakeoffEntry, Array]:
+    """Return a model's row, and its score on every resample."""
+    shift_ev = fitted_shift_ev(fitting, potential.predict([label.structure for label in fitting]))
+    points = _shifted(testing, potential.predict([label.structure for label in testing]), shift_ev)
+    resampled = [
+        model_errors([testing[i] for i in draw], [points[i] for i in draw]) for draw in draws
+    ]
+    systems: dict[str, list[int]] = {label.system: [] for label in testing}
+    for index, label in enumerate(testing):
+        systems[label.system].append(index)
+    entry = BakeoffEntry(
+        name=name,
+        errors=model_errors(testing, points),
+        by_system={
+            system: model_errors([testing[i] for i in members], [points[i] for i in members])
+            for system, members in systems.items()
+        },
+        spread={
+            error: float(np.std([getattr(errors, error) for errors in resampled], ddof=1))
+            for error in _ERRORS
+        },
+        step_s_per_atom=_step_s_per_atom(potential, testing),
+        shift_ev=shift_ev,
+    )
+    return entry, np.array([errors.score for errors in resampled])
+
+
+def _resamples(n_labels: int) -> NDArray[np.int64]:
+    """Return places of labels, drawn with replacement, shape (resamples, labels)."""
+    return np.random.default_rng(0).integers(n_labels, size=(_N_RESAMPLES, n_labels))
+
+
+def _shifted(
+    labelled: Sequence[LabelledStructure],
+    predictions: Sequence[SinglePoint],
+    shift_ev: Mapping[str, float],
+) -> list[SinglePoint]:
+    return [
+        replace(
+            point,
+            energy_ev=point.energy_ev
+            + sum(shift_ev.get(symbol, 0.0) for symbol in label.structure.species),
+        )
+        for label, point in zip(labelled, predictions, strict=True)
+    ]
+
+
+def _step_s_per_atom(potential: Potential, labelled: Sequence[LabelledStructure]) -> float:
+    """Return the time of a step, in a crystal of 60 atoms or more that moves a little."""
+    largest = max(labelled, key=lambda label: label.n_atoms)
+    atoms: Atoms = to_ase(largest.structure)
+    while len(atoms) < _TIMED_ATOMS:
+        shortest = int(np.argmin(atoms.cell.lengths()))
+        atoms = atoms.repeat([2 if axis == shortest else 1 for axis in range(3)])
+    evaluate = potential.evaluator([atoms.numbers])
+    cells = torch.from_numpy(atoms.cell.array[None].copy()).to(potential.device)
+    rng, seconds = np.random.default_rng(0), []
+    for _ in range(_N_TIMED + 1):
+        moved = atoms.positions + rng.normal(0, _STEP_ANG, atoms.positions.shape)
+        positions = torch.from_numpy(moved).to(potential.device)
+        began = time.perf_counter()
+        evaluate(positions, cells).energies_ev.tolist()  # waits for a device
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:]) / len(atoms)  # other work on the machine only adds
+
+
+def _recommendation(
+    entries: Sequence[BakeoffEntry], scores: Mapping[str, Array]
+) -> tuple[str, str]:
+    """Return the model to start from: of those that are not clearly worse, the cheapest."""
+    first = entries[0]
+    equal = [
+        entry
+        for entry in entries
+        if entry.errors.score - first.errors.score
+        <= _CLEAR * float(np.std(scores[entry.name] - scores[first.name], ddof=1))
+    ]
+    best = min(equal, key=lambda entry: entry.step_s_per_atom)
+    others = [entry for entry in entries if entry is not best]
+    if not others:
+        return best.name, "it is the only one"
+    if len(equal) > 1:
+        names = ", ".join(entry.name for entry in equal if entry is not best)
+        return (
+            best.name,
+            f"its errors are not clearly larger than those of {names}, and it costs less",
+        )
+    cheaper = [entry for entry in others if entry.step_s_per_atom < best.step_s_per_atom]
+    reason = (
+        f"its errors are clearly the smallest: {best.errors.score:.2f} in units of the paper's "
+        f"three targets, {others[0].name} {others[0].errors.score:.2f}"
+    )
+    if cheaper:
+        cheapest = min(cheaper, key=lambda entry: entry.step_s_per_atom)
+        ratio = best.step_s_per_atom / cheapest.step_s_per_atom
+        reason += f"; {cheapest.name} is {ratio:.0f} times faster"
+    return best.name, reason
