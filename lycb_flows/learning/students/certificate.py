@@ -20,8 +20,8 @@ from lycb_flows.md.native import make_dynamics
 from lycb_flows.potentials.nep.potential import NepPotential
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import ModelErrors, Structure
-from lycb_flows.students.extrapolation import find_active_set
-from lycb_flows.students.frames import frames_of_runs, label, short_protocol
+from lycb_flows.learning.students.extrapolation import find_active_set
+from lycb_flows.learning.students.frames import frames_of_runs, label, short_protocol
 from lycb_flows.units import PS_FS
 
 FRAMES_PER_TEMPERATURE = 50
