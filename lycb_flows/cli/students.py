@@ -34,11 +34,11 @@ def distil(
 
     Beside the file stands what is known of it, *.certificate.json.
     """
+    from lycb_flows.learning.students.distillation import Plan, distil
+    from lycb_flows.learning.students.training import StudentRecipe
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.potentials.models import find_model, load_potential
     from lycb_flows.potentials.nep.file import NepShape
-    from lycb_flows.learning.students.distillation import Plan, distil
-    from lycb_flows.learning.students.training import StudentRecipe
 
     if out.suffix != ".txt":
         raise InputError("a student is a text file", fix="end it in .txt", found=out.name)

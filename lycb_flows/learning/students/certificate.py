@@ -15,13 +15,13 @@ from ase.data import atomic_masses
 
 from lycb_flows.crystals import to_ase
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
+from lycb_flows.learning.students.extrapolation import find_active_set
+from lycb_flows.learning.students.frames import frames_of_runs, label, short_protocol
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
 from lycb_flows.md.native import make_dynamics
 from lycb_flows.potentials.nep.potential import NepPotential
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import ModelErrors, Structure
-from lycb_flows.learning.students.extrapolation import find_active_set
-from lycb_flows.learning.students.frames import frames_of_runs, label, short_protocol
 from lycb_flows.units import PS_FS
 
 FRAMES_PER_TEMPERATURE = 50

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.students.certificate import Certificate, certify_statics, errors_of
+from lycb_flows.learning.students.frames import frames_of_runs, label, rattled, short_protocol
+from lycb_flows.learning.students.training import StudentRecipe, train_student
 from lycb_flows.potentials.nep.file import NepShape
 from lycb_flows.potentials.nep.potential import NepPotential
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Structure
-from lycb_flows.learning.students.certificate import Certificate, certify_statics, errors_of
-from lycb_flows.learning.students.frames import frames_of_runs, label, rattled, short_protocol
-from lycb_flows.learning.students.training import StudentRecipe, train_student
 
 Tell = Callable[[str], None]
 """Called with a sentence when something is done."""

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from lycb_flows.cli.app import app
 from lycb_flows.crystals import canonical_structure, to_ase
 from lycb_flows.errors import InputError
-from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.potentials.nep.file import NepShape
 from lycb_flows.learning.students.certificate import errors_of
 from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import label, rattled
 from lycb_flows.learning.students.training import StudentRecipe, train_student
+from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials.nep.file import NepShape
 
 SHAPE = NepShape(
     ("Cl", "Li"),
