@@ -23,7 +23,7 @@ from lycb_flows.crystals.enumeration import (
 from lycb_flows.crystals.enumeration.colourings import Tally
 from lycb_flows.crystals.enumeration.listing import Masks, list_some
 from lycb_flows.crystals.enumeration.occupancies import disordered_cell
-from lycb_flows.crystals.enumeration.orderings import _resolved
+from lycb_flows.crystals.distances import filled_in as _resolved
 from lycb_flows.crystals.structures import load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LycbError
 
