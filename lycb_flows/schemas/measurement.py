@@ -64,7 +64,7 @@ class Transport(Document):
     """Mean-squared displacement and diffusivity of one production run."""
 
     kind = "transport"
-    method_version = 3
+    method_version = 4
     shown_version = 2
 
     run: str

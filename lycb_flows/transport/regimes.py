@@ -31,6 +31,9 @@ ZERO_LIMIT = 6.6
 """Twice the loss in ln L of D = 0 above which D is measured; 3.84 lets 5 to 7 % of cages pass."""
 SLOW_LIMIT = 4.4
 POWER_LAW_LIMIT = 1.0
+BENT_LAW_LIMITS = (7.0, -1.0)
+"""Of a power law with a relaxation, over D with a relaxation and with two of them: it has a
+parameter less than the latter. 300 runs that diffuse and exceed the first stay below the second."""
 HALVES_LIMIT = 7.9
 CONFINED = 1 / 5
 """A relaxation above this share of the run cannot be told from a run that is too short."""
@@ -181,6 +184,21 @@ class Motion:
         fit = self.powers.best(terms)[0]
         return gain(self.fast[1][0], fit), fit
 
+    @cached_property
+    def bent_law(self) -> tuple[float, float, Fit]:
+        """2 ln L that a power law with a fast relaxation gains, and its fit.
+
+        Ions in a long file move freely at first and hinder each other later. The gains are those
+        over D with one relaxation and with two.
+        """
+        shapes, n_fast = self.powers.shapes, self.powers.shapes.n_fast
+        terms = np.empty((len(shapes.power_laws), n_fast, 3, len(self.powers.values)))
+        terms[:, :, 0] = shapes.power_laws[:, None]
+        terms[:, :, 1] = shapes.vibration
+        terms[:, :, 2] = shapes.relaxations[:n_fast]
+        fit = self.powers.best(terms.reshape(-1, *terms.shape[2:]))[0]
+        return gain(self.fast[1][0], fit), gain(self.fast[2][0], fit), fit
+
 
 def halves_loss(halves: Sequence[Motion]) -> float:
     """Return what a common D loses against one D for each half of a run, as 2 ln L.
@@ -227,6 +245,7 @@ def judge(motion: Motion, halves: Sequence[Motion], n_ions: int, hop_ang: float)
         Evidence(name="events", value=motion.n_events, limit=MIN_EVENTS),
         Evidence(name="slow relaxation", value=motion.slow_gain, limit=SLOW_LIMIT),
         Evidence(name="power law", value=motion.power_law[0], limit=POWER_LAW_LIMIT),
+        Evidence(name="bent power law", value=motion.bent_law[0], limit=BENT_LAW_LIMITS[0]),
         Evidence(name="halves differ", value=halves_loss(halves), limit=HALVES_LIMIT),
     )
     regime: Regime = "bound"
@@ -245,15 +264,23 @@ def judge(motion: Motion, halves: Sequence[Motion], n_ions: int, hop_ang: float)
 
 def _slow_regime(motion: Motion) -> tuple[Regime, str] | None:
     """Return the regime of a run whose displacement does not become linear in time, if so."""
-    gained, power_law = motion.power_law
     slow = motion.slowly_relaxing and motion.slow_zero_loss < ZERO_LIMIT
-    if gained > POWER_LAW_LIMIT and not (slow and motion.slow[0].loss < power_law.loss):
-        return "sub-diffusive", "the displacement grows as a power of time"
+    for law in _power_laws(motion):
+        if not (slow and motion.slow[0].loss < law.loss):
+            return "sub-diffusive", "the displacement grows as a power of time"
     if not slow:
         return None
     if motion.slow_ps > CONFINED * motion.powers.modes.duration_ps:
         return "not linear", f"the run is short beside a relaxation of {motion.slow_ps:.3g} ps"
     return "confined", f"the ions come back within {motion.slow_ps:.3g} ps"
+
+
+def _power_laws(motion: Motion) -> list[Fit]:
+    """Return the power laws that explain a run better than diffusion."""
+    gained, law = motion.power_law
+    over_one, over_two, bent = motion.bent_law
+    is_bent = over_one > BENT_LAW_LIMITS[0] and over_two > BENT_LAW_LIMITS[1]
+    return [law] * (gained > POWER_LAW_LIMIT) + [bent] * is_bent
 
 
 def _fast_regime(motion: Motion, hop_ang: float) -> tuple[Regime, str]:
