@@ -53,7 +53,7 @@ def _stated(campaign: Campaign) -> str | None:
 def _found(campaign: Campaign, crystals: Sequence[DisorderedCrystal]) -> str | None:
     """Return the ion that the crystals have in common; None when none of them has one."""
     ions = {
-        system.name: mobile_ion(*_amounts(crystal))
+        system.name: ion_of(crystal)
         for system, crystal in zip(campaign.systems, crystals, strict=True)
     }
     found = {ion for ion in ions.values() if ion is not None}
@@ -64,6 +64,11 @@ def _found(campaign: Campaign, crystals: Sequence[DisorderedCrystal]) -> str | N
             found=", ".join(f"{name}: {ion}" for name, ion in ions.items()),
         )
     return next(iter(found), None)
+
+
+def ion_of(crystal: DisorderedCrystal) -> str | None:
+    """Return the mobile ion of a crystal; None when it holds none of the usual ones."""
+    return mobile_ion(*_amounts(crystal))
 
 
 def _amounts(crystal: DisorderedCrystal) -> tuple[dict[str, float], dict[str, float]]:

@@ -12,6 +12,7 @@ import typer
 
 from lycb_flows.cli import (
     analyse,
+    beginning,
     campaigns,
     dynamics,
     export,
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(beginning.init)
 app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
 app.command()(analyse.analyse)
