@@ -34,6 +34,7 @@ from lycb_flows.crystals import (
 from lycb_flows.errors import LycbError
 
 N_LOOKED_AT = 3
+CHARGE, CHANGE = 1e-6, 0.05
 
 
 def row_of(path: str, seconds: float, gigabytes: float, rows: Any) -> None:  # noqa: ANN401 - a queue
@@ -151,8 +152,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for cause, n in Counter(row["cause"] for row in rows).most_common():
         print(f"{n:5d}  {cause}")
     listed = [row for row in rows if "listed" in row]
-    print(f"{sum(abs(r['charge']) > 1e-6 for r in listed):5d}  not neutral")
-    print(f"{sum(r['worst'] > 0.05 for r in listed):5d}  an element off by more than 5 %")
+    print(f"{sum(abs(r['charge']) > CHARGE for r in listed):5d}  not neutral")
+    print(f"{sum(r['worst'] > CHANGE for r in listed):5d}  an element off by more than 5 %")
     print(f"{sum(bool(r['short_ang']) for r in listed):5d}  a distance rule is broken")
     print(f"{sum(not r['listed'] for r in listed):5d}  nothing listed without a word")
 

@@ -88,7 +88,7 @@ def _of_ion(campaign: Campaign, ion: str, crystals: Sequence[DisorderedCrystal])
     for outer, inner in _PLACES:
         section = getattr(campaign, outer)
         part = getattr(section, inner)
-        update = {_ION: ion}
+        update: dict[str, str | int] = {_ION: ion}
         if inner == "diffusion" and "charge_number" not in part.model_fields_set:
             update |= _charge(ion, crystals)
         changed = part.model_copy(update=update)

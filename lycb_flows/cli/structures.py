@@ -69,7 +69,10 @@ def enumerate_(
     for note in crystal.notes:
         typer.echo(f"note: {note}", err=True)
     if x is None:
-        options = {"supercell": supercell or (1, 1, 1 if auto else 2), "engine": engine}
+        options: dict[str, Any] = {
+            "supercell": supercell or (1, 1, 1 if auto else 2),
+            "engine": engine,
+        }
         options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
         options |= {"forbidden_pairs": _pairs(forbid), "charges": _charges(charge)}
         config = checked(EnumerationConfig, options)

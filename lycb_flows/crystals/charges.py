@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice, product
 
-from pymatgen.core import Element
+from pymatgen.core.periodic_table import Element
 
 _ALWAYS = {  # elements that have one state beside a less electronegative partner
     **dict.fromkeys(("Li", "Na", "K", "Rb", "Cs", "Ag"), (1,)),

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Composition, Element, Structure
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 from pymatgen.io.cif import CifParser
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -120,10 +122,11 @@ def read_cif(name: str, content: bytes) -> ReadCif:
 
 def _blocks_with_sites(parser: CifParser) -> list[Any]:
     """Return the blocks that hold a crystal; the parser forgets the others, if there are any."""
-    every = parser._cif.data  # noqa: SLF001 - pymatgen has no public way to mend a block
+    read: Any = parser._cif  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to mend a block
+    every = read.data
     kept = {key: block for key, block in every.items() if "_atom_site_label" in block.data}
     if kept:
-        parser._cif.data = kept  # noqa: SLF001
+        read.data = kept
     return list(kept.values())
 
 
@@ -222,9 +225,10 @@ def _occupancy_notes(
 ) -> list[str]:
     notes = []
     gap = coords[:, None] - coords[None]
-    same = (np.abs(gap - np.rint(gap)) < _SAME_COORDINATE).all(axis=-1)
-    for row in np.flatnonzero(same.argmax(axis=1) == np.arange(len(labels))):
-        together = np.flatnonzero(same[row])
+    same = np.asarray(np.abs(gap - np.rint(gap)) < _SAME_COORDINATE).all(axis=-1)
+    first = np.argmax(same, axis=1)
+    for row in np.flatnonzero(first == np.arange(len(labels))):
+        together = np.flatnonzero(np.atleast_2d(same)[row])
         total, site = float(shares[together].sum()), ", ".join(labels[i] for i in together)
         if total > OCCUPANCY_SUM + _EDGE:
             raise InputError(
@@ -271,8 +275,7 @@ def _merged(structure: Structure, data: dict[str, Any]) -> tuple[Structure, list
             fix=f"give a cell of at most {MOST_SITES} sites",
             found=len(structure),
         )
-    same_ang = dict.fromkeys(structure.labels, SAME_SITE_ANG)
-    same_ang |= _precisions_ang(data, max(structure.lattice.abc))
+    same_ang = _precisions_ang(data, max(structure.lattice.abc))
     centre, other, _, distance = structure.get_neighbor_list(_MAX_MERGED_ANG, numerical_tol=1e-8)
     labels = np.array([str(label) for label in structure.labels])
     limit = np.array([same_ang.get(label, SAME_SITE_ANG) for label in labels])

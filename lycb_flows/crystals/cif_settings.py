@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import spglib
-from pymatgen.core import Lattice
+from pymatgen.core.lattice import Lattice
 from pymatgen.core.operations import SymmOp
 from pymatgen.io.cif import str2float
 
@@ -79,9 +79,9 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
     if group in _RHOMBOHEDRAL:
         choice = "R" if _is_rhombohedral(lattice) else "H"
     hall = _hall_number(group, choice)
-    if hall is None:
+    operations = None if hall is None else spglib.get_symmetry_from_database(hall)
+    if operations is None:
         return []
-    operations = spglib.get_symmetry_from_database(hall)
     pairs = zip(operations["rotations"], operations["translations"], strict=True)
     texts = [SymmOp.from_rotation_and_translation(r, t).as_xyz_str() for r, t in pairs]
     _check_operations(name, lattice, texts)
@@ -112,6 +112,8 @@ def _symbols_of_space_groups() -> dict[str, int]:
     found: dict[str, int] = {}
     for hall in range(1, 531):
         kind = spglib.get_spacegroup_type(hall)
+        if kind is None:
+            continue
         for symbol in (kind.international_short, kind.international_full):
             found.setdefault(_squeezed(symbol), kind.number)
     return found
@@ -125,7 +127,7 @@ def _hall_number(group: int | None, choice: str | None) -> int | None:
     if group is None or choice is None:
         return None
     kinds = ((hall, spglib.get_spacegroup_type(hall)) for hall in range(1, 531))
-    return next((h for h, k in kinds if k.number == group and k.choice == choice), None)
+    return next((h for h, k in kinds if k and k.number == group and k.choice == choice), None)
 
 
 def _is_rhombohedral(lattice: Lattice) -> bool:

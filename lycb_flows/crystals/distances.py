@@ -13,7 +13,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element, Structure
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
 
 from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.charges import guessed_charges

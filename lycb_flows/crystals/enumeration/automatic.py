@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice
+from pymatgen.core.lattice import Lattice
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair, Matrix3
 from lycb_flows.crystals.distances import element_shares, filled_in
@@ -159,8 +159,8 @@ def _sizes(
 
 
 def _preference(chosen: ChosenComposition, k: int) -> tuple[bool, float, int]:
-    change = 0.0 if chosen.worst <= TOLERATED else chosen.worst
-    return chosen.is_charged, change, k
+    beyond = sum(max(abs(change) - TOLERATED, 0.0) for change in chosen.relative.values())
+    return chosen.is_charged, round(beyond, 6), k
 
 
 def _shape(
@@ -170,7 +170,7 @@ def _shape(
     n_conventional = round(parent.structure.volume / primitive.structure.volume)
     if k == n_conventional:
         return {"cell": None, "matrix": None, "supercell": (1, 1, 1)}, "the cell of the CIF"
-    cell = {"cell": "primitive", "matrix": None, "supercell": (1, 1, 1)}
+    cell: dict[str, object] = {"cell": "primitive", "matrix": None, "supercell": (1, 1, 1)}
     if k == 1:
         return cell, "the primitive cell"
     matrix = roundest_matrix(primitive.structure.lattice, k)

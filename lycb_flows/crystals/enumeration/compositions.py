@@ -28,6 +28,7 @@ _MOST_CHARGE = 0.04
 _WINDOW = 3  # atoms on either side of the refined number
 _MOST_TRIED = 8_000
 _KEPT = 8
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,8 @@ def _is_fixed(species: str, shares: Shares) -> bool:
 def _span(refined: float, is_fixed: bool) -> range:  # noqa: FBT001 - one of two spans
     if is_fixed:
         return range(round(refined), round(refined) + 1)
-    return range(max(1, math.floor(refined) - _WINDOW + 1), math.floor(refined) + _WINDOW + 1)
+    fewest = 1 if refined >= _HALF else 0  # less than half an atom may be left out
+    return range(max(fewest, math.floor(refined) - _WINDOW + 1), math.floor(refined) + _WINDOW + 1)
 
 
 def _near(spans: Sequence[range]) -> list[tuple[int, ...]]:
@@ -234,7 +236,7 @@ def _sublattices(shares: Shares, n_cells: int) -> list[_Sublattice]:
     _, group = connected_components(link.T @ link, directed=False)
     found = []
     for number in dict.fromkeys(group.tolist()):
-        inside = np.flatnonzero(holds[:, group == number].any(axis=1))
+        inside = np.flatnonzero(holds[:, group == number].any(axis=1)).tolist()
         full = sum(sum(shares[i].values()) >= 1 - OCCUPANCY_TOLERANCE for i in inside)
         names = tuple(s for s, g in zip(species, group, strict=True) if g == number)
         found.append(_Sublattice(names, full * n_cells, len(inside) * n_cells))

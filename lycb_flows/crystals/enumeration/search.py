@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.analysis.ewald import EwaldSummation
-from pymatgen.core import Lattice, Structure
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
 from scipy.optimize import linear_sum_assignment
 
 from lycb_flows.crystals.enumeration.colourings import Colourings, Ints
@@ -125,7 +126,7 @@ class Swaps:
     def n_clashes(self, colours: Ints) -> int:
         """Return the number of forbidden pairs in a placement."""
         slots = np.arange(len(colours)) * self.n_colours + colours
-        return round(self.clash[np.ix_(slots, slots)].sum() / 2)
+        return round(float(self.clash[np.ix_(slots, slots)].sum()) / 2)
 
     def annealed(self, colours: Ints, rng: np.random.Generator, temperatures_ev: Floats) -> Ints:
         """Return a placement after a swap is tried at each temperature.
@@ -217,7 +218,7 @@ def search(
     rules = Swaps(problem)
     charged = Swaps(problem, *energies) if energies is not None else None
     n_trials = int(np.clip(_SWEEPS * len(problem.allowed), _FEWEST_TRIALS, _MOST_TRIALS))
-    starts, ends = [], []
+    starts, ends = list[Ints](), list[Ints]()
     for k in range(n_searches):
         rng = np.random.default_rng([seed, k])
         start = _settled(rules, rng, n_trials)
@@ -281,7 +282,8 @@ def slot_energies_ev(
     inner = matrix[np.ix_(model.free, model.free)]
     own = np.outer(np.diag(inner), values**2) + np.outer(outer, values)
     inner = inner - np.diag(np.diag(inner))
-    return 2.0 * np.kron(inner, np.outer(values, values)), own.ravel()
+    pairs = np.asarray(2.0 * np.kron(inner, np.outer(values, values)), dtype=np.float64)
+    return pairs, np.asarray(own.ravel(), dtype=np.float64)
 
 
 def _differ(problem: Colourings, values: Floats) -> bool:
@@ -295,4 +297,5 @@ def _ewald_matrix_ev(model: SiteModel) -> Floats:
     cell = Structure(Lattice(model.lattice_ang), ["H"] * len(model.frac_coords), model.frac_coords)
     cell.add_oxidation_state_by_site([1.0] * len(cell))
     matrix = np.array(EwaldSummation(cell, acc_factor=6.0).total_energy_matrix)
-    return (matrix + matrix.T) / 2
+    symmetric: Floats = (matrix + matrix.T) / 2
+    return symmetric

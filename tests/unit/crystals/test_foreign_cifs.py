@@ -189,7 +189,8 @@ def test_refusal_names_the_pair_and_its_distance():
     [
         ({"Li": 6, "P": 1, "S": 5, "Cl": 1}, {"Li": 1, "P": 5, "S": -2, "Cl": -1}),
         ({"Li": 3, "P": 1}, {"Li": 1, "P": -3}),
-        ({"Na": 3, "Zr": 2, "Si": 2, "P": 1, "O": 12}, {"Na": 1, "Zr": 4, "Si": 4, "P": 5, "O": -2}),
+        ({"Na": 3, "Zr": 2, "Si": 2, "P": 1, "O": 12},
+         {"Na": 1, "Zr": 4, "Si": 4, "P": 5, "O": -2}),
     ],
 )  # fmt: skip
 def test_guessed_charges(amounts, charges):
@@ -239,7 +240,7 @@ def test_search_finds_the_exact_minimum_of_the_charges(monkeypatch):
     config = EnumerationConfig(supercell=(2, 1, 2), seed=3)
     exact = enumerate_orderings(crystal, config)
 
-    def beyond(problem, most_work=0):
+    def beyond(*_):
         raise CountOutOfReachError("out of reach", fix="search")
 
     monkeypatch.setattr(orderings, "count_distinct", beyond)

@@ -16,8 +16,8 @@ def numbers(array):
 
 
 def frame(info, columns="forces:R:3", values=FORCES):
-    text = f'1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3:{columns} {info} pbc="T T T"'
-    return f"{text}\nNa 0 0 0 {values}\n"
+    cell = 'Lattice="4 0 0 0 4 0 0 0 4" pbc="T T T"'
+    return f"1\n{cell} Properties=species:S:1:pos:R:3:{columns} {info}\nNa 0 0 0 {values}\n"
 
 
 def read(tmp_path, *frames, keys=None):
