@@ -30,8 +30,23 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import dft_theory, system_names
 from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.config import Campaign, LabelerConfig, RunConfig, SystemConfig, decorated_name
-from lycb_flows.crystals import BINARY_NAMES, count_orderings, load_binary, parent_cell
+from lycb_flows.config import (
+    Campaign,
+    EnumerationConfig,
+    LabelerConfig,
+    RunConfig,
+    SystemConfig,
+    decorated_name,
+)
+from lycb_flows.crystals import (
+    BINARY_NAMES,
+    N_SEARCHES,
+    CountOutOfReachError,
+    DisorderedCrystal,
+    count_orderings,
+    load_binary,
+    parent_cell,
+)
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials.architecture import Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
@@ -43,6 +58,7 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
 _DFT_STEPS = 50
 """Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
+_SEARCH_S = 60.0
 _UNKNOWN_COST = "their cost unknown and not counted"
 _UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 
@@ -100,6 +116,19 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
         candidates that DFT may lengthen are listed with their first length.
     """
     return list(_Planner(store, campaign, theory).steps())
+
+
+def _listed(crystal: DisorderedCrystal, config: EnumerationConfig) -> tuple[int, str, float]:
+    """Return how many orderings are listed, what they are, and the seconds that it takes."""
+    searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
+    try:
+        if config.n_search is not None:
+            return searched, f"at most {searched:,} candidates of a search", _SEARCH_S
+        count, raw = count_orderings(crystal, config)
+    except CountOutOfReachError:
+        return searched, f"too many orderings to count: {searched:,} by a search", _SEARCH_S
+    n_listed = count if count <= config.cap else config.n_samples
+    return n_listed, f"{count:,} distinct of {raw:,} orderings", 1.0
 
 
 class _Planner:
@@ -162,11 +191,8 @@ class _Planner:
     def _structures(self, name: str) -> Iterator[PlannedStep]:
         system = next(entry for entry in self.campaign.systems if entry.name == name)
         crystal = load_crystal(self.store, system.parent)
-        count, raw = count_orderings(crystal, system.enumeration)
-        n_listed = count if count <= system.enumeration.cap else system.enumeration.n_samples
-        yield PlannedStep(
-            STRUCTURES, (enumerate_job(name),), f"{count:,} distinct of {raw:,} orderings", 1.0
-        )
+        n_listed, text, cpu_s = _listed(crystal, system.enumeration)
+        yield PlannedStep(STRUCTURES, (enumerate_job(name),), text, cpu_s)
         yield self._ranking(name, n_listed)
         for decoration in system.decorations:
             mixed = decorated_name(name, decoration.x)

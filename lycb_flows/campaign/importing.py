@@ -31,6 +31,7 @@ from lycb_flows.labels import (
 from lycb_flows.labels.foreign.reading import (
     ForeignLabel,
     Found,
+    Keys,
     Refusal,
     read_ase_db,
     read_extxyz,
@@ -47,26 +48,15 @@ _SAME_EV, _SAME_EV_PER_ANG, _SAME_GPA = 1e-6, 1e-6, 1e-5
 """Differences that writing a label as text may cause."""
 _ON_THEIR_WORD = "imported: what it is rests on its file's word"
 _KEY = re.compile(r"[0-9a-f]{64}")
-_READERS: dict[str, Callable[[Path], Found]] = {
+_READERS: dict[str, Callable[[Path, Keys | None], Found]] = {
     "extxyz": read_extxyz,
     "ase-db": read_ase_db,
-    "mptrj": read_mptrj,
+    "mptrj": lambda path, _: read_mptrj(path),
 }
 _SUFFIXES = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "ase-db", ".json": "mptrj"}
 _UNREADABLE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    StructureError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    sqlite3.Error,
-    zlib.error,
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError),
+    *(RuntimeError, StructureError, SyntaxError, TypeError, ValueError, sqlite3.Error, zlib.error),
 )
 """What readers of damaged files raise; all of it becomes the file's refusal."""
 
@@ -121,6 +111,7 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
     statement: Statement | None = None,
     all_steps: bool = False,
     dry_run: bool = False,
+    keys: Keys | None = None,
 ) -> Summary:
     """Import the labels of a file, or of a tree of VASP's folders.
 
@@ -141,6 +132,8 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
         Whether to take every ionic step of VASP's runs instead of the last.
     dry_run
         Read and check only.
+    keys
+        Which of two sets of numbers in a frame to take.
 
     Raises
     ------
@@ -150,7 +143,9 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
     statement = statement or Statement()
     sources = list(_sources(path, file_format))
     stated = stated_level(statement)
-    reader = _Reader(store, stated, stated_by_user=not statement.is_empty, all_steps=all_steps)
+    reader = _Reader(
+        store, stated, stated_by_user=not statement.is_empty, all_steps=all_steps, keys=keys
+    )
     summary = Summary(name or path.resolve().name)
     for source in sources:
         documents = reader.documents(source, summary)
@@ -185,10 +180,16 @@ class _Reader:
     """Converts files to documents; remembers what it has seen, so that a dry run counts right."""
 
     def __init__(
-        self, store: ResultStore, stated: Level, *, stated_by_user: bool, all_steps: bool
+        self,
+        store: ResultStore,
+        stated: Level,
+        *,
+        stated_by_user: bool,
+        all_steps: bool,
+        keys: Keys | None,
     ) -> None:
         self.store, self.stated, self.stated_by_user = store, stated, stated_by_user
-        self.all_steps = all_steps
+        self.all_steps, self.keys = all_steps, keys
         self.seen: dict[str, Label] = {}
 
     def documents(self, source: _Source, summary: Summary) -> list[Document]:
@@ -231,7 +232,7 @@ class _Reader:
         if source.file_format == "vasp":
             level, labels = read_run(source.path, all_steps=self.all_steps)
             return labels, self._agreed(level)
-        return list(_READERS[source.file_format](source.path)), self.stated
+        return list(_READERS[source.file_format](source.path, self.keys)), self.stated
 
     def _agreed(self, read: Level) -> Level:
         """Return the user's level for a run that states its own, unless the run contradicts it.

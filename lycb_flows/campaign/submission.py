@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
+from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
 from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
@@ -198,8 +199,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     sources = {name: find_model(name) for name in _model_names(campaign)}
     check_trainable(sources[campaign.learning.model])
     parents, models, elements = [], dict[str, Model](), set[str]()
-    for system in campaign.systems:
-        crystal = load_parent(system.parent)
+    campaign, crystals = _with_crystals(campaign)
+    for system, crystal in zip(campaign.systems, crystals, strict=True):
         elements |= _elements(crystal)
         elements |= {"Cl", "Br"} if system.decorations else set()
         for quantity in quantities:
@@ -234,6 +235,12 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     )
     store.once(CampaignRecord, record.key, lambda: record, claim=False)
     return Submission(resolved, theory, record)
+
+
+def _with_crystals(campaign: Campaign) -> tuple[Campaign, list[DisorderedCrystal]]:
+    """Return the campaign with what its crystals answer, and the crystals."""
+    crystals = [load_parent(system.parent) for system in campaign.systems]
+    return with_facts(campaign, crystals), crystals
 
 
 def _as_json(store: ResultStore, resolved: Campaign) -> str:

@@ -13,6 +13,7 @@ import typer
 from lycb_flows.cli import (
     analyse,
     bakeoff,
+    beginning,
     campaigns,
     dynamics,
     export,
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(beginning.init)
 app.command("enumerate")(structures.enumerate_)
 app.command()(dynamics.md)
 app.command()(students.distil)

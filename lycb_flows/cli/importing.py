@@ -14,6 +14,7 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from lycb_flows.campaign.importing import Summary
 
+_KEYS = (None, "plain", "REF")
 _FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db", "mptrj": "mptrj"}
 
 
@@ -35,6 +36,9 @@ def import_labels(
         bool | None, typer.Option("--raw-pbe/--corrected", help="Uncorrected PBE energies.")
     ] = None,
     steps: Annotated[str, typer.Option(help="Steps of VASP's runs to take: last or all.")] = "last",
+    keys: Annotated[
+        str | None, typer.Option(help="plain (energy, ...) or REF (REF_energy, ...) of a frame.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check only.")] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -48,12 +52,13 @@ def import_labels(
     from lycb_flows.campaign.importing import import_labels as into
     from lycb_flows.labels.foreign.stated_level import Statement
 
-    if file_format not in _FORMATS or steps not in {"last", "all"}:
+    if file_format not in _FORMATS or steps not in {"last", "all"} or keys not in _KEYS:
         raise InputError(
             "no such choice",
-            fix=f"--format {'|'.join(_FORMATS)}, --steps last|all",
+            fix=f"--format {'|'.join(_FORMATS)}, --steps last|all, --keys plain|REF",
             format=file_format,
             steps=steps,
+            keys=keys or "none",
         )
     options = {
         "theory": theory,
@@ -70,6 +75,7 @@ def import_labels(
         statement=checked(Statement, options),
         all_steps=steps == "all",
         dry_run=dry_run,
+        keys=keys,  # type: ignore[arg-type]  # checked above
     )
     if as_json:
         print_json(asdict(summary) | {"levels": _levels(summary), "dry_run": dry_run})

@@ -15,6 +15,7 @@ from lycb_flows.cli.terminal import (
     open_submission,
     print_json,
     print_table,
+    told_progress,
 )
 from lycb_flows.errors import InputError
 
@@ -26,16 +27,30 @@ if TYPE_CHECKING:
 
 def enumerate_(
     parent: Annotated[str, typer.Argument(help="Li3YCl6, Li3YBr6, or the path of a CIF.")],
-    supercell: Annotated[tuple[int, int, int], typer.Option(help="Multiples of a, b, c.")] = (
-        1,
-        1,
-        2,
-    ),
+    supercell: Annotated[
+        tuple[int, int, int] | None, typer.Option(help="Multiples of a, b, c; default 1 1 2.")
+    ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Choose cell, supercell, composition and rules.")
+    ] = False,
+    max_atoms: Annotated[
+        int | None, typer.Option(min=1, help="Atoms of the cell that --auto chooses; default 120.")
+    ] = None,
     x: Annotated[
         float | None, typer.Option(help="Decorate an ordered cell with x Br per Li3YX6.")
     ] = None,
     min_occupancy: Annotated[
         float | None, typer.Option(help="Drop occupants below this share.")
+    ] = None,
+    forbid: Annotated[
+        list[str] | None,
+        typer.Option(help="Two species and their smallest distance in Å, as Li-Li:2.5, or none."),
+    ] = None,
+    charge: Annotated[
+        list[str] | None, typer.Option(help="An oxidation state, as Ti=4; default: guessed.")
+    ] = None,
+    symprec: Annotated[
+        float | None, typer.Option(help="How far a site may lie from its image, in Å.")
     ] = None,
     engine: Annotated[str, typer.Option(help="builtin or enumlib.")] = "builtin",
     count_only: Annotated[bool, typer.Option("--count-only", help="Count, do not list.")] = False,
@@ -44,19 +59,32 @@ def enumerate_(
     """Count and list the symmetry-distinct orderings of a disordered crystal.
 
     The counts are exact, however many orderings there are. Beyond a cap only a
-    symmetric stratum and a sample are listed; `coverage` is their share.
+    symmetric stratum and a sample are listed; `coverage` is their share. What cannot
+    be counted in bounded time and memory is searched.
     """
     from lycb_flows.config import DecorationConfig, EnumerationConfig
     from lycb_flows.crystals import load_parent
 
     crystal = load_parent(parent)
+    for note in crystal.notes:
+        typer.echo(f"note: {note}", err=True)
     if x is None:
-        options = {"supercell": supercell, "min_occupancy": min_occupancy, "engine": engine}
+        options: dict[str, Any] = {
+            "supercell": supercell or (1, 1, 1 if auto else 2),
+            "engine": engine,
+        }
+        options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
+        options |= {"forbidden_pairs": _pairs(forbid), "charges": _charges(charge)}
         config = checked(EnumerationConfig, options)
-        summary = _describe_orderings(crystal, config, list_members=not count_only)
+        if auto:
+            summary = _describe_choice(crystal, config, max_atoms, list_members=not count_only)
+        else:
+            summary = _describe_orderings(crystal, config, list_members=not count_only)
     else:
-        summary = _describe_decorations(crystal, supercell, checked(DecorationConfig, {"x": x}))
-    summary = {"parent": crystal.name, "supercell": supercell} | summary
+        cell = supercell or (1, 1, 2)
+        summary = _describe_decorations(crystal, cell, checked(DecorationConfig, {"x": x}))
+        summary = {"supercell": cell} | summary
+    summary = {"parent": crystal.name} | summary | {"notes": list(crystal.notes) or None}
     if as_json:
         print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
         return
@@ -64,19 +92,100 @@ def enumerate_(
     print_table(f"Orderings of {parent}", ["", ""], rows)
 
 
+def _pairs(texts: list[str] | None) -> list[dict[str, Any]] | None:
+    """Return distance rules given by hand; `none` alone is a list without rules."""
+    if not texts:
+        return None
+    found = []
+    for text in texts:
+        names, _, distance = text.partition(":")
+        species = names.split("-")
+        if text == "none":
+            continue
+        if names.count("-") != 1 or not _is_number(distance):
+            raise InputError("no distance rule", fix="write it as Li-Li:2.5", found=text)
+        found.append({"species": species, "min_distance_ang": float(distance)})
+    return found
+
+
+def _charges(texts: list[str] | None) -> dict[str, float] | None:
+    if not texts:
+        return None
+    pairs = [text.partition("=")[::2] for text in texts]
+    wrong = [species for species, charge in pairs if not _is_number(charge)]
+    if wrong:
+        raise InputError("no oxidation state", fix="write it as Ti=4", found=", ".join(wrong))
+    return {species: float(charge) for species, charge in pairs}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return abs(float(text)) < float("inf")
+    except ValueError:
+        return False
+
+
 def _as_text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {entry:+.4f}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(map(str, value))
+    return str(value)
 
 
 def _describe_orderings(
     crystal: DisorderedCrystal, config: EnumerationConfig, *, list_members: bool
 ) -> dict[str, Any]:
-    from lycb_flows.crystals import count_orderings, enumerate_orderings
+    from lycb_flows.crystals import count_orderings, enumerate_orderings, supercell_text, with_rules
 
+    config = with_rules(crystal, config)
+    rules = {"supercell": supercell_text(config), "excluded": _rules_text(config)}
     if not list_members:
         count, raw = count_orderings(crystal, config)
-        return {"count": count, "raw": raw}
-    return _describe(enumerate_orderings(crystal, config))
+        return {"count": count, "raw": raw, "method": "exact"} | rules
+    with told_progress("searching") as progress:
+        return _describe(enumerate_orderings(crystal, config, progress)) | rules
+
+
+def _rules_text(config: EnumerationConfig) -> list[str]:
+    pairs = config.forbidden_pairs or ()
+    return [f"{'-'.join(pair.species)} < {pair.min_distance_ang:g} Å" for pair in pairs]
+
+
+def _describe_choice(
+    crystal: DisorderedCrystal,
+    config: EnumerationConfig,
+    max_atoms: int | None,
+    *,
+    list_members: bool,
+) -> dict[str, Any]:
+    """Return what --auto chose, and the orderings of it."""
+    from lycb_flows.crystals import MAX_ATOMS, choose, enumerate_orderings, supercell_text
+
+    choice = choose(crystal, config, max_atoms or MAX_ATOMS)
+    cell = "primitive cell" if choice.config.cell else "cell of the CIF"
+    count, raw = choice.exact or (None, None)
+    chosen: dict[str, Any] = {
+        "count": count,
+        "raw": raw,
+        "method": "search" if choice.exact is None else "exact",
+        "n_atoms": sum(choice.composition.atoms.values()),
+        "supercell": f"{supercell_text(choice.config)} of the {cell}",
+        "formula": " ".join(f"{s}{n}" for s, n in choice.composition.atoms.items()),
+        "deviation": {s: round(d, 6) for s, d in choice.composition.deviation.items()},
+        "charge": round(choice.composition.charge, 6),
+        "charges": dict(choice.composition.charges),
+        "min_occupancy": choice.config.min_occupancy,
+        "excluded": _rules_text(choice.config),
+        "reasons": list(choice.reasons),
+    }
+    if not list_members:
+        return chosen
+    with told_progress("searching") as progress:
+        found = enumerate_orderings(crystal, choice.config, progress)
+    listed = _describe(found)
+    keep = ("method", "listed", "coverage", "dropped", "search")
+    return chosen | {name: listed[name] for name in keep}
 
 
 def _describe_decorations(
@@ -98,6 +207,7 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
     return {
         "count": result.count,
         "raw": result.raw_count,
+        "method": result.method,
         "listed": len(result.members),
         "coverage": result.coverage,
         "formula": result.formula,
@@ -109,6 +219,7 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
         "subgroup_order": result.subgroup_order,
         "subgroup_orbit_sizes": result.subgroup_orbit_sizes,
         "engine": result.engine,
+        "search": result.search_note,
     }
 
 

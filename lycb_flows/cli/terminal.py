@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -29,6 +29,7 @@ StoreOption = Annotated[
 ]
 CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
+_TOLD_EVERY_S = 5.0
 AT_THE_END = contextlib.ExitStack()
 """Connections to close when the command is over."""
 
@@ -244,3 +245,28 @@ def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
         path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{ending}"
         path.write_bytes(results.blobs.read(blob))
         typer.echo(f"wrote {path}")
+
+
+@contextlib.contextmanager
+def told_progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield what is called with the number of steps done and of all; prints them with an ETA.
+
+    Nothing is printed in the first five seconds, then a line on stderr every five.
+
+    Parameters
+    ----------
+    doing
+        What the line begins with.
+    """
+    began = last = time.monotonic()
+
+    def report(n_done: int, n_all: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _TOLD_EVERY_S:
+            return
+        last = now
+        left_s = (now - began) / n_done * (n_all - n_done)
+        typer.echo(f"{doing}: {n_done} of {n_all}, about {left_s:.0f} s left", err=True)
+
+    yield report

@@ -28,6 +28,9 @@ class Campaign(Config):
     comment: Annotated[str, NOT_KEYED] = ""
     seed: Count = Field(0, description="Root of every seed of the campaign.")
     systems: tuple[SystemConfig, ...] = Field(min_length=1)
+    mobile_species: str | None = Field(
+        None, description="The ion that conducts; default: found from the crystals."
+    )
     ranking: RankingConfig = RankingConfig()
     md: MDConfig = MDConfig()
     learning: LearningConfig = LearningConfig()

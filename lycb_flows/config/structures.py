@@ -11,6 +11,9 @@ from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive,
 from lycb_flows.config.labels import AnyLabeler
 from lycb_flows.config.models import ModelName
 
+IntVector = tuple[int, int, int]
+Matrix3 = tuple[IntVector, IntVector, IntVector]
+
 
 class ForbiddenPair(Config):
     """Two species that may not sit closer than this on the ideal sites of a parent."""
@@ -43,12 +46,35 @@ class EnumerationConfig(Config):
         None,
         description="Drop occupants below this; default: the parent's preset, 0.15 for a CIF.",
     )
-    forbidden_pairs: tuple[ForbiddenPair, ...] = Field(
-        HALIDE_FORBIDDEN_PAIRS, description="Pairs that may not sit too close."
+    forbidden_pairs: tuple[ForbiddenPair, ...] | None = Field(
+        None,
+        description="Pairs that may not sit too close; default: found from the crystal, for a "
+        "preset its own.",
     )
     allowed_species: dict[str, tuple[str, ...]] | None = Field(
         None,
         description="Site label -> species allowed there, by hand; 'vacancy' counts as a species.",
+    )
+    symprec_ang: Positive | None = Field(
+        None, description="How far a site may lie from its image, in Å; default 0.01."
+    )
+    matrix: Matrix3 | None = Field(
+        None,
+        description="Rows: a supercell's vectors in terms of the cell's a, b, c (a Hermite normal "
+        "form, say); `supercell` then counts multiples of it.",
+    )
+    composition: Literal["nearest"] | dict[str, int] | None = Field(
+        None,
+        description="Atoms of each species in the supercell, or the nearest whole numbers that "
+        "are charge-neutral; default: the refined composition, which must fit.",
+    )
+    charges: dict[str, float] | None = Field(
+        None, description="Oxidation state of each element; default: guessed."
+    )
+    n_search: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Independent searches in place of a count; default: 24, and only when the "
+        "orderings cannot be counted.",
     )
     cap: int = Field(1_000_000, ge=1, description="Most orderings that are listed exhaustively.")
     n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals.charges import guessed_charges, mobile_ion
+from lycb_flows.crystals.distances import with_rules
 from lycb_flows.crystals.enumeration import (
+    MAX_ATOMS,
+    N_SEARCHES,
+    AutomaticChoice,
+    CountOutOfReachError,
     EnumerationResult,
+    choose,
     count_orderings,
     enumerate_decorations,
     enumerate_orderings,
     parent_cell,
+    supercell_text,
 )
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import (
@@ -25,20 +33,29 @@ from lycb_flows.crystals.structures import (
 
 __all__ = [
     "BINARY_NAMES",
+    "MAX_ATOMS",
+    "N_SEARCHES",
     "PARENT_NAMES",
+    "AutomaticChoice",
+    "CountOutOfReachError",
     "DisorderedCrystal",
     "EnumerationResult",
     "Relaxed",
     "canonical_structure",
+    "choose",
     "count_orderings",
     "enumerate_decorations",
     "enumerate_orderings",
+    "guessed_charges",
     "load_binary",
     "load_parent",
+    "mobile_ion",
     "parent_cell",
     "parse_cif",
     "structure_from_arrays",
+    "supercell_text",
     "to_ase",
     "to_pymatgen",
     "volume_ang3_per_atom",
+    "with_rules",
 ]

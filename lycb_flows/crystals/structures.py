@@ -8,7 +8,6 @@ Nothing is sorted or reduced, because a cached label's forces must belong to the
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -18,16 +17,14 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
-from pymatgen.io.cif import CifParser
 
+from lycb_flows.crystals.cif import SAME_SITE_ANG, read_cif
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Matrix, Parent, Structure, Vector, blob_of
 
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
 USER_MIN_OCCUPANCY = 0.15
-_SAME_SITE_ANG = 0.01
-"""Special positions in a CIF carry at least three decimals."""
 
 _SCHLEM = (
     "Schlem et al., Chem. Mater. 2021, 33, 327 ({icsd}), as carried by OBELiX entry {entry} "
@@ -59,6 +56,8 @@ class DisorderedCrystal:
         Where the numbers come from.
     min_occupancy
         Occupants below this share are dropped by default.
+    notes
+        What is doubtful about the CIF, a line each.
     """
 
     name: str
@@ -67,13 +66,36 @@ class DisorderedCrystal:
     cif: bytes
     provenance: str
     min_occupancy: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether this is a parent of the package, with rules of its own."""
+        return self.provenance == _BUILT_IN.get(self.name, ("", ""))[1]
 
     def primitive(self) -> DisorderedCrystal:
         """Return the same crystal in its reduced primitive cell; sites keep their labels."""
         labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
-        cell = labelled.get_primitive_structure(_SAME_SITE_ANG, use_site_props=True)
+        cell = labelled.get_primitive_structure(SAME_SITE_ANG, use_site_props=True)
         labels = tuple(cell.site_properties["site_label"])
         return replace(self, structure=cell, site_labels=labels)
+
+    def transformed(self, matrix: ArrayLike) -> DisorderedCrystal:
+        """Return the same crystal in a supercell; sites keep their labels.
+
+        Labels of a crystal without symmetry, which name sites and not orbits, fall away.
+
+        Parameters
+        ----------
+        matrix
+            Rows: the supercell's vectors in terms of a, b, c, (3, 3).
+        """
+        labels = self.site_labels
+        if len(set(labels)) == len(labels):
+            labels = ("site",) * len(labels)
+        cell = self.structure.copy(site_properties={"site_label": list(labels)})
+        cell.make_supercell(np.asarray(matrix), to_unit_cell=True)
+        return replace(self, structure=cell, site_labels=tuple(cell.site_properties["site_label"]))
 
     def document(self) -> Parent:
         """Return the parent as a document; its blob is `cif`."""
@@ -147,30 +169,11 @@ def parse_cif(
     InputError
         When the bytes cannot be read or hold not exactly one structure.
     """
-    with warnings.catch_warnings():
-        # pymatgen warns of every rounding it makes; what matters is checked below
-        warnings.simplefilter("ignore")
-        try:
-            text = content.decode()
-            parser = CifParser.from_str(text, occupancy_tolerance=1.01)
-            found = parser.parse_structures(primitive=False, check_occu=True)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError) as err:
-            raise InputError(
-                "unreadable CIF",
-                fix="check it with another program, e.g. VESTA",
-                file=name,
-                reason=str(err) or type(err).__name__,
-            ) from err
-    if len(found) != 1:
-        raise InputError(
-            "a CIF must hold exactly one structure",
-            fix="split the file",
-            file=name,
-            found=len(found),
-        )
-    structure = found[0]
-    labels = tuple(str(site.label) for site in structure)
-    return DisorderedCrystal(name, structure, labels, content, provenance, min_occupancy)
+    read = read_cif(name, content)
+    labels = tuple(str(site.label) for site in read.structure)
+    return DisorderedCrystal(
+        name, read.structure, labels, read.content, provenance, min_occupancy, read.notes
+    )
 
 
 def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:

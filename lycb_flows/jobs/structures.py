@@ -30,6 +30,7 @@ from lycb_flows.crystals import (
     Relaxed,
     enumerate_decorations,
     enumerate_orderings,
+    with_rules,
 )
 from lycb_flows.errors import PhysicsError, StoreError
 from lycb_flows.jobs.given import (
@@ -86,6 +87,7 @@ def _system_of(
         return parent
     document = stored_parent(store, parent)
     name = _NOT_IN_A_NAME.sub("-", document.name).strip("-._") or "parent"
+    enumeration = with_rules(load_crystal(store, document.key), enumeration)
     system = SystemConfig(name=name, parent=document.key, enumeration=enumeration)
     campaign = Campaign(name=name, systems=(system,), ranking=ranking or RankingConfig())
     return CampaignSystem(campaign=campaign, system=name)

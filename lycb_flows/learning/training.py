@@ -100,7 +100,7 @@ def fine_tune(
         When the potential cannot be trained, without training or validation labels, or when
         they share a structure.
     PhysicsError
-        When the loss is not finite.
+        When a label or the loss is not finite.
     """
     _check_labels(training, validation)
     parent = require_trainable(potential)
@@ -368,6 +368,14 @@ def _check_labels(
             training=len(training),
             validation=len(validation),
         )
+    broken = [label for label in (*training, *validation) if not _is_finite(label)]
+    if broken:
+        raise PhysicsError(
+            "a label is not finite",
+            fix="retract it, or leave its frame out",
+            labels=len(broken),
+            example=broken[0].key or broken[0].structure.key,
+        )
     shared = {label.structure.key for label in training} & {
         label.structure.key for label in validation
     }
@@ -378,6 +386,11 @@ def _check_labels(
             shared=len(shared),
             example=min(shared),
         )
+
+
+def _is_finite(label: LabelledStructure) -> bool:
+    numbers = (label.energy_ev, label.forces_ev_per_ang, label.stress_gpa)
+    return all(bool(np.isfinite(value).all()) for value in numbers)
 
 
 def _shares(label: LabelledStructure, elements: Sequence[str]) -> list[float]:

@@ -42,6 +42,10 @@ _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
 
 
+def _counted(n: int | None) -> str:
+    return "not counted" if n is None else f"{n:,}"
+
+
 def enumeration_table(data: ReportData) -> Table:
     """Return the exact counts of every enumeration.
 
@@ -52,10 +56,12 @@ def enumeration_table(data: ReportData) -> Table:
         dropped = ", ".join(
             f"{d.species} on {d.site_label} ({as_printed(d.occupancy)})" for d in found.dropped
         )
-        coverage = f"{number(_PERCENT * found.coverage)} %"
+        coverage = "a search"
+        if found.coverage is not None:
+            coverage = f"{number(_PERCENT * found.coverage)} %"
         texts = (
             f"{found.formula} (x = {found.x:g})" if found.x is not None else found.formula,
-            f"{found.n_atoms}", f"{found.count:,}", f"{found.raw_count:,}", coverage,
+            f"{found.n_atoms}", _counted(found.count), _counted(found.raw_count), coverage,
             dropped or "none",
         )  # fmt: skip
         rows.append((Cell(_parent_name(data, found)), *ours(found.key, texts)))

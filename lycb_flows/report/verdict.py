@@ -331,7 +331,14 @@ def _ranking_doubts(data: ReportData) -> Iterator[Statement]:
 
 def _sampled(data: ReportData) -> Iterator[Statement]:
     for enumeration in data.enumerations:
-        if not enumeration.exhaustive:
+        if enumeration.count is None:
+            yield Statement(
+                f"{enumeration.formula}: too many arrangements to count; of the "
+                f"{enumeration.n_members:,} of a search, {enumeration.search_note}. "
+                "The true ground state may be another.",
+                (enumeration.key,),
+            )
+        elif not enumeration.exhaustive:
             yield Statement(
                 f"{enumeration.formula}: only {enumeration.n_members:,} of {enumeration.count:,} "
                 "arrangements were looked at; the true ground state may be another.",

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lycb_flows.config.structures import DecorationConfig, EnumerationConfig
+from lycb_flows.config.structures import (
+    HALIDE_FORBIDDEN_PAIRS,
+    DecorationConfig,
+    EnumerationConfig,
+)
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
 
 
@@ -102,11 +106,15 @@ class Enumeration(Document):
 
     formula: str = Field(description="Formula of the supercell.")
     n_atoms: int
-    count: int = Field(description="Symmetry-distinct, exact (Burnside).")
-    raw_count: int = Field(description="Number before symmetry, forbidden pairs applied, exact.")
+    count: int | None = Field(
+        description="Symmetry-distinct, exact (Burnside); None: out of reach, members of a search."
+    )
+    raw_count: int | None = Field(
+        description="Number before symmetry, forbidden pairs applied, exact."
+    )
     n_members: int = Field(description="Listed; below count when sampled.")
     exhaustive: bool
-    coverage: float = Field(description="n_members / count")
+    coverage: float | None = Field(description="n_members / count")
     members: Blob = Field(description="JSON: [{mask, multiplicity, stratum}]")
     dropped: tuple[DroppedOccupant, ...] = ()
     subgroup_order: int | None = Field(None, description="Order of H of the symmetric stratum.")
@@ -115,6 +123,7 @@ class Enumeration(Document):
     seed: int | None = None
     engine: str
     x: float | None = Field(None, description="Br per formula unit, of decorations.")
+    search_note: str | None = Field(None, description="Agreement of independent searches.")
 
     @classmethod
     def key_of(
@@ -129,11 +138,14 @@ class Enumeration(Document):
             DecorationConfig.
         config
             The settings. Where they leave the threshold of minor occupants open, the
-            parent's own is part of the key.
+            parent's own is part of the key; rules of distance are those of the presets unless
+            they are filled in (`crystals.filled_in`).
         """
         keyed = config.keyed()
         if isinstance(parent, Parent) and keyed.get("min_occupancy") is None:
             keyed["min_occupancy"] = parent.min_occupancy
+        if isinstance(config, EnumerationConfig) and config.forbidden_pairs is None:
+            keyed["forbidden_pairs"] = HALIDE_FORBIDDEN_PAIRS  # what older keys were made with
         return cls.key_from(parent=parent.key, **keyed)
 
 

@@ -7,25 +7,36 @@
 
 Files, each importing only those before it: `colourings` (exact counts), `listing` (masks),
 `sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
-`occupancies` (a parent as a colouring problem), `orderings`, `decorations`.
+`compositions` (whole numbers of atoms), `occupancies` (a parent as a colouring problem),
+`search` (candidates without a count), `orderings`, `decorations`, `automatic` (cell,
+composition and rules chosen for a crystal).
 """
 
 from __future__ import annotations
 
+from lycb_flows.crystals.enumeration.automatic import MAX_ATOMS, AutomaticChoice, choose
+from lycb_flows.crystals.enumeration.colourings import CountOutOfReachError
 from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
 from lycb_flows.crystals.enumeration.listing import Member
-from lycb_flows.crystals.enumeration.occupancies import parent_cell
+from lycb_flows.crystals.enumeration.occupancies import parent_cell, supercell_text
 from lycb_flows.crystals.enumeration.orderings import (
     EnumerationResult,
     count_orderings,
     enumerate_orderings,
 )
+from lycb_flows.crystals.enumeration.search import N_SEARCHES
 
 __all__ = [
+    "MAX_ATOMS",
+    "N_SEARCHES",
+    "AutomaticChoice",
+    "CountOutOfReachError",
     "EnumerationResult",
     "Member",
+    "choose",
     "count_orderings",
     "enumerate_decorations",
     "enumerate_orderings",
     "parent_cell",
+    "supercell_text",
 ]

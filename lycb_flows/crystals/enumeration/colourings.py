@@ -30,7 +30,21 @@ Bools = NDArray[np.bool_]
 State = tuple[tuple[int, ...], tuple[int, ...]]
 """What is left of each colour, and the colours of the nodes still in sight."""
 
-MAX_STATES = 2_000_000
+MAX_STATES = 400_000
+"""Most states of one tally, about half a gigabyte and ten seconds."""
+MAX_WORK = 1_500_000
+
+
+class CountOutOfReachError(InputError):
+    """The orderings are too entangled to be counted in bounded time and memory."""
+
+
+def _out_of_reach(found: int) -> CountOutOfReachError:
+    return CountOutOfReachError(
+        "the orderings cannot be counted in bounded time and memory",
+        fix="list them by a search (--auto does), raise min_occupancy, or use a smaller supercell",
+        states=f"over {found:,}",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,15 +116,19 @@ class Tally:
     ----------
     problem
         The colouring problem.
+    most_states
+        Bound on time and memory.
 
     Raises
     ------
-    InputError
+    CountOutOfReachError
         When the forbidden pairs are so entangled that the states do not fit in memory.
     """
 
-    def __init__(self, problem: Colourings) -> None:
+    def __init__(self, problem: Colourings, most_states: int = MAX_STATES) -> None:
         self._problem = problem
+        self._most_states = most_states
+        self.n_states = 0
         self._order = _elimination_order(problem)
         self._moves = list(self._forward())
         ways: dict[State, int] = {(tuple(0 for _ in problem.counts), ()): 1}
@@ -151,12 +169,9 @@ class Tally:
             yield moves
             in_sight = [known[k] for k in keep]
             states = {after for found in moves.values() for _, after in found}
-            if len(states) > MAX_STATES:
-                raise InputError(
-                    "too many states to count the orderings",
-                    fix="raise min_occupancy, or use a smaller supercell",
-                    found=len(states),
-                )
+            self.n_states += len(states)
+            if self.n_states > self._most_states:
+                raise _out_of_reach(self._most_states)
 
     def colours(self, rank: int) -> Ints:
         """Return the colour (n,) of each node in the colouring of this rank, 0 <= rank < total."""
@@ -211,18 +226,28 @@ def _elimination_order(problem: Colourings) -> Ints:
     return np.lexsort((rank, group))
 
 
-def count_distinct(problem: Colourings) -> tuple[int, int]:
+def count_distinct(problem: Colourings, most_work: int = MAX_WORK) -> tuple[int, int]:
     """Return the symmetry-distinct and the raw number of colourings, both exact.
 
     Burnside's lemma; the raw number is what the identity leaves alone, i.e. everything.
 
+    Parameters
+    ----------
+    problem
+        The colouring problem.
+    most_work
+        States that are visited at most, of all permutations together.
+
     Raises
     ------
+    CountOutOfReachError
+        When that does not suffice.
     LycbError
         When the symmetry operations form no group.
     """
+    everything = Tally(problem, min(MAX_STATES, most_work))  # the largest of all: fails first
     known: dict[object, int] = {}
-    total = 0
+    total, work = 0, everything.n_states
     for permutation in problem.permutations:
         labels = orbits(permutation[None])
         cycles = problem.contracted(labels)
@@ -231,9 +256,13 @@ def count_distinct(problem: Colourings) -> tuple[int, int]:
             kinds = zip(cycles.weights.tolist(), cycles.allowed.tolist(), strict=True)
             signature = frozenset(Counter((w, tuple(a)) for w, a in kinds).items())
         if signature not in known:
-            known[signature] = Tally(cycles).total
+            tally = Tally(cycles, min(MAX_STATES, most_work))
+            work += tally.n_states
+            if work > most_work:
+                raise _out_of_reach(most_work)
+            known[signature] = tally.total
         total += known[signature]
     count, rest = divmod(total, len(problem.permutations))
     if rest:
         raise LycbError("the symmetry operations form no group", fix="check the symmetry tolerance")
-    return count, Tally(problem).total
+    return count, everything.total

@@ -28,6 +28,7 @@ MAX_GROUP = 768
 """Beyond this order the normal subgroups are not searched (time grows with its square)."""
 
 _CHUNK = 1 << 18
+_MOST_TABLE_BYTES = 1 << 28
 _WORD_BITS = 64
 _SPARE_BYTES = 16  # makes the modulo bias of a drawn rank smaller than 2^-127
 
@@ -43,7 +44,7 @@ class Member:
     multiplicity
         Number of colourings that the symmetry makes of it.
     stratum
-        "all", "symmetric" or "sampled".
+        "all", "symmetric", "sampled", "annealed" or "random" (both of a search).
     """
 
     mask: str
@@ -58,7 +59,7 @@ class Listing:
     Attributes
     ----------
     count, raw_count
-        Numbers of distinct colourings and of those before symmetry.
+        Numbers of distinct colourings and of those before symmetry; None after a search.
     members
         The colourings that are listed.
     exhaustive
@@ -69,8 +70,8 @@ class Listing:
         Sites in each of H's orbits.
     """
 
-    count: int
-    raw_count: int
+    count: int | None
+    raw_count: int | None
     members: tuple[Member, ...]
     exhaustive: bool
     subgroup: tuple[int, ...] | None = None
@@ -134,17 +135,36 @@ class Masks:
             tables[:, :, is_set] |= by_byte[:, :, None, bit]
         return tables
 
+    @cached_property
+    def _has_tables(self) -> bool:
+        n_bytes = max(1, math.ceil(self.n_bits / 8))
+        size = len(self._problem.permutations) * n_bytes * 256 * self.n_words * 8
+        return size <= _MOST_TABLE_BYTES
+
+    def _colours(self, masks: Words) -> NDArray[np.int16]:
+        word, shift = np.divmod(np.arange(self.n_bits), _WORD_BITS)
+        is_set = (masks[:, word] >> shift.astype(np.uint64) & np.uint64(1)).astype(bool)
+        colours = np.tile(self._background.astype(np.int16), (len(masks), 1))
+        for bit in range(self.n_bits):
+            colours[is_set[:, bit], self._site[bit]] = self._colour[bit]
+        return colours
+
     def _image(self, element: int, masks: Words) -> Words:
+        if not self._has_tables:  # a large group on many sites: slower, but it fits in memory
+            colours = self._colours(masks)
+            image = np.empty_like(colours)
+            image[:, self._problem.permutations[element]] = colours
+            return self.encode(image)
         table, octets = self._tables[element], masks.view(np.uint8)
-        image: Words = table[0][octets[:, 0]]
+        found: Words = table[0][octets[:, 0]]
         for byte in range(1, len(table)):
-            image |= table[byte][octets[:, byte]]
-        return image
+            found |= table[byte][octets[:, byte]]
+        return found
 
     def smallest(self, masks: Words) -> Words:
         """Return the smallest image of each mask."""
         best = masks.copy()
-        for element in range(len(self._tables)):
+        for element in range(len(self._problem.permutations)):
             image = self._image(element, masks)
             better = _less(image, best)
             best[better] = image[better]
@@ -152,16 +172,16 @@ class Masks:
 
     def canonical_only(self, masks: Words) -> Words:
         """Return those of the masks that are the smallest of their images."""
-        for element in range(len(self._tables)):
+        for element in range(len(self._problem.permutations)):
             masks = masks[~_less(self._image(element, masks), masks)]
         return masks
 
     def multiplicities(self, masks: Words) -> Ints:
         """Return the number of distinct images of each mask."""
         fixed = np.zeros(len(masks), dtype=np.int64)
-        for element in range(len(self._tables)):
+        for element in range(len(self._problem.permutations)):
             fixed += (self._image(element, masks) == masks).all(axis=1)
-        return np.asarray(len(self._tables) // fixed, dtype=np.int64)
+        return np.asarray(len(self._problem.permutations) // fixed, dtype=np.int64)
 
     def members(self, masks: Words, stratum: str) -> tuple[Member, ...]:
         """Return canonical masks as members, smallest first, each once.

@@ -8,21 +8,26 @@ and occupancies distinguish its orbits.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 
-from lycb_flows.config import EnumerationConfig, Supercell
+from lycb_flows.config import EnumerationConfig
+from lycb_flows.crystals.distances import element_shares, filled_in
 from lycb_flows.crystals.enumeration.colourings import Bools, Colourings, Ints
+from lycb_flows.crystals.enumeration.compositions import (
+    OCCUPANCY_TOLERANCE,
+    nearest_compositions,
+    refined_composition,
+)
 from lycb_flows.crystals.enumeration.sites import (
     VACANCY,
     SiteModel,
     SiteSymmetry,
     forbidden_slots,
+    nearest_excluded,
     supercell_symmetry,
 )
 from lycb_flows.crystals.structures import DisorderedCrystal
@@ -31,8 +36,6 @@ from lycb_flows.schemas import DroppedOccupant
 
 SYMPREC_ANG = 0.01
 """Special positions in a CIF carry at least three decimals."""
-OCCUPANCY_TOLERANCE = 1e-3
-"""A refined occupancy has three digits; per site."""
 
 
 def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
@@ -43,9 +46,19 @@ def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Disorde
     parent
         The disordered crystal.
     config
-        Its `cell` decides.
+        Its `cell` and `matrix` decide.
     """
-    return parent.primitive() if config.cell == "primitive" else parent
+    cell = parent.primitive() if config.cell == "primitive" else parent
+    return cell if config.matrix is None else cell.transformed(config.matrix)
+
+
+def supercell_text(config: EnumerationConfig) -> str:
+    """Return the supercell of a config as people write it."""
+    multiples = "x".join(map(str, config.supercell))
+    if config.matrix is None:
+        return multiples
+    rows = " / ".join(" ".join(map(str, row)) for row in config.matrix)
+    return rows if multiples == "1x1x1" else f"{multiples} of {rows}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +86,18 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
     InputError
         When the composition does not fit the supercell, or a species has no site.
     """
-    parent = parent_cell(parent, config)
-    occupancies = _occupancies(parent)
-    composition = _composition(occupancies, config.supercell)
+    config, parent = filled_in(parent, config), parent_cell(parent, config)
+    occupancies = element_shares(parent.structure)
+    composition = composition_of(parent, config)
     options, dropped = _options(parent, occupancies, config)
     colours, allowed, counts = _colours(options, composition, math.prod(config.supercell))
     lattice, coords = parent.structure.lattice.matrix, parent.structure.frac_coords
     symmetry = supercell_symmetry(
-        lattice, coords, _kinds(parent, occupancies, options), config.supercell, SYMPREC_ANG
+        lattice,
+        coords,
+        _kinds(parent, occupancies, options),
+        config.supercell,
+        config.symprec_ang or SYMPREC_ANG,
     )
     shape = np.array(config.supercell)
     cells = np.indices(config.supercell).reshape(3, -1).T
@@ -91,8 +108,8 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
     model = SiteModel(
         lattice * shape[:, None], site_coords[usable], colours, allowed.argmax(axis=1), usable
     )
-    conflicts = forbidden_slots(model, allowed, symmetry.permutations, config.forbidden_pairs)
-    allowed = _settled(allowed, counts, conflicts, colours)
+    conflicts = forbidden_slots(model, allowed, symmetry.permutations, config.forbidden_pairs or ())
+    allowed = _settled(allowed, counts, conflicts, model)
     is_free = allowed.sum(axis=1) > 1
     free, fixed = np.flatnonzero(is_free), allowed.argmax(axis=1)
     taken = np.bincount(fixed[~is_free], minlength=len(colours))
@@ -108,50 +125,37 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
     return DisorderedCell(replace(model, fixed=fixed, free=free), problem, symmetry, dropped)
 
 
-def _occupancies(parent: DisorderedCrystal) -> list[dict[str, float]]:
-    """Return element -> occupancy of each site; oxidation states of an element are one species."""
-    found = []
-    for site in parent.structure:
-        shares: dict[str, float] = {}
-        for species, share in site.species.items():
-            shares[species.symbol] = shares.get(species.symbol, 0.0) + float(share)
-        found.append({symbol: share for symbol, share in shares.items() if share > 0})
-    return found
+def composition_of(cell: DisorderedCrystal, config: EnumerationConfig) -> dict[str, int]:
+    """Return the atoms of each species in the supercell, as the config wants them.
 
-
-def _composition(occupancies: list[dict[str, float]], supercell: Supercell) -> dict[str, int]:
-    """Return the atoms of each species in the supercell: the refined formula, an exact multiple.
+    Parameters
+    ----------
+    cell
+        The parent in the cell whose multiples are enumerated.
+    config
+        Its `composition` decides: given, nearest, or as refined.
 
     Raises
     ------
     InputError
-        When the refined sums, within their own precision, are whole numbers only in
-        another supercell.
+        When the refined composition does not fit, or the given one names other species.
     """
-    n_cells = math.prod(supercell)
-    n_sites = Counter(species for shares in occupancies for species in shares)
-    sums = {s: sum(shares.get(s, 0.0) for shares in occupancies) for s in n_sites}
-    per_cell = {s: _simplest(n, OCCUPANCY_TOLERANCE * n_sites[s]) for s, n in sums.items()}
-    multiple = math.lcm(*(n.denominator for n in per_cell.values()))
-    if n_cells % multiple:
-        refined = " ".join(f"{s}{n:.6g}" for s, n in sorted(sums.items()))
+    shares, n_cells = element_shares(cell.structure), math.prod(config.supercell)
+    if config.composition is None:
+        return refined_composition(shares, n_cells, supercell_text(config))
+    if config.composition == "nearest":
+        near = nearest_compositions(shares, n_cells, config.charges)
+        if near:
+            return dict(near[0].atoms)
+        return refined_composition(shares, n_cells, supercell_text(config))
+    species = {s for site in shares for s in site}
+    if set(config.composition) != species:
         raise InputError(
-            "the composition cannot be made commensurate with this supercell",
-            fix=f"use a multiple of {multiple} unit cells, or refine the occupancies in the CIF",
-            supercell="x".join(map(str, supercell)),
-            found=refined,
+            "the composition names other species than the parent has",
+            fix=f"give the atoms of {', '.join(sorted(species))} in the supercell",
+            found=", ".join(sorted(config.composition)) or "none",
         )
-    return {s: int(n * n_cells) for s, n in per_cell.items()}
-
-
-def _simplest(value: float, tolerance: float) -> Fraction:
-    """Return the positive fraction of smallest denominator within the tolerance of a value."""
-    denominator = 1
-    while True:
-        numerator = round(value * denominator)
-        if numerator and abs(value - numerator / denominator) <= tolerance:
-            return Fraction(numerator, denominator)
-        denominator += 1
+    return dict(config.composition)
 
 
 def _options(
@@ -235,7 +239,7 @@ def _colours(
 
 
 def _settled(
-    allowed: Bools, counts: tuple[int, ...], conflicts: csr_array, colours: tuple[str, ...]
+    allowed: Bools, counts: tuple[int, ...], conflicts: csr_array, model: SiteModel
 ) -> Bools:
     """Return what the counts and the fixed sites leave allowed, (n, c).
 
@@ -244,6 +248,7 @@ def _settled(
     InputError
         When a species finds too few or too many sites.
     """
+    initial, colours = allowed, model.colours
     allowed = allowed & (conflicts.diagonal() == 0).reshape(allowed.shape)
     while True:
         before = allowed.copy()
@@ -259,6 +264,7 @@ def _settled(
                     species=colours[colour],
                     wanted=count,
                     sites=f"{must.sum()} to {may.sum()}",
+                    **nearest_excluded(model, initial, conflicts),
                 )
             if count == may.sum():
                 allowed[may] = np.arange(len(counts)) == colour

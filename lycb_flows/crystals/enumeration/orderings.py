@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import spglib
 from pymatgen.core.composition import Composition
 
 from lycb_flows.config import EnumerationConfig
-from lycb_flows.crystals.enumeration.colourings import Colourings, count_distinct
+from lycb_flows.crystals.charges import guessed_charges
+from lycb_flows.crystals.enumeration.colourings import (
+    Colourings,
+    CountOutOfReachError,
+    count_distinct,
+)
 from lycb_flows.crystals.enumeration.enumlib import list_by_enumlib
 from lycb_flows.crystals.enumeration.listing import Listing, Masks, Member, list_all, list_some
-from lycb_flows.crystals.enumeration.occupancies import disordered_cell
+from lycb_flows.crystals.enumeration.occupancies import DisorderedCell, disordered_cell
+from lycb_flows.crystals.enumeration.search import (
+    N_SEARCHES,
+    Found,
+    Progress,
+    search,
+    slot_energies_ev,
+)
 from lycb_flows.crystals.enumeration.sites import SiteModel, SiteSymmetry
 from lycb_flows.crystals.structures import DisorderedCrystal
 from lycb_flows.errors import InputError
@@ -29,7 +43,8 @@ class EnumerationResult:
     formula
         Formula of the supercell.
     count, raw_count
-        Numbers of distinct orderings and of those before symmetry; both exact.
+        Numbers of distinct orderings and of those before symmetry; both exact, None when
+        they are out of reach and the members come from a search.
     members
         All of them, or the symmetric stratum and the sample.
     subgroup_order, subgroup_orbit_sizes, subgroup_symbol
@@ -40,8 +55,8 @@ class EnumerationResult:
 
     formula: str
     n_atoms: int
-    count: int
-    raw_count: int
+    count: int | None
+    raw_count: int | None
     exhaustive: bool
     members: tuple[Member, ...]
     model: SiteModel
@@ -53,11 +68,19 @@ class EnumerationResult:
     subgroup_symbol: str | None = None
     seed: int | None = None
     x: float | None = None
+    search_note: str | None = None
 
     @property
-    def coverage(self) -> float:
-        """The share of the distinct orderings that are listed."""
-        return len(self.members) / self.count
+    def coverage(self) -> float | None:
+        """The share of the distinct orderings that are listed; None where they are not counted."""
+        return None if self.count is None else len(self.members) / self.count
+
+    @property
+    def method(self) -> Literal["exact", "sampled", "search"]:
+        """How the members were found."""
+        if self.count is None:
+            return "search"
+        return "exact" if self.exhaustive else "sampled"
 
     def structure(self, index: int) -> Structure:
         """Return a member as a canonical structure."""
@@ -96,12 +119,24 @@ def count_orderings(parent: DisorderedCrystal, config: EnumerationConfig) -> tup
         The disordered crystal.
     config
         The supercell and the rules.
+
+    Raises
+    ------
+    CountOutOfReachError
+        When they cannot be counted in bounded time and memory.
     """
-    return count_distinct(disordered_cell(parent, _resolved(parent, config)).problem)
+    exact = count_distinct(disordered_cell(parent, config).problem)
+    if not exact[0]:
+        raise _no_ordering(parent)
+    return exact
 
 
-def enumerate_orderings(parent: DisorderedCrystal, config: EnumerationConfig) -> EnumerationResult:
+def enumerate_orderings(
+    parent: DisorderedCrystal, config: EnumerationConfig, progress: Progress | None = None
+) -> EnumerationResult:
     """Return the distinct orderings of a parent in a supercell.
+
+    Where they cannot be counted, candidates come from a search.
 
     Parameters
     ----------
@@ -109,6 +144,8 @@ def enumerate_orderings(parent: DisorderedCrystal, config: EnumerationConfig) ->
         The disordered crystal.
     config
         The supercell and the rules.
+    progress
+        Is told how many searches of how many are done.
 
     Raises
     ------
@@ -118,14 +155,15 @@ def enumerate_orderings(parent: DisorderedCrystal, config: EnumerationConfig) ->
     LycbError
         When the members do not add up to the exact count.
     """
-    cell = disordered_cell(parent, _resolved(parent, config))
-    exact = count_distinct(cell.problem)
+    cell = disordered_cell(parent, config)
+    if config.n_search is not None:
+        return _searched(cell, config, progress)
+    try:
+        exact = count_distinct(cell.problem)
+    except CountOutOfReachError:
+        return _searched(cell, config, progress)
     if not exact[0]:
-        raise InputError(
-            "no ordering satisfies the forbidden pairs",
-            fix="lower min_distance_ang of a forbidden pair, or raise min_occupancy",
-            parent=parent.name,
-        )
+        raise _no_ordering(parent)
     if exact[0] > config.cap:
         listing = list_some(cell.problem, exact, config)
     elif config.engine == "enumlib":
@@ -137,6 +175,52 @@ def enumerate_orderings(parent: DisorderedCrystal, config: EnumerationConfig) ->
         engine=config.engine if listing.exhaustive else "builtin",
         dropped=cell.dropped,
         seed=None if listing.exhaustive else config.seed,
+    )
+
+
+def _no_ordering(parent: DisorderedCrystal) -> InputError:
+    return InputError(
+        "no ordering satisfies the forbidden pairs",
+        fix="lower min_distance_ang of a forbidden pair, or raise min_occupancy",
+        parent=parent.name,
+    )
+
+
+def _searched(
+    cell: DisorderedCell,
+    config: EnumerationConfig,
+    progress: Progress | None,
+) -> EnumerationResult:
+    """Return the candidates of a search, annealed ones first."""
+    amounts = cell.model.composition(cell.problem.counts)
+    charges = config.charges or guessed_charges(amounts)
+    energies = slot_energies_ev(cell.model, cell.problem, charges)
+    n_searches = config.n_search or N_SEARCHES
+    found = search(cell.problem, energies, n_searches, config.seed, progress)
+    masks = Masks(cell.problem)
+    members: dict[str, Member] = {}
+    for stratum, colours in (("annealed", found.annealed), ("random", found.random)):
+        if len(colours):
+            fresh = masks.members(masks.smallest(masks.encode(colours)), stratum)
+            members = {member.mask: member for member in fresh} | members
+    order = sorted(members.values(), key=lambda m: (m.stratum, m.mask))
+    listing = Listing(None, None, tuple(order), exhaustive=False)
+    return replace(
+        result_of(listing, cell.model, cell.problem, cell.symmetry),
+        dropped=cell.dropped,
+        seed=config.seed,
+        search_note=_search_note(found, n_searches, charges),
+    )
+
+
+def _search_note(found: Found, n_searches: int, charges: Mapping[str, float]) -> str:
+    if not len(found.energies_ev):
+        return f"{len(found.random)} of {n_searches} random placements under the rules; no charges"
+    states = " ".join(f"{s}{q:+g}" for s, q in sorted(charges.items()))
+    spread = found.energies_ev[-1] - found.energies_ev[0]
+    return (
+        f"{found.n_agreeing} of {n_searches} independent searches end at the lowest Ewald energy "
+        f"({states}), the others up to {spread:.2f} eV above it"
     )
 
 
@@ -177,10 +261,3 @@ def result_of(
         subgroup_orbit_sizes=listing.orbit_sizes,
         subgroup_symbol=point_group[0].strip() if point_group else None,
     )
-
-
-def _resolved(parent: DisorderedCrystal, config: EnumerationConfig) -> EnumerationConfig:
-    """Return the config with the threshold that applies."""
-    if config.min_occupancy is not None:
-        return config
-    return config.model_copy(update={"min_occupancy": parent.min_occupancy})

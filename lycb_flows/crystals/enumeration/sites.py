@@ -200,3 +200,37 @@ def forbidden_slots(
             rows, columns = source[both] * n_colours + first, target[both] * n_colours + second
             slots += csr_array((np.ones(len(rows)), (rows, columns)), shape=slots.shape)
     return slots
+
+
+def nearest_excluded(model: SiteModel, allowed: Bools, conflicts: csr_array) -> dict[str, str]:
+    """Return the pair of species and sites that exclude each other at the smallest distance.
+
+    Parameters
+    ----------
+    model
+        The supercell with n sites and c colours.
+    allowed
+        Which colours each site may have, (n, c).
+    conflicts
+        From `forbidden_slots`.
+
+    Returns
+    -------
+    dict
+        A fact for a message; empty when nothing is excluded.
+    """
+    first, second = conflicts.nonzero()
+    taken = allowed.ravel()[first] & allowed.ravel()[second]
+    first, second = first[taken], second[taken]
+    if not len(first):
+        return {}
+    n_colours = allowed.shape[1]
+    gap = model.frac_coords[first // n_colours] - model.frac_coords[second // n_colours]
+    distance = np.linalg.norm((gap - np.rint(gap)) @ model.lattice_ang, axis=1)
+    distance[first // n_colours == second // n_colours] = np.linalg.norm(
+        model.lattice_ang, axis=1
+    ).min()
+    k = int(distance.argmin())
+    names = (model.colours[first[k] % n_colours], model.colours[second[k] % n_colours])
+    place = " ".join(f"{x:.3f}" for x in model.frac_coords[first[k] // n_colours])
+    return {"nearest_excluded_pair": f"{'-'.join(names)} {distance[k]:.2f} Å apart, at {place}"}

@@ -1,7 +1,8 @@
 """Labels in files of others, as plain numbers: extended XYZ, ASE databases, MPtrj's JSON.
 
     format    energy                          forces  stress
-    extxyz    energy or REF_energy, eV        eV/Å    eV/Å^3, tension positive
+    extxyz    energy or REF_energy, eV        eV/Å    eV/Å^3, tension positive, nine or six
+                                                      numbers; or -virial / V
     ase-db    energy, eV                      eV/Å    eV/Å^3, tension positive
     mptrj     uncorrected_total_energy, eV,   eV/Å    kB, compression positive: x -0.1 is GPa,
               or energy_per_atom x atoms              tension positive (chgnet's StructureData)
@@ -14,10 +15,12 @@ label's key (`label`) and its fractional coordinates (`frac_coords`, for extende
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ase.db
 import ase.io
@@ -64,23 +67,54 @@ class Refusal:
     reason: str
 
 
+Keys = Literal["plain", "REF"]
+_SIX_NUMBERS = re.compile(
+    r"""(?P<name>\b(?:REF_)?(?:stress|virials?))=(?P<quote>["'])\s*"""
+    r"""(?P<numbers>[^\s"']+(?:\s+[^\s"']+){5})\s*(?P=quote)"""
+)
+_NUMBER_NAME = re.compile("energy|force|stress|virial", re.IGNORECASE)
+_SAME_NUMBER = 1e-6
+"""Two sources that differ by more, in eV and Å, are no copies of each other."""
+_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
 Found = Iterator[tuple[int, ForeignLabel | LabelError]]
 
 
-def read_extxyz(path: Path) -> Found:
+def read_extxyz(path: Path, keys: Keys | None = None) -> Found:
     """Yield the labels of an extended XYZ file, or of another file that ASE's reader accepts.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        Which numbers of a frame are its label: "plain" (energy, forces, stress) or "REF"
+        (REF_energy and so on); None: those that are complete, unless both are and contradict.
 
     Yields
     ------
     tuple
         Position in the file, and the label or the error that says why it is none.
     """
-    for place, atoms in enumerate(ase.io.iread(path, index=":", format="extxyz")):
-        yield place, _label_of_atoms(place, atoms, atoms.info)
+    text = _SIX_NUMBERS.sub(_nine_numbers, path.read_bytes().decode("utf-8-sig", "replace"))
+    for place, atoms in enumerate(ase.io.iread(StringIO(text), index=":", format="extxyz")):
+        yield place, _label_of_atoms(place, atoms, atoms.info, keys)
 
 
-def read_ase_db(path: Path) -> Found:
+def _nine_numbers(found: re.Match[str]) -> str:
+    """Return six numbers in ASE's order as nine, which is all that ASE's reader knows."""
+    xx, yy, zz, yz, xz, xy = found["numbers"].split()
+    return f'{found["name"]}="{xx} {xy} {xz} {xy} {yy} {yz} {xz} {yz} {zz}"'
+
+
+def read_ase_db(path: Path, keys: Keys | None = None) -> Found:
     """Yield the labels of an ASE database, in the order of its rows.
+
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        As `read_extxyz` has it.
 
     Yields
     ------
@@ -88,7 +122,8 @@ def read_ase_db(path: Path) -> Found:
         Position in the database, and the label or the error that says why it is none.
     """
     for place, row in enumerate(ase.db.connect(path, type="db").select(sort="id")):
-        yield place, _label_of_atoms(place, row.toatoms(), {**row.key_value_pairs, **row.data})
+        notes = {**row.key_value_pairs, **row.data}
+        yield place, _label_of_atoms(place, row.toatoms(), notes, keys)
 
 
 def read_mptrj(path: Path) -> Found:
@@ -116,16 +151,10 @@ def read_mptrj(path: Path) -> Found:
 
 
 def _label_of_atoms(
-    place: int, atoms: Atoms, notes: Mapping[str, Any]
+    place: int, atoms: Atoms, notes: Mapping[str, Any], keys: Keys | None
 ) -> ForeignLabel | LabelError:
-    results = atoms.calc.results if atoms.calc is not None else {}
-    numbers = {
-        "energy": results.get("energy", notes.get("REF_energy")),
-        "forces": results.get("forces", atoms.arrays.get("REF_forces")),
-        "stress": results.get("stress", notes.get("REF_stress")),
-    }
     try:
-        check_complete(numbers)
+        numbers = numbers_of(atoms, notes, keys)
         if not atoms.pbc.all() or abs(np.linalg.det(atoms.cell.array)) < _MIN_VOLUME_ANG3:
             raise _refused("not periodic in three directions", "labels are of crystals")
         if not bool(notes.get("converged", True)):
@@ -135,6 +164,76 @@ def _label_of_atoms(
     except LabelError as err:
         return err
     return ForeignLabel(place, structure, answer, notes)
+
+
+def numbers_of(atoms: Atoms, notes: Mapping[str, Any], keys: Keys | None) -> dict[str, Any]:
+    """Return energy, forces and stress of a frame, all from one source.
+
+    Parameters
+    ----------
+    atoms
+        The frame, with its calculator and arrays.
+    notes
+        What else it states.
+    keys
+        As `read_extxyz` has it.
+
+    Raises
+    ------
+    LabelError
+        When no source is complete, or two contradict.
+    """
+    results = atoms.calc.results if atoms.calc is not None else {}
+    sources: dict[Keys, dict[str, Any]] = {
+        "plain": _source({**notes, **atoms.arrays, **results}, "", atoms),
+        "REF": _source({**notes, **atoms.arrays}, "REF_", atoms),
+    }
+    order = [keys] if keys else list(sources)
+    complete = [name for name in order if all(v is not None for v in sources[name].values())]
+    if not complete:
+        fullest = max(order, key=lambda name: sum(v is not None for v in sources[name].values()))
+        check_complete(sources[fullest], seen=_seen(atoms, notes))
+    if keys is None:
+        _check_agreement(sources["plain"], sources["REF"])
+    return sources[complete[0]]
+
+
+def _source(found: Mapping[str, Any], prefix: str, atoms: Atoms) -> dict[str, Any]:
+    stress = found.get(f"{prefix}stress")
+    virial = found.get(f"{prefix}virial", found.get(f"{prefix}virials"))
+    if stress is None and virial is not None and atoms.cell.rank == len(atoms.cell):
+        stress = -_full_stress(virial) / atoms.get_volume()
+    return {
+        "energy": found.get(f"{prefix}energy"),
+        "forces": found.get(f"{prefix}forces"),
+        "stress": stress,
+    }
+
+
+def _seen(atoms: Atoms, notes: Mapping[str, Any]) -> str:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    names = {*results, *notes, *atoms.arrays}
+    return ", ".join(sorted(name for name in names if _NUMBER_NAME.search(name))) or "none"
+
+
+def _check_agreement(plain: Mapping[str, Any], ref: Mapping[str, Any]) -> None:
+    for name, value in plain.items():
+        other = ref[name]
+        if value is None or other is None:
+            continue
+        try:
+            flat = _full_stress(value) if name == "stress" else np.asarray(value, dtype=float)
+            theirs = _full_stress(other) if name == "stress" else np.asarray(other, dtype=float)
+            gap = float(np.abs(flat - theirs).max())
+        except (TypeError, ValueError) as err:
+            raise LabelError("not numbers", fix="correct the file", reason=str(err)[:200]) from err
+        if not gap <= _SAME_NUMBER:
+            msg = f"{name} and REF_{name} contradict"
+            raise LabelError(
+                msg,
+                fix="choose by --keys plain or --keys REF",
+                differ_by=f"{gap:g} {_UNITS[name]}",
+            )
 
 
 def _structure_of_atoms(atoms: Atoms, notes: Mapping[str, Any]) -> Structure:
@@ -215,8 +314,15 @@ def answer_of(
         raise LabelError("not numbers", fix="correct the file", reason=str(err)[:200]) from err
 
 
-def check_complete(numbers: Mapping[str, object]) -> None:
+def check_complete(numbers: Mapping[str, object], seen: str | None = None) -> None:
     """Check that energy, forces and stress are all there.
+
+    Parameters
+    ----------
+    numbers
+        Name -> value, or None.
+    seen
+        What the file has instead.
 
     Raises
     ------
@@ -229,6 +335,7 @@ def check_complete(numbers: Mapping[str, object]) -> None:
             "no label without energy, forces and stress",
             fix="add what is missing, or leave it out",
             missing=" and ".join(missing),
+            **({} if seen is None else {"seen": seen}),
         )
 
 

@@ -14,6 +14,7 @@ from pymatgen.core import Structure as PymatgenStructure
 
 from lycb_flows import schemas
 from lycb_flows.config import DecorationConfig, EnumerationConfig, ForbiddenPair
+from lycb_flows.crystals.distances import filled_in
 from lycb_flows.crystals.enumeration import (
     count_orderings,
     enumerate_decorations,
@@ -23,7 +24,6 @@ from lycb_flows.crystals.enumeration import (
 from lycb_flows.crystals.enumeration.colourings import Tally
 from lycb_flows.crystals.enumeration.listing import Masks, list_some
 from lycb_flows.crystals.enumeration.occupancies import disordered_cell
-from lycb_flows.crystals.enumeration.orderings import _resolved
 from lycb_flows.crystals.structures import load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LycbError
 
@@ -296,7 +296,7 @@ def test_more_than_64_sites_are_counted_and_sampled_deterministically():
 
 def test_samples_are_uniform_over_raw_orderings():
     parent, config = load_parent("Li3YBr6"), EnumerationConfig(supercell=SMALL)
-    problem = disordered_cell(parent, _resolved(parent, config)).problem
+    problem = disordered_cell(parent, filled_in(parent, config)).problem
     tally, masks = Tally(problem), Masks(problem)
     all_masks = masks.encode(np.array([tally.colours(rank) for rank in range(tally.total)]))
     assert len(set(masks.texts(all_masks))) == tally.total == 28
@@ -384,7 +384,7 @@ def stand_in_for_enumlib(result, permutations, rng):
 def test_enumlib_structures_map_onto_the_same_members(monkeypatch):
     parent, config = load_parent("Li3YBr6"), EnumerationConfig()
     builtin = enumerate_orderings(parent, config)
-    cell = disordered_cell(parent, _resolved(parent, config))
+    cell = disordered_cell(parent, filled_in(parent, config))
     found = stand_in_for_enumlib(builtin, cell.problem.permutations, np.random.default_rng(3))
     asked = []
     monkeypatch.setattr(enumlib.shutil, "which", lambda program: f"/usr/bin/{program}")

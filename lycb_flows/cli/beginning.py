@@ -1,0 +1,76 @@
+"""`lycb init`: a campaign from a CIF."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.crystals import AutomaticChoice, DisorderedCrystal
+
+_TEMPLATE = """# Written by `lycb init {source}`; every choice below may be changed.
+name: {name}
+{mobile}
+systems:
+  - name: {name}
+    parent: {parent}
+{reasons}
+    enumeration:
+{settings}
+
+ranking:
+  model: chgnet-0.3.0        # relaxes the orderings; its elements must be those of the crystal
+labels:
+  labeler: {{type: teacher, model: chgnet-r2scan}}  # a potential in place of DFT: a rehearsal
+"""
+
+
+def init(
+    parent: Annotated[Path, typer.Argument(help="A CIF.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Campaign file [default: the CIF's name].")
+    ] = None,
+    max_atoms: Annotated[int | None, typer.Option(min=1, help="Atoms of the cell at most.")] = None,
+) -> None:
+    """Write a campaign for a crystal, with cell, composition and mobile ion chosen and explained.
+
+    `lycb plan` reads it as it is.
+    """
+    from lycb_flows.config import EnumerationConfig
+    from lycb_flows.crystals import MAX_ATOMS, choose, load_parent
+
+    crystal = load_parent(str(parent))
+    choice = choose(crystal, EnumerationConfig(supercell=(1, 1, 1)), max_atoms or MAX_ATOMS)
+    path = output or parent.with_suffix(".yaml")
+    if path.exists():
+        raise InputError("the campaign's file exists", fix="give another by --output", found=path)
+    path.write_text(_text(crystal, choice, parent.resolve()))
+    for reason in (*crystal.notes, *choice.reasons):
+        typer.echo(reason)
+    typer.echo(f"{path}: `lycb plan {path}` says what it will do")
+
+
+def _text(crystal: DisorderedCrystal, choice: AutomaticChoice, parent: Path) -> str:
+    import yaml
+
+    from lycb_flows.campaign.mobile import ion_of
+
+    dumped = choice.config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    dumped["supercell"] = list(choice.config.supercell)
+    ion = ion_of(crystal)
+    mobile = f"mobile_species: {ion}" if ion else "# mobile_species:   # no usual one was found"
+    settings = yaml.safe_dump(dumped, sort_keys=False, default_flow_style=None)
+    lines = (*crystal.notes, *choice.reasons)
+    return _TEMPLATE.format(
+        source=parent.name,
+        name=re.sub(r"[^A-Za-z0-9_.-]+", "-", crystal.name).strip("-._") or "crystal",
+        mobile=mobile,
+        parent=yaml.safe_dump(str(parent)).splitlines()[0],
+        reasons="\n".join(f"    # {line}" for line in lines),
+        settings="\n".join(f"      {line}" for line in settings.splitlines()),
+    )

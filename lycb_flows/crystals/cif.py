@@ -1,0 +1,355 @@
+"""Reading CIFs as other people write them: encodings, settings, symbols, precision.
+
+What is wrong is refused by name; what is doubtful becomes a note beside the crystal.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core.composition import Composition
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
+from pymatgen.io.cif import CifParser
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lycb_flows.crystals.cif_settings import column, lattice_of, number, with_operations
+from lycb_flows.errors import InputError
+
+OCCUPANCY_SUM = 1.01
+"""Two refined shares of a site, rounded to two digits, sum to at most this."""
+SAME_SITE_ANG = 0.01
+"""Special positions in a CIF carry at least three decimals."""
+MOST_SITES = 5_000
+
+_EDGE = 1e-9  # a float's distance from the decimal number that was written
+_MAX_MERGED_ANG = 0.1
+_SAME_COORDINATE = 1e-4  # pymatgen's own
+_ROUNDED = 3  # decimals from which on a coordinate is a rounded one: 0.25 is exact
+_VACANCY = re.compile(r"(vac[a-z]*|va|void|\u25a1|\u25a2)[\d_.+-]*", re.IGNORECASE)
+_ROUTINE = (  # what pymatgen says of every file, or what is checked here
+    "No _symmetry_equiv_pos_as_xyz type key found. Spacegroup",
+    "fractional coordinates rounded to ideal values",
+    "Skipping relative stoichiometry check",
+    "Issues encountered while parsing CIF",
+    "Incorrect stoichiometry",
+    "Cannot determine chemical composition",
+    "No structure parsed for section",
+    "Some occupancies",
+)
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True)
+class ReadCif:
+    """A CIF's only structure, and what is doubtful about it.
+
+    Attributes
+    ----------
+    structure
+        All sites of the cell with their occupancies; the label of a site is its row's.
+    content
+        The file in UTF-8.
+    notes
+        A line for each doubt.
+    """
+
+    structure: Structure
+    content: bytes
+    notes: tuple[str, ...]
+
+
+def read_cif(name: str, content: bytes) -> ReadCif:
+    """Return the structure of a CIF with its notes.
+
+    Parameters
+    ----------
+    name
+        Name of the crystal, for messages.
+    content
+        The file, in UTF-8 (with or without a byte-order mark), UTF-16 or Latin-1.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, holds not exactly one structure, an element is unknown,
+        or a site is more than full.
+    """
+    text = decoded(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            parser = CifParser.from_str(text, occupancy_tolerance=OCCUPANCY_SUM + _EDGE)
+            blocks = _blocks_with_sites(parser)
+            notes = [note for block in blocks for note in _mended(name, block.data)]
+            found = parser.parse_structures(primitive=False, check_occu=True)
+        except InputError:
+            raise
+        except _UNREADABLE as err:
+            raise InputError(
+                "unreadable CIF",
+                fix="check it with another program, e.g. VESTA",
+                file=name,
+                reason=str(err) or type(err).__name__,
+            ) from err
+    if len(found) != 1:
+        raise InputError(
+            "a CIF must hold exactly one structure",
+            fix="split the file",
+            file=name,
+            found=len(found),
+        )
+    structure, merged = _merged(found[0], blocks[0].data)
+    notes += _warned(caught) + merged + _formula_notes(blocks[0].data, structure.composition)
+    return ReadCif(structure, text.encode(), tuple(dict.fromkeys(notes)))
+
+
+def _blocks_with_sites(parser: CifParser) -> list[Any]:
+    """Return the blocks that hold a crystal; the parser forgets the others, if there are any."""
+    read: Any = parser._cif  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to mend a block
+    every = read.data
+    kept = {key: block for key, block in every.items() if "_atom_site_label" in block.data}
+    if kept:
+        read.data = kept
+    return list(kept.values())
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file in UTF-8, UTF-16 with a mark, or else Latin-1."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+# -- before pymatgen reads it ----------------------------------------------------------------
+
+
+def _mended(name: str, data: dict[str, Any]) -> list[str]:
+    """Mend a block's symbols and symmetry in place; return notes."""
+    notes = _without_vacancies(data)
+    _check_elements(name, data)
+    notes += _check_occupancies(name, data)
+    _check_cell(name, data)
+    return notes + with_operations(name, data)
+
+
+def _symbols(data: dict[str, Any]) -> list[str]:
+    return column(data, "_atom_site_type_symbol", "_atom_site_label")
+
+
+def _without_vacancies(data: dict[str, Any]) -> list[str]:
+    symbols, labels = _symbols(data), column(data, "_atom_site_label")
+    empty = [bool(_VACANCY.fullmatch(symbol.strip())) for symbol in symbols]
+    if not any(empty):
+        return []
+    for tag, values in data.items():
+        is_column = tag.startswith("_atom_site_") and isinstance(values, list)
+        if is_column and len(values) == len(empty):
+            data[tag] = [v for v, gone in zip(values, empty, strict=True) if not gone]
+    left_out = ", ".join(label for label, gone in zip(labels, empty, strict=False) if gone)
+    return [f"{left_out}: read as vacancy, not as an atom"]
+
+
+def _check_elements(name: str, data: dict[str, Any]) -> None:
+    for symbol in _symbols(data):
+        letters = re.match(r"[A-Za-z]*", symbol.strip())
+        word = letters[0] if letters else ""
+        if word[:2].title() in ("Hw", "Ow", "Wa", "Oh", "No"):  # pymatgen's words for water
+            continue
+        is_known = any(Element.is_valid_symbol(word[:n].title()) for n in (2, 1) if word)
+        typed = "_atom_site_type_symbol" in data
+        if not is_known or (typed and not Element.is_valid_symbol(word.title())):
+            raise InputError(
+                "unknown element in a CIF",
+                fix="give the symbol of an element, or Vac for a vacancy",
+                file=name,
+                found=symbol,
+            )
+
+
+def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
+    shares = column(data, "_atom_site_occupancy")
+    labels = column(data, "_atom_site_label")
+    axes = [column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
+    if not labels or any(len(column) != len(labels) for column in axes):
+        raise InputError(
+            "a CIF without the coordinates of its sites",
+            fix="give _atom_site_fract_x, _y and _z for every site",
+            file=name,
+        )
+    coords = np.array([[number(text, np.nan) for text in axis] for axis in axes]).T
+    if not np.isfinite(coords).all():
+        row = int(np.flatnonzero(~np.isfinite(coords).all(axis=1))[0])
+        raise InputError(
+            "a coordinate in a CIF is no number",
+            fix="mend it, or take the site out",
+            file=name,
+            site=labels[row],
+        )
+    if not shares:
+        return []
+    found = np.array([number(text, 1.0) for text in shares])
+    if not (np.isfinite(found) & (found > -_EDGE)).all():
+        row = int(np.flatnonzero(~(found > -_EDGE))[0])
+        raise InputError(
+            "an occupancy in a CIF is below zero",
+            fix="mend it there",
+            file=name,
+            site=labels[row],
+            found=shares[row],
+        )
+    return _occupancy_notes(name, labels, coords, found)
+
+
+def _occupancy_notes(
+    name: str, labels: list[str], coords: NDArray[np.float64], shares: NDArray[np.float64]
+) -> list[str]:
+    notes = []
+    gap = coords[:, None] - coords[None]
+    same = np.asarray(np.abs(gap - np.rint(gap)) < _SAME_COORDINATE).all(axis=-1)
+    first = np.argmax(same, axis=1)
+    for row in np.flatnonzero(first == np.arange(len(labels))):
+        together = np.flatnonzero(np.atleast_2d(same)[row])
+        total, site = float(shares[together].sum()), ", ".join(labels[i] for i in together)
+        if total > OCCUPANCY_SUM + _EDGE:
+            raise InputError(
+                "the occupancies of a site sum to more than one",
+                fix="mend them in the CIF",
+                file=name,
+                site=site,
+                sum=f"{total:g}",
+                limit=OCCUPANCY_SUM,
+            )
+        if total > 1 + 1e-6:
+            notes.append(f"{site}: occupancies sum to {total:g}, scaled to 1")
+    return notes
+
+
+def _check_cell(name: str, data: dict[str, Any]) -> None:
+    lattice = lattice_of(data)
+    if lattice is None:
+        return
+    if not (np.isfinite(lattice.matrix).all() and lattice.volume > 1 and min(lattice.abc) > 1):
+        raise InputError(
+            "the cell of a CIF encloses no crystal",
+            fix="check its lengths (Å) and angles (degrees)",
+            file=name,
+            found=" ".join(f"{value:g}" for value in lattice.parameters),
+        )
+
+
+# -- after pymatgen has read it --------------------------------------------------------------
+
+
+def _warned(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    of_use = [e for e in caught if not issubclass(e.category, DeprecationWarning | FutureWarning)]
+    texts = [" ".join(str(entry.message).split()) for entry in of_use]
+    kept = [text for text in texts if not any(routine in text for routine in _ROUTINE)]
+    return [text[:300] for text in kept]
+
+
+def _merged(structure: Structure, data: dict[str, Any]) -> tuple[Structure, list[str]]:
+    """Return a structure whose copies of a site are one site, as exact as the file's decimals."""
+    if len(structure) > MOST_SITES:
+        raise InputError(
+            "too many sites in a cell",
+            fix=f"give a cell of at most {MOST_SITES} sites",
+            found=len(structure),
+        )
+    same_ang = _precisions_ang(data, max(structure.lattice.abc))
+    centre, other, _, distance = structure.get_neighbor_list(_MAX_MERGED_ANG, numerical_tol=1e-8)
+    labels = np.array([str(label) for label in structure.labels])
+    limit = np.array([same_ang.get(label, SAME_SITE_ANG) for label in labels])
+    own = labels[centre] == labels[other]
+    near = distance <= np.where(own, limit[centre], SAME_SITE_ANG) + _EDGE
+    if not near.any():
+        return structure, []
+    link = coo_array((np.ones(near.sum()), (centre[near], other[near])), shape=(len(labels),) * 2)
+    _, group = connected_components(link, directed=False)
+    sites = [_one_site(structure, np.flatnonzero(group == g)) for g in dict.fromkeys(group)]
+    merged = Structure(
+        structure.lattice,
+        [species for species, _, _ in sites],
+        [coords for _, coords, _ in sites],
+        labels=[label for _, _, label in sites],
+    )
+    names = ", ".join(sorted({str(labels[i]) for i in centre[near]}))
+    gap = float(distance[near].max())
+    return merged, [f"{names}: copies up to {gap:.3f} Å apart are one site"]
+
+
+def _precisions_ang(data: dict[str, Any], axis_ang: float) -> dict[str, float]:
+    """Return how far the rounding of a row's coordinates may move two copies of its site."""
+    axes = [column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
+    found = {}
+    for label, *coords in zip(column(data, "_atom_site_label"), *axes, strict=False):
+        plain = [re.sub(r"\(.*", "", text).partition(".")[2] for text in coords]
+        decimals = [len(digits) for digits in plain if len(digits) >= _ROUNDED]
+        if decimals:
+            rounding_ang = 1.5 * 10.0 ** -min(decimals) * axis_ang
+            found[label] = min(max(SAME_SITE_ANG, rounding_ang), _MAX_MERGED_ANG)
+    return found
+
+
+def _one_site(
+    structure: Structure, copies: NDArray[np.int64]
+) -> tuple[Composition, NDArray[np.float64], str]:
+    """Return species, place and label of sites that are one: rows add up, copies do not."""
+    coords = structure.frac_coords[copies]
+    coords = coords - np.rint(coords - coords[0])
+    rows = {str(structure[i].label): structure[i].species for i in copies}
+    species = sum(rows.values(), Composition())
+    total = sum(species.values())
+    if total > OCCUPANCY_SUM + _EDGE:
+        raise InputError(
+            "the occupancies of a site sum to more than one",
+            fix="mend them in the CIF: these sites coincide",
+            site=", ".join(rows),
+            sum=f"{total:g}",
+            limit=OCCUPANCY_SUM,
+        )
+    return species / max(total, 1.0), coords.mean(axis=0), ", ".join(rows)
+
+
+def _formula_notes(data: dict[str, Any], sites: Composition) -> list[str]:
+    """Return a note when the formula that a block states is not that of its sites."""
+    text = str(data.get("_chemical_formula_sum") or data.get("_chemical_formula_structural") or "")
+    text = re.sub(r"\bD(?=[\d\s.]|$)", "H", text.strip("'\" "))
+    try:
+        stated = Composition(text.replace("?", "")).element_composition
+    except _UNREADABLE:
+        return []
+    z = number(str(data.get("_cell_formula_units_Z", "")), np.nan)
+    found = sites.element_composition
+    if not stated.num_atoms:
+        return []
+    free = found.num_atoms / stated.num_atoms
+    ratios = (z, 1.0) if z > 0 else (free,)  # some programs write the whole cell's formula
+    if any(_agree(stated, found, ratio) for ratio in ratios):
+        return []
+    units = f", Z = {z:g}" if z > 0 else ""
+    return [f"the file states {text}{units}, its sites hold {found.formula}"]
+
+
+def _agree(stated: Composition, found: Composition, ratio: float) -> bool:
+    elements = {*stated.elements, *found.elements}
+    return all(abs(stated[e] * ratio - found[e]) <= max(0.02 * found[e], 0.02) for e in elements)

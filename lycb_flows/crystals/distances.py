@@ -1,0 +1,163 @@
+"""Which sites of a crystal exclude each other, found from distances, radii and occupancies.
+
+Two sites closer than two ions can be are alternatives: split sites, or places of one ion
+that the refinement could not tell apart. They are so only if their occupancies leave room,
+that is sum to at most one: what must sometimes stand side by side is no alternative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core.periodic_table import Element
+from pymatgen.core.structure import Structure
+
+from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, EnumerationConfig, ForbiddenPair
+from lycb_flows.crystals.charges import guessed_charges
+from lycb_flows.crystals.structures import DisorderedCrystal
+
+FURTHEST_ANG = 3.3
+_ROOM = 0.02
+"""Occupancies of alternatives sum to one within the precision of a refinement."""
+_HIGH_CHARGE = 2.5
+_GAP_ANG = 0.01
+_HYDROGEN_ANG = 0.75
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """All pairs of sites closer than `FURTHEST_ANG`, periodic images included."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    distance_ang: NDArray[np.float64]
+
+
+def with_rules(parent: DisorderedCrystal, config: EnumerationConfig) -> EnumerationConfig:
+    """Return the config with distance rules: its own, a preset's, or those of the crystal.
+
+    Parameters
+    ----------
+    parent
+        The disordered crystal; built-in parents have rules of their own.
+    config
+        What it states stays as it is.
+    """
+    if config.forbidden_pairs is not None:
+        return config
+    rules = HALIDE_FORBIDDEN_PAIRS if parent.is_built_in else rules_from(parent.structure)
+    return config.model_copy(update={"forbidden_pairs": rules})
+
+
+def filled_in(parent: DisorderedCrystal, config: EnumerationConfig) -> EnumerationConfig:
+    """Return the config with the distance rules and the threshold that apply to a parent.
+
+    Parameters
+    ----------
+    parent
+        The disordered crystal.
+    config
+        What it states stays as it is.
+    """
+    config = with_rules(parent, config)
+    if config.min_occupancy is not None:
+        return config
+    return config.model_copy(update={"min_occupancy": parent.min_occupancy})
+
+
+def rules_from(structure: Structure) -> tuple[ForbiddenPair, ...]:
+    """Return the pairs of species that exclude each other on a crystal's sites, if any do.
+
+    Parameters
+    ----------
+    structure
+        All sites with their occupancies. Of an ordered crystal there are no rules.
+    """
+    shares = element_shares(structure)
+    species = sorted({s for site in shares for s in site})
+    if all(sum(site.values()) > 1 - _ROOM and len(site) == 1 for site in shares):
+        return ()
+    charges = guessed_charges({s: sum(site.get(s, 0.0) for site in shares) for s in species})
+    first, second, _, distance = structure.get_neighbor_list(FURTHEST_ANG)
+    pairs = _Pairs(first, second, distance)
+    rules = []
+    for a, b in combinations_with_replacement(species, 2):
+        limit = smallest_distance_ang(a, b, charges)
+        found = _rule(shares, pairs, (a, b), limit)
+        if found is not None:
+            rules.append(ForbiddenPair(species=(a, b), min_distance_ang=found))
+    return tuple(rules)
+
+
+def element_shares(structure: Structure) -> list[dict[str, float]]:
+    """Return element -> occupancy of each site; oxidation states of an element are one."""
+    found = []
+    for site in structure:
+        shares: dict[str, float] = {}
+        for species, share in site.species.items():
+            shares[species.symbol] = shares.get(species.symbol, 0.0) + float(share)
+        found.append({symbol: share for symbol, share in shares.items() if share > 0})
+    return found
+
+
+def _rule(
+    shares: Sequence[Mapping[str, float]], pairs: _Pairs, species: tuple[str, str], limit: float
+) -> float | None:
+    """Return the distance below which two species exclude each other; None where none are."""
+    own = np.array([site.get(species[0], 0.0) for site in shares])
+    other = np.array([site.get(species[1], 0.0) for site in shares])
+    there = (own[pairs.first] > 0) & (other[pairs.second] > 0) & (pairs.distance_ang < limit)
+    total, distance = own[pairs.first] + other[pairs.second], pairs.distance_ang
+    together = distance[there & (total > 1 + _ROOM)]
+    if len(together):
+        limit = min(limit, float(together.min()) - 1e-3)
+    if not (there & (distance < limit)).any():
+        return None
+    return round(_in_a_gap(distance[there], limit), 3)
+
+
+def _in_a_gap(distance_ang: NDArray[np.float64], limit: float) -> float:
+    """Return a limit that no pair lies within 0.01 Å of, at most the one that is given."""
+    inside = np.sort(distance_ang[distance_ang < limit])
+    while len(inside) and limit - inside[-1] < _GAP_ANG:
+        limit = float(inside[-1]) + _GAP_ANG
+        if not (abs(distance_ang - limit) < _GAP_ANG / 2).any():
+            break
+        limit, inside = float(inside[-1]) - _GAP_ANG, inside[:-1]
+    return limit
+
+
+def smallest_distance_ang(a: str, b: str, charges: Mapping[str, float]) -> float:
+    """Return the distance in Å below which two ions are taken as alternatives.
+
+    ours: 1.3 times the sum of the radii for like cations (1.5 where both carry charges of 3
+    and more), within 2.3 and 3.2 Å; 0.8 times for anions; 0.7 times for unlike ions. Shannon's
+    radii (Acta Cryst. A 32, 751 (1976)), averaged over coordinations by pymatgen.
+
+    Parameters
+    ----------
+    a, b
+        Elements.
+    charges
+        Oxidation state of each.
+    """
+    total = _radius_ang(a, charges) + _radius_ang(b, charges)
+    if "H" in (a, b):
+        return 2 * _HYDROGEN_ANG if a == b else 0.8 * _HYDROGEN_ANG + 0.2
+    low, high = sorted((charges.get(a, 0.0), charges.get(b, 0.0)))
+    if low > 0:
+        factor = 1.5 if low > _HIGH_CHARGE else 1.3
+        return min(max(factor * total, 2.3), 3.2)
+    if high < 0:
+        return min(0.8 * total, FURTHEST_ANG)
+    return 0.7 * total
+
+
+def _radius_ang(symbol: str, charges: Mapping[str, float]) -> float:
+    element, charge = Element(symbol), charges.get(symbol, 0.0)
+    radius = element.average_cationic_radius if charge > 0 else element.average_anionic_radius
+    return float(radius or element.atomic_radius or 1.0)

@@ -1,0 +1,243 @@
+"""Whole numbers of atoms for a supercell: the refined composition, or the nearest neutral one."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice, product
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
+from lycb_flows.crystals.charges import guessed_charges
+from lycb_flows.errors import InputError
+
+OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
+"""A refined occupancy has three digits; per site. The rest lets 0.999 and 0.501 hold as floats."""
+
+Shares = Sequence[Mapping[str, float]]
+
+_TWO_DIGITS = 5e-3 + 1e-9
+_NEUTRAL = 1e-6
+_MOST_CHARGE = 0.04
+"""Charge per atom up to which a refined composition counts as neutral, its rest as rounding."""
+_WINDOW = 3  # atoms on either side of the refined number
+_MOST_TRIED = 8_000
+_KEPT = 8
+_HALF = 0.5
+
+
+@dataclass(frozen=True)
+class ChosenComposition:
+    """Atoms of each species in a supercell, and how far they are from the refined ones.
+
+    Attributes
+    ----------
+    atoms
+        Species -> number.
+    deviation
+        Species -> (chosen - refined) atoms per site that may hold it.
+    relative
+        Species -> (chosen - refined) over the refined number.
+    charges
+        Oxidation state of each species.
+    is_charge_known
+        Whether the refined composition is nearly neutral with them.
+    """
+
+    atoms: Mapping[str, int]
+    deviation: Mapping[str, float]
+    relative: Mapping[str, float]
+    charges: Mapping[str, float]
+    is_charge_known: bool = True
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether it carries a charge that the refined composition does not."""
+        return self.is_charge_known and abs(self.charge) > _NEUTRAL
+
+    @property
+    def charge(self) -> float:
+        """The charge of the supercell in e."""
+        return sum(self.charges.get(s, 0.0) * n for s, n in self.atoms.items())
+
+    @property
+    def worst(self) -> float:
+        """The largest relative change of a species."""
+        return max((abs(value) for value in self.relative.values()), default=0.0)
+
+
+def refined_composition(shares: Shares, n_cells: int, supercell: str) -> dict[str, int]:
+    """Return the atoms of each species in a supercell: the refined formula, an exact multiple.
+
+    Parameters
+    ----------
+    shares
+        Element -> occupancy of each site of the cell.
+    n_cells
+        Cells in the supercell.
+    supercell
+        What messages call it.
+
+    Raises
+    ------
+    InputError
+        When the refined sums, within their own precision, are whole numbers only in
+        another supercell.
+    """
+    per_cell = _fractions(shares, OCCUPANCY_TOLERANCE)
+    multiple = _multiple(per_cell)
+    if n_cells % multiple:
+        rough = _multiple(_fractions(shares, _TWO_DIGITS))
+        nearest = "--auto, or composition: nearest"
+        if rough < multiple:
+            nearest += f" ({rough} unit cells fit what two digits can say)"
+        sums = _sums(shares)
+        raise InputError(
+            "the composition cannot be made commensurate with this supercell",
+            fix=f"use a multiple of {multiple} unit cells, {nearest}, "
+            "or refine the occupancies in the CIF",
+            supercell=supercell,
+            found=" ".join(f"{s}{n:.6g}" for s, n in sorted(sums.items())),
+        )
+    return {s: int(n * n_cells) for s, n in per_cell.items()}
+
+
+def _sums(shares: Shares) -> dict[str, float]:
+    sums: Counter[str] = Counter()
+    for site in shares:
+        for species, share in site.items():
+            sums[species] += share  # type: ignore[assignment]  # a Counter of floats
+    return dict(sums)
+
+
+def _multiple(per_cell: Mapping[str, Fraction]) -> int:
+    return math.lcm(*(n.denominator for n in per_cell.values()))
+
+
+def _fractions(shares: Shares, tolerance: float) -> dict[str, Fraction]:
+    n_sites = Counter(species for site in shares for species in site)
+    return {s: _simplest(n, tolerance * n_sites[s]) for s, n in _sums(shares).items()}
+
+
+def _simplest(value: float, tolerance: float) -> Fraction:
+    """Return the positive fraction of smallest denominator within the tolerance of a value."""
+    denominator = 1
+    while True:
+        numerator = round(value * denominator)
+        if numerator and abs(value - numerator / denominator) <= tolerance:
+            return Fraction(numerator, denominator)
+        denominator += 1
+
+
+@dataclass(frozen=True)
+class _Sublattice:
+    """Species that share sites, and how many atoms of them the sites can hold."""
+
+    species: tuple[str, ...]
+    fewest: int
+    most: int
+
+    def holds(self, atoms: Mapping[str, int]) -> bool:
+        return self.fewest <= sum(atoms[s] for s in self.species) <= self.most
+
+
+def nearest_compositions(
+    shares: Shares, n_cells: int, charges: Mapping[str, float] | None
+) -> list[ChosenComposition]:
+    """Return compositions near the refined one, the neutral and nearest first.
+
+    Parameters
+    ----------
+    shares
+        Element -> occupancy of each site of the cell.
+    n_cells
+        Cells in the supercell.
+    charges
+        Oxidation state of each element; None: guessed.
+    """
+    sums, n_sites = _sums(shares), Counter(s for site in shares for s in site)
+    charges = dict(charges) if charges else guessed_charges(sums)
+    refined = {s: n * n_cells for s, n in sums.items()}
+    lattices = _sublattices(shares, n_cells)
+    exact = _exact(shares, n_cells)
+    refined_charge = sum(charges.get(s, 0.0) * n for s, n in sums.items()) / sum(sums.values())
+    is_known = abs(refined_charge) <= _MOST_CHARGE
+    species = sorted(refined)
+    spans = [_span(refined[s], _is_fixed(s, shares)) for s in species]
+    tried = [dict(zip(species, ns, strict=True)) for ns in _near(spans)]
+    chosen = [
+        ChosenComposition(
+            atoms=atoms,
+            deviation={s: (n - refined[s]) / (n_cells * n_sites[s]) for s, n in atoms.items()},
+            relative={s: n / refined[s] - 1 for s, n in atoms.items()},
+            charges=charges,
+            is_charge_known=is_known,
+        )
+        for atoms in [*([exact] if exact else []), *tried]
+        if all(lattice.holds(atoms) for lattice in lattices)
+    ]
+    order = sorted(chosen, key=lambda c: (_excess(c), c.atoms != exact, _distance(c)))
+    return order[:_KEPT]
+
+
+def _excess(chosen: ChosenComposition) -> float:
+    """Return the charge that a composition carries, where charges are known."""
+    return round(abs(chosen.charge), 6) if chosen.is_charge_known else 0.0
+
+
+def _exact(shares: Shares, n_cells: int) -> dict[str, int] | None:
+    n_sites, sums = Counter(s for site in shares for s in site), _sums(shares)
+    atoms = {s: round(n * n_cells) for s, n in sums.items()}
+    fits = all(
+        n and abs(sums[s] - n / n_cells) <= OCCUPANCY_TOLERANCE * n_sites[s]
+        for s, n in atoms.items()
+    )
+    return atoms if fits else None
+
+
+def _distance(chosen: ChosenComposition) -> float:
+    """Return the sum of squares of the relative changes, each at least that of its sites."""
+    return sum(chosen.relative[s] ** 2 + chosen.deviation[s] ** 2 for s in chosen.atoms)
+
+
+def _is_fixed(species: str, shares: Shares) -> bool:
+    """Return whether every site that holds a species holds nothing else and is full."""
+    return all(
+        len(site) == 1 and site[species] >= 1 - OCCUPANCY_TOLERANCE
+        for site in shares
+        if species in site
+    )
+
+
+def _span(refined: float, is_fixed: bool) -> range:  # noqa: FBT001 - one of two spans
+    if is_fixed:
+        return range(round(refined), round(refined) + 1)
+    fewest = 1 if refined >= _HALF else 0  # less than half an atom may be left out
+    return range(max(fewest, math.floor(refined) - _WINDOW + 1), math.floor(refined) + _WINDOW + 1)
+
+
+def _near(spans: Sequence[range]) -> list[tuple[int, ...]]:
+    while math.prod(map(len, spans)) > _MOST_TRIED:
+        longest = max(range(len(spans)), key=lambda k: len(spans[k]))
+        span = spans[longest]
+        spans = [*spans[:longest], range(span.start + 1, span.stop), *spans[longest + 1 :]]
+    return list(islice(product(*spans), _MOST_TRIED))
+
+
+def _sublattices(shares: Shares, n_cells: int) -> list[_Sublattice]:
+    species = sorted({s for site in shares for s in site})
+    holds = np.array([[s in site for s in species] for site in shares])
+    link = csr_array(holds.astype(float))
+    _, group = connected_components(link.T @ link, directed=False)
+    found = []
+    for number in dict.fromkeys(group.tolist()):
+        inside = np.flatnonzero(holds[:, group == number].any(axis=1)).tolist()
+        full = sum(sum(shares[i].values()) >= 1 - OCCUPANCY_TOLERANCE for i in inside)
+        names = tuple(s for s, g in zip(species, group, strict=True) if g == number)
+        found.append(_Sublattice(names, full * n_cells, len(inside) * n_cells))
+    return found

@@ -1,0 +1,97 @@
+"""One mobile ion per campaign, found from its crystals."""
+
+import pytest
+from typer.testing import CliRunner
+
+from lycb_flows.campaign.mobile import with_facts
+from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.cli.app import app
+from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, Campaign
+from lycb_flows.crystals import load_parent
+from lycb_flows.errors import InputError
+
+SPLIT = """data_x
+_cell_length_a 4.0
+_cell_length_b 4.0
+_cell_length_c 5.0
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 4/m m m'
+_symmetry_Int_Tables_number 123
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+Na1 {ion} 0 0 0.05 0.5
+Cl1 Cl 0.5 0.5 0.5 1
+"""
+
+
+def campaign(parents, **more):
+    systems = [{"name": f"S{k}", "parent": str(p)} for k, p in enumerate(parents)]
+    return Campaign.model_validate({"name": "mine", "systems": systems, **more})
+
+
+def ions(found):
+    sections = (found.md.health, found.learning.selection, found.measure.diffusion)
+    return [section.mobile_species for section in sections]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def path_of(ion):
+        path = tmp_path / f"{ion}.cif"
+        path.write_text(SPLIT.format(ion=ion))
+        return path
+
+    return path_of
+
+
+@pytest.mark.parametrize("ion", ["Na", "K", "Ag"])
+def test_every_section_speaks_of_the_crystals_ion(write, ion):
+    path = write(ion)
+    found = with_facts(campaign([path]), [load_parent(str(path))])
+    assert ions(found) == [ion] * 3
+    assert found.measure.diffusion.charge_number == 1
+
+
+def test_presets_keep_lithium_and_their_rules():
+    given = campaign(["Li3YCl6", "Li3YBr6"])
+    found = with_facts(given, [load_parent("Li3YCl6"), load_parent("Li3YBr6")])
+    assert ions(found) == ["Li"] * 3
+    assert {s.enumeration.forbidden_pairs for s in found.systems} == {HALIDE_FORBIDDEN_PAIRS}
+    assert found.mobile_species is None
+
+
+def test_word_of_one_section_is_that_of_all_and_two_are_refused(write):
+    path = write("Na")
+    crystal = load_parent(str(path))
+    given = campaign([path], measure={"diffusion": {"mobile_species": "Na"}})
+    assert ions(with_facts(given, [crystal])) == ["Na"] * 3
+    two = {"measure": {"diffusion": {"mobile_species": "Na"}},
+           "md": {"health": {"mobile_species": "Cl"}}}  # fmt: skip
+    with pytest.raises(InputError, match="one mobile species"):
+        with_facts(campaign([path], **two), [crystal])
+
+
+def test_crystals_with_different_ions_need_a_word(write):
+    paths = [write("Na"), write("K")]
+    crystals = [load_parent(str(path)) for path in paths]
+    with pytest.raises(InputError, match="different mobile ions"):
+        with_facts(campaign(paths), crystals)
+    assert ions(with_facts(campaign(paths, mobile_species="K"), crystals)) == ["K"] * 3
+
+
+def test_init_writes_a_campaign_that_reads(write):
+    path = write("Na")
+    result = CliRunner().invoke(app, ["init", str(path)])
+    assert result.exit_code == 0, result.output
+    found = read_campaign(path.with_suffix(".yaml"))
+    assert found.mobile_species == "Na"
+    assert found.systems[0].enumeration.composition == {"Cl": 1, "Na": 1}
+    again = CliRunner().invoke(app, ["init", str(path)])
+    assert isinstance(again.exception, InputError)
