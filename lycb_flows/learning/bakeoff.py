@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.training import fitted_shift_ev
+from lycb_flows.learning.reference_shift import fitted_shift_ev
 from lycb_flows.potentials import Potential, SinglePoint
 from lycb_flows.schemas import ModelErrors
 

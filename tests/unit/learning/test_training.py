@@ -22,12 +22,8 @@ from lycb_flows.crystals.structures import (
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.evaluation import evaluate
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.training import (
-    MP2020_REMOVAL_EV,
-    fine_tune,
-    learning_rate_factor,
-    shift_reference,
-)
+from lycb_flows.learning.reference_shift import MP2020_REMOVAL_EV, shift_reference
+from lycb_flows.learning.training import fine_tune, learning_rate_factor
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
 

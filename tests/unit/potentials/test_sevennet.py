@@ -17,7 +17,8 @@ from lycb_flows.config import MDConfig, TrainingConfig
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.training import EpochLoop, shift_reference
+from lycb_flows.learning.reference_shift import shift_reference
+from lycb_flows.learning.training import EpochLoop
 from lycb_flows.md.protocol import run_segments
 from lycb_flows.potentials import sevennet_layers
 from lycb_flows.potentials.architecture import rates_of
