@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ _MOST_WORK = 200_000  # states of a count, seconds
 _REACH = 6
 _WHOLE = 1e-6
 _SHELL_ANG = 0.05
+_TRACE = 0.5  # atoms in the largest cell, below which a species may be left out
 _MOST_SHAPES = 3
 _MOST_LOWERED = 12
 
@@ -150,7 +152,9 @@ def _sizes(
     primitive = parent.primitive()
     shares, n_atoms = element_shares(primitive.structure), primitive.structure.composition.num_atoms
     most = max(1, int(max_atoms // n_atoms))
-    near = {k: nearest_compositions(shares, k, config.charges) for k in range(1, most + 1)}
+    refined = {s: sum(site.get(s, 0.0) for site in shares) for site in shares for s in site}
+    traces = [s for s, n in refined.items() if n * most < _TRACE]
+    near = {k: nearest_compositions(shares, k, config.charges, traces) for k in range(1, most + 1)}
     order = sorted((k for k in near if near[k]), key=lambda k: _preference(near[k][0], k))
     for k in order[:_MOST_SHAPES]:
         cells, text = _shape(parent, primitive, k)
@@ -237,19 +241,19 @@ def _fitting(
     thresholds = [config.min_occupancy]
     if by_hand.min_occupancy is None and config.min_occupancy:
         thresholds.append(0.0)
-    for threshold in thresholds:
-        tried = config.model_copy(update={"min_occupancy": threshold})
-        notes = () if threshold else ("minor occupants are kept: the others have no room",)
-        for rules in _weaker(parent, tried, frozen=by_hand.forbidden_pairs is not None):
-            tried = tried.model_copy(update={"forbidden_pairs": rules})
-            try:
-                cell = disordered_cell(parent, tried)
-            except InputError as error:
-                refusal = refusal or error
-                continue
-            if has_placement(cell.problem, tried.seed):
-                changed = _lowered(config.forbidden_pairs or (), rules)
-                return tried, cell, (*notes, *changed)
+    all_rules = _weaker(parent, config, frozen=by_hand.forbidden_pairs is not None)
+    for rules, threshold in product(all_rules, thresholds):  # rules weigh more than occupants
+        tried = config.model_copy(update={"min_occupancy": threshold, "forbidden_pairs": rules})
+        try:
+            cell = disordered_cell(parent, tried)
+        except InputError as error:
+            refusal = refusal or error
+            continue
+        if has_placement(cell.problem, tried.seed):
+            changed = tuple(_lowered(config.forbidden_pairs or (), rules))
+            if threshold != config.min_occupancy:
+                changed = ("minor occupants are kept: the others have no room", *changed)
+            return tried, cell, changed
     raise refusal or InputError(
         "no ordering satisfies the forbidden pairs",
         fix="lower min_distance_ang of a forbidden pair",

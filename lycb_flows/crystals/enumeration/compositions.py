@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, product
@@ -28,7 +28,6 @@ _MOST_CHARGE = 0.04
 _WINDOW = 3  # atoms on either side of the refined number
 _MOST_TRIED = 8_000
 _KEPT = 8
-_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,10 @@ class _Sublattice:
 
 
 def nearest_compositions(
-    shares: Shares, n_cells: int, charges: Mapping[str, float] | None
+    shares: Shares,
+    n_cells: int,
+    charges: Mapping[str, float] | None,
+    traces: Collection[str] = (),
 ) -> list[ChosenComposition]:
     """Return compositions near the refined one, the neutral and nearest first.
 
@@ -159,6 +161,8 @@ def nearest_compositions(
         Cells in the supercell.
     charges
         Oxidation state of each element; None: guessed.
+    traces
+        Species that may be left out.
     """
     sums, n_sites = _sums(shares), Counter(s for site in shares for s in site)
     charges = dict(charges) if charges else guessed_charges(sums)
@@ -168,7 +172,9 @@ def nearest_compositions(
     refined_charge = sum(charges.get(s, 0.0) * n for s, n in sums.items()) / sum(sums.values())
     is_known = abs(refined_charge) <= _MOST_CHARGE
     species = sorted(refined)
-    spans = [_span(refined[s], _is_fixed(s, shares)) for s in species]
+    spans = [
+        _span(refined[s], 0 if s in traces else 1, is_fixed=_is_fixed(s, shares)) for s in species
+    ]
     tried = [dict(zip(species, ns, strict=True)) for ns in _near(spans)]
     chosen = [
         ChosenComposition(
@@ -214,10 +220,9 @@ def _is_fixed(species: str, shares: Shares) -> bool:
     )
 
 
-def _span(refined: float, is_fixed: bool) -> range:  # noqa: FBT001 - one of two spans
+def _span(refined: float, fewest: int, *, is_fixed: bool) -> range:
     if is_fixed:
         return range(round(refined), round(refined) + 1)
-    fewest = 1 if refined >= _HALF else 0  # less than half an atom may be left out
     return range(max(fewest, math.floor(refined) - _WINDOW + 1), math.floor(refined) + _WINDOW + 1)
 
 

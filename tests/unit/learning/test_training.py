@@ -281,8 +281,10 @@ def test_training_refuses_what_cannot_work():
     with pytest.raises(InputError, match="both trains and validates"):
         fine_tune(toy, some, some[:1], TOY, raw_pbe=False)
     broken = [replace(some[0], stress_gpa=np.full((3, 3), np.nan)), *some[1:]]
-    with pytest.raises(PhysicsError, match="loss is not finite"):
-        fine_tune(toy, broken, labelled("toy-teacher", 1, 1), TOY, raw_pbe=False)
+    sound = labelled("toy-teacher", 1, 1)
+    for training, validation in ((broken, sound), (sound, broken)):
+        with pytest.raises(PhysicsError, match="label is not finite"):
+            fine_tune(toy, training, validation, TOY, raw_pbe=False)
     with pytest.raises(InputError, match="does not fit its structure"):
         replace(some[0], forces_ev_per_ang=np.zeros((4, 3)))
 

@@ -22,7 +22,7 @@ from lycb_flows.crystals.structures import canonical_structure, load_parent, to_
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.training import fine_tune
-from lycb_flows.potentials import chgnet as chgnet_module, compiled
+from lycb_flows.potentials import building, chgnet as chgnet_module, compiled
 from lycb_flows.potentials.chgnet import TorchEvaluator
 from lycb_flows.potentials.graph import SkinList
 from lycb_flows.potentials.models import find_model, load_potential
@@ -394,17 +394,22 @@ def test_without_a_compiler_the_layers_run_in_torch(monkeypatch, caplog):
     monkeypatch.setattr(compiled, "load_library", lambda: None)
     assert isinstance(potential_of("chgnet-0.3.0").evaluator([[3]]), TorchEvaluator)
     monkeypatch.undo()
-    compiled.load_library.cache_clear()
+    forget_libraries()
     try:
         monkeypatch.setenv("LYCB_COMPILED", "0")
         assert compiled.load_library() is None
         monkeypatch.delenv("LYCB_COMPILED")
-        compiled.load_library.cache_clear()
-        monkeypatch.setattr(compiled, "_FLAGS", ("-no-such-flag",))
+        forget_libraries()
+        monkeypatch.setattr(building, "_FLAGS", ("-no-such-flag",))
         assert compiled.load_library() is None
         assert "torch is used" in caplog.text
     finally:
-        compiled.load_library.cache_clear()
+        forget_libraries()
+
+
+def forget_libraries():
+    compiled.load_library.cache_clear()
+    building.build_library.cache_clear()
 
 
 @pytest.mark.usefixtures("library")
