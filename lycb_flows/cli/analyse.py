@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.terminal import JsonOption, PlainProgress, print_json, print_table
+from lycb_flows.cli.terminal import JsonOption, print_json, print_table, share_progress
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.md.foreign import UnwrappedTrajectory
     from lycb_flows.quantities.trajectory import TrajectoryAnalysis
 
-_SHOWN_AFTER_S = 2.0
 _UNKNOWN = {"run", "model", "pressure_bar", "healthy"}
 """Fields of a Transport that only a campaign knows."""
 
@@ -61,7 +57,7 @@ def analyse(
 
     _check_options(time_step_fs=time_step_fs, temperature_k=temperature_k, charge=charge)
     options = ReadingOptions(time_step_fs, species, start_ps, stop_ps)
-    with _progress() as tell:
+    with share_progress("reading") as tell:
         frames = read_any_trajectory(trajectory, options, tell)
     config = config_for(frames.species, mobile, charge)
     found = analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
@@ -78,39 +74,6 @@ def _check_options(**options: float | None) -> None:
         if value is not None and (value == 0 or (value < 0 and name != "charge")):
             option = f"--{name.replace('_', '-')}"
             raise InputError("an option must be above 0", fix="see --help", **{option: value})
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """Yield what takes the share that is read; on stderr appear a bar, or lines, with the rest."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console, began = Console(stderr=True), time.monotonic()
-    if not console.is_terminal:
-        plain = PlainProgress()
-
-        def tell_plainly(share: float) -> None:
-            rest_s = (time.monotonic() - began) * (1 / max(share, 1e-9) - 1)
-            plain.show(f"reading: {share:.0%}, about {rest_s:.0f} s left")
-
-        yield tell_plainly
-        return
-    columns = TextColumn("reading"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, visible=False)
-
-        def tell(share: float) -> None:
-            visible = time.monotonic() - began > _SHOWN_AFTER_S
-            bar.update(task, completed=share, visible=visible)
-
-        yield tell
 
 
 def _numbers(found: TrajectoryAnalysis) -> dict[str, str | float | None]:

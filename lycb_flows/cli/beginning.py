@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lycb_flows.cli.terminal import check_folder_of
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ labels:
 def init(
     parent: Annotated[Path, typer.Argument(help="A CIF.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Campaign file [default: the CIF's name].")
+        Path | None, typer.Option("--output", "-o", help="Campaign file (default: the CIF's name).")
     ] = None,
     max_atoms: Annotated[int | None, typer.Option(min=1, help="Atoms of the cell at most.")] = None,
 ) -> None:
@@ -44,11 +45,12 @@ def init(
     from lycb_flows.config import EnumerationConfig
     from lycb_flows.crystals import MAX_ATOMS, choose, load_parent
 
-    crystal = load_parent(str(parent))
-    choice = choose(crystal, EnumerationConfig(supercell=(1, 1, 1)), max_atoms or MAX_ATOMS)
     path = output or parent.with_suffix(".yaml")
     if path.exists():
         raise InputError("the campaign's file exists", fix="give another by --output", found=path)
+    check_folder_of(path)
+    crystal = load_parent(str(parent))
+    choice = choose(crystal, EnumerationConfig(supercell=(1, 1, 1)), max_atoms or MAX_ATOMS)
     path.write_text(_text(crystal, choice, parent.resolve()))
     for reason in (*crystal.notes, *choice.reasons):
         typer.echo(reason)

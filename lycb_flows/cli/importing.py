@@ -24,7 +24,7 @@ def import_labels(
         str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
     ] = "auto",
     name: Annotated[
-        str | None, typer.Option(help="Name of the set, for labels.imported [default: the path's].")
+        str | None, typer.Option(help="Name of the set, for labels.imported (default: the path's).")
     ] = None,
     theory: Annotated[
         str | None, typer.Option(help="Level of theory, e.g. gpaw/paper-static, or a YAML file.")

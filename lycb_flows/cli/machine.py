@@ -43,7 +43,7 @@ def bench(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="md, lammps, relaxation, training, memory, sevennet, student [all possible]."
+            help="md, lammps, relaxation, training, memory, sevennet, student (all possible)."
         ),
     ] = None,
     as_json: JsonOption = False,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def status(
     campaign: Annotated[
-        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+        str | None, typer.Argument(help="File or submitted name (default: every campaign).")
     ] = None,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
@@ -46,7 +46,7 @@ def status(
 
 def watch(
     campaign: Annotated[
-        str | None, typer.Argument(help="File or submitted name [default: every campaign].")
+        str | None, typer.Argument(help="File or submitted name (default: every campaign).")
     ] = None,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,

@@ -15,7 +15,7 @@ from lycb_flows.cli.terminal import (
     open_submission,
     print_json,
     print_table,
-    told_progress,
+    share_progress,
 )
 from lycb_flows.errors import InputError
 
@@ -143,8 +143,8 @@ def _describe_orderings(
     if not list_members:
         count, raw = count_orderings(crystal, config)
         return {"count": count, "raw": raw, "method": "exact"} | rules
-    with told_progress("searching") as progress:
-        return _describe(enumerate_orderings(crystal, config, progress)) | rules
+    with share_progress("searching") as tell:
+        return _describe(enumerate_orderings(crystal, config, lambda n, of: tell(n / of))) | rules
 
 
 def _rules_text(config: EnumerationConfig) -> list[str]:
@@ -181,8 +181,8 @@ def _describe_choice(
     }
     if not list_members:
         return chosen
-    with told_progress("searching") as progress:
-        found = enumerate_orderings(crystal, choice.config, progress)
+    with share_progress("searching") as tell:
+        found = enumerate_orderings(crystal, choice.config, lambda n, of: tell(n / of))
     listed = _describe(found)
     keep = ("method", "listed", "coverage", "dropped", "search")
     return chosen | {name: listed[name] for name in keep}

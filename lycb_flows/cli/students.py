@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lycb_flows.cli.dynamics import read_ordered
-from lycb_flows.cli.terminal import print_table
+from lycb_flows.cli.terminal import check_folder_of, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def distil(
     out: Annotated[Path, typer.Option(help="File of the student, *.txt; GPUMD reads it too.")],
     teacher: Annotated[str, typer.Option(help="Name or file of a potential.")] = "chgnet-0.3.0",
     temperatures_k: Annotated[
-        list[float] | None, typer.Option("--temperature-k", help="Of its runs [300 600 900].")
+        list[float] | None,
+        typer.Option("--temperature-k", help="Of its runs (default: 300 600 900)."),
     ] = None,
     rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 2,
     updates: Annotated[int, typer.Option(help="Steps of the last training.")] = 6000,
@@ -42,6 +43,7 @@ def distil(
 
     if out.suffix != ".txt":
         raise InputError("a student is a text file", fix="end it in .txt", found=out.name)
+    check_folder_of(out)
     starts = [read_ordered(path) for path in structures]
     species = sorted({symbol for start in starts for symbol in start.species})
     source = find_model(teacher)

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="Config")
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="Result store: a folder or mongodb:// [default: LYCB_STORE]."),
+    typer.Option("--store", help="Result store: a folder or mongodb:// (default: LYCB_STORE)."),
 ]
 CampaignFile = Annotated[str, typer.Argument(help="Campaign file (YAML), or a submitted name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on one line instead of a table.")]
-_TOLD_EVERY_S = 5.0
+_SHOWN_AFTER_S = 2.0
 AT_THE_END = contextlib.ExitStack()
 """Connections to close when the command is over."""
 
@@ -51,6 +51,20 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
     store = open_store(address or settings.store, create=create)
     AT_THE_END.callback(store.close)
     return store
+
+
+def check_folder_of(path: Path) -> None:
+    """Check that the folder of a file to be written is there, before any work is done for it.
+
+    Raises
+    ------
+    InputError
+        When it is not.
+    """
+    if not path.parent.is_dir():
+        raise InputError(
+            "no such folder to write into", fix="make it, or give another path", folder=path.parent
+        )
 
 
 def open_submission(campaign: str, store: ResultStore) -> Submission:
@@ -100,7 +114,7 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
 
 LaunchPadOption = Annotated[
     Path | None,
-    typer.Option("--launchpad", help="launchpad.yaml [default: FW_CONFIG_FILE, then here]."),
+    typer.Option("--launchpad", help="launchpad.yaml (default: FW_CONFIG_FILE, then here)."),
 ]
 CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
 
@@ -136,7 +150,7 @@ def open_service_store(address: str | None) -> ResultStore:
 
 
 ReportOption = Annotated[
-    Path | None, typer.Option("--report", help="Report folder [default: in the store].")
+    Path | None, typer.Option("--report", help="Report folder (default: in the store).")
 ]
 Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more).")]
 
@@ -248,25 +262,39 @@ def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def told_progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield what is called with the number of steps done and of all; prints them with an ETA.
-
-    Nothing is printed in the first five seconds, then a line on stderr every five.
+def share_progress(doing: str) -> Iterator[Callable[[float], None]]:
+    """Yield what takes the share that is done; on stderr appear a bar, or lines, with the rest.
 
     Parameters
     ----------
     doing
-        What the line begins with.
+        What the bar or a line begins with.
     """
-    began = last = time.monotonic()
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    def report(n_done: int, n_all: int) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last < _TOLD_EVERY_S:
-            return
-        last = now
-        left_s = (now - began) / n_done * (n_all - n_done)
-        typer.echo(f"{doing}: {n_done} of {n_all}, about {left_s:.0f} s left", err=True)
+    console, began = Console(stderr=True), time.monotonic()
+    if not console.is_terminal:
+        plain = PlainProgress()
 
-    yield report
+        def tell_plainly(share: float) -> None:
+            rest_s = (time.monotonic() - began) * (1 / max(share, 1e-9) - 1)
+            plain.show(f"{doing}: {share:.0%}, about {rest_s:.0f} s left")
+
+        yield tell_plainly
+        return
+    columns = TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0, visible=False)
+
+        def tell(share: float) -> None:
+            visible = time.monotonic() - began > _SHOWN_AFTER_S
+            bar.update(task, completed=share, visible=visible)
+
+        yield tell

@@ -29,22 +29,22 @@ _MINUTE_S = 60
 def worker(
     category: Annotated[
         list[str] | None,
-        typer.Option(help="Jobs to take; may be given several times [default: my_fworker.yaml]."),
+        typer.Option(help="Jobs to take; may be given several times (default: my_fworker.yaml)."),
     ] = None,
     launchpad: LaunchPadOption = None,
     nlaunches: Annotated[
-        int | None, typer.Option(help="Jobs to run; 0: until none is left [default: no limit].")
+        int | None, typer.Option(help="Jobs to run; 0: until none is left (default: no limit).")
     ] = None,
     max_idle_s: Annotated[
-        float | None, typer.Option(help="Leave after so long without a job [default: never].")
+        float | None, typer.Option(help="Leave after so long without a job (default: never).")
     ] = None,
     walltime_minutes: Annotated[
-        float | None, typer.Option(help="Time until the queue ends it [default: what Slurm says].")
+        float | None, typer.Option(help="Time until the queue ends it (default: what Slurm says).")
     ] = None,
     name: Annotated[
-        str, typer.Option(help="Name written into results [default: host and pid].")
+        str, typer.Option(help="Name written into results (default: host and pid).")
     ] = "",
-    device: Annotated[str, typer.Option(help="Torch device [default: LYCB_DEVICE].")] = "",
+    device: Annotated[str, typer.Option(help="Torch device (default: LYCB_DEVICE).")] = "",
     store: StoreOption = None,
 ) -> None:
     """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing.
@@ -88,7 +88,7 @@ def reap(
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
     lost_after_s: Annotated[
-        float | None, typer.Option(help="Silence that means lost [default: LYCB_LOST_AFTER_S].")
+        float | None, typer.Option(help="Silence that means lost (default: LYCB_LOST_AFTER_S).")
     ] = None,
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
@@ -165,10 +165,10 @@ def qadapter(
     cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
     gpus: Annotated[int, typer.Option(help="GPUs per node.")] = 0,
     memory_gb: Annotated[
-        int | None, typer.Option(help="Memory per node [default: the queue's].")
+        int | None, typer.Option(help="Memory per node (default: the queue's).")
     ] = None,
     category: Annotated[
-        list[str] | None, typer.Option(help="Jobs to take; several times [default: gpu].")
+        list[str] | None, typer.Option(help="Jobs to take; several times (default: gpu).")
     ] = None,
     n_launches: Annotated[int | None, typer.Option(help="Most jobs per worker.")] = None,
     max_idle_s: Annotated[int, typer.Option(help="A worker leaves after so long idle.")] = 300,

@@ -321,6 +321,23 @@ def test_help_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("init", "crystal.cif", "--output", "no/such/campaign.yaml"),
+        ("distil", "crystal.cif", "--out", "no/such/student.txt"),
+    ],
+)
+def test_a_folder_that_is_missing_is_told_before_any_work(lycb, words):
+    assert_one_line(lycb(*words), "no such folder to write into")
+
+
+def test_help_keeps_what_stands_in_for_an_option(lycb):
+    """Rich takes square brackets for markup, and prints nothing of them."""
+    assert "(default: the CIF's name)" in lycb("init", "--help")[1]
+    assert "(default: LYCB_STORE)" in lycb("status", "--help")[1]
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [
         (0, "less than a minute"),
