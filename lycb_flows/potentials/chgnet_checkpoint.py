@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-
-from lycb_flows.errors import InputError, first_line
+from lycb_flows.potentials.checkpoints import read_state
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -24,24 +18,14 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], bytes]:
     InputError
         When it is none, or needs code to load.
     """
-    try:
-        with warnings.catch_warnings():  # of other pickle protocols, which load or are refused
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        state, args = content["model"]["state_dict"], dict(content["model"]["model_args"])
-        weights = safetensors.torch.save({key: state[key].contiguous() for key in sorted(state)})
-    except (
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, LookupError,
-        TypeError, ValueError, AttributeError,
-    ) as err:  # fmt: skip
-        raise InputError(
-            "not a CHGNet checkpoint that loads as weights only",
-            fix="save it with chgnet's trainer; a pickle with code is refused",
-            file=path.name,
-            reason=first_line(err),
-        ) from err
+    state, args, weights = read_state(
+        path,
+        lambda content: (content["model"]["state_dict"], content["model"]["model_args"]),
+        kind="CHGNet",
+        fix="save it with chgnet's trainer; a pickle with code is refused",
+    )
     args = {
         key: value for key, value in args.items() if key not in {"composition_model", "version"}
     }
     args["mlp_out_bias"] = any(key.endswith(".mlp_out.layers.1.bias") for key in state)
-    return args, bytes(weights)
+    return args, weights

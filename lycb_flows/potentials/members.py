@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lycb_flows.potentials.architecture import ModelSource, Rates
 
@@ -17,17 +15,6 @@ if TYPE_CHECKING:
     from lycb_flows.schemas import Model
 
 _CHECKPOINT = ".pth.tar"
-
-
-@functools.cache
-def _read_shipped(folder: str) -> tuple[dict[str, Any], bytes]:
-    """Return the arguments and weights of a checkpoint in chgnet's wheel; 0.2 s to read."""
-    from lycb_flows.potentials.chgnet_checkpoint import read_checkpoint
-
-    files = (resources.files("chgnet") / "pretrained" / folder).iterdir()
-    (entry,) = [file for file in files if file.name.endswith(_CHECKPOINT)]
-    with resources.as_file(entry) as file:
-        return read_checkpoint(file)
 
 
 class CHGNet:
@@ -46,19 +33,19 @@ class CHGNet:
     def find_model(self, name_or_path: str) -> ModelSource | None:
         """Return a pretrained model, or that of a checkpoint; code in a pickle does not run."""
         if name_or_path in self.folders:
-            args, weights = _read_shipped(self.folders[name_or_path])
-            return self._source(args, weights, name_or_path, "pretrained")
+            folder = resources.files("chgnet") / "pretrained" / self.folders[name_or_path]
+            (entry,) = [item for item in folder.iterdir() if item.name.endswith(_CHECKPOINT)]
+            with resources.as_file(entry) as file:
+                return self._read(file, name_or_path, "pretrained")
         path = Path(name_or_path)
         if path.name.endswith(_CHECKPOINT) and path.is_file():
-            from lycb_flows.potentials.chgnet_checkpoint import read_checkpoint
-
-            args, weights = read_checkpoint(path)
-            return self._source(args, weights, path.name.removesuffix(_CHECKPOINT), "file")
+            return self._read(path, path.name.removesuffix(_CHECKPOINT), "file")
         return None
 
-    def _source(
-        self, args: Mapping[str, Any], weights: bytes, name: str, source: str
-    ) -> ModelSource:
+    def _read(self, path: Path, name: str, source: str) -> ModelSource:
+        from lycb_flows.potentials.chgnet_checkpoint import read_checkpoint
+
+        args, weights = read_checkpoint(path)
         return ModelSource.of_weights(
             weights, name=name, architecture=self.name, architecture_args=args, source=source
         )

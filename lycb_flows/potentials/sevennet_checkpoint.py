@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy._core import multiarray  # by which pickles rebuild arrays
 
-from lycb_flows.errors import InputError, first_line
+from lycb_flows.errors import InputError
+from lycb_flows.potentials.checkpoints import read_state
 
 _SETTINGS = (
     "version", "chemical_species", "_type_map", "_number_of_species", "cutoff", "cutoff_function",
@@ -58,25 +55,15 @@ def read_checkpoint(path: Path, modal: str | None) -> tuple[dict[str, Any], byte
     InputError
         When it is no checkpoint, needs code to load, or has another fidelity.
     """
-    try:
-        with torch.serialization.safe_globals(_ARRAYS), warnings.catch_warnings():
-            # other pickle protocols load, or are refused
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        state, config = content["model_state_dict"], dict(content["config"])
-        weights = safetensors.torch.save({key: state[key].contiguous() for key in sorted(state)})
-    except (
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, LookupError,
-        TypeError, ValueError, AttributeError,
-    ) as err:  # fmt: skip
-        raise InputError(
-            "not a SevenNet checkpoint that loads as weights only",
-            fix="give one that SevenNet's trainer wrote; a pickle with code is refused",
-            file=path.name,
-            reason=first_line(err),
-        ) from err
+    _, config, weights = read_state(
+        path,
+        lambda content: (content["model_state_dict"], content["config"]),
+        kind="SevenNet",
+        fix="give one that SevenNet's trainer wrote; a pickle with code is refused",
+        allowed=_ARRAYS,
+    )
     settings = {key: config[key] for key in _SETTINGS if key in config}
-    return _with_modal(settings, modal, path.name), bytes(weights)
+    return _with_modal(settings, modal, path.name), weights
 
 
 def _with_modal(settings: Mapping[str, Any], modal: str | None, file: str) -> dict[str, Any]:
