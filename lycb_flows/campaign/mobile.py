@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lycb_flows.config import Campaign
 from lycb_flows.crystals import DisorderedCrystal, guessed_charges, mobile_ion, with_rules
+from lycb_flows.crystals.distances import element_shares, summed_shares
 from lycb_flows.errors import InputError
 
 _PLACES = (("md", "health"), ("learning", "selection"), ("measure", "diffusion"))
@@ -73,13 +74,11 @@ def ion_of(crystal: DisorderedCrystal) -> str | None:
 
 def _amounts(crystal: DisorderedCrystal) -> tuple[dict[str, float], dict[str, float]]:
     """Return the atoms of each element, all and those on partially occupied sites."""
-    every, partial = dict[str, float](), dict[str, float]()
-    for site in crystal.structure:
-        for species, share in site.species.items():
-            every[species.symbol] = every.get(species.symbol, 0.0) + share
-            if not site.is_ordered:
-                partial[species.symbol] = partial.get(species.symbol, 0.0) + share
-    return every, partial
+    shares = element_shares(crystal.structure)
+    disordered = [
+        share for site, share in zip(crystal.structure, shares, strict=True) if not site.is_ordered
+    ]
+    return summed_shares(shares), summed_shares(disordered)
 
 
 def _of_ion(campaign: Campaign, ion: str, crystals: Sequence[DisorderedCrystal]) -> Campaign:

@@ -7,7 +7,7 @@ that is sum to at most one: what must sometimes stand side by side is no alterna
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -78,14 +78,14 @@ def rules_from(structure: Structure) -> tuple[ForbiddenPair, ...]:
         All sites with their occupancies. Of an ordered crystal there are no rules.
     """
     shares = element_shares(structure)
-    species = sorted({s for site in shares for s in site})
     if all(sum(site.values()) > 1 - _ROOM and len(site) == 1 for site in shares):
         return ()
-    charges = guessed_charges({s: sum(site.get(s, 0.0) for site in shares) for s in species})
+    amounts = summed_shares(shares)
+    charges = guessed_charges(amounts)
     first, second, _, distance = structure.get_neighbor_list(FURTHEST_ANG)
     pairs = _Pairs(first, second, distance)
     rules = []
-    for a, b in combinations_with_replacement(species, 2):
+    for a, b in combinations_with_replacement(sorted(amounts), 2):
         limit = smallest_distance_ang(a, b, charges)
         found = _rule(shares, pairs, (a, b), limit)
         if found is not None:
@@ -102,6 +102,15 @@ def element_shares(structure: Structure) -> list[dict[str, float]]:
             shares[species.symbol] = shares.get(species.symbol, 0.0) + float(share)
         found.append({symbol: share for symbol, share in shares.items() if share > 0})
     return found
+
+
+def summed_shares(shares: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the atoms of each element on sites with these occupancies."""
+    sums: dict[str, float] = {}
+    for site in shares:
+        for symbol, share in site.items():
+            sums[symbol] = sums.get(symbol, 0.0) + share
+    return sums
 
 
 def _rule(

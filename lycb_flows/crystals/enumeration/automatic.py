@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pymatgen.core.lattice import Lattice
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair, Matrix3
-from lycb_flows.crystals.distances import element_shares, filled_in
+from lycb_flows.crystals.distances import element_shares, filled_in, summed_shares
 from lycb_flows.crystals.enumeration.colourings import CountOutOfReachError, count_distinct
 from lycb_flows.crystals.enumeration.compositions import ChosenComposition, nearest_compositions
 from lycb_flows.crystals.enumeration.occupancies import (
@@ -152,8 +152,7 @@ def _sizes(
     primitive = parent.primitive()
     shares, n_atoms = element_shares(primitive.structure), primitive.structure.composition.num_atoms
     most = max(1, int(max_atoms // n_atoms))
-    refined = {s: sum(site.get(s, 0.0) for site in shares) for site in shares for s in site}
-    traces = [s for s, n in refined.items() if n * most < _TRACE]
+    traces = [s for s, n in summed_shares(shares).items() if n * most < _TRACE]
     near = {k: nearest_compositions(shares, k, config.charges, traces) for k in range(1, most + 1)}
     order = sorted((k for k in near if near[k]), key=lambda k: _preference(near[k][0], k))
     for k in order[:_MOST_SHAPES]:
@@ -297,9 +296,8 @@ def _weaker(
         limit = inside[longest.species][-1] - 1e-3
         weaker = ForbiddenPair(species=longest.species, min_distance_ang=round(limit, 3))
         keep = any(d < weaker.min_distance_ang for d in shells[longest.species])
-        rules = tuple(
-            entry for rule in rules for entry in ((weaker,) if keep else ()) if rule is longest
-        ) + tuple(rule for rule in rules if rule is not longest)
+        others = tuple(rule for rule in rules if rule is not longest)
+        rules = (weaker, *others) if keep else others
         yield rules
 
 

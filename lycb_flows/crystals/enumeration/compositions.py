@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from lycb_flows.crystals.charges import guessed_charges
+from lycb_flows.crystals.distances import summed_shares
 from lycb_flows.errors import InputError
 
 OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
@@ -95,7 +96,7 @@ def refined_composition(shares: Shares, n_cells: int, supercell: str) -> dict[st
         nearest = "--auto, or composition: nearest"
         if rough < multiple:
             nearest += f" ({rough} unit cells fit what two digits can say)"
-        sums = _sums(shares)
+        sums = summed_shares(shares)
         raise InputError(
             "the composition cannot be made commensurate with this supercell",
             fix=f"use a multiple of {multiple} unit cells, {nearest}, "
@@ -106,21 +107,13 @@ def refined_composition(shares: Shares, n_cells: int, supercell: str) -> dict[st
     return {s: int(n * n_cells) for s, n in per_cell.items()}
 
 
-def _sums(shares: Shares) -> dict[str, float]:
-    sums: Counter[str] = Counter()
-    for site in shares:
-        for species, share in site.items():
-            sums[species] += share  # type: ignore[assignment]  # a Counter of floats
-    return dict(sums)
-
-
 def _multiple(per_cell: Mapping[str, Fraction]) -> int:
     return math.lcm(*(n.denominator for n in per_cell.values()))
 
 
 def _fractions(shares: Shares, tolerance: float) -> dict[str, Fraction]:
     n_sites = Counter(species for site in shares for species in site)
-    return {s: _simplest(n, tolerance * n_sites[s]) for s, n in _sums(shares).items()}
+    return {s: _simplest(n, tolerance * n_sites[s]) for s, n in summed_shares(shares).items()}
 
 
 def _simplest(value: float, tolerance: float) -> Fraction:
@@ -164,7 +157,7 @@ def nearest_compositions(
     traces
         Species that may be left out.
     """
-    sums, n_sites = _sums(shares), Counter(s for site in shares for s in site)
+    sums, n_sites = summed_shares(shares), Counter(s for site in shares for s in site)
     charges = dict(charges) if charges else guessed_charges(sums)
     refined = {s: n * n_cells for s, n in sums.items()}
     lattices = _sublattices(shares, n_cells)
@@ -197,7 +190,7 @@ def _excess(chosen: ChosenComposition) -> float:
 
 
 def _exact(shares: Shares, n_cells: int) -> dict[str, int] | None:
-    n_sites, sums = Counter(s for site in shares for s in site), _sums(shares)
+    n_sites, sums = Counter(s for site in shares for s in site), summed_shares(shares)
     atoms = {s: round(n * n_cells) for s, n in sums.items()}
     fits = all(
         n and abs(sums[s] - n / n_cells) <= OCCUPANCY_TOLERANCE * n_sites[s]
