@@ -280,7 +280,8 @@ def _power_laws(motion: Motion) -> list[Fit]:
     gained, law = motion.power_law
     over_one, over_two, bent = motion.bent_law
     is_bent = over_one > BENT_LAW_LIMITS[0] and over_two > BENT_LAW_LIMITS[1]
-    return [law] * (gained > POWER_LAW_LIMIT) + [bent] * is_bent
+    better = ((law, gained > POWER_LAW_LIMIT), (bent, is_bent))
+    return [fit for fit, wins in better if wins]
 
 
 def _fast_regime(motion: Motion, hop_ang: float) -> tuple[Regime, str]:

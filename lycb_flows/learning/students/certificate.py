@@ -16,7 +16,12 @@ from ase.data import atomic_masses
 from lycb_flows.crystals import to_ase
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
 from lycb_flows.learning.students.extrapolation import find_active_set
-from lycb_flows.learning.students.frames import frames_of_runs, label, short_protocol
+from lycb_flows.learning.students.frames import (
+    frames_of_runs,
+    label,
+    short_protocol,
+    short_protocols,
+)
 from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
 from lycb_flows.md.native import make_dynamics
 from lycb_flows.potentials.nep.potential import NepPotential
@@ -25,7 +30,6 @@ from lycb_flows.schemas import ModelErrors, Structure
 from lycb_flows.units import PS_FS
 
 FRAMES_PER_TEMPERATURE = 50
-_PRESSURE_BAR = 1.0
 _RUN_PS = 4.0
 _SEED = 1_000_000  # of velocities that no run for training had
 _NVE_STEPS = 1000
@@ -119,8 +123,7 @@ def certify_statics(
     per_run = -(-FRAMES_PER_TEMPERATURE // (2 * len(starts)))
     conditions = []
     for temperature_k in temperatures_k:
-        for pressure_bar in (None, _PRESSURE_BAR):
-            protocol = short_protocol(temperature_k, pressure_bar)
+        for protocol in short_protocols(temperature_k):
             frames, failures = frames_of_runs(
                 starts, student, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
             )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.students.certificate import Certificate, certify_statics, errors_of
-from lycb_flows.learning.students.frames import frames_of_runs, label, rattled, short_protocol
+from lycb_flows.learning.students.frames import frames_of_runs, label, rattled, short_protocols
 from lycb_flows.learning.students.training import StudentRecipe, train_student
 from lycb_flows.potentials.nep.file import NepShape
 from lycb_flows.potentials.nep.potential import NepPotential
@@ -23,8 +23,6 @@ from lycb_flows.schemas import Structure
 
 Tell = Callable[[str], None]
 """Called with a sentence when something is done."""
-
-_PRESSURE_BAR = 1.0
 
 
 @dataclass(frozen=True)
@@ -135,11 +133,11 @@ def _frames_of_student(
 ) -> tuple[list[Structure], list[str]]:
     frames, failures = [], []
     for temperature_k in plan.temperatures_k:
-        for pressure_bar in (None, _PRESSURE_BAR):
+        for protocol in short_protocols(temperature_k):
             found, why = frames_of_runs(
                 starts,
                 student,
-                short_protocol(temperature_k, pressure_bar),
+                protocol,
                 duration_ps=plan.run_ps,
                 per_run=plan.frames_per_run,
                 seed=seed,

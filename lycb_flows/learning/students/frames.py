@@ -20,6 +20,7 @@ from lycb_flows.schemas import Structure
 
 _LARGEST_RATTLE_ANG = 0.25
 _LARGEST_STRAIN = 0.03
+_PRESSURE_BAR = 1.0
 
 
 def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
@@ -112,6 +113,11 @@ def short_protocol(temperature_k: float, pressure_bar: float | None) -> MDProtoc
     if pressure_bar is None:
         return config.nvt(temperature_k, ramp=False)
     return config.npt(temperature_k, pressure_bar)
+
+
+def short_protocols(temperature_k: float) -> tuple[MDProtocol, MDProtocol]:
+    """Return the NVT and the NpT protocol (1 bar) at a temperature."""
+    return short_protocol(temperature_k, None), short_protocol(temperature_k, _PRESSURE_BAR)
 
 
 def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledStructure]:
