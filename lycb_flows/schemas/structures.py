@@ -155,7 +155,7 @@ class Ordering(Document):
     kind = "ordering"
 
     enumeration: str
-    index: int
+    index: int = Field(description="Place in the list; -1 for what a search of a ranking found.")
     mask: str
     multiplicity: int
     structure: str

@@ -18,6 +18,7 @@ from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
 from lycb_flows.crystals.enumeration.colourings import Colourings, Ints
+from lycb_flows.crystals.enumeration.listing import Masks, Member
 from lycb_flows.crystals.enumeration.sites import VACANCY, Floats, SiteModel
 from lycb_flows.crystals.enumeration.swaps import PENALTY_EV, Swaps
 from lycb_flows.errors import InputError
@@ -169,6 +170,30 @@ def _found(rules: Swaps, charged: Swaps | None, starts: list[Ints], ends: list[I
         energies_ev=energies[order],
         n_agreeing=int((energies < energies.min() + _TIE_EV).sum()) if len(energies) else 0,
     )
+
+
+def neighbours(masks: Masks, mask: str) -> tuple[Member, ...]:
+    """Return the distinct placements that a swap of two sites makes of one, under the rules.
+
+    Parameters
+    ----------
+    masks
+        Of the colouring problem.
+    mask
+        The placement.
+    """
+    problem, colours = masks.problem, masks.decode(mask)
+    first, second = np.triu_indices(len(colours), 1)
+    a, b = colours[first], colours[second]
+    can = (a != b) & problem.allowed[first, b] & problem.allowed[second, a]
+    first, second, rows = first[can], second[can], np.arange(int(can.sum()))
+    swapped = np.tile(colours, (len(rows), 1))
+    swapped[rows, first], swapped[rows, second] = b[can], a[can]
+    swapped = swapped[Swaps(problem).n_clashes(swapped) == 0]
+    if not len(swapped):
+        return ()
+    found = masks.members(masks.smallest(masks.encode(swapped)), "neighbour")
+    return tuple(member for member in found if member.mask != mask)
 
 
 def slot_energies_ev(
