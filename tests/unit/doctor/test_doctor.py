@@ -42,7 +42,6 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(potentials, "load_library", object)
     monkeypatch.setitem(pymatgen.core.SETTINGS, "PMG_VASP_PSP_DIR", None)
     monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.001")
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "bin").mkdir()
