@@ -4,7 +4,7 @@ from collections import Counter
 
 import cif_fuzz
 import pytest
-from places import DATA
+from places import CIFS
 
 from lycb_flows.crystals import load_parent, parse_cif
 from lycb_flows.errors import InputError
@@ -15,7 +15,7 @@ N_OF_EACH = 14
 
 @pytest.fixture(scope="module")
 def crystals():
-    found = [load_parent(str(DATA / "cifs" / f"{name}.cif")) for name in SMALL]
+    found = [load_parent(str(CIFS / f"{name}.cif")) for name in SMALL]
     return [*found, load_parent("Li3YCl6")]
 
 
@@ -37,11 +37,11 @@ def test_damaged_files_are_refused_or_read_as_another_program_does(crystals):
 
 
 def plain(name):
-    return (DATA / "cifs" / f"{name}.cif").read_text()
+    return (CIFS / f"{name}.cif").read_text()
 
 
 def same(text, name):
-    sound = load_parent(str(DATA / "cifs" / f"{name}.cif"))
+    sound = load_parent(str(CIFS / f"{name}.cif"))
     return cif_fuzz.facts_of(read(text)) == cif_fuzz.facts_of(sound)
 
 
