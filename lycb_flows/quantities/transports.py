@@ -100,7 +100,7 @@ def transport_table(data: ReportData, system: str) -> Table:
     """
     measured_here = [t for t in data.measured(Transport) if t.system == system]
     rows = [_transport_row(data, t) for t in measured_here]
-    columns = (
+    columns: tuple[str, ...] = (
         "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
         "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
         "D_c/D_ab", "σ(T) (mS/cm)",
