@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]
 _LADDER_EV = np.geomspace(0.1, 3.0, 6)
 _SWEEPS = 60
 _FEWEST_STEPS = 1_000
-_MOST_WORK = 30_000_000  # steps times searches times sites, some 20 s
+_MOST_WORK = 15_000_000  # steps times searches times sites, some 10 s
 _SETTLING = 0.2  # share of the steps in which random placements lose their forbidden pairs
 _AT_ONCE = 24  # searches that take their steps together
 _MOST_EWALD_SITES = 700
@@ -68,11 +68,17 @@ def _n_steps(problem: Colourings, n_searches: int) -> int:
     return int(max(_FEWEST_STEPS, min(_SWEEPS * n_sites, most)))
 
 
-def _settled(swaps: Swaps, rng: np.random.Generator, n_searches: int, n_steps: int) -> Ints:
+def _settled(
+    swaps: Swaps,
+    rng: np.random.Generator,
+    n_searches: int,
+    n_steps: int,
+    n_tries: int = _REPAIR_TRIES,
+) -> Ints:
     """Return random placements (k, n) without forbidden pairs; those that keep one are left out."""
     colours = np.array([swaps.start(rng) for _ in range(n_searches)])
     n_steps = max(int(_SETTLING * n_steps), _FEWEST_STEPS // 2)
-    for _ in range(_REPAIR_TRIES):
+    for _ in range(n_tries):
         clashing = swaps.n_clashes(colours) > 0
         if not clashing.any():
             break
@@ -95,7 +101,7 @@ def has_placement(problem: Colourings, seed: int) -> bool:
     if not problem.conflicts.nnz:
         return True
     rng, n_steps = np.random.default_rng([seed, 0]), _n_steps(problem, _TRIED)
-    return bool(len(_settled(Swaps(problem), rng, _TRIED, n_steps)))
+    return bool(len(_settled(Swaps(problem), rng, _TRIED, n_steps, n_tries=1)))
 
 
 def search(
