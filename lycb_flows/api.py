@@ -1,4 +1,4 @@
-"""The ten public functions, for notebooks and scripts (see the README's example).
+"""The public functions, for notebooks and scripts (see the README's example).
 
 Each calls the function that the jobs call, with data from memory instead of the store.
 """
@@ -42,6 +42,7 @@ __all__ = [
     "fine_tune",
     "load_model",
     "load_parent",
+    "open_store",
     "relax",
     "run_campaign",
     "run_md",

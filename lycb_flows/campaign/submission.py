@@ -22,7 +22,7 @@ from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import absolute_model, check_trainable, find_model, model_names
 from lycb_flows.quantities import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, user_name
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,16 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
         resolved=_as_json(store, resolved),
     )
-    store.once(CampaignRecord, record.key, lambda: record, claim=False)
+    _keep(store, record)
     return Submission(resolved, theory, record)
+
+
+def _keep(store: ResultStore, record: CampaignRecord) -> None:
+    """Store a campaign's record and who owns it, unless it was submitted before."""
+    if store.find(CampaignRecord, record.key) is None:
+        with store.attempt(CampaignRecord, record.key) as made:
+            owned = made().model_copy(update={"owner": user_name()})
+            store.insert(record.model_copy(update={"made": owned}), made.attempt)
 
 
 def _with_crystals(campaign: Campaign) -> tuple[Campaign, list[DisorderedCrystal]]:

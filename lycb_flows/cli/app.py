@@ -19,6 +19,7 @@ from lycb_flows.cli import (
     export,
     importing,
     machine,
+    query,
     status,
     store,
     structures,
@@ -58,8 +59,10 @@ app.command("serve-reaper")(workers.serve_reaper)
 app.command()(workers.qadapter)
 app.command()(machine.doctor)
 app.command()(store.gc)
-app.command()(store.query)
-app.command()(store.show)
+app.command()(query.query)
+app.command()(query.results)
+app.command()(query.show)
+app.command()(query.index)
 app.command()(store.retract)
 app.command()(store.diff)
 

@@ -1,112 +1,12 @@
-"""Commands on the result store: show results, compare stores, withdraw, sweep."""
+"""Commands that keep the result store: compare stores, withdraw, sweep."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lycb_flows.cli.terminal import (
-    JsonOption,
-    Key,
-    StoreOption,
-    open_results,
-    print_attempts,
-    print_json,
-    print_table,
-)
-from lycb_flows.errors import InputError
-
-if TYPE_CHECKING:
-    from lycb_flows.schemas import Document
-
-
-def query(
-    kind: Annotated[str, typer.Argument(help="Kind of document, e.g. label, run, model.")],
-    where: Annotated[
-        list[str] | None, typer.Option(help="FIELD=VALUE; may be given several times.")
-    ] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the documents of a kind.
-
-    With --where only those whose facts have these values, which are read as
-    JSON.
-    """
-    from lycb_flows.schemas import KINDS
-    from lycb_flows.store import document_class
-
-    results, of_kind = open_results(store), document_class(kind)
-    if kind not in {*KINDS, *results.kinds()}:
-        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
-    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
-    if as_json:
-        for document in found:
-            print_json({"key": document.key, **document.facts()})
-        return
-    rows = [[document.key[:12], _short_facts(document)] for document in found]
-    print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
-
-
-def _condition(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError("a condition is FIELD=VALUE", fix="e.g. --where system=LYC", found=text)
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _short_facts(document: Document) -> str:
-    simple = {
-        name: value[:16] if isinstance(value, str) else value
-        for name, value in document.facts().items()
-        if isinstance(value, str | int | float | bool)
-    }
-    return ", ".join(f"{name}={value}" for name, value in simple.items())
-
-
-def show(
-    key: Key,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-    logs: Annotated[
-        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
-    ] = None,
-) -> None:
-    """Show a document, its attempts, and its ancestry down to the CIF.
-
-    For a key that has only failed so far, its attempts are shown.
-    """
-    results = open_results(store)
-    attempts = results.attempts(key)
-    if attempts and results.find_document(key) is None:  # it has only failed so far
-        print_attempts(results, attempts, logs)
-        return
-    document = results.load_any(key)
-    ancestors = list(results.find_documents(results.ancestors(document.key)))
-    if as_json:
-        print_json(
-            document.model_dump(mode="json")
-            | {
-                "kind": document.kind,
-                "ancestors": [[ancestor.kind, ancestor.key] for ancestor in ancestors],
-            }
-        )
-        return
-    typer.echo(f"{document.kind} {document.key}")
-    typer.echo(json.dumps(document.facts(), indent=1)[:4000])
-    made = document.made
-    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
-    if made.job:
-        typer.echo(f"job: {made.job}")
-    print_attempts(results, results.attempts(document.key), logs)
-    rows = [[ancestor.kind, ancestor.key[:12], _short_facts(ancestor)] for ancestor in ancestors]
-    print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+from lycb_flows.cli.terminal import Key, StoreOption, open_results, print_table
 
 
 def retract(

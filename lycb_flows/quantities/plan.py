@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, RunConfig
-from lycb_flows.schemas import Run, seed_for
+from lycb_flows.schemas import Document, Run, seed_for
 
 T = TypeVar("T")
+AtPressure = TypeVar("AtPressure", bound="_HasPressure")
+
+
+class _HasPressure(Protocol):
+    @property
+    def pressure_bar(self) -> float: ...
 
 
 class Condition(Config):
@@ -174,3 +180,24 @@ def _within(values: Iterable[T], only: T | None) -> list[T]:
 
 def _state(place: Condition) -> tuple[str, float, float]:
     return place.system or "", place.pressure_bar or 0.0, place.temperature_k or 0.0
+
+
+def place_text(document: Document) -> str:
+    """Return where a document was measured, such as 'LYC 1 bar 500 K replica 2'."""
+    place = {name: getattr(document, name, None) for name in Condition.model_fields}
+    return Condition.model_validate(place).title
+
+
+def temperature_text(document: Document) -> str:
+    """Return the temperature of a document in K, and which of several runs there it is of."""
+    temperature_k = getattr(document, "temperature_k", None)
+    replica = getattr(document, "replica", None)
+    return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")
+
+
+def by_pressure(documents: Iterable[AtPressure]) -> dict[float, list[AtPressure]]:
+    """Return the documents of each pressure in bar, in the order in which the pressures occur."""
+    found: dict[float, list[AtPressure]] = {}
+    for document in documents:
+        found.setdefault(document.pressure_bar, []).append(document)
+    return found

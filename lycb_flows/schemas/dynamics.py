@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -73,6 +73,10 @@ class Run(Document):
 
     kind = "run"
     method_version = 2
+    structure_field = "start_structure"
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "name", "ensemble", "pressure_bar", "n_steps", "average_volume_ang3_per_atom", "healthy",
+    )  # fmt: skip
 
     name: str
     start: str

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.catalogue import Catalogue
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Spilled, Totals
 
 
 class Backend(ABC):
@@ -25,6 +26,10 @@ class Backend(ABC):
         The address without its password, to be printed.
     blobs
         The bytes that documents name.
+    catalogue
+        What people ask for, in rows; it may be behind the documents.
+    read_only
+        Whether this user may only read, so that nothing is brought up to date on opening.
     is_shared
         Whether workers on other machines can reach the store, as a service needs.
     """
@@ -32,6 +37,8 @@ class Backend(ABC):
     address: str
     label: str
     blobs: Blobs
+    catalogue: Catalogue
+    read_only: bool = False
     is_shared: ClassVar[bool] = False
 
     @property
@@ -65,6 +72,18 @@ class Backend(ABC):
     @abstractmethod
     def kinds(self) -> list[str]:
         """Return the kinds of the documents that were ever stored here."""
+
+    @abstractmethod
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all live documents, in no order."""
+
+    @abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """Return how many documents were ever stored, and how many of them were withdrawn."""
+
+    @abstractmethod
+    def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
+        """Return the lists of products of these live documents, as their records have them."""
 
     @abstractmethod
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:

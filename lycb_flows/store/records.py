@@ -7,8 +7,9 @@ larger is lost. Larger fields and longer lists of keys become blobs.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +21,8 @@ Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
 Edges = list[tuple[str, str]]
 """(ancestor, descendant)"""
+T = TypeVar("T")
+_PAGE = 1000
 MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
 _SPILLED = "spilled"
 
@@ -138,8 +141,8 @@ def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:
     return {
         "facts": facts_of(record, blobs),
         "key": record.key,
-        "parents": _unspilled(record.parents, blobs),
-        "products": _unspilled(record.products, blobs),
+        "parents": unspilled(record.parents, blobs),
+        "products": unspilled(record.products, blobs),
         "made": record.made,
     }
 
@@ -154,7 +157,20 @@ def facts_of(record: Record, blobs: Blobs) -> dict[str, Any]:
     blobs
         Where its large fields are.
     """
-    return {name: _unspilled(value, blobs) for name, value in record.facts.items()}
+    return {name: unspilled(value, blobs) for name, value in record.facts.items()}
+
+
+def pages(items: Sequence[T], size: int = _PAGE) -> Iterator[Sequence[T]]:
+    """Yield a list in parts that fit into a question to the database.
+
+    Parameters
+    ----------
+    items
+        Keys, for the most part.
+    size
+        Length of a part.
+    """
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _names_blobs(value: object) -> bool:
@@ -168,7 +184,16 @@ def _spilled(value: object, blobs: Blobs) -> Spilled:
     return {_SPILLED: blobs.put_json(value).model_dump()}
 
 
-def _unspilled(value: Any, blobs: Blobs) -> Any:  # noqa: ANN401 - plain data of any kind
+def unspilled(value: Any, blobs: Blobs) -> Any:  # noqa: ANN401 - plain data of any kind
+    """Return a value of a record, read from its blob where it was too large.
+
+    Parameters
+    ----------
+    value
+        A field of the facts, or a list of keys.
+    blobs
+        Where large ones are.
+    """
     if isinstance(value, dict) and value.keys() == {_SPILLED}:
         return json.loads(blobs.read(Blob.model_validate(value[_SPILLED])))
     return value
