@@ -148,9 +148,9 @@ def _chosen_columns(
         return chosen
     numbers = [c.name for c in catalogue_columns(kind) if c.type == "number"]
     own = document_class(kind).table_columns or numbers[:_N_NUMBERS]
-    asked = [read_condition(text).name for text in where]
-    asked += [sort.removeprefix("-")] if sort else []
-    return list(dict.fromkeys([*_SHOWN_OF_ALL, *own, *asked]))
+    named = [read_condition(text).name for text in where]
+    named += [sort.removeprefix("-")] if sort else []
+    return list(dict.fromkeys([*_SHOWN_OF_ALL, *own, *named]))
 
 
 def _print_kinds(kind: str | None) -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
@@ -49,6 +49,12 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connection to the database."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     @abstractmethod
     def _find_record(self, key: str) -> Record | None:
