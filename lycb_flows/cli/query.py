@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -172,7 +173,7 @@ def _print_kinds(kind: str | None) -> None:
 
 def first_line(of_kind: type[Document]) -> str:
     """Return the sentence that says what the documents of a class are."""
-    return (of_kind.__doc__ or "").strip().splitlines()[0]
+    return (inspect.getdoc(of_kind) or "").partition("\n")[0]
 
 
 # -- facts -------------------------------------------------------------------------------------
