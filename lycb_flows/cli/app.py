@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from lycb_flows import __version__
 from lycb_flows.cli import (
     analyse,
     bakeoff,
@@ -70,6 +69,10 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "index": query.index,
         "retract": store.retract,
         "diff": store.diff,
+        "verify": store.verify,
+        "push": store.push,
+        "pull": store.pull,
+        "prune": store.prune,
         "gc": store.gc,
     },
     "This machine": {
@@ -107,7 +110,9 @@ app.add_typer(import_app, name="import", rich_help_panel="The store")
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
     if wanted:
-        typer.echo(f"lycb_flows {__version__}")
+        from importlib.metadata import version
+
+        typer.echo(f"lycb_flows {version('lycb-flows')}")
         raise typer.Exit
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.terminal import Key, StoreOption, open_results, print_table
+from lycb_flows.cli.terminal import (
+    Key,
+    StoreOption,
+    open_results,
+    print_table,
+    share_progress,
+)
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.store import ResultStore
+
+_MEGABYTE = 1e6
 
 
 def retract(
@@ -78,3 +90,97 @@ def gc(
     verb = "to be removed with --yes" if swept.dry else "removed"
     print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
     typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")
+
+
+def verify(
+    seal: Annotated[
+        bool,
+        typer.Option(
+            "--seal", help="Seal documents that have no seal, as they are now; vouches for no more."
+        ),
+    ] = False,
+    blobs: Annotated[bool, typer.Option(help="Read every blob, too.")] = True,
+    store: StoreOption = None,
+) -> None:
+    """Check that a store still holds what was put into it; exit code 1 when it does not.
+
+    Documents are compared with the SHA-256 that was kept when they came, then
+    ancestry, attempts, and the content of every blob. Nothing is changed.
+    """
+    from lycb_flows.store.checks import Counts, seal as add_seals, verify as check
+
+    results, counts, n_wrong = open_results(store), Counts(), 0
+    with share_progress("verify") as tell:
+        for finding in check(results, counts, with_blobs=blobs, tell=tell):
+            typer.echo(f"{finding.where}: {finding.what}")
+            n_wrong += 1
+    typer.echo(f"{counts.n_documents} documents, {counts.n_blobs} blobs, {n_wrong} findings")
+    n_unsealed = len(counts.unsealed)
+    if n_unsealed and not seal:
+        typer.echo(f"{n_unsealed} documents of before seals: `lycb verify --seal` seals them")
+    elif seal:
+        typer.echo(f"{add_seals(results, counts)} documents sealed, as they are now")
+    if n_wrong:
+        raise typer.Exit(1)
+
+
+def push(
+    target: Annotated[str, typer.Argument(help="Store to copy to: a folder or mongodb://...")],
+    store: StoreOption = None,
+) -> None:
+    """Copy what another store lacks into it, by key; the same command goes on where it was stopped.
+
+    Documents come after the blobs that they name. Attempts stay behind.
+    """
+    _copy(open_results(store), open_results(target, create=True))
+
+
+def pull(
+    source: Annotated[str, typer.Argument(help="Store to copy from: a folder or mongodb://...")],
+    store: StoreOption = None,
+) -> None:
+    """Copy from another store what this one lacks, by key; may be repeated.
+
+    Documents come after the blobs that they name. Attempts stay behind.
+    """
+    _copy(open_results(source), open_results(store, create=True))
+
+
+def _copy(source: ResultStore, target: ResultStore) -> None:
+    from lycb_flows.store.copies import copy_documents
+
+    if source.label == target.label:
+        raise InputError("this is the same store", fix="give another", store=source.label)
+    with share_progress("copy") as tell:
+        done = copy_documents(source, target, tell)
+    typer.echo(
+        f"{done.n_copied} documents copied, {done.n_there} there already; "
+        f"{done.n_blobs} blobs, {done.n_bytes / _MEGABYTE:.1f} MB"
+    )
+    for key, reason in done.left_out.items():
+        typer.echo(f"left out {key}: {reason}")
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+def prune(
+    campaign: Annotated[str, typer.Argument(help="Name of a finished campaign.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Drop them, do not only show them.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Drop the trajectories of a finished campaign; what was measured from them stays.
+
+    Those that another campaign has as well stay, too. A new analysis of dropped
+    trajectories is no longer possible; `lycb verify` knows that they were dropped.
+    """
+    from lycb_flows.campaign.trajectories import trajectories_to_prune
+    from lycb_flows.store.pruning import prune as drop
+
+    results = open_results(store)
+    found = trajectories_to_prune(results, campaign)
+    size = sum(blob.size for blob in found) / _MEGABYTE
+    if not yes:
+        typer.echo(f"{len(found)} trajectories, {size:.1f} MB, would be dropped with --yes")
+        return
+    freed = drop(results, found) / _MEGABYTE
+    typer.echo(f"{len(found)} trajectories dropped, {freed:.1f} MB freed")

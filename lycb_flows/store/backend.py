@@ -12,7 +12,16 @@ from typing import Any, ClassVar, Self
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.catalogue import Catalogue
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Spilled, Totals
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+)
+from lycb_flows.store.seals import Seals
 
 
 class Backend(ABC):
@@ -28,6 +37,8 @@ class Backend(ABC):
         The bytes that documents name.
     catalogue
         What people ask for, in rows; it may be behind the documents.
+    seals
+        What was stored, to be checked.
     read_only
         Whether this user may only read, so that nothing is brought up to date on opening.
     is_shared
@@ -38,6 +49,7 @@ class Backend(ABC):
     label: str
     blobs: Blobs
     catalogue: Catalogue
+    seals: Seals
     read_only: bool = False
     is_shared: ClassVar[bool] = False
 

@@ -28,8 +28,18 @@ from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb_catalogue import MongoCatalogue
 from lycb_flows.store.outages import survives_outages
 from lycb_flows.store.provenance import now
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Spilled, Totals
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+    seal_of,
+)
 from lycb_flows.store.results import ResultStore
+from lycb_flows.store.seals import MongoSeals
 
 _DUPLICATE_KEY = 11000
 _PAGE = 200
@@ -69,6 +79,7 @@ class MongoStore(ResultStore):
         self._notes, self._edges = database["notes"], database["edges"]
         self._claims = Claims(database, settings)
         self.catalogue: MongoCatalogue = MongoCatalogue(database, settings.outage_s)
+        self.seals = MongoSeals(database, _record)
 
     def create_indexes(self) -> None:
         """Create the indexes, once per database; later calls find them there."""
@@ -166,7 +177,7 @@ class MongoStore(ResultStore):
         rows = [
             {"_id": f"{ancestor} {descendant}", "ancestor": ancestor, "descendant": descendant}
             for record, edges in records
-            if isinstance(record.parents, dict) or isinstance(record.products, dict)
+            if self.seals.keeps_edges_of(record)
             for ancestor, descendant in edges
         ]
         if rows:
@@ -369,7 +380,8 @@ def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any
 def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
     """Return a document as a row; `_id` is the key, or key.1, key.2, ... after withdrawals."""
     _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
-    return {"_id": _id, **asdict(record), "attempt": attempt, "withdrawn": None}
+    beside = {"attempt": attempt, "withdrawn": None, "seal": seal_of(record)}
+    return {"_id": _id, **asdict(record), **beside}
 
 
 def _record(row: dict[str, Any]) -> Record:

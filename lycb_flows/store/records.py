@@ -6,13 +6,15 @@ larger is lost. Larger fields and longer lists of keys become blobs.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Blob, Document
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.kinds import document_class
@@ -76,6 +78,12 @@ class Record:
     made: dict[str, Any]
 
 
+def seal_of(record: Record) -> str:
+    """Return the SHA-256 of a record without who made it; kept beside it when it comes."""
+    kept = {name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "made"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
 def edges_of(document: Document) -> Edges:
     """Return the edges from a document's parents to it, and from it to its products."""
     edges = [(parent, document.key) for parent in document.parents]
@@ -124,8 +132,44 @@ def document_of(record: Record, blobs: Blobs) -> Document:
         What `record_of` made.
     blobs
         Where its large fields and lists are.
+
+    Raises
+    ------
+    StoreError
+        When it does not fit its schema, or a newer version has written it.
     """
-    return document_class(record.kind).from_facts(**unpacked(record, blobs))
+    try:
+        kind = document_class(record.kind)
+        _check_version(record, kind)
+        return kind.from_facts(**unpacked(record, blobs))
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise damaged(record.key, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+    except (AttributeError, TypeError, ValueError) as err:  # no facts at all
+        raise damaged(record.key, str(err)) from err
+
+
+def _check_version(record: Record, kind: type[Document]) -> None:
+    if record.schema_version > kind.schema_version:
+        raise StoreError(
+            "a newer version has written this document", fix="update lycb_flows",
+            kind=record.kind, key=record.key, schema_version=record.schema_version,
+        )  # fmt: skip
+
+
+def damaged(key: str, reason: str) -> StoreError:
+    """Return the error of a document that cannot be read.
+
+    Parameters
+    ----------
+    key
+        Its key.
+    reason
+        What is wrong with it.
+    """
+    return StoreError(
+        "a document is damaged", fix="see `lycb verify` and docs/backup.md", key=key, reason=reason
+    )
 
 
 def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:

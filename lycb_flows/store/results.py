@@ -32,7 +32,6 @@ from lycb_flows.store.records import (
     facts_of,
     pages,
     record_of,
-    unpacked,
     unspilled,
 )
 
@@ -138,7 +137,8 @@ class ResultStore(Backend):
         """
         _check_fields(kind, where)
         records = self._find_by_kind(kind.kind, where)
-        return (kind.from_facts(**unpacked(record, self.blobs)) for record in records)
+        found = (document_of(record, self.blobs) for record in records)
+        return (document for document in found if isinstance(document, kind))
 
     def find_facts(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the facts of live documents by key, as plain data; absent ones are left out."""

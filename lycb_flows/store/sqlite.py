@@ -20,8 +20,19 @@ from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import BlobFolder
 from lycb_flows.store.provenance import now
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Spilled, Totals
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+    damaged,
+    seal_of,
+)
 from lycb_flows.store.results import ResultStore
+from lycb_flows.store.seals import TABLE as SEALS, SqliteSeals
 from lycb_flows.store.sqlite_catalogue import TABLE, SqliteCatalogue
 
 _SCHEMA = """
@@ -84,13 +95,14 @@ class SqliteStore(ResultStore):
             ) from err
 
         self.catalogue = SqliteCatalogue(self._db, self)
+        self.seals: SqliteSeals = SqliteSeals(self._db, _record)
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         self._folder.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(path, timeout=60, isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        db.executescript(_SCHEMA + TABLE)
+        db.executescript(_SCHEMA + TABLE + SEALS)
         _add_column_of_logs(db)
         return db
 
@@ -137,7 +149,7 @@ class SqliteStore(ResultStore):
     def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
         query = f"{_LIVE} key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
         rows = self._db.execute(query, (json.dumps(list(keys)),))
-        return {row["key"]: json.loads(row["products"]) for row in rows}
+        return {row["key"]: _parts(row, "products")[0] for row in rows}
 
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         del attempt  # it ends in the same transaction
@@ -153,6 +165,7 @@ class SqliteStore(ResultStore):
         if self._db.execute(query, row).rowcount == 0:
             return False
         self._db.executemany("INSERT INTO edges VALUES (?, ?) ON CONFLICT DO NOTHING", edges)
+        self.seals.put([(record.key, seal_of(record))])
         return True
 
     def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
@@ -330,9 +343,10 @@ def _read(path: Path) -> sqlite3.Connection:
     unchanging = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
     address = f"file:{quote(str(path))}?mode=ro{unchanging}"
     db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'catalogue'").fetchone():
-        db.execute("PRAGMA temp_store=MEMORY")
-        db.executescript(TABLE.replace("EXISTS catalogue", "EXISTS temp.catalogue"))
+    db.execute("PRAGMA temp_store=MEMORY")
+    for name, script in (("catalogue", TABLE), ("seals", SEALS)):  # absent from older stores
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone():
+            db.executescript(script.replace(f"EXISTS {name}", f"EXISTS temp.{name}"))
     return db
 
 
@@ -360,13 +374,22 @@ def _logs(made: Made) -> str:
 
 
 def _record(row: sqlite3.Row) -> Record:
+    facts, parents, products, made = _parts(row, "facts", "parents", "products", "made")
     return Record(
         key=row["key"],
         kind=row["kind"],
         method_version=row["method_version"],
         schema_version=row["schema_version"],
-        facts=json.loads(row["facts"]),
-        parents=json.loads(row["parents"]),
-        products=json.loads(row["products"]),
-        made=json.loads(row["made"]),
+        facts=facts,
+        parents=parents,
+        products=products,
+        made=made,
     )
+
+
+def _parts(row: sqlite3.Row, *names: str) -> list[Any]:
+    """Return columns of a row of documents, which are JSON."""
+    try:
+        return [json.loads(row[name]) for name in names]
+    except (TypeError, ValueError) as err:
+        raise damaged(row["key"], str(err)) from err
