@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from bson import ObjectId
-from gridfs import CorruptGridFile, GridFSBucket, NoFile
+from gridfs import GridFSBucket, NoFile
+from gridfs.errors import CorruptGridFile
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
