@@ -46,14 +46,29 @@ lycb query label --where reduced_formula=Li3YCl6 --where temperature_k=400 --whe
 
 ```python
 import lycb_flows as lf
+
 with lf.open_store("lycb_store") as store:  # or mongodb://host/database
-    rows = list(store.query("label", "reduced_formula=Li3YCl6", "temperature_k=400", "code=gpaw",
-                            "max_force_ev_per_ang>5"))
+    rows = list(
+        store.query(
+            "label",
+            "reduced_formula=Li3YCl6",
+            "temperature_k=400",
+            "code=gpaw",
+            "max_force_ev_per_ang>5",
+        )
+    )
 ```
 
 ```python
-database.catalogue.find({"kind": "label", "reduced_formula": "Li3YCl6", "temperature_k": 400,
-                         "code": "gpaw", "max_force_ev_per_ang": {"$gt": 5}})
+database.catalogue.find(
+    {
+        "kind": "label",
+        "reduced_formula": "Li3YCl6",
+        "temperature_k": 400,
+        "code": "gpaw",
+        "max_force_ev_per_ang": {"$gt": 5},
+    }
+)
 ```
 
 `lycb query` brings the catalogue up to date first (`--as-is`: not), the other two ask it as it
