@@ -40,6 +40,15 @@ class ActiveSet:
     bases: tuple[Floats, ...]
     inverses: tuple[Floats, ...]
 
+    @property
+    def transforms(self) -> Floats:
+        """What takes descriptors and a one to coefficients, (species, D + 1, D + 1) with zeros."""
+        width = len(self.bases[0])
+        transforms = np.zeros((len(self.bases), width, width))
+        for s, (basis, inverse) in enumerate(zip(self.bases, self.inverses, strict=True)):
+            transforms[s, :, : inverse.shape[1]] = basis @ inverse
+        return transforms
+
     def grades(self, student: NepPotential, structures: Sequence[Structure]) -> Floats:
         """Return the largest grade of any atom of each structure, shape (structures,).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,26 @@ from lycb_flows.schemas import Structure
 
 _LARGEST_RATTLE_ANG = 0.25
 _LARGEST_STRAIN = 0.03
-_PRESSURE_BAR = 1.0
+_PRESSURES_BAR = (1.0,)
+
+Teach = Callable[[Sequence[Structure]], list[LabelledStructure]]
+"""Returns the structures that a teacher has finite numbers for, with these."""
+
+
+def short_settings(md: MDConfig) -> MDConfig:
+    """Return settings of runs of a few picoseconds, otherwise those of longer ones.
+
+    Parameters
+    ----------
+    md
+        Of the runs that the student is for.
+    """
+    chosen = ("time_step_fs", "thermostat_damping_ps", "barostat_damping_ps", "cell_shape")
+    kept = {name: getattr(md, name) for name in (*chosen, "health")}
+    return MDConfig(heating_ps=0.2, equilibration_ps=0.0, sample_interval_fs=50.0, **kept)
+
+
+_SHORT = short_settings(MDConfig())
 
 
 def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
@@ -99,25 +118,24 @@ def frames_of_runs(
     return [frame for frames in found for frame in _spread(frames, per_run)], failures
 
 
-def short_protocol(temperature_k: float, pressure_bar: float | None) -> MDProtocol:
-    """Return a protocol of runs of a few picoseconds: velocities drawn hot, then NVT or NpT.
+def short_protocols(
+    temperature_k: float,
+    pressures_bar: Sequence[float] = _PRESSURES_BAR,
+    config: MDConfig = _SHORT,
+) -> tuple[MDProtocol, ...]:
+    """Return the protocols of a student's own runs: velocities drawn hot in NVT, then NpT.
 
     Parameters
     ----------
     temperature_k
         Target.
-    pressure_bar
-        None: the cell stands.
+    pressures_bar
+        Of the NpT runs, one each.
+    config
+        From `short_settings`.
     """
-    config = MDConfig(heating_ps=0.2, equilibration_ps=0.0, sample_interval_fs=50.0)
-    if pressure_bar is None:
-        return config.nvt(temperature_k, ramp=False)
-    return config.npt(temperature_k, pressure_bar)
-
-
-def short_protocols(temperature_k: float) -> tuple[MDProtocol, MDProtocol]:
-    """Return the NVT and the NpT protocol (1 bar) at a temperature."""
-    return short_protocol(temperature_k, None), short_protocol(temperature_k, _PRESSURE_BAR)
+    constant = config.nvt(temperature_k, ramp=False)
+    return constant, *(config.npt(temperature_k, pressure_bar) for pressure_bar in pressures_bar)
 
 
 def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledStructure]:
