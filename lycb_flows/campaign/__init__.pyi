@@ -62,6 +62,7 @@ from .stages import (
 from .students import (
     StudentPlan as StudentPlan,
     distil_job as distil_job,
+    settings_of_its_runs as settings_of_its_runs,
     student_plan as student_plan,
 )
 from .submission import (

@@ -91,15 +91,24 @@ def student_plan(
         dataset=rounds[-1].dataset if rounds else None,
         temperatures_k=campaign.measure.temperatures_k,
         pressures_bar=campaign.measure.pressures_bar,
-        md=_of_its_runs(campaign.md),
+        md=settings_of_its_runs(campaign.md, config.extrapolation_limit),
         seed=seed_for(campaign.seed, "student"),
     )
 
 
-def _of_its_runs(md: MDConfig) -> MDConfig:
-    """Return the settings without what its own short runs have otherwise."""
+def settings_of_its_runs(md: MDConfig, extrapolation_limit: float | None) -> MDConfig:
+    """Return the settings without what its own short runs have otherwise, with its limit.
+
+    Parameters
+    ----------
+    md
+        Of the runs that it is for.
+    extrapolation_limit
+        Grade at which a run for training ends; None: at any it goes on.
+    """
     others: dict[str, Any] = {name: getattr(MDConfig(), name) for name in _OTHERWISE}
-    return md.model_copy(update=others)
+    limit = {"extrapolation_limit": extrapolation_limit}
+    return md.model_copy(update=others | {"health": md.health.model_copy(update=limit)})
 
 
 _OTHERWISE = (

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from jobflow import Job
 
-from lycb_flows.campaign import StudentPlan, refuse_overlap, training_labels_of
+from lycb_flows.campaign import (
+    StudentPlan,
+    refuse_overlap,
+    settings_of_its_runs,
+    training_labels_of,
+)
 from lycb_flows.config import MDConfig, StudentConfig
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.jobs.given import (
@@ -125,7 +130,7 @@ class DistilMaker(LookupMaker):
             starts=tuple(stored_structure(store, structure) for structure in structures),
             temperatures_k=tuple(self.temperatures_k),
             pressures_bar=tuple(self.pressures_bar),
-            md=self.md,
+            md=settings_of_its_runs(self.md, self.student.extrapolation_limit),
             seed=self.seed,
         )
         return {"plan": plan}

@@ -19,7 +19,7 @@ class StudentCondition(BaseModel):
     ensemble: str = Field(description="'nvt' or 'npt'.")
     pressure_bar: float | None = Field(None, description="npt only.")
     errors: ModelErrors | None = Field(description="None when no frame was left.")
-    largest_grade: float = Field(description="Extrapolation grade of the worst frame.")
+    largest_grade: float = Field(description="Extrapolation grade at any step.")
     failures: tuple[str, ...] = Field((), description="Why runs left physics.")
 
 

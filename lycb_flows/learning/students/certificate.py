@@ -117,23 +117,26 @@ def certify_statics(
         Labels of the level of theory itself, none of the training's.
     """
     active = find_active_set(student, trained_on)
-    config = short_settings(runs.md)
+    graded = student.graded_by(active.transforms)
+    config = short_settings(_without_limit(runs.md))
     per_run = -(-runs.n_frames // ((1 + len(runs.pressures_bar)) * len(starts)))
     conditions = []
     for temperature_k in runs.temperatures_k:
         for protocol in short_protocols(temperature_k, runs.pressures_bar, config):
-            frames, failures = frames_of_runs(
-                starts, student, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+            own = frames_of_runs(
+                starts, graded, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
             )
-            labelled = teach(frames)
+            labelled, grade = teach(own.frames), own.largest_grade
+            if grade is None:  # torch's steps take none
+                grade = float(active.grades(student, own.frames).max(initial=0.0))
             conditions.append(
                 StudentCondition(
                     temperature_k=temperature_k,
                     ensemble=protocol.ensemble,
                     pressure_bar=protocol.pressure_bar,
                     errors=errors_of(student, labelled) if labelled else None,
-                    largest_grade=float(active.grades(student, frames).max(initial=0.0)),
-                    failures=tuple(failures),
+                    largest_grade=grade,
+                    failures=tuple(own.failures),
                 )
             )
     return Certificate(
@@ -142,6 +145,12 @@ def certify_statics(
         energy_drift(student, starts[0], max(runs.temperatures_k), config),
         active,
     )
+
+
+def _without_limit(md: MDConfig) -> MDConfig:
+    """Return settings whose runs go on at any grade, so that the largest is met."""
+    health = md.health.model_copy(update={"extrapolation_limit": None})
+    return md.model_copy(update={"health": health})
 
 
 def errors_of(student: Potential, labelled: Sequence[LabelledStructure]) -> ModelErrors:

@@ -21,6 +21,7 @@ from lycb_flows.learning.students.certificate import (
     certify_statics,
     errors_of,
 )
+from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import (
     Teach,
     frames_of_runs,
@@ -60,7 +61,8 @@ class Plan:
     pressures_bar
         Of its NpT runs.
     md
-        Of the runs that the student is for.
+        Of the runs that the student is for. With `health.extrapolation_limit` a run for training
+        ends where it passes it, and that frame goes to the teacher.
     """
 
     temperatures_k: tuple[float, ...] = (300.0, 600.0, 900.0)
@@ -170,13 +172,17 @@ def teach_student(
     first = replace(plan.recipe, updates=plan.recipe.updates // 4)
     for round_ in range(plan.rounds):
         student = train_student(shape, labelled, first)
-        frames, failures = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
+        if plan.md.health.extrapolation_limit is not None:
+            student = student.graded_by(
+                find_active_set(student, [each.structure for each in labelled]).transforms
+            )
+        frames, n_lost = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
         new = teach(frames)
         if new:
             force_mae = 1e3 * errors_of(student, new).force_mae_ev_per_ang
             tell(
                 f"round {round_ + 1}: {len(new)} frames of the student's runs labelled, its forces "
-                f"were off by {force_mae:.1f} meV/Å there; {len(failures)} runs left physics"
+                f"were off by {force_mae:.1f} meV/Å there; {n_lost} runs left physics"
             )
         labelled += new
     student = train_student(shape, labelled, plan.recipe)
@@ -186,11 +192,11 @@ def teach_student(
 
 def _frames_of_student(
     student: NepPotential, starts: Sequence[Structure], plan: Plan, seed: int
-) -> tuple[list[Structure], list[str]]:
-    frames, failures, config = [], [], short_settings(plan.md)
+) -> tuple[list[Structure], int]:
+    frames, n_lost, config = list[Structure](), 0, short_settings(plan.md)
     for temperature_k in plan.temperatures_k:
         for protocol in short_protocols(temperature_k, plan.pressures_bar, config):
-            found, why = frames_of_runs(
+            own = frames_of_runs(
                 starts,
                 student,
                 protocol,
@@ -198,6 +204,6 @@ def _frames_of_student(
                 per_run=plan.frames_per_run,
                 seed=seed,
             )
-            frames += found
-            failures += why
-    return frames, failures
+            frames += own.frames
+            n_lost += len(own.failures)
+    return frames, n_lost

@@ -22,7 +22,7 @@ from lycb_flows.schemas import Structure
 Floats = NDArray[np.float64]
 
 _SWAP = 1.01  # a row enters when it makes the determinant larger by so much
-_RANK = 1e-6  # singular values below this share of the largest are noise of single precision
+_RANK = 1e-5  # singular values below this share of the largest are noise of single precision
 
 
 @dataclass(frozen=True)

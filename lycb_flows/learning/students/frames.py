@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from lycb_flows.config import MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.md.protocol import RunAhead, run_batch, start_run
+from lycb_flows.md.protocol import RunAhead, SegmentResult, run_batch, start_run
 from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import read_trajectory
 from lycb_flows.potentials.evaluator import HasEvaluator
@@ -68,6 +69,26 @@ def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
     return copies
 
 
+@dataclass(frozen=True)
+class OwnFrames:
+    """What runs of a student left.
+
+    Attributes
+    ----------
+    frames
+        Taken of each run, evenly over its second half and its heating left out; then those at which
+        a run was stopped because its extrapolation grade had passed the limit.
+    failures
+        Why runs left physics.
+    largest_grade
+        Of any atom at any step; None where no grades are taken.
+    """
+
+    frames: list[Structure]
+    failures: list[str]
+    largest_grade: float | None
+
+
 def frames_of_runs(
     starts: Sequence[Structure],
     potential: HasEvaluator,
@@ -76,8 +97,8 @@ def frames_of_runs(
     duration_ps: float,
     per_run: int,
     seed: int,
-) -> tuple[list[Structure], list[str]]:
-    """Return frames of one run from each crystal, and why runs left physics.
+) -> OwnFrames:
+    """Return frames of one run from each crystal.
 
     Parameters
     ----------
@@ -90,12 +111,12 @@ def frames_of_runs(
     duration_ps
         Length after heating.
     per_run
-        Frames taken of each run, evenly over its second half and its heating left out.
+        Frames taken of each run.
     seed
         Of the velocities.
     """
     n_steps = production_start(protocol) + round(duration_ps * 1000 / protocol.time_step_fs)
-    aheads, failures = [], []
+    aheads, sources, failures = [], [], []
     for i, start in enumerate(starts):
         try:
             here = start_run(start, potential, protocol, seed + i)
@@ -103,19 +124,37 @@ def frames_of_runs(
             failures.append(str(err))
             continue
         aheads.append(RunAhead(here, protocol, n_steps))
+        sources.append(start)
     found: list[list[Structure]] = [[] for _ in aheads]
+    stopped: list[Structure] = []
+    grades = []
     for place, segment in run_batch(aheads, potential, batch_size=max(len(aheads), 1)):
-        if segment.health.reason:
+        start = sources[place]
+        found[place] += _production(segment, protocol, start)
+        grade, limit = segment.largest_grade, protocol.health.extrapolation_limit
+        if grade is not None:
+            grades.append(grade)
+        if grade is not None and limit is not None and grade > limit:
+            stopped.append(_last(segment, start))
+        elif segment.health.reason:
             failures.append(segment.health.reason)
-        trajectory = read_trajectory(segment.trajectory)
-        found[place] += [
-            _structure(cell, starts[place], coords)
-            for step, cell, coords in zip(
-                trajectory.steps, trajectory.cells_ang, trajectory.frac_coords, strict=True
-            )
-            if step > production_start(protocol)
-        ]
-    return [frame for frames in found for frame in _spread(frames, per_run)], failures
+    spread = [frame for frames in found for frame in _spread(frames, per_run)]
+    return OwnFrames([*spread, *stopped], failures, max(grades, default=None))
+
+
+def _production(segment: SegmentResult, protocol: MDProtocol, start: Structure) -> list[Structure]:
+    trajectory = read_trajectory(segment.trajectory)
+    rows = zip(trajectory.steps, trajectory.cells_ang, trajectory.frac_coords, strict=True)
+    return [
+        _structure(cell, start, coords)
+        for step, cell, coords in rows
+        if step > production_start(protocol)
+    ]
+
+
+def _last(segment: SegmentResult, start: Structure) -> Structure:
+    motion = segment.end.motion
+    return _structure(motion.cell_ang, start, motion.positions_ang @ np.linalg.inv(motion.cell_ang))
 
 
 def short_protocols(
