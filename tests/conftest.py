@@ -52,6 +52,13 @@ def loop_run(tmp_path_factory):
     return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
 
 
+@pytest.fixture(scope="session")
+def student_run(tmp_path_factory):
+    """A finished campaign whose student measures: (store, submission, names of its jobs)."""
+    store = open_store(tmp_path_factory.mktemp("student"))
+    return store, *run_campaign(store, read_campaign(CAMPAIGNS / "student.yaml"))
+
+
 @pytest.fixture
 def random_names(monkeypatch):
     """Jobs made in this process have names that say nothing; a list of these names."""

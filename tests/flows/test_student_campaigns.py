@@ -29,21 +29,13 @@ PLAN = StudentPlan(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished campaign whose student measures: (store, submission, names of its jobs)."""
-    store = open_store(tmp_path_factory.mktemp("student"))
-    yield store, *run_campaign(store, read_campaign(FILE))
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def found(finished):
-    store, submission, _ = finished
+def found(student_run):
+    store, submission, _ = student_run
     return find_results(store, submission.campaign, submission.theory)
 
 
-def test_the_student_measures_and_its_runs_are_its_own(finished, found):
-    store, submission, names = finished
+def test_the_student_measures_and_its_runs_are_its_own(student_run, found):
+    store, submission, names = student_run
     student = found.student
     assert [document.model for document in found.documents(Transport)] == [student.model]
     model = store.load(Model, student.model)
@@ -56,8 +48,8 @@ def test_the_student_measures_and_its_runs_are_its_own(finished, found):
     assert names.index("distil") < names.index("md npt production 00")
 
 
-def test_a_diffusivity_leads_back_to_the_labels_behind_the_teacher(finished, found):
-    store, submission, _ = finished
+def test_a_diffusivity_leads_back_to_the_labels_behind_the_teacher(student_run, found):
+    store, submission, _ = student_run
     (transport,) = found.documents(Transport)
     behind = [store.find_document(key) for key in store.ancestors(transport.key)]
     theories = {document.theory_name for document in behind if isinstance(document, Label)}
@@ -78,8 +70,8 @@ def test_the_certificate_says_where_it_was_looked_at(found):
     assert abs(student.drift_ev_per_atom_per_ps) < 1e-3
 
 
-def test_nothing_is_measured_by_a_student_without_a_certificate(finished, found, tmp_path):
-    original, submission, _ = finished
+def test_nothing_is_measured_by_a_student_without_a_certificate(student_run, found, tmp_path):
+    original, submission, _ = student_run
     shutil.copytree(original.address, tmp_path / "copy")
     store = open_store(tmp_path / "copy")
     store.retract(found.student.key, "test")
@@ -90,8 +82,8 @@ def test_nothing_is_measured_by_a_student_without_a_certificate(finished, found,
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_report_and_status_say_what_is_known_and_what_is_not(finished, found, tmp_path):
-    store, submission, _ = finished
+def test_report_and_status_say_what_is_known_and_what_is_not(student_run, found, tmp_path):
+    store, submission, _ = student_run
     page = Page(write_report(store, "student", found.document_keys(), tmp_path))
     first = page.text[: page.text.index("Enumeration")]
     assert "Its dynamics were not compared with those of toy r00 200 K" in first
@@ -152,7 +144,24 @@ def test_statics_that_are_missing_are_refused_in_one_line():
         DistilMaker().make()
 
 
-def test_runs_of_the_student_name_it(finished, found):
-    store, _, _ = finished
+def test_runs_of_the_student_keep_their_largest_grade(student_run, found):
+    store, _, _ = student_run
     (transport,) = found.documents(Transport)
-    assert store.load(Run, transport.run).model == found.student.model
+    run = store.load(Run, transport.run)
+    assert run.model == found.student.model
+    assert run.largest_grade > 0
+    learned = store.load(Run, found.rounds[0].runs[0])
+    assert learned.largest_grade is None
+    assert "largest_grade" not in learned.facts()
+
+
+@pytest.mark.torture
+def test_a_student_of_sevennet_measures_beside_a_chgnet_that_learns(tmp_path):
+    store = open_store(tmp_path)
+    submission, names = run_campaign(store, read_campaign(CAMPAIGNS / "fast_tiny.yaml"))
+    found = find_results(store, submission.campaign, submission.theory)
+    assert "distil" in names
+    assert store.load(Model, found.student.teacher).name == "sevennet-0"
+    assert store.load(Model, found.rounds[-1].model).architecture == "chgnet"
+    assert {document.model for document in found.documents(Transport)} == {found.student.model}
+    assert all(condition.errors.force_slope > 0.5 for condition in found.student.conditions)

@@ -97,6 +97,18 @@ def test_a_submitted_campaign_gives_the_embedded_runs_facts(service, store, laun
     assert order["select r00 200 K"] > order["label r00 200 K 0000"]
 
 
+def test_a_student_is_made_and_measures_on_a_launchpad(service, store, launchpad, student_run):
+    """Teacher and learner are toys; `test_student_campaigns.py` has SevenNet and CHGNet."""
+    reference, _, names = student_run
+    service("submit", CAMPAIGNS / "student.yaml")
+    work(service)
+    assert not any(differences(reference, store).values())
+    jobs = list(launchpad.fireworks.find({}))
+    assert sorted(job["name"] for job in jobs) == sorted(names)
+    (distil,) = (job for job in jobs if job["spec"]["step"] == "distil")
+    assert distil["spec"]["_category"] == "gpu"
+
+
 def test_status_counts_jobs_workers_labels_and_cost(service):
     service("submit", LOOP)
     (before,) = json_lines(service("status", "--json"))
