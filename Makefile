@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 # and servers, so three keep two cores busy.
 WORKERS ?= 3
 COVERAGE ?=
-PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # One torch thread per process: two beside another busy process are 13 times slower.
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

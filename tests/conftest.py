@@ -3,6 +3,7 @@
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["LYCB_PROCESSES"] = "1"  # the processes of a pool import for seconds
 
 import signal
 
@@ -38,6 +39,20 @@ from lycb_flows.flows import campaign as campaign_flows, routing, structures as 
 from lycb_flows.labels.vasp import labeler
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
+
+LONGEST_FIRST = (
+    "test_service.py", "test_dft_flows.py", "test_frozen.py", "test_md.py", "test_worker.py",
+    "test_makers.py", "test_dft_service.py", "test_plugin.py", "test_flows.py", "test_docker.py",
+    "test_lammps.py", "test_vasp.py", "test_chgnet.py", "test_queues.py", "test_report.py",
+)  # fmt: skip
+"""Files of a minute and of half a minute: begun last, one would run alone at the end."""
+
+
+@pytest.hookimpl(trylast=True)  # after the order was made random
+def pytest_collection_modifyitems(items):
+    """Files that take long begin first."""
+    place = {name: index for index, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
 
 
 @pytest.fixture
@@ -177,21 +192,14 @@ def own_server(tmp_path, mongo_server):  # noqa: ARG001 - where there is no mong
 
 @pytest.fixture(scope="session")
 def stand_in_server():
-    """The address of one warmed process that forks VASP's stand-in, started when first needed."""
+    """The address of one warmed process that forks VASP's stand-in and custodian's process."""
     with forking() as address:
         yield address
 
 
-@pytest.fixture(scope="session")
-def custodian_server():
-    """The address of one warmed process that forks custodian's."""
-    with forking("lycb_flows.labels.vasp.process") as address:
-        yield address
-
-
 @pytest.fixture
-def quick_stand_in(stand_in_server, custodian_server, monkeypatch):
+def quick_stand_in(stand_in_server, monkeypatch):
     """Custodian and VASP's stand-in are programs as ever, and start in no time."""
     monkeypatch.setenv(ADDRESS, stand_in_server)
     program = Path(__file__).parent / "helpers" / "forked_custodian.py"
-    monkeypatch.setattr(labeler, "CUSTODIAN", (sys.executable, str(program), custodian_server))
+    monkeypatch.setattr(labeler, "CUSTODIAN", (sys.executable, str(program), stand_in_server))

@@ -8,6 +8,7 @@ Nothing is sorted or reduced, because a cached label's forces must belong to the
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -125,6 +126,13 @@ class DisorderedCrystal:
         return Parent(key=key, **facts)
 
 
+@functools.cache  # every step of a campaign asks for it
+def _load_built_in(name: str) -> DisorderedCrystal:
+    file, provenance = _BUILT_IN[name]
+    content = resources.files(__package__).joinpath(file).read_bytes()
+    return parse_cif(name, content, provenance, _BUILT_IN_MIN_OCCUPANCY)
+
+
 def load_parent(name_or_path: str) -> DisorderedCrystal:
     """Return a built-in parent by name, or a user's CIF by path.
 
@@ -134,9 +142,7 @@ def load_parent(name_or_path: str) -> DisorderedCrystal:
         When it is neither, or the CIF cannot be read or holds not exactly one structure.
     """
     if name_or_path in _BUILT_IN:
-        file, provenance = _BUILT_IN[name_or_path]
-        content = resources.files(__package__).joinpath(file).read_bytes()
-        return parse_cif(name_or_path, content, provenance, _BUILT_IN_MIN_OCCUPANCY)
+        return _load_built_in(name_or_path)
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(

@@ -1,9 +1,9 @@
 """A warmed process that forks the stand-in for VASP: its imports take time once, not per run.
 
-    python -m lycb_flows.testing.vasp_server [MODULE] < listening Unix socket
+    python -m lycb_flows.testing.vasp_server [MODULE ...] < listening Unix socket
 
-With a MODULE it forks that module's `main` instead, for example custodian's process
-(`lycb_flows.labels.vasp.process`), whose imports take four seconds.
+It forks the `main` of each MODULE too, where a program asks for that, for example custodian's
+process (`lycb_flows.labels.vasp.process`), whose imports take four seconds.
 
 Whoever starts the stand-in still starts a program, `python -m lycb_flows.testing.vasp`. Where
 `LYCB_STAND_IN_SERVER` names the server's socket, that program imports no large package. It sends
@@ -37,11 +37,13 @@ _HANDED_ON = (
 )  # fmt: skip
 _STREAMS = (0, 1, 2)
 _LENGTH_BYTES = 8
+_Programs = dict[str, Callable[[], int | None]]
 
 
 class Request(TypedDict):
     """The message of the program that comes with its streams."""
 
+    module: str
     folder: str
     arguments: list[str]
     environment: dict[str, str]
@@ -50,7 +52,7 @@ class Request(TypedDict):
 # -- the program -----------------------------------------------------------------------------------
 
 
-def run_by_server(address: str, arguments: Sequence[str] = ()) -> NoReturn:
+def run_by_server(address: str, arguments: Sequence[str] = (), module: str = "") -> NoReturn:
     """Let a fork of the server run in this process's folder, and end as it ends.
 
     Parameters
@@ -59,13 +61,20 @@ def run_by_server(address: str, arguments: Sequence[str] = ()) -> NoReturn:
         The server's socket.
     arguments
         Of the command line, for a module that reads it.
+    module
+        The module whose `main` runs; by default the stand-in does.
 
     Raises
     ------
     OSError
         When no server listens at the address.
     """
-    wish = Request(folder=str(Path.cwd()), arguments=list(arguments), environment=dict(os.environ))
+    wish = Request(
+        module=module,
+        folder=str(Path.cwd()),
+        arguments=list(arguments),
+        environment=dict(os.environ),
+    )
     request = json.dumps(wish).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
@@ -99,7 +108,7 @@ def main() -> None:
     """Serve the socket on standard input until the parent ends."""
     die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no guardian is waited for
-    run = _warmed(*sys.argv[1:])
+    programs = _warmed(sys.argv[1:])
     listening = socket.socket(fileno=os.dup(0))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -107,22 +116,19 @@ def main() -> None:
         connection, _ = listening.accept()
         if os.fork() == 0:
             listening.close()
-            _guard(connection, run)
+            _guard(connection, programs)
         connection.close()
 
 
-def _warmed(module: str = "") -> Callable[[], int | None]:
-    """Return what a fork runs, with all of its imports done."""
-    if module:
-        main: Callable[[], None] = importlib.import_module(module).main
-        return main
+def _warmed(modules: Sequence[str]) -> _Programs:
+    """Return what forks run, by module, with all of its imports done."""
     from lycb_flows.testing.vasp_run import run, warm  # noqa: PLC0415 - the client has no need
 
     warm()
-    return run
+    return {"": run} | {name: importlib.import_module(name).main for name in modules}
 
 
-def _guard(connection: socket.socket, run: Callable[[], int | None]) -> NoReturn:
+def _guard(connection: socket.socket, programs: _Programs) -> NoReturn:
     """Fork a run, hand signals to it, kill it when the program is gone, and send how it ended."""
     die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -134,7 +140,7 @@ def _guard(connection: socket.socket, run: Callable[[], int | None]) -> NoReturn
     pid = os.fork()
     if pid == 0:
         connection.close()
-        _work(json.loads(request), streams, run)
+        _work(json.loads(request), streams, programs)
     for stream in streams:
         os.close(stream)
     _wait(connection, os.pidfd_open(pid))
@@ -156,7 +162,7 @@ def _wait(connection: socket.socket, fork: int) -> None:
             return
 
 
-def _work(request: Request, streams: list[int], run: Callable[[], int | None]) -> NoReturn:
+def _work(request: Request, streams: list[int], programs: _Programs) -> NoReturn:
     """Run as the program would: in its folder, with its environment and streams."""
     die_with_parent()
     os.setsid()
@@ -169,7 +175,7 @@ def _work(request: Request, streams: list[int], run: Callable[[], int | None]) -
     sys.argv[1:] = request["arguments"]
     code = 1
     try:
-        code = run() or 0
+        code = programs[request["module"]]() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:  # noqa: BLE001 - a fork must never return into its parent's code

@@ -38,9 +38,8 @@ def run_described(store, campaign):
 
 
 @pytest.fixture
-def renamed_run(loop_campaign, tmp_path, random_names, monkeypatch):
+def renamed_run(loop_campaign, tmp_path, random_names):
     """The loop, each of whose jobs has a name that says nothing."""
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     store = open_store(tmp_path / "renamed")
     submission, started, ended = run_described(store, loop_campaign)
     assert {job.name for job in ended} == set(random_names)
@@ -143,7 +142,6 @@ def copy_without(finished, folder, closed, made):
 def test_two_campaigns_in_two_threads_with_two_stores_do_not_mix(
     loop_run, loop_campaign, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     monkeypatch.setenv("LYCB_STORE", str(tmp_path / "nobodys"))
     reference, _, names = loop_run
     other = loop_campaign.model_copy(update={"name": "other", "seed": loop_campaign.seed + 1})
@@ -170,8 +168,7 @@ def test_two_campaigns_in_two_threads_with_two_stores_do_not_mix(
     assert not runs_of[0] & runs_of[1]
 
 
-def test_a_finished_campaign_is_found_from_another_thread(loop_campaign, tmp_path, monkeypatch):
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
+def test_a_finished_campaign_is_found_from_another_thread(loop_campaign, tmp_path):
     store = open_store(tmp_path / "store")
     run_campaign(store, loop_campaign, ranking_only=True)
     n_attempts = len(store.attempts())

@@ -32,7 +32,6 @@ pytestmark = pytest.mark.usefixtures("blank_figures")
 
 ALL = [word for name in ("light", "gpu", "dft") for word in ("--category", name)]
 SETTINGS = {
-    "LYCB_PROCESSES": "1",
     "LYCB_PING_S": "0.2",
     "LYCB_LOST_AFTER_S": "1",
     "LYCB_MIN_FREE_GB": "0.01",

@@ -90,7 +90,6 @@ def store(tmp_path, monkeypatch):
     """The store that jobs of this test find in their settings."""
     store = open_store(tmp_path / "results")
     monkeypatch.setenv("LYCB_STORE", store.address)
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     monkeypatch.chdir(tmp_path)
     return store
 
@@ -262,7 +261,7 @@ def test_stock_lpad_and_rlaunch_run_makers_that_work_alone(
     md = MD.make(salt(), model="toy-soft")
     flow = Flow([md, ENUMERATE.make("Li3YCl6", after=md.output)])
     flow_to_workflow(flow).to_file("flow.yaml")
-    settings = {"LYCB_STORE": mongo_uri, "LYCB_PROCESSES": "1", "PYTHONWARNINGS": ""}
+    settings = {"LYCB_STORE": mongo_uri, "PYTHONWARNINGS": ""}
     programs = Path(sys.executable).parent
     today = datetime.now().strftime("%Y-%m-%d")  # noqa: DTZ005 - lpad's password
     for program, *words in (

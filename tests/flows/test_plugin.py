@@ -41,7 +41,6 @@ def site(tmp_path_factory):
 def installed(site, monkeypatch):
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     return site
 
 

@@ -1,7 +1,5 @@
 """Campaigns of the tests, run in this process."""
 
-import pytest
-
 from lycb_flows.campaign.submission import submit
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
@@ -15,7 +13,5 @@ def run_campaign(store, campaign, *, ranking_only=False):
     flow = campaign_flow(submission.campaign, submission.theory)
     if ranking_only:
         flow = ranking_flow(submission.campaign)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LYCB_PROCESSES", "1")
-        run_embedded(store, flow, lambda job, finished: finished and names.append(job.name))
+    run_embedded(store, flow, lambda job, finished: finished and names.append(job.name))
     return submission, names

@@ -4,4 +4,4 @@ import sys
 
 from lycb_flows.testing.vasp_server import run_by_server
 
-run_by_server(sys.argv[1], sys.argv[2:])
+run_by_server(sys.argv[1], sys.argv[2:], "lycb_flows.labels.vasp.process")

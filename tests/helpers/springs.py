@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from lycb_flows.config import HealthConfig, MDProtocol
 from lycb_flows.crystals.structures import canonical_structure, to_ase
 from lycb_flows.errors import PhysicsError
-from lycb_flows.md.protocol import run_segments
+from lycb_flows.md.protocol import RunAhead, run_batch, run_segments, start_run
 from lycb_flows.md.trajectory import Trajectory, join, read_trajectory
 from lycb_flows.potentials.evaluator import BatchPrediction
 from lycb_flows.units import EV_PER_ANG3_GPA
@@ -82,7 +82,8 @@ class ManyCrystals:
     The springs share their heat: a harmonic crystal would keep it in its modes.
     """
 
-    def __init__(self, structure):
+    def __init__(self, structure, quartic_ev_per_ang4=QUARTIC_EV_PER_ANG4):
+        self.quartic_ev_per_ang4 = quartic_ev_per_ang4
         springs = Springs(to_ase(structure))
         self.i, self.j = torch.tensor(springs.i), torch.tensor(springs.j)
         self.images = torch.tensor(springs.images, dtype=torch.float64)
@@ -95,11 +96,12 @@ class ManyCrystals:
             bonds = r[:, self.j] - r[:, self.i] + self.images @ cells
             lengths = bonds.norm(dim=2)
             stretch = lengths - BOND_ANG
-            slopes = STIFFNESS_EV_PER_ANG2 * stretch + 4 * QUARTIC_EV_PER_ANG4 * stretch**3
+            quartic_ev_per_ang4 = self.quartic_ev_per_ang4
+            slopes = STIFFNESS_EV_PER_ANG2 * stretch + 4 * quartic_ev_per_ang4 * stretch**3
             pulls = (slopes / lengths)[:, :, None] * bonds
             forces = torch.zeros_like(r).index_add_(1, self.i, pulls)
             forces = forces.index_add_(1, self.j, -pulls).reshape(-1, 3)
-            energies = 0.5 * STIFFNESS_EV_PER_ANG2 * stretch**2 + QUARTIC_EV_PER_ANG4 * stretch**4
+            energies = 0.5 * STIFFNESS_EV_PER_ANG2 * stretch**2 + quartic_ev_per_ang4 * stretch**4
             virials = bonds.transpose(1, 2) @ pulls
             stresses = virials / torch.linalg.det(cells).abs()[:, None, None] * EV_PER_ANG3_GPA
             return BatchPrediction(energies.sum(1), forces, stresses)
@@ -132,6 +134,16 @@ def protocol(ensemble: str = "nvt", **changes) -> MDProtocol:
 def run(structure, how: MDProtocol, n_steps: int, seed: int = 0, **rest):
     potential = rest.pop("potential", None) or Crystal(structure)
     return list(run_segments(structure, potential, how, seed=seed, n_steps=n_steps, **rest))
+
+
+def run_side_by_side(structure, protocols, n_steps: int, potential, seed: int = 0):
+    """The segments of one run per protocol, in their order; a step of all costs little more."""
+    starts = [start_run(structure, potential, how, seed) for how in protocols]
+    runs = [RunAhead(start, how, n_steps) for start, how in zip(starts, protocols, strict=True)]
+    segments = [[] for _ in runs]
+    for place, segment in run_batch(runs, potential, batch_size=len(runs)):
+        segments[place].append(segment)
+    return segments
 
 
 def frames_of(segments) -> Trajectory:

@@ -17,6 +17,7 @@ from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp.policy import Outcome
 from lycb_flows.testing import vasp_run
 
+CUSTODIAN = "lycb_flows.labels.vasp.process"
 STAND_IN = VaspLabeler(stand_in=True)
 THEORY = vasp_theory("paper-static", stand_in=True)
 
@@ -57,8 +58,8 @@ def run_stand_in(folder, *_request, **_threads):
 
 
 @contextlib.contextmanager
-def forking(*module):
-    """The address of a warmed process that forks the stand-in, or a module's `main`.
+def forking():
+    """The address of a warmed process that forks the stand-in and custodian's process.
 
     It ends with this context.
     """
@@ -66,7 +67,7 @@ def forking(*module):
         address = str(Path(folder) / "socket")  # short: the kernel takes 107 bytes
         listening.bind(address)
         listening.listen(16)
-        command = [sys.executable, "-m", "lycb_flows.testing.vasp_server", *module]
+        command = [sys.executable, "-m", "lycb_flows.testing.vasp_server", CUSTODIAN]
         server = spawn(command, stdin=listening, stderr=None)
         listening.close()  # who comes when the server has died is refused
         yield address

@@ -19,7 +19,6 @@ def pad(mongo_uri, launchpad_file, monkeypatch, tmp_path):
     monkeypatch.setenv("LYCB_STORE", mongo_uri)
     monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
     monkeypatch.setenv("LYCB_MIN_FREE_GB", "0.01")
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     pad = load_launchpad(launchpad_file)
     yield pad
     pad.connection.close()

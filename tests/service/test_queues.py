@@ -158,7 +158,7 @@ def script_of(config, folder):
 
 def test_slurms_warning_reaches_the_worker_itself(slurm, listener, tmp_path):
     script = script_of(in_queue(listener, signal_before_s=60), tmp_path)
-    early = script.replace("B:USR1@60", "B:USR1@598")  # of 600 s; Slurm looks every 30 s
+    early = script.replace("B:USR1@60", "B:USR1@592")  # of 600 s; it listens by then
     job = slurm.sbatch(early, folder=tmp_path)
     assert slurm.wait_for(job) == "COMPLETED"
     assert (tmp_path / "told").read_text() == "SIGUSR1"

@@ -77,11 +77,16 @@ def campaign_file(tmp_path, **changes):
     return path
 
 
-def test_a_submitted_campaign_gives_the_embedded_runs_facts(service, store, launchpad, loop_run):
+def test_a_submitted_campaign_gives_the_embedded_runs_facts_and_status_counts_its_jobs(
+    service, store, launchpad, loop_run
+):
     reference, _, names = loop_run
     assert "submitted" in service("submit", LOOP)[1]
     assert "nothing added" in service("submit", LOOP)[1]
+    (before,) = json_lines(service("status", "--json"))
+    assert before["jobs"] == {"light": {"READY": 1, "WAITING": 1}, "gpu": {"WAITING": 1}}
     work(service)
+    check_status_of_the_finished(service)
     assert not any(differences(reference, store).values())
     jobs = list(launchpad.fireworks.find({}))
     assert sorted(job["name"] for job in jobs) == sorted(names)
@@ -109,11 +114,7 @@ def test_a_student_is_made_and_measures_on_a_launchpad(service, store, launchpad
     assert distil["spec"]["_category"] == "gpu"
 
 
-def test_status_counts_jobs_workers_labels_and_cost(service):
-    service("submit", LOOP)
-    (before,) = json_lines(service("status", "--json"))
-    assert before["jobs"] == {"light": {"READY": 1, "WAITING": 1}, "gpu": {"WAITING": 1}}
-    work(service)
+def check_status_of_the_finished(service):
     (after,) = json_lines(service("status", "loop", "--json"))
     assert sum(after["jobs"]["dft"].values()) == after["jobs"]["dft"]["COMPLETED"]
     assert len(after["rounds"]) == 3

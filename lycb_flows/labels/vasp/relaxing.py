@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.filters import FrechetCellFilter
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
 from lycb_flows.crystals import Relaxed, to_ase
+from lycb_flows.crystals.cell_filter import CellFilter
 from lycb_flows.labels.logs import Log
 from lycb_flows.labels.vasp.inputs import Optimizer, vasp_inputs
 from lycb_flows.labels.vasp.installation import check_vasp
@@ -145,7 +145,7 @@ def largest_force(structure: Structure, label: Label, config: RelaxationConfig) 
     label
         Its label, with forces and stress.
     config
-        Where the cell moves, the cell's gradient of `FrechetCellFilter` counts like a force.
+        Where the cell moves, the cell's gradient of `CellFilter` counts like a force.
     """
     atoms = to_ase(structure)
     atoms.calc = SinglePointCalculator(
@@ -154,5 +154,5 @@ def largest_force(structure: Structure, label: Label, config: RelaxationConfig) 
         forces=np.array(label.forces_ev_per_ang),
         stress=full_3x3_to_voigt_6_stress(np.array(label.stress_gpa) / EV_PER_ANG3_GPA),
     )
-    moving = FrechetCellFilter(atoms) if config.relax_cell else atoms
+    moving = CellFilter(atoms) if config.relax_cell else atoms
     return float(np.linalg.norm(moving.get_forces(), axis=1).max())

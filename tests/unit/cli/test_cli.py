@@ -32,7 +32,6 @@ def finished(lycb, loop_run, monkeypatch):
     del lycb  # whose default comes first
     store, _, _ = loop_run
     monkeypatch.setenv("LYCB_STORE", str(store.folder))
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     return store
 
 

@@ -77,6 +77,7 @@ def test_what_cannot_be_run_is_told_in_one_line(lycb, salt, protocol, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.torture
 def test_4000_atoms_fit_into_6_gb(lycb):
     code, printed, _ = lycb("bench", "memory", "--json")
     assert code == 0

@@ -11,6 +11,7 @@ import spglib
 from bsym.interface.pymatgen import configuration_space_from_structure
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure as PymatgenStructure
+from pymatgen.symmetry.groups import SpaceGroup
 
 from lycb_flows import schemas
 from lycb_flows.config import DecorationConfig, EnumerationConfig, ForbiddenPair
@@ -188,6 +189,10 @@ def test_all_occupants_with_forbidden_pairs_agree_with_brute_force():
 
 
 # -- the composition ---------------------------------------------------------------------
+
+
+FM_3M = SpaceGroup("Fm-3m")
+"""Held here: pymatgen forgets a group that nobody holds, and takes a second to make it."""
 
 
 def rocksalt(tmp_path, cations, anions):

@@ -102,6 +102,7 @@ def test_a_process_that_dies_is_a_reason_and_not_the_workers_end(rehearsal, monk
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.torture
 def test_a_launcher_starts_it_and_needs_a_gpaw_with_mpi(rehearsal, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # where ranks on other machines see it
     ran = []

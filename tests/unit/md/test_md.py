@@ -27,6 +27,7 @@ from springs import (
     mean_and_error,
     protocol,
     run,
+    run_side_by_side,
 )
 
 from lycb_flows.config import HealthConfig, MDProtocol
@@ -144,15 +145,6 @@ def test_maxwell_boltzmann_gives_heavy_and_light_the_same_temperature():
         assert temperature == pytest.approx(300.0, abs=4 * 300 * (2 / 12000) ** 0.5)
 
 
-def test_nvt_keeps_the_temperature_of_3n_minus_3_degrees_of_freedom():
-    # four atoms: counting 3N degrees of freedom would give 400 K
-    frames = frames_of(run(fcc(1), protocol(sample_interval_steps=1), 4000))
-    series = frames.temperature_k[500:]
-    mean, err = mean_and_error(series)
-    assert err < 20.0
-    assert abs(mean - 300.0) < 4 * err
-
-
 def replica(structure, how: MDProtocol, seed: int = 0, temperature_k: float = 300.0) -> Replica:
     atoms = to_ase(structure)
     momenta = thermal_momenta(atoms.get_masses(), temperature_k, np.random.default_rng(seed))
@@ -165,6 +157,20 @@ def producing(*replicas: Replica, potential) -> Dynamics:
     dynamics = make_dynamics(replicas, potential)
     dynamics.set_phase(np.ones(len(replicas), bool))
     return dynamics
+
+
+def test_nvt_keeps_the_temperature_of_3n_minus_3_degrees_of_freedom():
+    # four atoms: counting 3N degrees of freedom would give 400 K
+    replicas = [replica(fcc(1), protocol(), seed) for seed in range(16)]
+    dynamics = producing(*replicas, potential=ManyCrystals(fcc(1)))
+    series = []
+    for _ in range(800):
+        dynamics.step(np.full(len(replicas), 300.0))
+        series.append(dynamics.temperatures_k)
+    means = np.mean(series[100:], axis=0)
+    err = means.std(ddof=1) / len(means) ** 0.5
+    assert err < 20.0
+    assert abs(means.mean() - 300.0) < 4 * err
 
 
 SKEWED = np.array([[1, 0, 0], [0.05, 1.02, 0], [-0.03, 0.04, 0.98]])
@@ -283,26 +289,43 @@ def sigmas_from_maxwell_boltzmann(kinetic_ev):
     )
 
 
-@pytest.mark.parametrize("ensemble", ENSEMBLES[1:])
-def test_atoms_and_cell_have_the_heat_of_their_degrees_of_freedom(ensemble):
-    # from rest positions at twice the temperature
-    n_replicas = 32
-    how = protocol(**ensemble, thermostat_damping_ps=0.05)
-    replicas = [replica(fcc(), how, seed, temperature_k=600.0) for seed in range(n_replicas)]
+N_REPLICAS = 32
+
+
+@pytest.fixture(scope="module")
+def settled():
+    """Temperatures and twice the cells' kinetic energies in k_B T, by ensemble: (times, replicas).
+
+    All ensembles move in one batch, from rest positions at twice the temperature.
+    """
+    replicas = [
+        replica(
+            fcc(), protocol(**each.values[0], thermostat_damping_ps=0.05), seed, temperature_k=600.0
+        )
+        for each in ENSEMBLES[1:]
+        for seed in range(N_REPLICAS)
+    ]
     dynamics = producing(*replicas, potential=ManyCrystals(fcc()))
     temperatures_k, cells = [], []
     for step in range(1500):
-        dynamics.step(np.full(n_replicas, 300.0))
+        dynamics.step(np.full(len(replicas), 300.0))
         if step >= 750 and step % 25 == 0:
             temperatures_k.append(dynamics.temperatures_k)
             cells.append(dynamics._twice_cell_kinetic_ev() / (units.kB * 300))
-    kinetic_ev = 1.5 * 31 * units.kB * np.array(temperatures_k).T.ravel()
+    series = np.array([temperatures_k, cells])
+    parts = np.split(series, len(ENSEMBLES) - 1, axis=2)
+    return {each.id: part for each, part in zip(ENSEMBLES[1:], parts, strict=True)}
+
+
+@pytest.mark.parametrize("ensemble", [each.id for each in ENSEMBLES[1:]])
+def test_atoms_and_cell_have_the_heat_of_their_degrees_of_freedom(ensemble, settled):
+    temperatures_k, cells = settled[ensemble]
+    kinetic_ev = 1.5 * 31 * units.kB * temperatures_k.T.ravel()
     assert max(map(abs, sigmas_from_maxwell_boltzmann(kinetic_ev))) < 3
-    if how.cell_shape:
-        mean = np.mean(cells)
-        err = np.std(np.mean(cells, axis=0), ddof=1) / n_replicas**0.5
-        assert err < 0.1 * CELL_DEGREES[how.cell_shape] + 0.1
-        assert abs(mean - CELL_DEGREES[how.cell_shape]) < 3 * err
+    if ensemble in CELL_DEGREES:
+        err = np.std(cells.mean(axis=0), ddof=1) / N_REPLICAS**0.5
+        assert err < 0.1 * CELL_DEGREES[ensemble] + 0.1
+        assert abs(cells.mean() - CELL_DEGREES[ensemble]) < 3 * err
 
 
 class Leaning(Springs):
@@ -331,18 +354,30 @@ def compressed_volume_ang3_per_atom(pressure_gpa: float) -> float:
     return bond**3 / 2**0.5
 
 
-@pytest.mark.parametrize("shape", ["triclinic", "anisotropic", "isotropic"])
-def test_npt_reaches_the_pressure_and_the_volume_that_belongs_to_it(shape):
-    pressure_bar = 50_000.0  # 5 GPa, compressing
-    how = protocol(
+COLD_AND_COMPRESSED = {
+    shape: protocol(
         "npt",
-        pressure_bar=pressure_bar,
+        pressure_bar=50_000.0,
         cell_shape=shape,
         temperature_k=20.0,
         start_temperature_k=20.0,
         segment_steps=3000,
     )
-    segments = run(fcc(), how, 3000)
+    for shape in CELL_DEGREES
+}
+
+
+@pytest.fixture(scope="module")
+def compressed():
+    """Segments by the cell's shape, at 5 GPa."""
+    harmonic = ManyCrystals(fcc(), quartic_ev_per_ang4=0.0)
+    runs = run_side_by_side(fcc(), COLD_AND_COMPRESSED.values(), 3000, harmonic)
+    return dict(zip(COLD_AND_COMPRESSED, runs, strict=True))
+
+
+@pytest.mark.parametrize("shape", CELL_DEGREES)
+def test_npt_reaches_the_pressure_and_the_volume_that_belongs_to_it(shape, compressed):
+    how, segments = COLD_AND_COMPRESSED[shape], compressed[shape]
     frames = frames_of(segments).between(750, 3000)
     work = frames.pressures_gpa * frames.volumes_ang3 / frames.volumes_ang3.mean()  # P <V> = <P V>
     mean, err = mean_and_error(work)

@@ -235,7 +235,7 @@ def small_run(lennard_jones_site, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("with_lennard_jones")
-def test_it_ranks_labels_and_measures_where_another_learns(small_run, monkeypatch):
+def test_it_ranks_labels_and_measures_where_another_learns(small_run):
     store, submission = small_run
     lennard = find_model("lj-default").model
     results = find_results(store, submission.campaign, submission.theory)
@@ -247,7 +247,6 @@ def test_it_ranks_labels_and_measures_where_another_learns(small_run, monkeypatc
     plan = MeasurementPlan(
         campaign=submission.campaign, starts=results.stages[0].starts, model=lennard.key
     )
-    monkeypatch.setenv("LYCB_PROCESSES", "1")
     run_embedded(store, measurement_flow(plan), lambda _name, _finished: None)
     measured = [one for one in store.find_all(Transport) if one.model == lennard.key]
     assert len(measured) == len(plan.temperatures_k) == 3

@@ -226,8 +226,7 @@ def test_the_structures_are_as_many_and_as_various_as_we_say():
 @pytest.mark.parametrize(
     ("name", "stride"),
     [
-        ("chgnet-0.3.0", 4),
-        *((name, 8) for name in MODELS if name != "chgnet-0.3.0"),
+        *((name, 8) for name in MODELS),
         *(pytest.param(name, 1, marks=pytest.mark.torture) for name in MODELS),
     ],
 )

@@ -67,6 +67,7 @@ def test_documents_are_read_in_pages(campaign):
     assert len(statements) < len(data.documents) / 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_every_bound_comes_first_when_nothing_diffuses(campaign, tmp_path):
     campaign.arrhenius("LYB", campaign.ranking("LYB", "Br"), 1.0, 0)
     _, page = report(campaign, tmp_path / "report")
@@ -129,6 +130,7 @@ def test_hostile_names_are_text(campaign, tmp_path):
     assert {file.parent for file in tmp_path.rglob("*.svg")} == {path.parent / "figures"}
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_retracted_document_is_named_as_absent(campaign, tmp_path):
     campaign.round(0, {"LYC": campaign.structure("LYC ground state", "Cl")})
     dataset = digest(["dataset", "dataset 0"])
@@ -138,6 +140,7 @@ def test_a_retracted_document_is_named_as_absent(campaign, tmp_path):
     assert f"dataset of round 1 ({dataset[:12]})" in page.text
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_run_that_left_physics_is_named(campaign, tmp_path):
     ground = campaign.ranking("LYC", "Cl")
     exploded = schemas.Health(healthy=False, failed_step=812, reason="volume doubled")

@@ -221,10 +221,10 @@ def test_a_long_list_holds_the_oldest_and_leaves_the_rest_for_later(folder_store
 @pytest.mark.parametrize("backend", ["folder_store", "mongo_store"])
 def test_documents_are_streamed(backend, request):
     store = request.getfixturevalue(backend)
-    text = "x" * 2000
-    for start in range(0, 20_000, 2000):
+    text = "x" * 10_000
+    for start in range(0, 4000, 400):
         records = [
-            CampaignRecord(key=f"{i:064x}", name="n", text=text) for i in range(start, start + 2000)
+            CampaignRecord(key=f"{i:064x}", name="n", text=text) for i in range(start, start + 400)
         ]
         store.insert_all(records)
     put(store, "nobody's")

@@ -156,9 +156,15 @@ def insert_a_thousand(folder):
     return sum(store.insert(record(i, text=str(os.getpid()))) for i in range(1000))
 
 
-def test_three_processes_inserting_the_same_keys_leave_each_once(store):
+@pytest.fixture(scope="module")
+def three_processes():
+    """Started once for both kinds of store: they import for seconds."""
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        firsts = pool.map(insert_a_thousand, [store.address] * 3, chunksize=1)
+        yield pool
+
+
+def test_three_processes_inserting_the_same_keys_leave_each_once(store, three_processes):
+    firsts = three_processes.map(insert_a_thousand, [store.address] * 3, chunksize=1)
     assert sum(firsts) == 1000
     assert len(list(store.find_all(CampaignRecord))) == 1000
 
