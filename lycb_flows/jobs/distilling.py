@@ -34,7 +34,8 @@ from lycb_flows.jobs.resources import open_potential, open_store_at, process_poo
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.theory import teacher_theory
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.machine import WALLTIME
+from lycb_flows.machine import WALLTIME, load_settings
+from lycb_flows.potentials import load_potential
 from lycb_flows.potentials.nep.architecture import MEDIA_TYPE, Nep
 from lycb_flows.schemas import (
     Dataset,
@@ -218,7 +219,11 @@ class _Distillation:
             certify_statics,
         )
 
-        plan, potential = self.plan, self._open(model)
+        plan = self.plan
+        # on the CPU, whatever the device: there its runs take grades
+        potential = cast(
+            "NepPotential", load_potential(model, self.store.blobs.read(model.weights))
+        )
         learned = self.store.load(Dataset, model.dataset or "").training_labels
         trained_on = [label.structure for label in labelled(self.store, learned)]
         certificate = certify_statics(
@@ -249,7 +254,8 @@ class _Distillation:
         """Return the structures that the teacher has numbers for, with these; all are stored."""
         self.store.insert_all(structures)
         keys = [structure.key for structure in structures]
-        batches = [keys[i : i + _LABELS_AT_ONCE] for i in range(0, len(keys), _LABELS_AT_ONCE)]
+        size = _LABELS_AT_ONCE if load_settings().device == "cpu" else max(len(keys), 1)
+        batches = [keys[i : i + size] for i in range(0, len(keys), size)]
         work = functools.partial(label_batch, self.store.address, self.teacher.key, self.job_name)
         for _ in process_pool().map_ordered(work, batches):
             WALLTIME.leave_if_over(next_s=0.0)
@@ -283,9 +289,6 @@ class _Distillation:
         )
         self.store.insert(dataset)
         return dataset
-
-    def _open(self, model: Model) -> NepPotential:
-        return cast("NepPotential", open_potential(self.store, model.key))
 
     def _on_labels(self, model: Model, potential: NepPotential) -> ModelErrors | None:
         """Return the errors on the campaign's test labels, its energies shifted to their level."""

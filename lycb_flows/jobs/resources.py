@@ -87,7 +87,7 @@ def open_potential(store: ResultStore, key: str) -> Potential:
 
 
 def open_graded(store: ResultStore, key: str) -> Potential:
-    """The potential of a stored model for MD; a certified student takes its extrapolation grade.
+    """Return the potential of a stored model for MD; a certified student takes its grades.
 
     Parameters
     ----------

@@ -74,15 +74,15 @@ def make_dynamics(
         When a run has a limit of its extrapolation grade, and there is none.
     """
     evaluator = potential.evaluator([replica.numbers for replica in replicas])
-    is_native = isinstance(evaluator, NepEvaluator)
     limits = [replica.protocol.health.extrapolation_limit for replica in replicas]
-    if any(limits) and not (is_native and evaluator.is_graded):
+    is_graded = isinstance(evaluator, NepEvaluator) and evaluator.is_graded
+    if any(limits) and not is_graded:
         raise InputError(
             "a run with a limit of its extrapolation grade needs a potential that has one",
             fix="use a student with its certificate and a C++ compiler, or drop the limit",
             extrapolation_limit=max(filter(None, limits)),
         )
-    kind = NativeDynamics if is_native else Dynamics
+    kind = NativeDynamics if isinstance(evaluator, NepEvaluator) else Dynamics
     return kind(replicas, evaluator, device)
 
 
