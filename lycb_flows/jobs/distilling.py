@@ -80,8 +80,9 @@ class DistilMaker(LookupMaker):
 
     name: str = "distil"
     student: StudentConfig = field(default_factory=StudentConfig)
-    temperatures_k: Sequence[float] = (300.0, 600.0, 900.0)
-    pressures_bar: Sequence[float] = (1.0,)
+    # lists, because a tuple comes back as one from a LaunchPad
+    temperatures_k: Sequence[float] = field(default_factory=lambda: [300.0, 600.0, 900.0])
+    pressures_bar: Sequence[float] = field(default_factory=lambda: [1.0])
     md: MDConfig = field(default_factory=MDConfig)
     seed: int = 0
 
