@@ -13,7 +13,7 @@ from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.md.foreign import UnwrappedTrajectory
-    from lycb_flows.quantities.trajectory import TrajectoryAnalysis
+    from lycb_flows.quantities.trajectory import IonPlaces, TrajectoryAnalysis
 
 _UNKNOWN = {"run", "model", "pressure_bar", "healthy"}
 """Fields of a Transport that only a campaign knows."""
@@ -44,6 +44,10 @@ def analyse(
         float | None, typer.Option(help="Leave out what is before; from the file's first frame.")
     ] = None,
     stop_ps: Annotated[float | None, typer.Option(help="Leave out what is after.")] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(help="Disordered crystal whose sites are occupied: a CIF, or a built-in one."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for figures and all numbers.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,21 +56,28 @@ def analyse(
     The motion's regime comes first: a diffusivity is given where the motion
     is diffusive, an upper bound where too little moved, and else neither.
     """
+    from lycb_flows.crystals import load_parent
     from lycb_flows.md.foreign import ReadingOptions, read_any_trajectory
-    from lycb_flows.quantities.trajectory import analyse_trajectory, config_for
+    from lycb_flows.quantities.trajectory import analyse_trajectory, config_for, places_of
 
+    crystal = None if parent is None else load_parent(parent)
     _check_options(time_step_fs=time_step_fs, temperature_k=temperature_k, charge=charge)
     options = ReadingOptions(time_step_fs, species, start_ps, stop_ps)
     with share_progress("reading") as tell:
         frames = read_any_trajectory(trajectory, options, tell)
     config = config_for(frames.species, mobile, charge)
     found = analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
-    if out is not None:
-        _write(found, frames, trajectory.name, out)
+    places = None
+    if out is not None or crystal is not None:
+        places = places_of(frames, config.mobile_species, crystal)
+    if out is not None and places is not None:
+        _write(found, places, trajectory.name, out)
     if as_json:
         print_json(_numbers(found))
-    else:
-        print_table(_title(found, frames, trajectory.name), ["", ""], _rows(found, frames))
+        return
+    print_table(_title(found, frames, trajectory.name), ["", ""], _rows(found, frames))
+    if places is not None:
+        _print_sites(places)
 
 
 def _check_options(**options: float | None) -> None:
@@ -89,26 +100,63 @@ def _numbers(found: TrajectoryAnalysis) -> dict[str, str | float | None]:
     }
 
 
-def _write(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str, folder: Path) -> None:
-    """Write the MSD with its fit, the density of the mobile ion, and all numbers."""
+def _write(found: TrajectoryAnalysis, places: IonPlaces, name: str, folder: Path) -> None:
+    """Write the MSD with its fit, the density of the mobile ion, its sites, and all numbers."""
     from lycb_flows.quantities.figures import single_msd_figure
     from lycb_flows.quantities.maps import density_figure
-    from lycb_flows.quantities.trajectory import density_of
     from lycb_flows.report.figure_style import save
     from lycb_flows.transport.density import write_density
 
     folder.mkdir(parents=True, exist_ok=True)
     transport = found.to_transport(name)
     save(single_msd_figure(transport), folder / "msd.svg")
-    grid = density_of(frames, found.config.mobile_species)
-    save(density_figure(grid), folder / "density.svg")
-    write_density(grid, folder / "density.cube")
+    save(density_figure(places.grid), folder / "density.svg")
+    write_density(places.grid, folder / "density.cube")
+    (folder / "sites.json").write_text(json.dumps(_site_facts(places), indent=1) + "\n")
+    cif = places.cif(f"{name}: simulated occupancies")
+    if cif is not None:
+        (folder / "sites.cif").write_text(cif)
     facts = transport.facts() | {"charge": found.charge.model_dump(mode="json")}
     known = {name: value for name, value in facts.items() if name not in _UNKNOWN}
     (folder / "transport.json").write_text(json.dumps(known, indent=1) + "\n")
 
 
-# -- the table ---------------------------------------------------------------------------------
+def _site_facts(places: IonPlaces) -> dict[str, object]:
+    """Return occupancies, kinds of jump, reach and the whole network as plain data."""
+    sites = places.sites
+    return {
+        "orbits": [orbit.model_dump(mode="json") for orbit in sites.orbits],
+        "steps": [step.model_dump(mode="json") for step in sites.steps],
+        "percolates_in": sites.percolation.dimensions,
+        "correlation_factor": sites.correlation_factor,
+        "correlation_factor_err": sites.correlation_factor_err,
+        **sites.network(),
+    }
+
+
+# -- the tables --------------------------------------------------------------------------------
+
+
+def _print_sites(places: IonPlaces) -> None:
+    """Print the occupancies of the simulation beside the refined ones."""
+    from lycb_flows.report import MISSING, fixed, number, with_error
+
+    rows = [
+        [
+            orbit.label,
+            orbit.shape,
+            str(orbit.n_sites),
+            with_error(orbit.occupancy, orbit.occupancy_err),
+            fixed(orbit.refined_occupancy, 3),
+            MISSING if orbit.residence_ps is None else number(orbit.residence_ps),
+            str(orbit.n_departures),
+        ]
+        for orbit in places.sites.orbits
+    ]
+    reach = f"jumps lead through the crystal in {places.sites.percolation.dimensions} dimensions"
+    title = f"Sites of {places.grid.mobile_species}; {reach}"
+    columns = ["site", "around", "sites", "occupancy", "refined", "stay (ps)", "departures"]
+    print_table(title, columns, rows)
 
 
 def _title(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str) -> str:

@@ -12,12 +12,16 @@ import numpy as np
 from pymatgen.core.periodic_table import Element
 
 from lycb_flows.config import DiffusionConfig
+from lycb_flows.crystals import DisorderedCrystal
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign import UnwrappedTrajectory
 from lycb_flows.schemas import ChargeEstimate, Transport
 from lycb_flows.transport.charge import charge_of_walk
 from lycb_flows.transport.density import DensityGrid, density_grid, relative_motion
 from lycb_flows.transport.diffusion import DiffusionResult, analyse_walk
+from lycb_flows.transport.sites.analysis import SiteAnalysis, analyse_sites
+from lycb_flows.transport.sites.cif import disordered_cif
+from lycb_flows.transport.sites.parents import PlacedParent, cell_of_simulation, place_parent
 
 _CARRIERS = ("Li", "Na", "K", "Ag", "Cu")
 """Elements of which one in a crystal is taken for the ion that moves."""
@@ -102,8 +106,42 @@ def analyse_trajectory(
     )
 
 
-def density_of(trajectory: UnwrappedTrajectory, mobile_species: str) -> DensityGrid:
-    """Return the density of the mobile ion in the average cell, relative to the framework.
+@dataclass(frozen=True, eq=False)
+class IonPlaces:
+    """Where the mobile ions of a trajectory are.
+
+    Attributes
+    ----------
+    grid
+        Their density in the average cell, relative to the framework.
+    sites
+        Sites, occupancies, jumps.
+    parent
+        The disordered crystal whose sites these are, in the simulation cell; None: the sites
+        are the density's alone.
+    """
+
+    grid: DensityGrid
+    sites: SiteAnalysis
+    parent: PlacedParent | None
+
+    def cif(self, remark: str) -> str | None:
+        """Return the parent's CIF with the occupancies of the simulation.
+
+        Parameters
+        ----------
+        remark
+            What was simulated, for the head of the file.
+        """
+        if self.parent is None:
+            return None
+        return disordered_cif(self.parent, self.sites.orbits, self.grid, remark)
+
+
+def places_of(
+    trajectory: UnwrappedTrajectory, mobile_species: str, parent: DisorderedCrystal | None = None
+) -> IonPlaces:
+    """Return the density of the mobile ion, its sites, and its jumps between them.
 
     Parameters
     ----------
@@ -111,10 +149,24 @@ def density_of(trajectory: UnwrappedTrajectory, mobile_species: str) -> DensityG
         Unwrapped positions.
     mobile_species
         The element that moves.
+    parent
+        The disordered crystal whose sites are occupied; its cell, or its primitive cell, is
+        repeated in the simulation cell along its axes.
+
+    Raises
+    ------
+    InputError
+        When the framework is not the parent's, or no ion ever comes to a site.
     """
     frac = trajectory.positions_ang @ np.linalg.inv(trajectory.cells_ang)
     motion = relative_motion(frac, trajectory.species, mobile_species)
-    return density_grid(motion, trajectory.cells_ang.mean(axis=0), mobile_species)
+    grid = density_grid(motion, trajectory.cells_ang.mean(axis=0), mobile_species)
+    placed = None
+    if parent is not None:
+        cell = cell_of_simulation(parent, grid.lattice_ang)
+        placed = place_parent(parent, cell, (1, 1, 1), grid)
+    sites = analyse_sites(motion.mobile, grid, trajectory.frame_interval_ps, placed)
+    return IonPlaces(grid, sites, placed)
 
 
 def config_for(

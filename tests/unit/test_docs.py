@@ -1,6 +1,7 @@
 """What documents and docstrings say of the repository is true, and is said in plain English."""
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -23,8 +24,18 @@ PREPOSITION = re.compile(
     r"(Of|By|As|In|For|At|From|With|To|Until|Because|Away|Below|Beyond|After|Before|Per)\b"
 )
 NO_NOUNS = {"one", "said", "told", "asked", "luck"}
+LOOKED_AT = (
+    ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Expr, ast.Name, ast.arg
+)  # fmt: skip
 PYTHON = sorted(PACKAGE.rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@functools.cache
+def parsed(file):
+    """The nodes that the tests here look at."""
+    found = ast.walk(ast.parse(file.read_text()))
+    return [node for node in found if isinstance(node, LOOKED_AT)]
 
 
 def comments_and_docstrings(file):
@@ -32,7 +43,7 @@ def comments_and_docstrings(file):
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.string
-    for node in ast.walk(ast.parse(text)):
+    for node in parsed(file):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             yield str(node.value.value)
 
@@ -109,7 +120,7 @@ def test_the_check_of_paths_finds_what_is_not_there(tmp_path):
 
 def nodes(*kinds):
     for file in PYTHON:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in parsed(file):
             if isinstance(node, kinds):
                 yield file.relative_to(ROOT), node
 

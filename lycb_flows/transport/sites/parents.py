@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from pymatgen.core.lattice import Lattice
 from pymatgen.io.cif import CifBlock, CifFile, CifParser
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
@@ -27,6 +28,9 @@ MAX_RMS_ANG = 1.0
 SAME_SITE_ANG = 0.8
 """Peaks that symmetry brings closer than this are equivalent; an ordering breaks symmetry."""
 _N_ALIGNMENTS = 5
+_LARGEST_STRAIN = 0.1
+_LARGEST_TURN_DEG = 6.0
+"""Of a simulation cell against multiples of its parent's: relaxed, hot, and in an ordering."""
 _INTEGER_TOLERANCE = 1e-3
 
 
@@ -111,6 +115,40 @@ class PlacedParent:
             self.crystal.structure.lattice.matrix
         )
         return matrix
+
+
+def cell_of_simulation(crystal: DisorderedCrystal, lattice_ang: Floats) -> EnumerationConfig:
+    """Return which cell of a parent, and how often, makes a simulation cell, by its shape.
+
+    Parameters
+    ----------
+    crystal
+        The parent.
+    lattice_ang
+        Rows a, b, c of the simulation cell, (3, 3), in any orientation.
+
+    Raises
+    ------
+    InputError
+        When the axes are multiples of neither the CIF's axes nor the primitive cell's.
+    """
+    simulated = Lattice(lattice_ang)
+    for cell in (None, "primitive"):
+        config = EnumerationConfig(cell=cell)
+        ideal = parent_cell(crystal, config).structure.lattice
+        ratios = np.array(simulated.abc) / ideal.abc
+        a, b, c = (max(1, round(ratio)) for ratio in ratios)
+        strain = np.abs(ratios / (a, b, c) - 1).max()
+        turn_deg = np.abs(np.subtract(simulated.angles, ideal.angles)).max()
+        if strain < _LARGEST_STRAIN and turn_deg < _LARGEST_TURN_DEG:
+            return config.model_copy(update={"supercell": (a, b, c)})
+    raise InputError(
+        "the simulation cell is no multiple of the parent's cell along its axes",
+        fix="give the CIF in the setting of the simulation",
+        parent=crystal.name,
+        cell_ang=" ".join(f"{length:.2f}" for length in simulated.abc),
+        cif_ang=" ".join(f"{length:.2f}" for length in crystal.structure.lattice.abc),
+    )
 
 
 def place_parent(

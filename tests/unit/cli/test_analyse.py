@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.io import write
 from ase.io.cube import read_cube_data
 from ase.units import Bohr
 from messages import assert_one_line
@@ -13,7 +14,8 @@ from walk_files import DIFFUSIVITY_M2_PER_S, FRAME_FS, STEP_FS, walk, write_dump
 
 import lycb_flows as lf
 from lycb_flows.cli import terminal
-from lycb_flows.config import DiffusionConfig
+from lycb_flows.config import DiffusionConfig, EnumerationConfig
+from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.trajectory import common_charge, find_carrier
 from lycb_flows.units import nernst_einstein_ms_per_cm
@@ -173,3 +175,48 @@ def test_what_is_not_plain_is_asked_for():
         with pytest.raises(InputError, match="--mobile"):
             find_carrier(species)
     assert find_carrier(("Na", "Zr", "Cl")) == "Na"
+
+
+# -- where the ions are ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chloride(tmp_path_factory):
+    """The file of Li3YCl6 whose atoms stay where an ordering has them."""
+    listing = lf.enumerate_orderings(
+        lf.load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 2))
+    )
+    start = to_ase(listing.structure(0))
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(400):
+        atoms = start.copy()
+        atoms.positions += rng.normal(0, 0.15, atoms.positions.shape)
+        frames.append(atoms)
+    path = tmp_path_factory.mktemp("chloride") / "run.extxyz"
+    write(path, frames)
+    return path
+
+
+def test_occupancies_stand_beside_those_of_the_parents_cif(lycb, chloride, tmp_path):
+    call = ("analyse", chloride, "--time-step-fs", FRAME_FS, "--parent", "Li3YCl6")
+    code, printed, err = lycb(*call, "--out", tmp_path)
+    assert code == 0, err
+    assert "jumps lead through the crystal in 0 dimensions" in printed
+    facts = json.loads((tmp_path / "sites.json").read_text())
+    refined = {orbit["label"]: orbit["refined_occupancy"] for orbit in facts["orbits"]}
+    assert refined == pytest.approx({"Li0": 0.8744, "Li1": 0.6256}, abs=1e-3)
+    ions = {orbit["label"]: orbit["occupancy"] * orbit["n_sites"] for orbit in facts["orbits"]}
+    assert sum(ions.values()) == pytest.approx(18)
+    simulated = lf.load_parent(str(tmp_path / "sites.cif"))
+    assert simulated.structure.composition.reduced_formula == "Li3YCl6"
+
+
+def test_a_parent_that_is_not_the_simulated_crystals_is_one_line(
+    lycb, chloride, trajectory, tmp_path
+):
+    step = ("--time-step-fs", FRAME_FS)
+    assert_one_line(lycb("analyse", chloride, *step, "--parent", "no.cif"), "no such parent")
+    cubic = write_walk(trajectory, tmp_path / "run.extxyz")
+    found = lycb("analyse", cubic, *step, "--parent", "Li3YBr6")
+    assert_one_line(found, "no multiple of the parent's cell", "Li3YBr6")
