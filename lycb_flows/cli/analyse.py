@@ -143,8 +143,7 @@ def _print_sites(places: IonPlaces) -> None:
 
     rows = [
         [
-            orbit.label,
-            orbit.shape,
+            orbit.label if orbit.shape in orbit.label else f"{orbit.label}, {orbit.shape}",
             str(orbit.n_sites),
             with_error(orbit.occupancy, orbit.occupancy_err),
             fixed(orbit.refined_occupancy, 3),
@@ -155,7 +154,7 @@ def _print_sites(places: IonPlaces) -> None:
     ]
     reach = f"jumps lead through the crystal in {places.sites.percolation.dimensions} dimensions"
     title = f"Sites of {places.grid.mobile_species}; {reach}"
-    columns = ["site", "around", "sites", "occupancy", "refined", "stay (ps)", "departures"]
+    columns = ["site", "sites", "occupancy", "refined", "stay (ps)", "departures"]
     print_table(title, columns, rows)
 
 

@@ -6,6 +6,7 @@ that a stand-in wrote it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
-from pymatgen.core.structure import Structure
-from pymatgen.io.vasp.inputs import Poscar
+from ase.io.vasp import write_vasp
 
 from lycb_flows.testing.vasp_task import Task
 
@@ -393,8 +393,7 @@ def oszicar_step(step: IonicStep, number: int, change_ev: float) -> str:
 
 def contcar(task: Task, step: IonicStep, note: str) -> str:
     """Return the structure of a step as CONTCAR has it."""
-    atoms = Atoms(
-        numbers=task.atoms.numbers, cell=step.lattice_ang, scaled_positions=step.frac_coords
-    )
-    structure = Structure(atoms.cell.array, atoms.get_chemical_symbols(), step.frac_coords)
-    return str(Poscar(structure, comment=note).get_str(significant_figures=16))
+    atoms = Atoms(task.atoms.numbers, cell=step.lattice_ang, scaled_positions=step.frac_coords)
+    text = io.StringIO()
+    write_vasp(text, atoms, direct=True)
+    return "\n".join([note, *text.getvalue().splitlines()[1:], ""])
