@@ -19,7 +19,7 @@ from lycb_flows.report import (
     number,
     ours,
 )
-from lycb_flows.schemas import ModelErrors, Student, StudentCondition
+from lycb_flows.schemas import ModelErrors, Run, Student, StudentCondition
 from lycb_flows.units import EV_MEV
 
 _FEW: Final = 50
@@ -123,6 +123,26 @@ def student_doubts(data: ReportData) -> Iterator[Statement]:
             yield Statement(
                 f"{counted(lost, 'run')} of the student's certificate left physics.", (student.key,)
             )
+
+        yield from _beyond_the_certificate(data, student)
+
+
+def _beyond_the_certificate(data: ReportData, student: Student) -> Iterator[Statement]:
+    """Yield that runs went where the certificate did not look, by their extrapolation grades."""
+    graded = [
+        (run.largest_grade, run)
+        for run in data.documents.values()
+        if isinstance(run, Run) and run.model == student.model and run.largest_grade is not None
+    ]
+    beyond = [(grade, run) for grade, run in graded if grade > student.largest_grade]
+    if beyond:
+        grade, farthest = max(beyond, key=lambda pair: pair[0])
+        yield Statement(
+            f"{len(beyond)} of {counted(len(graded), 'run')} of the student went beyond the grades "
+            f"of its certificate (up to {fixed(student.largest_grade)}): up to {fixed(grade)} in "
+            f"{farthest.name}. Its errors there are not known.",
+            tuple(run.key for _, run in beyond),
+        )
 
 
 def _frames_by_temperature(student: Student) -> dict[float, int]:

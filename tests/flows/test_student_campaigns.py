@@ -90,6 +90,10 @@ def test_report_and_status_say_what_is_known_and_what_is_not(student_run, found,
     assert "statics rest on 4 frames at a temperature, fewer than 50" in first
     assert "toy r00 200 K (a potential" not in page.text  # its labels are no level of theory
     assert "Statics" in page.text
+    runs = list(store.find_all(Run, model=found.student.model))
+    beyond = [run for run in runs if run.largest_grade > found.student.largest_grade]
+    sentence = f"{len(beyond)} of 2 runs of the student went beyond the grades of its certificate"
+    assert (sentence in first) == bool(beyond)
     status = campaign_status(store, submission)["student"]
     assert status[0] == f"of toy r00 200 K, {found.student.n_frames} frames"
     assert len(status) == 3
