@@ -12,6 +12,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import functools
+import shutil
 import sys
 import uuid
 from contextlib import contextmanager
@@ -46,6 +47,15 @@ LONGEST_FIRST = (
     "test_lammps.py", "test_vasp.py", "test_chgnet.py", "test_queues.py", "test_report.py",
 )  # fmt: skip
 """Files of a minute and of half a minute: begun last, one would run alone at the end."""
+
+
+IN_MEMORY, NEEDED_BYTES = Path("/dev/shm"), 6e9  # noqa: S108 - pytest makes a folder of its own
+
+
+def pytest_configure():
+    """Databases lie in memory: on a disk each write waits. A run that passes leaves nothing."""
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > NEEDED_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 @pytest.hookimpl(trylast=True)  # after the order was made random
