@@ -103,6 +103,7 @@ class _NoLimits:
         endless = np.full(replicas, np.inf)
         self.heat_factors = self.volume_factors = self.jumps_ev_per_atom = endless
         self.volumes_ang3, self.energies_ev_per_atom = np.ones(replicas), np.zeros(replicas)
+        self.grades = np.full(replicas, np.inf)
 
     def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
         del targets_k

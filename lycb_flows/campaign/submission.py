@@ -285,8 +285,11 @@ def _labelers(campaign: Campaign) -> list[LabelerConfig]:
 
 
 def _model_names(campaign: Campaign) -> list[str]:
-    """Return the models for ranking and learning, and those that labelers name, each once."""
+    """Return the models for ranking, learning and teaching, and those of labelers, each once."""
     named = [name for labeler in _labelers(campaign) for name in labeler.models()]
+    student = campaign.measure.student
+    if student is not None and student.teacher is not None:
+        named.append(student.teacher)
     return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
@@ -300,4 +303,7 @@ def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str])
     data["labels"]["labeler"] = campaign.labels.labeler.with_models(models)
     if campaign.ranking.dft is not None:
         data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
+    student = data["measure"].get("student")
+    if student is not None and student["teacher"] is not None:
+        student["teacher"] = models[student["teacher"]]
     return Campaign.model_validate(data)

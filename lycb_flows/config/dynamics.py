@@ -27,6 +27,12 @@ class HealthConfig(Config):
         4.0, description="RMS displacement of non-mobile ions: melted or lost."
     )
     mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
+    extrapolation_limit: Positive | None = Field(
+        None,
+        exclude_if=lambda limit: limit is None,
+        description="Largest extrapolation grade of an atom at any step; students only. "
+        "Default: any.",
+    )
 
 
 class MDConfig(Config):

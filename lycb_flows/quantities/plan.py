@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from pydantic import Field
 
-from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.config import Campaign, Config, MDConfig, RunConfig
 from lycb_flows.schemas import Document, Run, seed_for
 
 T = TypeVar("T")
@@ -98,6 +98,15 @@ class MeasurementPlan(Config):
                 replica=replica,
             )
 
+    @property
+    def _md(self) -> MDConfig:
+        """Settings of the runs, with the limit of the extrapolation grade where one is set."""
+        md, student = self.campaign.md, self.campaign.measure.student
+        if student is None or student.extrapolation_limit is None:
+            return md
+        limit = {"extrapolation_limit": student.extrapolation_limit}
+        return md.model_copy(update={"health": md.health.model_copy(update=limit)})
+
     def npt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
         """Return the run that finds the production cell.
 
@@ -108,7 +117,7 @@ class MeasurementPlan(Config):
         pressure_bar, temperature_k
             The condition, in bar and K.
         """
-        config, md = self.campaign.measure, self.campaign.md
+        config, md = self.campaign.measure, self._md
         protocol = md.npt(temperature_k, pressure_bar)
         ramp = protocol.heating_steps + protocol.equilibration_steps
         return RunConfig(
@@ -139,7 +148,7 @@ class MeasurementPlan(Config):
         replica
             Which run of the condition: None for the first, then 2, 3, ...
         """
-        config, md = self.campaign.measure, self.campaign.md
+        config, md = self.campaign.measure, self._md
         suffix = [] if replica is None else [f"replica {replica}"]
         return RunConfig(
             name=" ".join([f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt", *suffix]),

@@ -28,6 +28,7 @@ from lycb_flows.schemas.rankings import (
 )
 from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
+from lycb_flows.schemas.students import Student, StudentCondition
 from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
@@ -79,6 +80,8 @@ __all__ = [
     "SiteStep",
     "Sites",
     "Structure",
+    "Student",
+    "StudentCondition",
     "TestSet",
     "ThermalExpansion",
     "Thermodynamics",
@@ -98,8 +101,8 @@ KINDS: dict[str, type[Document]] = {
     document.kind: document
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
-        Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
-        Density, Sites,
+        Frames, Label, Import, Dataset, TestSet, Model, Student, Evaluation, Round, Transport,
+        Arrhenius, Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip

@@ -51,6 +51,11 @@ class Segment(Document):
     checkpoint: Blob = Field(description="State after last_step: the only restart point.")
     thermodynamics: Thermodynamics | None = Field(description="None without frames (unhealthy).")
     health: Health
+    largest_grade: float | None = Field(
+        None,
+        exclude_if=lambda grade: grade is None,
+        description="Largest extrapolation grade of an atom at any step, of a student's run.",
+    )
 
     @classmethod
     def key_of(cls, run: RunConfig, before: Sequence[Segment]) -> str:
@@ -98,6 +103,11 @@ class Run(Document):
     )
     equilibrated: bool = Field(description="npt: at least ten barostat times averaged.")
     health: Health
+    largest_grade: float | None = Field(
+        None,
+        exclude_if=lambda grade: grade is None,
+        description="Largest extrapolation grade of an atom at any step, of a student's run.",
+    )
 
     @classmethod
     def key_of(cls, config: RunConfig) -> str:
