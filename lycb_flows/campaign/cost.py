@@ -35,6 +35,7 @@ from lycb_flows.config import (
     Campaign,
     EnumerationConfig,
     LabelerConfig,
+    RankingConfig,
     RunConfig,
     StudentConfig,
     SystemConfig,
@@ -123,15 +124,18 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
     return list(_Planner(store, campaign, theory).steps())
 
 
-def _listed(crystal: DisorderedCrystal, config: EnumerationConfig) -> tuple[int, str, float]:
-    """Return how many orderings are listed, what they are, and the seconds that it takes."""
+def _listed(
+    crystal: DisorderedCrystal, config: EnumerationConfig, ranking: RankingConfig
+) -> tuple[int, str, float]:
+    """Return how many orderings are relaxed, what is listed, and the seconds that it takes."""
+    by_search = ranking.n_searched_of(by_search=True) or 0
     searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
     try:
         if config.n_search is not None:
-            return searched, f"at most {searched:,} candidates of a search", _SEARCH_S
+            return by_search, f"at most {searched:,} candidates of a search", _SEARCH_S
         count, raw = count_orderings(crystal, config)
     except CountOutOfReachError:
-        return searched, f"too many orderings to count: {searched:,} by a search", _SEARCH_S
+        return by_search, f"too many orderings to count: {searched:,} by a search", _SEARCH_S
     n_listed = count if count <= config.cap else config.n_samples
     return n_listed, f"{count:,} distinct of {raw:,} orderings", 1.0
 
@@ -196,7 +200,7 @@ class _Planner:
     def _structures(self, name: str) -> Iterator[PlannedStep]:
         system = next(entry for entry in self.campaign.systems if entry.name == name)
         crystal = load_crystal(self.store, system.parent)
-        n_listed, text, cpu_s = _listed(crystal, system.enumeration)
+        n_listed, text, cpu_s = _listed(crystal, system.enumeration, self.campaign.ranking)
         yield PlannedStep(STRUCTURES, (enumerate_job(name),), text, cpu_s)
         yield self._ranking(name, n_listed)
         for decoration in system.decorations:
@@ -207,6 +211,7 @@ class _Planner:
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
         ranking, n_atoms = self.campaign.ranking, self.n_atoms[name]
+        n_candidates = min(n_candidates, ranking.n_searched or n_candidates)
         self.n_listed[name] = n_candidates
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine

@@ -294,13 +294,18 @@ def _model_names(campaign: Campaign) -> list[str]:
 
 
 def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str]) -> Campaign:
-    """Return the campaign with other names for its parents and models."""
-    data = campaign.model_dump()
+    """Return the campaign with other names for its parents and models.
+
+    What the file leaves open stays open: its crystals answer it.
+    """
+    data = campaign.model_dump(exclude_unset=True)
     for system, parent in zip(data["systems"], parents, strict=True):
         system["parent"] = parent
-    for section in ("ranking", "learning"):
-        data[section]["model"] = models[data[section]["model"]]
-    data["labels"]["labeler"] = campaign.labels.labeler.with_models(models)
+    for name in ("ranking", "learning"):
+        section = data.setdefault(name, {})
+        section["model"] = models[getattr(campaign, name).model]
+    labeler = campaign.labels.labeler.with_models(models)
+    data["labels"] = data.get("labels", {}) | {"labeler": labeler}
     if campaign.ranking.dft is not None:
         data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
     student = data["measure"].get("student")

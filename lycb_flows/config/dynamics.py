@@ -26,7 +26,11 @@ class HealthConfig(Config):
     max_framework_rms_ang: Positive = Field(
         4.0, description="RMS displacement of non-mobile ions: melted or lost."
     )
-    mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
+    mobile_species: str = Field(
+        "Li",
+        description="The ion that may move; the rest is framework. A campaign fills in its own; a "
+        "crystal without it has its own.",
+    )
     extrapolation_limit: Positive | None = Field(
         None,
         exclude_if=lambda limit: limit is None,

@@ -20,7 +20,11 @@ class SelectionConfig(Config):
     uniform_fraction: Fraction = Field(
         0.0, description="Share picked uniformly in time instead of by FPS (paper: all FPS)."
     )
-    mobile_species: str = Field("Li", description="The ion that may move; the rest is framework.")
+    mobile_species: str = Field(
+        "Li",
+        description="The ion that may move; the rest is framework. A campaign fills in its own; a "
+        "crystal without it has its own.",
+    )
 
 
 class LossWeights(Config):

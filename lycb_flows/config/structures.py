@@ -11,6 +11,8 @@ from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive,
 from lycb_flows.config.labels import AnyLabeler
 from lycb_flows.config.models import ModelName
 
+_N_SEARCHED = 200  # relaxations of a search that nothing else is asked of
+
 IntVector = tuple[int, int, int]
 Matrix3 = tuple[IntVector, IntVector, IntVector]
 
@@ -188,8 +190,23 @@ class RankingConfig(Config):
     fine_fmax_ev_per_ang: Positive = Field(0.01, description="Second stage (paper: 0.01).")
     n_fine: int = Field(20, ge=1, description="Candidates that get the fine stage (paper: 20).")
     max_steps: int = Field(1000, ge=1)
+    n_searched: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Orderings that a search by swaps and annealing relaxes; default: all that are "
+        "listed, or 200 where the list itself comes from a search.",
+    )
     volume_flag: Positive = Field(
         0.05, description="Flag candidates whose volume exceeds the refined cell's by this share."
     )
     tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
     dft: DftConfig | None = Field(None, description="The best relaxed by DFT, which decides.")
+
+    def n_searched_of(self, *, by_search: bool) -> int | None:
+        """Return how many orderings a search relaxes; None where all that are listed are.
+
+        Parameters
+        ----------
+        by_search
+            Whether the list comes from a search itself.
+        """
+        return self.n_searched or (_N_SEARCHED if by_search else None)

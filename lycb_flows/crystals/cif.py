@@ -21,6 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lycb_flows.crystals.cif_settings import column, lattice_of, number, with_operations
+from lycb_flows.crystals.cif_text import decoded, parseable
 from lycb_flows.errors import InputError
 
 OCCUPANCY_SUM = 1.01
@@ -28,11 +29,13 @@ OCCUPANCY_SUM = 1.01
 SAME_SITE_ANG = 0.01
 """Special positions in a CIF carry at least three decimals."""
 MOST_SITES = 5_000
+LONGEST_ANG = 500.0
 
 _EDGE = 1e-9  # a float's distance from the decimal number that was written
 _MAX_MERGED_ANG = 0.1
 _SAME_COORDINATE = 1e-4  # pymatgen's own
 _ROUNDED = 3  # decimals from which on a coordinate is a rounded one: 0.25 is exact
+_UNSTATED = {".": "1", "?": "1"}  # an occupancy that is not given is one (CIF core dictionary)
 _VACANCY = re.compile(r"(vac[a-z]*|va|void|\u25a1|\u25a2)[\d_.+-]*", re.IGNORECASE)
 _ROUTINE = (  # what pymatgen says of every file, or what is checked here
     "No _symmetry_equiv_pos_as_xyz type key found. Spacegroup",
@@ -95,7 +98,9 @@ def read_cif(name: str, content: bytes) -> ReadCif:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            parser = CifParser.from_str(text, occupancy_tolerance=OCCUPANCY_SUM + _EDGE)
+            parser = CifParser.from_str(
+                parseable(name, text), occupancy_tolerance=OCCUPANCY_SUM + _EDGE
+            )
             blocks = _blocks_with_sites(parser)
             notes = [note for block in blocks for note in _mended(name, block.data)]
             found = parser.parse_structures(primitive=False, check_occu=True)
@@ -128,16 +133,6 @@ def _blocks_with_sites(parser: CifParser) -> list[Any]:
     if kept:
         read.data = kept
     return list(kept.values())
-
-
-def decoded(content: bytes) -> str:
-    """Return the text of a file in UTF-8, UTF-16 with a mark, or else Latin-1."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 # -- before pymatgen reads it ----------------------------------------------------------------
@@ -187,7 +182,9 @@ def _check_elements(name: str, data: dict[str, Any]) -> None:
 
 
 def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
-    shares = column(data, "_atom_site_occupancy")
+    shares = [_UNSTATED.get(text, text) for text in column(data, "_atom_site_occupancy")]
+    if shares:
+        data["_atom_site_occupancy"] = shares
     labels = column(data, "_atom_site_label")
     axes = [column(data, f"_atom_site_fract_{axis}") for axis in "xyz"]
     if not labels or any(len(column) != len(labels) for column in axes):
@@ -196,7 +193,7 @@ def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
             fix="give _atom_site_fract_x, _y and _z for every site",
             file=name,
         )
-    coords = np.array([[number(text, np.nan) for text in axis] for axis in axes]).T
+    coords = np.array([[_coordinate(text) for text in axis] for axis in axes]).T
     if not np.isfinite(coords).all():
         row = int(np.flatnonzero(~np.isfinite(coords).all(axis=1))[0])
         raise InputError(
@@ -218,6 +215,10 @@ def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
             found=shares[row],
         )
     return _occupancy_notes(name, labels, coords, found)
+
+
+def _coordinate(text: str) -> float:
+    return np.nan if text in _UNSTATED else number(text, np.nan)
 
 
 def _occupancy_notes(
@@ -248,7 +249,9 @@ def _check_cell(name: str, data: dict[str, Any]) -> None:
     lattice = lattice_of(data)
     if lattice is None:
         return
-    if not (np.isfinite(lattice.matrix).all() and lattice.volume > 1 and min(lattice.abc) > 1):
+    lengths = np.array(lattice.abc)
+    is_sound = np.isfinite(lattice.matrix).all() and lattice.volume > 1
+    if not (is_sound and lengths.min() > 1 and lengths.max() < LONGEST_ANG):
         raise InputError(
             "the cell of a CIF encloses no crystal",
             fix="check its lengths (Å) and angles (degrees)",

@@ -20,6 +20,8 @@ _SETTING_OF = {"S": "1", "Z": "2"}
 _OPERATIONS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
 _NAMES = ("_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
 _NUMBERS = ("_symmetry_Int_Tables_number", "_space_group_IT_number")
+_MOST_GROUPS = 230
+_SAME_SHIFT = 0.01
 _RHOMBOHEDRAL = (146, 148, 155, 160, 161, 166, 167)
 
 
@@ -74,8 +76,9 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
         return []
     if listed:
         _check_operations(name, lattice, listed)
+        _check_closed(name, listed)
         return []
-    group, choice = _space_group(data)
+    group, choice = _space_group(name, data)
     if group in _RHOMBOHEDRAL:
         choice = "R" if _is_rhombohedral(lattice) else "H"
     hall = _hall_number(group, choice)
@@ -91,16 +94,31 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
     return ["read in rhombohedral axes"] if choice == "R" else [f"read with origin {choice}"]
 
 
-def _space_group(data: dict[str, Any]) -> tuple[int | None, str | None]:
-    """Return the number of a block's space group and the setting that its name ends in."""
+def _space_group(name: str, data: dict[str, Any]) -> tuple[int | None, str | None]:
+    """Return the number of a block's space group and the setting that its name ends in.
+
+    Raises
+    ------
+    InputError
+        When its number is that of no group, or of another than its name.
+    """
     numbers = [number(text, np.nan) for text in column(data, *_NUMBERS)]
-    group = int(numbers[0]) if numbers and np.isfinite(numbers[0]) else None
+    stated = int(numbers[0]) if numbers and np.isfinite(numbers[0]) else None
     symbol = str(next(iter(column(data, *_NAMES)), "")).strip().strip("'\"")
     suffix = re.search(r":\s*([12HRSZ])\s*$", symbol, re.IGNORECASE)
-    if group is None:
-        bare = re.sub(r"\s*:?\s*[12HRSZ]\s*$", "", symbol, flags=re.IGNORECASE)
-        group = _NUMBER_OF.get(_squeezed(symbol), _NUMBER_OF.get(_squeezed(bare)))
+    bare = re.sub(r"\s*:?\s*[12HRSZ]\s*$", "", symbol, flags=re.IGNORECASE)
+    named = _NUMBER_OF.get(_squeezed(symbol), _NUMBER_OF.get(_squeezed(bare)))
+    wrong = stated is not None and not 1 <= stated <= _MOST_GROUPS
+    if wrong or (None not in (stated, named) and stated != named):
+        raise InputError(
+            "the number of a CIF's space group is not that of its name",
+            fix="mend the wrong one, or list the symmetry operations",
+            file=name,
+            number=stated,
+            name=symbol or "none",
+        )
     choice = suffix[1].upper() if suffix else None
+    group = stated if stated is not None else named
     return group, _SETTING_OF.get(choice, choice) if choice else None
 
 
@@ -156,3 +174,31 @@ def _check_operations(name: str, lattice: Lattice, texts: Sequence[str]) -> None
                 operation=text,
                 cell=" ".join(f"{value:g}" for value in lattice.parameters),
             )
+
+
+def _check_closed(name: str, texts: Sequence[str]) -> None:
+    """Check that a block's operations form a group.
+
+    Raises
+    ------
+    InputError
+        When one is missing or wrong: the product of two is not among them.
+    """
+    operations = [SymmOp.from_xyz_str(text) for text in texts]
+    turns = np.array([op.rotation_matrix for op in operations])
+    shifts = np.array([op.translation_vector for op in operations])
+    products = np.einsum("iab,jbc->ijac", turns, turns)
+    moved = np.einsum("iab,jb->ija", turns, shifts) + shifts[:, None]
+    is_there = np.zeros(products.shape[:2], dtype=bool)
+    for turn, shift in zip(turns, shifts, strict=True):
+        gap = moved - shift
+        near = (np.abs(gap - np.rint(gap)) < _SAME_SHIFT).all(axis=-1)
+        is_there |= near & (np.abs(products - turn) < _SAME_SHIFT).all(axis=(-2, -1))
+    if not is_there.all():
+        first, second = np.argwhere(~is_there)[0]
+        raise InputError(
+            "the symmetry operations of a CIF are no group",
+            fix="one is missing or wrong: list all, or give the space group alone",
+            file=name,
+            product=f"{texts[first]} times {texts[second]}",
+        )

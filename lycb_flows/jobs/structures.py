@@ -33,6 +33,7 @@ from lycb_flows.crystals import (
     with_rules,
 )
 from lycb_flows.errors import PhysicsError, StoreError
+from lycb_flows.jobs.candidates import Candidates
 from lycb_flows.jobs.given import (
     GivenParent,
     PortableParent,
@@ -211,7 +212,7 @@ class RankMaker(LookupMaker):
     def compute(self, store: ResultStore, key: str, system: CampaignSystem) -> Ranking:
         """Return the ranking of all candidates."""
         config = system.campaign.ranking
-        orderings = _orderings(store, system)
+        orderings = _orderings(store, system, self.name)
         coarse, fine = _funnel(store, config, self.name, orderings)
         last = {candidate.ordering: candidate for candidate in (*coarse, *fine)}
         relaxations = {
@@ -259,28 +260,21 @@ def _funnel(
     return coarse, list(chain(*process_pool().map_ordered(work_fine, _batches(chosen))))
 
 
-def _orderings(store: ResultStore, system: CampaignSystem) -> list[Ordering]:
-    """Return every member as a document, stored beside its structure."""
-    key = system.enumeration_key(store)
+def _orderings(store: ResultStore, system: CampaignSystem, job_name: str) -> list[Ordering]:
+    """Return what is ranked: all that is listed, or what a search chooses and relaxes."""
     result, parent = list_members(store, system)
-    structures: list[Structure] = []
-    orderings: list[Ordering] = []
-    for index, member in enumerate(result.members):
-        structure = result.structure(index)
-        ordering = Ordering(
-            key=Ordering.key_of(key, member.mask),
-            parents=(key, parent),
-            products=(structure.key,),
-            enumeration=key,
-            index=index,
-            mask=member.mask,
-            multiplicity=member.multiplicity,
-            structure=structure.key,
-        )
-        structures.append(structure)
-        orderings.append(ordering)
-    store.insert_all([*structures, *orderings])
-    return orderings
+    config = system.campaign.ranking
+    candidates = Candidates(store, system.enumeration_key(store), parent, result)
+    n_searched = config.n_searched_of(by_search=result.method == "search")
+    if n_searched is None:
+        return candidates.documents()
+
+    def coarse(orderings: Sequence[Ordering]) -> Iterator[ranking.Candidate]:
+        work = functools.partial(_relax_batch, store.address, config, job_name)
+        return chain(*process_pool().map_ordered(work, _batches(orderings)))
+
+    potential = open_potential(store, config.model)
+    return candidates.searched(n_searched, result.seed or 0, potential, coarse)
 
 
 def _batches(candidates: Sequence[T]) -> list[Sequence[T]]:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lycb_flows.config import SelectionConfig
 from lycb_flows.errors import InputError
+from lycb_flows.md.health import framework_mask
 from lycb_flows.schemas import Structure
 
 FloatArray = NDArray[np.float32]
@@ -223,8 +224,7 @@ class _Pool:
         if len(species) > 1:
             raise InputError("these runs are of different atoms", fix="select per system")
         self.species = species.pop()
-        framework = np.array(self.species) != config.mobile_species
-        self.framework = framework if framework.any() else ~framework
+        self.framework = framework_mask(self.species, config.mobile_species)
         first, index = self.origin[0]
         self.cell = first.trajectory.cells_ang[index].astype(np.float32)
         self.images = oblique_images_ang(first.trajectory.cells_ang[index])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from lycb_flows.config import HealthConfig
+from lycb_flows.crystals import mobile_ion
 from lycb_flows.md.integrators import BoolArray, Dynamics
 from lycb_flows.md.trajectory import Snapshot
 
@@ -37,7 +39,7 @@ class Reference:
     energy_ev_per_atom: float
 
 
-def framework_mask(symbols: list[str], mobile_species: str) -> NDArray[np.bool_]:
+def framework_mask(symbols: Sequence[str], mobile_species: str) -> NDArray[np.bool_]:
     """Return which atoms are the framework.
 
     Parameters
@@ -45,14 +47,17 @@ def framework_mask(symbols: list[str], mobile_species: str) -> NDArray[np.bool_]
     symbols
         Element of each atom.
     mobile_species
-        The element that may move.
+        The element that may move; where there is none of it, the crystal's own mobile ion may.
 
     Returns
     -------
     ndarray
         Shape (n_atoms,); all True where every atom may move.
     """
-    framework: NDArray[np.bool_] = np.array(symbols) != mobile_species
+    species = np.array(symbols)
+    if mobile_species not in symbols:
+        mobile_species = mobile_ion(Counter(symbols), {}) or mobile_species
+    framework: NDArray[np.bool_] = species != mobile_species
     return framework if framework.any() else ~framework
 
 

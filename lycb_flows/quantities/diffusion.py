@@ -147,7 +147,8 @@ class Diffusion(Quantity[Transport]):
         shown = []
         for pressure_bar, here in by_pressure(moved).items():
             place = f"{system} at {pressure_bar:g} bar"
-            caption = f"{place}: displacement against lag; thick: the window of the fit."
+            ion = here[0].mobile_species
+            caption = f"{place}: displacement of {ion} against lag; thick: the window of the fit."
             shown.append(album.show(f"msd-{place}", msd_figure(here), caption))
         tables = (transport_table(data, system), *replica_tables(data, system))
         return Part(system, figures=tuple(shown), tables=tables)

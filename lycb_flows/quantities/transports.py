@@ -98,21 +98,28 @@ def transport_table(data: ReportData, system: str) -> Table:
     system
         Name of the system.
     """
-    rows = [_transport_row(data, t) for t in data.measured(Transport) if t.system == system]
-    return Table(
-        "",
-        (
-            "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
-            "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
-            "D_c/D_ab", "σ(T) (mS/cm)", "paper σ(T) (mS/cm)",
-        ),
-        tuple(rows),
-        "D: the most likely one, ± its standard error, where the motion is diffusion. “<”: 95 % "
-        "upper bound. The paper's way: slope of the displacement over its window, ± He's error (He "
-        "et al. 2018). D_c/D_ab: D along c over the mean along a and b. Paper σ(T): derived here "
-        "from its Eₐ and σ(300 K) of CHGNet_600K at the nearest pressure."
-        + _paper_remark(data, system),
+    measured_here = [t for t in data.measured(Transport) if t.system == system]
+    rows = [_transport_row(data, t) for t in measured_here]
+    columns: tuple[str, ...] = (
+        "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
+        "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
+        "D_c/D_ab", "σ(T) (mS/cm)",
     )  # fmt: skip
+    ions = " and ".join(dict.fromkeys(t.mobile_species for t in measured_here)) or "the mobile ion"
+    note = (
+        f"D of {ions}: the most likely one, ± its standard error, where the motion is diffusion. "
+        "“<”: 95 % upper bound. The paper's way: slope of the displacement over its window, ± "
+        "He's error (He et al. 2018). D_c/D_ab: D along c over the mean along a and b."
+    )
+    structure = data.structure_of_system(system)
+    if structure and paper_system(structure):
+        columns += ("paper σ(T) (mS/cm)",)
+        note += (
+            " Paper σ(T): derived here from its Eₐ and σ(300 K) of CHGNet_600K at the nearest "
+            "pressure."
+        )
+    shown = tuple(row[: len(columns)] for row in rows)
+    return Table("", columns, shown, note + _paper_remark(data, system))
 
 
 def _paper_remark(data: ReportData, system: str) -> str:

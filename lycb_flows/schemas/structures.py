@@ -157,7 +157,7 @@ class Ordering(Document):
     structure_field = "structure"
 
     enumeration: str
-    index: int
+    index: int = Field(description="Place in the list; -1 for what a search of a ranking found.")
     mask: str
     multiplicity: int
     structure: str

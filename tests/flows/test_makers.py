@@ -1,6 +1,7 @@
 """Makers that work alone: from what people have, by jobflow, FireWorks and stock rlaunch."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -123,6 +124,27 @@ def test_orderings_of_a_built_in_parent_or_of_ones_own_cif(store, tmp_path):
     (again,) = keys_of(ENUMERATE.make(listed.parents[0]))
     assert again == key
     assert len(store.attempts(key)) == 1
+
+
+@pytest.mark.parametrize(
+    ("enumeration", "ranking", "n"),
+    [({}, {"n_searched": 9}, 9), ({"n_search": 2}, {}, 24)],
+)
+def test_a_search_ranks_some_orderings_of_a_list_and_reaches_those_beside_it(
+    store, enumeration, ranking, n
+):
+    rank = RankMaker(
+        enumeration=SMALL.model_copy(update=enumeration), ranking=QUICK.model_copy(update=ranking)
+    )
+    (key,) = keys_of(rank.make("Li3YCl6"))
+    found = store.load(schemas.Ranking, key)
+    listed = store.load(schemas.Enumeration, found.enumeration)
+    assert found.n_candidates == n
+    rows = json.loads(store.blobs.read(found.table))
+    assert len({row["ordering"] for row in rows}) == n
+    places = [store.load(schemas.Ordering, row["ordering"]).index for row in rows]
+    assert places.count(-1) == max(n - listed.n_members, 0) or not enumeration
+    assert found.best[0].above_best_ev_per_atom == 0
 
 
 def test_a_ranking_and_a_run_that_starts_from_its_ground_state(store):

@@ -7,3 +7,4 @@ TESTS = HELPERS.parent
 ROOT = TESTS.parent
 DATA = TESTS / "data"
 CAMPAIGNS = TESTS / "campaigns"
+CIFS = ROOT / "workflows" / "cifs"

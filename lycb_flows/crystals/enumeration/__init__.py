@@ -8,8 +8,8 @@
 Files, each importing only those before it: `colourings` (exact counts), `listing` (masks),
 `sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
 `compositions` (whole numbers of atoms), `occupancies` (a parent as a colouring problem),
-`search` (candidates without a count), `orderings`, `decorations`, `automatic` (cell,
-composition and rules chosen for a crystal).
+`swaps` (placements under energies), `search` (candidates without a count), `orderings`,
+`decorations`, `automatic` (cell, composition and rules chosen for a crystal).
 """
 
 from __future__ import annotations

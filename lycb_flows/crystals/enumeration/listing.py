@@ -88,7 +88,7 @@ class Masks:
     """
 
     def __init__(self, problem: Colourings) -> None:
-        self._problem = problem
+        self.problem = problem
         n_sites, n_colours = problem.allowed.shape
         self._background = n_colours - 1 - problem.allowed[:, ::-1].argmax(axis=1)
         has_bit = problem.allowed.copy()
@@ -124,7 +124,7 @@ class Masks:
     @cached_property
     def _tables(self) -> Words:
         """The image of each value of each byte of a mask, (g, bytes, 256, words)."""
-        permutations = self._problem.permutations
+        permutations = self.problem.permutations
         n_bytes = max(1, math.ceil(self.n_bits / 8))
         image = np.zeros((len(permutations), n_bytes * 8, self.n_words), dtype="<u8")
         image[:, : self.n_bits] = self._of[permutations[:, self._site], self._colour]
@@ -138,7 +138,7 @@ class Masks:
     @cached_property
     def _has_tables(self) -> bool:
         n_bytes = max(1, math.ceil(self.n_bits / 8))
-        size = len(self._problem.permutations) * n_bytes * 256 * self.n_words * 8
+        size = len(self.problem.permutations) * n_bytes * 256 * self.n_words * 8
         return size <= _MOST_TABLE_BYTES
 
     def _colours(self, masks: Words) -> NDArray[np.int16]:
@@ -153,7 +153,7 @@ class Masks:
         if not self._has_tables:  # a large group on many sites: slower, but it fits in memory
             colours = self._colours(masks)
             image = np.empty_like(colours)
-            image[:, self._problem.permutations[element]] = colours
+            image[:, self.problem.permutations[element]] = colours
             return self.encode(image)
         table, octets = self._tables[element], masks.view(np.uint8)
         found: Words = table[0][octets[:, 0]]
@@ -164,7 +164,7 @@ class Masks:
     def smallest(self, masks: Words) -> Words:
         """Return the smallest image of each mask."""
         best = masks.copy()
-        for element in range(len(self._problem.permutations)):
+        for element in range(len(self.problem.permutations)):
             image = self._image(element, masks)
             better = _less(image, best)
             best[better] = image[better]
@@ -172,16 +172,16 @@ class Masks:
 
     def canonical_only(self, masks: Words) -> Words:
         """Return those of the masks that are the smallest of their images."""
-        for element in range(len(self._problem.permutations)):
+        for element in range(len(self.problem.permutations)):
             masks = masks[~_less(self._image(element, masks), masks)]
         return masks
 
     def multiplicities(self, masks: Words) -> Ints:
         """Return the number of distinct images of each mask."""
         fixed = np.zeros(len(masks), dtype=np.int64)
-        for element in range(len(self._problem.permutations)):
+        for element in range(len(self.problem.permutations)):
             fixed += (self._image(element, masks) == masks).all(axis=1)
-        return np.asarray(len(self._problem.permutations) // fixed, dtype=np.int64)
+        return np.asarray(len(self.problem.permutations) // fixed, dtype=np.int64)
 
     def members(self, masks: Words, stratum: str) -> tuple[Member, ...]:
         """Return canonical masks as members, smallest first, each once.

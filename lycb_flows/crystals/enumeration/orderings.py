@@ -25,6 +25,7 @@ from lycb_flows.crystals.enumeration.search import (
     N_SEARCHES,
     Found,
     Progress,
+    neighbours,
     search,
     slot_energies_ev,
 )
@@ -84,7 +85,15 @@ class EnumerationResult:
 
     def structure(self, index: int) -> Structure:
         """Return a member as a canonical structure."""
-        return self.model.structure(self.masks.decode(self.members[index].mask))
+        return self.structure_of(self.members[index].mask)
+
+    def structure_of(self, mask: str) -> Structure:
+        """Return the ordering of a mask as a canonical structure, listed or not."""
+        return self.model.structure(self.masks.decode(mask))
+
+    def neighbours(self, mask: str) -> tuple[Member, ...]:
+        """Return the orderings that a swap of two sites makes of one, under the rules."""
+        return neighbours(self.masks, mask)
 
     def document(self, *, key: str, parent: str) -> tuple[Enumeration, bytes]:
         """Return the document and its members as JSON.

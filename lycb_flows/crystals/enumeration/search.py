@@ -1,9 +1,8 @@
 """Candidates without a count: random placement under the rules, then ordering of charges.
 
-Every search starts from a random placement of the composition, removes forbidden pairs by
-swaps, and then anneals the Ewald energy of formal charges by swaps that keep the rules
-(Metropolis et al., J. Chem. Phys. 21, 1087 (1953); Kirkpatrick et al., Science 220, 671
-(1983)). The share of independent searches that end at the same lowest energy says how much
+Every search starts from a random placement of the composition, loses its forbidden pairs by
+swaps, and then looks for the lowest Ewald energy of formal charges by parallel tempering
+(`swaps`). The share of independent searches that end at the same lowest energy says how much
 the minimum can be trusted: it is a statement on the search, no proof.
 """
 
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from pymatgen.analysis.ewald import EwaldSummation
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
-from scipy.optimize import linear_sum_assignment
 
 from lycb_flows.crystals.enumeration.colourings import Colourings, Ints
+from lycb_flows.crystals.enumeration.listing import Masks, Member
 from lycb_flows.crystals.enumeration.sites import VACANCY, Floats, SiteModel
+from lycb_flows.crystals.enumeration.swaps import PENALTY_EV, Swaps
 from lycb_flows.errors import InputError
 
 N_SEARCHES = 24
@@ -28,15 +28,16 @@ N_SEARCHES = 24
 
 Progress = Callable[[int, int], None]
 
-_PENALTY_EV = 1_000.0  # of a forbidden pair; above every difference of electrostatic energies
-_HOTTEST_EV, _COLDEST_EV = 3.0, 0.03
-_SWEEPS = 100
-_FEWEST_TRIALS, _MOST_TRIALS = 4_000, 40_000
-_MOST_SLOTS = 4_000
+_LADDER_EV = np.geomspace(0.1, 3.0, 6)
+_SWEEPS = 60
+_FEWEST_STEPS = 1_000
+_MOST_WORK = 30_000_000  # steps times searches times sites, some 20 s
+_SETTLING = 0.2  # share of the steps in which random placements lose their forbidden pairs
+_AT_ONCE = 24  # searches that take their steps together
 _MOST_EWALD_SITES = 700
 _TIE_EV = 1e-3
 _REPAIR_TRIES = 4
-_FAILURES = 3
+_TRIED = 4  # placements that are tried to see whether there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,115 +62,24 @@ class Found:
     n_agreeing: int
 
 
-class Swaps:
-    """A colouring problem as energies of its (site, colour) slots, changed by swaps of two sites.
-
-    Parameters
-    ----------
-    problem
-        The colouring problem; its nodes are single sites.
-    pair_ev
-        Interaction of each two slots, (n*c, n*c), None: forbidden pairs alone.
-    own_ev
-        Energy of each slot by itself, (n*c,).
-    """
-
-    def __init__(
-        self, problem: Colourings, pair_ev: Floats | None = None, own_ev: Floats | None = None
-    ) -> None:
-        n_sites, self.n_colours = problem.allowed.shape
-        n_slots = n_sites * self.n_colours
-        if n_slots > _MOST_SLOTS:
-            raise InputError(
-                "too many sites to search",
-                fix="use a smaller supercell",
-                found=n_slots,
-                most=_MOST_SLOTS,
-            )
-        clash = np.zeros((n_slots, n_slots))
-        if problem.conflicts.nnz:
-            clash = (problem.conflicts.toarray() != 0).astype(float)
-            blocks = np.arange(n_slots) // self.n_colours  # a site's images are no neighbours here
-            clash[blocks[:, None] == blocks[None]] = 0.0
-        self.clash = clash
-        self.pair_ev = _PENALTY_EV * clash + (0.0 if pair_ev is None else pair_ev)
-        self.own_ev = np.zeros(n_slots) if own_ev is None else own_ev
-        self.allowed = problem.allowed
-        self.counts = problem.counts
-
-    def start(self, rng: np.random.Generator) -> Ints:
-        """Return random colours (n,) that are allowed and have the counts.
-
-        Raises
-        ------
-        InputError
-            When the sites cannot take the counts.
-        """
-        wanted = np.repeat(np.arange(self.n_colours), self.counts)
-        cost = rng.random((len(self.allowed), len(wanted)))
-        cost[~self.allowed[:, wanted]] = 1e6
-        sites, slots = linear_sum_assignment(cost)
-        if cost[sites, slots].max(initial=0.0) > 1:
-            raise InputError(
-                "the composition does not fit the sites that are left",
-                fix="lower min_occupancy, or change allowed_species",
-            )
-        colours = np.empty(len(self.allowed), dtype=np.int64)
-        colours[sites] = wanted[slots]
-        return colours
-
-    def energy_ev(self, colours: Ints) -> float:
-        """Return the energy of a placement, forbidden pairs included."""
-        slots = np.arange(len(colours)) * self.n_colours + colours
-        return float(self.own_ev[slots].sum() + 0.5 * self.pair_ev[np.ix_(slots, slots)].sum())
-
-    def n_clashes(self, colours: Ints) -> int:
-        """Return the number of forbidden pairs in a placement."""
-        slots = np.arange(len(colours)) * self.n_colours + colours
-        return round(float(self.clash[np.ix_(slots, slots)].sum()) / 2)
-
-    def annealed(self, colours: Ints, rng: np.random.Generator, temperatures_ev: Floats) -> Ints:
-        """Return a placement after a swap is tried at each temperature.
-
-        Parameters
-        ----------
-        colours
-            Where it starts, (n,).
-        rng
-            Source of the swaps.
-        temperatures_ev
-            kT of each trial.
-        """
-        n, c = len(colours), self.n_colours
-        pair, colours = self.pair_ev, colours.copy()
-        field = self.own_ev + pair[:, np.arange(n) * c + colours].sum(axis=1)
-        for k in range(0, len(temperatures_ev), n):
-            here = temperatures_ev[k : k + n]
-            sites = rng.integers(n, size=(len(here), 2)).tolist()
-            thresholds = (-here * np.log(1.0 - rng.random(len(here)))).tolist()
-            for (i, j), threshold in zip(sites, thresholds, strict=True):
-                a, b = int(colours[i]), int(colours[j])
-                if a == b or not (self.allowed[i, b] and self.allowed[j, a]):
-                    continue
-                ia, ib, ja, jb = i * c + a, i * c + b, j * c + a, j * c + b
-                change = field[ib] - field[ia] + field[ja] - field[jb]
-                change += pair[ia, jb] + pair[ib, ja] - pair[ib, jb] - pair[ja, ia]
-                if change <= threshold:
-                    colours[i], colours[j] = b, a
-                    field += pair[:, ib] + pair[:, ja] - pair[:, ia] - pair[:, jb]
-        return colours
+def _n_steps(problem: Colourings, n_searches: int) -> int:
+    n_sites = max(len(problem.allowed), 1)
+    most = _MOST_WORK // (n_sites * min(n_searches, _AT_ONCE))
+    return int(max(_FEWEST_STEPS, min(_SWEEPS * n_sites, most)))
 
 
-def _settled(swaps: Swaps, rng: np.random.Generator, n_trials: int) -> Ints | None:
-    """Return a random placement without forbidden pairs, None when the tries do not find one."""
-    colours = swaps.start(rng)
+def _settled(swaps: Swaps, rng: np.random.Generator, n_searches: int, n_steps: int) -> Ints:
+    """Return random placements (k, n) without forbidden pairs; those that keep one are left out."""
+    colours = np.array([swaps.start(rng) for _ in range(n_searches)])
+    n_steps = max(int(_SETTLING * n_steps), _FEWEST_STEPS // 2)
     for _ in range(_REPAIR_TRIES):
-        if not swaps.n_clashes(colours):
-            return colours
-        cooling = np.geomspace(0.5, 0.05, n_trials) * _PENALTY_EV
-        colours = swaps.annealed(colours, rng, cooling)
-        colours = swaps.annealed(colours, rng, np.full(n_trials // 4, 1e-3))
-    return colours if not swaps.n_clashes(colours) else None
+        clashing = swaps.n_clashes(colours) > 0
+        if not clashing.any():
+            break
+        cooling = np.geomspace(0.5, 0.02, n_steps) * PENALTY_EV
+        colours[clashing] = swaps.annealed(colours[clashing], rng, cooling)
+    settled: Ints = colours[swaps.n_clashes(colours) == 0]
+    return settled
 
 
 def has_placement(problem: Colourings, seed: int) -> bool:
@@ -184,8 +94,8 @@ def has_placement(problem: Colourings, seed: int) -> bool:
     """
     if not problem.conflicts.nnz:
         return True
-    n_trials = int(np.clip(_SWEEPS * len(problem.allowed), _FEWEST_TRIALS, _MOST_TRIALS))
-    return _settled(Swaps(problem), np.random.default_rng([seed, 0]), n_trials) is not None
+    rng, n_steps = np.random.default_rng([seed, 0]), _n_steps(problem, _TRIED)
+    return bool(len(_settled(Swaps(problem), rng, _TRIED, n_steps)))
 
 
 def search(
@@ -217,20 +127,20 @@ def search(
     """
     rules = Swaps(problem)
     charged = Swaps(problem, *energies) if energies is not None else None
-    n_trials = int(np.clip(_SWEEPS * len(problem.allowed), _FEWEST_TRIALS, _MOST_TRIALS))
+    n_steps = _n_steps(problem, n_searches)
     starts, ends = list[Ints](), list[Ints]()
-    for k in range(n_searches):
-        rng = np.random.default_rng([seed, k])
-        start = _settled(rules, rng, n_trials)
-        if start is None and k + 1 == _FAILURES and not starts:
+    for first in range(0, n_searches, _AT_ONCE):
+        rng = np.random.default_rng([seed, first])
+        n_now = min(_AT_ONCE, n_searches - first)
+        placed = _settled(rules, rng, n_now, n_steps)
+        if not len(placed):
             break
-        if start is not None:
-            starts.append(start)
-            if charged is not None:
-                cooling = np.geomspace(_HOTTEST_EV, _COLDEST_EV, n_trials)
-                ends.append(charged.annealed(start, rng, cooling))
-        if progress is not None:
-            progress(k + 1, n_searches)
+        starts.extend(placed)
+        if charged is not None:
+            tell = _share_of(progress, first, n_now, n_searches, n_steps)
+            ends.extend(charged.tempered(placed, rng, _LADDER_EV, n_steps, tell))
+    if progress is not None:
+        progress(n_searches, n_searches)
     if not starts:
         raise InputError(
             "no ordering satisfies the forbidden pairs",
@@ -239,17 +149,51 @@ def search(
     return _found(rules, charged, starts, ends)
 
 
+def _share_of(
+    progress: Progress | None, first: int, n_now: int, n_searches: int, n_steps: int
+) -> Callable[[int], None] | None:
+    """Return what turns the steps of searches that go together into a number of searches."""
+    if progress is None:
+        return None
+    return lambda step: progress(first + n_now * step // n_steps, n_searches)
+
+
 def _found(rules: Swaps, charged: Swaps | None, starts: list[Ints], ends: list[Ints]) -> Found:
-    ends = [colours for colours in ends if not rules.n_clashes(colours)]
-    energies = np.array([charged.energy_ev(e) for e in ends]) if charged else np.array([])
-    order = np.argsort(energies, kind="stable")
     n_sites = len(rules.allowed)
+    annealed = np.array(ends, dtype=np.int64).reshape(-1, n_sites)
+    annealed = annealed[rules.n_clashes(annealed) == 0]
+    energies = charged.energies_ev(annealed) if charged else np.array([])
+    order = np.argsort(energies, kind="stable")
     return Found(
         random=np.array(starts, dtype=np.int16),
-        annealed=np.array([ends[k] for k in order], dtype=np.int16).reshape(-1, n_sites),
+        annealed=annealed[order].astype(np.int16),
         energies_ev=energies[order],
         n_agreeing=int((energies < energies.min() + _TIE_EV).sum()) if len(energies) else 0,
     )
+
+
+def neighbours(masks: Masks, mask: str) -> tuple[Member, ...]:
+    """Return the distinct placements that a swap of two sites makes of one, under the rules.
+
+    Parameters
+    ----------
+    masks
+        Of the colouring problem.
+    mask
+        The placement.
+    """
+    problem, colours = masks.problem, masks.decode(mask)
+    first, second = np.triu_indices(len(colours), 1)
+    a, b = colours[first], colours[second]
+    can = (a != b) & problem.allowed[first, b] & problem.allowed[second, a]
+    first, second, rows = first[can], second[can], np.arange(int(can.sum()))
+    swapped = np.tile(colours, (len(rows), 1))
+    swapped[rows, first], swapped[rows, second] = b[can], a[can]
+    swapped = swapped[Swaps(problem).n_clashes(swapped) == 0]
+    if not len(swapped):
+        return ()
+    found = masks.members(masks.smallest(masks.encode(swapped)), "neighbour")
+    return tuple(member for member in found if member.mask != mask)
 
 
 def slot_energies_ev(

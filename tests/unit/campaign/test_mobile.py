@@ -59,6 +59,15 @@ def test_every_section_speaks_of_the_crystals_ion(write, ion):
     assert found.measure.diffusion.charge_number == 1
 
 
+def test_a_file_that_names_no_ion_takes_the_crystals(write, tmp_path):
+    path = write("Na")
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"name: mine\nsystems: [{{name: S, parent: {path.name}}}]\n"
+                    "measure: {diffusion: {discard_ps: 1.0}}\n")  # fmt: skip
+    found = with_facts(read_campaign(file), [load_parent(str(path))])
+    assert ions(found) == ["Na"] * 3
+
+
 def test_presets_keep_lithium_and_their_rules():
     given = campaign(["Li3YCl6", "Li3YBr6"])
     found = with_facts(given, [load_parent("Li3YCl6"), load_parent("Li3YBr6")])

@@ -2,10 +2,17 @@
 
 import numpy as np
 import pytest
+from places import CIFS
 from pymatgen.analysis.ewald import EwaldSummation
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair
-from lycb_flows.crystals import choose, count_orderings, enumerate_orderings, parse_cif
+from lycb_flows.crystals import (
+    choose,
+    count_orderings,
+    enumerate_orderings,
+    load_parent,
+    parse_cif,
+)
 from lycb_flows.crystals.charges import guessed_charges, mobile_ion
 from lycb_flows.crystals.distances import rules_from
 from lycb_flows.crystals.enumeration import CountOutOfReachError, automatic, orderings
@@ -212,6 +219,30 @@ def test_automatic_choice_takes_the_nearest_neutral_composition(shares):
     assert choice.composition.charge == 0
     assert choice.composition.deviation["Cl"] == pytest.approx(1 / 3 - float(shares[0]))
     assert choice.exact == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "atoms", "count"),
+    [
+        ("LGPS", {"Li": 20, "Ge": 2, "P": 4, "S": 24}, 276_981),
+        ("LLTO", {"Li": 3, "La": 5, "Ti": 9, "O": 27}, 10),
+        ("Li3InCl6", {"Li": 3, "In": 1, "Cl": 6}, 4),
+        ("Na3PS4", {"Na": 6, "P": 2, "S": 8}, 1),
+    ],
+)
+def test_published_conductors_get_the_cells_of_the_docs(name, atoms, count):
+    choice = choose(load_parent(str(CIFS / f"{name}.cif")), ONE)
+    assert choice.composition.atoms == atoms
+    assert choice.composition.charge == 0
+    assert choice.exact[0] == count
+
+
+def test_independent_searches_of_a_crowded_crystal_agree():
+    crystal = load_parent(str(CIFS / "LGPS.cif"))
+    config = choose(crystal, ONE).config.model_copy(update={"n_search": 6})
+    found = enumerate_orderings(crystal, config)
+    n_agreeing = int(found.search_note.split(" of ")[0])
+    assert n_agreeing >= 3  # swaps one by one: 1 of 24
 
 
 def test_charges_outweigh_rounding():

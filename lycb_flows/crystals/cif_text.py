@@ -1,0 +1,84 @@
+"""The text of a CIF before it is parsed: its encoding, and what the parser would misread.
+
+Tags and words of the language do not depend on case, and a text field may hold any line (Hall,
+Allen and Brown, Acta Cryst. A 47, 655 (1991)).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lycb_flows.errors import InputError
+
+_TEXT_FIELD = re.compile(r"^;.*?^;", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^[ \t]*data_(\S*)", re.MULTILINE)
+_RESERVED = re.compile(r"^([ \t]*)(data_|loop_|save_|global_|stop_)", re.MULTILINE | re.IGNORECASE)
+_FIRST_TAG = re.compile(r"^([ \t]*)(_\S+)", re.MULTILINE)
+_SINGLE = re.compile(
+    r"^[ \t]*(_(?:cell|symmetry|space_group)_\S+)[ \t]+(\S.*?)[ \t\r]*$", re.MULTILINE
+)
+_AXES, _ANGLES = ("a", "b", "c"), ("alpha", "beta", "gamma")
+_TAGS = (
+    *(f"_cell_length_{axis}" for axis in _AXES),
+    *(f"_cell_angle_{angle}" for angle in _ANGLES),
+    "_cell_formula_units_Z",
+    "_symmetry_space_group_name_H-M",
+    "_space_group_name_H-M_alt",
+    "_symmetry_Int_Tables_number",
+    "_space_group_IT_number",
+    "_symmetry_equiv_pos_as_xyz",
+    "_space_group_symop_operation_xyz",
+    "_chemical_formula_sum",
+    "_chemical_formula_structural",
+    "_atom_site_label",
+    "_atom_site_type_symbol",
+    *(f"_atom_site_fract_{axis}" for axis in "xyz"),
+    "_atom_site_occupancy",
+)
+_SPELT = {tag.lower(): tag for tag in _TAGS}
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file in UTF-8, UTF-16 with a mark, or else Latin-1."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def parseable(name: str, text: str) -> str:
+    """Return the text as the parser must see it: one spelling of tags, no headers in text fields.
+
+    Parameters
+    ----------
+    name
+        Name of the crystal, for messages.
+    text
+        The file.
+
+    Raises
+    ------
+    InputError
+        When two blocks have one name, or a tag of the cell or the symmetry has two values.
+    """
+    text = _TEXT_FIELD.sub(lambda field: field[0].replace("data_", "data-"), text)
+    text = _RESERVED.sub(lambda word: word[1] + word[2].lower(), text)
+    text = _FIRST_TAG.sub(lambda tag: tag[1] + _SPELT.get(tag[2].lower(), tag[2]), text)
+    headers = [header[1].lower() for header in _BLOCK.finditer(text)]
+    _check_once(name, "two blocks of a CIF have one name", ((header, "") for header in headers))
+    for block in _BLOCK.split(text)[2::2]:
+        tags = {(tag[1], tag[2]) for tag in _SINGLE.finditer(_TEXT_FIELD.sub("", block))}
+        _check_once(name, "a tag of a CIF has two values", iter(sorted(tags)))
+    return text
+
+
+def _check_once(name: str, message: str, found: Iterator[tuple[str, str]]) -> None:
+    known: dict[str, str] = {}
+    for tag, text in found:
+        if tag in known:
+            values = {"found": f"{known[tag]} and {text}"} if text else {}
+            raise InputError(message, fix="keep one of them", file=name, name=tag, **values)
+        known[tag] = text

@@ -1,0 +1,91 @@
+"""Damaged CIFs: a small part of `scripts/cif_fuzz.py`, and each kind of fault that it found."""
+
+from collections import Counter
+
+import cif_fuzz
+import pytest
+from places import CIFS
+
+from lycb_flows.crystals import load_parent, parse_cif
+from lycb_flows.errors import InputError
+
+SMALL = ("LGPS", "LLTO", "Li3InCl6", "Na3PS4")
+N_OF_EACH = 14
+
+
+@pytest.fixture(scope="module")
+def crystals():
+    found = [load_parent(str(CIFS / f"{name}.cif")) for name in SMALL]
+    return [*found, load_parent("Li3YCl6")]
+
+
+def read(text):
+    return parse_cif("mine", text.encode(), "a test", 0.15)
+
+
+def test_damaged_files_are_refused_or_read_as_another_program_does(crystals):
+    causes = Counter()
+    for crystal in crystals:
+        for number in range(N_OF_EACH):
+            text, kind, is_harmless = cif_fuzz.mutated(crystal, number, seed=0)
+            row = cif_fuzz.verdict(text, crystal if is_harmless else None, whole=False)
+            assert "WRONG" not in row["cause"], (crystal.name, kind, row)
+            causes[row["cause"]] += 1
+    assert causes["the same crystal"] == len(crystals) * N_OF_EACH // 2
+    assert min(causes["refused"], causes["read as ASE does"]) > 5
+    assert causes["read otherwise than ASE"] == 0
+
+
+def plain(name):
+    return (CIFS / f"{name}.cif").read_text()
+
+
+def same(text, name):
+    sound = load_parent(str(CIFS / f"{name}.cif"))
+    return cif_fuzz.facts_of(read(text)) == cif_fuzz.facts_of(sound)
+
+
+@pytest.mark.parametrize("line", ["data_ in Li", "loop_", "_cell_length_a 3", "  data_x", "#"])
+def test_text_fields_hold_any_line(line):
+    head, rest = plain("Na3PS4").split("\n", 1)
+    assert same(f"{head}\n_publ_section_title\n;\n{line}\n;\n{rest}", "Na3PS4")
+
+
+@pytest.mark.parametrize("name", ["Li3InCl6", "LATP"])
+def test_case_of_tags_and_words_does_not_matter(name):
+    lines = plain(name).splitlines()
+    loud = [line.upper() if line.startswith("_atom") or line == "loop_" else line for line in lines]
+    loud = [line.replace("data_", "DATA_").replace("_cell_", "_CELL_") for line in loud]
+    loud = [line.replace("_symmetry_Int_Tables", "_symmetry_int_tables") for line in loud]
+    assert same("\n".join(loud), name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("114", "115", "not that of its name"),
+        ("114", "2219", "not that of its name"),
+        ("0 0 0 1", "0 . 0 1", "coordinate in a CIF is no number.*site=Na2"),
+        ("_cell_length_a 6.952", "_cell_length_a 1e9", "encloses no crystal"),
+        ("_cell_length_a 6.952", "_cell_length_a 6.9\n_cell_length_a 6.952", "has two values"),
+        ("data_Na3PS4", "data_x\n_cell_length_a 3\ndata_x", "two blocks"),
+    ],
+)
+def test_contradictions_are_refused(old, new, what):
+    text = plain("Na3PS4").replace(old, new, 1)
+    with pytest.raises(InputError, match=what):
+        read(text)
+
+
+@pytest.mark.parametrize("unstated", [".", "?"])
+def test_an_occupancy_that_is_not_stated_is_one(unstated):
+    assert same(plain("Na3PS4").replace("0 0 0 1", f"0 0 0 {unstated}"), "Na3PS4")
+
+
+@pytest.mark.parametrize("left_out", ["-x, -y, -z", "-y, x-y, z"])
+def test_operations_that_are_no_group_are_refused(left_out):
+    lines = load_parent("Li3YCl6").cif.decode().splitlines()
+    kept = [line for line in lines if f"'{left_out}'" not in line]
+    assert len(kept) == len(lines) - 1
+    with pytest.raises(InputError, match="operations of a CIF are no group"):
+        read("\n".join(kept))
