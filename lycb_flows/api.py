@@ -21,8 +21,16 @@ from lycb_flows.learning import (
     fine_tune as train,
     select_frames as sample_frames,
 )
-from lycb_flows.md import Trajectory, join, production_start, read_trajectory, run_segments
-from lycb_flows.md.foreign import ReadingOptions, as_unwrapped, read_any_trajectory
+from lycb_flows.md import (
+    ReadingOptions,
+    Trajectory,
+    as_unwrapped,
+    join,
+    production_start,
+    read_any_trajectory,
+    read_trajectory,
+    run_segments,
+)
 from lycb_flows.potentials import (
     Potential,
     SinglePoint,

@@ -51,8 +51,7 @@ from lycb_flows.crystals import (
     parent_cell,
 )
 from lycb_flows.labels import Theory, engine_of
-from lycb_flows.potentials.architecture import Rates, rates_of
-from lycb_flows.potentials.nep.architecture import NEP_RATES
+from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore, load_crystal

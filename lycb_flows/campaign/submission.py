@@ -308,7 +308,7 @@ def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str])
     data["labels"] = data.get("labels", {}) | {"labeler": labeler}
     if campaign.ranking.dft is not None:
         data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
-    student = data["measure"].get("student")
-    if student is not None and student["teacher"] is not None:
-        student["teacher"] = models[student["teacher"]]
+    student = campaign.measure.student
+    if student is not None and student.teacher is not None:
+        data["measure"]["student"]["teacher"] = models[student.teacher]
     return Campaign.model_validate(data)

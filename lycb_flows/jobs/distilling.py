@@ -31,9 +31,8 @@ from lycb_flows.jobs.given import (
 from lycb_flows.jobs.learning import labelled
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential, open_store_at, process_pool
-from lycb_flows.labels.teacher import Teacher
-from lycb_flows.labels.theory import teacher_theory
-from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.labels import Teacher, teacher_theory
+from lycb_flows.learning import LabelledStructure
 from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.potentials import load_potential
 from lycb_flows.potentials.nep.architecture import MEDIA_TYPE, Nep
@@ -50,8 +49,8 @@ from lycb_flows.schemas import (
 from lycb_flows.store import ResultStore
 
 if TYPE_CHECKING:  # torch takes seconds
-    from lycb_flows.learning.students.certificate import Certificate
-    from lycb_flows.potentials.nep.potential import NepPotential
+    from lycb_flows.learning import Certificate
+    from lycb_flows.potentials import NepPotential
 
 _LABELS_AT_ONCE = 8
 _ARRAY_MEDIA_TYPE = "application/x-npy"
@@ -167,12 +166,12 @@ class _Distillation:
 
     def train(self) -> Model:
         """Return the student's Model; its dataset is in the store afterwards."""
+        from lycb_flows.learning import StudentRecipe  # noqa: PLC0415
         from lycb_flows.learning.students.distillation import (  # noqa: PLC0415 - torch: seconds
             Plan,
             teach_student,
         )
-        from lycb_flows.learning.students.training import StudentRecipe  # noqa: PLC0415
-        from lycb_flows.potentials.nep.file import NepShape  # noqa: PLC0415
+        from lycb_flows.potentials import NepShape  # noqa: PLC0415
 
         plan, config = self.plan, self.plan.config
         species = sorted({symbol for start in self.starts for symbol in start.species})
@@ -215,7 +214,7 @@ class _Distillation:
         model
             The student's.
         """
-        from lycb_flows.learning.students.certificate import (  # noqa: PLC0415
+        from lycb_flows.learning import (  # noqa: PLC0415
             OwnRuns,
             certify_statics,
         )
@@ -293,8 +292,7 @@ class _Distillation:
 
     def _on_labels(self, model: Model, potential: NepPotential) -> ModelErrors | None:
         """Return the errors on the campaign's test labels, its energies shifted to their level."""
-        from lycb_flows.learning.reference_shift import fitted_shift_ev  # noqa: PLC0415
-        from lycb_flows.learning.students.certificate import errors_of  # noqa: PLC0415
+        from lycb_flows.learning import errors_of, fitted_shift_ev  # noqa: PLC0415 - torch
 
         if self.plan.dataset is None:
             return None

@@ -14,8 +14,7 @@ import numpy as np
 from jobflow import Job, JobConfig, job
 from jobflow.core.reference import find_and_get_references
 
-from lycb_flows.machine.processes import ProcessPool
-from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine import ProcessPool, load_settings
 from lycb_flows.potentials import Potential, load_potential
 from lycb_flows.schemas import Model, Produced, Student
 from lycb_flows.store import ResultStore, open_store as open_result_store
@@ -48,7 +47,7 @@ deciding_job = job(
 
 
 if TYPE_CHECKING:  # torch takes seconds
-    from lycb_flows.potentials.nep.potential import NepPotential
+    from lycb_flows.potentials import NepPotential
 
 _WORKING_ON: ContextVar[ResultStore | None] = ContextVar("lycb_store", default=None)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ class SegmentResult:
     checkpoint: bytes
     thermodynamics: Thermodynamics | None
     health: Health
-    end: Checkpoint
+    end: Checkpoint = field(compare=False)
     largest_grade: float | None = None
 
 

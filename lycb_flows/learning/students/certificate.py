@@ -24,10 +24,8 @@ from lycb_flows.learning.students.frames import (
     short_protocols,
     short_settings,
 )
-from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
-from lycb_flows.md.native import make_dynamics
-from lycb_flows.potentials.nep.potential import NepPotential
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
+from lycb_flows.potentials import NepPotential, Potential
 from lycb_flows.schemas import ModelErrors, Structure, StudentCondition
 from lycb_flows.units import PS_FS
 

@@ -31,9 +31,7 @@ from lycb_flows.learning.students.frames import (
     short_settings,
 )
 from lycb_flows.learning.students.training import StudentRecipe, train_student
-from lycb_flows.potentials.nep.file import NepShape
-from lycb_flows.potentials.nep.potential import NepPotential
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.potentials import NepPotential, NepShape, Potential
 from lycb_flows.schemas import Structure
 
 Tell = Callable[[str], None]

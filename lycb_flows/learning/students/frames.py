@@ -12,11 +12,15 @@ from lycb_flows.config import MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.md.protocol import RunAhead, SegmentResult, run_batch, start_run
-from lycb_flows.md.schedule import production_start
-from lycb_flows.md.trajectory import read_trajectory
-from lycb_flows.potentials.evaluator import HasEvaluator
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.md import (
+    RunAhead,
+    SegmentResult,
+    production_start,
+    read_trajectory,
+    run_batch,
+    start_run,
+)
+from lycb_flows.potentials import HasEvaluator, Potential
 from lycb_flows.schemas import Structure
 
 _LARGEST_RATTLE_ANG = 0.25
