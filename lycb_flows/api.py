@@ -1,4 +1,4 @@
-"""The ten public functions, for notebooks and scripts (see the README's example).
+"""The public functions, for notebooks and scripts (see the README's example).
 
 Each calls the function that the jobs call, with data from memory instead of the store.
 """
@@ -21,8 +21,16 @@ from lycb_flows.learning import (
     fine_tune as train,
     select_frames as sample_frames,
 )
-from lycb_flows.md import Trajectory, join, production_start, read_trajectory, run_segments
-from lycb_flows.md.foreign import ReadingOptions, as_unwrapped, read_any_trajectory
+from lycb_flows.md import (
+    ReadingOptions,
+    Trajectory,
+    as_unwrapped,
+    join,
+    production_start,
+    read_any_trajectory,
+    read_trajectory,
+    run_segments,
+)
 from lycb_flows.potentials import (
     Potential,
     SinglePoint,
@@ -42,6 +50,7 @@ __all__ = [
     "fine_tune",
     "load_model",
     "load_parent",
+    "open_store",
     "relax",
     "run_campaign",
     "run_md",

@@ -1,6 +1,10 @@
-"""The service at size: a plan of 10,000 jobs, a campaign of 5,000 structures, idle jobs.
+"""The service at size: a plan of 10,000 jobs, a campaign of 5,000 structures, idle jobs, questions.
 
     LYCB_STORE=mongodb://... python scripts/service_check.py plan sizes overhead
+    LYCB_STORE=folder-or-mongodb://... python scripts/service_check.py queries
+
+queries: time and memory of questions to a store of 100,000 documents, 50,000 of them labels of 60
+atoms (LYCB_CHECK_LABELS: another number); the store must be new and needs no LaunchPad.
 
 plan: time and memory of submitting 10,000 jobs, time of `lycb status` on them. sizes: a campaign
 that ranks 5,794 orderings (the toy), and the largest document of every collection. overhead:
@@ -22,6 +26,7 @@ from pathlib import Path
 import bson
 import yaml
 from jobflow import Flow, Job
+from store_at_size import fill
 
 from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.results import first_stage
@@ -184,11 +189,62 @@ def _tell_overhead(launchpad: ServiceLaunchPad, how: str) -> None:
     print(f"{N_NO_OPS} jobs, {N_WORKERS} workers, {how}: {per_job_ms:.1f} ms per job")
 
 
+# -- queries -----------------------------------------------------------------------------------
+
+QUESTION = (
+    "query", "label", "--where", "reduced_formula=Li3YCl6", "--where", "temperature_k=400",
+    "--where", "code=gpaw", "--where", "max_force_ev_per_ang>5", "--limit", "20",
+)  # fmt: skip
+COMMANDS = {
+    "start-up": ("query", "--kinds"),
+    "the question, 20 rows": QUESTION,
+    "sorted, 20 rows": ("query", "label", "--sort=-max_force_ev_per_ang", "--limit", "20"),
+    "nothing found": ("query", "label", "--where", "theory_name~none", "--limit", "20"),
+    "all labels as CSV": ("query", "label", "--format", "csv"),
+    "all labels, facts": ("query", "label"),
+    "results": ("results",),
+}
+
+
+def check_queries(address: str) -> None:
+    """Fill a store and print wall time, CPU time and memory of each question."""
+    with open_store(address) as store:
+        filled = fill(store, int(os.environ.get("LYCB_CHECK_LABELS", "50000")))
+        print(f"{store.sizes()[0]} documents, {filled.n_wanted} labels are asked for")
+    tell_cost("index", ("index",))
+    for name, command in COMMANDS.items():
+        tell_cost(name, command)
+    if not filled.store.is_shared:
+        tell_cost("status", ("status", "size"))
+
+
+_TIMED = """
+import resource, subprocess, sys, time
+begin = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"{time.perf_counter() - begin:.2f} s, {used.ru_utime + used.ru_stime:.2f} s of CPU, "
+      f"{used.ru_maxrss / 1024:.0f} MB")
+"""
+
+
+def tell_cost(name: str, command: tuple[str, ...]) -> None:
+    """Run a command of `lycb` and print what it took.
+
+    A small process starts it: Linux counts the memory of the starting process as the command's.
+    """
+    print(f"{name}: ", end="", flush=True)
+    subprocess.run([sys.executable, "-S", "-c", _TIMED, LYCB, *command], check=True)  # noqa: S603 - ours
+
+
 CHECKS = {"plan": check_plan, "sizes": check_sizes, "overhead": check_overhead}
 
 
 def main() -> None:
-    """Run the checks that are named, or all."""
+    """Run the checks that are named, or all that need a LaunchPad."""
+    if sys.argv[1:] == ["queries"]:
+        check_queries(os.environ["LYCB_STORE"])
+        return
     store, launchpad = open_store(os.environ["LYCB_STORE"]), load_launchpad(Path("launchpad.yaml"))
     with tempfile.TemporaryDirectory() as folder:
         for name in sys.argv[1:] or CHECKS:

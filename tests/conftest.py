@@ -36,8 +36,7 @@ from stand_in import forking
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
-from lycb_flows.flows import campaign as campaign_flows, structures as structure_flows
-from lycb_flows.flows.routing import make_job
+from lycb_flows.flows import campaign as campaign_flows, routing, structures as structure_flows
 from lycb_flows.labels.vasp import labeler
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
@@ -78,16 +77,23 @@ def loop_run(tmp_path_factory):
     return store, *run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
 
 
+@pytest.fixture(scope="session")
+def student_run(tmp_path_factory):
+    """A finished campaign whose student measures: (store, submission, names of its jobs)."""
+    store = open_store(tmp_path_factory.mktemp("student"))
+    return store, *run_campaign(store, read_campaign(CAMPAIGNS / "student.yaml"))
+
+
 @pytest.fixture
 def random_names(monkeypatch):
     """Jobs made in this process have names that say nothing; a list of these names."""
-    names = []
+    names, make_job = [], routing.make_job
 
     def make_renamed(description, maker, **inputs):
         names.append(uuid.uuid4().hex)
         return make_job(replace(description, name=names[-1]), maker, **inputs)
 
-    for module in (campaign_flows, structure_flows):
+    for module in (campaign_flows, routing, structure_flows):
         monkeypatch.setattr(module, "make_job", make_renamed)
     return names
 

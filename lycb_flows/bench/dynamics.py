@@ -17,18 +17,17 @@ from lycb_flows.bench.comparison import Comparison, alternate, thread_counts, th
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell, shipped_calculator
 from lycb_flows.config import MDConfig
 from lycb_flows.crystals import canonical_structure
-from lycb_flows.md.lammps import run_lammps
-from lycb_flows.md.motion import thermal_momenta
-from lycb_flows.md.protocol import RunAhead, run_batch, start_run
+from lycb_flows.md import RunAhead, run_batch, run_lammps, start_run, thermal_momenta
 from lycb_flows.potentials import (
+    CHGNetPotential,
     CompiledEvaluator,
     Evaluator,
     HasEvaluator,
     Numbers,
+    TorchEvaluator,
     flop_per_evaluation,
     load_library,
 )
-from lycb_flows.potentials.chgnet import CHGNetPotential, TorchEvaluator
 
 _TEMPERATURE_K = 600.0
 _PER_PS = 1000  # steps of 1 fs

@@ -16,12 +16,10 @@ from lycb_flows.bench.comparison import Comparison, alternate, threaded
 from lycb_flows.bench.dynamics import our_md
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell
 from lycb_flows.config import MDConfig
+from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
 from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.integrators import BoolArray, Dynamics
-from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
-from lycb_flows.md.native import make_dynamics
-from lycb_flows.potentials.nep.file import NepShape, NepWeights
-from lycb_flows.potentials.nep.potential import NepPotential
+from lycb_flows.potentials import NepPotential, NepShape, NepWeights
 
 _TEMPERATURE_K = 600.0
 _US = 1e6
@@ -103,6 +101,7 @@ class _NoLimits:
         endless = np.full(replicas, np.inf)
         self.heat_factors = self.volume_factors = self.jumps_ev_per_atom = endless
         self.volumes_ang3, self.energies_ev_per_atom = np.ones(replicas), np.zeros(replicas)
+        self.grades = np.full(replicas, np.inf)
 
     def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
         del targets_k

@@ -13,8 +13,7 @@ from chgnet.model.model import CHGNet
 
 from lycb_flows.config import EnumerationConfig
 from lycb_flows.crystals import EnumerationResult, enumerate_orderings, load_parent, to_ase
-from lycb_flows.potentials.chgnet import CHGNetPotential
-from lycb_flows.potentials.models import find_model, load_potential
+from lycb_flows.potentials import CHGNetPotential, find_model, load_potential
 
 MODEL, TEACHER = "chgnet-0.3.0", "chgnet-r2scan"
 

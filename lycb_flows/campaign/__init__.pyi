@@ -39,6 +39,7 @@ from .results import (
     find_ground_state as find_ground_state,
     find_results as find_results,
     ground_state_plan as ground_state_plan,
+    measured_starts as measured_starts,
     measurement_plan as measurement_plan,
     ranking_key as ranking_key,
     system_names as system_names,
@@ -57,6 +58,12 @@ from .rounds import (
 from .stages import (
     TEST_STAGE as TEST_STAGE,
     StagePlan as StagePlan,
+)
+from .students import (
+    StudentPlan as StudentPlan,
+    distil_job as distil_job,
+    settings_of_its_runs as settings_of_its_runs,
+    student_plan as student_plan,
 )
 from .submission import (
     Submission as Submission,

@@ -30,12 +30,14 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.results import dft_theory, system_names
 from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (
     Campaign,
     EnumerationConfig,
     LabelerConfig,
     RankingConfig,
     RunConfig,
+    StudentConfig,
     SystemConfig,
     decorated_name,
 )
@@ -49,7 +51,7 @@ from lycb_flows.crystals import (
     parent_cell,
 )
 from lycb_flows.labels import Theory, engine_of
-from lycb_flows.potentials.architecture import Rates, rates_of
+from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore, load_crystal
@@ -60,6 +62,8 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 _DFT_STEPS = 50
 """Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 _SEARCH_S = 60.0
+_ATOMS_PER_UPDATE = 240
+"""Atoms in a batch of a student's training (`learning/students/training.py`)."""
 _UNKNOWN_COST = "their cost unknown and not counted"
 _UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
 
@@ -261,9 +265,11 @@ class _Planner:
         stage: str,
         batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
         n_repeats: int = 1,
+        rate: float | None = None,
     ) -> PlannedStep:
         runs = [run for _, batch in batches for run in batch]
-        rate = self._rates(self.campaign.learning.model).force_call_s
+        if rate is None:
+            rate = self._rates(self.campaign.learning.model).force_call_s
         time_step_ps = self.campaign.md.time_step_fs / 1000
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
@@ -331,9 +337,13 @@ class _Planner:
         if self.campaign.measure.decorations:
             starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
+        student = self.campaign.measure.student
+        if student is not None:
+            yield self._student(student, list(starts))
         quantities = readable_quantities(self.campaign.measure)
         n_repeats = prod(self.campaign.measure.repeat)
-        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats)
+        rate = None if student is None else NEP_RATES.force_call_s
+        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats, rate)
         n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
         planned = measurements(plan, quantities)
         cpu_s = sum(
@@ -344,6 +354,25 @@ class _Planner:
         yield PlannedStep(
             MEASUREMENT, tuple(measurement.job for measurement in planned), work, cpu_s
         )
+
+    def _student(self, config: StudentConfig, names: list[str]) -> PlannedStep:
+        """Return the making of the student: labels of the teacher, trainings, its own runs."""
+        measure, learning = self.campaign.measure, self.campaign.learning
+        n_systems, n_protocols = len(names), 1 + len(measure.pressures_bar)
+        n_hot = len(config.temperatures_k or measure.temperatures_k)
+        n_own = config.rounds * n_hot * n_protocols * config.frames_per_run * n_systems
+        n_given = (
+            len(learning.temperatures_k) * learning.selection.n_frames * len(self.campaign.systems)
+        )
+        n_certified = len(measure.temperatures_k) * config.certified_frames
+        n_labels = config.rattled_per_start * n_systems + n_own + n_given + n_certified
+        n_atoms = sum(self.n_atoms[name] for name in names) / n_systems
+        rate = self._rates(config.teacher or learning.model).force_call_s
+        updates = config.updates * (1 + config.rounds / 4)
+        training_s = updates * _ATOMS_PER_UPDATE * (NEP_RATES.training_s or 0.0)
+        work = f"a student: {n_labels} labels by its teacher, {updates:,.0f} updates"
+        cpu_s = n_labels * n_atoms * rate + training_s
+        return PlannedStep(MEASUREMENT, (distil_job(),), _noted(work, rate), cpu_s)
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:

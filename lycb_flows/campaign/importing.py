@@ -26,6 +26,7 @@ from lycb_flows.labels import (
     checked_numbers,
     contradictions,
     level_of_fingerprint,
+    read_run,
     stated_level,
 )
 from lycb_flows.labels.foreign.reading import (
@@ -37,7 +38,6 @@ from lycb_flows.labels.foreign.reading import (
     read_extxyz,
     read_mptrj,
 )
-from lycb_flows.labels.foreign.vasprun import read_run
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from pymatgen.core.composition import Composition
 
 from lycb_flows.errors import InputError, LabelError, first_line
-from lycb_flows.labels import checked_numbers
-from lycb_flows.labels.foreign.reading import ForeignLabel, read_extxyz
+from lycb_flows.labels import ForeignLabel, checked_numbers, read_extxyz
 from lycb_flows.learning.labelled import LabelledStructure
 
 _EVERY = 3

@@ -13,6 +13,7 @@ from typing import TypeVar
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.stages import StagePlan
+from lycb_flows.campaign.students import student_plan
 from lycb_flows.config import Campaign, decorated_name
 from lycb_flows.errors import StoreError
 from lycb_flows.labels import Theory, engine_of
@@ -28,6 +29,7 @@ from lycb_flows.schemas import (
     Ranking,
     Round,
     Structure,
+    Student,
     at_versions,
 )
 from lycb_flows.store import ResultStore
@@ -54,6 +56,8 @@ class CampaignResults:
         Every finished round.
     evaluations
         Evaluations by key.
+    student
+        The certificate of the student that measures, if one does and has it.
     measured
         The documents of each quantity so far, in the order of the plan; only quantities that are
         installed here.
@@ -68,6 +72,7 @@ class CampaignResults:
     stages: list[StagePlan] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    student: Student | None = None
     measured: dict[str, list[Document]] = field(default_factory=dict)
     earlier: dict[str, list[Document]] = field(default_factory=dict)
 
@@ -81,6 +86,7 @@ class CampaignResults:
             *itertools.chain.from_iterable(self.by_dft.values()),
             *self.rounds,
             *self.evaluations.values(),
+            *((self.student,) if self.student is not None else ()),
             *itertools.chain.from_iterable(self.measured.values()),
             *itertools.chain.from_iterable(self.earlier.values()),
         ]
@@ -327,6 +333,13 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         return
     found.evaluations |= {evaluation.key: evaluation for evaluation in done.values()}
     model = choose_model(campaign, found.rounds, done)
+    starts = measured_starts(campaign, found.ground_states)
+    student = student_plan(campaign, starts, model, found.rounds)
+    if student is not None:
+        found.student = store.find(Student, student.key)
+        if found.student is None:
+            return  # a student without a certificate measures nothing
+        model = student.model_key
     plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
     quantities = readable_quantities(campaign.measure)
     found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
@@ -336,12 +349,27 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
             found.earlier = {q.name: list(q.documents(store, plan)) for q in changed}
 
 
+def measured_starts(campaign: Campaign, ground_states: dict[str, str]) -> dict[str, str]:
+    """Return the key of the structure of each system that is measured.
+
+    Parameters
+    ----------
+    campaign
+        Mixed halides are measured when its `measure.decorations` says so.
+    ground_states
+        Key of the structure of each system.
+    """
+    return {
+        name: ground_states[name]
+        for name, _, x in system_names(campaign)
+        if x is None or campaign.measure.decorations
+    }
+
+
 def measurement_plan(
     campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
 ) -> MeasurementPlan:
     """Return the plan of the measurement.
-
-    Mixed halides are measured when `measure.decorations` says so.
 
     Parameters
     ----------
@@ -354,12 +382,9 @@ def measurement_plan(
     rounds
         Every round.
     """
-    names = [
-        name for name, _, x in system_names(campaign) if x is None or campaign.measure.decorations
-    ]
     return MeasurementPlan(
         campaign=campaign,
-        starts={name: ground_states[name] for name in names},
+        starts=measured_starts(campaign, ground_states),
         model=model,
         rounds=tuple(round_.key for round_ in rounds),
     )

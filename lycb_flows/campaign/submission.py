@@ -22,7 +22,7 @@ from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import absolute_model, check_trainable, find_model, model_names
 from lycb_flows.quantities import check_quantities, chosen_quantities
 from lycb_flows.schemas import CampaignRecord, Model, Parent
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, user_name
 
 
 @dataclass(frozen=True)
@@ -233,8 +233,16 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         text=yaml.safe_dump(campaign.model_dump(mode="json"), sort_keys=False),
         resolved=_as_json(store, resolved),
     )
-    store.once(CampaignRecord, record.key, lambda: record, claim=False)
+    _keep(store, record)
     return Submission(resolved, theory, record)
+
+
+def _keep(store: ResultStore, record: CampaignRecord) -> None:
+    """Store a campaign's record and who owns it, unless it was submitted before."""
+    if store.find(CampaignRecord, record.key) is None:
+        with store.attempt(CampaignRecord, record.key) as made:
+            owned = made().model_copy(update={"owner": user_name()})
+            store.insert(record.model_copy(update={"made": owned}), made.attempt)
 
 
 def _with_crystals(campaign: Campaign) -> tuple[Campaign, list[DisorderedCrystal]]:
@@ -277,8 +285,11 @@ def _labelers(campaign: Campaign) -> list[LabelerConfig]:
 
 
 def _model_names(campaign: Campaign) -> list[str]:
-    """Return the models for ranking and learning, and those that labelers name, each once."""
+    """Return the models for ranking, learning and teaching, and those of labelers, each once."""
     named = [name for labeler in _labelers(campaign) for name in labeler.models()]
+    student = campaign.measure.student
+    if student is not None and student.teacher is not None:
+        named.append(student.teacher)
     return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
@@ -297,4 +308,7 @@ def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str])
     data["labels"] = data.get("labels", {}) | {"labeler": labeler}
     if campaign.ranking.dft is not None:
         data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
+    student = campaign.measure.student
+    if student is not None and student.teacher is not None:
+        data["measure"]["student"]["teacher"] = models[student.teacher]
     return Campaign.model_validate(data)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -19,6 +21,7 @@ from lycb_flows.cli import (
     export,
     importing,
     machine,
+    query,
     status,
     store,
     structures,
@@ -28,40 +31,65 @@ from lycb_flows.cli import (
 from lycb_flows.cli.terminal import AT_THE_END
 from lycb_flows.errors import LycbError
 
+_INTERRUPTED = 130
+_GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "Campaigns": {
+        "init": beginning.init,
+        "plan": campaigns.plan,
+        "run": campaigns.run,
+        "report": campaigns.report,
+    },
+    "Answers": {
+        "status": status.status,
+        "watch": status.watch,
+        "results": query.results,
+        "query": query.query,
+        "show": query.show,
+    },
+    "Steps by themselves": {
+        "enumerate": structures.enumerate_,
+        "rank": structures.rank,
+        "md": dynamics.md,
+        "analyse": analyse.analyse,
+        "distil": students.distil,
+        "bakeoff": bakeoff.bakeoff,
+    },
+    "Many workers": {
+        "submit": campaigns.submit,
+        "cancel": campaigns.cancel,
+        "pause": campaigns.pause,
+        "resume": campaigns.resume,
+        "relabel": campaigns.relabel,
+        "worker": workers.worker,
+        "qadapter": workers.qadapter,
+        "reap": workers.reap,
+        "serve-reaper": workers.serve_reaper,
+    },
+    "The store": {
+        "index": query.index,
+        "retract": store.retract,
+        "diff": store.diff,
+        "verify": store.verify,
+        "push": store.push,
+        "pull": store.pull,
+        "prune": store.prune,
+        "gc": store.gc,
+    },
+    "This machine": {
+        "doctor": machine.doctor,
+        "bench": machine.bench,
+    },
+}
 app = typer.Typer(
     help="Disordered crystal in, ionic conductivity with an error bar out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(beginning.init)
-app.command("enumerate")(structures.enumerate_)
-app.command()(dynamics.md)
-app.command()(students.distil)
-app.command()(analyse.analyse)
-app.command()(machine.bench)
-app.command()(bakeoff.bakeoff)
-app.command()(structures.rank)
-app.command()(campaigns.run)
-app.command()(campaigns.report)
-app.command()(campaigns.plan)
-app.command()(campaigns.submit)
-app.command()(status.status)
-app.command()(status.watch)
-app.command()(campaigns.cancel)
-app.command()(campaigns.pause)
-app.command()(campaigns.resume)
-app.command()(campaigns.relabel)
-app.command()(workers.worker)
-app.command()(workers.reap)
-app.command("serve-reaper")(workers.serve_reaper)
-app.command()(workers.qadapter)
-app.command()(machine.doctor)
-app.command()(store.gc)
-app.command()(store.query)
-app.command()(store.show)
-app.command()(store.retract)
-app.command()(store.diff)
+for _title, _commands in _GROUPS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_title)(_command)
 
 export_app = typer.Typer(
     help="Write labels, a model, structures or a trajectory to files.", no_args_is_help=True
@@ -71,13 +99,33 @@ export_app.command("model")(export.export_model)
 export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
 export_app.command("sites")(export.export_sites)
-app.add_typer(export_app, name="export")
+app.add_typer(export_app, name="export", rich_help_panel="Answers")
 
 import_app = typer.Typer(
     help="Read labels of other programs and projects into the store.", no_args_is_help=True
 )
 import_app.command("labels")(importing.import_labels)
-app.add_typer(import_app, name="import")
+app.add_typer(import_app, name="import", rich_help_panel="The store")
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lycb_flows {version('lycb-flows')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:
@@ -88,10 +136,18 @@ def main() -> None:
             app()
     except LycbError as err:
         sys.exit(f"lycb: {err}")
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:  # what Typer makes of Ctrl-C
+            typer.echo(_HOW_TO_GO_ON, err=True)
+        raise
     except KeyboardInterrupt:
-        sys.exit("lycb: interrupted; finished steps are kept, run the same command to go on")
+        typer.echo(_HOW_TO_GO_ON, err=True)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # e.g. `lycb query label | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+_HOW_TO_GO_ON = "lycb: interrupted; finished steps are kept, run the same command to go on"
 
 
 if __name__ == "__main__":

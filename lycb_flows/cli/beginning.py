@@ -1,4 +1,4 @@
-"""`lycb init`: a campaign from a CIF."""
+"""`lycb init`: a campaign from a CIF, or one of those that come with the package."""
 
 from __future__ import annotations
 
@@ -32,29 +32,70 @@ labels:
 
 
 def init(
-    parent: Annotated[Path, typer.Argument(help="A CIF.")],
+    parent: Annotated[
+        Path | None, typer.Argument(help="A CIF, or the name of a campaign that --list shows.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Campaign file (default: the CIF's name).")
     ] = None,
     max_atoms: Annotated[int | None, typer.Option(min=1, help="Atoms of the cell at most.")] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the campaigns that come with the package.")
+    ] = False,
 ) -> None:
     """Write a campaign for a crystal, with cell, composition and mobile ion chosen and explained.
 
+    Given the name of a campaign that --list shows, a copy of that is written.
     `lycb plan` reads it as it is.
     """
+    if listed or parent is None:
+        _list_workflows()
+        return
+    if parent.name in (known := _workflows()) and not parent.exists():
+        path = output or Path(f"{parent.name}.yaml")
+        _check_absent(path)
+        path.write_text(known[parent.name].read_text())
+        typer.echo(f"{path}: `lycb plan {path}` says what it will do")
+        return
+    _init_crystal(parent, output, max_atoms)
+
+
+def _init_crystal(parent: Path, output: Path | None, max_atoms: int | None) -> None:
     from lycb_flows.config import EnumerationConfig
     from lycb_flows.crystals import MAX_ATOMS, choose, load_parent
 
     path = output or parent.with_suffix(".yaml")
-    if path.exists():
-        raise InputError("the campaign's file exists", fix="give another by --output", found=path)
-    check_folder_of(path)
+    _check_absent(path)
     crystal = load_parent(str(parent))
     choice = choose(crystal, EnumerationConfig(supercell=(1, 1, 1)), max_atoms or MAX_ATOMS)
     path.write_text(_text(crystal, choice, parent.resolve()))
     for reason in (*crystal.notes, *choice.reasons):
         typer.echo(reason)
     typer.echo(f"{path}: `lycb plan {path}` says what it will do")
+
+
+def _check_absent(path: Path) -> None:
+    if path.exists():
+        raise InputError("the campaign's file exists", fix="give another by --output", found=path)
+    check_folder_of(path)
+
+
+def _workflows() -> dict[str, Path]:
+    """Return the campaigns that come with the package, by name.
+
+    They lie inside an installed package, and at the root of a checkout.
+    """
+    package = Path(__file__).parents[1]
+    folders = (package / "workflows", package.parent / "workflows")
+    found = (path for folder in folders for path in sorted(folder.glob("*.yaml")))
+    return {path.stem: path for path in found}
+
+
+def _list_workflows() -> None:
+    for name, path in _workflows().items():
+        comment = path.read_text().splitlines()[0].removeprefix("# ")
+        typer.echo(f"{name:20}  {comment}")
+    typer.echo("`lycb init NAME` writes a copy here, `lycb init my.cif` a campaign for a crystal")
 
 
 def _text(crystal: DisorderedCrystal, choice: AutomaticChoice, parent: Path) -> str:

@@ -47,8 +47,13 @@ def md(
     --duration-ps lengthens a finished run.
     """
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.md import prepare_start, production_start
-    from lycb_flows.md.single import TRAJECTORY_NAME, SingleRun, run_in_folder
+    from lycb_flows.md import (
+        TRAJECTORY_NAME,
+        SingleRun,
+        prepare_start,
+        production_start,
+        run_in_folder,
+    )
     from lycb_flows.potentials.models import find_model, load_potential
 
     config = _md_config(protocol)
@@ -151,7 +156,6 @@ def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
 
 
 def _export(trajectory: Path, target: Path) -> None:
-    from lycb_flows.md.export import export_trajectory
-    from lycb_flows.md.trajectory_file import read_trajectory_file
+    from lycb_flows.md import export_trajectory, read_trajectory_file
 
     export_trajectory(read_trajectory_file(trajectory), target)

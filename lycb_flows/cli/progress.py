@@ -30,7 +30,7 @@ from lycb_flows.campaign import (
 from lycb_flows.cli.terminal import PlainProgress
 from lycb_flows.config import Campaign
 from lycb_flows.quantities import find_quantity
-from lycb_flows.schemas import Dataset, Evaluation, Frames, ModelErrors, Round
+from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
 
@@ -153,9 +153,29 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
         "rounds": [_round_status(store, round_) for round_ in found.rounds],
+        **_student_status(store, submission.campaign, found),
         **_measured_status(found),
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
+    }
+
+
+def _student_status(
+    store: ResultStore, campaign: Campaign, found: CampaignResults
+) -> dict[str, list[str]]:
+    """Return where the student that measures was looked at, if a student is to measure."""
+    if campaign.measure.student is None:
+        return {}
+    if found.student is None:
+        return {"student": []}
+    teacher = store.load(Model, found.student.teacher).name
+    return {
+        "student": [f"of {teacher}, {found.student.n_frames} frames"]
+        + [
+            f"{condition.temperature_k:g} K {condition.ensemble}: "
+            + ("no frames" if condition.errors is None else errors_text(condition.errors))
+            for condition in found.student.conditions
+        ]
     }
 
 

@@ -1,112 +1,24 @@
-"""Commands on the result store: show results, compare stores, withdraw, sweep."""
+"""Commands that keep the result store: compare stores, withdraw, sweep."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lycb_flows.cli.terminal import (
-    JsonOption,
     Key,
     StoreOption,
     open_results,
-    print_attempts,
-    print_json,
     print_table,
+    share_progress,
 )
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.schemas import Document
+    from lycb_flows.store import ResultStore
 
-
-def query(
-    kind: Annotated[str, typer.Argument(help="Kind of document, e.g. label, run, model.")],
-    where: Annotated[
-        list[str] | None, typer.Option(help="FIELD=VALUE; may be given several times.")
-    ] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the documents of a kind.
-
-    With --where only those whose facts have these values, which are read as
-    JSON.
-    """
-    from lycb_flows.schemas import KINDS
-    from lycb_flows.store import document_class
-
-    results, of_kind = open_results(store), document_class(kind)
-    if kind not in {*KINDS, *results.kinds()}:
-        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
-    found = results.find_all(of_kind, **dict(map(_condition, where or [])))
-    if as_json:
-        for document in found:
-            print_json({"key": document.key, **document.facts()})
-        return
-    rows = [[document.key[:12], _short_facts(document)] for document in found]
-    print_table(f"{len(rows)} {kind}", ["key", "facts"], rows)
-
-
-def _condition(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError("a condition is FIELD=VALUE", fix="e.g. --where system=LYC", found=text)
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
-
-
-def _short_facts(document: Document) -> str:
-    simple = {
-        name: value[:16] if isinstance(value, str) else value
-        for name, value in document.facts().items()
-        if isinstance(value, str | int | float | bool)
-    }
-    return ", ".join(f"{name}={value}" for name, value in simple.items())
-
-
-def show(
-    key: Key,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-    logs: Annotated[
-        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
-    ] = None,
-) -> None:
-    """Show a document, its attempts, and its ancestry down to the CIF.
-
-    For a key that has only failed so far, its attempts are shown.
-    """
-    results = open_results(store)
-    attempts = results.attempts(key)
-    if attempts and results.find_document(key) is None:  # it has only failed so far
-        print_attempts(results, attempts, logs)
-        return
-    document = results.load_any(key)
-    ancestors = list(results.find_documents(results.ancestors(document.key)))
-    if as_json:
-        print_json(
-            document.model_dump(mode="json")
-            | {
-                "kind": document.kind,
-                "ancestors": [[ancestor.kind, ancestor.key] for ancestor in ancestors],
-            }
-        )
-        return
-    typer.echo(f"{document.kind} {document.key}")
-    typer.echo(json.dumps(document.facts(), indent=1)[:4000])
-    made = document.made
-    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
-    if made.job:
-        typer.echo(f"job: {made.job}")
-    print_attempts(results, results.attempts(document.key), logs)
-    rows = [[ancestor.kind, ancestor.key[:12], _short_facts(ancestor)] for ancestor in ancestors]
-    print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+_MEGABYTE = 1e6
 
 
 def retract(
@@ -178,3 +90,97 @@ def gc(
     verb = "to be removed with --yes" if swept.dry else "removed"
     print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
     typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")
+
+
+def verify(
+    seal: Annotated[
+        bool,
+        typer.Option(
+            "--seal", help="Seal documents that have no seal, as they are now; vouches for no more."
+        ),
+    ] = False,
+    blobs: Annotated[bool, typer.Option(help="Read every blob, too.")] = True,
+    store: StoreOption = None,
+) -> None:
+    """Check that a store still holds what was put into it; exit code 1 when it does not.
+
+    Documents are compared with the SHA-256 that was kept when they came, then
+    ancestry, attempts, and the content of every blob. Nothing is changed.
+    """
+    from lycb_flows.store.checks import Counts, seal as add_seals, verify as check
+
+    results, counts, n_wrong = open_results(store), Counts(), 0
+    with share_progress("verify") as tell:
+        for finding in check(results, counts, with_blobs=blobs, tell=tell):
+            typer.echo(f"{finding.where}: {finding.what}")
+            n_wrong += 1
+    typer.echo(f"{counts.n_documents} documents, {counts.n_blobs} blobs, {n_wrong} findings")
+    n_unsealed = len(counts.unsealed)
+    if n_unsealed and not seal:
+        typer.echo(f"{n_unsealed} documents of before seals: `lycb verify --seal` seals them")
+    elif seal:
+        typer.echo(f"{add_seals(results, counts)} documents sealed, as they are now")
+    if n_wrong:
+        raise typer.Exit(1)
+
+
+def push(
+    target: Annotated[str, typer.Argument(help="Store to copy to: a folder or mongodb://...")],
+    store: StoreOption = None,
+) -> None:
+    """Copy what another store lacks into it, by key; the same command goes on where it was stopped.
+
+    Documents come after the blobs that they name. Attempts stay behind.
+    """
+    _copy(open_results(store), open_results(target, create=True))
+
+
+def pull(
+    source: Annotated[str, typer.Argument(help="Store to copy from: a folder or mongodb://...")],
+    store: StoreOption = None,
+) -> None:
+    """Copy from another store what this one lacks, by key; may be repeated.
+
+    Documents come after the blobs that they name. Attempts stay behind.
+    """
+    _copy(open_results(source), open_results(store, create=True))
+
+
+def _copy(source: ResultStore, target: ResultStore) -> None:
+    from lycb_flows.store.copies import copy_documents
+
+    if source.label == target.label:
+        raise InputError("this is the same store", fix="give another", store=source.label)
+    with share_progress("copy") as tell:
+        done = copy_documents(source, target, tell)
+    typer.echo(
+        f"{done.n_copied} documents copied, {done.n_there} there already; "
+        f"{done.n_blobs} blobs, {done.n_bytes / _MEGABYTE:.1f} MB"
+    )
+    for key, reason in done.left_out.items():
+        typer.echo(f"left out {key}: {reason}")
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+def prune(
+    campaign: Annotated[str, typer.Argument(help="Name of a finished campaign.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Drop them, do not only show them.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Drop the trajectories of a finished campaign; what was measured from them stays.
+
+    Those that another campaign has as well stay, too. A new analysis of dropped
+    trajectories is no longer possible; `lycb verify` knows that they were dropped.
+    """
+    from lycb_flows.campaign.trajectories import trajectories_to_prune
+    from lycb_flows.store.pruning import prune as drop
+
+    results = open_results(store)
+    found = trajectories_to_prune(results, campaign)
+    size = sum(blob.size for blob in found) / _MEGABYTE
+    if not yes:
+        typer.echo(f"{len(found)} trajectories, {size:.1f} MB, would be dropped with --yes")
+        return
+    freed = drop(results, found) / _MEGABYTE
+    typer.echo(f"{len(found)} trajectories dropped, {freed:.1f} MB freed")

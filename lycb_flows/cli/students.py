@@ -13,7 +13,7 @@ from lycb_flows.cli.terminal import check_folder_of, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.learning.students.certificate import Certificate
+    from lycb_flows.learning import Certificate
 
 
 def distil(
@@ -35,11 +35,10 @@ def distil(
 
     Beside the file stands what is known of it, *.certificate.json.
     """
+    from lycb_flows.learning import StudentRecipe
     from lycb_flows.learning.students.distillation import Plan, distil
-    from lycb_flows.learning.students.training import StudentRecipe
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.potentials.models import find_model, load_potential
-    from lycb_flows.potentials.nep.file import NepShape
+    from lycb_flows.potentials import NepShape, find_model, load_potential
 
     if out.suffix != ".txt":
         raise InputError("a student is a text file", fix="end it in .txt", found=out.name)

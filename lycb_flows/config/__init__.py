@@ -25,7 +25,12 @@ from lycb_flows.config.learning import (
     TestConfig,
     TrainingConfig,
 )
-from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, DiffusionConfig, MeasurementConfig
+from lycb_flows.config.measurement import (
+    MIN_MEASURED_FRAMES,
+    DiffusionConfig,
+    MeasurementConfig,
+    StudentConfig,
+)
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
     DecorationConfig,
@@ -74,6 +79,7 @@ __all__ = [
     "RelaxationConfig",
     "RunConfig",
     "SelectionConfig",
+    "StudentConfig",
     "Supercell",
     "SystemConfig",
     "TeacherLabeler",

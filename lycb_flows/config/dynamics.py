@@ -31,6 +31,12 @@ class HealthConfig(Config):
         description="The ion that may move; the rest is framework. A campaign fills in its own; a "
         "crystal without it has its own.",
     )
+    extrapolation_limit: Positive | None = Field(
+        None,
+        exclude_if=lambda limit: limit is None,
+        description="Largest extrapolation grade of an atom at any step; students only. "
+        "Default: any.",
+    )
 
 
 class MDConfig(Config):

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from lycb_flows.config.base import Config, Fraction, Positive, Supercell
+from lycb_flows.config.models import ModelName
 
 
 class DiffusionConfig(Config):
@@ -32,6 +33,36 @@ class DiffusionConfig(Config):
     )
     confidence: Fraction = Field(
         0.95, description="Confidence level of upper bounds and intervals."
+    )
+
+
+class StudentConfig(Config):
+    """A student: a small, fast potential that repeats a teacher and measures in its place.
+
+    It learns from rattled crystals, from the frames that the rounds have chosen, and from runs of
+    its own; the teacher labels all of them.
+    """
+
+    teacher: ModelName | None = Field(
+        None, description="Name, key or file of a potential; default: the model that was learned."
+    )
+    temperatures_k: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="Of its own runs for training; default: those measured."
+    )
+    rattled_per_start: int = Field(16, ge=1, description="Rattled copies of every crystal.")
+    rounds: int = Field(2, ge=1, description="How often frames of its own runs are added.")
+    frames_per_run: int = Field(4, ge=1, description="Taken of each of these runs.")
+    run_ps: Positive = Field(2.0, description="Length of these runs.")
+    updates: int = Field(6000, ge=4, description="Steps of the last training.")
+    neurons: int = Field(40, ge=1, description="Of the hidden layer of every element.")
+    certified_frames: int = Field(
+        50, ge=1, description="Frames at every measured temperature that its statics rest on."
+    )
+    extrapolation_limit: Positive | None = Field(
+        None,
+        description="Largest extrapolation grade of an atom. A run for training that passes it "
+        "ends there and its frame goes to the teacher; a measuring run has left physics. "
+        "Default: any.",
     )
 
 
@@ -64,6 +95,11 @@ class MeasurementConfig(Config):
     decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
     extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
     diffusion: DiffusionConfig = DiffusionConfig()
+    student: StudentConfig | None = Field(
+        None,
+        exclude_if=lambda student: student is None,
+        description="A student that measures in place of the model; default: none.",
+    )
     quantities: dict[str, dict[str, Any]] | None = Field(
         None,
         min_length=1,

@@ -37,10 +37,14 @@ class CellFilter(FrechetCellFilter):
             return np.asarray(super().get_positions())  # type: ignore[no-untyped-call]
         return self._set[1].copy()
 
-    def set_positions(self, positions: _Array, **kwargs: Any) -> None:  # noqa: ANN401 - ASE's
+    def set_positions(  # type: ignore[override]  # ASE's filters disagree about the name
+        self,
+        new: _Array,
+        **kwargs: Any,  # noqa: ANN401 - ASE's
+    ) -> None:
         """Move atoms and cell to the optimizer's variables."""
-        super().set_positions(positions, **kwargs)  # type: ignore[no-untyped-call]
-        self._set = (self._state(), np.array(positions))
+        super().set_positions(new, **kwargs)  # type: ignore[no-untyped-call]
+        self._set = (self._state(), np.array(new))
 
     def get_forces(self, **kwargs: Any) -> _Array:  # noqa: ANN401 - ASE's
         """Return the forces on the atoms and the gradient of the cell, in eV/Å."""

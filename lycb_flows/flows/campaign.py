@@ -16,21 +16,24 @@ from jobflow import Flow, Job, Maker, Response
 
 from lycb_flows.campaign import (
     TEST_STAGE,
-    JobDescription,
     StagePlan,
+    StudentPlan,
     choose_job,
     choose_model,
     close_stage,
     closed_by,
+    distil_job,
     failed_for_good,
     find_results,
+    measured_starts,
     measurement_plan,
     measurements,
     run_batches,
+    student_plan,
 )
-from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.config import Campaign
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
-from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, route
+from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, md_jobs, route
 from lycb_flows.flows.structures import ranking_flow
 from lycb_flows.jobs import QuantityMaker, TaskLabeler, evaluate_all, round_of, try_label
 from lycb_flows.jobs.resources import deciding_job, open_store
@@ -116,7 +119,7 @@ def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
         Makers of the user's own in place of the defaults.
     """
     chosen = makers or DEFAULT_MAKERS
-    _, flow_jobs = _md_jobs(plan.run_batches(), chosen.md)
+    _, flow_jobs = md_jobs(plan.run_batches(), chosen.md)
     everything = [job.output.keys for job in flow_jobs]
     selected = make_job(plan.select_job(), chosen.select, plan=plan, after=everything)
     labels = [
@@ -130,24 +133,6 @@ def stage_flow(plan: StagePlan, makers: CampaignMakers | None = None) -> Flow:
     flow = Flow([*flow_jobs, selected, *labels], name=f"stage {plan.title}")
     route(flow, _round_priority(plan))
     return flow
-
-
-def _md_jobs(
-    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]], maker: Maker
-) -> tuple[dict[str, object], list[Job]]:
-    """Return a job for each batch, and the output of the job that makes each run, by the run's key.
-
-    A job comes after those whose runs it starts from; other batches run side by side.
-    """
-    simulated: dict[str, object] = {}
-    md_jobs: list[Job] = []
-    for batch, runs in batches:
-        outputs = [simulated[run.start] for run in runs if run.start in simulated]
-        starts = {id(output): output for output in outputs}
-        done = make_job(batch, maker, runs=list(runs), after=list(starts.values()))
-        simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
-        md_jobs.append(done)
-    return simulated, md_jobs
 
 
 @dataclass(kw_only=True)
@@ -366,13 +351,22 @@ class ChooseMaker(Maker):
         evaluations = evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
         starts = find_results(store, self.campaign, self.theory).ground_states
-        plan = measurement_plan(self.campaign, starts, chosen, rounds)
+        student = student_plan(
+            self.campaign, measured_starts(self.campaign, starts), chosen, rounds
+        )
+        model = chosen if student is None else student.model_key
+        plan = measurement_plan(self.campaign, starts, model, rounds)
         return Response(
-            Produced(kind=Model.kind, keys=(chosen,)), addition=measurement_flow(plan, self.makers)
+            Produced(kind=Model.kind, keys=(chosen,)),
+            addition=measurement_flow(plan, self.makers, student),
         )
 
 
-def measurement_flow(plan: MeasurementPlan, makers: CampaignMakers | None = None) -> Flow:
+def measurement_flow(
+    plan: MeasurementPlan,
+    makers: CampaignMakers | None = None,
+    student: StudentPlan | None = None,
+) -> Flow:
     """Return production MD and every quantity of the campaign, each after what it reads.
 
     Parameters
@@ -381,10 +375,16 @@ def measurement_flow(plan: MeasurementPlan, makers: CampaignMakers | None = None
         The measurement.
     makers
         Makers of the user's own in place of the defaults.
+    student
+        The student that measures, made first.
     """
-    quantities = chosen_quantities(plan.campaign.measure)
-    made, md_jobs = _md_jobs(run_batches(plan, quantities), (makers or DEFAULT_MAKERS).md)
-    flow_jobs: list[Flow | Job] = [*md_jobs]
+    quantities, chosen = chosen_quantities(plan.campaign.measure), makers or DEFAULT_MAKERS
+    flow_jobs: list[Flow | Job] = []
+    if student is not None:
+        flow_jobs.append(make_job(distil_job(), chosen.distil, plan=student))
+    first = [job.output.keys for job in flow_jobs]
+    made, simulated = md_jobs(run_batches(plan, quantities), chosen.md, first)
+    flow_jobs += simulated
     for measurement in measurements(plan, quantities):
         quantity, condition = measurement.quantity, measurement.condition
         runs = [Run.key_of(run) for run in quantity.runs(plan, condition)]

@@ -9,6 +9,7 @@ from monty.json import MSONable
 
 from lycb_flows.errors import MachineError
 from lycb_flows.jobs import (
+    DistilMaker,
     EnumerateMaker,
     EvaluateMaker,
     MDMaker,
@@ -38,6 +39,8 @@ class CampaignMakers(MSONable):
         runs give the labels; None: the campaign's labeler.
     train, evaluate
         Train a model and evaluate it.
+    distil
+        Makes the student that measures, where a campaign has one.
     """
 
     enumerate: Maker = field(default_factory=EnumerateMaker)
@@ -47,6 +50,7 @@ class CampaignMakers(MSONable):
     label: Maker | None = None
     train: Maker = field(default_factory=TrainMaker)
     evaluate: Maker = field(default_factory=EvaluateMaker)
+    distil: Maker = field(default_factory=DistilMaker)
 
     def __post_init__(self) -> None:
         """Refuse what is no Maker; monty leaves one as plain data where its module is missing."""

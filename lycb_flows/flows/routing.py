@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 from jobflow import Flow, Job, Maker
 
 from lycb_flows.campaign import LIGHT, JobDescription, read_description
+from lycb_flows.config import RunConfig
+from lycb_flows.schemas import Run
 
 STRUCTURES_FIRST, ROUNDS_NEXT, MEASUREMENT_LAST = 10_000, 1_000, 0
 """Workers take the highest priority first: structures, then the rounds in their order, then the
@@ -36,6 +39,35 @@ def make_job(description: JobDescription, maker: Maker, **inputs: Any) -> Job:  
     # not dynamic, here and below: what a job adds is described and routed by itself
     job.update_metadata(description.fields(), dynamic=False)
     return job
+
+
+def md_jobs(
+    batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
+    maker: Maker,
+    first: Sequence[object] = (),
+) -> tuple[dict[str, object], list[Job]]:
+    """Return the output of the job that makes each run, by the run's key, and a job per batch.
+
+    A job comes after those whose runs it starts from; other batches run side by side.
+
+    Parameters
+    ----------
+    batches
+        Each job and its runs, in their order.
+    maker
+        Runs molecular dynamics.
+    first
+        Outputs of jobs that all of them wait for.
+    """
+    simulated: dict[str, object] = {}
+    made: list[Job] = []
+    for batch, runs in batches:
+        outputs = [simulated[run.start] for run in runs if run.start in simulated]
+        starts = {id(output): output for output in [*first, *outputs]}
+        done = make_job(batch, maker, runs=list(runs), after=list(starts.values()))
+        simulated |= dict.fromkeys(map(Run.key_of, runs), done.output.keys)
+        made.append(done)
+    return simulated, made
 
 
 def description_of(job: Job) -> JobDescription:

@@ -2,6 +2,9 @@ from .dft import (
     AnchorMaker as AnchorMaker,
     DftRelaxMaker as DftRelaxMaker,
 )
+from .distilling import (
+    DistilMaker as DistilMaker,
+)
 from .dynamics import (
     MDMaker as MDMaker,
 )

@@ -23,7 +23,7 @@ from lycb_flows.jobs.given import (
     stored_structure,
 )
 from lycb_flows.jobs.resources import (
-    open_potential,
+    open_graded,
     open_store,
     open_store_at,
     process_pool,
@@ -175,7 +175,7 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
         Keys of the runs that were left out because another worker has claimed them.
     """
     store = open_store_at(address)
-    potential = open_potential(store, runs[0].model)
+    potential = open_graded(store, runs[0].model)
     keeping = _Keeping(store, potential, job_name)
     ahead = keeping.ahead(runs)
     device = str(potential.device)
@@ -303,6 +303,7 @@ def _segment(
         checkpoint=store.blobs.put(result.checkpoint, CHECKPOINT_MEDIA_TYPE),
         thermodynamics=result.thermodynamics,
         health=result.health,
+        largest_grade=result.largest_grade,
     )
 
 
@@ -319,6 +320,7 @@ def _summarise(
         health=segments[-1].health,
     )
     average = summary.average_structure
+    grades = [segment.largest_grade for segment in segments if segment.largest_grade is not None]
     store.insert_all([start] + ([average] if average else []))
     return Run(
         key=Run.key_of(run),
@@ -340,4 +342,5 @@ def _summarise(
         average_structure=average.key if average else None,
         equilibrated=summary.equilibrated,
         health=summary.health,
+        largest_grade=max(grades, default=None),
     )

@@ -21,8 +21,7 @@ from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels import KeepsLogs, Labeler, engine_of, vasp_theory
 from lycb_flows.learning import Candidates, assign_blocks, select_frames
-from lycb_flows.machine.settings import load_settings
-from lycb_flows.machine.time_limits import call_within
+from lycb_flows.machine import call_within, load_settings
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Blob, Document, Frame, Frames, Label, Made, Model, Run, Structure

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from jobflow import Job, JobConfig, job
 from jobflow.core.reference import find_and_get_references
 
-from lycb_flows.machine.processes import ProcessPool
-from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine import ProcessPool, load_settings
 from lycb_flows.potentials import Potential, load_potential
-from lycb_flows.schemas import Model, Produced
+from lycb_flows.schemas import Model, Produced, Student
 from lycb_flows.store import ResultStore, open_store as open_result_store
 
 
@@ -44,6 +45,9 @@ deciding_job = job(
     output_schema=Produced, config=JobConfig(pass_manager_config=False, resolve_references=False)
 )
 
+
+if TYPE_CHECKING:  # torch takes seconds
+    from lycb_flows.potentials import NepPotential
 
 _WORKING_ON: ContextVar[ResultStore | None] = ContextVar("lycb_store", default=None)
 
@@ -79,6 +83,24 @@ def open_kept(address: str) -> ResultStore:
 def open_potential(store: ResultStore, key: str) -> Potential:
     """The potential of a stored model, on this machine's device."""
     return _open_potential(store.address, key)
+
+
+def open_graded(store: ResultStore, key: str) -> Potential:
+    """Return the potential of a stored model for MD; a certified student takes its grades.
+
+    Parameters
+    ----------
+    store
+        Holds the model and the certificate.
+    key
+        Of the model.
+    """
+    potential = open_potential(store, key)
+    certificate = next(iter(store.find_all(Student, model=key)), None)
+    if certificate is None:
+        return potential
+    transforms = np.load(io.BytesIO(store.blobs.read(certificate.active_set)), allow_pickle=False)
+    return cast("NepPotential", potential).graded_by(transforms)
 
 
 @functools.lru_cache(maxsize=4)

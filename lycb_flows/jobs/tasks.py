@@ -21,7 +21,7 @@ from lycb_flows.jobs.given import (
     stored_structure,
 )
 from lycb_flows.jobs.lookup import LookupMaker
-from lycb_flows.labels.theory import Theory, vasp_theory
+from lycb_flows.labels import Theory, vasp_theory
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.store import ResultStore
@@ -72,7 +72,7 @@ class LabelFromTaskMaker(LookupMaker):
         structure: PortableStructure | None,
     ) -> dict[str, Any]:
         """Return the label: reading it is no work that would be saved."""
-        from lycb_flows.labels.foreign.vasprun import (  # noqa: PLC0415 - pymatgen takes a second
+        from lycb_flows.labels import (  # noqa: PLC0415 - pymatgen takes a second
             label_of_run,
             structure_of_run,
         )
@@ -145,7 +145,7 @@ class TaskLabeler:
         LabelError
             When the Maker's job fails, or its run gives no label.
         """
-        from lycb_flows.labels.foreign.vasprun import label_of_run  # noqa: PLC0415 - likewise
+        from lycb_flows.labels import label_of_run  # noqa: PLC0415 - likewise
 
         job = cast("Job", self.maker.make(to_pymatgen(structure)))
         outputs = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})

@@ -17,6 +17,10 @@ from .engine import (
     find_engine as find_engine,
     is_dft as is_dft,
 )
+from .foreign.reading import (
+    ForeignLabel as ForeignLabel,
+    read_extxyz as read_extxyz,
+)
 from .foreign.stated_level import (
     Level as Level,
     Statement as Statement,
@@ -24,6 +28,11 @@ from .foreign.stated_level import (
     level_of_fingerprint as level_of_fingerprint,
     our_levels as our_levels,
     stated_level as stated_level,
+)
+from .foreign.vasprun import (
+    label_of_run as label_of_run,
+    read_run as read_run,
+    structure_of_run as structure_of_run,
 )
 from .logs import (
     KeepsLogs as KeepsLogs,
@@ -37,6 +46,9 @@ from .relaxing import (
     Relaxer as Relaxer,
     drive_fire as drive_fire,
 )
+from .teacher import (
+    Teacher as Teacher,
+)
 from .theory import (
     VASP_STAND_IN as VASP_STAND_IN,
     Convergence as Convergence,
@@ -46,5 +58,6 @@ from .theory import (
     Theory as Theory,
     code_of as code_of,
     gpaw_theory as gpaw_theory,
+    teacher_theory as teacher_theory,
     vasp_theory as vasp_theory,
 )

@@ -309,6 +309,12 @@ def code_of(theory_name: str) -> str:
     return theory_name.partition(": ")[0]
 
 
+def functional_of(theory_name: str) -> tuple[str, str]:
+    """Return functional and level of a level of theory, given the `Theory.name` in a document."""
+    functional, _, level = theory_name.partition(": ")[2].partition(" (")
+    return functional, level.removesuffix(")")
+
+
 class Labeler(Protocol):
     """The interface of everything that labels structures."""
 

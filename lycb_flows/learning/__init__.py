@@ -1,18 +1,9 @@
-"""The learning step: frame selection, training, and errors against labels."""
+"""The learning step: frame selection, training, and errors against labels.
 
-from __future__ import annotations
+What other packages take from several of its modules is imported from here, when it is first used:
+`import lycb_flows.learning` loads none of them.
+"""
 
-from lycb_flows.learning.evaluation import evaluate
-from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.sampling import Candidates, assign_blocks, select_frames
-from lycb_flows.learning.training import EpochLoop, fine_tune
+import lazy_loader
 
-__all__ = [
-    "Candidates",
-    "EpochLoop",
-    "LabelledStructure",
-    "assign_blocks",
-    "evaluate",
-    "fine_tune",
-    "select_frames",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,16 +1,30 @@
+from .bound_programs import (
+    read_ended as read_ended,
+    run_bound as run_bound,
+)
 from .engines import (
     Machine as Machine,
     count_cores as count_cores,
     suggested_shares as suggested_shares,
+)
+from .environments import (
+    name_python as name_python,
+    python_of as python_of,
 )
 from .looks import (
     Finding as Finding,
     Look as Look,
     NotApplicableError as NotApplicableError,
 )
+from .processes import (
+    ProcessPool as ProcessPool,
+)
 from .settings import (
     Settings as Settings,
     load_settings as load_settings,
+)
+from .time_limits import (
+    call_within as call_within,
 )
 from .walltime import (
     WALLTIME as WALLTIME,

@@ -2,6 +2,25 @@ from .checkpoint import (
     CHECKPOINT_MEDIA_TYPE as CHECKPOINT_MEDIA_TYPE,
     Checkpoint as Checkpoint,
 )
+from .export import (
+    export_trajectory as export_trajectory,
+)
+from .foreign import (
+    ReadingOptions as ReadingOptions,
+    as_unwrapped as as_unwrapped,
+    read_any_trajectory as read_any_trajectory,
+)
+from .lammps import (
+    run_lammps as run_lammps,
+)
+from .motion import (
+    Replica as Replica,
+    begin_motion as begin_motion,
+    thermal_momenta as thermal_momenta,
+)
+from .native import (
+    make_dynamics as make_dynamics,
+)
 from .protocol import (
     RunAhead as RunAhead,
     SegmentResult as SegmentResult,
@@ -13,6 +32,11 @@ from .protocol import (
 from .schedule import (
     production_start as production_start,
 )
+from .single import (
+    TRAJECTORY_NAME as TRAJECTORY_NAME,
+    SingleRun as SingleRun,
+    run_in_folder as run_in_folder,
+)
 from .summary import (
     averaging_window as averaging_window,
     cell_parameters as cell_parameters,
@@ -23,4 +47,7 @@ from .trajectory import (
     Trajectory as Trajectory,
     join as join,
     read_trajectory as read_trajectory,
+)
+from .trajectory_file import (
+    read_trajectory_file as read_trajectory_file,
 )

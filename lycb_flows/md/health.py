@@ -78,6 +78,8 @@ class StepLimits:
         self.jumps_ev_per_atom = np.array(
             [config.max_energy_jump_ev_per_atom for config in configs]
         )
+        limits = [config.extrapolation_limit for config in configs]
+        self.grades = np.array([np.inf if limit is None else limit for limit in limits])
         self.volumes_ang3 = np.abs(np.linalg.det([start.cell_ang for start in starts]))
         self.energies_ev_per_atom = np.array([start.energy_ev_per_atom for start in starts])
 
@@ -103,6 +105,7 @@ class StepLimits:
             & (now.temperatures_k <= hottest_k)
             & (self._jumps(now) <= self.jumps_ev_per_atom)
             & (np.maximum(growths, 1 / growths) <= self.volume_factors)
+            & ~(now.grades > self.grades)
         )
         return kept
 
@@ -125,6 +128,8 @@ class StepLimits:
             return f"temperature {now.temperatures_k[i]:.4g} K is above {limit_k:.4g} K"
         if not self._jumps(now)[i] <= self.jumps_ev_per_atom[i]:
             return f"energy is {self._jumps(now)[i]:.3g} eV/atom away from the start"
+        if now.grades[i] > self.grades[i]:
+            return f"extrapolation grade {now.grades[i]:.3g} is above {self.grades[i]:.3g}"
         return f"volume is {self._growths(now)[i]:.3g} times the start's"
 
     def _jumps(self, now: Dynamics) -> FloatArray:

@@ -56,13 +56,14 @@ _CELL_DEGREES = {None: 1, "isotropic": 1, "anisotropic": 3, "triclinic": 6}
 
 
 class Limits(Protocol):
-    """What every step must keep: factors of temperature and volume, a jump of the energy."""
+    """What every step must keep: factors of temperature and volume, jump of the energy, grade."""
 
     heat_factors: FloatArray
     volume_factors: FloatArray
     jumps_ev_per_atom: FloatArray
     volumes_ang3: FloatArray
     energies_ev_per_atom: FloatArray
+    grades: FloatArray
 
     def are_kept(self, now: Dynamics, targets_k: FloatArray) -> BoolArray:
         """Return which replicas (m,) are still physical.
@@ -97,12 +98,15 @@ class Dynamics:
     energies_ev, stresses_gpa, kinetic_ev
         Host arrays (m,), (m, 3, 3), (m, 3, 3) of the last step; stress without its kinetic
         part, tension positive.
+    grades
+        Host array (m,), the largest extrapolation grade so far; NaN where none is taken.
     """
 
     def __init__(
         self, replicas: Sequence[Replica], evaluator: Evaluator, device: str = "cpu"
     ) -> None:
         motions = [replica.motion for replica in replicas]
+        self.grades = np.full(len(replicas), np.nan)
         self._set_atoms(replicas, device)
         self._set_cells(np.stack([motion.cell_ang for motion in motions]))
         self.cell_momenta = np.stack([motion.cell_momenta for motion in motions])

@@ -16,11 +16,12 @@ import torch
 from ase import units
 from numpy.typing import NDArray
 
+from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.integrators import Dynamics, Limits
 from lycb_flows.md.motion import Replica
+from lycb_flows.potentials import HasEvaluator
 from lycb_flows.potentials.building import fields
-from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.potentials.nep.kernel import NepEvaluator, address
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -47,7 +48,7 @@ class _Motion(ctypes.Structure):
         *fields(
             ctypes.c_double,
             "hottest_factor coldest_limit start_energy largest_jump start_volume largest_growth "
-            "boltzmann",
+            "grade largest_grade boltzmann",
         ),
         *fields(ctypes.c_int64, "cell_moves thermostatted"),
     )
@@ -66,8 +67,21 @@ def make_dynamics(
         Gives the evaluator.
     device
         Torch device of positions and momenta.
+
+    Raises
+    ------
+    InputError
+        When a run has a limit of its extrapolation grade, and there is none.
     """
     evaluator = potential.evaluator([replica.numbers for replica in replicas])
+    limits = [replica.protocol.health.extrapolation_limit for replica in replicas]
+    is_graded = isinstance(evaluator, NepEvaluator) and evaluator.is_graded
+    if any(limits) and not is_graded:
+        raise InputError(
+            "a run with a limit of its extrapolation grade needs a potential that has one",
+            fix="use a student with its certificate and a C++ compiler, or drop the limit",
+            extrapolation_limit=max(filter(None, limits)),
+        )
     kind = NativeDynamics if isinstance(evaluator, NepEvaluator) else Dynamics
     return kind(replicas, evaluator, device)
 
@@ -159,7 +173,9 @@ class NativeDynamics(Dynamics):
     def _fill_limits(self, motion: _Motion, i: int, limits: Limits | None) -> None:
         motion.coldest_limit, motion.start_volume = _COLDEST_LIMIT_K, 1.0
         motion.hottest_factor = motion.largest_jump = motion.largest_growth = np.inf
+        motion.grade, motion.largest_grade = np.nan_to_num(self.grades[i]), np.inf
         if limits is not None:
+            motion.largest_grade = limits.grades[i]
             motion.hottest_factor = limits.heat_factors[i]
             motion.largest_jump = limits.jumps_ev_per_atom[i]
             motion.largest_growth = limits.volume_factors[i]
@@ -180,6 +196,8 @@ class NativeDynamics(Dynamics):
         self._twice_kinetic_ev = np.trace(self.kinetic_ev, axis1=1, axis2=2)
         self._last_virials_ev = rows("virial", 3, 3)
         self.energies_ev = np.array([motion.energy for motion in motions])
+        if self._evaluate.is_graded:
+            self.grades = np.array([motion.grade for motion in motions])
         per_volume = EV_PER_ANG3_GPA / self.volumes_ang3
         self.stresses_gpa = self._last_virials_ev * per_volume[:, None, None]
         finite = np.isfinite(self.stresses_gpa + self.kinetic_ev).all(axis=(1, 2))

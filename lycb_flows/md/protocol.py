@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
 from lycb_flows.md.integrators import Dynamics
-from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
+from lycb_flows.md.motion import Motion, Replica, begin_motion, thermal_momenta
 from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.schedule import Schedule, production_start
 from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
@@ -86,6 +86,10 @@ class SegmentResult:
         Means over the segment's frames; None when it has none.
     health
         Whether the segment failed, and why.
+    end
+        State after last_step, of a failed segment as well.
+    largest_grade
+        Largest extrapolation grade of an atom at any step; None where none is taken.
     """
 
     index: int
@@ -96,6 +100,8 @@ class SegmentResult:
     checkpoint: bytes
     thermodynamics: Thermodynamics | None
     health: Health
+    end: Checkpoint = field(compare=False)
+    largest_grade: float | None = None
 
 
 def prepare_start(
@@ -286,6 +292,7 @@ class _Segment:
         self.framework = framework_mask(self.symbols, run.protocol.health.mobile_species)
         self.frames: list[Snapshot] = []
         self.failure = ""
+        self.grade: float | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -306,6 +313,12 @@ class _Segment:
             if watch:
                 watch(self.place, frame)
 
+    def come_to(self, step: int, motion: Motion, grade: float) -> None:
+        """Keep where a stretch has ended, and the largest extrapolation grade, NaN for none."""
+        self.step, self.motion = step, motion
+        if not np.isnan(grade):
+            self.grade = max(self.grade or 0.0, float(grade))
+
     def checkpoint(self) -> Checkpoint:
         """Return the present state."""
         return Checkpoint(self.step, self.begin.numbers, self.motion, self.begin.start)
@@ -323,6 +336,8 @@ class _Segment:
             checkpoint=(self.begin if self.failure else self.checkpoint()).to_bytes(),
             thermodynamics=mean_thermodynamics(trajectory) if trajectory.n_frames else None,
             health=Health(healthy=not self.failure, failed_step=failed_step, reason=self.failure),
+            end=self.checkpoint(),
+            largest_grade=self.grade,
         )
 
 
@@ -356,8 +371,8 @@ def _advance(
                 running[i].failure = limits.reason(dynamics, last_k, i)
             sampled = [running[i] for i in np.flatnonzero(due & kept).tolist()]
             _keep_frames(sampled, running, dynamics, watch)
-    for segment, step, motion in zip(running, steps.tolist(), dynamics.motions(), strict=True):
-        segment.step, segment.motion = step, motion
+    for i, motion in enumerate(dynamics.motions()):
+        running[i].come_to(int(steps[i]), motion, dynamics.grades[i])
 
 
 def _keep_frames(

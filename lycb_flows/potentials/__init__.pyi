@@ -1,10 +1,16 @@
 from .architecture import (
     ARCHITECTURES as ARCHITECTURES,
+    Rates as Rates,
     model_names as model_names,
+    rates_of as rates_of,
 )
 from .calculators import (
     absolute_model as absolute_model,
     is_file as is_file,
+)
+from .chgnet import (
+    CHGNetPotential as CHGNetPotential,
+    TorchEvaluator as TorchEvaluator,
 )
 from .compiled import (
     CompiledEvaluator as CompiledEvaluator,
@@ -21,6 +27,22 @@ from .models import (
     check_trainable as check_trainable,
     find_model as find_model,
     load_potential as load_potential,
+)
+from .nep.architecture import (
+    NEP_RATES as NEP_RATES,
+)
+from .nep.file import (
+    NepShape as NepShape,
+    NepWeights as NepWeights,
+)
+from .nep.layers import (
+    NepGraph as NepGraph,
+    NepModule as NepModule,
+    NepOutput as NepOutput,
+    join_graphs as join_graphs,
+)
+from .nep.potential import (
+    NepPotential as NepPotential,
 )
 from .potential import (
     Potential as Potential,

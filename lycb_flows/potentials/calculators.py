@@ -25,8 +25,7 @@ from pydantic import ValidationError
 
 from lycb_flows.config.models import IMPORT_PATH, CalculatorModel
 from lycb_flows.errors import InputError, MachineError, first_line
-from lycb_flows.machine.bound_programs import run_bound
-from lycb_flows.machine.environments import name_python, python_of
+from lycb_flows.machine import name_python, python_of, run_bound
 from lycb_flows.potentials import calculator_process
 from lycb_flows.potentials.architecture import ModelSource
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lycb_flows.quantities.base import (
-    Quantity,
-    Scope,
+from lycb_flows.quantities.base import Quantity, Scope
+from lycb_flows.quantities.plan import (
+    Condition,
+    MeasurementPlan,
     by_pressure,
     place_text,
     temperature_text,
 )
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import (
     check_quantities,
     chosen_quantities,
@@ -18,10 +18,12 @@ from lycb_flows.quantities.registry import (
     readable_quantities,
     reported_names,
 )
+from lycb_flows.quantities.results import Number
 
 __all__ = [
     "Condition",
     "MeasurementPlan",
+    "Number",
     "Quantity",
     "Scope",
     "by_pressure",

@@ -7,7 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, by_pressure
+from lycb_flows.quantities import (
+    Condition,
+    MeasurementPlan,
+    Number,
+    Quantity,
+    Scope,
+    by_pressure,
+)
 from lycb_flows.quantities.conclusions import (
     barrier_text,
     crossover_text,
@@ -115,6 +122,25 @@ class ArrheniusLaw(Quantity[Arrhenius]):
             model=transports[0].model,
             transports=keys,
             **vars(fit),
+        )
+
+    def numbers(self, document: Arrhenius) -> Iterator[Number]:
+        """Yield the barrier and the extrapolated conductivity."""
+        yield Number(
+            "E_A",
+            "eV",
+            value=document.activation_energy_ev,
+            error=document.activation_energy_err_ev,
+            note=document.reason or "below the crossover" * (document.n_regimes > 1),
+        )
+        yield Number(
+            "sigma",
+            "mS/cm",
+            value=document.extrapolated_conductivity_ms_per_cm,
+            low=document.extrapolated_conductivity_low95_ms_per_cm,
+            high=document.extrapolated_conductivity_high95_ms_per_cm,
+            note="; ".join(["extrapolated", *document.cautions]),
+            temperature_k=document.extrapolation_temperature_k,
         )
 
     # -- report ------------------------------------------------------------------------------

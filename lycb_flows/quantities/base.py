@@ -8,18 +8,18 @@ plan, status, results and report iterate over the quantities of a campaign and n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.errors import InputError
-from lycb_flows.quantities.plan import Condition, MeasurementPlan
+from lycb_flows.quantities.plan import Condition, MeasurementPlan, temperature_text
+from lycb_flows.quantities.results import Number
 from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
 from lycb_flows.schemas import Document, Run, make_key
 from lycb_flows.store import ResultStore
 
 D = TypeVar("D", bound=Document)
-AtPressure = TypeVar("AtPressure", bound="_HasPressure")
 Scope = Literal["temperature", "pressure", "system", "campaign"]
 _FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
     "temperature": ("system", "pressure_bar", "temperature_k", "replica"),
@@ -27,11 +27,6 @@ _FIELDS_OF_SCOPE: Mapping[Scope, tuple[str, ...]] = {
     "system": ("system",),
     "campaign": (),
 }
-
-
-class _HasPressure(Protocol):
-    @property
-    def pressure_bar(self) -> float: ...
 
 
 class Quantity(ABC, Generic[D]):
@@ -289,6 +284,10 @@ class Quantity(ABC, Generic[D]):
         place = {name: getattr(document, name, None) for name in self.status_fields}
         return Condition.model_validate(place).title or "done"
 
+    def numbers(self, document: D) -> Iterator[Number]:  # noqa: ARG002 - for those with numbers
+        """Yield what `lycb results` shows of a document: numbers with their errors."""
+        yield from ()
+
     # -- report --------------------------------------------------------------------------
 
     def row(self, document: D) -> tuple[str, ...]:  # noqa: ARG002 - for those with columns
@@ -368,24 +367,3 @@ class Quantity(ABC, Generic[D]):
         A report lists them after its other weaknesses.
         """
         yield from ()
-
-
-def place_text(document: Document) -> str:
-    """Return where a document was measured, such as 'LYC 1 bar 500 K replica 2'."""
-    place = {name: getattr(document, name, None) for name in Condition.model_fields}
-    return Condition.model_validate(place).title
-
-
-def temperature_text(document: Document) -> str:
-    """Return the temperature of a document in K, and which of several runs there it is of."""
-    temperature_k = getattr(document, "temperature_k", None)
-    replica = getattr(document, "replica", None)
-    return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")
-
-
-def by_pressure(documents: Iterable[AtPressure]) -> dict[float, list[AtPressure]]:
-    """Return the documents of each pressure in bar, in the order in which the pressures occur."""
-    found: dict[float, list[AtPressure]] = {}
-    for document in documents:
-        found.setdefault(document.pressure_bar, []).append(document)
-    return found

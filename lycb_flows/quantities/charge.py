@@ -8,7 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from lycb_flows.config import DiffusionConfig, RunConfig
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, place_text
+from lycb_flows.quantities import (
+    Condition,
+    MeasurementPlan,
+    Number,
+    Quantity,
+    Scope,
+    place_text,
+)
 from lycb_flows.quantities.diffusion import Diffusion
 from lycb_flows.report import (
     MISSING,
@@ -83,6 +90,32 @@ class Charge(Quantity[ChargeTransport]):
             conductivity_low_ms_per_cm=conductivity(estimate.diffusivity_low_m2_per_s),
             conductivity_high_ms_per_cm=conductivity(estimate.diffusivity_high_m2_per_s),
             **condition.model_dump(),
+        )
+
+    def numbers(self, document: ChargeTransport) -> Iterator[Number]:
+        """Yield the collective D and conductivity, and the Haven ratio."""
+        found = document.estimate
+        yield Number(
+            "collective D",
+            "m2/s",
+            value=found.diffusivity_m2_per_s,
+            low=found.diffusivity_low_m2_per_s,
+            high=found.diffusivity_high_m2_per_s,
+            note=found.reason,
+        )
+        yield Number(
+            "collective sigma",
+            "mS/cm",
+            value=document.conductivity_ms_per_cm,
+            low=document.conductivity_low_ms_per_cm,
+            high=document.conductivity_high_ms_per_cm,
+        )
+        yield Number(
+            "Haven ratio",
+            "",
+            value=found.haven_ratio,
+            low=found.haven_ratio_low,
+            high=found.haven_ratio_high,
         )
 
     def row(self, document: ChargeTransport) -> tuple[str, ...]:

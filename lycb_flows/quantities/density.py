@@ -25,7 +25,7 @@ from lycb_flows.units import PS_FS
 
 if TYPE_CHECKING:  # h5py and pymatgen are slow to import, and a status reads no frame
     from lycb_flows.md.trajectory import Trajectory
-    from lycb_flows.transport.density import DensityGrid
+    from lycb_flows.transport import DensityGrid
 
 PAPER_TEMPERATURE_K = 500.0
 """The paper's maps (its figure 4) are of this temperature."""
@@ -100,7 +100,12 @@ class IonDensity(Quantity[Density]):
         condition
             A system, a pressure and a temperature.
         """
-        from lycb_flows.transport import density  # noqa: PLC0415 - pymatgen takes a while
+        from lycb_flows.transport import (  # noqa: PLC0415 - pymatgen takes a while
+            GRID_MEDIA_TYPE,
+            density_grid,
+            grid_bytes,
+            relative_motion,
+        )
 
         run = self.only_run(store, plan, condition)
         frames = measured_frames(store, run, plan.campaign)
@@ -109,10 +114,10 @@ class IonDensity(Quantity[Density]):
         facts = {}
         if not reason:
             options = DensityOptions.model_validate(self.settings(plan.campaign))
-            motion = density.relative_motion(frames.frac_coords, frames.species, species)
+            motion = relative_motion(frames.frac_coords, frames.species, species)
             cell = frames.cells_ang.mean(axis=0)
-            grid = density.density_grid(motion, cell, species, options.spacing_ang)
-            blob = store.blobs.put(density.grid_bytes(grid), density.GRID_MEDIA_TYPE)
+            grid = density_grid(motion, cell, species, options.spacing_ang)
+            blob = store.blobs.put(grid_bytes(grid), GRID_MEDIA_TYPE)
             facts = {**grid_facts(grid), "grid": blob}
         return Density(
             key=self.key(plan, condition),
@@ -158,7 +163,7 @@ class IonDensity(Quantity[Density]):
 def _maps(data: ReportData, album: Album, system: str) -> list[FigureView]:
     """Return a map at each pressure: of the temperature that is nearest to the paper's."""
     from lycb_flows.quantities.maps import density_figure  # noqa: PLC0415 - matplotlib
-    from lycb_flows.transport.density import read_grid  # noqa: PLC0415 - pymatgen
+    from lycb_flows.transport import read_grid  # noqa: PLC0415 - pymatgen
 
     shown = []
     mine = [found for found in data.measured(Density) if found.system == system and found.grid]

@@ -11,6 +11,7 @@ from lycb_flows.config import DiffusionConfig, RunConfig
 from lycb_flows.quantities import (
     Condition,
     MeasurementPlan,
+    Number,
     Quantity,
     Scope,
     by_pressure,
@@ -20,6 +21,7 @@ from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
     of_regime,
+    regime_of,
     summary,
     transport_table,
 )
@@ -102,6 +104,27 @@ class Diffusion(Quantity[Transport]):
             healthy=not failure,
             **condition.model_dump(),
             **facts,
+        )
+
+    def numbers(self, document: Transport) -> Iterator[Number]:
+        """Yield D and the conductivity at the temperature of the run, or their upper bounds."""
+        found, note = document.estimate, document.estimate.reason or regime_of(document)
+        yield Number(
+            "D",
+            "m2/s",
+            value=found.diffusivity_m2_per_s,
+            error=found.diffusivity_err_m2_per_s,
+            low=found.diffusivity_low_m2_per_s,
+            high=found.diffusivity_high_m2_per_s or found.diffusivity_upper_m2_per_s,
+            note=note,
+        )
+        yield Number(
+            "sigma",
+            "mS/cm",
+            value=document.conductivity_ms_per_cm,
+            error=document.conductivity_err_ms_per_cm,
+            high=document.conductivity_upper_ms_per_cm,
+            note="Nernst-Einstein",
         )
 
     # -- report ------------------------------------------------------------------------------

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import Field
 
-from lycb_flows.config import Campaign, Config, RunConfig
-from lycb_flows.schemas import Run, seed_for
+from lycb_flows.config import Campaign, Config, MDConfig, RunConfig
+from lycb_flows.schemas import Document, Run, seed_for
 
 T = TypeVar("T")
+AtPressure = TypeVar("AtPressure", bound="_HasPressure")
+
+
+class _HasPressure(Protocol):
+    @property
+    def pressure_bar(self) -> float: ...
 
 
 class Condition(Config):
@@ -92,6 +98,15 @@ class MeasurementPlan(Config):
                 replica=replica,
             )
 
+    @property
+    def _md(self) -> MDConfig:
+        """Settings of the runs, with the limit of the extrapolation grade where one is set."""
+        md, student = self.campaign.md, self.campaign.measure.student
+        if student is None or student.extrapolation_limit is None:
+            return md
+        limit = {"extrapolation_limit": student.extrapolation_limit}
+        return md.model_copy(update={"health": md.health.model_copy(update=limit)})
+
     def npt_run(self, system: str, pressure_bar: float, temperature_k: float) -> RunConfig:
         """Return the run that finds the production cell.
 
@@ -102,7 +117,7 @@ class MeasurementPlan(Config):
         pressure_bar, temperature_k
             The condition, in bar and K.
         """
-        config, md = self.campaign.measure, self.campaign.md
+        config, md = self.campaign.measure, self._md
         protocol = md.npt(temperature_k, pressure_bar)
         ramp = protocol.heating_steps + protocol.equilibration_steps
         return RunConfig(
@@ -133,7 +148,7 @@ class MeasurementPlan(Config):
         replica
             Which run of the condition: None for the first, then 2, 3, ...
         """
-        config, md = self.campaign.measure, self.campaign.md
+        config, md = self.campaign.measure, self._md
         suffix = [] if replica is None else [f"replica {replica}"]
         return RunConfig(
             name=" ".join([f"{system} {pressure_bar:g} bar {temperature_k:g} K nvt", *suffix]),
@@ -174,3 +189,24 @@ def _within(values: Iterable[T], only: T | None) -> list[T]:
 
 def _state(place: Condition) -> tuple[str, float, float]:
     return place.system or "", place.pressure_bar or 0.0, place.temperature_k or 0.0
+
+
+def place_text(document: Document) -> str:
+    """Return where a document was measured, such as 'LYC 1 bar 500 K replica 2'."""
+    place = {name: getattr(document, name, None) for name in Condition.model_fields}
+    return Condition.model_validate(place).title
+
+
+def temperature_text(document: Document) -> str:
+    """Return the temperature of a document in K, and which of several runs there it is of."""
+    temperature_k = getattr(document, "temperature_k", None)
+    replica = getattr(document, "replica", None)
+    return f"{temperature_k:g}" + ("" if replica is None else f" (replica {replica})")
+
+
+def by_pressure(documents: Iterable[AtPressure]) -> dict[float, list[AtPressure]]:
+    """Return the documents of each pressure in bar, in the order in which the pressures occur."""
+    found: dict[float, list[AtPressure]] = {}
+    for document in documents:
+        found.setdefault(document.pressure_bar, []).append(document)
+    return found

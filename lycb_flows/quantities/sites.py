@@ -37,8 +37,7 @@ from lycb_flows.store import ResultStore
 from lycb_flows.units import PS_FS
 
 if TYPE_CHECKING:  # pymatgen and h5py are slow to import, and a status reads no frame
-    from lycb_flows.transport.density import DensityGrid
-    from lycb_flows.transport.sites.parents import PlacedParent
+    from lycb_flows.transport import DensityGrid, PlacedParent
 
 _COST_S_PER_ATOM_FRAME = 5e-7
 _FAR = 3.0
@@ -201,9 +200,13 @@ def _analysed(
     store: ResultStore, run: Run, density: Density, campaign: Campaign, system: str
 ) -> dict[str, Any]:
     """Return the facts of a run with a density."""
-    from lycb_flows.transport.density import read_grid, relative_motion  # noqa: PLC0415 - pymatgen
-    from lycb_flows.transport.sites.analysis import analyse_sites  # noqa: PLC0415 - likewise
-    from lycb_flows.transport.sites.cif import CIF_MEDIA_TYPE, disordered_cif  # noqa: PLC0415
+    from lycb_flows.transport import (  # noqa: PLC0415 - pymatgen  # noqa: PLC0415
+        CIF_MEDIA_TYPE,
+        analyse_sites,
+        disordered_cif,
+        read_grid,
+        relative_motion,
+    )
 
     frames = measured_frames(store, run, campaign)
     if density.grid is None:
@@ -246,7 +249,7 @@ def _placed(
 ) -> tuple[PlacedParent | None, str]:
     """Return the parent in the simulation cell, or why its sites cannot be told."""
     from lycb_flows.store import load_crystal  # noqa: PLC0415 - pymatgen takes a while
-    from lycb_flows.transport.sites.parents import place_parent  # noqa: PLC0415 - likewise
+    from lycb_flows.transport import place_parent  # noqa: PLC0415 - likewise
 
     config = campaign.system_of(system)
     crystal = load_crystal(store, config.parent)

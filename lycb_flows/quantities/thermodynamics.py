@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from lycb_flows.config import Config
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import Document
 from lycb_flows.store import ResultStore
@@ -101,6 +101,22 @@ class Thermodynamics(Quantity[RunThermodynamics]):
             reason=reason,
             **condition.model_dump(),
             **means,
+        )
+
+    def numbers(self, document: RunThermodynamics) -> Iterator[Number]:
+        """Yield mean energy and mean pressure of a production run."""
+        yield Number(
+            "energy",
+            "eV/atom",
+            value=document.potential_energy_ev_per_atom,
+            error=document.potential_energy_err_ev_per_atom,
+            note=document.reason,
+        )
+        yield Number(
+            "pressure",
+            "GPa",
+            value=document.mean_pressure_gpa,
+            error=document.mean_pressure_err_gpa,
         )
 
     def row(self, document: RunThermodynamics) -> tuple[str, ...]:

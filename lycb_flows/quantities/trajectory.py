@@ -16,12 +16,20 @@ from lycb_flows.crystals import DisorderedCrystal
 from lycb_flows.errors import InputError
 from lycb_flows.md.foreign import UnwrappedTrajectory
 from lycb_flows.schemas import ChargeEstimate, Transport
-from lycb_flows.transport.charge import charge_of_walk
-from lycb_flows.transport.density import DensityGrid, density_grid, relative_motion
-from lycb_flows.transport.diffusion import DiffusionResult, analyse_walk
-from lycb_flows.transport.sites.analysis import SiteAnalysis, analyse_sites
-from lycb_flows.transport.sites.cif import disordered_cif
-from lycb_flows.transport.sites.parents import PlacedParent, cell_of_simulation, place_parent
+from lycb_flows.transport import (
+    DensityGrid,
+    DiffusionResult,
+    PlacedParent,
+    SiteAnalysis,
+    analyse_sites,
+    analyse_walk,
+    cell_of_simulation,
+    charge_of_walk,
+    density_grid,
+    disordered_cif,
+    place_parent,
+    relative_motion,
+)
 
 _CARRIERS = ("Li", "Na", "K", "Ag", "Cu")
 """Elements of which one in a crystal is taken for the ion that moves."""

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from lycb_flows.config import Config, RunConfig
-from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.report import (
     MISSING,
     Album,
@@ -95,6 +95,23 @@ class Volumes(Quantity[CellVolumes]):
             expansion=expansion,
             reason=reason,
         )
+
+    def numbers(self, document: CellVolumes) -> Iterator[Number]:
+        """Yield the mean volume at every temperature, then the thermal expansion."""
+        for cell in document.cells:
+            yield Number(
+                "volume",
+                "Å3/atom",
+                value=cell.volume_ang3_per_atom,
+                error=cell.volume_err_ang3_per_atom,
+                note=cell.reason or "not equilibrated" * (not cell.equilibrated),
+                temperature_k=cell.temperature_k,
+            )
+        found = document.expansion
+        if found is not None:
+            yield Number(
+                "volume expansion", "1/K", value=found.volume_per_k, error=found.volume_err_per_k
+            )
 
     # -- report ------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from lycb_flows.schemas import (
     Round,
     Run,
     Structure,
+    Student,
     TestSet,
 )
 from lycb_flows.store import QUANTITIES, ResultStore
@@ -163,6 +164,8 @@ class _Collector:
             case Evaluation():
                 self.evaluation(key, "an evaluation")
                 self.data.evaluations.append(document)
+            case Student():
+                self.student(document)
             case _ if document.kind in self.quantities:
                 self.measurement(document)
             case _:
@@ -221,6 +224,12 @@ class _Collector:
                 after=self.evaluation(round_.evaluation_after, f"{title} after"),
             )
         )
+
+    def student(self, student: Student) -> None:
+        """Add the certificate of a student, its model and its teacher."""
+        self.data.students.append(student)
+        for key in (student.model, student.teacher):
+            self.model(key)
 
     def model(self, key: str) -> Model | None:
         """Add a model, given by key."""
@@ -295,6 +304,20 @@ class _Collector:
         else:
             self.data.documents[key] = parent
 
+    def taught(self) -> set[str]:
+        """Return the labels that only students learned from: their teachers answer for those."""
+        models = [self.data.find(Model, student.model) for student in self.data.students]
+        sets = [self.find(model.dataset) for model in models if model and model.dataset]
+        own = [found for found in sets if isinstance(found, Dataset)]
+        taught = {key for dataset in own for key in dataset.training_labels}
+        for learned in self.data.rounds:
+            dataset = learned.dataset
+            if dataset is not None:
+                taught -= {*dataset.training_labels, *dataset.validation_labels}
+                for test in (self.find(key) for key in dataset.test_sets):
+                    taught -= set(test.labels) if isinstance(test, TestSet) else set()
+        return taught
+
     def follow_runs(self) -> None:
         """Set the system of each NpT run, from the ground state it started from or its name."""
         systems = self.data.ground_states()
@@ -309,7 +332,9 @@ class _Collector:
         for key in self.ancestry:
             if key in self.absent:
                 self.data.missing.setdefault(key, "an ancestor")
-        learned_from = self.theories.keys() - self.steps  # nothing learns from steps
+        learned_from = (
+            self.theories.keys() - self.steps - self.taught()
+        )  # nothing learns from steps
         self.data.theory_names = sorted({self.theories[key] for key in learned_from})
         self.data.imported_theory_names = {
             found.theory_name for found in self.store.find_all(Import)

@@ -21,6 +21,7 @@ from lycb_flows.schemas import (
     Round,
     Run,
     Structure,
+    Student,
 )
 from lycb_flows.store import Attempt
 
@@ -99,6 +100,7 @@ class ReportData:
     rounds: list[LearnedRound] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)
+    students: list[Student] = field(default_factory=list)
     measurements: dict[str, list[Document]] = field(default_factory=dict)
     cell_runs: list[CellRun] = field(default_factory=list)
     theory_names: list[str] = field(default_factory=list)

@@ -33,6 +33,7 @@ from lycb_flows.report import (
     tables,
 )
 from lycb_flows.report.collection import collect
+from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
@@ -100,7 +101,9 @@ def write_report(
         first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
         others = [quantity for quantity in shown if not quantity.shown_unmeasured]
         chapters = [quantity.section for quantity in (*first, *others)]
-        sections = [write(data, album) for write in (*_BEFORE, *chapters, _cost)]
+        sections = [write(data, album) for write in _BEFORE]
+        sections += student_sections(data)
+        sections += [write(data, album) for write in (*chapters, _cost)]
         page = _template().render(
             title=title,
             verdict=judge(data, shown, absent),

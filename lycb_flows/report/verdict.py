@@ -23,6 +23,7 @@ from lycb_flows.report import (
     mae_triple,
     number,
 )
+from lycb_flows.report.students import student_doubts
 from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
@@ -267,10 +268,13 @@ def _not_trained(data: ReportData) -> Iterator[Statement]:
     measured = itertools.chain.from_iterable(data.measurements.values())
     for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
         model = data.find(Model, key)
+        if model is not None and model.source == "distilled":
+            model = data.find(Model, model.parent_model)
         if model is not None and model.source != "fine-tuned":
+            role = "that measures" if model.key == key else "whose student measures"
             yield Statement(
-                f"The model that measures, {model.name}, is not fine-tuned: what it measures "
-                "says nothing of what was learned.",
+                f"The model {role}, {model.name}, is not fine-tuned: what is measured says "
+                "nothing of what was learned.",
                 (key,),
             )
 
@@ -348,7 +352,9 @@ def _sampled(data: ReportData) -> Iterator[Statement]:
 
 _FINDINGS: Final[tuple[Rule, ...]] = (_learned, _ground_states, _dft_ground_states, _counts)
 _DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, _dft_doubts, _on_a_users_word)
-_WEAKNESSES: Final[tuple[Rule, ...]] = (_retracted, _not_trained, _unhealthy, _not_equilibrated)
+_WEAKNESSES: Final[tuple[Rule, ...]] = (
+    _retracted, _not_trained, student_doubts, _unhealthy, _not_equilibrated,
+)  # fmt: skip
 _LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doubts, _sampled)
 
 

@@ -7,6 +7,7 @@ from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Pre
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
 from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
+from lycb_flows.schemas.columns import COMMON_COLUMNS, Column, Scalar, columns_of, values_of
 from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
@@ -27,9 +28,11 @@ from lycb_flows.schemas.rankings import (
 )
 from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
+from lycb_flows.schemas.students import Student, StudentCondition
 from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
+    "COMMON_COLUMNS",
     "FITTED_REGIMES",
     "KINDS",
     "Arrhenius",
@@ -39,6 +42,7 @@ __all__ = [
     "CellVolumes",
     "ChargeEstimate",
     "ChargeTransport",
+    "Column",
     "Dataset",
     "Density",
     "DftCandidate",
@@ -70,11 +74,14 @@ __all__ = [
     "Relaxation",
     "Round",
     "Run",
+    "Scalar",
     "Segment",
     "SiteOrbit",
     "SiteStep",
     "Sites",
     "Structure",
+    "Student",
+    "StudentCondition",
     "TestSet",
     "ThermalExpansion",
     "Thermodynamics",
@@ -82,18 +89,20 @@ __all__ = [
     "Vector",
     "at_versions",
     "blob_of",
+    "columns_of",
     "digest",
     "make_key",
     "register_kind",
     "seed_for",
+    "values_of",
 ]
 
 KINDS: dict[str, type[Document]] = {
     document.kind: document
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
-        Frames, Label, Import, Dataset, TestSet, Model, Evaluation, Round, Transport, Arrhenius,
-        Density, Sites,
+        Frames, Label, Import, Dataset, TestSet, Model, Student, Evaluation, Round, Transport,
+        Arrhenius, Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,6 +44,10 @@ class Arrhenius(Document):
     kind = "arrhenius"
     method_version = 3
     shown_version = 2
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "pressure_bar", "n_points", "activation_energy_ev", "activation_energy_err_ev",
+        "extrapolation_temperature_k", "extrapolated_conductivity_ms_per_cm", "reason",
+    )  # fmt: skip
 
     system: str
     pressure_bar: float

@@ -50,6 +50,11 @@ class Made(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    owner: str = Field(
+        "",
+        exclude_if=lambda owner: not owner,
+        description="User who submitted a campaign.",
+    )
     worker: str = ""
     host: str = ""
     pid: int = 0
@@ -80,6 +85,13 @@ class Document(BaseModel):
         An earlier method version; its documents are shown as long as there is none of today's.
     schema_version
         Form of the facts.
+    structure_field
+        Name of the field with the key of the structure that it is about, if there is one; the
+        catalogue takes formula and number of atoms from there.
+    listed
+        Names of properties that the catalogue lists beside the fields.
+    table_columns
+        Columns that a table of its rows shows; by default its first numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +100,9 @@ class Document(BaseModel):
     method_version: ClassVar[int] = 1
     shown_version: ClassVar[int | None] = None
     schema_version: ClassVar[int] = 1
+    structure_field: ClassVar[str | None] = None
+    listed: ClassVar[tuple[str, ...]] = ()
+    table_columns: ClassVar[tuple[str, ...]] = ()
 
     key: str
     parents: tuple[str, ...] = Field((), description="Keys that this was made from.")

@@ -30,9 +30,15 @@ class Frames(Document):
     """The frames that a stage has chosen from its runs."""
 
     kind = "frames"
+    listed: ClassVar[tuple[str, ...]] = ("n_frames",)
 
     runs: tuple[str, ...]
     frames: tuple[Frame, ...]
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.frames)
 
     @classmethod
     def key_of(
@@ -73,6 +79,7 @@ class Dataset(Document):
     """The labels that one training used."""
 
     kind = "dataset"
+    listed: ClassVar[tuple[str, ...]] = ("n_training", "n_validation", "n_missing", "n_rejected")
 
     round_index: int
     theory: str
@@ -81,6 +88,26 @@ class Dataset(Document):
     missing: tuple[str, ...] = Field((), description="Failed or late when the round closed.")
     rejected: dict[str, str] = Field({}, description="label -> why it does not train")
     test_sets: tuple[str, ...]
+
+    @property
+    def n_training(self) -> int:
+        """Number of labels that weights are fitted to."""
+        return len(self.training_labels)
+
+    @property
+    def n_validation(self) -> int:
+        """Number of labels that choose the epoch."""
+        return len(self.validation_labels)
+
+    @property
+    def n_missing(self) -> int:
+        """Number of labels that failed or were late."""
+        return len(self.missing)
+
+    @property
+    def n_rejected(self) -> int:
+        """Number of labels that do not train."""
+        return len(self.rejected)
 
     @classmethod
     def key_of(
@@ -129,11 +156,17 @@ class TestSet(Document):
 
     __test__: ClassVar[bool] = False  # not a pytest class
     kind = "test_set"
+    listed: ClassVar[tuple[str, ...]] = ("n_labels",)
 
     name: str
     labels: tuple[str, ...]
     how: str
     runs: tuple[str, ...]
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels."""
+        return len(self.labels)
 
     @classmethod
     def key_of(cls, labels: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,6 +51,11 @@ class Segment(Document):
     checkpoint: Blob = Field(description="State after last_step: the only restart point.")
     thermodynamics: Thermodynamics | None = Field(description="None without frames (unhealthy).")
     health: Health
+    largest_grade: float | None = Field(
+        None,
+        exclude_if=lambda grade: grade is None,
+        description="Largest extrapolation grade of an atom at any step, of a student's run.",
+    )
 
     @classmethod
     def key_of(cls, run: RunConfig, before: Sequence[Segment]) -> str:
@@ -73,6 +78,10 @@ class Run(Document):
 
     kind = "run"
     method_version = 2
+    structure_field = "start_structure"
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "name", "ensemble", "pressure_bar", "n_steps", "average_volume_ang3_per_atom", "healthy",
+    )  # fmt: skip
 
     name: str
     start: str
@@ -94,6 +103,11 @@ class Run(Document):
     )
     equilibrated: bool = Field(description="npt: at least ten barostat times averaged.")
     health: Health
+    largest_grade: float | None = Field(
+        None,
+        exclude_if=lambda grade: grade is None,
+        description="Largest extrapolation grade of an atom at any step, of a student's run.",
+    )
 
     @classmethod
     def key_of(cls, config: RunConfig) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from math import hypot
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -15,6 +16,11 @@ class Label(Document):
 
     kind = "label"
     method_version = 2
+    structure_field = "structure"
+    listed: ClassVar[tuple[str, ...]] = ("n_atoms", "energy_ev_per_atom", "max_force_ev_per_ang")
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "code", "functional", "n_atoms", "energy_ev_per_atom", "max_force_ev_per_ang",
+    )  # fmt: skip
 
     structure: str
     theory: str = Field(description="Fingerprint.")
@@ -34,6 +40,21 @@ class Label(Document):
     )
     warnings: tuple[str, ...] = ()
 
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.forces_ev_per_ang)
+
+    @property
+    def energy_ev_per_atom(self) -> float:
+        """Energy per atom in eV."""
+        return self.energy_ev / self.n_atoms
+
+    @property
+    def max_force_ev_per_ang(self) -> float:
+        """Length of the largest force on an atom, in eV/Å."""
+        return max(hypot(*force) for force in self.forces_ev_per_ang)
+
     @classmethod
     def key_of(cls, structure: str, theory: str) -> str:
         """Return the key of the label of a structure at a level of theory.
@@ -52,6 +73,7 @@ class Import(Document):
     """Labels that a file brought, and what it states of their level of theory."""
 
     kind = "import"
+    listed: ClassVar[tuple[str, ...]] = ("n_labels",)
 
     name: str = Field(description="Name of the set of labels that this belongs to.")
     file: str = Field(description="Path of the file within what was imported.")
@@ -68,6 +90,11 @@ class Import(Document):
     )
     labels: tuple[str, ...]
     places: tuple[int, ...] = Field(description="Place of each label in the file, from 0.")
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels that the file brought."""
+        return len(self.labels)
 
     @classmethod
     def key_of(cls, facts: Mapping[str, object]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,6 +66,10 @@ class Transport(Document):
     kind = "transport"
     method_version = 4
     shown_version = 2
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "pressure_bar", "regime", "diffusivity_m2_per_s", "diffusivity_low_m2_per_s",
+        "diffusivity_high_m2_per_s", "diffusivity_upper_m2_per_s", "conductivity_ms_per_cm",
+    )  # fmt: skip
 
     run: str
     model: str

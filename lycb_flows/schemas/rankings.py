@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,11 @@ class Relaxation(Document):
 
     kind = "relaxation"
     method_version = 2
+    structure_field = "final_structure"
+    table_columns: ClassVar[tuple[str, ...]] = (
+        "n_atoms", "energy_ev_per_atom", "max_force_ev_per_ang", "n_steps", "converged",
+        "volume_ang3_per_atom",
+    )  # fmt: skip
 
     structure: str
     final_structure: str
@@ -88,6 +93,7 @@ class Ranking(Document):
 
     kind = "ranking"
     method_version = 2
+    structure_field = "ground_state"
 
     system: str
     enumeration: str
@@ -146,6 +152,7 @@ class GroundState(Document):
     """The best candidates of a ranking by DFT, and the ground state among them."""
 
     kind = "ground_state"
+    structure_field = "ground_state"
 
     system: str
     ranking: str

@@ -18,6 +18,7 @@ class Structure(Document):
     """An ordered crystal, canonical at birth (`crystals.structures.canonical_structure`)."""
 
     kind = "structure"
+    structure_field = "key"
 
     lattice_ang: Matrix = Field(description="rows a, b, c in Å, rounded to 1e-8")
     species: tuple[str, ...]
@@ -153,6 +154,7 @@ class Ordering(Document):
     """One member of an enumeration, with its structure."""
 
     kind = "ordering"
+    structure_field = "structure"
 
     enumeration: str
     index: int = Field(description="Place in the list; -1 for what a search of a ranking found.")

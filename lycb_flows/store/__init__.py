@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lycb_flows.store.kinds import QUANTITIES, document_class
+from lycb_flows.store.catalogue import Row, catalogue_columns, is_behind, mark_current
+from lycb_flows.store.copies import differences
+from lycb_flows.store.kinds import QUANTITIES, all_kinds, document_class
 from lycb_flows.store.opening import MONGODB_SCHEMES, open_store
-from lycb_flows.store.provenance import MadeNow, now
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
-from lycb_flows.store.results import ResultStore, differences
+from lycb_flows.store.provenance import MadeNow, now, user_name
+from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals, pages
+from lycb_flows.store.results import ResultStore
 
 if TYPE_CHECKING:
     from lycb_flows.store.mongodb import MongoStore
@@ -27,13 +29,20 @@ __all__ = [
     "Outcome",
     "Record",
     "ResultStore",
+    "Row",
     "Totals",
+    "all_kinds",
+    "catalogue_columns",
     "differences",
     "document_class",
+    "is_behind",
     "load_crystal",
+    "mark_current",
     "now",
     "open_store",
+    "pages",
     "trajectory_of",
+    "user_name",
 ]
 _IMPORTED_LATER = {
     "MongoStore": "mongodb",

@@ -7,11 +7,21 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.catalogue import Catalogue
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+)
+from lycb_flows.store.seals import Seals
 
 
 class Backend(ABC):
@@ -25,6 +35,12 @@ class Backend(ABC):
         The address without its password, to be printed.
     blobs
         The bytes that documents name.
+    catalogue
+        What people ask for, in rows; it may be behind the documents.
+    seals
+        What was stored, to be checked.
+    read_only
+        Whether this user may only read, so that nothing is brought up to date on opening.
     is_shared
         Whether workers on other machines can reach the store, as a service needs.
     """
@@ -32,6 +48,9 @@ class Backend(ABC):
     address: str
     label: str
     blobs: Blobs
+    catalogue: Catalogue
+    seals: Seals
+    read_only: bool = False
     is_shared: ClassVar[bool] = False
 
     @property
@@ -42,6 +61,12 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connection to the database."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     @abstractmethod
     def _find_record(self, key: str) -> Record | None:
@@ -65,6 +90,18 @@ class Backend(ABC):
     @abstractmethod
     def kinds(self) -> list[str]:
         """Return the kinds of the documents that were ever stored here."""
+
+    @abstractmethod
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all live documents, in no order."""
+
+    @abstractmethod
+    def sizes(self) -> tuple[int, int]:
+        """Return how many documents were ever stored, and how many of them were withdrawn."""
+
+    @abstractmethod
+    def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
+        """Return the lists of products of these live documents, as their records have them."""
 
     @abstractmethod
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient, WriteConcern, uri_parser
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import Settings
 from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb import MongoStore
+from lycb_flows.store.outages import RIGHTS, UNAUTHORIZED, refusal
 
 DEFAULT_DATABASE = "lycb_flows"
 _SELECTION_TIMEOUT_MS = 5000
@@ -51,11 +52,21 @@ def connect(address: str, settings: Settings) -> MongoStore:
     store = MongoStore(database, blobs, address=address, label=label, settings=settings)
     try:
         client.admin.command("ping")
-        store.create_indexes()
+        _create_indexes(store)
     except PyMongoError as err:
         client.close()
         raise _unusable(label, err) from None
     return store
+
+
+def _create_indexes(store: MongoStore) -> None:
+    """Create the indexes, unless this user may only read."""
+    try:
+        store.create_indexes()
+    except OperationFailure as err:
+        if err.code != UNAUTHORIZED:
+            raise
+        store.read_only = True
 
 
 def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any]], str]:
@@ -77,7 +88,7 @@ def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any
 
 def _without_password(address: str) -> str:
     """Return an address without its password and without options that may hold one."""
-    bare = re.sub(r"(//[^:/@]*):[^/]*@", r"\1@", address)
+    bare = re.sub(r"(//[^:/@]*):.*@", r"\1@", address)  # a password may hold / and @
     return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
 
 
@@ -88,7 +99,9 @@ def _unusable(label: str, err: Exception) -> StoreError | InputError:
             "not a usable MongoDB address", fix="see `store` in the settings", store=label,
             reason=_without_password(str(err)),
         )  # fmt: skip
-    if name == "OperationFailure":
+    if isinstance(err, OperationFailure) and err.code not in RIGHTS:
+        return refusal(err)
+    if isinstance(err, OperationFailure):
         return StoreError(
             "the database refuses this user",
             fix="check user, authSource and LYCB_STORE_PASSWORD",

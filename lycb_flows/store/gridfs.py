@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from bson import ObjectId
 from gridfs import GridFSBucket, NoFile
+from gridfs.errors import CorruptGridFile
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
@@ -101,8 +102,10 @@ class GridFSBlobs(Blobs):
             raise StoreError(
                 "a blob is missing", fix="restore it, or retract what names it", blob=blob.sha256
             ) from err
+        except CorruptGridFile as err:  # chunks that are missing, or longer or shorter
+            raise _damaged(blob) from err
         if digest.hexdigest() != blob.sha256:
-            raise StoreError("a blob is damaged", fix="restore a backup", blob=blob.sha256)
+            raise _damaged(blob)
 
     @survives_outages
     def has(self, sha256: str) -> bool:
@@ -137,3 +140,7 @@ class GridFSBlobs(Blobs):
             self._bucket.delete(file["_id"])
         elif ObjectId.is_valid(name):
             self._chunks.delete_many({"files_id": ObjectId(name)})
+
+
+def _damaged(blob: Blob) -> StoreError:
+    return StoreError("a blob is damaged", fix="restore a backup", blob=blob.sha256)

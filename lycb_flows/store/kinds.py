@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ConfigDict
 
@@ -33,6 +34,10 @@ class Measured(Protocol):
     @property
     def rests_on(self) -> str:
         """What a parent of its document is called when it is missing."""
+        ...
+
+    def numbers(self, document: Any) -> Iterator[Any]:  # noqa: ANN401 - of its own class
+        """Yield the numbers of a document with their errors."""
         ...
 
 
@@ -68,6 +73,12 @@ def document_class(kind: str) -> type[Document]:
     if kind not in KINDS:
         _register_quantities(tuple(sys.path))
     return KINDS.get(kind) or _unknown(kind)
+
+
+def all_kinds() -> dict[str, type[Document]]:
+    """Return the class of every kind that something installed here can read."""
+    _register_quantities(tuple(sys.path))
+    return dict(KINDS)
 
 
 @functools.lru_cache(maxsize=1)

@@ -25,10 +25,21 @@ from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.claims import Claims
 from lycb_flows.store.gridfs import GridFSBlobs
+from lycb_flows.store.mongodb_catalogue import MongoCatalogue
 from lycb_flows.store.outages import survives_outages
 from lycb_flows.store.provenance import now
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+    seal_of,
+)
 from lycb_flows.store.results import ResultStore
+from lycb_flows.store.seals import MongoSeals
 
 _DUPLICATE_KEY = 11000
 _PAGE = 200
@@ -67,6 +78,8 @@ class MongoStore(ResultStore):
         self._documents, self._attempts = database["documents"], database["attempts"]
         self._notes, self._edges = database["notes"], database["edges"]
         self._claims = Claims(database, settings)
+        self.catalogue: MongoCatalogue = MongoCatalogue(database, settings.outage_s)
+        self.seals = MongoSeals(database, _record)
 
     def create_indexes(self) -> None:
         """Create the indexes, once per database; later calls find them there."""
@@ -78,6 +91,7 @@ class MongoStore(ResultStore):
             self._edges.create_index(field)
         self._attempts.create_index("key")
         self._attempts.create_index("outcome")
+        self.catalogue.create_indexes()
         if isinstance(self.blobs, GridFSBlobs):
             self.blobs.create_indexes()
 
@@ -102,12 +116,33 @@ class MongoStore(ResultStore):
         return [_record(row) for row in rows]
 
     def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
-        return iter(self._list_kind(kind, where))
+        query = {"kind": kind, **_LIVE} | {f"facts.{name}": value for name, value in where.items()}
+        page = self._list_page(query)
+        while page:
+            yield from page
+            page = self._list_page(query | {"key": {"$gt": page[-1].key}})
 
     @survives_outages
-    def _list_kind(self, kind: str, where: dict[str, object]) -> list[Record]:
-        query = {"kind": kind, **_LIVE} | {f"facts.{name}": value for name, value in where.items()}
-        return [_record(row) for row in self._documents.find(query).sort("key", ASCENDING)]
+    def _list_page(self, query: dict[str, Any]) -> list[Record]:
+        """Return the first records of a query by increasing key; unlike a cursor it survives."""
+        rows = self._documents.find(query).sort("key", ASCENDING).limit(_PAGE)
+        return [_record(row) for row in rows]
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all live documents, in no order."""
+        return (row["key"] for row in self._documents.find(_LIVE, {"key": 1}))
+
+    @survives_outages
+    def sizes(self) -> tuple[int, int]:
+        """Return how many documents were ever stored, and how many of them were withdrawn."""
+        n_withdrawn = self._documents.count_documents(_WITHDRAWN)
+        return self._documents.estimated_document_count(), n_withdrawn
+
+    @survives_outages
+    def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
+        query = {"key": {"$in": list(keys)}, **_LIVE}
+        rows = self._documents.find(query, {"key": 1, "products": 1})
+        return {row["key"]: row["products"] for row in rows}
 
     @survives_outages
     def kinds(self) -> list[str]:
@@ -142,7 +177,7 @@ class MongoStore(ResultStore):
         rows = [
             {"_id": f"{ancestor} {descendant}", "ancestor": ancestor, "descendant": descendant}
             for record, edges in records
-            if isinstance(record.parents, dict) or isinstance(record.products, dict)
+            if self.seals.keeps_edges_of(record)
             for ancestor, descendant in edges
         ]
         if rows:
@@ -345,7 +380,8 @@ def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any
 def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
     """Return a document as a row; `_id` is the key, or key.1, key.2, ... after withdrawals."""
     _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
-    return {"_id": _id, **asdict(record), "attempt": attempt, "withdrawn": None}
+    beside = {"attempt": attempt, "withdrawn": None, "seal": seal_of(record)}
+    return {"_id": _id, **asdict(record), **beside}
 
 
 def _record(row: dict[str, Any]) -> Record:

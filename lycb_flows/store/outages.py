@@ -17,7 +17,10 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
-_RIGHTS = {13, 18, 8000}  # Unauthorized, AuthenticationFailed, AtlasError
+UNAUTHORIZED = 13
+RIGHTS = frozenset({UNAUTHORIZED, 18, 8000})
+"""Codes of the server: Unauthorized, AuthenticationFailed, AtlasError."""
+_NO_SPACE = 14031
 _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkError")
 
 
@@ -60,6 +63,18 @@ def patiently(
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
+def refusal(error: OperationFailure) -> StoreError:
+    """Return what a user is told of a request that the database refuses for no lack of rights."""
+    if error.code == _NO_SPACE:
+        return StoreError("the database's disk is full", fix="free space there, then run again")
+    return StoreError(
+        "the database refuses a request",
+        fix="see its log",
+        code=error.code,
+        reason=str(error)[:200],
+    )
+
+
 class WaitsForDatabase(Protocol):
     """An object that knows how long to wait for its database."""
 
@@ -85,12 +100,14 @@ def survives_outages(
         try:
             return patiently(lambda: method(self, *args, **kwargs), self.outage_s)
         except PyMongoError as err:
-            if isinstance(err, OperationFailure) and err.code in _RIGHTS:
+            if isinstance(err, OperationFailure) and err.code in RIGHTS:
                 raise StoreError(
                     "the database refuses this user", fix="check user, password and rights"
                 ) from None
             if is_outage(err):
                 raise StoreError("the database is away", fix="start it, then run again") from err
+            if isinstance(err, OperationFailure) and err.code == _NO_SPACE:
+                raise refusal(err) from err
             raise
 
     return cast("Callable[Concatenate[S, P], R]", wrapped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import getpass
 import os
 import socket
 import time
@@ -69,3 +70,11 @@ def _versions() -> dict[str, str]:
 def now() -> str:
     """Return the time in UTC as ISO 8601, as attempts and `made` hold it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def user_name() -> str:
+    """Return the name of the system's user who runs this; the number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have none
+        return str(os.getuid())

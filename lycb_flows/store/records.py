@@ -6,12 +6,15 @@ larger is lost. Larger fields and longer lists of keys become blobs.
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Blob, Document
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.kinds import document_class
@@ -20,6 +23,8 @@ Outcome = Literal["running", "done", "failed", "interrupted", "superseded"]
 AttemptId = int | str
 Edges = list[tuple[str, str]]
 """(ancestor, descendant)"""
+T = TypeVar("T")
+_PAGE = 1000
 MAX_FACTS_BYTES, MAX_KEYS = 48_000, 200
 _SPILLED = "spilled"
 
@@ -73,6 +78,12 @@ class Record:
     made: dict[str, Any]
 
 
+def seal_of(record: Record) -> str:
+    """Return the SHA-256 of a record without who made it; kept beside it when it comes."""
+    kept = {name: getattr(record, name) for name in Record.__dataclass_fields__ if name != "made"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
 def edges_of(document: Document) -> Edges:
     """Return the edges from a document's parents to it, and from it to its products."""
     edges = [(parent, document.key) for parent in document.parents]
@@ -121,8 +132,44 @@ def document_of(record: Record, blobs: Blobs) -> Document:
         What `record_of` made.
     blobs
         Where its large fields and lists are.
+
+    Raises
+    ------
+    StoreError
+        When it does not fit its schema, or a newer version has written it.
     """
-    return document_class(record.kind).from_facts(**unpacked(record, blobs))
+    try:
+        kind = document_class(record.kind)
+        _check_version(record, kind)
+        return kind.from_facts(**unpacked(record, blobs))
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise damaged(record.key, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+    except (AttributeError, TypeError, ValueError) as err:  # no facts at all
+        raise damaged(record.key, str(err)) from err
+
+
+def _check_version(record: Record, kind: type[Document]) -> None:
+    if record.schema_version > kind.schema_version:
+        raise StoreError(
+            "a newer version has written this document", fix="update lycb_flows",
+            kind=record.kind, key=record.key, schema_version=record.schema_version,
+        )  # fmt: skip
+
+
+def damaged(key: str, reason: str) -> StoreError:
+    """Return the error of a document that cannot be read.
+
+    Parameters
+    ----------
+    key
+        Its key.
+    reason
+        What is wrong with it.
+    """
+    return StoreError(
+        "a document is damaged", fix="see `lycb verify` and docs/backup.md", key=key, reason=reason
+    )
 
 
 def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:
@@ -138,8 +185,8 @@ def unpacked(record: Record, blobs: Blobs) -> dict[str, Any]:
     return {
         "facts": facts_of(record, blobs),
         "key": record.key,
-        "parents": _unspilled(record.parents, blobs),
-        "products": _unspilled(record.products, blobs),
+        "parents": unspilled(record.parents, blobs),
+        "products": unspilled(record.products, blobs),
         "made": record.made,
     }
 
@@ -154,7 +201,20 @@ def facts_of(record: Record, blobs: Blobs) -> dict[str, Any]:
     blobs
         Where its large fields are.
     """
-    return {name: _unspilled(value, blobs) for name, value in record.facts.items()}
+    return {name: unspilled(value, blobs) for name, value in record.facts.items()}
+
+
+def pages(items: Sequence[T], size: int = _PAGE) -> Iterator[Sequence[T]]:
+    """Yield a list in parts that fit into a question to the database.
+
+    Parameters
+    ----------
+    items
+        Keys, for the most part.
+    size
+        Length of a part.
+    """
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _names_blobs(value: object) -> bool:
@@ -168,7 +228,16 @@ def _spilled(value: object, blobs: Blobs) -> Spilled:
     return {_SPILLED: blobs.put_json(value).model_dump()}
 
 
-def _unspilled(value: Any, blobs: Blobs) -> Any:  # noqa: ANN401 - plain data of any kind
+def unspilled(value: Any, blobs: Blobs) -> Any:  # noqa: ANN401 - plain data of any kind
+    """Return a value of a record, read from its blob where it was too large.
+
+    Parameters
+    ----------
+    value
+        A field of the facts, or a list of keys.
+    blobs
+        Where large ones are.
+    """
     if isinstance(value, dict) and value.keys() == {_SPILLED}:
         return json.loads(blobs.read(Blob.model_validate(value[_SPILLED])))
     return value

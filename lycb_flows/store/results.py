@@ -4,6 +4,7 @@
     attempts    every try at a key: worker, start, end, outcome, reason, cost
     tombstones  withdrawn results: a look-up does not see them, the next result may come
     claims      who computes a key now, with a heartbeat (service only)
+    catalogue   rows to be asked for, made from the documents
     notes       small things that are no results, such as the list of garbage
 
 `open_store` picks the backend by address: a folder is one sqlite file (`sqlite.py`), a
@@ -15,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
 from lycb_flows.schemas import Document
 from lycb_flows.store.backend import Backend
+from lycb_flows.store.catalogue import Row, check_columns, read_condition, read_order
+from lycb_flows.store.kinds import document_class
 from lycb_flows.store.provenance import MadeNow
 from lycb_flows.store.records import (
     AttemptId,
@@ -27,13 +30,13 @@ from lycb_flows.store.records import (
     document_of,
     edges_of,
     facts_of,
+    pages,
     record_of,
-    unpacked,
+    unspilled,
 )
 
 D = TypeVar("D", bound=Document)
 _MIN_PREFIX = 6
-_PAGE = 1000  # keys in one query
 
 
 class ResultStore(Backend):
@@ -113,7 +116,7 @@ class ResultStore(Backend):
 
         The store is asked once per page of keys, and no more than a page is in memory.
         """
-        for page in _pages(list(keys)):
+        for page in pages(list(keys)):
             records = {record.key: record for record in self._find_records(page)}
             yield from (document_of(records[key], self.blobs) for key in page if key in records)
 
@@ -132,14 +135,70 @@ class ResultStore(Backend):
         InputError
             When a name in `where` is no field of this kind.
         """
-        names = [name for name in kind.model_fields if name not in Document.model_fields]
-        for name in where:
-            if name not in names:
-                raise InputError(
-                    "no such field", fix=f"one of {', '.join(names)}", kind=kind.kind, found=name
-                )
+        _check_fields(kind, where)
         records = self._find_by_kind(kind.kind, where)
-        return (kind.from_facts(**unpacked(record, self.blobs)) for record in records)
+        found = (document_of(record, self.blobs) for record in records)
+        return (document for document in found if isinstance(document, kind))
+
+    def find_facts(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the facts of live documents by key, as plain data; absent ones are left out."""
+        found = (record for page in pages(list(keys)) for record in self._find_records(page))
+        return {record.key: facts_of(record, self.blobs) for record in found}
+
+    def list_facts(self, kind: str, **where: object) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield key and facts of the live documents of a kind, as plain data, by key.
+
+        Parameters
+        ----------
+        kind
+            Kind of the documents.
+        **where
+            Facts that the documents must have.
+
+        Raises
+        ------
+        InputError
+            When a name in `where` is no field of this kind.
+        """
+        _check_fields(document_class(kind), where)
+        records = self._find_by_kind(kind, where)
+        return ((record.key, facts_of(record, self.blobs)) for record in records)
+
+    def query(
+        self, kind: str, *conditions: str, sort: str | None = None, limit: int | None = None
+    ) -> Iterator[Row]:
+        """Yield rows of the catalogue, as it stands: flat, one per document and campaign.
+
+        Parameters
+        ----------
+        kind
+            Kind of the documents, such as "label" or "transport".
+        *conditions
+            Such as "reduced_formula=Li3YCl6" or "temperature_k>=400"; all must hold. The columns
+            are those of docs/data_dictionary.md.
+        sort
+            A column; with a minus in front, the largest first.
+        limit
+            How many rows at most.
+
+        Raises
+        ------
+        InputError
+            When a condition cannot be read or a column does not exist.
+        """
+        wanted = [read_condition(text) for text in conditions]
+        order = None if sort is None else read_order(sort)
+        names = [condition.name for condition in wanted] + ([order.name] if order else [])
+        check_columns(kind, names)
+        return self.catalogue.find(kind, wanted, order=order, limit=limit)
+
+    def products(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return the structures that were born in each of these documents."""
+        found: dict[str, list[str]] = {}
+        for page in pages(list(keys)):
+            lists = self._products(page)
+            found |= {key: unspilled(value, self.blobs) for key, value in lists.items()}
+        return found
 
     def insert(self, document: Document, attempt: AttemptId | None = None) -> bool:
         """Store a document once; the first wins.
@@ -291,7 +350,17 @@ class ResultStore(Backend):
         """
         document = self.load_any(key)
         self._bury(document.key, reason)
+        self.catalogue.drop_documents([document.key])
         return self.descendants(document.key)
+
+
+def _check_fields(kind: type[Document], names: Iterable[str]) -> None:
+    known = [name for name in kind.model_fields if name not in Document.model_fields]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                "no such field", fix=f"one of {', '.join(known)}", kind=kind.kind, found=name
+            )
 
 
 def _walk(
@@ -302,37 +371,9 @@ def _walk(
     n_start, last = len(seen), list(seen)
     while last:
         near: dict[str, list[str]] = {}
-        for page in _pages(last):
+        for page in pages(last):
             near |= neighbours(page)
         found = dict.fromkeys(other for key in last for other in near.get(key, ()))
         last = [key for key in found if key not in seen]
         seen |= dict.fromkeys(last)
     return list(seen)[n_start:]
-
-
-def _pages(keys: list[str]) -> Iterator[list[str]]:
-    return (keys[start : start + _PAGE] for start in range(0, len(keys), _PAGE))
-
-
-def differences(first: ResultStore, second: ResultStore) -> dict[str, list[str]]:
-    """Return how two stores differ in their keys and facts.
-
-    Who made a document, where and when, is not compared.
-
-    Parameters
-    ----------
-    first, second
-        The stores.
-
-    Returns
-    -------
-    dict
-        Keys only in the first, only in the second, and of differing facts.
-    """
-    facts, other_facts = first.all_facts(), second.all_facts()
-    shared = facts.keys() & other_facts.keys()
-    return {
-        "only in the first": sorted(facts.keys() - other_facts.keys()),
-        "only in the second": sorted(other_facts.keys() - facts.keys()),
-        "different facts": sorted(key for key in shared if facts[key] != other_facts[key]),
-    }

@@ -14,13 +14,26 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Made
 from lycb_flows.store.blobs import BlobFolder
 from lycb_flows.store.provenance import now
-from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals
+from lycb_flows.store.records import (
+    Attempt,
+    AttemptId,
+    Edges,
+    Outcome,
+    Record,
+    Spilled,
+    Totals,
+    damaged,
+    seal_of,
+)
 from lycb_flows.store.results import ResultStore
+from lycb_flows.store.seals import TABLE as SEALS, SqliteSeals
+from lycb_flows.store.sqlite_catalogue import TABLE, SqliteCatalogue
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
@@ -59,7 +72,7 @@ class SqliteStore(ResultStore):
     Parameters
     ----------
     folder
-        Made when absent.
+        Made when absent. One that this user may only read is read as it is.
 
     Raises
     ------
@@ -71,31 +84,32 @@ class SqliteStore(ResultStore):
         self._folder = folder
         self.address = self.label = str(folder)
         self.blobs = BlobFolder(folder / "blobs")
+        path = folder / "results.sqlite"
+        self.read_only = path.exists() and not all(os.access(p, os.W_OK) for p in (folder, path))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / "results.sqlite"
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db = _read(path) if self.read_only else self._opened(path)
             self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            self._add_column_of_logs()
         except (OSError, sqlite3.Error) as err:
             raise StoreError(
                 "cannot open the result store", fix="check path, rights and disk", found=err
             ) from err
 
+        self.catalogue = SqliteCatalogue(self._db, self)
+        self.seals: SqliteSeals = SqliteSeals(self._db, _record)
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(_SCHEMA + TABLE + SEALS)
+        _add_column_of_logs(db)
+        return db
+
     @property
     def folder(self) -> Path:
         """The folder of the store."""
         return self._folder
-
-    def _add_column_of_logs(self) -> None:
-        """Add the column of logs to the attempts of a store that is older than it."""
-        names = {row["name"] for row in self._db.execute("PRAGMA table_info(attempts)")}
-        if "logs" not in names:
-            with contextlib.suppress(sqlite3.OperationalError):  # another process was quicker
-                self._db.execute("ALTER TABLE attempts ADD COLUMN logs TEXT NOT NULL DEFAULT '{}'")
 
     def close(self) -> None:
         """Close the database connection."""
@@ -122,6 +136,21 @@ class SqliteStore(ResultStore):
         """Return the kinds of the documents that were ever stored here."""
         return [kind for (kind,) in self._db.execute("SELECT DISTINCT kind FROM documents")]
 
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of all live documents, in no order."""
+        return (row["key"] for row in self._db.execute(_LIVE.replace("*", "key") + "TRUE"))
+
+    def sizes(self) -> tuple[int, int]:
+        """Return how many documents were ever stored, and how many of them were withdrawn."""
+        (n_documents,) = self._db.execute("SELECT count(*) FROM documents").fetchone()
+        (n_withdrawn,) = self._db.execute("SELECT count(*) FROM tombstones").fetchone()
+        return n_documents, n_withdrawn
+
+    def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
+        query = f"{_LIVE} key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
+        rows = self._db.execute(query, (json.dumps(list(keys)),))
+        return {row["key"]: _parts(row, "products")[0] for row in rows}
+
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         del attempt  # it ends in the same transaction
         query = (
@@ -136,6 +165,7 @@ class SqliteStore(ResultStore):
         if self._db.execute(query, row).rowcount == 0:
             return False
         self._db.executemany("INSERT INTO edges VALUES (?, ?) ON CONFLICT DO NOTHING", edges)
+        self.seals.put([(record.key, seal_of(record))])
         return True
 
     def _add_all(self, records: Sequence[tuple[Record, Edges]]) -> int:
@@ -303,6 +333,31 @@ class SqliteStore(ResultStore):
             ) from err
 
 
+def _read(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file that this user may only read.
+
+    SQLite then needs the files of an open store (-wal, -shm); without them nobody is writing, and
+    the file is read as one that does not change.
+    """
+    wal = path.with_name(f"{path.name}-wal")
+    unchanging = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
+    address = f"file:{quote(str(path))}?mode=ro{unchanging}"
+    db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
+    db.execute("PRAGMA temp_store=MEMORY")
+    for name, script in (("catalogue", TABLE), ("seals", SEALS)):  # absent from older stores
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone():
+            db.executescript(script.replace(f"EXISTS {name}", f"EXISTS temp.{name}"))
+    return db
+
+
+def _add_column_of_logs(db: sqlite3.Connection) -> None:
+    """Add the column of logs to the attempts of a store that is older than it."""
+    names = {name for _, name, *_ in db.execute("PRAGMA table_info(attempts)")}
+    if "logs" not in names:
+        with contextlib.suppress(sqlite3.OperationalError):  # another process was quicker
+            db.execute("ALTER TABLE attempts ADD COLUMN logs TEXT NOT NULL DEFAULT '{}'")
+
+
 def _grouped(pairs: Iterable[sqlite3.Row]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for key, other in pairs:
@@ -311,7 +366,7 @@ def _grouped(pairs: Iterable[sqlite3.Row]) -> dict[str, list[str]]:
 
 
 def _attempt(row: sqlite3.Row) -> dict[str, Any]:
-    return {**dict(row), "logs": json.loads(row["logs"])}
+    return {**dict(row), "logs": json.loads(dict(row).get("logs", "{}"))}
 
 
 def _logs(made: Made) -> str:
@@ -319,13 +374,22 @@ def _logs(made: Made) -> str:
 
 
 def _record(row: sqlite3.Row) -> Record:
+    facts, parents, products, made = _parts(row, "facts", "parents", "products", "made")
     return Record(
         key=row["key"],
         kind=row["kind"],
         method_version=row["method_version"],
         schema_version=row["schema_version"],
-        facts=json.loads(row["facts"]),
-        parents=json.loads(row["parents"]),
-        products=json.loads(row["products"]),
-        made=json.loads(row["made"]),
+        facts=facts,
+        parents=parents,
+        products=products,
+        made=made,
     )
+
+
+def _parts(row: sqlite3.Row, *names: str) -> list[Any]:
+    """Return columns of a row of documents, which are JSON."""
+    try:
+        return [json.loads(row[name]) for name in names]
+    except (TypeError, ValueError) as err:
+        raise damaged(row["key"], str(err)) from err

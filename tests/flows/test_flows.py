@@ -19,7 +19,9 @@ from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import choose_job
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import close_stage, label_status, refuse_overlap
+from lycb_flows.campaign.students import StudentPlan
 from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.config import StudentConfig
 from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
 from lycb_flows.flows import campaign as flows, makers as flow_makers, structures as structure_flows
 from lycb_flows.flows.campaign import (
@@ -71,10 +73,15 @@ def all_flows(store, submission):
     keys = [one.key for one in found.rounds]
     choosing = ChooseMaker(campaign=campaign, theory=theory, rounds=keys)
     yield route(flows.Flow([make_job(choose_job(), choosing)]), priority=0)
+    starts, model = found.stages[0].starts, found.rounds[-1].model
+    student = StudentPlan(
+        config=StudentConfig(),
+        teacher=model,
+        starts=tuple(starts.values()),
+        temperatures_k=campaign.measure.temperatures_k,
+    )
     yield measurement_flow(
-        MeasurementPlan(
-            campaign=campaign, starts=found.stages[0].starts, model=found.rounds[-1].model
-        )
+        MeasurementPlan(campaign=campaign, starts=starts, model=model), student=student
     )
 
 

@@ -310,10 +310,14 @@ QUICKER = {
     "duration_ps=20": "duration_ps=0.04, config=SHORT",
     'VaspLabelMaker(theory="paper-static")': 'VaspLabelMaker(theory="paper-static", stand_in=True)',
     "FineTuneMaker()": "FineTuneMaker(training=TrainingConfig(epochs=2))",
+    "sevennet-0": "toy-soft",
+    "student=StudentConfig(), temperatures_k=(300.0, 600.0)": "temperatures_k=(150.0,), "
+    "student=StudentConfig(rattled_per_start=16, rounds=1, updates=160, neurons=10, "
+    "certified_frames=4)",
 }
 """What the test puts in place of hours."""
 WORK_ALONE = {
-    "EnumerateMaker", "FineTuneMaker", "LabelFromTaskMaker", "MDMaker", "RankMaker",
+    "DistilMaker", "EnumerateMaker", "FineTuneMaker", "LabelFromTaskMaker", "MDMaker", "RankMaker",
     "StaticMaker", "VaspLabelMaker",
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What the names of jobs say, as before jobs carried fields: names and fields must agree."""
 
 _CATEGORIES = {
-    "rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "label": "dft",
+    "rank": "gpu", "md": "gpu", "train": "gpu", "evaluate": "gpu", "distil": "gpu", "label": "dft",
     "dft-relax": "dft",
 }  # fmt: skip
 

@@ -102,6 +102,18 @@ def test_a_submitted_campaign_gives_the_embedded_runs_facts_and_status_counts_it
     assert order["select r00 200 K"] > order["label r00 200 K 0000"]
 
 
+def test_a_student_is_made_and_measures_on_a_launchpad(service, store, launchpad, student_run):
+    """Teacher and learner are toys; `test_student_campaigns.py` has SevenNet and CHGNet."""
+    reference, _, names = student_run
+    service("submit", CAMPAIGNS / "student.yaml")
+    work(service)
+    assert not any(differences(reference, store).values())
+    jobs = list(launchpad.fireworks.find({}))
+    assert sorted(job["name"] for job in jobs) == sorted(names)
+    (distil,) = (job for job in jobs if job["spec"]["step"] == "distil")
+    assert distil["spec"]["_category"] == "gpu"
+
+
 def check_status_of_the_finished(service):
     (after,) = json_lines(service("status", "loop", "--json"))
     assert sum(after["jobs"]["dft"].values()) == after["jobs"]["dft"]["COMPLETED"]

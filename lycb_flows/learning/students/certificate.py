@@ -1,32 +1,32 @@
 """The statics of a student: its errors against the teacher where its own runs lead it.
 
->>> certificate = certify_statics(student, teacher, starts, (300.0, 600.0), trained_on=structures)
+>>> runs = OwnRuns((300.0, 600.0))
+>>> certificate = certify_statics(student, teach, starts, runs, trained_on=structures)
 >>> certificate.conditions[0].errors.force_mae_ev_per_ang
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
 
+from lycb_flows.config import MDConfig
 from lycb_flows.crystals import to_ase
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.students.extrapolation import find_active_set
+from lycb_flows.learning.students.extrapolation import ActiveSet, find_active_set
 from lycb_flows.learning.students.frames import (
+    Teach,
     frames_of_runs,
-    label,
-    short_protocol,
     short_protocols,
+    short_settings,
 )
-from lycb_flows.md.motion import Replica, begin_motion, thermal_momenta
-from lycb_flows.md.native import make_dynamics
-from lycb_flows.potentials.nep.potential import NepPotential
-from lycb_flows.potentials.potential import Potential
-from lycb_flows.schemas import ModelErrors, Structure
+from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
+from lycb_flows.potentials import NepPotential, Potential
+from lycb_flows.schemas import ModelErrors, Structure, StudentCondition
 from lycb_flows.units import PS_FS
 
 FRAMES_PER_TEMPERATURE = 50
@@ -37,28 +37,25 @@ _SAMPLES = 50
 
 
 @dataclass(frozen=True)
-class Condition:
-    """Errors on frames of the student's runs at one temperature and in one ensemble.
+class OwnRuns:
+    """Where a student is looked at.
 
     Attributes
     ----------
-    temperature_k
-        Of the runs.
-    ensemble
-        'nvt' or 'npt'.
-    errors
-        Against the teacher; None when no frame was left.
-    largest_grade
-        Extrapolation grade of the worst frame; up to 1 it is an interpolation.
-    failures
-        Why runs left physics.
+    temperatures_k
+        Of its NVT and NpT runs.
+    pressures_bar
+        Of its NpT runs.
+    n_frames
+        Frames at every temperature, of all its runs together.
+    md
+        Of the runs that the student is for.
     """
 
-    temperature_k: float
-    ensemble: str
-    errors: ModelErrors | None
-    largest_grade: float
-    failures: tuple[str, ...]
+    temperatures_k: Sequence[float]
+    pressures_bar: Sequence[float] = (1.0,)
+    n_frames: int = FRAMES_PER_TEMPERATURE
+    md: MDConfig = MDConfig()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -73,21 +70,19 @@ class Certificate:
         Errors on labels of the level of theory itself, where there were some.
     drift_ev_per_atom_per_ps
         Slope of the energy in NVE at the highest temperature.
+    active_set
+        What grades are measured by.
     """
 
-    conditions: tuple[Condition, ...]
+    conditions: tuple[StudentCondition, ...]
     on_labels: ModelErrors | None
     drift_ev_per_atom_per_ps: float
+    active_set: ActiveSet
 
     def as_dict(self) -> dict[str, Any]:
         """Return the certificate as plain data."""
-        conditions = [
-            asdict(condition)
-            | {"errors": None if condition.errors is None else condition.errors.model_dump()}
-            for condition in self.conditions
-        ]
         return {
-            "conditions": conditions,
+            "conditions": [condition.model_dump() for condition in self.conditions],
             "on_labels": None if self.on_labels is None else self.on_labels.model_dump(),
             "drift_ev_per_atom_per_ps": self.drift_ev_per_atom_per_ps,
         }
@@ -95,9 +90,9 @@ class Certificate:
 
 def certify_statics(
     student: NepPotential,
-    teacher: Potential,
+    teach: Teach,
     starts: Sequence[Structure],
-    temperatures_k: Sequence[float],
+    runs: OwnRuns,
     *,
     trained_on: Sequence[Structure],
     labels: Sequence[LabelledStructure] = (),
@@ -108,40 +103,52 @@ def certify_statics(
     ----------
     student
         The NEP.
-    teacher
-        What it was trained to repeat.
+    teach
+        Labels by what it was trained to repeat.
     starts
         Crystals that the runs begin with.
-    temperatures_k
-        Of the runs.
+    runs
+        Where the student is looked at.
     trained_on
         The training's structures; grades are relative to them.
     labels
         Labels of the level of theory itself, none of the training's.
     """
     active = find_active_set(student, trained_on)
-    per_run = -(-FRAMES_PER_TEMPERATURE // (2 * len(starts)))
+    graded = student.graded_by(active.transforms)
+    config = short_settings(_without_limit(runs.md))
+    per_run = -(-runs.n_frames // ((1 + len(runs.pressures_bar)) * len(starts)))
     conditions = []
-    for temperature_k in temperatures_k:
-        for protocol in short_protocols(temperature_k):
-            frames, failures = frames_of_runs(
-                starts, student, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+    for temperature_k in runs.temperatures_k:
+        for protocol in short_protocols(temperature_k, runs.pressures_bar, config):
+            own = frames_of_runs(
+                starts, graded, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
             )
-            labelled = label(teacher, frames)
+            labelled, grade = teach(own.frames), own.largest_grade
+            if grade is None:  # torch's steps take none
+                grade = float(active.grades(student, own.frames).max(initial=0.0))
             conditions.append(
-                Condition(
-                    temperature_k,
-                    protocol.ensemble,
-                    errors_of(student, labelled) if labelled else None,
-                    float(active.grades(student, frames).max(initial=0.0)),
-                    tuple(failures),
+                StudentCondition(
+                    temperature_k=temperature_k,
+                    ensemble=protocol.ensemble,
+                    pressure_bar=protocol.pressure_bar,
+                    errors=errors_of(student, labelled) if labelled else None,
+                    largest_grade=grade,
+                    failures=tuple(own.failures),
                 )
             )
     return Certificate(
         tuple(conditions),
         errors_of(student, labels) if labels else None,
-        energy_drift(student, starts[0], max(temperatures_k)),
+        energy_drift(student, starts[0], max(runs.temperatures_k), config),
+        active,
     )
+
+
+def _without_limit(md: MDConfig) -> MDConfig:
+    """Return settings whose runs go on at any grade, so that the largest is met."""
+    health = md.health.model_copy(update={"extrapolation_limit": None})
+    return md.model_copy(update={"health": health})
 
 
 def errors_of(student: Potential, labelled: Sequence[LabelledStructure]) -> ModelErrors:
@@ -157,7 +164,9 @@ def errors_of(student: Potential, labelled: Sequence[LabelledStructure]) -> Mode
     return model_errors(labelled, student.predict([each.structure for each in labelled]))
 
 
-def energy_drift(student: NepPotential, start: Structure, temperature_k: float) -> float:
+def energy_drift(
+    student: NepPotential, start: Structure, temperature_k: float, config: MDConfig
+) -> float:
     """Return the slope of the energy in NVE, in eV per atom and ps.
 
     Parameters
@@ -168,13 +177,15 @@ def energy_drift(student: NepPotential, start: Structure, temperature_k: float) 
         Where it begins.
     temperature_k
         Of the first velocities.
+    config
+        Its time step.
     """
     atoms = to_ase(start)
     momenta = thermal_momenta(
         atomic_masses[atoms.numbers], 2 * temperature_k, np.random.default_rng(_SEED)
     )
     motion = begin_motion(atoms.numbers, atoms.positions, atoms.cell.array, momenta)
-    protocol = short_protocol(temperature_k, None).model_copy(update={"ensemble": "nve"})
+    protocol = config.nvt(temperature_k, ramp=False).model_copy(update={"ensemble": "nve"})
     dynamics = make_dynamics([Replica(atoms.numbers, motion, protocol, atoms.cell.array)], student)
     dynamics.set_phase(np.ones(1, bool))
     energies, times = [], []

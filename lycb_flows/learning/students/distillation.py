@@ -10,15 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from lycb_flows.config import MDConfig
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.students.certificate import Certificate, certify_statics, errors_of
-from lycb_flows.learning.students.frames import frames_of_runs, label, rattled, short_protocols
+from lycb_flows.learning.students.certificate import (
+    Certificate,
+    OwnRuns,
+    certify_statics,
+    errors_of,
+)
+from lycb_flows.learning.students.extrapolation import find_active_set
+from lycb_flows.learning.students.frames import (
+    Teach,
+    frames_of_runs,
+    label,
+    rattled,
+    short_protocols,
+    short_settings,
+)
 from lycb_flows.learning.students.training import StudentRecipe, train_student
-from lycb_flows.potentials.nep.file import NepShape
-from lycb_flows.potentials.nep.potential import NepPotential
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.potentials import NepPotential, NepShape, Potential
 from lycb_flows.schemas import Structure
 
 Tell = Callable[[str], None]
@@ -43,6 +56,11 @@ class Plan:
         Length of these runs.
     recipe
         Of the last training; those before it take a quarter of its updates.
+    pressures_bar
+        Of its NpT runs.
+    md
+        Of the runs that the student is for. With `health.extrapolation_limit` a run for training
+        ends where it passes it, and that frame goes to the teacher.
     """
 
     temperatures_k: tuple[float, ...] = (300.0, 600.0, 900.0)
@@ -51,6 +69,8 @@ class Plan:
     frames_per_run: int = 4
     run_ps: float = 2.0
     recipe: StudentRecipe = StudentRecipe()  # noqa: RUF009 - frozen
+    pressures_bar: tuple[float, ...] = (1.0,)
+    md: MDConfig = MDConfig()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -93,6 +113,50 @@ def distil(
     InputError
         Without crystals.
     """
+    teach = partial(label, teacher)
+    student, labelled = teach_student(starts, teach, shape, plan, tell=tell)
+    certificate = certify_statics(
+        student,
+        teach,
+        starts,
+        OwnRuns(plan.temperatures_k, plan.pressures_bar, md=plan.md),
+        trained_on=[each.structure for each in labelled],
+        labels=labels,
+    )
+    return Student(student, tuple(labelled), certificate)
+
+
+def teach_student(
+    starts: Sequence[Structure],
+    teach: Teach,
+    shape: NepShape,
+    plan: Plan,
+    *,
+    given: Sequence[Structure] = (),
+    tell: Tell = lambda _: None,
+) -> tuple[NepPotential, list[LabelledStructure]]:
+    """Return a student without a certificate, and the labels that it was trained on.
+
+    Parameters
+    ----------
+    starts
+        Ordered crystals near their minima.
+    teach
+        Labels by the teacher.
+    shape
+        Sizes of the student.
+    plan
+        Frames and training.
+    given
+        Further frames to learn from, such as those of other runs.
+    tell
+        Called as it goes on.
+
+    Raises
+    ------
+    InputError
+        Without crystals.
+    """
     if not starts:
         raise InputError("a student needs crystals", fix="give ordered structures")
     seed = plan.recipe.seed
@@ -101,40 +165,36 @@ def distil(
         for i, start in enumerate(starts)
         for frame in rattled(start, plan.rattled_per_start, seed + i)
     ]
-    labelled = label(teacher, frames)
-    tell(f"{len(labelled)} rattled crystals labelled")
+    labelled = teach([*frames, *given])
+    tell(f"{len(labelled)} rattled crystals and given frames labelled")
     first = replace(plan.recipe, updates=plan.recipe.updates // 4)
     for round_ in range(plan.rounds):
         student = train_student(shape, labelled, first)
-        frames, failures = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
-        new = label(teacher, frames)
+        if plan.md.health.extrapolation_limit is not None:
+            student = student.graded_by(
+                find_active_set(student, [each.structure for each in labelled]).transforms
+            )
+        frames, n_lost = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
+        new = teach(frames)
         if new:
             force_mae = 1e3 * errors_of(student, new).force_mae_ev_per_ang
             tell(
                 f"round {round_ + 1}: {len(new)} frames of the student's runs labelled, its forces "
-                f"were off by {force_mae:.1f} meV/Å there; {len(failures)} runs left physics"
+                f"were off by {force_mae:.1f} meV/Å there; {n_lost} runs left physics"
             )
         labelled += new
     student = train_student(shape, labelled, plan.recipe)
     tell(f"trained on {len(labelled)} frames")
-    certificate = certify_statics(
-        student,
-        teacher,
-        starts,
-        plan.temperatures_k,
-        trained_on=[each.structure for each in labelled],
-        labels=labels,
-    )
-    return Student(student, tuple(labelled), certificate)
+    return student, labelled
 
 
 def _frames_of_student(
     student: NepPotential, starts: Sequence[Structure], plan: Plan, seed: int
-) -> tuple[list[Structure], list[str]]:
-    frames, failures = [], []
+) -> tuple[list[Structure], int]:
+    frames, n_lost, config = list[Structure](), 0, short_settings(plan.md)
     for temperature_k in plan.temperatures_k:
-        for protocol in short_protocols(temperature_k):
-            found, why = frames_of_runs(
+        for protocol in short_protocols(temperature_k, plan.pressures_bar, config):
+            own = frames_of_runs(
                 starts,
                 student,
                 protocol,
@@ -142,6 +202,6 @@ def _frames_of_student(
                 per_run=plan.frames_per_run,
                 seed=seed,
             )
-            frames += found
-            failures += why
-    return frames, failures
+            frames += own.frames
+            n_lost += len(own.failures)
+    return frames, n_lost

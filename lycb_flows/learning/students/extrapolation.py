@@ -22,7 +22,7 @@ from lycb_flows.schemas import Structure
 Floats = NDArray[np.float64]
 
 _SWAP = 1.01  # a row enters when it makes the determinant larger by so much
-_RANK = 1e-6  # singular values below this share of the largest are noise of single precision
+_RANK = 1e-5  # singular values below this share of the largest are noise of single precision
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,15 @@ class ActiveSet:
 
     bases: tuple[Floats, ...]
     inverses: tuple[Floats, ...]
+
+    @property
+    def transforms(self) -> Floats:
+        """What takes descriptors and a one to coefficients, (species, D + 1, D + 1) with zeros."""
+        width = len(self.bases[0])
+        transforms = np.zeros((len(self.bases), width, width))
+        for s, (basis, inverse) in enumerate(zip(self.bases, self.inverses, strict=True)):
+            transforms[s, :, : inverse.shape[1]] = basis @ inverse
+        return transforms
 
     def grades(self, student: NepPotential, structures: Sequence[Structure]) -> Floats:
         """Return the largest grade of any atom of each structure, shape (structures,).

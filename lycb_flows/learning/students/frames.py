@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,39 @@ from lycb_flows.config import MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.md.protocol import RunAhead, run_batch, start_run
-from lycb_flows.md.schedule import production_start
-from lycb_flows.md.trajectory import read_trajectory
-from lycb_flows.potentials.evaluator import HasEvaluator
-from lycb_flows.potentials.potential import Potential
+from lycb_flows.md import (
+    RunAhead,
+    SegmentResult,
+    production_start,
+    read_trajectory,
+    run_batch,
+    start_run,
+)
+from lycb_flows.potentials import HasEvaluator, Potential
 from lycb_flows.schemas import Structure
 
 _LARGEST_RATTLE_ANG = 0.25
 _LARGEST_STRAIN = 0.03
-_PRESSURE_BAR = 1.0
+_PRESSURES_BAR = (1.0,)
+
+Teach = Callable[[Sequence[Structure]], list[LabelledStructure]]
+"""Returns the structures that a teacher has finite numbers for, with these."""
+
+
+def short_settings(md: MDConfig) -> MDConfig:
+    """Return settings of runs of a few picoseconds, otherwise those of longer ones.
+
+    Parameters
+    ----------
+    md
+        Of the runs that the student is for.
+    """
+    chosen = ("time_step_fs", "thermostat_damping_ps", "barostat_damping_ps", "cell_shape")
+    kept = {name: getattr(md, name) for name in (*chosen, "health")}
+    return MDConfig(heating_ps=0.2, equilibration_ps=0.0, sample_interval_fs=50.0, **kept)
+
+
+_SHORT = short_settings(MDConfig())
 
 
 def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
@@ -49,6 +73,26 @@ def rattled(start: Structure, n: int, seed: int) -> list[Structure]:
     return copies
 
 
+@dataclass(frozen=True)
+class OwnFrames:
+    """What runs of a student left.
+
+    Attributes
+    ----------
+    frames
+        Taken of each run, evenly over its second half and its heating left out; then those at which
+        a run was stopped because its extrapolation grade had passed the limit.
+    failures
+        Why runs left physics.
+    largest_grade
+        Of any atom at any step; None where no grades are taken.
+    """
+
+    frames: list[Structure]
+    failures: list[str]
+    largest_grade: float | None
+
+
 def frames_of_runs(
     starts: Sequence[Structure],
     potential: HasEvaluator,
@@ -57,8 +101,8 @@ def frames_of_runs(
     duration_ps: float,
     per_run: int,
     seed: int,
-) -> tuple[list[Structure], list[str]]:
-    """Return frames of one run from each crystal, and why runs left physics.
+) -> OwnFrames:
+    """Return frames of one run from each crystal.
 
     Parameters
     ----------
@@ -71,12 +115,12 @@ def frames_of_runs(
     duration_ps
         Length after heating.
     per_run
-        Frames taken of each run, evenly over its second half and its heating left out.
+        Frames taken of each run.
     seed
         Of the velocities.
     """
     n_steps = production_start(protocol) + round(duration_ps * 1000 / protocol.time_step_fs)
-    aheads, failures = [], []
+    aheads, sources, failures = [], [], []
     for i, start in enumerate(starts):
         try:
             here = start_run(start, potential, protocol, seed + i)
@@ -84,40 +128,57 @@ def frames_of_runs(
             failures.append(str(err))
             continue
         aheads.append(RunAhead(here, protocol, n_steps))
+        sources.append(start)
     found: list[list[Structure]] = [[] for _ in aheads]
+    stopped: list[Structure] = []
+    grades = []
     for place, segment in run_batch(aheads, potential, batch_size=max(len(aheads), 1)):
-        if segment.health.reason:
+        start = sources[place]
+        found[place] += _production(segment, protocol, start)
+        grade, limit = segment.largest_grade, protocol.health.extrapolation_limit
+        if grade is not None:
+            grades.append(grade)
+        if grade is not None and limit is not None and grade > limit:
+            stopped.append(_last(segment, start))
+        elif segment.health.reason:
             failures.append(segment.health.reason)
-        trajectory = read_trajectory(segment.trajectory)
-        found[place] += [
-            _structure(cell, starts[place], coords)
-            for step, cell, coords in zip(
-                trajectory.steps, trajectory.cells_ang, trajectory.frac_coords, strict=True
-            )
-            if step > production_start(protocol)
-        ]
-    return [frame for frames in found for frame in _spread(frames, per_run)], failures
+    spread = [frame for frames in found for frame in _spread(frames, per_run)]
+    return OwnFrames([*spread, *stopped], failures, max(grades, default=None))
 
 
-def short_protocol(temperature_k: float, pressure_bar: float | None) -> MDProtocol:
-    """Return a protocol of runs of a few picoseconds: velocities drawn hot, then NVT or NpT.
+def _production(segment: SegmentResult, protocol: MDProtocol, start: Structure) -> list[Structure]:
+    trajectory = read_trajectory(segment.trajectory)
+    rows = zip(trajectory.steps, trajectory.cells_ang, trajectory.frac_coords, strict=True)
+    return [
+        _structure(cell, start, coords)
+        for step, cell, coords in rows
+        if step > production_start(protocol)
+    ]
+
+
+def _last(segment: SegmentResult, start: Structure) -> Structure:
+    motion = segment.end.motion
+    return _structure(motion.cell_ang, start, motion.positions_ang @ np.linalg.inv(motion.cell_ang))
+
+
+def short_protocols(
+    temperature_k: float,
+    pressures_bar: Sequence[float] = _PRESSURES_BAR,
+    config: MDConfig = _SHORT,
+) -> tuple[MDProtocol, ...]:
+    """Return the protocols of a student's own runs: velocities drawn hot in NVT, then NpT.
 
     Parameters
     ----------
     temperature_k
         Target.
-    pressure_bar
-        None: the cell stands.
+    pressures_bar
+        Of the NpT runs, one each.
+    config
+        From `short_settings`.
     """
-    config = MDConfig(heating_ps=0.2, equilibration_ps=0.0, sample_interval_fs=50.0)
-    if pressure_bar is None:
-        return config.nvt(temperature_k, ramp=False)
-    return config.npt(temperature_k, pressure_bar)
-
-
-def short_protocols(temperature_k: float) -> tuple[MDProtocol, MDProtocol]:
-    """Return the NVT and the NpT protocol (1 bar) at a temperature."""
-    return short_protocol(temperature_k, None), short_protocol(temperature_k, _PRESSURE_BAR)
+    constant = config.nvt(temperature_k, ramp=False)
+    return constant, *(config.npt(temperature_k, pressure_bar) for pressure_bar in pressures_bar)
 
 
 def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledStructure]:

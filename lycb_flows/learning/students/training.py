@@ -27,9 +27,15 @@ from torch.nn import functional
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.potentials.nep.file import NepShape, NepWeights
-from lycb_flows.potentials.nep.layers import NepGraph, NepModule, NepOutput, join_graphs
-from lycb_flows.potentials.nep.potential import NepPotential
+from lycb_flows.potentials import (
+    NepGraph,
+    NepModule,
+    NepOutput,
+    NepPotential,
+    NepShape,
+    NepWeights,
+    join_graphs,
+)
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Floats = NDArray[np.float64]

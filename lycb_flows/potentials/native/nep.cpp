@@ -72,6 +72,11 @@ void* lycb_nep_new(const double* cutoffs, const double* numbers, double skin, in
     } catch (const std::bad_alloc&) { return nullptr; }
 }
 
+// From now on take extrapolation grades by an active set.
+void lycb_nep_grade_by(void* pointer, const double* transforms) {
+    static_cast<System*>(pointer)->weights->grade_by(transforms);
+}
+
 void lycb_nep_delete(void* system) { delete static_cast<System*>(system); }
 
 // Energies (m), forces (n, 3), virials (m, 3, 3); 0, or 1 when memory ran out.

@@ -67,6 +67,7 @@ public:
     Array<double> position[3], force[3];
     Matrix cell;
     double energy, virial[6];          // xx yy zz yz xz xy
+    double grade = 0;                  // largest of any atom; 0 without an active set
     bool described = true;
     long built = 0;
 
@@ -82,6 +83,7 @@ public:
         buffers.assign(4 * (size_t)stride * chunks, 0);
         energies.assign(chunks, 0);
         virials.assign(6 * (size_t)chunks, 0);
+        grades.assign(chunks, 0);
         starts.assign((size_t)n * (NS + 1), 0);
     }
 
@@ -100,10 +102,13 @@ public:
         std::memset(forces, 0, 4 * (size_t)stride * sizeof(real));
         double* virial = virials.data() + 6 * c;
         std::fill(virial, virial + 6, 0.0);
-        double sum = 0;
-        for (int i = (int)((int64_t)n * c / chunks); i < (int)((int64_t)n * (c + 1) / chunks); ++i)
+        double sum = 0, worst = 0;
+        for (int i = (int)((int64_t)n * c / chunks); i < (int)((int64_t)n * (c + 1) / chunks); ++i) {
             sum += centre.run(i, species[i], listed(i), moved.data(), identity ? nullptr : map, forces, virial);
+            if (weights.graded) worst = std::max(worst, centre.grade(species[i]));
+        }
         energies[c] = sum;
+        grades[c] = worst;
     }
 
     void descriptors_of(int i, Scratch& scratch, double* out) {
@@ -111,14 +116,15 @@ public:
         double virial[6] = {};
         centre.run(i, species[i], listed(i), moved.data(), identity ? nullptr : map, buffers.data(), virial);
         const real* q = centre.descriptors();
-        for (int d = 0; d < DIM; ++d) out[d] = q[d < NR ? d : NRP + (d - NR) / NA * NAP + (d - NR) % NA];
+        for (int d = 0; d < DIM; ++d) out[d] = q[place_of(d)];
     }
 
     __attribute__((noinline)) void collect() {
-        energy = 0;
+        energy = grade = 0;
         std::fill(virial, virial + 6, 0.0);
         for (int c = 0; c < chunks; ++c) {
             energy += energies[c];
+            grade = std::max(grade, grades[c]);
             for (int x = 0; x < 6; ++x) virial[x] += virials[6 * c + x];
         }
         for (int i = 0; i < n; ++i) {
@@ -156,7 +162,7 @@ private:
     Array<real> moved, buffers, px, py, pz;
     Array<int32_t> pj;
     std::vector<int32_t> starts;
-    std::vector<double> energies, virials;
+    std::vector<double> energies, virials, grades;
     // of build
     struct Ghost { double x, y, z; int32_t atom, bin; };
     std::vector<Ghost> ghosts, sorted;

@@ -17,6 +17,7 @@ struct Motion {
     // settings
     double time, degrees[2], squares[2], pressure, period_squared, mask[9], third, frame[9], inverse_frame[9];
     double hottest_factor, coldest_limit, start_energy, largest_jump, start_volume, largest_growth;
+    double grade, largest_grade;  // the largest so far, and its limit
     double boltzmann;
     int64_t cell_moves, thermostatted;
 };
@@ -254,6 +255,7 @@ private:
     void read_results() {
         const int places[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
         m.energy = c.energy;
+        m.grade = std::max(m.grade, c.grade);
         for (int x = 0; x < 9; ++x) m.virial[x] = c.virial[places[x]];
     }
 
@@ -274,7 +276,7 @@ private:
         double kelvin = twice_kinetic / (m.degrees[0] * m.boltzmann), growth = volume / m.start_volume;
         return std::isfinite(m.energy) && kelvin <= m.hottest_factor * std::max(target_k, m.coldest_limit) &&
                std::abs(m.energy / n - m.start_energy) <= m.largest_jump &&
-               std::max(growth, 1 / growth) <= m.largest_growth;
+               std::max(growth, 1 / growth) <= m.largest_growth && m.grade <= m.largest_grade;
     }
 };
 

@@ -40,6 +40,9 @@ constexpr int STARTS[] = {0, 3, 8, 15, 24};
 constexpr int LM = STARTS[LMAX], CH = LMAX + FOUR + FIVE;
 constexpr int NRP = up(NR), NAP = up(NA), KRP = up(KR), NP = up(NEURONS);
 constexpr int DP = NRP + CH * NAP, DIM = NR + CH * NA;
+constexpr int GP = (DIM + 4) / 4 * 4;  // descriptors and a one, whole vectors of four doubles
+typedef double D4 __attribute__((vector_size(32), aligned(32)));
+constexpr int place_of(int d) { return d < NR ? d : NRP + (d - NR) / NA * NAP + (d - NR) % NA; }
 constexpr int MAX_PAIRS = 1024;  // listed pairs of one centre
 
 inline V splat(real x) { return V{x, x, x, x, x, x, x, x}; }
@@ -136,6 +139,16 @@ struct Weights {
     alignas(64) real first[NS][DIM][NP], biases[NS][NP], second[NS][NP], back[NS][NEURONS][DP];
     alignas(64) real radial[NS][NS][KR][NRP], radial_back[NS][NS][NR][KRP];
     alignas(64) real angular[NS][NS][NA][KA];
+    bool graded;
+    alignas(64) double active[NS][DIM + 1][GP];
+
+    // What takes unscaled descriptors and a one to coefficients, (NS, DIM + 1, DIM + 1).
+    void grade_by(const double* transforms) {
+        for (int s = 0; s < NS; ++s)
+            for (int d = 0; d <= DIM; ++d)
+                for (int c = 0; c <= DIM; ++c) active[s][d][c] = transforms[(s * (DIM + 1) + d) * (DIM + 1) + c];
+        graded = true;
+    }
 
     // In the file's order, without its bias: first, biases, second, constants, radial, angular, scales.
     Weights(const double* cutoffs, const double* p) {
@@ -152,8 +165,7 @@ struct Weights {
                 for (int d = 0; d < DIM; ++d) {
                     real w = w0[(s * NEURONS + m) * DIM + d] * scales[d];
                     first[s][d][m] = w;
-                    int place = d < NR ? d : NRP + (d - NR) / NA * NAP + (d - NR) % NA;
-                    back[s][m][place] = w;
+                    back[s][m][place_of(d)] = w;
                 }
             }
             for (int t = 0; t < NS; ++t) {
@@ -375,6 +387,20 @@ public:
     }
 
     const real* descriptors() const { return k.q; }
+
+    // The largest coefficient by which the active set makes up the descriptors of the last atom
+    // (extrapolation.py); in double, because the active set's inverse is ill-conditioned.
+    __attribute__((noinline)) double grade(int s) const {
+        D4 sums[GP / 4];
+        for (int v = 0; v < GP / 4; ++v) sums[v] = *(const D4*)&w.active[s][DIM][4 * v];
+        for (int d = 0; d < DIM; ++d) {
+            double q = k.q[place_of(d)];
+            for (int v = 0; v < GP / 4; ++v) sums[v] += *(const D4*)&w.active[s][d][4 * v] * q;
+        }
+        double largest = 0;
+        for (int c = 0; c < GP; ++c) largest = std::max(largest, std::abs(sums[c / 4][c % 4]));
+        return largest;
+    }
 
 private:
     const Weights& w;

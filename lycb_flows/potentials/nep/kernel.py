@@ -79,6 +79,9 @@ class NepEvaluator:
         The NEP.
     species
         Index of each atom's species, one array per crystal.
+    transforms
+        What takes scaled descriptors and a one to the coefficients of extrapolation grades,
+        shape (species, D + 1, D + 1); None: no grades.
     skin_ang
         Kept beyond the radial cutoff.
     """
@@ -89,9 +92,11 @@ class NepEvaluator:
         shape: NepShape,
         weights: NepWeights,
         species: Sequence[Numbers],
+        transforms: Floats | None = None,
         skin_ang: float = SKIN_ANG,
     ) -> None:
         self.library, self.shape = library, shape
+        self.is_graded = transforms is not None
         self.sizes = [len(each) for each in species]
         sizes = np.array(self.sizes, np.int64)
         kinds = np.concatenate(list(species)).astype(np.int32)
@@ -107,6 +112,9 @@ class NepEvaluator:
         if system is None:
             raise MemoryError
         self.system = ctypes.c_void_p(system)
+        if transforms is not None:
+            unscaled = transforms * np.append(weights.scales, 1.0)[:, None]
+            library.lycb_nep_grade_by(self.system, address(np.ascontiguousarray(unscaled)))
 
     def __del__(self) -> None:
         if hasattr(self, "system"):

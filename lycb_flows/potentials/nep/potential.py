@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Self
 
@@ -31,6 +32,7 @@ class NepPotential(Trainable):
     """
 
     module: NepModule
+    _transforms: Floats | None = None
 
     def __init__(self, shape: NepShape, weights: NepWeights | None = None) -> None:
         super().__init__(NepModule(shape), {})
@@ -59,7 +61,21 @@ class NepPotential(Trainable):
         library = load_kernel(self.shape) if self.device.type == "cpu" else None
         if library is None:
             return GraphEvaluator(self, numbers)
-        return NepEvaluator(library, self.shape, self.module.get_weights(), species)
+        weights = self.module.get_weights()
+        return NepEvaluator(library, self.shape, weights, species, self._transforms)
+
+    def graded_by(self, transforms: Floats) -> Self:
+        """Return the same potential, whose native dynamics take extrapolation grades.
+
+        Parameters
+        ----------
+        transforms
+            From an active set (`learning/students/extrapolation.py`), shape
+            (species, D + 1, D + 1).
+        """
+        graded = copy.copy(self)
+        graded._transforms = transforms  # noqa: SLF001 - its own copy
+        return graded
 
     def species_of(self, numbers: Numbers) -> Numbers:
         """Return the index of each atom's species.

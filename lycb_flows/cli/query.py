@@ -1,0 +1,311 @@
+"""Questions to the store: `lycb query`, `lycb results`, `lycb show`, `lycb index`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lycb_flows.cli.rows import Format, FormatOption, print_aligned, print_rows, text_of
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    Key,
+    StoreOption,
+    open_results,
+    print_attempts,
+    print_json,
+    print_table,
+    share_progress,
+)
+from lycb_flows.errors import InputError
+
+if TYPE_CHECKING:
+    from lycb_flows.schemas import Document
+    from lycb_flows.store import ResultStore
+
+AsIsOption = Annotated[
+    bool,
+    typer.Option("--as-is", help="Do not bring the catalogue up to date before it is asked."),
+]
+_SHOWN_OF_ALL = ("key", "campaign", "system", "round", "temperature_k", "reduced_formula")
+_N_NUMBERS, _N_KEYS = 6, 3
+
+
+def query(
+    kind: Annotated[
+        str | None, typer.Argument(help="Kind of document, e.g. label, run, model.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIELD=VALUE, or with != < <= > >= ~ (part of a text); may be given several times."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Column to sort by; with - in front, the largest first.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Rows at most.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
+    how: FormatOption = None,
+    kinds: Annotated[
+        bool, typer.Option("--kinds", help="List the kinds, or the columns of a kind.")
+    ] = False,
+    as_is: AsIsOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the documents of a kind, by what is asked for.
+
+    Without options, and with --where FIELD=VALUE alone, the documents and their
+    facts; values are read as JSON. Everything else asks the catalogue, which has
+    formula, campaign, round, temperature and the numbers of every document, and
+    is brought up to date first.
+    """
+    from lycb_flows.schemas import KINDS
+
+    if kinds or kind is None:
+        _print_kinds(kind)
+        return
+    results = open_results(store)
+    if kind not in {*KINDS, *results.kinds()}:
+        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
+    equal = _facts_asked_for(kind, where or [])
+    if equal is not None and all(option is None for option in (sort, limit, columns, how)):
+        _print_facts(results, kind, equal, as_json=as_json)
+        return
+    found = results.query(kind, *(where or ()), sort=sort, limit=0)  # every name is checked first
+    del found
+    chosen = _chosen_columns(kind, columns, where or [], sort)
+    bring_up_to_date(results, as_is=as_is)
+    if as_json or how in {Format.JSON, Format.CSV}:
+        chosen = chosen if columns else _all_columns(kind)
+    shape = Format.JSON if as_json else how or Format.TABLE
+    rows = results.query(kind, *(where or ()), sort=sort, limit=limit)
+    print_rows(rows, chosen, shape, title=kind, whole=columns is not None)
+
+
+def bring_up_to_date(results: ResultStore, *, as_is: bool) -> None:
+    """Index what is new, unless that is not wanted or not possible; then it is told.
+
+    Parameters
+    ----------
+    results
+        The store.
+    as_is
+        Whether the catalogue is to be asked as it stands.
+    """
+    from lycb_flows.store import is_behind
+
+    if not is_behind(results):
+        return
+    if as_is or results.read_only:
+        hint = "" if as_is else "; this user cannot write, its owner runs `lycb index`"
+        typer.echo(f"the catalogue does not know the newest documents{hint}", err=True)
+        return
+    _update(results, rebuild=False)
+
+
+def _update(results: ResultStore, *, rebuild: bool) -> str:
+    from lycb_flows.campaign.catalogue import update_catalogue
+
+    with share_progress("catalogue") as tell:
+        done = update_catalogue(results, rebuild=rebuild, tell=tell)
+    for name, reason in done.left_out.items():
+        typer.echo(f"campaign {name} cannot be read here: {reason}", err=True)
+    return f"{done.n_written} rows written, {done.n_removed} removed"
+
+
+def index(store: StoreOption = None) -> None:
+    """Rebuild the catalogue that queries ask, from the documents.
+
+    It is never truth: no job reads it, and it may be rebuilt at any time.
+    """
+    typer.echo(_update(open_results(store), rebuild=True))
+
+
+# -- which columns ---------------------------------------------------------------------------
+
+
+def _all_columns(kind: str) -> list[str]:
+    from lycb_flows.store import catalogue_columns
+
+    return [column.name for column in catalogue_columns(kind)]
+
+
+def _chosen_columns(
+    kind: str, columns: str | None, where: Sequence[str], sort: str | None
+) -> list[str]:
+    """Return the columns of a table: those that are given, or place, numbers, and asked ones."""
+    from lycb_flows.store import document_class
+    from lycb_flows.store.catalogue import catalogue_columns, check_columns, read_condition
+
+    if columns is not None:
+        chosen = [name.strip() for name in columns.split(",")]
+        check_columns(kind, chosen)
+        return chosen
+    numbers = [c.name for c in catalogue_columns(kind) if c.type == "number"]
+    own = document_class(kind).table_columns or numbers[:_N_NUMBERS]
+    named = [read_condition(text).name for text in where]
+    named += [sort.removeprefix("-")] if sort else []
+    return list(dict.fromkeys([*_SHOWN_OF_ALL, *own, *named]))
+
+
+def _print_kinds(kind: str | None) -> None:
+    """Print every kind, or the columns of one."""
+    from lycb_flows.store import all_kinds, catalogue_columns
+
+    kinds = all_kinds()
+    if kind is None:
+        rows = [[name, first_line(of_kind)] for name, of_kind in sorted(kinds.items())]
+        print_aligned(rows)
+        typer.echo("`lycb query KIND --kinds` lists the columns of one")
+        return
+    if kind not in kinds:
+        raise InputError("no such kind", fix=f"one of {', '.join(kinds)}", found=kind)
+    columns = [[c.name, c.type, c.description] for c in catalogue_columns(kind)]
+    typer.echo(f"{kind}: {first_line(kinds[kind])}")
+    print_aligned(columns, head=["column", "is", ""])
+
+
+def first_line(of_kind: type[Document]) -> str:
+    """Return the sentence that says what the documents of a class are."""
+    return (inspect.getdoc(of_kind) or "").partition("\n")[0]
+
+
+# -- facts -------------------------------------------------------------------------------------
+
+
+def _facts_asked_for(kind: str, where: Sequence[str]) -> dict[str, Any] | None:
+    """Return the facts that are to be equal, or None when only the catalogue can answer."""
+    from lycb_flows.schemas import Document
+    from lycb_flows.store import document_class
+    from lycb_flows.store.catalogue import read_condition
+
+    conditions = [read_condition(text) for text in where]
+    fields = document_class(kind).model_fields.keys() - Document.model_fields.keys()
+    if any(c.operator != "=" or c.name not in fields for c in conditions):
+        return None
+    return {condition.name: condition.value for condition in conditions}
+
+
+def _print_facts(results: ResultStore, kind: str, equal: dict[str, Any], *, as_json: bool) -> None:
+    found = results.list_facts(kind, **equal)
+    if as_json:
+        for key, facts in found:
+            print_json({"key": key, **facts})
+        return
+    rows = ({"key": key, "facts": _short(facts)} for key, facts in found)
+    print_rows(rows, ["key", "facts"], Format.TABLE, title=kind)
+
+
+def _short(facts: dict[str, Any]) -> str:
+    simple = {
+        name: value[:16] if isinstance(value, str) else value
+        for name, value in facts.items()
+        if isinstance(value, str | int | float | bool)
+    }
+    return ", ".join(f"{name}={value}" for name, value in simple.items())
+
+
+# -- one document ------------------------------------------------------------------------------
+
+
+def show(
+    key: Key,
+    facts: Annotated[bool, typer.Option("--facts", help="Print all facts, as JSON.")] = False,
+    ancestry: Annotated[
+        bool, typer.Option("--ancestry", help="List every document that it rests on.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+    logs: Annotated[
+        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
+    ] = None,
+) -> None:
+    """Show a document: its numbers, who made it, and what it rests on, down to the CIF.
+
+    For a key that has only failed so far, its attempts are shown.
+    """
+    results = open_results(store)
+    attempts = results.attempts(key)
+    if attempts and results.find_document(key) is None:  # it has only failed so far
+        print_attempts(results, attempts, logs)
+        return
+    document = results.load_any(key)
+    ancestors = results.find_documents(results.ancestors(document.key))
+    if as_json:
+        print_json(
+            document.model_dump(mode="json")
+            | {
+                "kind": document.kind,
+                "ancestors": [[ancestor.kind, ancestor.key] for ancestor in ancestors],
+            }
+        )
+        return
+    _print_summary(document, facts=facts)
+    print_attempts(results, results.attempts(document.key), logs)
+    if ancestry:
+        rows = [[found.kind, found.key[:12], _short(found.facts())] for found in ancestors]
+        print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
+    else:
+        _print_ancestors(ancestors)
+
+
+def _print_summary(document: Document, *, facts: bool) -> None:
+    from lycb_flows.schemas import columns_of, values_of
+
+    typer.echo(f"{document.kind} {document.key}")
+    typer.echo(first_line(type(document)))
+    if facts:
+        typer.echo(json.dumps(document.facts(), indent=1))
+    else:
+        about = {column.name: column.description for column in columns_of(type(document))}
+        values = values_of(document)
+        rows = [[name, text_of(value), about.get(name, "")] for name, value in values.items()]
+        print_aligned([[f"  {name}", value, text] for name, value, text in rows])
+    made = document.made
+    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    if made.job:
+        typer.echo(f"job: {made.job}")
+
+
+def _print_ancestors(ancestors: Iterable[Document]) -> None:
+    """Print how many documents of each kind it rests on, with the keys of the few."""
+    by_kind: dict[str, list[str]] = {}
+    for document in ancestors:
+        by_kind.setdefault(document.kind, []).append(document.key[:12])
+    rows = [
+        [kind, str(len(keys)), ", ".join([*keys[:_N_KEYS], *["..."] * (len(keys) > _N_KEYS)])]
+        for kind, keys in by_kind.items()
+    ]
+    typer.echo("rests on, nearest first (--ancestry lists all):")
+    print_aligned([[f"  {n} {kind}", keys] for kind, n, keys in rows])
+
+
+# -- results of campaigns ------------------------------------------------------------------------
+
+
+def results(
+    campaign: Annotated[
+        str | None, typer.Argument(help="Name of a campaign (default: every campaign).")
+    ] = None,
+    how: FormatOption = None,
+    as_is: AsIsOption = False,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what campaigns have measured, with errors: D, sigma, E_A, volumes.
+
+    A row per number. An upper bound has no value but a `high`.
+    """
+    from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
+
+    opened = open_results(store)
+    bring_up_to_date(opened, as_is=as_is)
+    rows = measured_numbers(opened, campaign)
+    shape = Format.JSON if as_json else how or Format.TABLE
+    print_rows(rows, RESULT_COLUMNS, shape, title="Results", whole=False)

@@ -1,0 +1,27 @@
+from .evaluation import (
+    evaluate as evaluate,
+)
+from .labelled import (
+    LabelledStructure as LabelledStructure,
+)
+from .reference_shift import (
+    fitted_shift_ev as fitted_shift_ev,
+)
+from .sampling import (
+    Candidates as Candidates,
+    assign_blocks as assign_blocks,
+    select_frames as select_frames,
+)
+from .students.certificate import (
+    Certificate as Certificate,
+    OwnRuns as OwnRuns,
+    certify_statics as certify_statics,
+    errors_of as errors_of,
+)
+from .students.training import (
+    StudentRecipe as StudentRecipe,
+)
+from .training import (
+    EpochLoop as EpochLoop,
+    fine_tune as fine_tune,
+)

@@ -1,0 +1,78 @@
+"""What campaigns have measured, a row per number with its error: `lycb results`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lycb_flows.schemas import Document, Scalar
+from lycb_flows.store import QUANTITIES, ResultStore
+
+RESULT_COLUMNS = (
+    "campaign", "system", "pressure_bar", "temperature_k", "replica", "quantity", "value", "error",
+    "low", "high", "unit", "note", "key",
+)  # fmt: skip
+_PLACE = ("system", "pressure_bar", "temperature_k", "replica")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured number.
+
+    Attributes
+    ----------
+    quantity
+        Its symbol or name, such as "D".
+    unit
+        Its unit.
+    value
+        None where there is an upper bound only, which is `high`, or nothing.
+    error
+        Standard error.
+    low, high
+        Interval, of 95 % unless the note says otherwise.
+    note
+        What the number is, or why there is none.
+    temperature_k
+        Where it holds, if that is not the temperature of its document.
+    """
+
+    quantity: str
+    unit: str
+    value: float | None = None
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+    temperature_k: float | None = None
+
+
+def measured_numbers(
+    store: ResultStore, campaign: str | None = None
+) -> Iterator[dict[str, Scalar | None]]:
+    """Yield every number that campaigns have measured, as rows with `RESULT_COLUMNS`.
+
+    Parameters
+    ----------
+    store
+        Holds the documents; its catalogue says whose they are.
+    campaign
+        Name of the only campaign; None: all.
+    """
+    conditions = ["campaign!=null"] if campaign is None else [f"campaign={json.dumps(campaign)}"]
+    for quantity in QUANTITIES.usable().values():
+        found = store.query(quantity.document.kind, *conditions, sort="campaign")
+        owners: dict[str, list[str]] = {}
+        for row in found:
+            owners.setdefault(str(row["key"]), []).append(str(row["campaign"]))
+        for document in store.find_documents(owners):
+            for number in quantity.numbers(document):
+                for owner in owners[document.key]:
+                    yield _row(owner, document, number)
+
+
+def _row(campaign: str, document: Document, number: Number) -> dict[str, Scalar | None]:
+    row = {name: getattr(document, name, None) for name in _PLACE}
+    row |= {"campaign": campaign, "key": document.key}
+    return row | {name: value for name, value in vars(number).items() if value is not None}

@@ -1,0 +1,49 @@
+"""Trajectories that were dropped to save space, remembered so that nobody takes them for lost.
+
+What was measured from them stays; a new analysis of them is no longer possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lycb_flows.schemas import Blob
+from lycb_flows.store.provenance import now
+from lycb_flows.store.results import ResultStore
+
+_PREFIXES = [f"{number:02x}" for number in range(256)]
+
+
+def pruned_blobs(store: ResultStore) -> set[str]:
+    """Return the SHA-256 of every blob that was pruned."""
+    notes = (store.note(_note(prefix)) for prefix in _PREFIXES)
+    return {sha256 for note in notes if note for sha256 in note}
+
+
+def prune(store: ResultStore, blobs: Iterable[Blob]) -> int:
+    """Remove blobs and remember that they were removed on purpose, first of all.
+
+    Parameters
+    ----------
+    store
+        Where they are.
+    blobs
+        Blobs that are still named by documents.
+
+    Returns
+    -------
+    int
+        Bytes that were freed.
+    """
+    freed = 0
+    for blob in blobs:
+        if store.blobs.has(blob.sha256):
+            name = _note(blob.sha256[:2])
+            store.set_note(name, {**(store.note(name) or {}), blob.sha256: now()})
+            store.blobs.delete(blob.sha256)
+            freed += blob.size
+    return freed
+
+
+def _note(prefix: str) -> str:
+    return f"pruned {prefix}"
