@@ -331,7 +331,7 @@ def test_a_label_tells_its_file_its_place_and_its_level(lycb, tmp_path):
     assert document.statement == PAPER_STATIC.model_dump(mode="json")
     label = store.load(schemas.Label, document.labels[5])
     assert label.parents == (label.structure, document.key)
-    out = lycb("show", label.key, "--store", address)[1]
+    out = lycb("show", label.key, "--ancestry", "--store", address)[1]
     assert "import li3ybr6_pbe.extxyz, frame 5" in out
     assert document.sha256[:16] in out
 
