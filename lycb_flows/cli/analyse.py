@@ -124,6 +124,8 @@ def _write(found: TrajectoryAnalysis, places: IonPlaces, name: str, folder: Path
 def _site_facts(places: IonPlaces) -> dict[str, object]:
     """Return occupancies, kinds of jump, reach and the whole network as plain data."""
     sites = places.sites
+    if sites is None:
+        return {"reason": places.reason}
     return {
         "orbits": [orbit.model_dump(mode="json") for orbit in sites.orbits],
         "steps": [step.model_dump(mode="json") for step in sites.steps],
@@ -139,20 +141,25 @@ def _site_facts(places: IonPlaces) -> dict[str, object]:
 
 def _print_sites(places: IonPlaces) -> None:
     """Print the occupancies of the simulation beside the refined ones."""
-    from lycb_flows.report import MISSING, fixed, number, with_error
+    from lycb_flows.quantities.sites import residence_text
+    from lycb_flows.report import fixed, with_error
 
+    sites = places.sites
+    if sites is None:
+        typer.echo(f"No sites: {places.reason}")
+        return
     rows = [
         [
             orbit.label if orbit.shape in orbit.label else f"{orbit.label}, {orbit.shape}",
             str(orbit.n_sites),
             with_error(orbit.occupancy, orbit.occupancy_err),
             fixed(orbit.refined_occupancy, 3),
-            MISSING if orbit.residence_ps is None else number(orbit.residence_ps),
+            residence_text(orbit),
             str(orbit.n_departures),
         ]
-        for orbit in places.sites.orbits
+        for orbit in sites.orbits
     ]
-    reach = f"jumps lead through the crystal in {places.sites.percolation.dimensions} dimensions"
+    reach = f"jumps lead through the crystal in {sites.percolation.dimensions} dimensions"
     title = f"Sites of {places.grid.mobile_species}; {reach}"
     columns = ["site", "sites", "occupancy", "refined", "stay (ps)", "departures"]
     print_table(title, columns, rows)

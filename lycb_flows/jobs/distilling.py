@@ -214,10 +214,7 @@ class _Distillation:
         model
             The student's.
         """
-        from lycb_flows.learning import (  # noqa: PLC0415
-            OwnRuns,
-            certify_statics,
-        )
+        from lycb_flows.learning import OwnRuns, certify_statics  # noqa: PLC0415 - torch
 
         plan = self.plan
         # on the CPU, whatever the device: there its runs take grades
@@ -263,7 +260,7 @@ class _Distillation:
             (structure, self.store.find(Label, Label.key_of(key, self.theory.fingerprint)))
             for structure, key in zip(structures, keys, strict=True)
         ]
-        return [_with_label(structure, label) for structure, label in found if label is not None]
+        return [LabelledStructure.of(label, frame) for frame, label in found if label is not None]
 
     def _given(self) -> list[Structure]:
         """Return the frames of the rounds that train or validate; test frames stay unseen."""
@@ -331,16 +328,6 @@ def label_batch(address: str, teacher: str, job_name: str, keys: Sequence[str]) 
             store.once(Label, label_key, compute, job_name, claim=False)
         except PhysicsError:
             continue
-
-
-def _with_label(structure: Structure, label: Label) -> LabelledStructure:
-    return LabelledStructure(
-        structure=structure,
-        energy_ev=label.energy_ev,
-        forces_ev_per_ang=np.array(label.forces_ev_per_ang),
-        stress_gpa=np.array(label.stress_gpa),
-        key=label.key,
-    )
 
 
 def refuse_bare(certificate: Certificate) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from jobflow import Job
 
 from lycb_flows.campaign import (
@@ -259,17 +258,10 @@ def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]
     found = []
     for key in keys:
         label = store.load(Label, key)
+        structure = store.load(Structure, label.structure)
         frames = frames_of(store, label.structure)
-        found.append(
-            LabelledStructure(
-                structure=store.load(Structure, label.structure),
-                energy_ev=label.energy_ev,
-                forces_ev_per_ang=np.array(label.forces_ev_per_ang),
-                stress_gpa=np.array(label.stress_gpa),
-                key=label.key,
-                system=frames[0].system if frames else "",
-            )
-        )
+        system = frames[0].system if frames else ""
+        found.append(LabelledStructure.of(label, structure, system))
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.evaluator import SinglePoint
-from lycb_flows.schemas import ModelErrors, Structure
+from lycb_flows.schemas import Label, ModelErrors, Structure
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,28 @@ class LabelledStructure(SinglePoint):
                 forces=np.shape(self.forces_ev_per_ang),
                 stress=np.shape(self.stress_gpa),
             )
+
+    @classmethod
+    def of(cls, label: Label, structure: Structure, system: str = "") -> LabelledStructure:
+        """Return a stored label with its structure, as training and evaluation take it.
+
+        Parameters
+        ----------
+        label
+            The label.
+        structure
+            The structure that it names.
+        system
+            Name of the material.
+        """
+        return cls(
+            structure=structure,
+            energy_ev=label.energy_ev,
+            forces_ev_per_ang=np.array(label.forces_ev_per_ang),
+            stress_gpa=np.array(label.stress_gpa),
+            key=label.key,
+            system=system,
+        )
 
     @property
     def n_atoms(self) -> int:

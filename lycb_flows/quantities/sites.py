@@ -295,7 +295,7 @@ def _orbit_table(mine: Sequence[Sites]) -> Table:
                 orbit.shape,
                 str(orbit.n_sites),
                 with_error(orbit.occupancy, orbit.occupancy_err),
-                _residence(orbit),
+                residence_text(orbit),
                 str(orbit.n_departures),
             )
             rows.append((*_rows(found, texts), *papers(refined)))
@@ -312,7 +312,8 @@ def _orbit_table(mine: Sequence[Sites]) -> Table:
     )  # fmt: skip
 
 
-def _residence(orbit: SiteOrbit) -> str:
+def residence_text(orbit: SiteOrbit) -> str:
+    """Return how long ions stay at a site in ps, with its error or as a lower bound."""
     if orbit.residence_low_ps is not None:
         return f"> {number(orbit.residence_low_ps)}"
     return with_error(orbit.residence_ps, orbit.residence_err_ps)

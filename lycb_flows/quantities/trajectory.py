@@ -123,25 +123,28 @@ class IonPlaces:
     grid
         Their density in the average cell, relative to the framework.
     sites
-        Sites, occupancies, jumps.
+        Sites, occupancies, jumps; None where there are none.
+    reason
+        Why there are none.
     parent
         The disordered crystal whose sites these are, in the simulation cell; None: the sites
         are the density's alone.
     """
 
     grid: DensityGrid
-    sites: SiteAnalysis
+    sites: SiteAnalysis | None
     parent: PlacedParent | None
+    reason: str = ""
 
     def cif(self, remark: str) -> str | None:
-        """Return the parent's CIF with the occupancies of the simulation.
+        """Return the parent's CIF with the occupancies of the simulation; None without either.
 
         Parameters
         ----------
         remark
             What was simulated, for the head of the file.
         """
-        if self.parent is None:
+        if self.parent is None or self.sites is None:
             return None
         return disordered_cif(self.parent, self.sites.orbits, self.grid, remark)
 
@@ -164,7 +167,7 @@ def places_of(
     Raises
     ------
     InputError
-        When the framework is not the parent's, or no ion ever comes to a site.
+        When the framework is not the parent's.
     """
     frac = trajectory.positions_ang @ np.linalg.inv(trajectory.cells_ang)
     motion = relative_motion(frac, trajectory.species, mobile_species)
@@ -173,7 +176,10 @@ def places_of(
     if parent is not None:
         cell = cell_of_simulation(parent, grid.lattice_ang)
         placed = place_parent(parent, cell, (1, 1, 1), grid)
-    sites = analyse_sites(motion.mobile, grid, trajectory.frame_interval_ps, placed)
+    try:
+        sites = analyse_sites(motion.mobile, grid, trajectory.frame_interval_ps, placed)
+    except InputError as err:  # no ion ever comes to a site: the density stands
+        return IonPlaces(grid, None, placed, str(err))
     return IonPlaces(grid, sites, placed)
 
 

@@ -21,6 +21,19 @@ SHAPES = {
     ),
 }
 
+STUDENT = NepShape(
+    ("Cl", "Li"),
+    cutoffs_ang=(5.0, 4.0),
+    n_radial=5,
+    n_angular=4,
+    k_radial=7,
+    k_angular=6,
+    l_max=2,
+    five_body=False,
+    neurons=10,
+)
+"""A small one, for students of rocksalt."""
+
 
 def random_weights(shape: NepShape, seed: int = 0) -> NepWeights:
     rng = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from lycb_flows.cli import terminal
 from lycb_flows.config import DiffusionConfig, EnumerationConfig
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError
+from lycb_flows.quantities import trajectory as places
 from lycb_flows.quantities.trajectory import common_charge, find_carrier
 from lycb_flows.units import nernst_einstein_ms_per_cm
 
@@ -210,6 +211,19 @@ def test_occupancies_stand_beside_those_of_the_parents_cif(lycb, chloride, tmp_p
     assert sum(ions.values()) == pytest.approx(18)
     simulated = lf.load_parent(str(tmp_path / "sites.cif"))
     assert simulated.structure.composition.reduced_formula == "Li3YCl6"
+
+
+def test_the_density_of_ions_without_sites_is_written(lycb, trajectory, tmp_path, monkeypatch):
+    def find_none(*_):
+        raise InputError("no ion ever comes to a site", fix="give more frames")
+
+    monkeypatch.setattr(places, "analyse_sites", find_none)
+    path = write_walk(trajectory, tmp_path / "run.h5")
+    code, printed, err = lycb("analyse", path, "--out", tmp_path / "out")
+    assert code == 0, err
+    assert "No sites: no ion ever comes to a site" in printed
+    assert (tmp_path / "out" / "density.cube").exists()
+    assert list(json.loads((tmp_path / "out" / "sites.json").read_text())) == ["reason"]
 
 
 def test_a_parent_that_is_not_the_simulated_crystals_is_one_line(

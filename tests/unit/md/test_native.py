@@ -7,8 +7,8 @@ import pytest
 import torch
 from ase import Atoms
 from ase.data import atomic_masses
-from helpers.neps import CRYSTAL, SHAPES, random_weights
-from helpers.springs import frames_of, protocol, run
+from neps import CRYSTAL, SHAPES, random_weights
+from springs import frames_of, protocol, run
 
 from lycb_flows.config import HealthConfig
 from lycb_flows.crystals import canonical_structure

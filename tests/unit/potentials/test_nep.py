@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from helpers.neps import CRYSTAL, SHAPES, random_weights
+from neps import CRYSTAL, SHAPES, random_weights
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.models import find_model, load_potential, write_model

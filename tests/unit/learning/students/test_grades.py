@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from ase.build import bulk
-from helpers.springs import frames_of, protocol, run
+from neps import STUDENT
+from springs import frames_of, protocol, run
 
 from lycb_flows.config import HealthConfig, MDConfig
 from lycb_flows.crystals import canonical_structure, structure_from_arrays
@@ -19,19 +20,7 @@ from lycb_flows.learning.students.frames import (
 )
 from lycb_flows.learning.students.training import StudentRecipe, train_student
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.potentials.nep.file import NepShape
 
-SHAPE = NepShape(
-    ("Cl", "Li"),
-    cutoffs_ang=(5.0, 4.0),
-    n_radial=5,
-    n_angular=4,
-    k_radial=7,
-    k_angular=6,
-    l_max=2,
-    five_body=False,
-    neurons=10,
-)
 SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
 EVERY_STEP = {"temperature_k": 300.0, "start_temperature_k": 300.0, "sample_interval_steps": 1}
 
@@ -46,7 +35,7 @@ def teacher():
 def taught(teacher):
     """A student that knows cold crystals only, and what its grades are measured by."""
     labelled = label(teacher, rattled(SALT, 40, seed=0)[:12])
-    student = train_student(SHAPE, labelled, StudentRecipe(updates=150, atoms_per_batch=64))
+    student = train_student(STUDENT, labelled, StudentRecipe(updates=150, atoms_per_batch=64))
     active = find_active_set(student, [each.structure for each in labelled])
     return student, active, student.graded_by(active.transforms)
 
@@ -102,7 +91,7 @@ def test_frames_beyond_the_limit_join_the_training(teacher):
         asked.append(len(structures))
         return label(teacher, structures)
 
-    _, labelled = teach_student([SALT], teach, SHAPE, plan)
+    _, labelled = teach_student([SALT], teach, STUDENT, plan)
     assert asked == [8, 2]  # one from NVT and one from NpT
     assert len(labelled) == 10
 

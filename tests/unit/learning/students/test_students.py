@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
+from neps import STUDENT
 from typer.testing import CliRunner
 
 from lycb_flows.cli.app import app
@@ -15,19 +16,7 @@ from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import label, rattled
 from lycb_flows.learning.students.training import StudentRecipe, train_student
 from lycb_flows.potentials.models import find_model, load_potential
-from lycb_flows.potentials.nep.file import NepShape
 
-SHAPE = NepShape(
-    ("Cl", "Li"),
-    cutoffs_ang=(5.0, 4.0),
-    n_radial=5,
-    n_angular=4,
-    k_radial=7,
-    k_angular=6,
-    l_max=2,
-    five_body=False,
-    neurons=10,
-)
 SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
 
 
@@ -45,7 +34,7 @@ def labelled(teacher):
 def test_a_student_learns_what_its_teacher_says(teacher, labelled):
     losses = []
     recipe = StudentRecipe(updates=200, atoms_per_batch=64)
-    student = train_student(SHAPE, labelled, recipe, tell=lambda _, loss: losses.append(loss))
+    student = train_student(STUDENT, labelled, recipe, tell=lambda _, loss: losses.append(loss))
     unseen = label(teacher, rattled(SALT, 24, seed=5)[:16:3])
     rms = np.sqrt(np.mean([np.mean(each.forces_ev_per_ang**2) for each in unseen]))
     errors = errors_of(student, unseen)
@@ -59,7 +48,7 @@ def test_a_student_learns_what_its_teacher_says(teacher, labelled):
 
 def test_equal_seeds_give_equal_students(labelled):
     students = [
-        train_student(SHAPE, labelled[:6], StudentRecipe(updates=5, seed=seed)).weights_bytes()
+        train_student(STUDENT, labelled[:6], StudentRecipe(updates=5, seed=seed)).weights_bytes()
         for seed in (0, 0, 1)
     ]
     assert students[0] == students[1]
@@ -68,11 +57,11 @@ def test_equal_seeds_give_equal_students(labelled):
 
 def test_a_student_without_labels_is_refused():
     with pytest.raises(InputError, match="labels"):
-        train_student(SHAPE, [], StudentRecipe())
+        train_student(STUDENT, [], StudentRecipe())
 
 
 def test_frames_like_the_training_are_interpolations_and_a_squeezed_crystal_is_none(labelled):
-    student = train_student(SHAPE, labelled, StudentRecipe(updates=3))
+    student = train_student(STUDENT, labelled, StudentRecipe(updates=3))
     trained = [each.structure for each in labelled]
     active = find_active_set(student, trained)
     assert active.grades(student, trained).max() < 1.05
