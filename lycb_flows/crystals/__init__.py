@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals.cell_filter import CellFilter
 from lycb_flows.crystals.charges import guessed_charges, mobile_ion
 from lycb_flows.crystals.distances import with_rules
 from lycb_flows.crystals.enumeration import (
@@ -37,6 +38,7 @@ __all__ = [
     "N_SEARCHES",
     "PARENT_NAMES",
     "AutomaticChoice",
+    "CellFilter",
     "CountOutOfReachError",
     "DisorderedCrystal",
     "EnumerationResult",

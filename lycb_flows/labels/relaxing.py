@@ -18,8 +18,7 @@ from ase.optimize import FIRE
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import RelaxationConfig
-from lycb_flows.crystals import Relaxed, canonical_structure, to_ase
-from lycb_flows.crystals.cell_filter import CellFilter
+from lycb_flows.crystals import CellFilter, Relaxed, canonical_structure, to_ase
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Label, Structure
 from lycb_flows.units import EV_PER_ANG3_GPA

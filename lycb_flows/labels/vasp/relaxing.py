@@ -16,8 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from lycb_flows.config import RelaxationConfig, VaspLabeler
-from lycb_flows.crystals import Relaxed, to_ase
-from lycb_flows.crystals.cell_filter import CellFilter
+from lycb_flows.crystals import CellFilter, Relaxed, to_ase
 from lycb_flows.labels.logs import Log
 from lycb_flows.labels.vasp.inputs import Optimizer, vasp_inputs
 from lycb_flows.labels.vasp.installation import check_vasp
