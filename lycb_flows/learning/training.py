@@ -17,8 +17,8 @@ The loss of a batch is Huber's with delta in each quantity's unit and weights 1,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def fine_tune(
     child, shift_ev = shift_reference(
         parent, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
     )
-    with _deterministic_algorithms():
+    with _DETERMINISTIC_ALGORITHMS:
         loop = EpochLoop(child, training, validation, config)
         while loop.epoch < config.epochs and loop.epoch - loop.best.epoch < config.patience:
             loop.run_epoch()
@@ -307,12 +307,30 @@ def _is_finite(label: LabelledStructure) -> bool:
     return all(bool(np.isfinite(value).all()) for value in numbers)
 
 
-@contextmanager
-def _deterministic_algorithms() -> Iterator[None]:
-    """Sum in a fixed order; with two threads torch's scatter otherwise adds in any order."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(mode=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+class _DeterministicAlgorithms:
+    """Sums in a fixed order while at least one thread trains.
+
+    With two threads torch's scatter otherwise adds in any order. The setting is the process's: the
+    first training that enters changes it, and the last one that leaves restores it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._n_inside == 0:
+                self._before = torch.are_deterministic_algorithms_enabled()
+                torch.use_deterministic_algorithms(mode=True)
+            self._n_inside += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                torch.use_deterministic_algorithms(self._before)
+
+
+_DETERMINISTIC_ALGORITHMS = _DeterministicAlgorithms()

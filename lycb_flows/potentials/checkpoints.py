@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,8 @@ from torch import Tensor
 from lycb_flows.errors import InputError, first_line
 
 State = Mapping[str, Tensor]
+
+_ONE_LOAD = threading.Lock()  # what a pickle may hold is a setting of the process
 
 
 def read_state(
@@ -47,7 +50,11 @@ def read_state(
         When it is no such checkpoint, or needs code to load.
     """
     try:
-        with torch.serialization.safe_globals(list(allowed)), warnings.catch_warnings():
+        with (
+            _ONE_LOAD,
+            torch.serialization.safe_globals(list(allowed)),
+            warnings.catch_warnings(),
+        ):
             # other pickle protocols load, or are refused
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             content = torch.load(path, map_location="cpu", weights_only=True)

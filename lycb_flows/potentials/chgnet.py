@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -59,6 +60,8 @@ SKIN_ANG = 0.15
 """Bonds and angles within the skin are computed in vain, 8 % more of a step at 0.4; a graph costs
 a tenth of a step."""
 
+_ONE_REDIRECTION = threading.Lock()  # two that overlap would end with the output of neither
+
 Layer = Any  # of chgnet: torch types every attribute of a module as Tensor or Module
 
 
@@ -88,7 +91,7 @@ class CHGNetPotential(Trainable):
 
     def __init__(self, architecture_args: Mapping[str, Any]) -> None:
         reference = AtomRef(is_intensive=True)
-        with contextlib.redirect_stdout(io.StringIO()):  # CHGNet prints its size
+        with _ONE_REDIRECTION, contextlib.redirect_stdout(io.StringIO()):  # CHGNet prints its size
             module = CHGNet(**architecture_args, composition_model=reference)
         if not module.is_intensive:
             raise InputError("this CHGNet predicts total energies", fix="use an intensive one")

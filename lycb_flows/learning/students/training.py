@@ -14,6 +14,7 @@ where t rises from 0 to 1: forces first, energies last. Beyond 0.5 eV/Å forces 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,19 +127,23 @@ def train_student(
     blank = NepPotential(shape)
     references_ev = _references(shape, labelled)
     examples = [_example(blank, label, references_ev) for label in labelled]
-    torch.manual_seed(recipe.seed)
-    weights = parent.module.get_weights() if parent else _first_weights(shape, examples)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    weights = parent.module.get_weights() if parent else _first_weights(shape, examples, generator)
     module = NepModule(shape, torch.float32)
     module.set_weights(weights)
     with torch.no_grad():
         module.references_ev.zero_()
-    _train(module, examples, recipe, tell)
+    _train(module, examples, recipe, generator, tell)
     student = NepPotential(shape, module.get_weights())
     return _with_references(student, labelled)
 
 
 def _train(
-    module: NepModule, examples: Sequence[_Example], recipe: StudentRecipe, tell: Tell | None
+    module: NepModule,
+    examples: Sequence[_Example],
+    recipe: StudentRecipe,
+    generator: torch.Generator,
+    tell: Tell | None,
 ) -> None:
     parameters = [value for value in module.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -150,7 +155,7 @@ def _train(
     done = 0
     while done < recipe.updates:
         losses = []
-        for batch in _batches(examples, recipe.atoms_per_batch):
+        for batch in _batches(examples, recipe.atoms_per_batch, generator):
             loss = _loss(module, batch, recipe, done / recipe.updates)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -169,10 +174,12 @@ def _train(
             tell(done, float(np.mean(losses)))
 
 
-def _batches(examples: Sequence[_Example], atoms_per_batch: int) -> list[list[_Example]]:
+def _batches(
+    examples: Sequence[_Example], atoms_per_batch: int, generator: torch.Generator
+) -> list[list[_Example]]:
     batches: list[list[_Example]] = [[]]
     n_atoms = 0
-    for i in torch.randperm(len(examples)).tolist():
+    for i in torch.randperm(len(examples), generator=generator).tolist():
         if n_atoms >= atoms_per_batch:
             batches.append([])
             n_atoms = 0
@@ -231,20 +238,23 @@ def _fit(shares: Floats, energies: Floats) -> Floats:
     return fitted
 
 
-def _first_weights(shape: NepShape, examples: Sequence[_Example]) -> NepWeights:
+def _first_weights(
+    shape: NepShape, examples: Sequence[_Example], generator: torch.Generator
+) -> NepWeights:
     """Return random weights whose descriptors have a spread of one over the labels."""
     module = NepModule(shape, torch.float32)
+    randn = functools.partial(torch.randn, generator=generator)
     with torch.no_grad():
         for part, k in ((module.radial, shape.k_radial), (module.angular, shape.k_angular)):
-            part.copy_(torch.randn(part.shape) / math.sqrt(k))
+            part.copy_(randn(part.shape) / math.sqrt(k))
         rows = [
             module(example.graph).descriptors for example in examples[:: len(examples) // 64 + 1]
         ]
         module.scales.copy_(1 / torch.cat(rows).std(0).clamp(min=1e-4))
-        module.first.copy_(torch.randn(module.first.shape) / math.sqrt(shape.descriptors))
-        module.second.copy_(0.1 * torch.randn(module.second.shape) / math.sqrt(shape.neurons))
+        module.first.copy_(randn(module.first.shape) / math.sqrt(shape.descriptors))
+        module.second.copy_(0.1 * randn(module.second.shape) / math.sqrt(shape.neurons))
         mean = torch.cat(rows).mean(0) * module.scales
-        module.biases.copy_(module.first @ mean + 0.5 * torch.randn(module.biases.shape))
+        module.biases.copy_(module.first @ mean + 0.5 * randn(module.biases.shape))
     return module.get_weights()
 
 

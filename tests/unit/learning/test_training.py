@@ -2,7 +2,10 @@
 
 import functools
 import math
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import resources
 
@@ -20,6 +23,7 @@ from lycb_flows.crystals.structures import (
     to_ase,
 )
 from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.learning import training as learning_loop
 from lycb_flows.learning.evaluation import evaluate
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.reference_shift import MP2020_REMOVAL_EV, shift_reference
@@ -134,6 +138,24 @@ def test_equal_seeds_give_equal_weights_and_the_global_generator_has_no_say():
     assert weights[0, 1] == weights[0, 2]
     assert weights[0, 1] != weights[1, 1]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_trainings_that_overlap_leave_torch_as_it_was():
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(learning_loop._DETERMINISTIC_ALGORITHMS)
+    second.enter_context(learning_loop._DETERMINISTIC_ALGORITHMS)
+    first.close()
+    assert torch.are_deterministic_algorithms_enabled()
+    second.close()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_models_that_load_in_threads_leave_the_output_as_it_was():
+    before, source = sys.stdout, find_model("chgnet-0.3.0")
+    with ThreadPoolExecutor(4) as pool:
+        loads = [pool.submit(load_potential, source.model, source.weights) for _ in range(8)]
+        assert all(isinstance(done.result(), Potential) for done in loads)
+    assert sys.stdout is before
 
 
 def test_chgnet_learns_its_teacher_bit_by_bit():
