@@ -52,6 +52,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "md": dynamics.md,
         "analyse": analyse.analyse,
         "distil": students.distil,
+        "certify": students.certify,
         "bakeoff": bakeoff.bakeoff,
     },
     "Many workers": {

@@ -56,13 +56,13 @@ def md(
     )
     from lycb_flows.potentials.models import find_model, load_potential
 
-    config = _md_config(protocol)
+    config = read_md_config(protocol)
     how = _protocol(config, temperature_k, pressure_bar)
     start = prepare_start(read_ordered(structure), repeat=repeat)
     run = SingleRun(start, how, seed, production_start(how) + config.steps(duration_ps))
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
-    with _telling(how.time_step_fs) as tell:
+    with telling(how.time_step_fs) as tell:
         health = run_in_folder(out, run, potential, device=str(potential.device), tell=tell)
     if not health.healthy:
         raise PhysicsError(
@@ -73,7 +73,14 @@ def md(
     typer.echo(out / TRAJECTORY_NAME)
 
 
-def _md_config(path: Path | None) -> MDConfig:
+def read_md_config(path: Path | None) -> MDConfig:
+    """Return the settings of a YAML file with fields of `md`; the defaults without one.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read, or a field is wrong.
+    """
     import yaml
 
     from lycb_flows.config import MDConfig
@@ -133,7 +140,7 @@ def read_ordered(path: Path) -> Structure:
 
 
 @contextmanager
-def _telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
+def telling(time_step_fs: float) -> Iterator[Callable[[Progress], None]]:
     """Yield what shows time, temperature, ns/day and what remains: a live line, or lines."""
     from rich.console import Console
     from rich.live import Live

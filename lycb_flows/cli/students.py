@@ -1,19 +1,20 @@
-"""`lycb distil`: a small fast potential that repeats a large one."""
+"""`lycb distil` and `lycb certify`: a small fast potential that repeats a large one."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.dynamics import read_ordered
-from lycb_flows.cli.terminal import check_folder_of, print_table
+from lycb_flows.cli.dynamics import read_md_config, read_ordered, telling
+from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.learning import Certificate
+    from lycb_flows.learning.students.dynamics import DynamicsComparison
 
 
 def distil(
@@ -66,6 +67,104 @@ def distil(
     }
     out.with_suffix(".certificate.json").write_text(json.dumps(facts, indent=2) + "\n")
     _print(student.certificate, source.model.name)
+
+
+def certify(
+    student: Annotated[Path, typer.Argument(help="The student's file, *.txt.")],
+    crystal: Annotated[Path, typer.Argument(help="An ordered crystal: a CIF, or what ASE reads.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs; the same command goes on there.")],
+    teacher: Annotated[str, typer.Option(help="Name or file of its teacher.")] = "chgnet-0.3.0",
+    dynamics: Annotated[
+        bool, typer.Option("--dynamics", help="Run; without it only the price is printed.")
+    ] = False,
+    temperature_k: Annotated[float, typer.Option(help="Where both diffuse.")] = 600.0,
+    volume_temperature_k: Annotated[
+        list[float] | None, typer.Option(help="Where volumes are compared, too (default: 300).")
+    ] = None,
+    replicas: Annotated[int, typer.Option(help="Runs of each in which ions diffuse.")] = 3,
+    duration_ps: Annotated[float, typer.Option(help="Of a run in which ions diffuse.")] = 60.0,
+    npt_ps: Annotated[float, typer.Option(help="Of a run in which the cell moves.")] = 20.0,
+    repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
+    protocol: Annotated[
+        Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the velocities.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a student's volumes and diffusivity with its teacher's, in runs of both.
+
+    What is found is added to the certificate beside the student's file.
+    """
+    from lycb_flows.learning.students.dynamics import DynamicsPlan, DynamicsRuns
+    from lycb_flows.machine import load_settings
+    from lycb_flows.md import prepare_start
+    from lycb_flows.potentials import find_model, load_potential
+    from lycb_flows.quantities.trajectory import config_for
+
+    plan = DynamicsPlan(
+        temperature_k=temperature_k,
+        volume_temperatures_k=tuple(volume_temperature_k or DynamicsPlan.volume_temperatures_k),
+        n_replicas=replicas,
+        nvt_ps=duration_ps,
+        npt_ps=npt_ps,
+        md=read_md_config(protocol),
+        seed=seed,
+    )
+    start = prepare_start(read_ordered(crystal), repeat=repeat)
+    settings, sources = load_settings(), [find_model(str(student)), find_model(teacher)]
+    small, large = (load_potential(each.model, each.weights, settings.device) for each in sources)
+    config = config_for(start.species)
+    with telling(plan.md.time_step_fs) as tell:
+        runs = DynamicsRuns(out, small, large, start, plan, tell=lambda _label, now: tell(now))
+        price = runs.price_s()
+        typer.echo(_price_text(price, len(start.species)), err=True)
+        if not dynamics:
+            return
+        found = runs.compare(config)
+    facts = {"atoms": len(start.species), "teacher": sources[1].model.facts(), **found.as_dict()}
+    _add_to_certificate(student, facts)
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        _print_dynamics(found, temperature_k)
+
+
+def _price_text(price_s: dict[str, float], n_atoms: int) -> str:
+    from lycb_flows.campaign import duration_text
+
+    parts = (f"{name} {duration_text(seconds)}" for name, seconds in price_s.items())
+    return f"Runs of {n_atoms} atoms cost about: {', '.join(parts)}. --dynamics runs them."
+
+
+def _add_to_certificate(student: Path, dynamics: dict[str, Any]) -> None:
+    from lycb_flows.machine.files import write_durably
+
+    path = student.with_suffix(".certificate.json")
+    facts = json.loads(path.read_text()) if path.exists() else {}
+    write_durably(path, (json.dumps(facts | {"dynamics": dynamics}, indent=2) + "\n").encode())
+
+
+def _print_dynamics(found: DynamicsComparison, temperature_k: float) -> None:
+    ratios = [
+        (f"volume at {t:g} K (Å³/atom)", ratio, ".3f")
+        for t, ratio in found.volumes_ang3_per_atom.items()
+    ]
+    if found.diffusivity_m2_per_s:
+        ratios.append((f"D at {temperature_k:g} K (m²/s)", found.diffusivity_m2_per_s, ".2e"))
+    rows = [
+        [
+            what,
+            f"{ratio.student:{form}} ± {ratio.student_err:{form}}",
+            f"{ratio.teacher:{form}} ± {ratio.teacher_err:{form}}",
+            f"{ratio.ratio:.4f} ± {ratio.ratio_err:.4f}",
+            f"{ratio.differs_by:.1f}",
+        ]
+        for what, ratio, form in ratios
+    ]
+    head = ["", "student", "teacher", "ratio", "errors from one"]
+    print_table("Student beside teacher", head, rows)
+    if found.reason:
+        typer.echo(f"D is not compared: {found.reason}.")
 
 
 def _print(certificate: Certificate, teacher: str) -> None:
