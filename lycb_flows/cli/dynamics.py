@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from lycb_flows.config import MDConfig, MDProtocol
-    from lycb_flows.md.single import Progress
+    from lycb_flows.md import Progress
     from lycb_flows.schemas import Structure
 
 

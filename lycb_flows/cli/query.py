@@ -140,8 +140,12 @@ def _chosen_columns(
     kind: str, columns: str | None, where: Sequence[str], sort: str | None
 ) -> list[str]:
     """Return the columns of a table: those that are given, or place, numbers, and asked ones."""
-    from lycb_flows.store import document_class
-    from lycb_flows.store.catalogue import catalogue_columns, check_columns, read_condition
+    from lycb_flows.store import (
+        catalogue_columns,
+        check_columns,
+        document_class,
+        read_condition,
+    )
 
     if columns is not None:
         chosen = [name.strip() for name in columns.split(",")]
@@ -182,8 +186,7 @@ def first_line(of_kind: type[Document]) -> str:
 def _facts_asked_for(kind: str, where: Sequence[str]) -> dict[str, Any] | None:
     """Return the facts that are to be equal, or None when only the catalogue can answer."""
     from lycb_flows.schemas import Document
-    from lycb_flows.store import document_class
-    from lycb_flows.store.catalogue import read_condition
+    from lycb_flows.store import document_class, read_condition
 
     conditions = [read_condition(text) for text in where]
     fields = document_class(kind).model_fields.keys() - Document.model_fields.keys()

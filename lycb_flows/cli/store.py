@@ -73,11 +73,11 @@ def gc(
     """
     from datetime import UTC, datetime
 
-    from lycb_flows.store import garbage
+    from lycb_flows.store import list_garbage, sweep as remove_garbage
 
     results, now = open_results(store), datetime.now(UTC)
     if not sweep:
-        listed = garbage.list_garbage(results, now=now)
+        listed = list_garbage(results, now=now)
         rows = [[blob.name, f"{blob.size:,}", f"{blob.listed_at:%F %R}"] for blob in listed.blobs]
         print_table(
             f"{len(rows)} blobs that nothing names, {listed.n_bytes:,} bytes",
@@ -85,7 +85,7 @@ def gc(
             rows,
         )
         return
-    swept = garbage.sweep(results, now=now, dry=not yes)
+    swept = remove_garbage(results, now=now, dry=not yes)
     rows = [[blob.name, f"{blob.size:,}"] for blob in swept.removed]
     verb = "to be removed with --yes" if swept.dry else "removed"
     print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
@@ -107,7 +107,7 @@ def verify(
     Documents are compared with the SHA-256 that was kept when they came, then
     ancestry, attempts, and the content of every blob. Nothing is changed.
     """
-    from lycb_flows.store.checks import Counts, seal as add_seals, verify as check
+    from lycb_flows.store import Counts, seal as add_seals, verify as check
 
     results, counts, n_wrong = open_results(store), Counts(), 0
     with share_progress("verify") as tell:
@@ -147,7 +147,7 @@ def pull(
 
 
 def _copy(source: ResultStore, target: ResultStore) -> None:
-    from lycb_flows.store.copies import copy_documents
+    from lycb_flows.store import copy_documents
 
     if source.label == target.label:
         raise InputError("this is the same store", fix="give another", store=source.label)
@@ -174,7 +174,7 @@ def prune(
     trajectories is no longer possible; `lycb verify` knows that they were dropped.
     """
     from lycb_flows.campaign.trajectories import trajectories_to_prune
-    from lycb_flows.store.pruning import prune as drop
+    from lycb_flows.store import prune as drop
 
     results = open_results(store)
     found = trajectories_to_prune(results, campaign)

@@ -13,8 +13,7 @@ from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.learning import Certificate
-    from lycb_flows.learning.students.dynamics import DynamicsComparison
+    from lycb_flows.learning import Certificate, DynamicsComparison
 
 
 def distil(
@@ -36,9 +35,8 @@ def distil(
 
     Beside the file stands what is known of it, *.certificate.json.
     """
-    from lycb_flows.learning import StudentRecipe
-    from lycb_flows.learning.students.distillation import Plan, distil
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.learning import Plan, StudentRecipe, distil
+    from lycb_flows.machine import load_settings
     from lycb_flows.potentials import NepShape, find_model, load_potential
 
     if out.suffix != ".txt":
@@ -95,7 +93,7 @@ def certify(
 
     What is found is added to the certificate beside the student's file.
     """
-    from lycb_flows.learning.students.dynamics import DynamicsPlan, DynamicsRuns
+    from lycb_flows.learning import DynamicsPlan, DynamicsRuns
     from lycb_flows.machine import load_settings
     from lycb_flows.md import prepare_start
     from lycb_flows.potentials import find_model, load_potential
@@ -137,7 +135,7 @@ def _price_text(price_s: dict[str, float], n_atoms: int) -> str:
 
 
 def _add_to_certificate(student: Path, dynamics: dict[str, Any]) -> None:
-    from lycb_flows.machine.files import write_durably
+    from lycb_flows.machine import write_durably
 
     path = student.with_suffix(".certificate.json")
     facts = json.loads(path.read_text()) if path.exists() else {}

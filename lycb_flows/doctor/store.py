@@ -36,7 +36,7 @@ def look_at_store(context: Context) -> Finding:
     It stays open for the checks that follow. A folder without a store is no fault.
     """
     if context.in_mongodb:
-        from lycb_flows.store.connecting import connect  # noqa: PLC0415 - see above
+        from lycb_flows.store import connect  # noqa: PLC0415 - see above
 
         context.store = connect(
             context.address, context.settings.model_copy(update={"outage_s": _OUTAGE_S})

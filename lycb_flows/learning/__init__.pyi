@@ -18,6 +18,15 @@ from .students.certificate import (
     certify_statics as certify_statics,
     errors_of as errors_of,
 )
+from .students.distillation import (
+    Plan as Plan,
+    distil as distil,
+)
+from .students.dynamics import (
+    DynamicsComparison as DynamicsComparison,
+    DynamicsPlan as DynamicsPlan,
+    DynamicsRuns as DynamicsRuns,
+)
 from .students.training import (
     StudentRecipe as StudentRecipe,
 )

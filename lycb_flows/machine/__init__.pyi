@@ -11,6 +11,10 @@ from .environments import (
     name_python as name_python,
     python_of as python_of,
 )
+from .files import (
+    sync_folder as sync_folder,
+    write_durably as write_durably,
+)
 from .looks import (
     Finding as Finding,
     Look as Look,

@@ -34,10 +34,12 @@ from .schedule import (
 )
 from .single import (
     TRAJECTORY_NAME as TRAJECTORY_NAME,
+    Progress as Progress,
     SingleRun as SingleRun,
     run_in_folder as run_in_folder,
 )
 from .summary import (
+    average_cell_ang as average_cell_ang,
     averaging_window as averaging_window,
     cell_parameters as cell_parameters,
     summarise_run as summarise_run,

@@ -1,3 +1,6 @@
+from .averages import (
+    block_error as block_error,
+)
 from .charge import (
     charge_of_walk as charge_of_walk,
 )
@@ -11,7 +14,12 @@ from .density import (
 )
 from .diffusion import (
     DiffusionResult as DiffusionResult,
+    analyse_diffusion as analyse_diffusion,
     analyse_walk as analyse_walk,
+)
+from .replicas import (
+    MIN_REPLICAS as MIN_REPLICAS,
+    pool_replicas as pool_replicas,
 )
 from .sites.analysis import (
     SiteAnalysis as SiteAnalysis,

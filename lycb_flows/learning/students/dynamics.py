@@ -32,20 +32,18 @@ from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md import (
     TRAJECTORY_NAME,
+    Progress,
     SingleRun,
     Trajectory,
+    average_cell_ang,
     averaging_window,
     production_start,
     read_trajectory_file,
     run_in_folder,
 )
-from lycb_flows.md.single import Progress
-from lycb_flows.md.summary import average_cell_ang
 from lycb_flows.potentials import Potential
 from lycb_flows.schemas import DiffusionEstimate, Structure
-from lycb_flows.transport.averages import block_error
-from lycb_flows.transport.diffusion import analyse_diffusion
-from lycb_flows.transport.replicas import MIN_REPLICAS, pool_replicas
+from lycb_flows.transport import MIN_REPLICAS, analyse_diffusion, block_error, pool_replicas
 
 STUDENT, TEACHER = "student", "teacher"
 _N_BLOCKS = 5

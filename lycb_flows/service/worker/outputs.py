@@ -15,8 +15,7 @@ from pymongo import ASCENDING
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
-from lycb_flows.store import MONGODB_SCHEMES, MongoStore, open_store
-from lycb_flows.store.outages import survives_outages
+from lycb_flows.store import MONGODB_SCHEMES, MongoStore, open_store, survives_outages
 
 COLLECTION = "jobflow_outputs"
 _CLOSE_S = 1.0
