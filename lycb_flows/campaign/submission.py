@@ -285,11 +285,13 @@ def _labelers(campaign: Campaign) -> list[LabelerConfig]:
 
 
 def _model_names(campaign: Campaign) -> list[str]:
-    """Return the models for ranking, learning and teaching, and those of labelers, each once."""
+    """Return the models for ranking, learning, teaching, labelers and quantities, each once."""
     named = [name for labeler in _labelers(campaign) for name in labeler.models()]
     student = campaign.measure.student
     if student is not None and student.teacher is not None:
         named.append(student.teacher)
+    for quantity in chosen_quantities(campaign.measure):
+        named += quantity.models(campaign)
     return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
@@ -311,4 +313,8 @@ def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str])
     student = campaign.measure.student
     if student is not None and student.teacher is not None:
         data["measure"]["student"]["teacher"] = models[student.teacher]
+    for quantity in chosen_quantities(campaign.measure):
+        if names := quantity.models(campaign):
+            options = data["measure"]["quantities"][quantity.name]
+            options["models"] = [models[name] for name in names]
     return Campaign.model_validate(data)

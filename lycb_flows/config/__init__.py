@@ -31,6 +31,7 @@ from lycb_flows.config.measurement import (
     MeasurementConfig,
     StudentConfig,
 )
+from lycb_flows.config.models import ModelName
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
     DecorationConfig,
@@ -74,6 +75,7 @@ __all__ = [
     "MDProtocol",
     "Matrix3",
     "MeasurementConfig",
+    "ModelName",
     "Positive",
     "RankingConfig",
     "RelaxationConfig",

@@ -35,7 +35,7 @@ from lycb_flows.labels import Teacher, teacher_theory
 from lycb_flows.learning import LabelledStructure
 from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.potentials import load_potential
-from lycb_flows.potentials.nep.architecture import MEDIA_TYPE, Nep
+from lycb_flows.potentials.nep.architecture import NEP_MEDIA_TYPE, Nep
 from lycb_flows.schemas import (
     Dataset,
     Frames,
@@ -198,7 +198,7 @@ class _Distillation:
             name=f"student of {self.teacher.name}",
             architecture=Nep.name,
             architecture_args={},
-            weights=self.store.blobs.put(potential.weights_bytes(), MEDIA_TYPE),
+            weights=self.store.blobs.put(potential.weights_bytes(), NEP_MEDIA_TYPE),
             source="distilled",
             dataset=dataset.key,
             parent_model=self.teacher.key,

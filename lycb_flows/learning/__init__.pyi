@@ -3,6 +3,7 @@ from .evaluation import (
 )
 from .labelled import (
     LabelledStructure as LabelledStructure,
+    model_errors as model_errors,
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,
@@ -29,6 +30,7 @@ from .students.dynamics import (
 )
 from .students.training import (
     StudentRecipe as StudentRecipe,
+    train_student as train_student,
 )
 from .training import (
     EpochLoop as EpochLoop,

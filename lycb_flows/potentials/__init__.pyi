@@ -29,6 +29,7 @@ from .models import (
     load_potential as load_potential,
 )
 from .nep.architecture import (
+    NEP_MEDIA_TYPE as NEP_MEDIA_TYPE,
     NEP_RATES as NEP_RATES,
 )
 from .nep.file import (

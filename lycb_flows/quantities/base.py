@@ -152,6 +152,13 @@ class Quantity(ABC, Generic[D]):
         given = (campaign.measure.quantities or {}).get(self.name, {})
         return None if self.options is None else self.options.model_validate(given)
 
+    def models(self, campaign: Campaign) -> tuple[str, ...]:
+        """Return the models that its option `models` names, if it has one.
+
+        A campaign that is submitted keeps them, and has their keys in place of names and files.
+        """
+        return tuple(getattr(self.settings(campaign), "models", None) or ())
+
     def conditions(self, plan: MeasurementPlan) -> list[Condition]:
         """Return where it is measured, in order.
 

@@ -22,6 +22,7 @@ from lycb_flows.report.figure_style import (
     MARKERS,
     RUST,
     SAND,
+    SERIES,
     WIDE,
     log_axis,
     plain_text,
@@ -122,7 +123,6 @@ _LOG_SPREAD = 50
 """Ratio of the largest to the smallest value above which a linear axis hides the small ones."""
 
 
-@styled
 def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
     """Return mean absolute errors on the test labels, before and after each round's training.
 
@@ -133,27 +133,57 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
     targets
         Energy (meV/atom), force (meV/Å) and stress (MPa) to stay below.
     """
+    lines = {
+        f"{when} training": [
+            (learned.round.temperature_k, mae_triple(evaluation.overall))
+            for learned in rounds
+            if (evaluation := getattr(learned, when)) is not None
+        ]
+        for when in ("before", "after")
+    }
+    return errors_figure(lines, targets, "round's temperature (K)", (GREY, BLUE))
+
+
+@styled
+def errors_figure(
+    lines: Mapping[str, Sequence[tuple[float, tuple[float, float, float]]]],
+    targets: tuple[float, float, float],
+    xlabel: str,
+    colours: Sequence[str] | None = None,
+) -> Figure:
+    """Return mean absolute errors of energy, force and stress against a temperature.
+
+    Parameters
+    ----------
+    lines
+        By name: temperatures in K with the three errors in meV/atom, meV/Å and MPa.
+    targets
+        Errors to stay below.
+    xlabel
+        What the temperature is.
+    colours
+        Of the lines; None: those of a series.
+    """
     figure = Figure((WIDE, 3.3))
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
+    colours = colours or series_colours(len(lines))
     for i, (axes, name, target) in enumerate(zip(panels, names, targets, strict=True)):
-        for when, colour in (("before", GREY), ("after", BLUE)):
-            found = [
-                (learned.round.temperature_k, mae_triple(evaluation.overall)[i])
-                for learned in rounds
-                if (evaluation := getattr(learned, when)) is not None
-            ]
-            axes.plot(*split_pairs(found), "o-", color=colour, label=f"{when} training")
+        for place, (colour, (label, points)) in enumerate(zip(colours, lines.items(), strict=True)):
+            pairs = [(temperature_k, errors[i]) for temperature_k, errors in points]
+            axes.plot(
+                *split_pairs(pairs), "-", color=colour, label=plain_text(label),
+                marker=MARKERS[place // len(SERIES) % len(MARKERS)],
+            )  # fmt: skip
         axes.axhline(target, color=RUST, linestyle="--", linewidth=1.2, label="paper: below")
-        axes.set(title=name, xlabel="round's temperature (K)")
-        drawn = [value for line in axes.get_lines() for value in np.atleast_1d(line.get_ydata())]
-        if max(drawn) > _LOG_SPREAD * min(drawn) > 0:
+        axes.set(title=name, xlabel=xlabel)
+        drawn = np.concatenate([np.atleast_1d(line.get_ydata()) for line in axes.get_lines()])
+        if drawn.max() > _LOG_SPREAD * drawn[drawn > 0].min():
             log_axis(axes, "y")
         else:
             axes.set_ylim(bottom=0)
-        axes.xaxis.set_major_locator(
-            FixedLocator(sorted({learned.round.temperature_k for learned in rounds}))
-        )
+        temperatures_k = sorted({t for points in lines.values() for t, _ in points})
+        axes.xaxis.set_major_locator(FixedLocator(temperatures_k))
     panels[0].set_ylabel("mean absolute error")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lycb_flows.potentials.nep.potential import NepPotential
     from lycb_flows.schemas import Model
 
-MEDIA_TYPE = "text/plain"
+NEP_MEDIA_TYPE = "text/plain"
 NEP_RATES = Rates(force_call_s=3e-6, training_s=6e-5)
 """On one core with AVX2, for the default sizes."""
 _SUFFIX = ".txt"
@@ -77,5 +77,5 @@ def source_of(content: bytes, name: str) -> ModelSource:
         architecture=Nep.name,
         architecture_args={},
         source="file",
-        media_type=MEDIA_TYPE,
+        media_type=NEP_MEDIA_TYPE,
     )

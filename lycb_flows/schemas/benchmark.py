@@ -1,0 +1,45 @@
+"""Documents about models side by side on a campaign's test labels."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.learning import ModelErrors
+
+
+class BenchmarkPart(BaseModel):
+    """Errors on the test labels of a system at a temperature."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system: str
+    temperature_k: float | None = Field(None, description="Of the run; None for imported labels.")
+    errors: ModelErrors
+
+
+class BenchmarkedModel(BaseModel):
+    """Errors of a model on all test labels, and on parts of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    model: str
+    role: str = Field(description="'before learning', a round, 'measures', 'from scratch', 'other'")
+    shift_ev: dict[str, float] = Field(
+        {}, description="Added per atom of an element, fitted on the training labels."
+    )
+    overall: ModelErrors
+    parts: tuple[BenchmarkPart, ...]
+
+
+class Benchmark(Document):
+    """Several models on the same test labels, the best first."""
+
+    kind = "benchmark"
+
+    dataset: str = Field(description="The last one of the loop: its labels fit the shifts.")
+    test_sets: tuple[str, ...]
+    n_training: int = Field(description="Labels that the loop has trained on.")
+    models: tuple[BenchmarkedModel, ...] = Field(description="By score, the lowest first.")
+    best: str = Field(description="Key of the model with the lowest score.")
