@@ -1,4 +1,4 @@
-"""Epochs of training against chgnet's Trainer."""
+"""Time of a training epoch, compared with chgnet's Trainer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lycb_flows.learning import EpochLoop, LabelledStructure
 
 
 def compare_training() -> list[Comparison]:
-    """Compare an epoch of 32 structures on energies, forces and stresses.
+    """Compare the time of an epoch on energies, forces and stresses of 32 structures.
 
-    All weights but AtomRef are trained, on both sides.
+    Both sides train all weights but those of AtomRef.
 
     Returns
     -------
     list of Comparison
-        One; its note says how far the losses of the first batch are apart.
+        One comparison; its note has the difference between the two losses of the first batch.
     """
     labels = _labels(32)
     batch_size, n_epochs = 8, 3
@@ -44,32 +44,32 @@ def compare_training() -> list[Comparison]:
         learning_rate=config.learning_rate,
         use_device="cpu",
     )
-    batches: Any = _their_batches(model, labels, batch_size)  # any iterable serves `_train`
-    apart = abs(loop.loss_of(range(batch_size)) - _their_loss(trainer, batches[0]))
+    batches: Any = _reference_batches(model, labels, batch_size)  # `_train` takes any iterable
+    difference = abs(loop.loss_of(range(batch_size)) - _reference_loss(trainer, batches[0]))
 
-    def theirs() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
-            trainer._train(batches, 0)  # noqa: SLF001 - an epoch alone has no public name
+    def reference_epoch() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):  # chgnet prints its progress
+            trainer._train(batches, 0)  # noqa: SLF001 - no public method runs one epoch
 
     work = {
         (name, threads): threaded(threads, epoch)
-        for name, epoch in (("ours", loop.train_epoch), ("theirs", theirs))
+        for name, epoch in (("ours", loop.train_epoch), ("reference", reference_epoch))
         for threads in thread_counts()
     }
     seconds = alternate(work, rounds=n_epochs)
     fastest = {
         name: min((seconds[name, threads], threads) for threads in thread_counts())
-        for name in ("ours", "theirs")
+        for name in ("ours", "reference")
     }
     return [
         Comparison(
             name="training epoch, 32 structures of 20 and 30 atoms, batch 8",
             reference="chgnet's Trainer",
             ours_s=fastest["ours"][0],
-            reference_s=fastest["theirs"][0],
+            reference_s=fastest["reference"][0],
             note=(
-                f"threads {fastest['ours'][1]} against {fastest['theirs'][1]}; "
-                f"losses of the first batch differ by {apart:.0e}"
+                f"threads {fastest['ours'][1]} against {fastest['reference'][1]}; "
+                f"losses of the first batch differ by {difference:.0e}"
             ),
         )
     ]
@@ -89,7 +89,7 @@ def _labels(n_labels: int) -> list[LabelledStructure]:
     ]
 
 
-def _their_batches(
+def _reference_batches(
     model: CHGNet, labels: Sequence[LabelledStructure], batch_size: int
 ) -> list[tuple[list[Any], dict[str, Any]]]:
     samples = [
@@ -107,7 +107,7 @@ def _their_batches(
     return [collate_graphs(samples[start : start + batch_size]) for start in starts]
 
 
-def _their_loss(trainer: Trainer, batch: tuple[list[Any], dict[str, Any]]) -> float:
+def _reference_loss(trainer: Trainer, batch: tuple[list[Any], dict[str, Any]]) -> float:
     graphs, targets = batch
     criterion: Any = trainer.criterion
     predictions = cast("CHGNet", trainer.model)(graphs, task="efs")

@@ -1,8 +1,8 @@
-"""The rows of the catalogue: where each document stands in its campaigns, and what it says.
+"""The rows of the catalogue: one for each document and campaign, with place and numbers.
 
-A campaign is walked by the same plans as its flows. What the plans do not name takes the place
-of what was made from it or of what it was born in: the segments of a run, the relaxations of a
-ranking.
+The place of a document in a campaign is its system, round, temperature and pressure. The plans
+that the flows are made of name most documents. Any other, such as a segment of a run, gets the
+place of the document that was made from it or that it is a product of.
 """
 
 from __future__ import annotations
@@ -39,7 +39,27 @@ Species = Sequence[str]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a document stands in a campaign; the structure is the system's ground state."""
+    """The place of a document in a campaign; fields that do not apply are empty or None.
+
+    Attributes
+    ----------
+    campaign
+        Name of the campaign.
+    owner
+        User who submitted the campaign.
+    system
+        Name of the system.
+    round
+        Index of the round, from 0; -1 for the runs and frames of the initial test set.
+    temperature_k
+        Temperature in K.
+    pressure_bar
+        Pressure in bar.
+    x
+        Share of the halide that is mixed in.
+    structure
+        Key of the ground state of the system.
+    """
 
     campaign: str = ""
     owner: str = ""
@@ -53,14 +73,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Updated:
-    """What a catalogue's update did.
+    """What an update of the catalogue has done.
 
     Attributes
     ----------
     n_written, n_removed
-        Rows.
+        Numbers of rows.
     left_out
-        Campaigns that this installation cannot read, with the reason; their documents have rows
+        Campaigns that this installation cannot read, with the reasons; their documents have rows
         without a campaign.
     """
 
@@ -77,9 +97,9 @@ def catalogue_row(document: Document, place: Place, species: Species | None) -> 
     document
         The document.
     place
-        Where it stands in the campaign.
+        Its place in the campaign.
     species
-        Element symbols of the structure that it is about; None for a document of none.
+        Element symbol of each atom of the structure that it describes; None without a structure.
     """
     common: dict[str, Any] = {
         **{name: value for name, value in vars(place).items() if name != "structure"},
@@ -110,16 +130,16 @@ def _level(theory_name: str | None) -> Row:
     return {"code": code_of(theory_name), "functional": functional, "level": level}
 
 
-# -- where documents stand ---------------------------------------------------------------------
+# -- the places of documents --------------------------------------------------------------------
 
 
 def places_in(store: ResultStore, submission: Submission) -> dict[str, Place]:
-    """Return where each document stands in a campaign, by its key.
+    """Return the place of each document of a campaign, by the key of the document.
 
     Parameters
     ----------
     store
-        Holds the campaign's results.
+        Store of the results of the campaign.
     submission
         The campaign.
     """
@@ -141,13 +161,13 @@ def places_in(store: ResultStore, submission: Submission) -> dict[str, Place]:
             places.setdefault(key, place)
     for key, place in _result_places(found, whole, systems):
         places.setdefault(key, place)
-    _spread(store, places)
+    _add_neighbours(store, places)
     return places
 
 
 def _candidates(store: ResultStore, ranking: Ranking) -> Iterator[str]:
-    """Yield the orderings and relaxations of a ranking; most of them nothing else names."""
-    with contextlib.suppress(StoreError):  # the blob is gone: `lycb verify` tells
+    """Yield the keys of the orderings and relaxations in the table of a ranking."""
+    with contextlib.suppress(StoreError):  # without its blob; `lycb verify` reports it
         for candidate in json.loads(store.blobs.read(ranking.table)):
             yield candidate["ordering"]
             yield candidate["relaxation"]
@@ -156,20 +176,20 @@ def _candidates(store: ResultStore, ranking: Ranking) -> Iterator[str]:
 def _stage_places(
     store: ResultStore, plan: StagePlan, whole: Place, systems: dict[str, Place]
 ) -> Iterator[tuple[str, Place]]:
-    """Yield the documents of a stage: its runs, the frames of each with their labels, the rest."""
-    of_runs = {}
+    """Yield key and place of the documents of a stage, from its runs to its round."""
+    run_places = {}
     for config in (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs()):
         protocol = config.protocol
-        of_runs[Run.key_of(config)] = replace(
+        run_places[Run.key_of(config)] = replace(
             systems[config.system],
             round=plan.index,
             temperature_k=protocol.temperature_k,
             pressure_bar=protocol.pressure_bar,
         )
-    yield from of_runs.items()
+    yield from run_places.items()
     frames = store.find(Frames, plan.frames_key)
     for frame in frames.frames if frames else ():
-        place = of_runs.get(frame.run, whole)
+        place = run_places.get(frame.run, whole)
         yield Label.key_of(frame.structure, plan.theory.fingerprint), place
         yield frame.structure, place
     is_test = plan.index == TEST_STAGE
@@ -183,7 +203,7 @@ def _stage_places(
 def _result_places(
     found: CampaignResults, whole: Place, systems: dict[str, Place]
 ) -> Iterator[tuple[str, Place]]:
-    """Yield the evaluations, and what was measured, that at a temperature first."""
+    """Yield key and place of evaluations and measurements, those at one temperature first."""
     rounds = {round_.model: round_ for round_ in found.rounds}
     for evaluation in found.evaluations.values():
         yield evaluation.key, _place_of_evaluation(evaluation, rounds, whole)
@@ -208,20 +228,20 @@ def _place_of_evaluation(evaluation: Evaluation, rounds: dict[str, Any], whole: 
     return replace(whole, round=round_.index, temperature_k=round_.temperature_k)
 
 
-def _spread(store: ResultStore, places: dict[str, Place]) -> None:
-    """Give what has no place that of what was made from it, or of what it was born in."""
-    new = list(places)
-    while new:
-        near: dict[str, list[str]] = {}
-        for page in pages(new, _PAGE):
-            for found in (store.makers(page), store.products(page)):
-                for key, others in found.items():
-                    near.setdefault(key, []).extend(others)
-        known = len(places)
-        for key in new:
-            for other in near.get(key, ()):
+def _add_neighbours(store: ResultStore, places: dict[str, Place]) -> None:
+    """Add the parents and products of documents, recursively, with the place of their neighbour."""
+    keys = list(places)
+    while keys:
+        neighbours: dict[str, list[str]] = {}
+        for page in pages(keys, _PAGE):
+            for lists in (store.makers(page), store.products(page)):
+                for key, others in lists.items():
+                    neighbours.setdefault(key, []).extend(others)
+        n_places = len(places)
+        for key in keys:
+            for other in neighbours.get(key, ()):
                 places.setdefault(other, places[key])
-        new = list(places)[known:]
+        keys = list(places)[n_places:]
 
 
 # -- the catalogue of a store --------------------------------------------------------------------
@@ -238,67 +258,67 @@ def update_catalogue(
     Parameters
     ----------
     store
-        Holds the documents.
+        Store of the documents.
     rebuild
-        Whether rows that are there are written anew, too.
+        Whether to write existing rows again.
     tell
-        Called now and then with the share that is done.
+        Called after each page of rows with the share of them that is written.
     """
     sizes = store.sizes()
-    wanted, left_out = _all_places(store)
-    present = set(store.catalogue.ids())
-    missing = sorted(wanted.keys() if rebuild else wanted.keys() - present)
+    places, left_out = _all_places(store)
+    old_ids = set(store.catalogue.ids())
+    new_ids = sorted(places.keys() if rebuild else places.keys() - old_ids)
     n_written = 0
-    for page in pages(missing, _PAGE):
-        rows = _rows(store, {row: wanted[row] for row in page})
+    for page in pages(new_ids, _PAGE):
+        rows = _rows(store, {row_id: places[row_id] for row_id in page})
         store.catalogue.put(rows)
         n_written += len(rows)
-        tell(n_written / len(missing))
-    gone = sorted(present - wanted.keys())
-    store.catalogue.drop(gone)
+        tell(n_written / len(new_ids))
+    outdated_ids = sorted(old_ids - places.keys())
+    store.catalogue.drop(outdated_ids)
     mark_current(store, sizes)
-    return Updated(n_written, len(gone), left_out)
+    return Updated(n_written, len(outdated_ids), left_out)
 
 
 def _all_places(store: ResultStore) -> tuple[dict[tuple[str, str], Place], dict[str, str]]:
     """Return the place of each row by (key, campaign), and the campaigns that cannot be read."""
-    live = set(store.keys())
-    wanted: dict[tuple[str, str], Place] = {}
+    live_keys = set(store.keys())
+    places: dict[tuple[str, str], Place] = {}
     left_out: dict[str, str] = {}
     for record in list(store.find_all(CampaignRecord)):
         try:
-            places = places_in(store, reopen(store, record))
-        except LycbError as err:  # of a plug-in that is not installed here, for example
+            campaign_places = places_in(store, reopen(store, record))
+        except LycbError as err:  # for example, its plug-in is not installed here
             left_out[record.name] = str(err)
             continue
-        for key, place in places.items():
-            if key in live:
-                wanted.setdefault((key, place.campaign), place)
-    nowhere = Place()
-    for key in live - {key for key, _ in wanted}:
-        wanted[key, ""] = nowhere
-    return wanted, left_out
+        for key, place in campaign_places.items():
+            if key in live_keys:
+                places.setdefault((key, place.campaign), place)
+    no_place = Place()
+    for key in live_keys - {key for key, _ in places}:
+        places[key, ""] = no_place
+    return places, left_out
 
 
 def _rows(store: ResultStore, places: dict[tuple[str, str], Place]) -> list[Row]:
     keys = dict.fromkeys(key for key, _ in places)
     documents = {document.key: document for document in store.find_documents(keys)}
-    about = {
-        row: _structure_of(documents[row[0]], place)
-        for row, place in places.items()
-        if row[0] in documents  # not retracted meanwhile
+    structures = {
+        row_id: _structure_of(documents[row_id[0]], place)
+        for row_id, place in places.items()
+        if row_id[0] in documents  # a document may have been retracted meanwhile
     }
-    facts = store.find_facts({key for key in about.values() if key is not None})
+    facts = store.find_facts({key for key in structures.values() if key is not None})
     return [
         catalogue_row(
-            documents[row[0]], places[row], facts[key]["species"] if key in facts else None
+            documents[row_id[0]], places[row_id], facts[key]["species"] if key in facts else None
         )
-        for row, key in about.items()
+        for row_id, key in structures.items()
     ]
 
 
 def _structure_of(document: Document, place: Place) -> str | None:
-    """Return the key of the structure that a document is about, its own or its system's."""
+    """Return the key of the structure that a document names, or of its system's ground state."""
     if document.structure_field is not None:
         return str(getattr(document, document.structure_field))
     return place.structure

@@ -1,8 +1,8 @@
-"""What each job of a campaign is, before it is made.
+"""Descriptions of the jobs of a campaign.
 
-The plans of a campaign yield descriptions. Flows turn them into jobs, `cost` into planned
-steps, and progress, status and the reaper find jobs by them. Each job carries its
-description in fields, so no code has to read the name of a job.
+The plans of a campaign yield descriptions. `flows/` makes jobs of them and `cost.py` planned
+steps; progress, status and the reaper find jobs by them. Each job carries its description in
+fields, so no code has to read the name of a job.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from typing import Any
 
 LIGHT, GPU, DFT = "light", "gpu", "dft"
 CATEGORIES = (LIGHT, GPU, DFT)
-"""Kinds of workers. A worker that has a category takes no job without one, so all jobs have one."""
+"""Categories of workers. Such a worker takes no job without a category, so every job has one."""
 
 STRUCTURES, MEASUREMENT = "structures", "measurement"
 """Stages before and after the rounds; a round's stage is `StagePlan.title`."""
 
 LABEL, DECIDE = "label", "decide"
-"""Steps that other modules look for."""
+"""Steps whose jobs other modules search for."""
 
 
 @dataclass(frozen=True)
 class JobDescription:
-    """What a job of a campaign is.
+    """Description of a job of a campaign.
 
-    Two descriptions are equal when stage, step, system and part are: these four are the
-    identity of a job in its campaign.
+    Stage, step, system and part identify a job in its campaign; two descriptions are equal when
+    these four are.
 
     Attributes
     ----------
     name
-        Text for people. It decides nothing.
+        Text for people; no code decides on it.
     step
         What the job does, e.g. 'label'.
     stage
-        The part of the campaign that it belongs to, e.g. 'r00 200 K'.
+        The part of the campaign that the job belongs to, e.g. 'r00 200 K'.
     system
-        The system that it works on; empty when it works on none, or on several.
+        The system that the job works on; empty when it works on none, or on several.
     part
-        Which of the jobs of its stage, step and system it is, e.g. '0003'.
+        Distinguishes the jobs of the same stage, step and system, e.g. '0003'.
     category
-        The kind of worker that takes it.
+        The category of the workers that take the job.
     """
 
     name: str = field(compare=False)
@@ -55,16 +55,16 @@ class JobDescription:
     def fields(self) -> dict[str, str]:
         """Return the fields that the job carries besides its name.
 
-        All values are text, in the metadata of a job as in the spec of a Firework.
+        The values are strings, in the metadata of a job and in the spec of a Firework.
         """
         return {name: value for name, value in asdict(self).items() if name != "name"}
 
 
 ProgressListener = Callable[[JobDescription, bool], None]
-"""Called with the description of a job, and True when it has finished or False when it starts."""
+"""Called with the description of a job; the flag is False when it starts, True when it is done."""
 
 FIELDS = ("step", "stage", "system", "part", "category")
-"""Names in a job's metadata and in a Firework's spec."""
+"""Names of the fields in the metadata of a job and in the spec of a Firework."""
 
 
 def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
@@ -80,7 +80,7 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
     Returns
     -------
     JobDescription
-        The stand-in that `undescribed` returns, when the fields hold no description.
+        Without a step among the fields, what `undescribed` returns.
     """
     if "step" not in fields:
         return undescribed(name)
@@ -88,9 +88,9 @@ def read_description(name: str, fields: Mapping[str, Any]) -> JobDescription:
 
 
 def undescribed(name: str) -> JobDescription:
-    """Return a stand-in for a job without fields, which only its name tells from other jobs.
+    """Return a description of a job that carries none; its name takes the place of the part.
 
-    Jobs of other flows have no fields, nor have jobs that an older version queued.
+    Jobs of other flows carry no description, nor do jobs that an older version submitted.
     """
     return JobDescription(name=name, step="", stage="", part=name)
 
@@ -99,24 +99,24 @@ def undescribed(name: str) -> JobDescription:
 
 
 def enumerate_job(system: str) -> JobDescription:
-    """Return the job that lists the orderings or decorations of a system."""
+    """Return the description of the job that lists the orderings or decorations of a system."""
     return JobDescription(f"enumerate {system}", "enumerate", STRUCTURES, system)
 
 
 def rank_job(system: str) -> JobDescription:
-    """Return the job that ranks the orderings or decorations of a system."""
+    """Return the description of the job that ranks the orderings or decorations of a system."""
     return JobDescription(f"rank {system}", "rank", STRUCTURES, system, category=GPU)
 
 
 def dft_relax_job(system: str, place: int) -> JobDescription:
-    """Return the job that relaxes one candidate of a system by DFT.
+    """Return the description of the job that relaxes one candidate of a system by DFT.
 
     Parameters
     ----------
     system
         The name of the system.
     place
-        The place of the candidate in the model's order, from 0.
+        Index of the candidate in the order of the model's energies, from 0.
     """
     part = f"{place:02d}"
     return JobDescription(
@@ -125,24 +125,24 @@ def dft_relax_job(system: str, place: int) -> JobDescription:
 
 
 def anchor_job(binary: str) -> JobDescription:
-    """Return the job that relaxes a binary halide by DFT."""
+    """Return the description of the job that relaxes a binary halide by DFT."""
     return JobDescription(f"dft-relax {binary}", "dft-relax", STRUCTURES, binary, category=DFT)
 
 
 def decide_dft_job(turn: int | None) -> JobDescription:
-    """Return the job that writes down the ground states by DFT.
+    """Return the description of the job that stores the ground states by DFT.
 
     Parameters
     ----------
     turn
-        How often the lists of candidates have grown; None for the mixed halides.
+        Number of times that the lists of candidates have grown; None for the mixed halides.
     """
     part = "mixed" if turn is None else f"{turn:02d}"
     return JobDescription(f"decide dft {part}", "decide-dft", STRUCTURES, part=part)
 
 
 def begin_job() -> JobDescription:
-    """Return the job that collects the ground states and adds the first stage."""
+    """Return the description of the job that collects ground states and adds the first stage."""
     return JobDescription("begin", "begin", STRUCTURES)
 
 
@@ -150,20 +150,20 @@ def begin_job() -> JobDescription:
 
 
 def md_job(stage: str, title: str, part: str) -> JobDescription:
-    """Return the job that runs a batch of molecular dynamics.
+    """Return the description of the job that runs a batch of molecular dynamics.
 
     Parameters
     ----------
     stage
-        The part of the campaign.
+        The part of the campaign that the job belongs to.
     title
-        What follows 'md' in its name.
+        The name of the job, without the 'md' that it begins with.
     part
-        Which of the MD jobs of the stage it is.
+        Distinguishes the MD jobs of the stage.
     """
     return JobDescription(f"md {title}", "md", stage, part=part, category=GPU)
 
 
 def choose_job() -> JobDescription:
-    """Return the job that evaluates every model and chooses the one that measures."""
+    """Return the description of the job that chooses, of all models, the one that measures."""
     return JobDescription("evaluate final", "choose", MEASUREMENT, category=GPU)

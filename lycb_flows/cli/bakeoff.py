@@ -1,4 +1,4 @@
-"""`lycb bakeoff`: models side by side on labels, to choose the one to start from."""
+"""`lycb bakeoff`: compare models on labels, to choose the one that a campaign starts from."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ def bakeoff(
         list[Path], typer.Argument(help="Extended XYZ files of labels, or a folder of them.")
     ],
     model: Annotated[
-        list[str], typer.Option(help="Name, file or calculator of a model; once for each.")
+        list[str],
+        typer.Option(help="Name, file or calculator of a model; give the option for each model."),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Compare models on labels that none of them saw, and say which to start from.
+    """Compare the errors and the speed of models, and say which to start from.
 
-    Each gets one reference shift, fitted on frames that state split=train (without
-    splits: every third), and is judged by the test frames (the rest). Errors are
-    means of absolute values, with the standard error over frames.
+    Give labels on which no model was trained. Each model gets a reference shift,
+    fitted to the frames with split=train (every third frame where no frame has a
+    split). The errors are those on the frames with split=test (the others). They
+    are means of absolute values, with their standard errors over frames.
     """
     from functools import partial
 
@@ -64,18 +66,18 @@ def _tell(result: Bakeoff) -> None:
 
 
 def _rows(entry: BakeoffEntry) -> list[list[str]]:
-    """Return a model's line over all labels, with standard errors, and a line per system."""
-    errors, spread = entry.errors, entry.spread
+    """Return the row of a model over all labels, with standard errors, and a row per system."""
+    errors, standard_errors = entry.errors, entry.spread
 
-    def both(name: str, factor: float, digits: int) -> str:
-        value, error = factor * getattr(errors, name), factor * spread[name]
+    def with_error(name: str, factor: float, digits: int) -> str:
+        value, error = factor * getattr(errors, name), factor * standard_errors[name]
         return f"{value:.{digits}f} ± {error:.{digits}f}"
 
     cells = [
-        both("energy_mae_ev_per_atom", 1e3, 1),
-        both("force_mae_ev_per_ang", 1e3, 0),
-        both("force_slope", 1, 2),
-        both("stress_mae_gpa", 1, 3),
+        with_error("energy_mae_ev_per_atom", 1e3, 1),
+        with_error("force_mae_ev_per_ang", 1e3, 0),
+        with_error("force_slope", 1, 2),
+        with_error("stress_mae_gpa", 1, 3),
     ]
     rows = [[entry.name, "all", *cells, f"{1e3 * entry.step_s_per_atom:.2g}"]]
     for system, part in entry.by_system.items():

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 AsIsOption = Annotated[
     bool,
-    typer.Option("--as-is", help="Do not bring the catalogue up to date before it is asked."),
+    typer.Option("--as-is", help="Do not bring the catalogue up to date before the query."),
 ]
 _SHOWN_OF_ALL = ("key", "campaign", "system", "round", "temperature_k", "reduced_formula")
 _N_NUMBERS, _N_KEYS = 6, 3
@@ -42,13 +42,13 @@ def query(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            help="FIELD=VALUE, or with != < <= > >= ~ (part of a text); may be given several times."
+            help="FIELD=VALUE, or with != < <= > >= ~ (contains); may be given several times."
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(help="Column to sort by; with - in front, the largest first.")
+        str | None, typer.Option(help="Column to sort by; -COLUMN for the largest first.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, help="Rows at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=0, help="Largest number of rows.")] = None,
     columns: Annotated[str | None, typer.Option(help="Columns, separated by commas.")] = None,
     how: FormatOption = None,
     kinds: Annotated[
@@ -58,12 +58,13 @@ def query(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the documents of a kind, by what is asked for.
+    """List the documents of a kind that meet all conditions.
 
-    Without options, and with --where FIELD=VALUE alone, the documents and their
-    facts; values are read as JSON. Everything else asks the catalogue, which has
-    formula, campaign, round, temperature and the numbers of every document, and
-    is brought up to date first.
+    Without options, or with --where FIELD=VALUE on fields of the document only, the
+    documents are listed with their facts. Other conditions, --sort, --limit,
+    --columns and --format query the catalogue, which is brought up to date first. It
+    has formula, campaign, round, temperature and the numbers of every document. A
+    VALUE is read as JSON, or as text where it is none.
     """
     from lycb_flows.schemas import KINDS
 
@@ -77,8 +78,7 @@ def query(
     if equal is not None and all(option is None for option in (sort, limit, columns, how)):
         _print_facts(results, kind, equal, as_json=as_json)
         return
-    found = results.query(kind, *(where or ()), sort=sort, limit=0)  # every name is checked first
-    del found
+    results.query(kind, *(where or ()), sort=sort, limit=0)  # checks names before the update
     chosen = _chosen_columns(kind, columns, where or [], sort)
     bring_up_to_date(results, as_is=as_is)
     if as_json or how in {Format.JSON, Format.CSV}:
@@ -89,22 +89,22 @@ def query(
 
 
 def bring_up_to_date(results: ResultStore, *, as_is: bool) -> None:
-    """Index what is new, unless that is not wanted or not possible; then it is told.
+    """Bring the catalogue up to date, or warn on stderr that it is not.
 
     Parameters
     ----------
     results
         The store.
     as_is
-        Whether the catalogue is to be asked as it stands.
+        Whether to leave the catalogue as it is.
     """
     from lycb_flows.store import is_behind
 
     if not is_behind(results):
         return
     if as_is or results.read_only:
-        hint = "" if as_is else "; this user cannot write, its owner runs `lycb index`"
-        typer.echo(f"the catalogue does not know the newest documents{hint}", err=True)
+        hint = "" if as_is else "; this user cannot write: ask its owner to run `lycb index`"
+        typer.echo(f"the catalogue lacks the newest documents{hint}", err=True)
         return
     _update(results, rebuild=False)
 
@@ -113,16 +113,16 @@ def _update(results: ResultStore, *, rebuild: bool) -> str:
     from lycb_flows.campaign.catalogue import update_catalogue
 
     with share_progress("catalogue") as tell:
-        done = update_catalogue(results, rebuild=rebuild, tell=tell)
-    for name, reason in done.left_out.items():
+        updated = update_catalogue(results, rebuild=rebuild, tell=tell)
+    for name, reason in updated.left_out.items():
         typer.echo(f"campaign {name} cannot be read here: {reason}", err=True)
-    return f"{done.n_written} rows written, {done.n_removed} removed"
+    return f"{updated.n_written} rows written, {updated.n_removed} removed"
 
 
 def index(store: StoreOption = None) -> None:
-    """Rebuild the catalogue that queries ask, from the documents.
+    """Rebuild the catalogue, which queries read, from the documents.
 
-    It is never truth: no job reads it, and it may be rebuilt at any time.
+    It can be rebuilt at any time, as no job reads it.
     """
     typer.echo(_update(open_results(store), rebuild=True))
 
@@ -139,7 +139,7 @@ def _all_columns(kind: str) -> list[str]:
 def _chosen_columns(
     kind: str, columns: str | None, where: Sequence[str], sort: str | None
 ) -> list[str]:
-    """Return the columns of a table: those that are given, or place, numbers, and asked ones."""
+    """Return the columns of --columns, or the default ones with those of --where and --sort."""
     from lycb_flows.store import (
         catalogue_columns,
         check_columns,
@@ -176,7 +176,7 @@ def _print_kinds(kind: str | None) -> None:
 
 
 def first_line(of_kind: type[Document]) -> str:
-    """Return the sentence that says what the documents of a class are."""
+    """Return the first line of the docstring of a class of documents."""
     return (inspect.getdoc(of_kind) or "").partition("\n")[0]
 
 
@@ -184,7 +184,7 @@ def first_line(of_kind: type[Document]) -> str:
 
 
 def _facts_asked_for(kind: str, where: Sequence[str]) -> dict[str, Any] | None:
-    """Return the facts that are to be equal, or None when only the catalogue can answer."""
+    """Return the wanted values by field, or None when only the catalogue has an answer."""
     from lycb_flows.schemas import Document
     from lycb_flows.store import document_class, read_condition
 
@@ -206,12 +206,12 @@ def _print_facts(results: ResultStore, kind: str, equal: dict[str, Any], *, as_j
 
 
 def _short(facts: dict[str, Any]) -> str:
-    simple = {
+    values = {
         name: value[:16] if isinstance(value, str) else value
         for name, value in facts.items()
         if isinstance(value, str | int | float | bool)
     }
-    return ", ".join(f"{name}={value}" for name, value in simple.items())
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 # -- one document ------------------------------------------------------------------------------
@@ -221,21 +221,21 @@ def show(
     key: Key,
     facts: Annotated[bool, typer.Option("--facts", help="Print all facts, as JSON.")] = False,
     ancestry: Annotated[
-        bool, typer.Option("--ancestry", help="List every document that it rests on.")
+        bool, typer.Option("--ancestry", help="List every document that it was made from.")
     ] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
     logs: Annotated[
-        Path | None, typer.Option(help="Write into this folder what VASP or GPAW wrote.")
+        Path | None, typer.Option(help="Folder to write the logs of VASP or GPAW to.")
     ] = None,
 ) -> None:
-    """Show a document: its numbers, who made it, and what it rests on, down to the CIF.
+    """Show the numbers of a document, who made it, and its ancestors, down to the CIF.
 
-    For a key that has only failed so far, its attempts are shown.
+    For a whole key that has only failed so far, show its attempts.
     """
     results = open_results(store)
     attempts = results.attempts(key)
-    if attempts and results.find_document(key) is None:  # it has only failed so far
+    if attempts and results.find_document(key) is None:  # all attempts have failed
         print_attempts(results, attempts, logs)
         return
     document = results.load_any(key)
@@ -266,10 +266,11 @@ def _print_summary(document: Document, *, facts: bool) -> None:
     if facts:
         typer.echo(json.dumps(document.facts(), indent=1))
     else:
-        about = {column.name: column.description for column in columns_of(type(document))}
-        values = values_of(document)
-        rows = [[name, text_of(value), about.get(name, "")] for name, value in values.items()]
-        print_aligned([[f"  {name}", value, text] for name, value, text in rows])
+        descriptions = {column.name: column.description for column in columns_of(type(document))}
+        values = values_of(document).items()
+        print_aligned(
+            [[f"  {name}", text_of(value), descriptions.get(name, "")] for name, value in values]
+        )
     made = document.made
     typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
     if made.job:
@@ -277,7 +278,7 @@ def _print_summary(document: Document, *, facts: bool) -> None:
 
 
 def _print_ancestors(ancestors: Iterable[Document]) -> None:
-    """Print how many documents of each kind it rests on, with the keys of the few."""
+    """Print the number of ancestors of each kind, with the keys of the nearest ones."""
     by_kind: dict[str, list[str]] = {}
     for document in ancestors:
         by_kind.setdefault(document.kind, []).append(document.key[:12])
@@ -301,9 +302,9 @@ def results(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what campaigns have measured, with errors: D, sigma, E_A, volumes.
+    """Show the results of campaigns with their errors: D, sigma, E_A, volumes.
 
-    A row per number. An upper bound has no value but a `high`.
+    There is a row for each number. An upper bound is a row with a `high` and no value.
     """
     from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
 

@@ -35,14 +35,14 @@ AT_THE_END = contextlib.ExitStack()
 
 
 def open_results(address: str | None, *, create: bool = False) -> ResultStore:
-    """Return the store of an option or of the settings, closed when the command ends.
+    """Return the store that --store or the settings name; it is closed when the command ends.
 
     Parameters
     ----------
     address
-        Value of --store; None: the settings'.
+        Value of --store; None for the store of the settings.
     create
-        Whether a folder may be made.
+        Whether to make the folder when it does not exist.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import open_store
@@ -54,12 +54,17 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
 
 
 def check_folder_of(path: Path) -> None:
-    """Check that the folder of a file to be written is there, before any work is done for it.
+    """Check, before any other work, that the folder of an output file exists.
+
+    Parameters
+    ----------
+    path
+        The output file.
 
     Raises
     ------
     InputError
-        When it is not.
+        When the folder does not exist.
     """
     if not path.parent.is_dir():
         raise InputError(
@@ -68,14 +73,14 @@ def check_folder_of(path: Path) -> None:
 
 
 def open_submission(campaign: str, store: ResultStore) -> Submission:
-    """Return a campaign, its parents and models in the store.
+    """Return a submitted campaign, with the keys of its parents and models.
 
     Parameters
     ----------
     campaign
-        File, or name of a submitted campaign.
+        Path of a campaign file, which is submitted to the store, or name of a submitted campaign.
     store
-        Where it is, or will be.
+        Store of the submitted campaigns.
     """
     from lycb_flows.campaign import find_submission
 
@@ -83,7 +88,7 @@ def open_submission(campaign: str, store: ResultStore) -> Submission:
 
 
 def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:
-    """Return the config of command-line options.
+    """Return the config that command-line options or a file state.
 
     Parameters
     ----------
@@ -92,12 +97,12 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
     options
         Values by field.
     prefix
-        Put before a field's name to name the option.
+        Text before the name of a field in an error message.
 
     Raises
     ------
     InputError
-        When an option is wrong; it names the first.
+        When a value is not valid; the message names the first one.
     """
     from pydantic import ValidationError
 
@@ -120,7 +125,7 @@ CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.
 
 
 def open_launchpad(path: Path | None) -> ServiceLaunchPad:
-    """Return the LaunchPad of a file or of the settings, closed when the command ends."""
+    """Return the LaunchPad of a file or of the settings; it is closed when the command ends."""
     from lycb_flows.service.launchpad import load_launchpad
 
     launchpad = load_launchpad(path)
@@ -129,12 +134,17 @@ def open_launchpad(path: Path | None) -> ServiceLaunchPad:
 
 
 def open_service_store(address: str | None) -> ResultStore:
-    """Return the store of an option or of the settings, which all workers must reach.
+    """Return the MongoDB store that --store or the settings name; all workers share it.
+
+    Parameters
+    ----------
+    address
+        Value of --store; None for the store of the settings.
 
     Raises
     ------
     InputError
-        When it is a folder.
+        When the store is a folder.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import MONGODB_SCHEMES
@@ -161,13 +171,13 @@ PLAIN_EVERY_S = 5.0
 
 
 class PlainProgress:
-    """Progress where the output is no terminal: lines on stderr, five seconds apart or more."""
+    """Progress for an output that is no terminal: lines on stderr, at least five seconds apart."""
 
     def __init__(self) -> None:
         self._shown_at = time.monotonic()
 
     def show(self, text: str) -> None:
-        """Print how far something is, unless that was told a moment ago."""
+        """Print a line of progress, unless the last one is less than `PLAIN_EVERY_S` old."""
         if time.monotonic() - self._shown_at >= PLAIN_EVERY_S:
             self._shown_at = time.monotonic()
             typer.echo(text, err=True)
@@ -186,7 +196,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     title
         Line above the table.
     columns
-        Names of the columns; all empty for a table without a head.
+        Names of the columns; when all are empty, the table has no header.
     rows
         Cells of each row.
     """
@@ -196,14 +206,14 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 
 def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """Return what `print_table` prints.
+    """Return a table as `print_table` prints it.
 
     Parameters
     ----------
     title
         Line above the table.
     columns
-        Names of the columns; all empty for a table without a head.
+        Names of the columns; when all are empty, the table has no header.
     rows
         Cells of each row.
     """
@@ -219,27 +229,26 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
 
 
 def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
-    """Print the tries at a key, with names and sizes of what an engine wrote in them.
+    """Print a table of attempts, with the names and sizes of their logs.
 
     Parameters
     ----------
     results
-        Where the tries are.
+        Store of the attempts and of their logs.
     attempts
-        The tries.
+        The attempts.
     logs
-        Folder to write the logs to; None: they are not written.
+        Folder to write the logs to; None to write none.
     """
     rows = []
     for attempt in attempts:
         sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in attempt.logs.items())
-        cost = f"{attempt.wall_s:.1f}"
         rows.append(
             [
                 str(attempt.number),
                 attempt.outcome,
                 attempt.worker,
-                cost,
+                f"{attempt.wall_s:.1f}",
                 ", ".join(sizes),
                 attempt.reason,
             ]
@@ -255,20 +264,27 @@ def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, blob in attempt.logs.items():
-        ending = ENDINGS.get(blob.media_type, "")
-        path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{ending}"
+        suffix = ENDINGS.get(blob.media_type, "")
+        path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{suffix}"
         path.write_bytes(results.blobs.read(blob))
         typer.echo(f"wrote {path}")
 
 
 @contextlib.contextmanager
-def share_progress(doing: str) -> Iterator[Callable[[float], None]]:
-    """Yield what takes the share that is done; on stderr appear a bar, or lines, with the rest.
+def share_progress(task: str) -> Iterator[Callable[[float], None]]:
+    """Yield a function that shows on stderr which share of a task is done and the time left.
+
+    A terminal shows a bar; other outputs get lines of text.
 
     Parameters
     ----------
-    doing
-        What the bar or a line begins with.
+    task
+        Name of the task, printed before its progress.
+
+    Yields
+    ------
+    callable
+        To be called with the share, from 0 to 1.
     """
     from rich.console import Console
     from rich.progress import (
@@ -279,22 +295,22 @@ def share_progress(doing: str) -> Iterator[Callable[[float], None]]:
         TimeRemainingColumn,
     )
 
-    console, began = Console(stderr=True), time.monotonic()
+    console, start_s = Console(stderr=True), time.monotonic()
     if not console.is_terminal:
         plain = PlainProgress()
 
         def tell_plainly(share: float) -> None:
-            rest_s = (time.monotonic() - began) * (1 / max(share, 1e-9) - 1)
-            plain.show(f"{doing}: {share:.0%}, about {rest_s:.0f} s left")
+            left_s = (time.monotonic() - start_s) * (1 / max(share, 1e-9) - 1)
+            plain.show(f"{task}: {share:.0%}, about {left_s:.0f} s left")
 
         yield tell_plainly
         return
-    columns = TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    columns = TextColumn(task), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0, visible=False)
+        task_id = bar.add_task("", total=1.0, visible=False)
 
         def tell(share: float) -> None:
-            visible = time.monotonic() - began > _SHOWN_AFTER_S
-            bar.update(task, completed=share, visible=visible)
+            visible = time.monotonic() - start_s > _SHOWN_AFTER_S
+            bar.update(task_id, completed=share, visible=visible)
 
         yield tell

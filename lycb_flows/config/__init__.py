@@ -1,4 +1,4 @@
-"""Every section of a campaign, importable from here; a file per section."""
+"""The settings of a campaign, with a file for each section; import their classes from here."""
 
 from __future__ import annotations
 

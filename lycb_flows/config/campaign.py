@@ -1,4 +1,4 @@
-"""The campaign: every section together, and the decision after a round."""
+"""The settings of a campaign, all sections together, and the decision after a round."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class Campaign(Config):
             if npt_ps * 1000 * md.average_fraction < md.sample_interval_fs:
                 msg = f"{name}.npt_ps is too short for one frame of md.sample_interval_fs"
                 raise ValueError(msg)
-        available = int(learning.nvt_ps * 1000 / learning.selection.thinning_fs)
-        if available < learning.selection.n_frames:
+        n_frames = int(learning.nvt_ps * 1000 / learning.selection.thinning_fs)
+        if n_frames < learning.selection.n_frames:
             msg = (
-                f"learning.nvt_ps holds {available} frames that are selection.thinning_fs apart, "
+                f"learning.nvt_ps holds {n_frames} frames that are selection.thinning_fs apart, "
                 f"fewer than selection.n_frames = {learning.selection.n_frames}"
             )
             raise ValueError(msg)
@@ -69,19 +69,23 @@ class Campaign(Config):
 
     @model_validator(mode="after")
     def _measured_model_exists(self) -> Self:
-        models = ["best", "pretrained", *(f"{t:g}" for t in self.learning.temperatures_k)]
+        models = [
+            "best",
+            "pretrained",
+            *(f"{temperature_k:g}" for temperature_k in self.learning.temperatures_k),
+        ]
         if self.measure.model not in models:
             msg = f"measure.model must be one of {models}, found {self.measure.model!r}"
             raise ValueError(msg)
         return self
 
     def system_of(self, name: str) -> SystemConfig:
-        """Return the system that a measured crystal belongs to: itself, or what it was mixed from.
+        """Return the system of a measured crystal: its own, or that which it is a mixed halide of.
 
         Parameters
         ----------
         name
-            Name of a system or of one of its mixed halides.
+            Name of a system of this campaign, or of one of its mixed halides.
         """
         return next(
             system
@@ -98,10 +102,10 @@ class Campaign(Config):
         round_index
             Number of the round, from 0.
         """
-        ladder = self.learning.temperatures_k
-        if round_index + 1 < len(ladder):
+        temperatures_k = self.learning.temperatures_k
+        if round_index + 1 < len(temperatures_k):
             return Decision(
-                next_temperature_k=ladder[round_index + 1],
-                reason=f"{ladder[round_index]:g} K is below {ladder[-1]:g} K",
+                next_temperature_k=temperatures_k[round_index + 1],
+                reason=f"{temperatures_k[round_index]:g} K is below {temperatures_k[-1]:g} K",
             )
-        return Decision(next_temperature_k=None, reason=f"{ladder[-1]:g} K was the last")
+        return Decision(next_temperature_k=None, reason=f"{temperatures_k[-1]:g} K was the last")

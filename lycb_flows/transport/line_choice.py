@@ -1,9 +1,11 @@
-"""One line or two through runs at several temperatures, as the data choose.
+"""Choice between one Arrhenius line and two that meet, by their likelihoods.
 
-| equation                                           | code           |
-|----------------------------------------------------|----------------|
+| equation                                            | code           |
+|-----------------------------------------------------|----------------|
 | weight of two lines = 1 / (1 + exp((8 - gain) / 2)) | `choose_lines` |
-| p = P(χ²(runs - parameters) > deviance)            | `goodness`     |
+| p = P(χ²(runs - parameters) > deviance)             | `goodness`     |
+
+The gain is the decrease of the deviance from one line to two.
 """
 
 from __future__ import annotations
@@ -27,7 +29,17 @@ Covariance = tuple[tuple[float, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Choice:
-    """Both models, the more credible first, and their weights."""
+    """The fitted models and their weights.
+
+    Attributes
+    ----------
+    models
+        One line and two lines, the chosen one first; without a model of negligible weight.
+    weights
+        Weight of each model, with sum 1.
+    gain
+        2 ln L that the second line gains; None where two lines were not fitted.
+    """
 
     models: tuple[Model, ...]
     weights: tuple[float, ...]
@@ -35,19 +47,19 @@ class Choice:
 
     @property
     def model(self) -> Model:
-        """The model that the data chose."""
+        """The chosen model."""
         return self.models[0]
 
 
 def choose_lines(counts: Counts, temperature_k: float) -> Choice:
-    """Return the models of ln D at a temperature, and the one that the data choose.
+    """Fit one line and two lines to ln D, and choose between them.
 
     Parameters
     ----------
     counts
         The runs.
     temperature_k
-        Where ln D is wanted.
+        Temperature in K for which ln D is wanted.
     """
     wanted_per_ev = 1 / (BOLTZMANN_EV_PER_K * temperature_k)
     single, double = line(counts, wanted_per_ev), two_lines(counts, wanted_per_ev)
@@ -55,38 +67,43 @@ def choose_lines(counts: Counts, temperature_k: float) -> Choice:
         return Choice((single,), (1.0,), None)
     gain = max(single.deviance - double.deviance, 0.0)
     share = float(1 / (1 + np.exp((REGIME_GAIN - gain) / 2)))
-    weighted = [(single, 1 - share), (double, share)]
+    pairs = [(single, 1 - share), (double, share)]
     if gain > REGIME_GAIN:
-        weighted.reverse()
-    models, weights = zip(*[pair for pair in weighted if pair[1] > _NEGLIGIBLE], strict=True)
+        pairs.reverse()
+    models, weights = zip(*[pair for pair in pairs if pair[1] > _NEGLIGIBLE], strict=True)
     return Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
 
 
 def goodness(choice: Choice) -> dict[str, Any]:
     """Return how well the chosen model fits, as fields of an Arrhenius fit."""
     model = choice.model
-    freedom = len(model.counts.numbers) - 2 * model.n_lines
+    n_free = len(model.counts.numbers) - 2 * model.n_lines
     deviance = model.deviance
     return {
         "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
         "relative_scatter": model.counts.scatter,
         "deviance": deviance,
-        "degrees_of_freedom": freedom,
-        "p_value": float(gammaincc(freedom / 2, deviance / 2)) if freedom > 0 else None,
+        "degrees_of_freedom": n_free,
+        "p_value": float(gammaincc(n_free / 2, deviance / 2)) if n_free > 0 else None,
         "n_regimes": model.n_lines,
         "regime_gain": choice.gain,
     }
 
 
 def barriers(choice: Choice) -> dict[str, Any]:
-    """Return barriers and prefactor with their errors; of two lines the prefactor of the colder."""
+    """Return the barriers and the prefactor, as fields of an Arrhenius fit.
+
+    Of two lines, the prefactor is that of the colder one; it has no error.
+    """
     model = choice.model
     if model.n_lines == 1:
         return _single_barrier(model)
-    log_d, cold_ev, hot_ev = (float(c) for c in model.most_likely)
-    wanted, crossing = model.wanted_per_ev, float(model.crossings_per_ev[model.best])
-    likely = model.crossings_per_ev[model.deviances <= model.deviance + 1]
-    log_prefactor = log_d + cold_ev * max(wanted, crossing) + hot_ev * min(wanted - crossing, 0)
+    log_d, cold_ev, hot_ev = map(float, model.most_likely)
+    wanted_per_ev = model.wanted_per_ev
+    crossing_per_ev = float(model.crossings_per_ev[model.best])
+    interval_per_ev = model.crossings_per_ev[model.deviances <= model.deviance + 1]
+    log_prefactor = log_d + cold_ev * max(wanted_per_ev, crossing_per_ev)
+    log_prefactor += hot_ev * min(wanted_per_ev - crossing_per_ev, 0)
     cold_err_ev, hot_err_ev = (_half_width(model, column) for column in (1, 2))
     return {
         "activation_energy_ev": cold_ev,
@@ -94,9 +111,9 @@ def barriers(choice: Choice) -> dict[str, Any]:
         "hot_activation_energy_ev": hot_ev,
         "hot_activation_energy_err_ev": hot_err_ev,
         "log_prefactor": log_prefactor,
-        "crossover_temperature_k": 1 / (BOLTZMANN_EV_PER_K * crossing),
-        "crossover_low_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.max())),
-        "crossover_high_k": 1 / (BOLTZMANN_EV_PER_K * float(likely.min())),
+        "crossover_temperature_k": 1 / (BOLTZMANN_EV_PER_K * crossing_per_ev),
+        "crossover_low_k": 1 / (BOLTZMANN_EV_PER_K * float(interval_per_ev.max())),
+        "crossover_high_k": 1 / (BOLTZMANN_EV_PER_K * float(interval_per_ev.min())),
     }
 
 

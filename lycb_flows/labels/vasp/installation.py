@@ -1,4 +1,4 @@
-"""Whether VASP's command and POTCARs are here, and are those that a level of theory states."""
+"""Checks of this machine: VASP's command exists, and the POTCARs are those of a level of theory."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from pymatgen.io.vasp.inputs import PotcarSingle
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 
-_STATISTICS_RTOL = 1e-6
-"""pymatgen's own tolerance."""
+_STATISTICS_TOLERANCE = 1e-6
+"""pymatgen's default for comparing statistics of POTCARs."""
 
 
 def command_of(theory: Theory, command: str | None) -> str:
-    """Return the command that computes a level here: the machine's, or the stand-in's own.
+    """Return the command that computes labels of a level: VASP's, or that of its stand-in.
 
     Parameters
     ----------
     theory
-        A level of VASP, or of its stand-in.
+        Level of theory of VASP, or of its stand-in.
     command
-        The machine's command, e.g. "srun vasp_std"; None when it has none.
+        The command that starts VASP on this machine, e.g. "srun vasp_std"; None without VASP.
 
     Raises
     ------
     InputError
-        When the level is VASP's and the machine has no command.
+        When the level is one of VASP and the machine has no command for it.
     """
-    if theory.code == VASP_STAND_IN:  # never VASP, which would need POTCARs
+    if theory.code == VASP_STAND_IN:  # VASP itself would need POTCARs
         return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     if not command:
         raise InputError(
@@ -46,22 +46,23 @@ def command_of(theory: Theory, command: str | None) -> str:
 
 
 def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
-    """Check that the command exists, and that pymatgen finds the level's POTCARs.
+    """Check that the command exists, and that pymatgen finds the POTCARs of a level of theory.
 
     Parameters
     ----------
     theory
-        A level of VASP, or of its stand-in, which needs no POTCARs.
+        Level of theory of VASP, or of its stand-in, which needs no POTCARs.
     elements
-        Chemical symbols.
+        Chemical symbols of the elements whose POTCARs are needed.
     command
-        The command that starts VASP, e.g. "srun vasp_std"; its first word must be found. The
-        stand-in has its own.
+        The command that starts VASP, e.g. "srun vasp_std"; its first word must be an executable.
+        It is not used for the stand-in, which has a command of its own.
 
     Raises
     ------
     InputError
-        When something is missing or not the stated one; the message names it.
+        When the command or a POTCAR is missing, or a POTCAR has another title than the level
+        states.
     """
     command = command_of(theory, command)
     words = shlex.split(os.path.expandvars(command))
@@ -78,10 +79,10 @@ def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) 
 
 
 def incomplete_level(theory: Theory) -> InputError:
-    """Return the error that a level of theory does not state all that VASP needs."""
+    """Return the error for a level of theory that lacks settings that VASP needs."""
     return InputError(
         "a level of theory is not complete for VASP",
-        fix="use one of `vasp` in levels.yaml",
+        fix="use a level of `vasp` from labels/levels.yaml",
         found=theory.name,
     )
 
@@ -92,7 +93,7 @@ def potcars_of(theory: Theory) -> Potcars:
     Raises
     ------
     InputError
-        When it states none.
+        When the level states no POTCARs.
     """
     if not isinstance(theory.paw, Potcars):
         raise incomplete_level(theory)
@@ -100,24 +101,25 @@ def potcars_of(theory: Theory) -> Potcars:
 
 
 def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
-    """Return the POTCAR of an element, and a warning about its numbers.
+    """Return the POTCAR of an element, with a warning where its statistics differ.
 
     Parameters
     ----------
     theory
-        A level of VASP, which states title and statistics.
+        Level of theory of VASP, which states the title and the statistics of each POTCAR.
     element
         Chemical symbol.
 
     Returns
     -------
     tuple
-        The POTCAR, and a warning that is empty when its numbers are the known ones.
+        The POTCAR and the warning, which is empty where the statistics are those that are stated.
 
     Raises
     ------
     InputError
-        When there is none, or one of another title.
+        When the level states no POTCARs, or the POTCAR is missing, unreadable or has another
+        title.
     """
     potcars = potcars_of(theory)
     stated = potcars.of(element)
@@ -133,7 +135,10 @@ def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
     statistics = found.spec()["summary_stats"].get("stats", {}).get("data", {})
     same = all(
         np.isclose(
-            statistics.get(name, np.nan), value, rtol=_STATISTICS_RTOL, atol=_STATISTICS_RTOL
+            statistics.get(name, np.nan),
+            value,
+            rtol=_STATISTICS_TOLERANCE,
+            atol=_STATISTICS_TOLERANCE,
         )
         for name, value in stated.statistics.items()
     )
