@@ -20,12 +20,13 @@ from lycb_flows.cli.terminal import (
     print_json,
     print_table,
     share_progress,
+    write_logs,
 )
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.schemas import Document
-    from lycb_flows.store import ResultStore
+    from lycb_flows.store import Attempt, ResultStore
 
 AsIsOption = Annotated[
     bool,
@@ -67,13 +68,14 @@ def query(
     VALUE is read as JSON, or as text where it is none.
     """
     from lycb_flows.schemas import KINDS
+    from lycb_flows.store import all_kinds
 
     if kinds or kind is None:
         _print_kinds(kind)
         return
     results = open_results(store)
-    if kind not in {*KINDS, *results.kinds()}:
-        raise InputError("no such kind", fix=f"one of {', '.join(KINDS)}", found=kind)
+    if kind not in {*KINDS, *results.kinds()} and kind not in all_kinds():
+        raise InputError("no such kind", fix=f"one of {', '.join(all_kinds())}", found=kind)
     equal = _facts_asked_for(kind, where or [])
     if equal is not None and all(option is None for option in (sort, limit, columns, how)):
         _print_facts(results, kind, equal, as_json=as_json)
@@ -236,9 +238,15 @@ def show(
     results = open_results(store)
     attempts = results.attempts(key)
     if attempts and results.find_document(key) is None:  # all attempts have failed
-        print_attempts(results, attempts, logs)
+        if as_json:
+            print_json({"key": key, "kind": attempts[0].kind, "attempts": _as_data(attempts)})
+        else:
+            print_attempts(attempts)
+        write_logs(results, attempts, logs)
         return
     document = results.load_any(key)
+    attempts = results.attempts(document.key)
+    write_logs(results, attempts, logs)
     ancestors = results.find_documents(results.ancestors(document.key))
     if as_json:
         print_json(
@@ -246,16 +254,21 @@ def show(
             | {
                 "kind": document.kind,
                 "ancestors": [[ancestor.kind, ancestor.key] for ancestor in ancestors],
+                "attempts": _as_data(attempts),
             }
         )
         return
     _print_summary(document, facts=facts)
-    print_attempts(results, results.attempts(document.key), logs)
+    print_attempts(attempts)
     if ancestry:
         rows = [[found.kind, found.key[:12], _short(found.facts())] for found in ancestors]
         print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
     else:
         _print_ancestors(ancestors)
+
+
+def _as_data(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+    return [attempt.model_dump(mode="json") for attempt in attempts]
 
 
 def _print_summary(document: Document, *, facts: bool) -> None:

@@ -110,7 +110,7 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
         return config.model_validate(options)
     except ValidationError as err:
         first = err.errors()[0]
-        name = str(first["loc"][0])
+        name = str((*first["loc"], "options")[0])
         option = prefix + (name.replace("_", "-") if prefix == "--" else name)
         raise InputError(
             first["msg"], fix="see --help", option=option, found=first["input"]
@@ -228,18 +228,8 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path | None) -> None:
-    """Print a table of attempts, with the names and sizes of their logs.
-
-    Parameters
-    ----------
-    results
-        Store of the attempts and of their logs.
-    attempts
-        The attempts.
-    logs
-        Folder to write the logs to; None to write none.
-    """
+def print_attempts(attempts: Sequence[Attempt]) -> None:
+    """Print a table of attempts, with the names and sizes of their logs."""
     rows = []
     for attempt in attempts:
         sizes = (f"{name} {blob.size / 1000:.0f} kB" for name, blob in attempt.logs.items())
@@ -254,9 +244,23 @@ def print_attempts(results: ResultStore, attempts: Sequence[Attempt], logs: Path
             ]
         )
     print_table("Attempts", ["number", "outcome", "worker", "wall s", "logs", "reason"], rows)
-    if logs is not None:
+
+
+def write_logs(results: ResultStore, attempts: Sequence[Attempt], folder: Path | None) -> None:
+    """Write the logs of attempts to a folder.
+
+    Parameters
+    ----------
+    results
+        Holds the logs.
+    attempts
+        The attempts.
+    folder
+        None to write none.
+    """
+    if folder is not None:
         for attempt in attempts:
-            _write_logs(results, attempt, logs)
+            _write_logs(results, attempt, folder)
 
 
 def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:

@@ -12,6 +12,7 @@ from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
 from lycb_flows.config.structures import RankingConfig, SystemConfig, decorated_name
+from lycb_flows.errors import InputError
 
 
 class Decision(Config):
@@ -86,13 +87,18 @@ class Campaign(Config):
         ----------
         name
             Name of a system of this campaign, or of one of its mixed halides.
+
+        Raises
+        ------
+        InputError
+            When it has no such system.
         """
-        return next(
-            system
-            for system in self.systems
-            if name == system.name
-            or name in {decorated_name(system.name, entry.x) for entry in system.decorations}
-        )
+        for system in self.systems:
+            mixed = {decorated_name(system.name, entry.x) for entry in system.decorations}
+            if name in {system.name, *mixed}:
+                return system
+        names = ", ".join(system.name for system in self.systems)
+        raise InputError("no such system", fix=f"one of {names}", found=name)
 
     def decide(self, round_index: int) -> Decision:
         """Return what follows a round: the next temperature, or the end of the loop.

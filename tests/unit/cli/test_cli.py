@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line for every mistake."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -17,8 +18,9 @@ from places import CAMPAIGNS, ROOT
 from lycb_flows.campaign import duration_text
 from lycb_flows.cli import terminal
 from lycb_flows.crystals import structures
+from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.models import find_model
-from lycb_flows.schemas import CampaignRecord, Model, Ranking
+from lycb_flows.schemas import CampaignRecord, Label, Model, Ranking
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -257,6 +259,23 @@ def test_mistakes_with_the_store_are_one_line(lycb, tmp_path):
     unknown = lycb("export", "trajectory", first_key(lycb, "run"), tmp_path / "frames.pdf")
     assert_one_line(unknown, "trajectory format", "frames.pdf")
     assert_one_line(lycb("show", "abcdef", "--store", tmp_path / "absent"), "no result store")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_kind_without_documents_is_no_mistake(lycb):
+    assert lycb("query", "benchmark", "--json")[:2] == (0, "")
+
+
+def test_a_key_that_has_only_failed_shows_its_attempts(lycb, tmp_path):
+    store, key = open_store(tmp_path / "store"), "ab" * 32
+    with contextlib.suppress(PhysicsError), store.attempt(Label, key):
+        raise PhysicsError("no convergence", fix="look at the log")
+    store.close()
+    code, out, _ = lycb("show", key, "--json", "--store", tmp_path / "store")
+    shown = json.loads(out)
+    assert (code, shown["key"], shown["kind"]) == (0, key, "label")
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["failed"]
+    assert "no convergence" in lycb("show", key, "--store", tmp_path / "store")[1]
 
 
 def first_key(lycb, kind):
