@@ -84,7 +84,7 @@ def _steps(atoms: Atoms, ensemble: str, replicas: int = 1) -> Callable[[int], No
     cell_ang = atoms.cell.array
     motion = begin_motion(atoms.numbers, atoms.positions, cell_ang, momenta)
     replica = Replica(atoms.numbers, motion, protocol, cell_ang)
-    student, limits = _random_student(atoms), _NoLimits(replicas)
+    student, limits = random_student(atoms), _NoLimits(replicas)
 
     def advance(n_steps: int) -> None:
         dynamics = make_dynamics([replica] * replicas, student)
@@ -109,7 +109,8 @@ class _NoLimits:
         return kept
 
 
-def _random_student(atoms: Atoms) -> NepPotential:
+def random_student(atoms: Atoms) -> NepPotential:
+    """Return a student of default size with random, weak weights for the elements of a crystal."""
     shape, rng = (
         NepShape(tuple(sorted(set(atoms.get_chemical_symbols())))),
         np.random.default_rng(0),

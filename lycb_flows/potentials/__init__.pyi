@@ -37,9 +37,11 @@ from .nep.file import (
     NepWeights as NepWeights,
 )
 from .nep.layers import (
-    NepGraph as NepGraph,
     NepModule as NepModule,
     NepOutput as NepOutput,
+)
+from .nep.neighbours import (
+    NepGraph as NepGraph,
     join_graphs as join_graphs,
 )
 from .nep.potential import (

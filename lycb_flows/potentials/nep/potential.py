@@ -15,7 +15,8 @@ from lycb_flows.errors import InputError
 from lycb_flows.potentials.evaluator import Evaluator, Numbers
 from lycb_flows.potentials.nep.file import Floats, NepShape, NepWeights, read_nep, write_nep
 from lycb_flows.potentials.nep.kernel import NepEvaluator, load_kernel
-from lycb_flows.potentials.nep.layers import NepGraph, NepModule, join_graphs, make_graph
+from lycb_flows.potentials.nep.layers import NepModule
+from lycb_flows.potentials.nep.neighbours import NepGraph, join_graphs, make_graph
 from lycb_flows.potentials.trainable import BatchOutput, GraphEvaluator, Trainable
 from lycb_flows.units import EV_PER_ANG3_GPA
 
@@ -106,12 +107,12 @@ class NepPotential(Trainable):
     def descriptors(self, atoms: Atoms) -> Floats:
         """Return the scaled descriptors of each atom, shape (n, D)."""
         with torch.no_grad():
-            rows: Floats = self.module(self.graph(atoms)).descriptors.numpy()
+            rows: Floats = self.module(self.graph(atoms).to(self.device)).descriptors.cpu().numpy()
         return rows
 
     def forward(self, graphs: Sequence[NepGraph], *, create_graph: bool) -> BatchOutput:
         """Return closed forms throughout, so that training needs first derivatives only."""
-        joint = join_graphs(graphs, self.module.first.dtype)
+        joint = join_graphs(graphs, self.module.first.dtype).to(self.device)
         sizes = torch.bincount(joint.owners, minlength=len(graphs))
         with torch.set_grad_enabled(create_graph):
             output = self.module(joint)
