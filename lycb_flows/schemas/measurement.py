@@ -64,7 +64,7 @@ class Transport(Document):
     """Mean-squared displacement and diffusivity of one production run."""
 
     kind = "transport"
-    method_version = 4
+    method_version = 5
     shown_version = 2
     table_columns: ClassVar[tuple[str, ...]] = (
         "pressure_bar", "regime", "diffusivity_m2_per_s", "diffusivity_low_m2_per_s",

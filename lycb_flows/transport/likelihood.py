@@ -45,7 +45,9 @@ class Likelihood:
     deviance: Array
 
 
-def profile(powers: Powers, models: list[list[Fit]]) -> Likelihood:
+def profile(
+    powers: Powers, models: list[list[Fit]], doubtful: list[Fit] | None = None
+) -> Likelihood:
     """Return the profile likelihood of D over several sets of terms.
 
     A relaxation costs what it must gain, so that the profile is continuous where the data hardly
@@ -58,15 +60,20 @@ def profile(powers: Powers, models: list[list[Fit]]) -> Likelihood:
         The powers.
     models
         For every set of terms, fits with the most likely relaxation times, the best first.
+    doubtful
+        Fits of another set of terms, whose best counts as much as the best of the others: D is not
+        taken from them, but their D are no less likely.
     """
     best = min((fits[0] for fits in models), key=lambda fit: fit.cost)
     near = [fits for fits in models if 2 * (fits[0].cost - best.cost) < _WIDTH**2 / 2]
+    alike = [] if doubtful is None else [doubtful]
     ends = []
-    for fits in near:
+    for fits in [*near, *alike]:
         reach = _WIDTH * standard_error(fits[0], powers.weights)
         ends += [fits[0].strengths[0] - reach, fits[0].strengths[0] + reach]
     trial = np.unique(np.maximum(np.linspace(min(ends), max(ends), _N_PROFILE), 0.0))
     found = [_profile(powers, fits, trial) + fits[0].cost - fits[0].loss for fits in near]
+    found += [_profile(powers, fits, trial) + best.cost - fits[0].loss for fits in alike]
     deviance = np.maximum(2 * (np.min(found, axis=0) - best.cost), 0.0)
     diffusivity = float(best.strengths[0])
     return Likelihood(diffusivity, _half_width(diffusivity, trial, deviance), trial, deviance)

@@ -39,6 +39,8 @@ CONFINED = 1 / 5
 """A relaxation above this share of the run cannot be told from a run that is too short."""
 MIN_EVENTS = 3.3
 """Of which a D is made; Poisson's 2 ln L of none is 6.6 then."""
+AS_DIFFUSION = 1 / 2
+"""A relaxation above this share of the run is as good as diffusion, and no sign that D is zero."""
 WINDOW_MODES = 40
 """Modes as slow as windows are long."""
 MIN_DURATION_PS = 5.0
@@ -128,6 +130,17 @@ class Motion:
         """2 ln L that D = 0 loses beside a slow relaxation."""
         return gain(self._without_diffusion(len(self.powers.shapes.times_ps)), self.slow[0])
 
+    @cached_property
+    def slow_seen_loss(self) -> float:
+        """The same, with relaxations that do not repeat what diffusion does in the time of the run.
+
+        Without D the relaxation may be twice as slow as with it, or half as long as the run.
+        """
+        times_ps = self.powers.shapes.times_ps
+        slowest_ps = max(AS_DIFFUSION * self.powers.modes.duration_ps, 2 * self.slow_ps)
+        n_times = int(np.searchsorted(times_ps, slowest_ps * (1 + 1e-9), side="right"))
+        return gain(self._without_diffusion(n_times), self.slow[0])
+
     @property
     def slowly_relaxing(self) -> bool:
         """Whether a slow relaxation is there."""
@@ -141,8 +154,13 @@ class Motion:
 
     @cached_property
     def likelihood(self) -> Likelihood:
-        """The likelihood of D, given the powers."""
-        return profile(self.powers, [self.final] if self.final is self.slow else self.fast)
+        """The likelihood of D, given the powers.
+
+        Where a slow relaxation is likely but may as well be chance, D with it counts as much.
+        """
+        if self.final is self.slow:
+            return profile(self.powers, [self.slow])
+        return profile(self.powers, self.fast, self.slow if self.slowly_relaxing else None)
 
     @cached_property
     def event(self) -> float:
@@ -264,7 +282,7 @@ def judge(motion: Motion, halves: Sequence[Motion], n_ions: int, hop_ang: float)
 
 def _slow_regime(motion: Motion) -> tuple[Regime, str] | None:
     """Return the regime of a run whose displacement does not become linear in time, if so."""
-    slow = motion.slowly_relaxing and motion.slow_zero_loss < ZERO_LIMIT
+    slow = motion.slowly_relaxing and motion.slow_seen_loss < ZERO_LIMIT
     for law in _power_laws(motion):
         if not (slow and motion.slow[0].loss < law.loss):
             return "sub-diffusive", "the displacement grows as a power of time"
