@@ -10,7 +10,7 @@ from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
 from lycb_flows.md.export import export_trajectory
-from lycb_flows.potentials.models import write_model
+from lycb_flows.potentials import write_licences, write_model
 from lycb_flows.schemas import (
     Density,
     GroundState,
@@ -84,7 +84,7 @@ def write_labels(
 
 
 def write_stored_model(store: ResultStore, key: str, path: Path) -> None:
-    """Write a model's weights, and its model card beside them.
+    """Write a model's weights, and beside them its model card and the licences of its ancestors.
 
     Parameters
     ----------
@@ -104,6 +104,8 @@ def write_stored_model(store: ResultStore, key: str, path: Path) -> None:
     if not isinstance(model, Model):
         raise InputError("not a model", fix="see `lycb query model`", key=key, found=model.kind)
     write_model(model, store.blobs.read(model.weights), path)
+    ancestors = store.find_documents(store.ancestors(model.key))
+    write_licences([model, *(each for each in ancestors if isinstance(each, Model))], path)
 
 
 def write_structure(store: ResultStore, key: str, folder: Path) -> Path:

@@ -37,7 +37,7 @@ def distil(
     """
     from lycb_flows.learning import Plan, StudentRecipe, distil
     from lycb_flows.machine import load_settings
-    from lycb_flows.potentials import NepShape, find_model, load_potential
+    from lycb_flows.potentials import NepShape, find_model, load_potential, write_licences
 
     if out.suffix != ".txt":
         raise InputError("a student is a text file", fix="end it in .txt", found=out.name)
@@ -64,6 +64,7 @@ def distil(
         **student.certificate.as_dict(),
     }
     out.with_suffix(".certificate.json").write_text(json.dumps(facts, indent=2) + "\n")
+    write_licences([source.model], out)
     _print(student.certificate, source.model.name)
 
 

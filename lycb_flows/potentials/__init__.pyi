@@ -23,10 +23,15 @@ from .evaluator import (
     Numbers as Numbers,
     SinglePoint as SinglePoint,
 )
+from .licences import (
+    licence_texts as licence_texts,
+    write_licences as write_licences,
+)
 from .models import (
     check_trainable as check_trainable,
     find_model as find_model,
     load_potential as load_potential,
+    write_model as write_model,
 )
 from .nep.architecture import (
     NEP_MEDIA_TYPE as NEP_MEDIA_TYPE,

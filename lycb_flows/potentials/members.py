@@ -21,6 +21,7 @@ class CHGNet:
     """CHGNet: weights pretrained in chgnet's wheel, or trained by chgnet's trainer or here."""
 
     name = "chgnet"
+    package = "chgnet"
     description = "CHGNet (Deng et al. 2023): MPtrj's elements, trainable, compiled on a CPU"
     folders = {  # noqa: RUF012 - model name -> folder in chgnet's wheel
         "chgnet-0.3.0": "0.3.0",

@@ -32,6 +32,7 @@ class SevenNet:
     """SevenNet: an equivariant graph network of most elements; a teacher out of the box."""
 
     name = "sevennet"
+    package = "sevenn"
     description = "SevenNet (Park et al. 2024): equivariant, most elements, trainable, slow"
     _shipped = {  # noqa: RUF012 - model name -> file
         "sevennet-0": _Shipped("SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth"),
