@@ -205,7 +205,8 @@ class _Planner:
         for decoration in system.decorations:
             mixed = decorated_name(name, decoration.x)
             at_most = max(decoration.cap, decoration.n_samples)
-            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), "halide decorations", 1.0)
+            what = "halide decorations" if decoration.substitute is None else "decorations"
+            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), what, 1.0)
             yield self._ranking(mixed, at_most, "at most ")
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:

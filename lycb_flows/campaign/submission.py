@@ -201,8 +201,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     parents, models, elements = [], dict[str, Model](), set[str]()
     campaign, crystals = _with_crystals(campaign)
     for system, crystal in zip(campaign.systems, crystals, strict=True):
-        elements |= _elements(crystal)
-        elements |= {"Cl", "Br"} if system.decorations else set()
+        elements |= _elements(crystal) | system.enumeration.brought
+        elements |= {e for decoration in system.decorations for e in decoration.elements}
         for quantity in quantities:
             quantity.check(campaign, system.name, _elements(crystal))
         store.blobs.put(crystal.cif, "chemical/x-cif")

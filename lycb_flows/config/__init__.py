@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.config.campaign import Campaign, Decision
+from lycb_flows.config.decorations import DecorationConfig, decorated_name
 from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
 from lycb_flows.config.labels import (
     LABELERS,
@@ -33,7 +34,6 @@ from lycb_flows.config.measurement import (
 )
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
-    DecorationConfig,
     DftConfig,
     EnumerationConfig,
     ForbiddenPair,
@@ -41,7 +41,6 @@ from lycb_flows.config.structures import (
     RankingConfig,
     RelaxationConfig,
     SystemConfig,
-    decorated_name,
 )
 
 __all__ = [

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count
+from lycb_flows.config.decorations import decorated_name
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
-from lycb_flows.config.structures import RankingConfig, SystemConfig, decorated_name
+from lycb_flows.config.structures import RankingConfig, SystemConfig
 
 
 class Decision(Config):

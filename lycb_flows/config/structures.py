@@ -1,4 +1,4 @@
-"""Settings of enumeration, decoration, relaxation and ranking."""
+"""Settings of enumeration, relaxation and ranking."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.decorations import DecorationConfig
 from lycb_flows.config.labels import AnyLabeler
 from lycb_flows.config.models import ModelName
 
@@ -73,6 +74,21 @@ class EnumerationConfig(Config):
     charges: dict[str, float] | None = Field(
         None, description="Oxidation state of each element; default: guessed."
     )
+    substitute: dict[str, dict[str, Positive]] | None = Field(
+        None,
+        description="Element -> what replaces it -> atoms per formula unit, on all its sites and "
+        "before anything is enumerated, as {Cl: {Br: 0.5}}.",
+    )
+    formula: str | None = Field(
+        None,
+        description="The formula unit of `substitute`, as Li6PS5Cl; default: the common divisor "
+        "of the elements whose atoms in the cell are whole numbers.",
+    )
+    keep_occupancies: tuple[str, ...] | None = Field(
+        None,
+        description="Species whose mixing over the crystallographic sites stays as refined (it "
+        "was quenched), as [S, Cl] of an argyrodite; default: the energy decides.",
+    )
     n_search: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Independent searches in place of a count; default: 24, and only when the "
@@ -82,14 +98,18 @@ class EnumerationConfig(Config):
     n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")
     seed: Count = Field(0, description="Seed of the sampling beyond the cap.")
 
+    @model_validator(mode="after")
+    def _engine_keeps_no_mixing(self) -> Self:
+        if self.engine == "enumlib" and self.keep_occupancies:
+            raise ValueError("enumlib cannot keep the mixing of a site: use engine: builtin")
+        if self.formula is not None and not self.substitute:
+            raise ValueError("formula belongs to substitute: say what replaces what")
+        return self
 
-class DecorationConfig(Config):
-    """Placement of Cl and Br on an ordered cell; x counts Br per Li3YX6."""
-
-    x: float = Field(ge=0, le=6, description="Br per formula unit Li3YCl(6-x)Br(x).")
-    cap: int = Field(1_000, ge=1, description="Most decorations that are listed exhaustively.")
-    n_samples: Count = Field(50, description="Uniform samples beside the symmetric stratum.")
-    seed: Count = 0
+    @property
+    def brought(self) -> set[str]:
+        """The elements that replace others."""
+        return {species for by in (self.substitute or {}).values() for species in by}
 
 
 class RelaxationConfig(Config):
@@ -107,21 +127,18 @@ class SystemConfig(Config):
     parent: str = Field(description="Built-in parent (Li3YCl6, Li3YBr6) or path of a CIF.")
     enumeration: EnumerationConfig = EnumerationConfig()
     decorations: tuple[DecorationConfig, ...] = Field(
-        (), description="Mixed halides made from this system's ground state."
+        (),
+        description="Crystals made from this system's ground state by replacing species: mixed "
+        "halides, say; each x once.",
     )
 
-
-def decorated_name(system: str, x: float) -> str:
-    """Return the name of a mixed halide made from a system's ground state.
-
-    Parameters
-    ----------
-    system
-        Name of the system.
-    x
-        Share of the halide that is mixed in.
-    """
-    return f"{system}-x{x:g}"
+    @model_validator(mode="after")
+    def _each_x_is_there_once(self) -> Self:
+        xs = [decoration.x for decoration in self.decorations]
+        if len(set(xs)) < len(xs):
+            msg = f"decorations of one system need different x, found {xs}: give it a second name"
+            raise ValueError(msg)
+        return self
 
 
 class DftConfig(Config):
