@@ -32,6 +32,10 @@ from .measurement import (
     measurements as measurements,
     run_batches as run_batches,
 )
+from .names import (
+    ordering_names as ordering_names,
+    system_names as system_names,
+)
 from .results import (
     CampaignResults as CampaignResults,
     dft_theory as dft_theory,
@@ -42,7 +46,6 @@ from .results import (
     measured_starts as measured_starts,
     measurement_plan as measurement_plan,
     ranking_key as ranking_key,
-    system_names as system_names,
 )
 from .rounds import (
     close_stage as close_stage,

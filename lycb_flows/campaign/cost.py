@@ -28,7 +28,8 @@ from lycb_flows.campaign.descriptions import (
     rank_job,
 )
 from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.results import dft_theory, system_names
+from lycb_flows.campaign.names import ordering_names, system_names
+from lycb_flows.campaign.results import dft_theory
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (
@@ -150,9 +151,10 @@ class _Planner:
         for system in self.campaign.systems:
             n_cells = prod(system.enumeration.supercell)
             n_atoms = round(self._cell(system).composition.num_atoms * n_cells)
-            yield system.name, n_atoms
-            for decoration in system.decorations:
-                yield decorated_name(system.name, decoration.x), n_atoms
+            names = [decorated_name(system.name, decoration.x) for decoration in system.decorations]
+            for name in (system.name, *names):
+                for _, each in ordering_names(self.campaign, name):
+                    yield each, n_atoms
 
     def _cell(self, system: SystemConfig) -> PymatgenStructure:
         """Return the cell of the parent, whose multiples are enumerated."""
@@ -335,8 +337,11 @@ class _Planner:
 
     def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
         yield PlannedStep(MEASUREMENT, (choose_job(),), "choose the model", 2.0)
+        names = list(starts)
         if self.campaign.measure.decorations:
-            starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
+            names = [name for name, _, _ in system_names(self.campaign)]
+        measured = [each for name in names for _, each in ordering_names(self.campaign, name)]
+        starts = dict.fromkeys(measured, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
         student = self.campaign.measure.student
         if student is not None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.config.campaign import Campaign, Decision
-from lycb_flows.config.decorations import DecorationConfig, decorated_name
+from lycb_flows.config.decorations import (
+    DecorationConfig,
+    decorated_name,
+    name_of_ordering,
+    ordering_name,
+)
 from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
 from lycb_flows.config.labels import (
     LABELERS,
@@ -86,4 +91,6 @@ __all__ = [
     "TrainingConfig",
     "VaspLabeler",
     "decorated_name",
+    "name_of_ordering",
+    "ordering_name",
 ]

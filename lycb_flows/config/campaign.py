@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count
-from lycb_flows.config.decorations import decorated_name
+from lycb_flows.config.decorations import decorated_name, name_of_ordering
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
@@ -47,6 +47,16 @@ class Campaign(Config):
         return self
 
     @model_validator(mode="after")
+    def _orderings_are_ranked_finely(self) -> Self:
+        if (self.measure.orderings or 1) > self.ranking.n_fine:
+            msg = (
+                f"measure.orderings = {self.measure.orderings} exceeds ranking.n_fine = "
+                f"{self.ranking.n_fine}, the candidates that are relaxed finely"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _runs_are_long_enough(self) -> Self:
         learning, measured, md = self.learning, self.measure, self.md
         for name, npt_ps in (("learning", learning.npt_ps), ("measure", measured.npt_ps)):
@@ -82,8 +92,9 @@ class Campaign(Config):
         Parameters
         ----------
         name
-            Name of a system or of one of its mixed halides.
+            Name of a system, of one of its mixed halides, or of one of their orderings.
         """
+        name = name_of_ordering(name)
         return next(
             system
             for system in self.systems

@@ -1,4 +1,4 @@
-"""Settings of decorations: what replaces which species of an ordered cell."""
+"""Settings of decorations: what replaces which species of an ordered cell; names of crystals."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lycb_flows.config.base import Config, Count
 
 _MOST_BR = 6
 _SAME = 1e-9
+_ORDERING = "-ordering"
 
 Substitute = dict[str, str | dict[str, float]]
 
@@ -119,3 +120,28 @@ def decorated_name(system: str, x: float) -> str:
         Atoms that are replaced per formula unit.
     """
     return f"{system}-x{x:g}"
+
+
+def ordering_name(name: str, place: int) -> str:
+    """Return the name of one of a crystal's lowest orderings.
+
+    Parameters
+    ----------
+    name
+        Name of the system, or of what was made from its ground state.
+    place
+        Its place by energy; 1 is the ground state, which has the name itself.
+    """
+    return name if place == 1 else f"{name}{_ORDERING}{place}"
+
+
+def name_of_ordering(name: str) -> str:
+    """Return the name of the crystal that `ordering_name` made a name of an ordering from.
+
+    Parameters
+    ----------
+    name
+        Name of an ordering, or any other name, which stays as it is.
+    """
+    base, separator, place = name.rpartition(_ORDERING)
+    return base if separator and place.isdigit() else name
