@@ -1,6 +1,10 @@
 from .admission import (
     admitted_levels as admitted_levels,
 )
+from .anchors import (
+    anchor_names as anchor_names,
+    anchor_structure as anchor_structure,
+)
 from .cost import (
     PlannedStep as PlannedStep,
     costs_of_jobs as costs_of_jobs,

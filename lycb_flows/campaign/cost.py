@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.campaign.admission import imported_labels
+from lycb_flows.campaign.anchors import anchor_names, anchor_structure
 from lycb_flows.campaign.descriptions import (
     MEASUREMENT,
     STRUCTURES,
@@ -43,12 +44,10 @@ from lycb_flows.config import (
     decorated_name,
 )
 from lycb_flows.crystals import (
-    BINARY_NAMES,
     N_SEARCHES,
     CountOutOfReachError,
     DisorderedCrystal,
     count_orderings,
-    load_binary,
     parent_cell,
 )
 from lycb_flows.labels import Theory, engine_of
@@ -228,13 +227,15 @@ class _Planner:
         if dft is None:
             return
         if dft.anchors:
-            jobs = tuple(map(anchor_job, BINARY_NAMES))
-            cells = [load_binary(name) for name in BINARY_NAMES]
+            names = anchor_names(dft)
+            jobs = tuple(map(anchor_job, names))
+            cells = [anchor_structure(self.store, dft, name) for name in names]
             each_s = [
                 self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
                 for cell in cells
             ]
-            yield self._relaxations(theory, jobs, "binaries", _sum(each_s))
+            what = "binaries" if dft.anchors is True else "competing phases"
+            yield self._relaxations(theory, jobs, what, _sum(each_s))
         mixed = False
         for name, system, x in system_names(self.campaign):
             n = dft.n if x is None else dft.n_decorations

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from math import ceil
+from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.config.decorations import DecorationConfig
@@ -158,8 +159,10 @@ class DftConfig(Config):
     )
     widen: int = Field(10, ge=1, description="Candidates that a list at its edge grows by.")
     limit: int = Field(40, ge=1, description="Longest list.")
-    anchors: bool = Field(
-        default=False, description="Relax LiCl, LiBr, YCl3, YBr3 too: formation energies."
+    anchors: bool | dict[str, str] = Field(
+        default=False,
+        description="Competing phases that energies of formation are counted from, relaxed too: a "
+        "list of ordered CIFs (or names of them), or true: LiCl, LiBr, YCl3, YBr3.",
     )
     timeout_s: Annotated[float, Field(gt=0), NOT_KEYED] = Field(
         86_400.0, description="A step, or a relaxation of the code's own, is stopped after this."
@@ -167,6 +170,18 @@ class DftConfig(Config):
     max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
         2, description="Tries of a job at a relaxation that fails."
     )
+
+    @field_validator("anchors", mode="before")
+    @classmethod
+    def _files_have_names(cls, given: object) -> object:
+        """Turn a list of files into names, their stems, with files."""
+        if not isinstance(given, list | tuple):
+            return given
+        names = [PurePath(str(path)).stem for path in given]
+        if len(set(names)) < len(names) or not names:
+            msg = f"anchors need a list of files with different names, found {names}"
+            raise ValueError(msg)
+        return dict(zip(names, map(str, given), strict=True))
 
     @model_validator(mode="after")
     def _limit_is_no_shorter(self) -> Self:
