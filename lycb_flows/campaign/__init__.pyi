@@ -1,6 +1,10 @@
 from .admission import (
     admitted_levels as admitted_levels,
 )
+from .anchors import (
+    anchor_names as anchor_names,
+    anchor_structure as anchor_structure,
+)
 from .cost import (
     PlannedStep as PlannedStep,
     costs_of_jobs as costs_of_jobs,
@@ -32,6 +36,10 @@ from .measurement import (
     measurements as measurements,
     run_batches as run_batches,
 )
+from .names import (
+    ordering_names as ordering_names,
+    system_names as system_names,
+)
 from .results import (
     CampaignResults as CampaignResults,
     dft_theory as dft_theory,
@@ -42,7 +50,6 @@ from .results import (
     measured_starts as measured_starts,
     measurement_plan as measurement_plan,
     ranking_key as ranking_key,
-    system_names as system_names,
 )
 from .rounds import (
     close_stage as close_stage,

@@ -16,7 +16,8 @@ from typing import Any
 
 from pymatgen.core.composition import Composition
 
-from lycb_flows.campaign.results import CampaignResults, find_results, system_names
+from lycb_flows.campaign.names import ordering_names, system_names
+from lycb_flows.campaign.results import CampaignResults, find_results
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import Submission, reopen
 from lycb_flows.errors import LycbError, StoreError
@@ -148,8 +149,9 @@ def places_in(store: ResultStore, submission: Submission) -> dict[str, Place]:
     places = dict.fromkeys([record.key, *record.parents], whole)
     found = find_results(store, submission.campaign, submission.theory)
     systems = {
-        name: replace(whole, system=name, x=x, structure=found.ground_states.get(name))
+        each: replace(whole, system=each, x=x, structure=found.ground_states.get(each))
         for name, _, x in system_names(submission.campaign)
+        for _, each in ordering_names(submission.campaign, name)
     }
     for name, ranking in found.rankings.items():
         for document in (ranking, *found.by_dft.get(name, ())):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pymatgen.core.structure import Structure as PymatgenStructure
 
 from lycb_flows.campaign.admission import imported_labels
+from lycb_flows.campaign.anchors import anchor_names, anchor_structure
 from lycb_flows.campaign.descriptions import (
     MEASUREMENT,
     STRUCTURES,
@@ -28,7 +29,8 @@ from lycb_flows.campaign.descriptions import (
     rank_job,
 )
 from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.results import dft_theory, system_names
+from lycb_flows.campaign.names import ordering_names, system_names
+from lycb_flows.campaign.results import dft_theory
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (
@@ -42,12 +44,10 @@ from lycb_flows.config import (
     decorated_name,
 )
 from lycb_flows.crystals import (
-    BINARY_NAMES,
     N_SEARCHES,
     CountOutOfReachError,
     DisorderedCrystal,
     count_orderings,
-    load_binary,
     parent_cell,
 )
 from lycb_flows.labels import Theory, engine_of
@@ -150,9 +150,10 @@ class _Planner:
         for system in self.campaign.systems:
             n_cells = prod(system.enumeration.supercell)
             n_atoms = round(self._cell(system).composition.num_atoms * n_cells)
-            yield system.name, n_atoms
-            for decoration in system.decorations:
-                yield decorated_name(system.name, decoration.x), n_atoms
+            names = [decorated_name(system.name, decoration.x) for decoration in system.decorations]
+            for name in (system.name, *names):
+                for _, each in ordering_names(self.campaign, name):
+                    yield each, n_atoms
 
     def _cell(self, system: SystemConfig) -> PymatgenStructure:
         """Return the cell of the parent, whose multiples are enumerated."""
@@ -205,7 +206,8 @@ class _Planner:
         for decoration in system.decorations:
             mixed = decorated_name(name, decoration.x)
             at_most = max(decoration.cap, decoration.n_samples)
-            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), "halide decorations", 1.0)
+            what = "halide decorations" if decoration.substitute is None else "decorations"
+            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), what, 1.0)
             yield self._ranking(mixed, at_most, "at most ")
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
@@ -225,13 +227,15 @@ class _Planner:
         if dft is None:
             return
         if dft.anchors:
-            jobs = tuple(map(anchor_job, BINARY_NAMES))
-            cells = [load_binary(name) for name in BINARY_NAMES]
+            names = anchor_names(dft)
+            jobs = tuple(map(anchor_job, names))
+            cells = [anchor_structure(self.store, dft, name) for name in names]
             each_s = [
                 self._label_s(dft.labeler, theory, len(cell.species), np.array(cell.lattice_ang))
                 for cell in cells
             ]
-            yield self._relaxations(theory, jobs, "binaries", _sum(each_s))
+            what = "binaries" if dft.anchors is True else "competing phases"
+            yield self._relaxations(theory, jobs, what, _sum(each_s))
         mixed = False
         for name, system, x in system_names(self.campaign):
             n = dft.n if x is None else dft.n_decorations
@@ -334,8 +338,11 @@ class _Planner:
 
     def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
         yield PlannedStep(MEASUREMENT, (choose_job(),), "choose the model", 2.0)
+        names = list(starts)
         if self.campaign.measure.decorations:
-            starts = dict.fromkeys(self.n_atoms, _UNKNOWN_KEY)
+            names = [name for name, _, _ in system_names(self.campaign)]
+        measured = [each for name in names for _, each in ordering_names(self.campaign, name)]
+        starts = dict.fromkeys(measured, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
         student = self.campaign.measure.student
         if student is not None:

@@ -125,7 +125,7 @@ def dft_relax_job(system: str, place: int) -> JobDescription:
 
 
 def anchor_job(binary: str) -> JobDescription:
-    """Return the description of the job that relaxes a binary halide by DFT."""
+    """Return the description of the job that relaxes a competing phase by DFT."""
     return JobDescription(f"dft-relax {binary}", "dft-relax", STRUCTURES, binary, category=DFT)
 
 

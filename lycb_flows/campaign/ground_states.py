@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
+from lycb_flows.campaign.anchors import anchor_names, anchor_structure
 from lycb_flows.config import Config, DftConfig
-from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import LycbError
 from lycb_flows.labels.theory import Theory
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
@@ -189,6 +189,9 @@ def _row(
         return row.model_copy(update={"reason": failures[-1].reason if failures else "not tried"})
     final = store.load(Structure, found.final_structure)
     energies = {name: relaxation.energy_ev for name, relaxation in anchors.items()}
+    phases = {
+        name: anchor_structure(store, plan.dft, name).species for name in anchor_names(plan.dft)
+    }
     return row.model_copy(
         update={
             "relaxation": key,
@@ -196,7 +199,7 @@ def _row(
             "space_group": space_group(final),
             "energy_ev_per_atom": found.energy_ev_per_atom,
             "formation_energy_ev_per_atom": formation_energy_ev_per_atom(
-                final.species, found.energy_ev, energies
+                final.species, found.energy_ev, energies, phases
             ),
             "volume_ang3_per_atom": found.volume_ang3_per_atom,
             "volume_change": found.volume_change,
@@ -264,7 +267,7 @@ def _note(
     unfinished = [str(row.model_rank) for row in rows if row.relaxation and not row.converged]
     if unfinished:
         remarks.append(f"not converged and left out: number {', '.join(unfinished)}")
-    lost = [name for name in BINARY_NAMES if config.anchors and name not in anchors]
+    lost = [name for name in anchor_names(config) if name not in anchors]
     if lost:
         remarks.append(f"no converged relaxation of {', '.join(lost)} to count formation from")
     if widened is not None:
@@ -278,9 +281,9 @@ def _note(
 
 
 def find_anchors(store: ResultStore, plan: GroundStatePlan) -> dict[str, Relaxation]:
-    """Return the converged relaxations of the binary halides, by name.
+    """Return the converged relaxations of the competing phases, by name.
 
-    Formation energies are counted from these. A binary whose relaxation is missing or has not
+    Formation energies are counted from these. A phase whose relaxation is missing or has not
     converged is left out.
 
     Parameters
@@ -290,11 +293,10 @@ def find_anchors(store: ResultStore, plan: GroundStatePlan) -> dict[str, Relaxat
     plan
         With `ranking.dft.anchors` off there are none.
     """
-    if not plan.dft.anchors:
-        return {}
+    starts = {name: anchor_structure(store, plan.dft, name) for name in anchor_names(plan.dft)}
     found = {
-        name: store.find(Relaxation, plan.relaxation_key(load_binary(name).key))
-        for name in BINARY_NAMES
+        name: store.find(Relaxation, plan.relaxation_key(start.key))
+        for name, start in starts.items()
     }
     return {
         name: relaxation

@@ -6,12 +6,13 @@ The walk follows the same plans as the flows do, so it needs no record of what w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.measurement import choose_model
+from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
 from lycb_flows.config import Campaign, decorated_name
@@ -96,18 +97,6 @@ class CampaignResults:
         """Return the documents of a measured quantity, given by the class of its documents."""
         found = itertools.chain.from_iterable(self.measured.values())
         return [document for document in found if isinstance(document, kind)]
-
-
-def system_names(campaign: Campaign) -> Iterator[tuple[str, str, float | None]]:
-    """Yield (name, system, x) of everything that a campaign ranks.
-
-    x is None for the system itself. A mixed halide follows its system, as it needs the system's
-    ground state.
-    """
-    for system in campaign.systems:
-        yield system.name, system.name, None
-        for decoration in system.decorations:
-            yield decorated_name(system.name, decoration.x), system.name, decoration.x
 
 
 def enumeration_key(store: ResultStore, campaign: Campaign, system: str, x: float | None) -> str:
@@ -244,6 +233,21 @@ def find_ground_state(
     return None if decision is None else decision.ground_state
 
 
+def _low_orderings(found: CampaignResults, name: str) -> list[str]:
+    """Return the structures of a crystal's orderings by energy, the ground state first.
+
+    Those whose volume is flagged are left out, as they are from ground states.
+    """
+    first = found.ground_states[name]
+    decided = found.by_dft.get(name)
+    if decided:
+        rows = [(row.structure, row.model_volume_flag) for row in decided[-1].candidates]
+    else:
+        rows = [(row.structure, row.volume_flag) for row in found.rankings[name].best]
+    others = [structure for structure, is_flagged in rows if structure and not is_flagged]
+    return list(dict.fromkeys([first, *others]))
+
+
 def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> CampaignResults:
     """Return everything that a submitted campaign has produced so far.
 
@@ -284,6 +288,8 @@ def _follow_ranking(
     ground_state = find_ground_state(store, campaign, system, x)
     if ground_state is not None:
         found.ground_states[name] = ground_state
+        names = [each for _, each in ordering_names(campaign, name)]
+        found.ground_states |= dict(zip(names, _low_orderings(found, name), strict=False))
 
 
 def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str]) -> StagePlan:
@@ -350,19 +356,21 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
 
 
 def measured_starts(campaign: Campaign, ground_states: dict[str, str]) -> dict[str, str]:
-    """Return the key of the structure of each system that is measured.
+    """Return the key of each structure that is measured: ground states, and orderings near them.
 
     Parameters
     ----------
     campaign
         Mixed halides are measured when its `measure.decorations` says so.
     ground_states
-        Key of the structure of each system.
+        Key of the structure of each system, and of its lowest orderings.
     """
     return {
-        name: ground_states[name]
+        each: ground_states[each]
         for name, _, x in system_names(campaign)
         if x is None or campaign.measure.decorations
+        for place, each in ordering_names(campaign, name)
+        if place == 1 or each in ground_states
     }
 
 

@@ -13,15 +13,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lycb_flows.campaign.admission import named_imports
+from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
-from lycb_flows.crystals import PARENT_NAMES, DisorderedCrystal, load_parent
+from lycb_flows.crystals import BINARY_NAMES, PARENT_NAMES, DisorderedCrystal, load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import absolute_model, check_trainable, find_model, model_names
 from lycb_flows.quantities import check_quantities, chosen_quantities
-from lycb_flows.schemas import CampaignRecord, Model, Parent
+from lycb_flows.schemas import CampaignRecord, Model, Parent, Structure
 from lycb_flows.store import ResultStore, user_name
 
 
@@ -123,7 +124,14 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
             name: name if name in names else absolute_model(name, folder)
             for name in _model_names(campaign)
         },
+        anchors={name: absolute(path, BINARY_NAMES) for name, path in _anchors(campaign).items()},
     )
+
+
+def _anchors(campaign: Campaign) -> dict[str, str]:
+    """Return the competing phases that are files, by name."""
+    dft = campaign.ranking.dft
+    return dft.anchors if dft is not None and isinstance(dft.anchors, dict) else {}
 
 
 def find_submission(store: ResultStore, name_or_path: str) -> Submission:
@@ -198,27 +206,28 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     quantities = chosen_quantities(campaign.measure)
     sources = {name: find_model(name) for name in _model_names(campaign)}
     check_trainable(sources[campaign.learning.model])
-    parents, models, elements = [], dict[str, Model](), set[str]()
+    parents, models = [], dict[str, Model]()
+    anchors = load_anchors(_anchors(campaign))
     campaign, crystals = _with_crystals(campaign)
     for system, crystal in zip(campaign.systems, crystals, strict=True):
-        elements |= _elements(crystal)
-        elements |= {"Cl", "Br"} if system.decorations else set()
         for quantity in quantities:
             quantity.check(campaign, system.name, _elements(crystal))
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
+    elements = _labelled_elements(campaign, crystals, anchors.values())
     for labeler in _labelers(campaign):
         engine_of(labeler).check(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
         source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
         models[name] = source.model
-    inputs: list[Parent | Model] = [*parents, *models.values()]
+    inputs: list[Parent | Model | Structure] = [*parents, *models.values(), *anchors.values()]
     store.insert_all(inputs)
     resolved = _replaced(
         campaign,
         parents=[parent.key for parent in parents],
         models={name: model.key for name, model in models.items()},
+        anchors={name: structure.key for name, structure in anchors.items()},
     )
     theory = _theory(store, resolved)
     imported = named_imports(
@@ -274,6 +283,17 @@ def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
     return campaign.model_copy(update={"labels": labels})
 
 
+def _labelled_elements(
+    campaign: Campaign, crystals: Iterable[DisorderedCrystal], anchors: Iterable[Structure]
+) -> set[str]:
+    """Return the elements of all that may be labelled."""
+    found = {element for structure in anchors for element in structure.species}
+    for system, crystal in zip(campaign.systems, crystals, strict=True):
+        found |= _elements(crystal) | system.enumeration.brought
+        found |= {e for decoration in system.decorations for e in decoration.elements}
+    return found
+
+
 def _elements(crystal: DisorderedCrystal) -> set[str]:
     return {element.symbol for element in crystal.structure.composition.elements}
 
@@ -295,8 +315,13 @@ def _model_names(campaign: Campaign) -> list[str]:
     return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
 
 
-def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str]) -> Campaign:
-    """Return the campaign with other names for its parents and models.
+def _replaced(
+    campaign: Campaign,
+    parents: list[str],
+    models: Mapping[str, str],
+    anchors: Mapping[str, str],
+) -> Campaign:
+    """Return the campaign with other names for its parents, models and competing phases.
 
     What the file leaves open stays open: its crystals answer it.
     """
@@ -310,6 +335,8 @@ def _replaced(campaign: Campaign, parents: list[str], models: Mapping[str, str])
     data["labels"] = data.get("labels", {}) | {"labeler": labeler}
     if campaign.ranking.dft is not None:
         data["ranking"]["dft"]["labeler"] = campaign.ranking.dft.labeler.with_models(models)
+    if anchors:
+        data["ranking"]["dft"]["anchors"] = dict(anchors)
     student = campaign.measure.student
     if student is not None and student.teacher is not None:
         data["measure"]["student"]["teacher"] = models[student.teacher]

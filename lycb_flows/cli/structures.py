@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +40,17 @@ def enumerate_(
     x: Annotated[
         float | None, typer.Option(help="Decorate an ordered cell with x Br per Li3YX6.")
     ] = None,
+    substitute: Annotated[
+        list[str] | None,
+        typer.Option(help="What replaces what, and how much per formula unit, as Cl=Br:0.5."),
+    ] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="The formula unit of --substitute, as Li6PS5Cl.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A species whose mixing over the sites stays as refined, as S."),
+    ] = None,
     min_occupancy: Annotated[
         float | None, typer.Option(help="Drop occupants below this share.")
     ] = None,
@@ -68,22 +80,23 @@ def enumerate_(
     crystal = load_parent(parent)
     for note in crystal.notes:
         typer.echo(f"note: {note}", err=True)
-    if x is None:
+    replaced = {"substitute": _substitutes(substitute), "formula": formula}
+    if x is not None or (substitute and crystal.structure.is_ordered and not auto):
+        decoration = checked(DecorationConfig, {"x": x} | replaced)
+        summary = _describe_decorations(crystal, supercell or (1, 1, 2), decoration)
+    else:
         options: dict[str, Any] = {
             "supercell": supercell or (1, 1, 1 if auto else 2),
             "engine": engine,
         }
         options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
         options |= {"forbidden_pairs": _pairs(forbid), "charges": _charges(charge)}
-        config = checked(EnumerationConfig, options)
+        options |= replaced | {"keep_occupancies": keep}
+        describe = _describe_orderings
         if auto:
-            summary = _describe_choice(crystal, config, max_atoms, list_members=not count_only)
-        else:
-            summary = _describe_orderings(crystal, config, list_members=not count_only)
-    else:
-        cell = supercell or (1, 1, 2)
-        summary = _describe_decorations(crystal, cell, checked(DecorationConfig, {"x": x}))
-        summary = {"supercell": cell} | summary
+            describe = partial(_describe_choice, max_atoms=max_atoms)
+        config = checked(EnumerationConfig, options)
+        summary = describe(crystal, config, list_members=not count_only)
     summary = {"parent": crystal.name} | summary | {"notes": list(crystal.notes) or None}
     if as_json:
         print_json({"count": summary.pop("count"), "raw": summary.pop("raw")} | summary)
@@ -106,6 +119,18 @@ def _pairs(texts: list[str] | None) -> list[dict[str, Any]] | None:
             raise InputError("no distance rule", fix="write it as Li-Li:2.5", found=text)
         found.append({"species": species, "min_distance_ang": float(distance)})
     return found
+
+
+def _substitutes(texts: list[str] | None) -> dict[str, dict[str, float]] | None:
+    """Return element -> what replaces it -> atoms per formula unit."""
+    found: dict[str, dict[str, float]] = {}
+    for text in texts or ():
+        element, _, by = text.partition("=")
+        species, _, amount = by.partition(":")
+        if not (element and species and _is_number(amount)):
+            raise InputError("no substitution", fix="write it as Cl=Br:0.5", found=text)
+        found.setdefault(element, {})[species] = float(amount)
+    return found or None
 
 
 def _charges(texts: list[str] | None) -> dict[str, float] | None:
@@ -155,8 +180,8 @@ def _rules_text(config: EnumerationConfig) -> list[str]:
 def _describe_choice(
     crystal: DisorderedCrystal,
     config: EnumerationConfig,
-    max_atoms: int | None,
     *,
+    max_atoms: int | None = None,
     list_members: bool,
 ) -> dict[str, Any]:
     """Return what --auto chose, and the orderings of it."""
@@ -184,7 +209,7 @@ def _describe_choice(
     with share_progress("searching") as tell:
         found = enumerate_orderings(crystal, choice.config, lambda n, of: tell(n / of))
     listed = _describe(found)
-    keep = ("method", "listed", "coverage", "dropped", "search")
+    keep = ("method", "listed", "coverage", "dropped", "search", "stratum")
     return chosen | {name: listed[name] for name in keep}
 
 
@@ -196,11 +221,12 @@ def _describe_decorations(
     if not crystal.structure.is_ordered:
         raise InputError(
             "--x decorates an ordered cell",
-            fix="give the CIF of one, e.g. from `lycb export structures`",
+            fix="give the CIF of one, e.g. from `lycb export structures`, or --substitute",
             found=f"{crystal.name}, which is disordered",
         )
     cell = canonical_structure(crystal.structure * supercell)
-    return {"x": config.x} | _describe(enumerate_decorations(cell, config))
+    shown = {"x": config.x, "supercell": supercell}
+    return shown | _describe(enumerate_decorations(cell, config))
 
 
 def _describe(result: EnumerationResult) -> dict[str, Any]:
@@ -220,6 +246,7 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
         "subgroup_orbit_sizes": result.subgroup_orbit_sizes,
         "engine": result.engine,
         "search": result.search_note,
+        "stratum": result.stratum_note,
     }
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.config.campaign import Campaign, Decision
+from lycb_flows.config.decorations import (
+    DecorationConfig,
+    decorated_name,
+    name_of_ordering,
+    ordering_name,
+)
 from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
 from lycb_flows.config.labels import (
     LABELERS,
@@ -34,7 +40,6 @@ from lycb_flows.config.measurement import (
 from lycb_flows.config.models import ModelName
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
-    DecorationConfig,
     DftConfig,
     EnumerationConfig,
     ForbiddenPair,
@@ -42,7 +47,6 @@ from lycb_flows.config.structures import (
     RankingConfig,
     RelaxationConfig,
     SystemConfig,
-    decorated_name,
 )
 
 __all__ = [
@@ -89,4 +93,6 @@ __all__ = [
     "TrainingConfig",
     "VaspLabeler",
     "decorated_name",
+    "name_of_ordering",
+    "ordering_name",
 ]

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count
+from lycb_flows.config.decorations import decorated_name, name_of_ordering
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
-from lycb_flows.config.structures import RankingConfig, SystemConfig, decorated_name
+from lycb_flows.config.structures import RankingConfig, SystemConfig
 from lycb_flows.errors import InputError
 
 
@@ -43,6 +44,16 @@ class Campaign(Config):
         names = [system.name for system in self.systems]
         if len(set(names)) < len(names):
             msg = f"system names must differ, found {names}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _orderings_are_ranked_finely(self) -> Self:
+        if (self.measure.orderings or 1) > self.ranking.n_fine:
+            msg = (
+                f"measure.orderings = {self.measure.orderings} exceeds ranking.n_fine = "
+                f"{self.ranking.n_fine}, the candidates that are relaxed finely"
+            )
             raise ValueError(msg)
         return self
 
@@ -86,13 +97,14 @@ class Campaign(Config):
         Parameters
         ----------
         name
-            Name of a system of this campaign, or of one of its mixed halides.
+            Name of a system, of one of its mixed halides, or of one of their orderings.
 
         Raises
         ------
         InputError
             When it has no such system.
         """
+        name = name_of_ordering(name)
         for system in self.systems:
             mixed = {decorated_name(system.name, entry.x) for entry in system.decorations}
             if name in {system.name, *mixed}:

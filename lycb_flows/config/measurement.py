@@ -92,6 +92,13 @@ class MeasurementConfig(Config):
         description="Production runs at every condition, in the same cell and with seeds of their "
         "own, so that their scatter tests the error bar; default: one.",
     )
+    orderings: int | None = Field(
+        None,
+        ge=1,
+        description="Orderings of every crystal that are measured, the lowest in energy, where "
+        "disorder is quenched and no single one stands for it; the report has their averages. "
+        "Default: the ground state alone.",
+    )
     decorations: bool = Field(default=True, description="Whether mixed halides are measured too.")
     extrapolation_temperature_k: Positive = Field(300.0, description="paper: 300 K.")
     diffusion: DiffusionConfig = DiffusionConfig()
@@ -107,10 +114,10 @@ class MeasurementConfig(Config):
         "arrhenius.",
     )
 
-    @field_validator("replicas")
+    @field_validator("replicas", "orderings")
     @classmethod
     def _one_is_the_default(cls, given: int | None) -> int | None:
-        """Return None for one run, so that stating the default changes no key."""
+        """Return None for one, so that stating the default changes no key."""
         return None if given == 1 else given
 
     @field_validator("quantities", mode="before")

@@ -1,13 +1,15 @@
-"""Settings of enumeration, decoration, relaxation and ranking."""
+"""Settings of enumeration, relaxation and ranking."""
 
 from __future__ import annotations
 
 from math import ceil
+from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.decorations import DecorationConfig
 from lycb_flows.config.labels import AnyLabeler
 from lycb_flows.config.models import ModelName
 
@@ -73,6 +75,21 @@ class EnumerationConfig(Config):
     charges: dict[str, float] | None = Field(
         None, description="Oxidation state of each element; default: guessed."
     )
+    substitute: dict[str, dict[str, Positive]] | None = Field(
+        None,
+        description="Element -> what replaces it -> atoms per formula unit, on all its sites and "
+        "before anything is enumerated, as {Cl: {Br: 0.5}}.",
+    )
+    formula: str | None = Field(
+        None,
+        description="The formula unit of `substitute`, as Li6PS5Cl; default: the common divisor "
+        "of the elements whose atoms in the cell are whole numbers.",
+    )
+    keep_occupancies: tuple[str, ...] | None = Field(
+        None,
+        description="Species whose mixing over the crystallographic sites stays as refined (it "
+        "was quenched), as [S, Cl] of an argyrodite; default: the energy decides.",
+    )
     n_search: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Independent searches in place of a count; default: 24, and only when the "
@@ -82,14 +99,18 @@ class EnumerationConfig(Config):
     n_samples: Count = Field(1_000, description="Sampled orderings when the count exceeds cap.")
     seed: Count = Field(0, description="Seed of the sampling beyond the cap.")
 
+    @model_validator(mode="after")
+    def _engine_keeps_no_mixing(self) -> Self:
+        if self.engine == "enumlib" and self.keep_occupancies:
+            raise ValueError("enumlib cannot keep the mixing of a site: use engine: builtin")
+        if self.formula is not None and not self.substitute:
+            raise ValueError("formula belongs to substitute: say what replaces what")
+        return self
 
-class DecorationConfig(Config):
-    """Placement of Cl and Br on an ordered cell; x counts Br per Li3YX6."""
-
-    x: float = Field(ge=0, le=6, description="Br per formula unit Li3YCl(6-x)Br(x).")
-    cap: int = Field(1_000, ge=1, description="Most decorations that are listed exhaustively.")
-    n_samples: Count = Field(50, description="Uniform samples beside the symmetric stratum.")
-    seed: Count = 0
+    @property
+    def brought(self) -> set[str]:
+        """The elements that replace others."""
+        return {species for by in (self.substitute or {}).values() for species in by}
 
 
 class RelaxationConfig(Config):
@@ -107,21 +128,18 @@ class SystemConfig(Config):
     parent: str = Field(description="Built-in parent (Li3YCl6, Li3YBr6) or path of a CIF.")
     enumeration: EnumerationConfig = EnumerationConfig()
     decorations: tuple[DecorationConfig, ...] = Field(
-        (), description="Mixed halides made from this system's ground state."
+        (),
+        description="Crystals made from this system's ground state by replacing species: mixed "
+        "halides, say; each x once.",
     )
 
-
-def decorated_name(system: str, x: float) -> str:
-    """Return the name of a mixed halide made from a system's ground state.
-
-    Parameters
-    ----------
-    system
-        Name of the system.
-    x
-        Share of the halide that is mixed in.
-    """
-    return f"{system}-x{x:g}"
+    @model_validator(mode="after")
+    def _each_x_is_there_once(self) -> Self:
+        xs = [decoration.x for decoration in self.decorations]
+        if len(set(xs)) < len(xs):
+            msg = f"decorations of one system need different x, found {xs}: give it a second name"
+            raise ValueError(msg)
+        return self
 
 
 class DftConfig(Config):
@@ -141,8 +159,10 @@ class DftConfig(Config):
     )
     widen: int = Field(10, ge=1, description="Candidates that a list at its edge grows by.")
     limit: int = Field(40, ge=1, description="Longest list.")
-    anchors: bool = Field(
-        default=False, description="Relax LiCl, LiBr, YCl3, YBr3 too: formation energies."
+    anchors: bool | dict[str, str] = Field(
+        default=False,
+        description="Competing phases that energies of formation are counted from, relaxed too: a "
+        "list of ordered CIFs (or names of them), or true: LiCl, LiBr, YCl3, YBr3.",
     )
     timeout_s: Annotated[float, Field(gt=0), NOT_KEYED] = Field(
         86_400.0, description="A step, or a relaxation of the code's own, is stopped after this."
@@ -150,6 +170,18 @@ class DftConfig(Config):
     max_attempts: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
         2, description="Tries of a job at a relaxation that fails."
     )
+
+    @field_validator("anchors", mode="before")
+    @classmethod
+    def _files_have_names(cls, given: object) -> object:
+        """Turn a list of files into names, their stems, with files."""
+        if not isinstance(given, list | tuple):
+            return given
+        names = [PurePath(str(path)).stem for path in given]
+        if len(set(names)) < len(names) or not names:
+            msg = f"anchors need a list of files with different names, found {names}"
+            raise ValueError(msg)
+        return dict(zip(names, map(str, given), strict=True))
 
     @model_validator(mode="after")
     def _limit_is_no_shorter(self) -> Self:

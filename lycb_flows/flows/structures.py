@@ -17,6 +17,7 @@ from jobflow import Flow, Job, Maker, Response
 from lycb_flows.campaign import (
     JobDescription,
     anchor_job,
+    anchor_names,
     begin_job,
     decide_dft_job,
     decide_ground_state,
@@ -27,7 +28,6 @@ from lycb_flows.campaign import (
     system_names,
 )
 from lycb_flows.config import Campaign
-from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import STRUCTURES_FIRST, make_job, route
 from lycb_flows.jobs import AnchorMaker, CampaignSystem, DftRelaxMaker, deciding_job, open_store
@@ -60,7 +60,7 @@ def ranking_flow(
         lengths = {name: dft.n for name, _, _ in systems}
         anchors = [
             make_job(anchor_job(binary), AnchorMaker(campaign=campaign, binary=binary))
-            for binary in (BINARY_NAMES if dft.anchors else ())
+            for binary in anchor_names(dft)
         ]
         decider = GroundStatesMaker(campaign=campaign, lengths=lengths, begin=begin, makers=makers)
         flow_jobs += [*anchors, *_dft_jobs(decider, ranked, anchors)]

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from jobflow import Maker
 
-from lycb_flows.campaign import dft_theory, ground_state_plan
+from lycb_flows.campaign import anchor_structure, dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
-from lycb_flows.crystals import Relaxed, load_binary
+from lycb_flows.crystals import Relaxed
 from lycb_flows.errors import GivenBackError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
 from lycb_flows.jobs.resources import open_store, static_job
@@ -59,7 +59,7 @@ class DftRelaxMaker(Maker):
 
 @dataclass(kw_only=True)
 class AnchorMaker(Maker):
-    """Relax one binary halide by DFT."""
+    """Relax one competing phase by DFT: a binary halide, or a crystal of the user's."""
 
     name: str = "dft-relax"
     campaign: Campaign
@@ -73,7 +73,7 @@ class AnchorMaker(Maker):
         theory = dft_theory(store, self.campaign)
         if dft is None or theory is None:
             return _produced("", "no DFT was asked for")
-        start = load_binary(self.binary)
+        start = anchor_structure(store, dft, self.binary)
         store.insert(start)
         key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
         return _produced(key, relax_by_dft(store, dft, theory, start, self.name))

@@ -17,6 +17,7 @@ from lycb_flows.quantities import (
     by_pressure,
     place_text,
 )
+from lycb_flows.quantities.orderings import ordering_tables
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
@@ -150,7 +151,11 @@ class Diffusion(Quantity[Transport]):
             ion = here[0].mobile_species
             caption = f"{place}: displacement of {ion} against lag; thick: the window of the fit."
             shown.append(album.show(f"msd-{place}", msd_figure(here), caption))
-        tables = (transport_table(data, system), *replica_tables(data, system))
+        tables = (
+            transport_table(data, system),
+            *replica_tables(data, system),
+            *ordering_tables(data, system),
+        )
         return Part(system, figures=tuple(shown), tables=tables)
 
     def headline(self, data: ReportData) -> str:

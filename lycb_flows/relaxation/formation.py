@@ -1,4 +1,4 @@
-"""Energies of formation from the binary halides."""
+"""Energies of formation: a crystal beside the mixture of other phases that is lowest in energy."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import linprog
 
-from lycb_flows.crystals import BINARY_NAMES, load_binary
-
 _ATOMS = 1e-6
 
 
 def formation_energy_ev_per_atom(
-    species: Sequence[str], energy_ev: float, binary_energies_ev: Mapping[str, float]
+    species: Sequence[str],
+    energy_ev: float,
+    energies_ev: Mapping[str, float],
+    phases: Mapping[str, Sequence[str]],
 ) -> float | None:
-    """Return the energy of a crystal relative to its mixture of binaries, per atom.
+    """Return the energy of a crystal relative to a mixture of other phases, per atom.
 
-    Li3YCl6 has one mixture, 3 LiCl + YCl3. A mixed halide has many, because LiCl and YBr3 may
-    become LiBr and YCl3. The lowest in energy counts, so that below zero no mixture of binaries
-    is more stable.
+    Li3YCl6 has one mixture of binaries, 3 LiCl + YCl3. A mixed halide has many, because LiCl and
+    YBr3 may become LiBr and YCl3. The lowest in energy counts, so that below zero no mixture of
+    these phases is more stable; with all phases of a system the number is the distance from
+    the convex hull of the others.
 
     Parameters
     ----------
@@ -28,24 +30,26 @@ def formation_energy_ev_per_atom(
         Elements of the crystal's atoms.
     energy_ev
         Energy of the crystal.
-    binary_energies_ev
-        Energies of the primitive cells of `load_binary`, at the same level of theory.
+    energies_ev
+        Energy of a cell of each phase, at the same level of theory.
+    phases
+        Elements of the atoms of each phase's cell.
 
     Returns
     -------
     float or None
-        None when binaries do not make up the crystal, or one that might is missing: without
+        None when the phases do not make up the crystal, or one that might is missing: without
         it the mixture may not be the lowest.
     """
-    if not binary_energies_ev:
+    if not energies_ev:
         return None
     elements = sorted(set(species))
-    contents = {name: Counter(load_binary(name).species) for name in BINARY_NAMES}
+    contents = {name: Counter(cell) for name, cell in phases.items()}
     usable = [name for name, content in contents.items() if set(content) <= set(elements)]
-    if not usable or not set(usable) <= set(binary_energies_ev):
+    if not usable or not set(usable) <= set(energies_ev):
         return None
     found = linprog(
-        c=[binary_energies_ev[name] for name in usable],
+        c=[energies_ev[name] for name in usable],
         A_eq=np.array([[contents[name][element] for name in usable] for element in elements]),
         b_eq=[list(species).count(element) for element in elements],
         bounds=(0, None),

@@ -348,6 +348,10 @@ def _sampled(data: ReportData) -> Iterator[Statement]:
                 "arrangements were looked at; the true ground state may be another.",
                 (enumeration.key,),
             )
+        if enumeration.stratum_note is not None:
+            yield Statement(
+                f"{enumeration.formula}: {enumeration.stratum_note}.", (enumeration.key,)
+            )
 
 
 _FINDINGS: Final[tuple[Rule, ...]] = (_learned, _ground_states, _dft_ground_states, _counts)

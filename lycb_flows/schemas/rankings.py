@@ -136,7 +136,8 @@ class DftCandidate(BaseModel):
     energy_ev_per_atom: float | None = None
     above_best_ev_per_atom: float | None = None
     formation_energy_ev_per_atom: float | None = Field(
-        None, description="Energy relative to the mixture of binaries that is lowest in energy."
+        None,
+        description="Energy relative to the mixture of competing phases that is lowest.",
     )
     volume_ang3_per_atom: float | None = None
     volume_change: float | None = Field(
@@ -171,7 +172,7 @@ class GroundState(Document):
     spearman_rho: float | None = None
     at_edge: bool = Field(description="Whether the minimum lies in the last part of the list.")
     widened_to: int | None = Field(description="Length of the next list; None: this one decides.")
-    anchors: dict[str, str] = Field({}, description="Binary -> its Relaxation.")
+    anchors: dict[str, str] = Field({}, description="Competing phase -> its Relaxation.")
 
     @classmethod
     def key_of(cls, ranking: str, theory: str, config: DftConfig, *, n: int, mixed: bool) -> str:

@@ -6,11 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lycb_flows.config.structures import (
-    HALIDE_FORBIDDEN_PAIRS,
-    DecorationConfig,
-    EnumerationConfig,
-)
+from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, DecorationConfig, EnumerationConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
 
 
@@ -123,7 +119,12 @@ class Enumeration(Document):
     subgroup_symbol: str | None = None
     seed: int | None = None
     engine: str
-    x: float | None = Field(None, description="Br per formula unit, of decorations.")
+    x: float | None = Field(
+        None, description="Atoms replaced per formula unit, of decorations; Br in mixed halides."
+    )
+    stratum_note: str | None = Field(
+        None, description="Why a list that is sampled holds no symmetric stratum."
+    )
     search_note: str | None = Field(None, description="Agreement of independent searches.")
 
     @classmethod

@@ -20,15 +20,17 @@ from jobflow import JobStore
 from jobflow.managers.fireworks import flow_to_workflow
 from maggma.stores import MemoryStore
 from monty.json import MontyDecoder
-from places import CAMPAIGNS, ROOT
+from places import CAMPAIGNS, CIFS, ROOT
 from stand_in import run_stand_in
 
+from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.ground_states import correlations
 from lycb_flows.campaign.results import find_results, ranking_key
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
+from lycb_flows.crystals.structures import to_pymatgen
 from lycb_flows.errors import InputError, LabelError, LycbError, MachineError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
@@ -40,7 +42,16 @@ from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.relaxation.by_model import relax
 from lycb_flows.report.page import write_report
-from lycb_flows.schemas import DftCandidate, GroundState, Label, Ranking, Relaxation, Run, Transport
+from lycb_flows.schemas import (
+    DftCandidate,
+    GroundState,
+    Label,
+    Ranking,
+    Relaxation,
+    Run,
+    Structure,
+    Transport,
+)
 from lycb_flows.store import differences, open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -353,6 +364,32 @@ def test_a_candidate_that_did_not_converge_is_no_ground_state(store):
     assert "not converged and left out" in decided.note
     assert "no converged relaxation of YCl3, YBr3 to count formation from" in decided.note
     assert {row.formation_energy_ev_per_atom for row in decided.candidates} == {None}
+
+
+def test_competing_phases_come_from_ordered_cifs(store, tmp_path):
+    relaxation = {"fmax_ev_per_ang": 0.2, "max_steps": 100}
+    for name in ("LiCl", "YCl3"):
+        to_pymatgen(load_binary(name)).to(str(tmp_path / f"mine-{name}.cif"))
+    files = [str(tmp_path / f"mine-{name}.cif") for name in ("LiCl", "YCl3")]
+    (decided,) = rank(store, one_parent(relaxation=relaxation, anchors=files))[0].by_dft["LYC"]
+    assert set(decided.anchors) == {"mine-LiCl", "mine-YCl3"}
+    relaxed = {name: store.load(Relaxation, key) for name, key in decided.anchors.items()}
+    sizes = {n: len(store.load(Structure, r.structure).species) for n, r in relaxed.items()}
+    assert sizes == {"mine-LiCl": 2, "mine-YCl3": 8}
+    per_formula = 3 * relaxed["mine-LiCl"].energy_ev + relaxed["mine-YCl3"].energy_ev / 2
+    for row in decided.candidates:
+        expected = row.energy_ev_per_atom - per_formula / 10
+        assert row.formation_energy_ev_per_atom == pytest.approx(expected, abs=1e-9)
+    (tmp_path / "campaign.yaml").write_text(
+        "{name: a, systems: [{name: A, parent: Li3YCl6}], ranking: {dft: {labeler: "
+        "{type: teacher, model: toy-teacher}, anchors: [mine-LiCl.cif, LiCl]}}}"
+    )
+    read = read_campaign(tmp_path / "campaign.yaml").ranking.dft.anchors
+    assert read == {"mine-LiCl": files[0], "LiCl": "LiCl"}
+    with pytest.raises(InputError, match="must be ordered"):
+        load_anchors({"LPSCl": str(CIFS / "Li6PS5Cl.cif")})
+    with pytest.raises(ValueError, match="different names"):
+        one_parent(anchors=["a/x.cif", "b/x.cif"])
 
 
 def test_when_all_fail_the_campaign_stops_with_one_line_and_tries_again_when_run_again(

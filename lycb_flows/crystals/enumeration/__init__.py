@@ -1,15 +1,15 @@
-"""Orderings of a disordered parent, and Cl/Br decorations of an ordered halide.
+"""Orderings of a disordered parent, and decorations of an ordered crystal.
 
 >>> from lycb_flows.config import EnumerationConfig
 >>> from lycb_flows.crystals.structures import load_parent
 >>> count_orderings(load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 1)))
 (24, 220)
 
-Files, each importing only those before it: `colourings` (exact counts), `listing` (masks),
-`sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
+Files, each importing only those before it: `colourings` (exact counts), `subgroups` (normal ones),
+`listing` (masks), `sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
 `compositions` (whole numbers of atoms), `occupancies` (a parent as a colouring problem),
 `swaps` (placements under energies), `search` (candidates without a count), `orderings`,
-`decorations`, `automatic` (cell, composition and rules chosen for a crystal).
+`formula_units`, `decorations`, `automatic` (cell, composition and rules chosen for a crystal).
 """
 
 from __future__ import annotations

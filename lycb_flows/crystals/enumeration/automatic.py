@@ -23,9 +23,11 @@ from lycb_flows.crystals.enumeration.compositions import ChosenComposition, near
 from lycb_flows.crystals.enumeration.occupancies import (
     DisorderedCell,
     disordered_cell,
+    kept_mixing,
     parent_cell,
 )
 from lycb_flows.crystals.enumeration.search import N_SEARCHES, has_placement
+from lycb_flows.crystals.enumeration.site_mixing import Kept, shares_of
 from lycb_flows.crystals.structures import DisorderedCrystal
 from lycb_flows.errors import InputError
 
@@ -144,26 +146,63 @@ def _sizes(
     parent: DisorderedCrystal, config: EnumerationConfig, max_atoms: int
 ) -> Iterator[tuple[dict[str, object], ChosenComposition, str]]:
     """Yield cells with a composition, the one to be preferred first."""
-    if all(site.is_ordered for site in parent.structure):
+    if all(site.is_ordered for site in parent.structure) and not config.substitute:
         shares = element_shares(parent.structure)
         found = nearest_compositions(shares, 1, config.charges)
         yield {"cell": None, "supercell": (1, 1, 1)}, found[0], "ordered: the cell of the CIF"
         return
     primitive = parent.primitive()
-    shares, n_atoms = element_shares(primitive.structure), primitive.structure.composition.num_atoms
+    shares, n_atoms = shares_of(primitive, config), primitive.structure.composition.num_atoms
     most = max(1, int(max_atoms // n_atoms))
-    traces = [s for s, n in summed_shares(shares).items() if n * most < _TRACE]
+    brought = {species for by in (config.substitute or {}).values() for species in by}
+    sums = summed_shares(shares)
+    traces = [s for s, n in sums.items() if n * most < _TRACE and s not in brought]
     near = {k: nearest_compositions(shares, k, config.charges, traces) for k in range(1, most + 1)}
-    order = sorted((k for k in near if near[k]), key=lambda k: _preference(near[k][0], k))
+    order = sorted(
+        (k for k in near if near[k]),
+        key=lambda k: _preference(near[k][0], k, _mixing(primitive, config, near[k][0], k)),
+    )
     for k in order[:_MOST_SHAPES]:
         cells, text = _shape(parent, primitive, k)
+        text += _mixing_text(_kept(primitive, config, near[k][0], k))
         for chosen in near[k][:_MOST_SHAPES]:
             yield cells, chosen, f"{text}: {sum(chosen.atoms.values())} atoms"
 
 
-def _preference(chosen: ChosenComposition, k: int) -> tuple[bool, float, int]:
+def _preference(chosen: ChosenComposition, k: int, mixing: float) -> tuple[bool, float, float, int]:
     beyond = sum(max(abs(change) - TOLERATED, 0.0) for change in chosen.relative.values())
-    return chosen.is_charged, round(beyond, 6), k
+    return chosen.is_charged, round(beyond, 6), round(max(mixing - TOLERATED, 0.0), 6), k
+
+
+def _kept(
+    primitive: DisorderedCrystal, config: EnumerationConfig, chosen: ChosenComposition, k: int
+) -> list[Kept]:
+    if not config.keep_occupancies:
+        return []
+    return kept_mixing(primitive, config, chosen.atoms, k)
+
+
+def _mixing(
+    primitive: DisorderedCrystal, config: EnumerationConfig, chosen: ChosenComposition, k: int
+) -> float:
+    """Return by how much the mixing of a site changes at most, where it is to be kept."""
+    try:
+        kept = _kept(primitive, config, chosen, k)
+    except InputError:
+        return np.inf
+    return max((abs(each.change) for each in kept), default=0.0)
+
+
+def _mixing_text(kept: list[Kept]) -> str:
+    mixed = [each for each in kept if 0 < each.refined < 1]
+    if not mixed:
+        return ""
+    texts = (
+        f"{each.n_atoms} of {each.n_sites} {each.site_label} hold {each.species} "
+        f"(refined {each.refined:.3g})"
+        for each in mixed
+    )
+    return f"; mixing kept: {', '.join(texts)}"
 
 
 def _shape(

@@ -14,8 +14,9 @@ tally     dynamic programming over the nodes; a state is what is left of each co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -141,13 +142,7 @@ class Tally:
     def _forward(self) -> Iterator[dict[State, list[tuple[int, State]]]]:
         """Yield every reachable state of each level with its moves (colour, state after it)."""
         problem, order = self._problem, self._order
-        position = np.argsort(order)
-        clash: dict[tuple[int, int], set[tuple[int, int]]] = {}
-        last_seen = np.full(len(order), -1)
-        for a, colour, b, other in problem.clashes():
-            here, there = int(position[a]), int(position[b])
-            clash.setdefault((here, colour), set()).add((there, other))
-            last_seen[here] = max(last_seen[here], there)
+        clash, last_seen = self._clashes()
         weights = problem.weights[order]
         capacity = (problem.allowed[order] * weights[:, None])[::-1].cumsum(axis=0)[::-1]
         in_sight: list[int] = []
@@ -159,19 +154,34 @@ class Tally:
                 else [0] * len(problem.counts)
             )
             options = [
-                (int(colour), clash.get((level, int(colour)), set()))
-                for colour in np.flatnonzero(problem.allowed[node])
-            ]
+                (colour, [(k, o) for k, there in enumerate(in_sight)
+                          for o in clash.get((level, colour, there), ())])
+                for colour in np.flatnonzero(problem.allowed[node]).tolist()
+            ]  # fmt: skip
             known = [*in_sight, level]
             keep = [k for k, earlier in enumerate(known) if last_seen[earlier] > level]
-            step = _Step(int(weights[level]), options, room, in_sight, keep)
-            moves = {state: step.moves(state) for state in states}
+            step = _Step(int(weights[level]), options, room, _taking(keep))
+            moves, after = dict[State, list[tuple[int, State]]](), set[State]()
+            for state in states:
+                moves[state] = step.moves(state)
+                after.update([reached for _, reached in moves[state]])
+                if self.n_states + len(after) > self._most_states:
+                    raise _out_of_reach(self._most_states)
             yield moves
             in_sight = [known[k] for k in keep]
-            states = {after for found in moves.values() for _, after in found}
+            states = after
             self.n_states += len(states)
-            if self.n_states > self._most_states:
-                raise _out_of_reach(self._most_states)
+
+    def _clashes(self) -> tuple[dict[tuple[int, int, int], list[int]], Ints]:
+        """Return (level, colour, earlier level) -> its colours that clash, and who sees a level."""
+        position = np.argsort(self._order)
+        clash: dict[tuple[int, int, int], list[int]] = {}
+        last_seen = np.full(len(self._order), -1)
+        for a, colour, b, other in self._problem.clashes():
+            here, there = int(position[a]), int(position[b])
+            clash.setdefault((here, colour, there), []).append(other)
+            last_seen[here] = max(last_seen[here], there)
+        return clash, last_seen
 
     def colours(self, rank: int) -> Ints:
         """Return the colour (n,) of each node in the colouring of this rank, 0 <= rank < total."""
@@ -189,25 +199,38 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Step:
-    """A node of the tally: its weight, colours with their clashes, and what may follow."""
+    """A node of the tally: its weight, colours with their clashes, and what may follow.
+
+    A clash is a position among the nodes in sight and the colour that it must not have.
+    """
 
     weight: int
-    options: list[tuple[int, set[tuple[int, int]]]]
+    options: list[tuple[int, list[tuple[int, int]]]]
     room: list[int]
-    in_sight: list[int]
-    keep: list[int]
+    keep: Callable[[tuple[int, ...]], tuple[int, ...]]
 
     def moves(self, state: State) -> list[tuple[int, State]]:
         left, seen = state
-        earlier = set(zip(self.in_sight, seen, strict=True))
+        over = [k for k, (n, most) in enumerate(zip(left, self.room, strict=True)) if n > most]
+        if len(over) > 1:  # the room that is left does not suffice for two colours
+            return []
         found = []
         for colour, clash in self.options:
-            rest = [n - self.weight * (k == colour) for k, n in enumerate(left)]
-            fits = rest[colour] >= 0 and all(n <= r for n, r in zip(rest, self.room, strict=True))
-            if fits and not clash & earlier:
-                colours = (*seen, colour)
-                found.append((colour, (tuple(rest), tuple(colours[k] for k in self.keep))))
+            rest = left[colour] - self.weight
+            if not 0 <= rest <= self.room[colour] or (over and over[0] != colour):
+                continue
+            if any(seen[place] == other for place, other in clash):
+                continue
+            after = (*left[:colour], rest, *left[colour + 1 :])
+            found.append((colour, (after, self.keep((*seen, colour)))))
         return found
+
+
+def _taking(places: list[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """Return what takes the numbers at these places out of a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda colours: tuple(colours[place] for place in places)
 
 
 def _elimination_order(problem: Colourings) -> Ints:

@@ -1,22 +1,25 @@
-"""Cl/Br decorations of an ordered halide: which halide sites hold bromine.
+"""Decorations of an ordered crystal: which sites of a species hold another one instead.
 
-x counts Br per Li3YX6, so x = 6 n_Br / n_X. Formal charges cannot rank decorations (Cl and
-Br have the same charge in an Ewald sum), so all are listed. Beyond the cap, those are listed
-that keep a normal subgroup of the crystal's symmetry, and a uniform sample beside them.
+Without `substitute` Cl and Br share all halide sites, and x counts Br per Li3YX6, so
+x = 6 n_Br / n_X. Formal charges cannot rank decorations by ions of one charge (Cl and Br have the
+same in an Ewald sum), so all are listed. Beyond the cap, those are listed that keep a normal
+subgroup of the crystal's symmetry, and a uniform sample beside them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from lycb_flows.config import DecorationConfig
-from lycb_flows.crystals.enumeration.colourings import Colourings, count_distinct
+from lycb_flows.crystals.enumeration.colourings import Colourings, Ints, count_distinct
+from lycb_flows.crystals.enumeration.formula_units import check_elements, formula_units
 from lycb_flows.crystals.enumeration.listing import list_all, list_some
 from lycb_flows.crystals.enumeration.orderings import EnumerationResult, result_of
-from lycb_flows.crystals.enumeration.sites import SiteModel, supercell_symmetry
+from lycb_flows.crystals.enumeration.sites import SiteModel, SiteSymmetry, supercell_symmetry
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Structure
 
@@ -28,47 +31,91 @@ _SERIES_STEPS = 12
 """The paper's series: x from 0 to 6 in steps of 0.5."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Sublattice:
+    """Sites that share species, with the number of atoms of each."""
+
+    sites: Ints
+    species: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
 def enumerate_decorations(structure: Structure, config: DecorationConfig) -> EnumerationResult:
-    """Return the distinct placements of Cl and Br on the halide sites of an ordered crystal.
+    """Return the distinct placements of species on the sites of an ordered crystal.
 
     Parameters
     ----------
     structure
         The crystal.
     config
-        The amount of bromine, and limits of the list.
+        What replaces what, and limits of the list.
 
     Raises
     ------
     InputError
-        When there is no halide site, or x is no whole number of bromines.
+        When there is no such site, or an amount is no whole number of atoms.
     """
-    species = list(structure.species)
-    free = np.flatnonzero([symbol in HALIDES for symbol in species])
-    n_br = _n_bromine(len(free), config.x)
-    kinds = ["X" if symbol in HALIDES else symbol for symbol in species]
-    lattice, coords = np.array(structure.lattice_ang), np.array(structure.frac_coords)
-    symmetry = supercell_symmetry(lattice, coords, kinds, (1, 1, 1), SYMPREC_ANG).on(free)
-    colours = (*HALIDES, *sorted(set(species) - set(HALIDES)))
-    fixed = np.array([colours.index(symbol) for symbol in species])
-    model = SiteModel(lattice, coords, colours, fixed, free)
-    problem = Colourings(
-        allowed=np.ones((len(free), len(HALIDES)), dtype=bool),
-        counts=(n_br, len(free) - n_br),
-        permutations=symmetry.permutations,
-        conflicts=csr_array((len(free) * len(HALIDES),) * 2),
-        weights=np.ones(len(free), dtype=np.int64),
-    )
+    if config.substitute is None:
+        parts = [_halides(structure, config.x)]
+    else:
+        parts = _substituted(structure, config)
+    model, problem, symmetry = _problem(structure, parts)
     exact = count_distinct(problem)
     if exact[0] <= config.cap:
         listing = list_all(problem, exact)
     else:
-        whole, rest = divmod(len(free), _SERIES_STEPS)
-        reach = range(0, len(free) + 1, whole) if not rest else ()
-        series = tuple((n, len(free) - n) for n in reach)
+        series = _halide_series(problem) if config.substitute is None else ()
         listing = list_some(problem, exact, config, series)
     found = result_of(listing, model, problem, symmetry)
     return replace(found, x=config.x, seed=None if listing.exhaustive else config.seed)
+
+
+def _problem(
+    structure: Structure, parts: list[_Sublattice]
+) -> tuple[SiteModel, Colourings, SiteSymmetry]:
+    """Return an ordered crystal whose sublattices hold several species as colours of free sites.
+
+    A species has a colour of its own on each sublattice.
+    """
+    species = list(structure.species)
+    free = np.sort(np.concatenate([part.sites for part in parts]))
+    kinds: list[object] = list(species)
+    names = [name for part in parts for name in part.species]
+    allowed = np.zeros((len(species), len(names)), dtype=bool)
+    first = 0
+    for number, part in enumerate(parts):
+        allowed[part.sites, first : first + len(part.species)] = True
+        first += len(part.species)
+        for site in part.sites.tolist():
+            kinds[site] = number
+    lattice, coords = np.array(structure.lattice_ang), np.array(structure.frac_coords)
+    symmetry = supercell_symmetry(lattice, coords, kinds, (1, 1, 1), SYMPREC_ANG).on(free)
+    colours = (*names, *sorted(set(species) - set(names)))
+    fixed = np.array([colours.index(symbol) for symbol in species])
+    problem = Colourings(
+        allowed=allowed[free],
+        counts=tuple(count for part in parts for count in part.counts),
+        permutations=symmetry.permutations,
+        conflicts=csr_array((len(free) * len(names),) * 2),
+        weights=np.ones(len(free), dtype=np.int64),
+    )
+    return SiteModel(lattice, coords, colours, fixed, free), problem, symmetry
+
+
+# -- mixed halides -----------------------------------------------------------------------
+
+
+def _halides(structure: Structure, x: float) -> _Sublattice:
+    sites = np.flatnonzero([symbol in HALIDES for symbol in structure.species])
+    n_br = _n_bromine(len(sites), x)
+    return _Sublattice(sites, HALIDES, (n_br, len(sites) - n_br))
+
+
+def _halide_series(problem: Colourings) -> tuple[tuple[int, ...], ...]:
+    n_sites = len(problem.allowed)
+    whole, rest = divmod(n_sites, _SERIES_STEPS)
+    reach = range(0, n_sites + 1, whole) if not rest else ()
+    return tuple((n, n_sites - n) for n in reach)
 
 
 def _n_bromine(n_halides: int, x: float) -> int:
@@ -80,6 +127,47 @@ def _n_bromine(n_halides: int, x: float) -> int:
             "this x is no whole number of bromines",
             fix=f"x goes in steps of 6/{n_halides} = {_X_MAX / n_halides:.6g} in this cell",
             x=x,
+            found=round(exact, 4),
+        )
+    return round(exact)
+
+
+# -- any species -------------------------------------------------------------------------
+
+
+def _substituted(structure: Structure, config: DecorationConfig) -> list[_Sublattice]:
+    """Return a sublattice for each species that is replaced."""
+    check_elements(config.elements)
+    amounts, found = Counter(structure.species), []
+    for element, by in config.amounts.items():
+        sites = np.flatnonzero([symbol == element for symbol in structure.species])
+        if not len(sites):
+            raise InputError(
+                "nothing to replace",
+                fix=f"name one of {', '.join(sorted(amounts))}",
+                found=element,
+            )
+        n_units = formula_units(amounts, config.formula, element)
+        counts = [_n_atoms(species, amount, n_units) for species, amount in by.items()]
+        left = len(sites) - sum(counts)
+        if left < 0:
+            raise InputError(
+                "more is replaced than there is",
+                fix=f"at most {len(sites) / n_units:g} {element} per formula unit",
+                found=" ".join(f"{species}{amount:g}" for species, amount in by.items()),
+            )
+        found.append(_Sublattice(sites, (*by, element), (*counts, left)))
+    return found
+
+
+def _n_atoms(species: str, amount: float, n_units: float) -> int:
+    exact = amount * n_units
+    if abs(exact - round(exact)) > 1e-6 * n_units:
+        raise InputError(
+            "this amount is no whole number of atoms",
+            fix=f"amounts of {species} go in steps of 1/{n_units:g} = {1 / n_units:.6g} in this "
+            f"cell of {n_units:g} formula units",
+            amount=amount,
             found=round(exact, 4),
         )
     return round(exact)

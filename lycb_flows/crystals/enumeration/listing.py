@@ -21,12 +21,10 @@ from numpy.typing import NDArray
 
 from lycb_flows.config import DecorationConfig, EnumerationConfig
 from lycb_flows.crystals.enumeration.colourings import Colourings, Ints, Tally, orbits
+from lycb_flows.crystals.enumeration.subgroups import MAX_GROUP, symmetric_subgroup
 from lycb_flows.errors import LycbError
 
 Words = NDArray[np.uint64]
-MAX_GROUP = 768
-"""Beyond this order the normal subgroups are not searched (time grows with its square)."""
-
 _CHUNK = 1 << 18
 _MOST_TABLE_BYTES = 1 << 28
 _WORD_BITS = 64
@@ -68,6 +66,8 @@ class Listing:
         Rows of the group that form H of the symmetric stratum, None without one.
     orbit_sizes
         Sites in each of H's orbits.
+    stratum_note
+        Why there is no symmetric stratum beside a sample.
     """
 
     count: int | None
@@ -76,6 +76,7 @@ class Listing:
     exhaustive: bool
     subgroup: tuple[int, ...] | None = None
     orbit_sizes: tuple[int, ...] | None = None
+    stratum_note: str | None = None
 
 
 class Masks:
@@ -300,15 +301,7 @@ def list_some(
         Counts that H must be able to make besides the problem's own.
     """
     masks, listing = Masks(problem), Listing(*exact, (), exhaustive=False)
-    subgroup = symmetric_subgroup(problem, series)
-    if subgroup is not None:
-        labels = orbits(problem.permutations[list(subgroup)])
-        whole = problem.contracted(labels)
-        if Tally(whole).total <= config.cap:
-            found = [masks.encode(chunk[:, labels]) for chunk in all_colours(whole)]
-            members = masks.members(masks.smallest(np.concatenate(found)), "symmetric")
-            sizes = tuple(np.bincount(labels).tolist())
-            listing = replace(listing, members=members, subgroup=subgroup, orbit_sizes=sizes)
+    listing = _with_stratum(listing, masks, config.cap, series)
     if config.n_samples:
         drawn = masks.encode(_draw(problem, config.n_samples, config.seed))
         known = {member.mask for member in listing.members}
@@ -318,67 +311,32 @@ def list_some(
     return listing
 
 
+def _with_stratum(
+    listing: Listing, masks: Masks, cap: int, series: tuple[tuple[int, ...], ...]
+) -> Listing:
+    """Return a listing with its symmetric stratum, or with the reason why it has none."""
+    problem = masks.problem
+    if len(problem.permutations) > MAX_GROUP:
+        why = f"its group of {len(problem.permutations):,} operations is too large"
+        return replace(listing, stratum_note=f"no symmetric stratum: {why}")
+    subgroup = symmetric_subgroup(problem, series)
+    if subgroup is None:
+        why = "no subgroup of the crystal's symmetry can make this composition"
+        return replace(listing, stratum_note=f"no symmetric stratum: {why}")
+    labels = orbits(problem.permutations[list(subgroup)])
+    whole = problem.contracted(labels)
+    n_symmetric = Tally(whole).total
+    if n_symmetric > cap:
+        why = f"its {n_symmetric:,} arrangements exceed cap = {cap:,}"
+        return replace(listing, stratum_note=f"no symmetric stratum: {why}")
+    found = [masks.encode(chunk[:, labels]) for chunk in all_colours(whole)]
+    members = masks.members(masks.smallest(np.concatenate(found)), "symmetric")
+    sizes = tuple(np.bincount(labels).tolist())
+    return replace(listing, members=members, subgroup=subgroup, orbit_sizes=sizes)
+
+
 def _draw(problem: Colourings, n_samples: int, seed: int) -> Ints:
     tally, rng = Tally(problem), np.random.default_rng(seed)
     size = tally.total.bit_length() // 8 + _SPARE_BYTES
     ranks = (int.from_bytes(rng.bytes(size), "little") % tally.total for _ in range(n_samples))
     return np.array([tally.colours(rank) for rank in ranks])
-
-
-def symmetric_subgroup(
-    problem: Colourings, series: tuple[tuple[int, ...], ...]
-) -> tuple[int, ...] | None:
-    """Return the largest normal subgroup, not the trivial one, whose orbits can make the counts.
-
-    A subgroup that can make all counts of the series is preferred, so that the strata of the
-    series belong together.
-
-    Parameters
-    ----------
-    problem
-        The colouring problem.
-    series
-        Counts of the other members of the series.
-
-    Returns
-    -------
-    tuple of int or None
-        Rows of the group; None when there is no such subgroup.
-    """
-    if len(problem.permutations) > MAX_GROUP:
-        return None
-    for wanted in ({problem.counts, *series}, {problem.counts}):
-        for subgroup in normal_subgroups(problem.permutations)[:-1]:
-            whole = problem.contracted(orbits(problem.permutations[list(subgroup)]))
-            if all(Tally(replace(whole, counts=counts)).total for counts in wanted):
-                return subgroup
-    return None
-
-
-def normal_subgroups(permutations: Ints) -> list[tuple[int, ...]]:
-    """Return the normal subgroups of a group (g, n), as row numbers, the largest first.
-
-    They are the joins of the normal closures of single elements.
-    """
-    index = {row.tobytes(): i for i, row in enumerate(permutations)}
-    table = np.array([[index[row.tobytes()] for row in p[permutations]] for p in permutations])
-    everyone = np.arange(len(permutations))
-    inverse = np.argsort(permutations, axis=1)
-    inverse = np.array([index[row.tobytes()] for row in inverse])
-    identity = index[np.arange(permutations.shape[1]).tobytes()]
-
-    def generated(elements: Ints) -> tuple[int, ...]:
-        found = np.unique(np.append(elements, identity))
-        while True:
-            grown = np.unique(table[np.ix_(found, found)])
-            if len(grown) == len(found):
-                return tuple(found.tolist())
-            found = grown
-
-    normal = {generated(table[table[everyone, x], inverse]) for x in everyone}
-    new = normal
-    while new:
-        joins = {generated(np.array(a + b)) for a in normal for b in new}
-        new = joins - normal
-        normal = normal | new
-    return sorted(normal | {(identity,)}, key=lambda rows: (-len(rows), rows))

@@ -8,6 +8,7 @@ and occupancies distinguish its orbits.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,14 @@ from lycb_flows.crystals.enumeration.compositions import (
     OCCUPANCY_TOLERANCE,
     nearest_compositions,
     refined_composition,
+)
+from lycb_flows.crystals.enumeration.site_mixing import (
+    Kept,
+    Orbits,
+    element_of,
+    pairs_with_substitutes,
+    shares_of,
+    with_substitutes,
 )
 from lycb_flows.crystals.enumeration.sites import (
     VACANCY,
@@ -87,17 +96,10 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
         When the composition does not fit the supercell, or a species has no site.
     """
     config, parent = filled_in(parent, config), parent_cell(parent, config)
-    occupancies = element_shares(parent.structure)
-    composition = composition_of(parent, config)
-    options, dropped = _options(parent, occupancies, config)
-    colours, allowed, counts = _colours(options, composition, math.prod(config.supercell))
+    kinds, colours, allowed, counts, dropped = _coloured(parent, config)
     lattice, coords = parent.structure.lattice.matrix, parent.structure.frac_coords
     symmetry = supercell_symmetry(
-        lattice,
-        coords,
-        _kinds(parent, occupancies, options),
-        config.supercell,
-        config.symprec_ang or SYMPREC_ANG,
+        lattice, coords, kinds, config.supercell, config.symprec_ang or SYMPREC_ANG
     )
     shape = np.array(config.supercell)
     cells = np.indices(config.supercell).reshape(3, -1).T
@@ -108,7 +110,8 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
     model = SiteModel(
         lattice * shape[:, None], site_coords[usable], colours, allowed.argmax(axis=1), usable
     )
-    conflicts = forbidden_slots(model, allowed, symmetry.permutations, config.forbidden_pairs or ())
+    pairs = pairs_with_substitutes(config)
+    conflicts = forbidden_slots(model, allowed, symmetry.permutations, pairs)
     allowed = _settled(allowed, counts, conflicts, model)
     is_free = allowed.sum(axis=1) > 1
     free, fixed = np.flatnonzero(is_free), allowed.argmax(axis=1)
@@ -123,6 +126,62 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
         weights=np.ones(len(free), dtype=np.int64),
     )
     return DisorderedCell(replace(model, fixed=fixed, free=free), problem, symmetry, dropped)
+
+
+def _coloured(
+    parent: DisorderedCrystal, config: EnumerationConfig
+) -> tuple[
+    list[tuple[object, ...]],
+    tuple[str, ...],
+    Bools,
+    tuple[int, ...],
+    tuple[DroppedOccupant, ...],
+]:
+    """Return a cell's kinds of sites, colours, allowed (n, c), counts, and what is left out."""
+    composition, n_cells = composition_of(parent, config), math.prod(config.supercell)
+    orbits, kinds, dropped = _orbits(parent, config)
+    options = orbits.options
+    if config.keep_occupancies:
+        kept = orbits.kept(config.keep_occupancies, composition, n_cells)
+        options, composition = orbits.named(kept, composition)
+    colours, allowed, counts = _colours(options, composition, n_cells)
+    return kinds, tuple(map(element_of, colours)), allowed, counts, dropped
+
+
+def _orbits(
+    parent: DisorderedCrystal, config: EnumerationConfig
+) -> tuple[Orbits, list[tuple[object, ...]], tuple[DroppedOccupant, ...]]:
+    """Return the orbits of a cell, what distinguishes its sites, and the occupants left out."""
+    options, dropped = _options(parent, element_shares(parent.structure), config)
+    shares = shares_of(parent, config)
+    options = with_substitutes(options, config, shares)
+    kinds = _kinds(parent, shares, options)
+    return Orbits.of(kinds, parent.site_labels, shares, options), kinds, dropped
+
+
+def kept_mixing(
+    cell: DisorderedCrystal, config: EnumerationConfig, composition: Mapping[str, int], n_cells: int
+) -> list[Kept]:
+    """Return how many atoms each crystallographic site holds of species whose mixing is kept.
+
+    Parameters
+    ----------
+    cell
+        The parent in the cell whose multiples are enumerated.
+    config
+        Its `keep_occupancies` decides.
+    composition
+        Atoms of each species in the supercell.
+    n_cells
+        Cells in it.
+
+    Raises
+    ------
+    InputError
+        When the composition does not fit.
+    """
+    orbits, _, _ = _orbits(cell, filled_in(cell, config))
+    return orbits.kept(config.keep_occupancies or (), composition, n_cells)
 
 
 def composition_of(cell: DisorderedCrystal, config: EnumerationConfig) -> dict[str, int]:
@@ -140,7 +199,7 @@ def composition_of(cell: DisorderedCrystal, config: EnumerationConfig) -> dict[s
     InputError
         When the refined composition does not fit, or the given one names other species.
     """
-    shares, n_cells = element_shares(cell.structure), math.prod(config.supercell)
+    shares, n_cells = shares_of(cell, config), math.prod(config.supercell)
     if config.composition is None:
         return refined_composition(shares, n_cells, supercell_text(config))
     if config.composition == "nearest":
@@ -175,6 +234,7 @@ def _options(
     options, dropped = [], {}
     for label, shares in zip(parent.site_labels, occupancies, strict=True):
         kept = {s for s, share in shares.items() if share >= (config.min_occupancy or 0.0)}
+        kept |= shares.keys() & set(config.keep_occupancies or ())
         if sum(shares.values()) < 1 - OCCUPANCY_TOLERANCE:
             kept.add(VACANCY)
         kept = set(by_hand.get(label, kept))

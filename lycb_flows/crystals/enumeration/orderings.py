@@ -70,6 +70,7 @@ class EnumerationResult:
     seed: int | None = None
     x: float | None = None
     search_note: str | None = None
+    stratum_note: str | None = None
 
     @property
     def coverage(self) -> float | None:
@@ -259,6 +260,7 @@ def result_of(
         members=listing.members,
         model=model,
         masks=Masks(problem),
+        stratum_note=listing.stratum_note,
     )
     if listing.subgroup is None:
         return result

@@ -166,7 +166,7 @@ def _share_of(
 
 def _found(rules: Swaps, charged: Swaps | None, starts: list[Ints], ends: list[Ints]) -> Found:
     n_sites = len(rules.allowed)
-    annealed = np.array(ends, dtype=np.int64).reshape(-1, n_sites)
+    annealed = np.array(ends, dtype=np.int64).reshape(len(ends), n_sites)
     annealed = annealed[rules.n_clashes(annealed) == 0]
     energies = charged.energies_ev(annealed) if charged else np.array([])
     order = np.argsort(energies, kind="stable")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import spglib
@@ -181,8 +182,11 @@ def forbidden_slots(
     n_sites, n_colours = allowed.shape
     slots = csr_array((n_sites * n_colours,) * 2)
     for pair in pairs:
-        colours = [model.colours.index(s) for s in pair.species if s in model.colours]
-        if len(colours) < len(pair.species):
+        first, second = (
+            [k for k, name in enumerate(model.colours) if name == species]
+            for species in pair.species
+        )
+        if not first or not second:
             continue
         source, target = primitive_neighbor_list(
             "ij",
@@ -195,9 +199,9 @@ def forbidden_slots(
             permutations[:, source].astype(np.int64) * n_sites + permutations[:, target]
         )
         source, target = np.divmod(images, n_sites)
-        for first, second in (colours, colours[::-1]):
-            both = allowed[source, first] & allowed[target, second]
-            rows, columns = source[both] * n_colours + first, target[both] * n_colours + second
+        for a, b in {*product(first, second), *product(second, first)}:
+            both = allowed[source, a] & allowed[target, b]
+            rows, columns = source[both] * n_colours + a, target[both] * n_colours + b
             slots += csr_array((np.ones(len(rows)), (rows, columns)), shape=slots.shape)
     return slots
 

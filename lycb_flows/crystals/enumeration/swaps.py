@@ -4,16 +4,25 @@ A step takes a random site and draws its swap among all sites by their Boltzmann
 included (heat bath: Creutz, Phys. Rev. D 21, 2308 (1980); for sites of atoms and vacancies that
 is exact Gibbs sampling). Copies at several temperatures exchange them (Hukushima and Nemoto,
 J. Phys. Soc. Jpn. 65, 1604 (1996)), so that one that is stuck is replaced.
+
+Only sites of one sublattice (those that species link) can swap. All copies take a step in the
+same one, so that a step is a few operations on arrays; `_Block` keeps what a swap costs beside
+the energies around, for each two sites and colours of a sublattice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from lycb_flows.crystals.enumeration.colourings import Colourings, Ints
+from lycb_flows.crystals.enumeration.colourings import Bools, Colourings, Ints
 from lycb_flows.crystals.enumeration.sites import Floats
 from lycb_flows.errors import InputError
 
@@ -24,6 +33,51 @@ _MOST_SLOTS = 4_000
 _EXCHANGE_EVERY = 10
 _LOWER_EV = 1e-9
 _QUENCH, _COLD_EV = 5, 1e-3  # steps per site, and kT, at the end
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A sublattice: m sites and k colours, as the slots `start` to `start + k * m` of all.
+
+    Attributes
+    ----------
+    sites, colours
+        Numbers of the sites (m,) and of the colours (k,) in the problem.
+    start
+        Its first slot; slots run over the sites, then over the colours.
+    exchange_ev
+        (m * k, k * m): what the pair itself adds when site i of colour a swaps with site j of
+        colour b, at [i * k + a, b * m + j]; infinite where it cannot.
+    """
+
+    sites: Ints
+    colours: Ints
+    start: int
+    exchange_ev: Floats
+
+    @property
+    def slots(self) -> slice:
+        return slice(self.start, self.start + len(self.sites) * len(self.colours))
+
+
+@dataclass(eq=False)
+class _Copies:
+    """Placements while they change.
+
+    Attributes
+    ----------
+    held
+        Of each block (r, m): the slots that are held, from the block's first.
+    field_ev
+        (r, s): the energy of each slot in what stands around it.
+    """
+
+    held: list[Ints]
+    field_ev: Floats
+
+    def exchange(self, first: Ints, second: Ints) -> None:
+        for part in (*self.held, self.field_ev):
+            part[first], part[second] = part[second], part[first]
 
 
 class Swaps:
@@ -42,25 +96,12 @@ class Swaps:
     def __init__(
         self, problem: Colourings, pair_ev: Floats | None = None, own_ev: Floats | None = None
     ) -> None:
-        n_sites, self.n_colours = problem.allowed.shape
-        n_slots = n_sites * self.n_colours
-        if n_slots > _MOST_SLOTS:
-            raise InputError(
-                "too many sites to search",
-                fix="use a smaller supercell",
-                found=n_slots,
-                most=_MOST_SLOTS,
-            )
-        clash = np.zeros((n_slots, n_slots))
-        if problem.conflicts.nnz:
-            clash = (problem.conflicts.toarray() != 0).astype(float)
-            blocks = np.arange(n_slots) // self.n_colours  # a site's images are no neighbours here
-            clash[blocks[:, None] == blocks[None]] = 0.0
-        self.clash = clash
-        self.pair_ev = PENALTY_EV * clash + (0.0 if pair_ev is None else pair_ev)
-        self.own_ev = np.zeros(n_slots) if own_ev is None else own_ev
-        self.allowed = problem.allowed
-        self.counts = problem.counts
+        self.allowed, self.counts = problem.allowed, problem.counts
+        self.n_colours = len(problem.counts)
+        self.clash = _without_images(problem)
+        self._given = pair_ev, own_ev
+
+    # -- placements ----------------------------------------------------------------------
 
     def start(self, rng: np.random.Generator) -> Ints:
         """Return random colours (n,) that are allowed and have the counts.
@@ -85,18 +126,20 @@ class Swaps:
 
     def energies_ev(self, colours: Ints) -> Floats:
         """Return the energies (r,) of placements (r, n), forbidden pairs included."""
-        held = self._slots(colours)
-        found = [0.5 * self.pair_ev[np.ix_(h, h)].sum() + self.own_ev[h].sum() for h in held]
-        return np.array(found)
+        copies = self._copies(colours)
+        return self._energies_ev(copies)
 
     def n_clashes(self, colours: Ints) -> Ints:
         """Return the numbers (r,) of forbidden pairs in placements (r, n)."""
-        found = [self.clash[np.ix_(h, h)].sum() / 2 for h in self._slots(colours)]
-        return np.rint(found).astype(np.int64)
+        slots = np.arange(len(self.allowed)) * self.n_colours + colours
+        rows = np.repeat(np.arange(len(colours)), colours.shape[1])
+        held = csr_array(
+            (np.ones(slots.size), (rows, slots.ravel())), shape=(len(colours), self.allowed.size)
+        )
+        both = (held @ self.clash).multiply(held).sum(axis=1)
+        return np.asarray(np.rint(both / 2), dtype=np.int64)
 
-    def _slots(self, colours: Ints) -> Ints:
-        slots: Ints = np.arange(len(self.allowed)) * self.n_colours + colours
-        return slots
+    # -- steps -----------------------------------------------------------------------------
 
     def annealed(self, colours: Ints, rng: np.random.Generator, temperatures_ev: Floats) -> Ints:
         """Return placements after a swap is drawn for each at each temperature.
@@ -110,10 +153,10 @@ class Swaps:
         temperatures_ev
             kT of each step.
         """
-        colours, field = colours.copy(), self._field_ev(colours)
-        for kt_ev in temperatures_ev:
-            self._swap(colours, field, np.full((len(colours), 1), kt_ev), rng)
-        return colours
+        copies = self._copies(colours)
+        for block, kt_ev in zip(self._drawn(rng, len(temperatures_ev)), temperatures_ev):  # noqa: B905 - one each
+            self._swap(copies, block, np.full((len(colours), 1), kt_ev), rng)
+        return self._colours(copies)
 
     def tempered(
         self,
@@ -139,57 +182,163 @@ class Swaps:
             Is told the number of steps, now and then.
         """
         lowest, lowest_ev = colours.copy(), np.full(len(colours), np.inf)
-        copies = np.repeat(colours, len(ladder_ev), axis=0)
-        kt_ev, field = np.tile(ladder_ev, len(colours))[:, None], self._field_ev(copies)
-        for step in range(n_steps):
-            self._swap(copies, field, kt_ev, rng)
+        copies = self._copies(np.repeat(colours, len(ladder_ev), axis=0))
+        kt_ev = np.tile(ladder_ev, len(colours))[:, None]
+        for step, block in enumerate(self._drawn(rng, n_steps)):
+            self._swap(copies, block, kt_ev, rng)
             if step % _EXCHANGE_EVERY:
                 continue
-            held = self._slots(copies)
-            energy = np.take_along_axis(field, held, 1) + self.own_ev[held]
-            energy_ev = 0.5 * energy.sum(axis=1).reshape(len(colours), -1)
+            energy_ev = self._energies_ev(copies).reshape(len(colours), -1)
             best = energy_ev.argmin(axis=1)
             found = np.flatnonzero(energy_ev.min(axis=1) < lowest_ev - _LOWER_EV)
-            lowest[found] = copies[found * len(ladder_ev) + best[found]]
-            lowest_ev[found] = energy_ev[found, best[found]]
-            pairs = _exchanged(energy_ev, ladder_ev, step // _EXCHANGE_EVERY % 2, rng)
-            copies[pairs], field[pairs] = copies[pairs[::-1]], field[pairs[::-1]]
+            if len(found):
+                lowest[found] = self._colours(copies, found * len(ladder_ev) + best[found])
+                lowest_ev[found] = energy_ev[found, best[found]]
+            copies.exchange(*_exchanged(energy_ev, ladder_ev, step // _EXCHANGE_EVERY % 2, rng))
             if progress is not None:
                 progress(step)
         quench = np.full(_QUENCH * colours.shape[1], _COLD_EV)
         return self.annealed(lowest, rng, quench)
 
-    def _field_ev(self, colours: Ints) -> Floats:
-        """Return the energy of each slot in what stands around it, (r, n*c)."""
-        held = self._slots(colours)
-        around: Floats = np.array([self.pair_ev[:, slots].sum(axis=1) for slots in held])
-        return around + self.own_ev
+    def _drawn(self, rng: np.random.Generator, n_steps: int) -> list[int]:
+        """Return the block of each step, in proportion to their sites."""
+        sizes = np.array([len(block.sites) for block in self._blocks])
+        if not len(sizes):
+            return []
+        drawn: list[int] = rng.choice(len(sizes), size=n_steps, p=sizes / sizes.sum()).tolist()
+        return drawn
 
-    def _swap(self, colours: Ints, field: Floats, kt_ev: Floats, rng: np.random.Generator) -> None:
+    def _swap(self, copies: _Copies, number: int, kt_ev: Floats, rng: np.random.Generator) -> None:
         """Swap a site of each placement with one drawn by its weight, in place."""
-        pair, c, rows = self.pair_ev, self.n_colours, np.arange(len(colours))
-        sites = rng.integers(colours.shape[1], size=len(colours))
-        own, here, base = (
-            colours[rows, sites, None],
-            sites[:, None],
-            np.arange(colours.shape[1]) * c,
+        block, held = self._blocks[number], copies.held[number]
+        m, k, rows = len(block.sites), len(block.colours), np.arange(len(held))
+        sites = rng.integers(m, size=len(rows))
+        own, colours = held[rows, sites] // m, held // m
+        field = copies.field_ev[:, block.slots].reshape(len(rows), k, m)
+        change = block.exchange_ev.take((sites * k + own)[:, None] * (k * m) + held)
+        change += field[rows, :, sites].take(rows[:, None] * k + colours)
+        change += field[rows, own]
+        change -= copies.field_ev.take(
+            rows[:, None] * copies.field_ev.shape[1] + block.start + held
         )
-        before, there = here * c + own, base + colours  # slots that are held
-        after, moved = here * c + colours, base + own  # and those that would be
-        change = np.take_along_axis(field, after, 1) - np.take_along_axis(field, before, 1)
-        change += np.take_along_axis(field, moved, 1) - np.take_along_axis(field, there, 1)
-        change += pair[before, there] + pair[after, moved] - pair[after, there]
-        change -= pair[before, moved]
-        can = (colours != own) & self.allowed[here, colours] & self.allowed.T[own[:, 0]]
-        can[rows, sites] = True
-        uniform = rng.random(colours.shape, dtype=np.float32) * (1 - 2e-7) + 1e-7
-        score = -np.log(-np.log(uniform)) - change / kt_ev  # Gumbel's maximum draws by weight
-        others = np.where(can, score, -np.inf).argmax(axis=1)
+        others = _chosen(change / kt_ev, 1.0 - rng.random(len(rows)))
         now = np.flatnonzero(others != sites)
         i, j = sites[now], others[now]
-        a, b = colours[now, i], colours[now, j]
-        field[now] += pair[i * c + b] + pair[j * c + a] - pair[i * c + a] - pair[j * c + b]
-        colours[now, i], colours[now, j] = b, a
+        a, b = own[now] * m, colours[now, j] * m
+        pair, first = self._pair_ev, block.start
+        step = pair[first + b + i]
+        step += pair[first + a + j]
+        step -= pair[first + a + i]
+        step -= pair[first + b + j]
+        copies.field_ev[now] += step
+        held[now, i], held[now, j] = b + i, a + j
+
+    # -- energies as slots of the blocks ---------------------------------------------------
+
+    @cached_property
+    def _blocks(self) -> list[_Block]:
+        pair, blocks, start = self._all_pairs_ev, list[_Block](), 0
+        for sites in _sublattices(self.allowed):
+            colours = np.flatnonzero(self.allowed[sites].any(axis=0))
+            cost = _exchange_ev(pair, sites, colours, self.allowed)
+            blocks.append(_Block(sites, colours, start, cost))
+            start += len(sites) * len(colours)
+        return blocks
+
+    @cached_property
+    def _order(self) -> Ints:
+        """The (site, colour) of each slot as site * c + colour, (s,)."""
+        parts = [
+            (block.colours[:, None] + self.n_colours * block.sites[None]).ravel()
+            for block in self._blocks
+        ]
+        return np.concatenate([*parts, np.array([], dtype=np.int64)])
+
+    @cached_property
+    def _all_pairs_ev(self) -> Floats:
+        n_slots = self.allowed.size
+        if n_slots > _MOST_SLOTS:
+            raise InputError(
+                "too many sites to search",
+                fix="use a smaller supercell",
+                found=n_slots,
+                most=_MOST_SLOTS,
+            )
+        pair_ev: Floats = PENALTY_EV * self.clash.toarray()
+        return pair_ev if self._given[0] is None else pair_ev + self._given[0]
+
+    @cached_property
+    def _pair_ev(self) -> Floats:
+        return np.ascontiguousarray(self._all_pairs_ev[np.ix_(self._order, self._order)])
+
+    @cached_property
+    def _own_ev(self) -> Floats:
+        own_ev = self._given[1]
+        return np.zeros(len(self._order)) if own_ev is None else own_ev[self._order]
+
+    def _copies(self, colours: Ints) -> _Copies:
+        held, field = list[Ints](), np.tile(self._own_ev, (len(colours), 1))
+        for block in self._blocks:
+            place = np.zeros(self.n_colours, dtype=np.int64)
+            place[block.colours] = np.arange(len(block.colours)) * len(block.sites)
+            held.append(place[colours[:, block.sites]] + np.arange(len(block.sites)))
+            around = [self._pair_ev[block.start + slots].sum(axis=0) for slots in held[-1]]
+            field += np.array(around)
+        return _Copies(held, field)
+
+    def _colours(self, copies: _Copies, rows: Ints | slice = slice(None)) -> Ints:
+        found = np.zeros((len(copies.field_ev[rows]), len(self.allowed)), dtype=np.int64)
+        for block, held in zip(self._blocks, copies.held, strict=True):
+            found[:, block.sites] = block.colours[held[rows] // len(block.sites)]
+        return found
+
+    def _energies_ev(self, copies: _Copies) -> Floats:
+        energy = np.zeros(len(copies.field_ev))
+        for block, held in zip(self._blocks, copies.held, strict=True):
+            slots = block.start + held
+            around = np.take_along_axis(copies.field_ev, slots, 1) + self._own_ev[slots]
+            energy += 0.5 * around.sum(axis=1)
+        return energy
+
+
+def _without_images(problem: Colourings) -> csr_array:
+    """Return the forbidden pairs as ones; a site's own images are no neighbours here."""
+    first, second = problem.conflicts.nonzero()
+    apart = first // len(problem.counts) != second // len(problem.counts)
+    places = (first[apart], second[apart])
+    return csr_array((np.ones(len(places[0])), places), shape=(problem.allowed.size,) * 2)
+
+
+def _sublattices(allowed: Bools) -> list[Ints]:
+    """Return the sites of each set that colours link."""
+    share = csr_array(allowed.astype(float))
+    n_parts, part = connected_components(share @ share.T, directed=False)
+    return [np.flatnonzero(part == number) for number in range(n_parts)]
+
+
+def _exchange_ev(pair_ev: Floats, sites: Ints, colours: Ints, allowed: Bools) -> Floats:
+    """Return what a pair itself adds when it swaps, as `_Block` keeps it."""
+    m, k, c = len(sites), len(colours), allowed.shape[1]
+    slots = (sites[:, None] * c + colours).ravel()
+    pair = pair_ev[np.ix_(slots, slots)].reshape(m, k, m, k).transpose(0, 1, 3, 2)  # i, a, b, j
+    same = np.einsum("iaaj->iaj", pair)
+    found = pair + pair.transpose(0, 2, 1, 3) - same[:, :, None] - same[:, None]
+    holds = allowed[np.ix_(sites, colours)]
+    can = holds[:, :, None] & holds[:, None]  # site, a, b
+    found[~(can[..., None] & can.transpose(1, 2, 0)[None])] = np.inf
+    found[:, np.arange(k), np.arange(k)] = np.inf  # the same colour: nothing swaps
+    for i in range(m):
+        found[i, np.arange(k), np.arange(k), i] = 0.0  # but a site may stay
+    return np.ascontiguousarray(found.reshape(m * k, k * m))
+
+
+def _chosen(costs: Floats, uniform: NDArray[np.float64]) -> Ints:
+    """Return a column (r,) for each row of costs in kT, drawn by the weights exp(-cost)."""
+    costs -= costs.min(axis=1, keepdims=True)
+    np.exp(np.negative(costs, out=costs), out=costs)
+    reached = np.cumsum(costs, axis=1, out=costs)
+    below: NDArray[np.bool_] = reached < (uniform * reached[:, -1])[:, None]
+    return np.asarray(below.sum(axis=1), dtype=np.int64)
 
 
 def _exchanged(energy_ev: Floats, ladder_ev: Floats, parity: int, rng: np.random.Generator) -> Ints:

@@ -1,8 +1,9 @@
 """The binaries, and energies of formation counted from them."""
 
 import pytest
+from pymatgen.core.composition import Composition
 
-from lycb_flows.crystals.binaries import load_binary
+from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.structures import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
@@ -36,19 +37,44 @@ def test_a_binary_that_is_not_there_is_refused():
         load_binary("NaCl")
 
 
+BINARIES = {name: load_binary(name).species for name in BINARY_NAMES}
+
+
+def formation(species, energy_ev, energies_ev, phases=BINARIES):
+    return formation_energy_ev_per_atom(species, energy_ev, energies_ev, phases)
+
+
 def test_formation_is_counted_from_the_lowest_mixture_of_binaries():
     chlorides = {"LiCl": -8.0, "YCl3": -40.0}  # YCl3's cell holds two
     ternary = ["Li"] * 3 + ["Y"] + ["Cl"] * 6
     expected = (-45.0 - (3 * -8.0 - 20.0)) / 10
-    found = formation_energy_ev_per_atom(ternary, -45.0, chlorides)
+    found = formation(ternary, -45.0, chlorides)
     assert found == pytest.approx(expected, abs=1e-9)
-    assert formation_energy_ev_per_atom(ternary, -45.0, {"LiCl": -8.0}) is None
-    assert formation_energy_ev_per_atom(ternary, -45.0, {}) is None
-    assert formation_energy_ev_per_atom(["Li", "Y", "Cl"], -45.0, chlorides) is None
+    assert formation(ternary, -45.0, {"LiCl": -8.0}) is None
+    assert formation(ternary, -45.0, {}) is None
+    assert formation(["Li", "Y", "Cl"], -45.0, chlorides) is None
     # Li3YCl3Br3: 3 LiCl + YBr3, or 3 LiBr + YCl3; here the second lies 1 eV lower
     mixed = ["Li"] * 3 + ["Y"] + ["Cl"] * 3 + ["Br"] * 3
     energies = chlorides | {"LiBr": -7.0, "YBr3": -32.0}
-    found = formation_energy_ev_per_atom(mixed, -42.0, energies)
+    found = formation(mixed, -42.0, energies)
     assert found == pytest.approx((-42.0 - (3 * -7.0 - 20.0)) / 10, abs=1e-9)
     energies.pop("YBr3")  # the other mixture might be lower, for all that is known
-    assert formation_energy_ev_per_atom(mixed, -42.0, energies) is None
+    assert formation(mixed, -42.0, energies) is None
+
+
+def test_competing_phases_may_hold_more_than_two_elements():
+    phases = {name: _symbols(name) for name in ("Li3PS4", "Li2S", "LiCl", "Li7PS6")}
+    energies = {"Li3PS4": -40.0, "Li2S": -13.0, "LiCl": -8.0, "Li7PS6": -65.0}
+    crystal = _symbols("Li6PS5Cl")  # Li3PS4 + Li2S + LiCl; Li7PS6 lies 1 eV above the hull
+    found = formation(crystal, -60.5, energies, phases)
+    assert found == pytest.approx((-60.5 + 61.0) / 13)
+    energies["Li7PS6"] = -80.0  # now Li3PS4 + Li7PS6 lie below 2 Li3PS4 + 2 Li2S
+    found = formation(crystal, -60.5, energies, phases)
+    assert found == pytest.approx((-60.5 + (40.0 + 80.0) / 2 + 8.0) / 13)
+    energies.pop("LiCl")
+    assert formation(crystal, -60.5, energies, phases) is None
+
+
+def _symbols(formula):
+    amounts = Composition(formula).get_el_amt_dict()
+    return [symbol for symbol, n in amounts.items() for _ in range(round(n))]

@@ -8,7 +8,8 @@ import pytest
 from scipy.sparse import csr_array
 
 from lycb_flows.crystals.enumeration.colourings import Colourings, Tally, count_distinct
-from lycb_flows.crystals.enumeration.listing import list_all, normal_subgroups
+from lycb_flows.crystals.enumeration.listing import list_all
+from lycb_flows.crystals.enumeration.subgroups import normal_subgroups
 from lycb_flows.errors import LycbError
 
 
