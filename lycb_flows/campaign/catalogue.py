@@ -26,7 +26,6 @@ from lycb_flows.schemas import (
     Document,
     Evaluation,
     Frames,
-    Label,
     Ranking,
     Run,
     values_of,
@@ -168,9 +167,10 @@ def _stage_places(
         )
     yield from of_runs.items()
     frames = store.find(Frames, plan.frames_key)
-    for frame in frames.frames if frames else ():
+    labels = plan.label_keys(frames) if frames else []
+    for frame, label in zip(frames.frames if frames else (), labels, strict=True):
         place = of_runs.get(frame.run, whole)
-        yield Label.key_of(frame.structure, plan.theory.fingerprint), place
+        yield label, place
         yield frame.structure, place
     is_test = plan.index == TEST_STAGE
     temperature_k = None if is_test else plan.temperature_k

@@ -15,7 +15,7 @@ from pydantic import Field
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Frames, Model, Round, Run, seed_for
+from lycb_flows.schemas import Dataset, Frames, Label, Model, Round, Run, seed_for
 
 TEST_STAGE = -1
 
@@ -224,6 +224,17 @@ class StagePlan(Config):
             n_test_frames=self.n_test_frames,
             already_labelled=self.earlier_frames,
         )
+
+    def label_keys(self, frames: Frames) -> list[str]:
+        """Return the keys of the labels of the stage's frames, in their order.
+
+        Parameters
+        ----------
+        frames
+            The stage's frames, or those of an earlier stage at the same level of theory.
+        """
+        structures = (frame.structure for frame in frames.frames)
+        return Label.keys_of(structures, self.theory.fingerprint)
 
     @property
     def dataset_key(self) -> str:

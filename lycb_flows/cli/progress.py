@@ -137,8 +137,9 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     found = find_results(store, submission.campaign, submission.theory)
     labels = {}
     for plan in found.stages:
-        if store.find(Frames, plan.frames_key) is not None:
-            where = label_status(store, plan)
+        frames = store.find(Frames, plan.frames_key)
+        if frames is not None:
+            where = label_status(store, plan, frames)
             labels[plan.title] = {
                 "done": len(where.done),
                 "failed": len(where.failed),
