@@ -167,7 +167,7 @@ def _stage_places(
         )
     yield from of_runs.items()
     frames = store.find(Frames, plan.frames_key)
-    labels = plan.label_keys(frames) if frames else []
+    labels = plan.label_keys(frame.structure for frame in frames.frames) if frames else []
     for frame, label in zip(frames.frames if frames else (), labels, strict=True):
         place = of_runs.get(frame.run, whole)
         yield label, place

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
+from typing import cast
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class LabelStatus:
         return len(self.done) / n_labels if n_labels else 0.0
 
 
-def label_status(store: ResultStore, plan: StagePlan, frames: Frames | None = None) -> LabelStatus:
+def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
     """Return how many of a stage's labels exist and how many have failed for good.
 
     Parameters
@@ -64,17 +65,20 @@ def label_status(store: ResultStore, plan: StagePlan, frames: Frames | None = No
         Holds the stage's frames, labels and attempts.
     plan
         The stage.
-    frames
-        The stage's frames; None: they are loaded.
+
+    Raises
+    ------
+    StoreError
+        When the stage has no frames yet.
     """
-    frames = frames or store.load(Frames, plan.frames_key)
-    keys = plan.label_keys(frames)
+    frames = _frames_of(store, plan)
+    keys = plan.label_keys(frame["structure"] for frame in frames)
     done = frozenset(store.find_present(Label, keys))
     failures = store.count_failures([key for key in keys if key not in done])
     final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
     per_system = dict.fromkeys(plan.starts, 0)
-    for key, frame in zip(keys, frames.frames, strict=True):
-        per_system[frame.system] += key in done
+    for key, frame in zip(keys, frames, strict=True):
+        per_system[frame["system"]] += key in done
     distinct = dict.fromkeys(keys)
     minimum = plan.campaign.labels.min_per_system
     return LabelStatus(
@@ -83,6 +87,12 @@ def label_status(store: ResultStore, plan: StagePlan, frames: Frames | None = No
         pending=tuple(key for key in distinct if key not in done and key not in final),
         short_systems=tuple(name for name, n in per_system.items() if n < minimum),
     )
+
+
+def _frames_of(store: ResultStore, plan: StagePlan) -> list[dict[str, str]]:
+    """Return a stage's frames as plain data: every label job asks, and there may be thousands."""
+    facts = store.find_facts([plan.frames_key]) or store.load(Frames, plan.frames_key)
+    return cast("dict[str, Any]", facts)[plan.frames_key]["frames"]  # type: ignore[no-any-return]
 
 
 def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
@@ -95,11 +105,11 @@ def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
     plan
         The stage.
     """
-    frames = store.find(Frames, plan.frames_key)
-    if frames is None:
+    if not store.find_present(Frames, [plan.frames_key]):
         return []
-    failed = set(label_status(store, plan, frames).failed)
-    return [i for i, key in enumerate(plan.label_keys(frames)) if key in failed]
+    failed = set(label_status(store, plan).failed)
+    keys = plan.label_keys(frame["structure"] for frame in _frames_of(store, plan))
+    return [i for i, key in enumerate(keys) if key in failed]
 
 
 def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:

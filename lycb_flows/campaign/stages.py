@@ -7,7 +7,7 @@ the store, and so does everything that shows how far a campaign has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field
@@ -225,15 +225,14 @@ class StagePlan(Config):
             already_labelled=self.earlier_frames,
         )
 
-    def label_keys(self, frames: Frames) -> list[str]:
-        """Return the keys of the labels of the stage's frames, in their order.
+    def label_keys(self, structures: Iterable[str]) -> list[str]:
+        """Return the keys of the labels of structures, in their order.
 
         Parameters
         ----------
-        frames
-            The stage's frames, or those of an earlier stage at the same level of theory.
+        structures
+            Keys of the structures.
         """
-        structures = (frame.structure for frame in frames.frames)
         return Label.keys_of(structures, self.theory.fingerprint)
 
     @property

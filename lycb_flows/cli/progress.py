@@ -137,9 +137,8 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     found = find_results(store, submission.campaign, submission.theory)
     labels = {}
     for plan in found.stages:
-        frames = store.find(Frames, plan.frames_key)
-        if frames is not None:
-            where = label_status(store, plan, frames)
+        if store.find_present(Frames, [plan.frames_key]):
+            where = label_status(store, plan)
             labels[plan.title] = {
                 "done": len(where.done),
                 "failed": len(where.failed),

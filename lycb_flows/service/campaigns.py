@@ -21,15 +21,19 @@ from lycb_flows.flows.makers import CampaignMakers
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
+    METHODS,
+    RECORD,
     CampaignWorkflow,
     ServiceLaunchPad,
     campaign_workflows,
+    differing_methods,
     find_job,
     find_jobs,
+    retry,
     submit_flow,
 )
 from lycb_flows.service.reaper.passes import Reaping
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, method_versions, user_name
 
 REAPER = "reaper"
 _OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
@@ -58,8 +62,40 @@ def submit_campaign(
         Ids of its first jobs; empty when it was there.
     """
     flow = campaign_flow(submission.campaign, submission.theory, makers)
-    metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
+    metadata = {
+        "campaign": submission.campaign.name,
+        RECORD: submission.record.key,
+        METHODS: method_versions(),
+        "owner": submission.record.made.owner,
+    }
     return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
+
+
+def retry_jobs(launchpad: ServiceLaunchPad, name: str) -> list[str]:
+    """Try the FIZZLED jobs of a campaign again; their faults and losses so far do not count.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
+
+    Returns
+    -------
+    list[str]
+        Names of the jobs that went back to the queue.
+    """
+    ids = [
+        fw_id
+        for workflow in campaign_workflows(launchpad, name)
+        if workflow.state not in _OVER
+        for fw_id in workflow.fw_ids
+    ]
+    failed = launchpad.fireworks.find(
+        {"fw_id": {"$in": ids}, "state": "FIZZLED"}, {"fw_id": 1, "name": 1}
+    )
+    return [row["name"] for row in list(failed) if retry(launchpad, row["fw_id"], user_name())]
 
 
 def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[CampaignWorkflow]:
@@ -115,8 +151,8 @@ def _open_campaigns(
     launchpad: ServiceLaunchPad, store: ResultStore
 ) -> Iterator[tuple[CampaignWorkflow, Submission]]:
     for workflow in campaign_workflows(launchpad, None):
-        if workflow.state in _OVER:
-            continue
+        if workflow.state in _OVER or differing_methods(workflow):
+            continue  # our plans would have other keys than its jobs
         record = store.find(CampaignRecord, str(workflow.metadata.get("record")))
         if record is not None:
             yield workflow, reopen(store, record)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lycb_flows.store.catalogue import Row, catalogue_columns, is_behind, mark_current
 from lycb_flows.store.copies import differences
-from lycb_flows.store.kinds import QUANTITIES, all_kinds, document_class
+from lycb_flows.store.kinds import QUANTITIES, all_kinds, document_class, method_versions
 from lycb_flows.store.opening import MONGODB_SCHEMES, open_store
 from lycb_flows.store.provenance import MadeNow, now, user_name
 from lycb_flows.store.records import Attempt, AttemptId, Edges, Outcome, Record, Totals, pages
@@ -38,6 +38,7 @@ __all__ = [
     "is_behind",
     "load_crystal",
     "mark_current",
+    "method_versions",
     "now",
     "open_store",
     "pages",
