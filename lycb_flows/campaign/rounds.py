@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
-from typing import cast
 
 import numpy as np
 
@@ -91,8 +90,10 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
 
 def _frames_of(store: ResultStore, plan: StagePlan) -> list[dict[str, str]]:
     """Return a stage's frames as plain data: every label job asks, and there may be thousands."""
-    facts = store.find_facts([plan.frames_key]) or store.load(Frames, plan.frames_key)
-    return cast("dict[str, Any]", facts)[plan.frames_key]["frames"]  # type: ignore[no-any-return]
+    facts = store.find_facts([plan.frames_key])
+    if not facts:
+        store.load(Frames, plan.frames_key)  # says what is missing
+    return list(facts[plan.frames_key]["frames"])
 
 
 def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:

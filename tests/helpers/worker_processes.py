@@ -58,8 +58,8 @@ class Service:
             process.kill()
         self.pad.close()
 
-    def submit(self, *jobs, record="r", campaign="c"):
-        metadata = {"campaign": campaign, "record": record}
+    def submit(self, *jobs, record="r", campaign="c", **more):
+        metadata = {"campaign": campaign, "record": record, **more}
         return submit_flow(self.pad, Flow(list(jobs)), name=campaign, metadata=metadata)
 
     def worker(self, **options):

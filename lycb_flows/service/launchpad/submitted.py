@@ -138,7 +138,8 @@ def _replace_other_methods(
     """
     for workflow in _live(launchpad, str(metadata.get("campaign"))):
         before = workflow.metadata.get(METHODS)
-        if workflow.metadata.get(RECORD) == record and before not in {None, metadata.get(METHODS)}:
+        differs = before is not None and before != metadata.get(METHODS)
+        if differs and workflow.metadata.get(RECORD) == record:
             _archive(launchpad, workflow)
 
 
