@@ -16,6 +16,7 @@ from typing import Any
 
 from pymatgen.core.composition import Composition
 
+from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.results import CampaignResults, find_results, system_names
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import Submission, reopen
@@ -176,7 +177,9 @@ def _stage_places(
     temperature_k = None if is_test else plan.temperature_k
     whole_round = replace(whole, round=plan.index, temperature_k=temperature_k)
     keys = [plan.frames_key, plan.dataset_key]
-    for key in keys if is_test else [*keys, plan.model_key, plan.round_key]:
+    if not is_test:
+        keys += [plan.model_key, *plan.round_keys(levers_of(store, plan.campaign))]
+    for key in keys:
         yield key, whole_round
 
 

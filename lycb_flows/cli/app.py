@@ -37,6 +37,8 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "init": beginning.init,
         "plan": campaigns.plan,
         "run": campaigns.run,
+        "extend": campaigns.extend,
+        "stop-after": campaigns.stop_after,
         "report": campaigns.report,
     },
     "Answers": {

@@ -150,6 +150,46 @@ def _ask_about(owners: set[str], name: str) -> None:
         raise InputError("nothing was cancelled", campaign=name)
 
 
+def extend(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Learn one more round than the file says, at its last temperature; then measure anew.
+
+    The wish is noted with date and user, and the report says so. After a stop
+    by `lycb stop-after` it is the next round of the file.
+    """
+    from lycb_flows.campaign.levers import extend as ask_for_one_more
+    from lycb_flows.service.campaigns import begin_again
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    told = ask_for_one_more(results, submission.campaign)
+    typer.echo(f"{submission.campaign.name}: {told}")
+    if results.is_shared and begin_again(open_launchpad(launchpad), results, submission):
+        typer.echo("submitted anew, as its last round was decided; finished steps are looked up")
+
+
+def stop_after(
+    campaign: CampaignFile,
+    after: Annotated[
+        int | None, typer.Option("--round", min=0, help="Which (default: the running one).")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """End the learning after a round, and measure.
+
+    The wish is noted with date and user, and the report says so.
+    """
+    from lycb_flows.campaign import find_results
+    from lycb_flows.campaign.levers import stop_after as ask_for_an_end
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    stages = find_results(results, submission.campaign, submission.theory).stages
+    told = ask_for_an_end(results, submission.campaign, stages, after)
+    typer.echo(f"{submission.campaign.name}: {told}")
+
+
 def relabel(
     campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
 ) -> None:

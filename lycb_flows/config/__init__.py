@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
-from lycb_flows.config.campaign import Campaign, Decision
+from lycb_flows.config.campaign import Campaign, Decision, Levers
 from lycb_flows.config.dynamics import HealthConfig, MDConfig, MDProtocol, RunConfig
 from lycb_flows.config.labels import (
     LABELERS,
@@ -69,6 +69,7 @@ __all__ = [
     "LabelConfig",
     "LabelerConfig",
     "LearningConfig",
+    "Levers",
     "LossWeights",
     "MDConfig",
     "MDProtocol",

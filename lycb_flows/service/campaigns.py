@@ -26,6 +26,7 @@ from lycb_flows.service.launchpad import (
     CampaignWorkflow,
     ServiceLaunchPad,
     campaign_workflows,
+    cancel,
     differing_methods,
     find_job,
     find_jobs,
@@ -284,3 +285,36 @@ def relabel(
                 launchpad.append_flow(selection, relabel_flow(plan, indices, stamp, makers))
                 tried[plan.title] = len(indices)
     return tried
+
+
+def begin_again(launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission) -> bool:
+    """Submit a campaign anew whose loop had come to its end, for one more round.
+
+    A loop that goes on needs it not: its next decision sees what was asked for. All finished
+    steps are looked up.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    store
+        The result store.
+    submission
+        The campaign, for which one more round was asked.
+
+    Returns
+    -------
+    bool
+        Whether it was submitted.
+    """
+    found = find_results(store, submission.campaign, submission.theory)
+    workflows = [
+        workflow
+        for workflow in campaign_workflows(launchpad, submission.campaign.name)
+        if workflow.metadata.get(RECORD) == submission.record.key
+    ]
+    if not workflows or not found.rounds or found.rounds[-1].next_temperature_k is not None:
+        return False
+    makers = _makers_of(launchpad, workflows[0], found.stages[0])
+    cancel(launchpad, submission.campaign.name)
+    return bool(submit_campaign(launchpad, submission, makers))

@@ -39,7 +39,7 @@ def examine(settings: Settings, categories: Collection[str], device: str, scratc
     StoreError
         When the result store cannot be opened or written.
     """
-    _import_jobs()
+    import_jobs()
     if not categories or GPU in categories:
         _compute_on(device)
     try:
@@ -51,8 +51,14 @@ def examine(settings: Settings, categories: Collection[str], device: str, scratc
             raise StoreError("this user may only read the store", fix=_FIX, store=store.label)
 
 
-def _import_jobs() -> None:
-    """Import every module that has jobs, and with them what they compute with."""
+def import_jobs() -> None:
+    """Import every module that has jobs, and with them what they compute with.
+
+    Raises
+    ------
+    MachineError
+        When one of them cannot be imported.
+    """
     for module in pkgutil.iter_modules(lycb_flows.jobs.__path__, "lycb_flows.jobs."):
         try:
             importlib.import_module(module.name)
