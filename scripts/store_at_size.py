@@ -142,7 +142,7 @@ def _fill_round(store: ResultStore, plan: StagePlan) -> Round:
     evaluations = [_evaluation(plan.model_key, plan.test_sets), _evaluation(plan.model, ())]
     decision = plan.campaign.decide(plan.index)
     round_ = Round(
-        key=plan.round_key,
+        key=plan.round_key(),
         index=plan.index,
         temperature_k=plan.temperature_k,
         start_model=plan.model,

@@ -16,6 +16,7 @@ from typing import Any
 
 from pymatgen.core.composition import Composition
 
+from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.results import CampaignResults, find_results
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
@@ -27,7 +28,6 @@ from lycb_flows.schemas import (
     Document,
     Evaluation,
     Frames,
-    Label,
     Ranking,
     Run,
     values_of,
@@ -190,15 +190,18 @@ def _stage_places(
         )
     yield from run_places.items()
     frames = store.find(Frames, plan.frames_key)
-    for frame in frames.frames if frames else ():
+    labels = plan.label_keys(frame.structure for frame in frames.frames) if frames else []
+    for frame, label in zip(frames.frames if frames else (), labels, strict=True):
         place = run_places.get(frame.run, whole)
-        yield Label.key_of(frame.structure, plan.theory.fingerprint), place
+        yield label, place
         yield frame.structure, place
     is_test = plan.index == TEST_STAGE
     temperature_k = None if is_test else plan.temperature_k
     whole_round = replace(whole, round=plan.index, temperature_k=temperature_k)
     keys = [plan.frames_key, plan.dataset_key]
-    for key in keys if is_test else [*keys, plan.model_key, plan.round_key]:
+    if not is_test:
+        keys += [plan.model_key, *plan.round_keys(levers_of(store, plan.campaign))]
+    for key in keys:
         yield key, whole_round
 
 

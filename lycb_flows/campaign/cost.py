@@ -28,6 +28,7 @@ from lycb_flows.campaign.descriptions import (
     enumerate_job,
     rank_job,
 )
+from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.results import dft_theory
@@ -190,11 +191,12 @@ class _Planner:
         )
         yield from self._stage(plan)
         plan = plan.first_round(dataset)
-        for _ in self.campaign.learning.temperatures_k:
+        levers, goes_on = levers_of(self.store, self.campaign), True
+        while goes_on:
             yield from self._stage(plan)
             yield from self._training(plan)
-            if self.campaign.decide(plan.index).next_temperature_k is not None:
-                plan = plan.next_round(dataset)
+            goes_on = self.campaign.decide(plan.index, levers).next_temperature_k is not None
+            plan = plan.next_round(dataset)
         yield from self._measurement(starts)
 
     def _structures(self, name: str) -> Iterator[PlannedStep]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lycb_flows.campaign.ground_states import GroundStatePlan
+from lycb_flows.campaign.levers import find_round
 from lycb_flows.campaign.measurement import choose_model
 from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.stages import StagePlan
@@ -314,7 +315,7 @@ def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
     plan = plan.first_round(closed) if closed is not None else plan
     while closed is not None:
         found.stages.append(plan)
-        document = store.find(Round, plan.round_key)
+        document = find_round(store, plan)
         if document is None:
             return
         found.rounds.append(document)
@@ -323,7 +324,7 @@ def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
         if document.next_temperature_k is None:
             return
         closed = store.load(Dataset, document.dataset)
-        plan = plan.next_round(closed)
+        plan = plan.next_round(closed, document.key)
 
 
 def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignResults) -> None:

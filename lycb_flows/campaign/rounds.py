@@ -31,7 +31,7 @@ class LabelStatus:
     Attributes
     ----------
     done
-        Time at which each existing label was made, in ISO format.
+        Labels that exist.
     failed
         Labels that have failed as often as they may be tried.
     pending
@@ -40,7 +40,7 @@ class LabelStatus:
         Systems with fewer labels than `labels.min_per_system`.
     """
 
-    done: dict[str, str]
+    done: frozenset[str]
     failed: tuple[str, ...]
     pending: tuple[str, ...]
     short_systems: tuple[str, ...]
@@ -64,15 +64,20 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
         Holds the stage's frames, labels and attempts.
     plan
         The stage.
+
+    Raises
+    ------
+    StoreError
+        When the stage has no frames yet.
     """
-    frames = store.load(Frames, plan.frames_key).frames
-    keys = [Label.key_of(frame.structure, plan.theory.fingerprint) for frame in frames]
-    done = store.find_ends(keys)
+    frames = _frames_of(store, plan)
+    keys = plan.label_keys(frame["structure"] for frame in frames)
+    done = frozenset(store.find_present(Label, keys))
     failures = store.count_failures([key for key in keys if key not in done])
     final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
     per_system = dict.fromkeys(plan.starts, 0)
     for key, frame in zip(keys, frames, strict=True):
-        per_system[frame.system] += key in done
+        per_system[frame["system"]] += key in done
     distinct = dict.fromkeys(keys)
     minimum = plan.campaign.labels.min_per_system
     return LabelStatus(
@@ -81,6 +86,14 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
         pending=tuple(key for key in distinct if key not in done and key not in final),
         short_systems=tuple(name for name, n in per_system.items() if n < minimum),
     )
+
+
+def _frames_of(store: ResultStore, plan: StagePlan) -> list[dict[str, str]]:
+    """Return a stage's frames as plain data: every label job asks, and there may be thousands."""
+    facts = store.find_facts([plan.frames_key])
+    if not facts:
+        store.load(Frames, plan.frames_key)  # says what is missing
+    return list(facts[plan.frames_key]["frames"])
 
 
 def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
@@ -93,15 +106,11 @@ def failed_labels(store: ResultStore, plan: StagePlan) -> list[int]:
     plan
         The stage.
     """
-    frames = store.find(Frames, plan.frames_key)
-    if frames is None:
+    if not store.find_present(Frames, [plan.frames_key]):
         return []
     failed = set(label_status(store, plan).failed)
-    return [
-        i
-        for i, frame in enumerate(frames.frames)
-        if Label.key_of(frame.structure, plan.theory.fingerprint) in failed
-    ]
+    keys = plan.label_keys(frame["structure"] for frame in _frames_of(store, plan))
+    return [i for i, key in enumerate(keys) if key in failed]
 
 
 def failed_for_good(store: ResultStore, plan: StagePlan, key: str) -> bool:
@@ -145,7 +154,7 @@ def close_stage(store: ResultStore, plan: StagePlan, job: str, part: str = "") -
     enough = status.share_done >= plan.campaign.labels.quorum and not status.short_systems
     if not status.pending and not enough:
         raise _too_many_failures(store, plan, status)
-    if status.pending and not (enough and _grace_is_over(plan, status)):
+    if status.pending and not (enough and _grace_is_over(store, plan, status)):
         return None
     with store.attempt(Dataset, plan.dataset_key, job) as made:
         here = made().model_copy(update={"part": part})
@@ -171,11 +180,11 @@ def closed_by(plan: StagePlan, dataset: Dataset) -> str:
     return parts.get(dataset.made.job, "")
 
 
-def _grace_is_over(plan: StagePlan, status: LabelStatus) -> bool:
+def _grace_is_over(store: ResultStore, plan: StagePlan, status: LabelStatus) -> bool:
     config = plan.campaign.labels
     n_labels = len(status.done) + len(status.failed) + len(status.pending)
     n_quorum = max(1, ceil(config.quorum * n_labels))
-    ends = sorted(status.done.values())
+    ends = sorted(store.find_ends(sorted(status.done)).values())
     reached = datetime.fromisoformat(ends[n_quorum - 1])
     return datetime.now(UTC) - reached >= timedelta(seconds=config.grace_s)
 

@@ -7,15 +7,15 @@ the store, and so does everything that shows how far a campaign has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
-from lycb_flows.config import Campaign, Config, RunConfig
+from lycb_flows.config import Campaign, Config, Levers, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Frames, Model, Round, Run, seed_for
+from lycb_flows.schemas import Dataset, Frames, Label, Model, Round, Run, seed_for
 
 TEST_STAGE = -1
 
@@ -44,7 +44,8 @@ class StagePlan(Config):
 
         The stage of the test set has several, which its runs hold.
         """
-        return self.campaign.learning.temperatures_k[self.index]
+        ladder = self.campaign.learning.temperatures_k
+        return ladder[min(self.index, len(ladder) - 1)]  # rounds that were asked for come last
 
     @property
     def title(self) -> str:
@@ -225,6 +226,16 @@ class StagePlan(Config):
             already_labelled=self.earlier_frames,
         )
 
+    def label_keys(self, structures: Iterable[str]) -> list[str]:
+        """Return the keys of the labels of structures, in their order.
+
+        Parameters
+        ----------
+        structures
+            Keys of the structures.
+        """
+        return Label.keys_of(structures, self.theory.fingerprint)
+
     @property
     def dataset_key(self) -> str:
         """Key of the Dataset that closes the stage.
@@ -262,14 +273,32 @@ class StagePlan(Config):
             raw_pbe=self.theory.raw_pbe,
         )
 
-    @property
-    def round_key(self) -> str:
-        """Key of the Round.
+    def round_key(self, levers: Levers | None = None) -> str:
+        """Return the key of the Round.
 
         The decision is part of it: another decision is another Round, and repeats no computation.
+
+        Parameters
+        ----------
+        levers
+            What people have asked for; None: nothing.
         """
-        decision = self.campaign.decide(self.index)
+        decision = self.campaign.decide(self.index, levers)
         return Round.key_of(self.model_key, self.model, decision.next_temperature_k)
+
+    def round_keys(self, levers: Levers) -> list[str]:
+        """Return the keys that the Round may have, the present decision's first.
+
+        It may have been decided before somebody asked for something, or after a stop that holds
+        no more.
+
+        Parameters
+        ----------
+        levers
+            What people have asked for.
+        """
+        ended = Round.key_of(self.model_key, self.model, None)
+        return list(dict.fromkeys([self.round_key(levers), self.round_key(), ended]))
 
     # -- what follows -----------------------------------------------------------------
 
@@ -283,19 +312,21 @@ class StagePlan(Config):
         """
         return self._changed(index=0, dataset=dataset.key, test_sets=dataset.test_sets)
 
-    def next_round(self, dataset: Dataset) -> StagePlan:
+    def next_round(self, dataset: Dataset, round_key: str | None = None) -> StagePlan:
         """Return the plan of the next round, after a decision to continue.
 
         Parameters
         ----------
         dataset
             The Dataset of this round, on which the next one builds.
+        round_key
+            Key of this Round; None: as decided without anybody's asking.
         """
         return self._changed(
             index=self.index + 1,
             model=self.model_key,
             earlier_frames=(*self.earlier_frames, self.frames_key),
-            earlier_rounds=(*self.earlier_rounds, self.round_key),
+            earlier_rounds=(*self.earlier_rounds, round_key or self.round_key()),
             dataset=dataset.key,
             test_sets=dataset.test_sets,
         )

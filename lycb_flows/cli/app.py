@@ -37,6 +37,8 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "init": beginning.init,
         "plan": campaigns.plan,
         "run": campaigns.run,
+        "extend": campaigns.extend,
+        "stop-after": campaigns.stop_after,
         "report": campaigns.report,
     },
     "Answers": {
@@ -61,7 +63,9 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "pause": campaigns.pause,
         "resume": campaigns.resume,
         "relabel": campaigns.relabel,
+        "retry": campaigns.retry,
         "worker": workers.worker,
+        "launchpad": workers.launchpad,
         "qadapter": workers.qadapter,
         "reap": workers.reap,
         "serve-reaper": workers.serve_reaper,
@@ -146,6 +150,12 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:  # e.g. `lycb query label | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as err:
+        if not type(err).__module__.startswith("pymongo."):  # its import takes a while
+            raise
+        from lycb_flows.store.outages import explained
+
+        sys.exit(f"lycb: {explained(err)}")  # type: ignore[arg-type]  # by its module
 
 
 _HOW_TO_GO_ON = "lycb: interrupted; finished steps are kept, run the same command to go on"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +27,7 @@ from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
-    from lycb_flows.service.launchpad import ServiceLaunchPad
+    from lycb_flows.service.launchpad import CampaignWorkflow, ServiceLaunchPad
     from lycb_flows.store import ResultStore
 
 
@@ -38,12 +39,17 @@ def submit(
     Results that are in the store already are found, not computed again.
     """
     from lycb_flows.service.campaigns import other_versions, submit_campaign
+    from lycb_flows.service.launchpad import other_methods
 
     results, pad = open_service_store(store), open_launchpad(launchpad)
     submission = open_submission(campaign, results)
-    added = submit_campaign(pad, submission)
     name = submission.campaign.name
-    if added:
+    changed = other_methods(pad, name, submission.record.key)
+    added = submit_campaign(pad, submission)
+    if added and changed:
+        listed = "; ".join(f"{kind}: {versions}" for kind, versions in changed.items())
+        typer.echo(f"{name}: taken over to the method versions of this installation ({listed})")
+    elif added:
         typer.echo(f"{name}: submitted; start workers with `lycb worker`, look with `lycb watch`")
     else:
         typer.echo(f"{name}: already there, nothing added")
@@ -54,11 +60,32 @@ def submit(
         )
 
 
-def cancel(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+def cancel(
+    name: CampaignName,
+    launchpad: LaunchPadOption = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask about a campaign of another user.")
+    ] = False,
+) -> None:
     """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
     from lycb_flows.service.launchpad import cancel as cancel_workflows
 
-    _pull(cancel_workflows, name, launchpad, "will not run")
+    _pull(cancel_workflows, name, launchpad, "will not run", ask=not yes)
+
+
+def retry(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
+    """Try the failed jobs of a campaign again, after mending what made them fail.
+
+    Faults and losses that were counted against them count no more.
+    """
+    from lycb_flows.service.campaigns import retry_jobs
+
+    pad = open_launchpad(launchpad)
+    _workflows(pad, name)
+    jobs = retry_jobs(pad, name)
+    typer.echo(f"{name}: {len(jobs)} failed jobs went back to the queue")
+    for job in jobs:
+        typer.echo(f"  {job}")
 
 
 def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
@@ -76,12 +103,26 @@ def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
 
 
 def _pull(
-    lever: Callable[[ServiceLaunchPad, str], int], name: str, path: Path | None, outcome: str
+    lever: Callable[[ServiceLaunchPad, str], int],
+    name: str,
+    path: Path | None,
+    outcome: str,
+    *,
+    ask: bool = False,
 ) -> None:
+    pad = open_launchpad(path)
+    workflows = _workflows(pad, name)
+    if ask:
+        _ask_about({str(workflow.metadata.get("owner") or "") for workflow in workflows}, name)
+    typer.echo(f"{name}: {lever(pad, name)} jobs {outcome}")
+
+
+def _workflows(pad: ServiceLaunchPad, name: str) -> list[CampaignWorkflow]:
+    """Return the workflows of a campaign; without any, name the campaigns that there are."""
     from lycb_flows.service.launchpad import campaign_workflows
 
-    pad = open_launchpad(path)
-    if not campaign_workflows(pad, name):
+    found = campaign_workflows(pad, name)
+    if not found:
         known = sorted(
             {workflow.metadata["campaign"] for workflow in campaign_workflows(pad, None)}
         )
@@ -90,7 +131,63 @@ def _pull(
             fix=f"one of {', '.join(known)}" if known else "see `lycb submit`",
             found=name,
         )
-    typer.echo(f"{name}: {lever(pad, name)} jobs {outcome}")
+    return found
+
+
+def _ask_about(owners: set[str], name: str) -> None:
+    """Ask before something is done to a campaign of another user."""
+    from lycb_flows.store import user_name
+
+    others = sorted(owners - {"", user_name()})
+    if not others:
+        return
+    question = f"{name} is a campaign of {', '.join(others)}. Cancel it?"
+    if not sys.stdin.isatty():
+        raise InputError(
+            "another user's campaign", fix="ask them, or give --yes", owner=", ".join(others)
+        )
+    if not typer.confirm(question):
+        raise InputError("nothing was cancelled", campaign=name)
+
+
+def extend(
+    campaign: CampaignFile, store: StoreOption = None, launchpad: LaunchPadOption = None
+) -> None:
+    """Learn one more round than the file says, at its last temperature; then measure anew.
+
+    The wish is noted with date and user, and the report says so. After a stop
+    by `lycb stop-after` it is the next round of the file.
+    """
+    from lycb_flows.campaign.levers import extend as ask_for_one_more
+    from lycb_flows.service.campaigns import begin_again
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    told = ask_for_one_more(results, submission.campaign)
+    typer.echo(f"{submission.campaign.name}: {told}")
+    if results.is_shared and begin_again(open_launchpad(launchpad), results, submission):
+        typer.echo("submitted anew, as its last round was decided; finished steps are looked up")
+
+
+def stop_after(
+    campaign: CampaignFile,
+    after: Annotated[
+        int | None, typer.Option("--round", min=0, help="Which (default: the running one).")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """End the learning after a round, and measure.
+
+    The wish is noted with date and user, and the report says so.
+    """
+    from lycb_flows.campaign import find_results
+    from lycb_flows.campaign.levers import stop_after as ask_for_an_end
+
+    results = open_results(store)
+    submission = open_submission(campaign, results)
+    stages = find_results(results, submission.campaign, submission.theory).stages
+    told = ask_for_an_end(results, submission.campaign, stages, after)
+    typer.echo(f"{submission.campaign.name}: {told}")
 
 
 def relabel(

@@ -137,7 +137,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     found = find_results(store, submission.campaign, submission.theory)
     labels = {}
     for plan in found.stages:
-        if store.find(Frames, plan.frames_key) is not None:
+        if store.find_present(Frames, [plan.frames_key]):
             where = label_status(store, plan)
             labels[plan.title] = {
                 "done": len(where.done),

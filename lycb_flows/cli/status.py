@@ -126,4 +126,4 @@ def _status_rows(found: dict[str, Any]) -> list[list[str]]:
 def _as_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{n} {name}" for name, n in value.items())
-    return json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

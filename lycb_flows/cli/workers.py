@@ -151,6 +151,21 @@ def _closing(
     return close
 
 
+def launchpad(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_launchpad.yaml"),
+    launchpad: LaunchPadOption = None,
+) -> None:
+    """Write a launchpad.yaml with its password, for `lpad`, `qlaunch` and `rlaunch`.
+
+    FireWorks' own commands know neither LYCB_LAUNCHPAD_PASSWORD nor ~/.lycb.yaml.
+    They find the file under its default name in the folder where they run.
+    """
+    from lycb_flows.service.launchpad import write_with_password
+
+    write_with_password(launchpad, path)
+    typer.echo(f"{path}; it holds the password: keep it out of shared folders and of git")
+
+
 def qadapter(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("my_qadapter.yaml"),
     queue_type: Annotated[str, typer.Option(help="SLURM or PBS.")] = "SLURM",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
-from lycb_flows.config.campaign import Campaign, Decision
+from lycb_flows.config.campaign import Campaign, Decision, Levers
 from lycb_flows.config.decorations import (
     DecorationConfig,
     decorated_name,
@@ -74,6 +74,7 @@ __all__ = [
     "LabelConfig",
     "LabelerConfig",
     "LearningConfig",
+    "Levers",
     "LossWeights",
     "MDConfig",
     "MDProtocol",

@@ -23,6 +23,17 @@ class Decision(Config):
     reason: str
 
 
+class Levers(Config):
+    """What people have asked for while a campaign ran; each note says who and when.
+
+    A further round has the highest temperature again.
+    """
+
+    more_rounds: tuple[str, ...] = Field((), description="A note for each further round.")
+    stop_after: Count | None = Field(None, description="Round after which the loop ends.")
+    stop_note: str = ""
+
+
 class Campaign(Config):
     """A campaign as its YAML file states it."""
 
@@ -112,18 +123,28 @@ class Campaign(Config):
         names = ", ".join(system.name for system in self.systems)
         raise InputError("no such system", fix=f"one of {names}", found=name)
 
-    def decide(self, round_index: int) -> Decision:
+    def decide(self, round_index: int, levers: Levers | None = None) -> Decision:
         """Return what follows a round: the next temperature, or the end of the loop.
 
         Parameters
         ----------
         round_index
             Number of the round, from 0.
+        levers
+            What people have asked for while the campaign ran; None: nothing.
         """
-        temperatures_k = self.learning.temperatures_k
+        temperatures_k, levers = self.learning.temperatures_k, levers or Levers()
+        if levers.stop_after is not None and round_index >= levers.stop_after:
+            reason = f"stopped after round {levers.stop_after}, asked for by {levers.stop_note}"
+            return Decision(next_temperature_k=None, reason=reason)
         if round_index + 1 < len(temperatures_k):
             return Decision(
                 next_temperature_k=temperatures_k[round_index + 1],
                 reason=f"{temperatures_k[round_index]:g} K is below {temperatures_k[-1]:g} K",
             )
-        return Decision(next_temperature_k=None, reason=f"{temperatures_k[-1]:g} K was the last")
+        last = f"{temperatures_k[-1]:g} K was the last"
+        n_more = round_index + 1 - len(temperatures_k)
+        if n_more < len(levers.more_rounds):
+            reason = f"{last}; one more round, asked for by {levers.more_rounds[n_more]}"
+            return Decision(next_temperature_k=temperatures_k[-1], reason=reason)
+        return Decision(next_temperature_k=None, reason=last)

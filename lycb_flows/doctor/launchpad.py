@@ -6,7 +6,6 @@ A check imports what it looks at, so that a broken part is one line and not the 
 
 from __future__ import annotations
 
-import os
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +27,11 @@ def look_at_launchpad(context: Context) -> Finding:
     """
     if not context.has_queue:
         raise NotApplicableError("embedded: no queue")
-    from lycb_flows.service.launchpad import PASSWORD_VARIABLE, load_launchpad
+    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.service.launchpad import load_launchpad
 
-    context.hide(os.environ.get(PASSWORD_VARIABLE))
+    secret = load_settings().launchpad_password
+    context.hide(secret.get_secret_value() if secret else None)
     context.launchpad = load_launchpad(context.launchpad_path)
     context.hide(context.launchpad.password)
     hello = say_hello(context.launchpad.connection)

@@ -313,7 +313,7 @@ class DecideMaker(Maker):
             ending = make_job(choose_job(), choosing)
             addition: Flow | Job = route(ending, MEASUREMENT_LAST)
         else:
-            following = plan.next_round(store.load(Dataset, document.dataset))
+            following = plan.next_round(store.load(Dataset, document.dataset), document.key)
             addition = stage_flow(following, self.makers)
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
 

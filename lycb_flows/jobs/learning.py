@@ -17,6 +17,7 @@ from lycb_flows.campaign import (
     refuse_overlap,
     training_labels_of,
 )
+from lycb_flows.campaign.levers import levers_of
 from lycb_flows.config import TrainingConfig
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.given import portable_model, stored_model
@@ -335,10 +336,11 @@ def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> Evalu
 
 
 def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> Round:
-    """The Round document of a finished stage."""
-    decision = plan.campaign.decide(plan.index)
+    """The Round document of a finished stage, decided with what people have asked for."""
+    levers = levers_of(store, plan.campaign)
+    decision = plan.campaign.decide(plan.index, levers)
     dataset = store.load(Dataset, plan.dataset_key)
-    model, key = plan.model_key, plan.round_key
+    model, key = plan.model_key, plan.round_key(levers)
     runs = (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
     document = Round(
         key=key,

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     store_password: SecretStr | None = Field(
         None, description="Password of the MongoDB user that `store` names; better not in the URI."
     )
+    launchpad_password: SecretStr | None = Field(
+        None, description="Password of the user that launchpad.yaml names, where it has none."
+    )
     blobs: str | None = Field(
         None,
         description="Where a mongodb:// store keeps bytes: a folder that all workers share, or "
@@ -47,6 +50,9 @@ class Settings(BaseSettings):
     outage_s: float = Field(600.0, gt=0, description="How long to wait for an absent database.")
     scratch: Path = Field(Path("lycb_scratch"), description="Where workers keep launch folders.")
     min_free_gb: float = Field(1.0, ge=0, description="Below this a worker takes no job.")
+    max_failures: int = Field(
+        3, ge=1, description="So many different jobs failed in a row, and a worker stops."
+    )
     ping_s: float = Field(60.0, gt=0, description="A worker's heartbeat.")
     lost_after_s: float = Field(600.0, gt=0, description="Silence after which a job is lost.")
     processes: int = Field(

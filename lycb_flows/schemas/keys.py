@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -89,12 +89,34 @@ def make_key(kind: type[Keyed], **inputs: object) -> str:
     str
         64 hexadecimal digits.
     """
-    form = {
-        "kind": kind.kind,
-        "method_version": _EARLIER.get().get(kind.kind) or kind.method_version,
-        "inputs": inputs,
-    }
-    return digest(form)
+    return digest(_form(kind, inputs))
+
+
+def _form(kind: type[Keyed], inputs: Mapping[str, object]) -> dict[str, object]:
+    version = _EARLIER.get().get(kind.kind) or kind.method_version
+    return {"kind": kind.kind, "method_version": version, "inputs": inputs}
+
+
+def make_keys(kind: type[Keyed], name: str, values: Iterable[str], **inputs: object) -> list[str]:
+    """Return the keys of many results of a kind that differ in one text among their inputs.
+
+    They are those of `make_key`; the form that they share is made once.
+
+    Parameters
+    ----------
+    kind
+        The Document class.
+    name
+        The input that differs.
+    values
+        Its values.
+    **inputs
+        The other inputs.
+    """
+    marker = "\0"
+    shared = _text(_form(kind, {name: marker, **inputs}))
+    before, after = shared.split(json.dumps(marker))
+    return [_sha256(f"{before}{json.dumps(value)}{after}") for value in values]
 
 
 @contextmanager
@@ -115,7 +137,14 @@ def at_versions(versions: Mapping[str, int | None]) -> Iterator[None]:
 
 def digest(value: object) -> str:
     """Return the SHA-256 of the canonical form, in 64 hexadecimal digits."""
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _sha256(_text(value))
+
+
+def _text(value: object) -> str:
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import hypot
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
+from lycb_flows.schemas.keys import make_keys
 
 
 class Label(Document):
@@ -67,6 +68,19 @@ class Label(Document):
             Fingerprint of the level of theory.
         """
         return cls.key_from(structure=structure, theory=theory)
+
+    @classmethod
+    def keys_of(cls, structures: Iterable[str], theory: str) -> list[str]:
+        """Return the keys of the labels of many structures at one level of theory.
+
+        Parameters
+        ----------
+        structures
+            Keys of the Structures.
+        theory
+            Fingerprint of the level of theory.
+        """
+        return make_keys(cls, "structure", structures, theory=theory)
 
 
 class Import(Document):

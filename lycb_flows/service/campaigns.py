@@ -21,15 +21,20 @@ from lycb_flows.flows.makers import CampaignMakers
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
+    METHODS,
+    RECORD,
     CampaignWorkflow,
     ServiceLaunchPad,
     campaign_workflows,
+    cancel,
+    differing_methods,
     find_job,
     find_jobs,
+    retry,
     submit_flow,
 )
 from lycb_flows.service.reaper.passes import Reaping
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, method_versions, user_name
 
 REAPER = "reaper"
 _OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
@@ -58,8 +63,40 @@ def submit_campaign(
         Ids of its first jobs; empty when it was there.
     """
     flow = campaign_flow(submission.campaign, submission.theory, makers)
-    metadata = {"campaign": submission.campaign.name, "record": submission.record.key}
+    metadata = {
+        "campaign": submission.campaign.name,
+        RECORD: submission.record.key,
+        METHODS: method_versions(),
+        "owner": submission.record.made.owner,
+    }
     return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
+
+
+def retry_jobs(launchpad: ServiceLaunchPad, name: str) -> list[str]:
+    """Try the FIZZLED jobs of a campaign again; their faults and losses so far do not count.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    name
+        The campaign's name.
+
+    Returns
+    -------
+    list[str]
+        Names of the jobs that went back to the queue.
+    """
+    ids = [
+        fw_id
+        for workflow in campaign_workflows(launchpad, name)
+        if workflow.state not in _OVER
+        for fw_id in workflow.fw_ids
+    ]
+    failed = launchpad.fireworks.find(
+        {"fw_id": {"$in": ids}, "state": "FIZZLED"}, {"fw_id": 1, "name": 1}
+    )
+    return [row["name"] for row in list(failed) if retry(launchpad, row["fw_id"], user_name())]
 
 
 def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[CampaignWorkflow]:
@@ -115,8 +152,8 @@ def _open_campaigns(
     launchpad: ServiceLaunchPad, store: ResultStore
 ) -> Iterator[tuple[CampaignWorkflow, Submission]]:
     for workflow in campaign_workflows(launchpad, None):
-        if workflow.state in _OVER:
-            continue
+        if workflow.state in _OVER or differing_methods(workflow):
+            continue  # our plans would have other keys than its jobs
         record = store.find(CampaignRecord, str(workflow.metadata.get("record")))
         if record is not None:
             yield workflow, reopen(store, record)
@@ -248,3 +285,36 @@ def relabel(
                 launchpad.append_flow(selection, relabel_flow(plan, indices, stamp, makers))
                 tried[plan.title] = len(indices)
     return tried
+
+
+def begin_again(launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission) -> bool:
+    """Submit a campaign anew whose loop had come to its end, for one more round.
+
+    A loop that goes on needs it not: its next decision sees what was asked for. All finished
+    steps are looked up.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    store
+        The result store.
+    submission
+        The campaign, for which one more round was asked.
+
+    Returns
+    -------
+    bool
+        Whether it was submitted.
+    """
+    found = find_results(store, submission.campaign, submission.theory)
+    workflows = [
+        workflow
+        for workflow in campaign_workflows(launchpad, submission.campaign.name)
+        if workflow.metadata.get(RECORD) == submission.record.key
+    ]
+    if not workflows or not found.rounds or found.rounds[-1].next_temperature_k is not None:
+        return False
+    makers = _makers_of(launchpad, workflows[0], found.stages[0])
+    cancel(launchpad, submission.campaign.name)
+    return bool(submit_campaign(launchpad, submission, makers))

@@ -26,6 +26,7 @@ from .kinds import (
     QUANTITIES as QUANTITIES,
     all_kinds as all_kinds,
     document_class as document_class,
+    method_versions as method_versions,
 )
 from .mongodb import (
     MongoStore as MongoStore,

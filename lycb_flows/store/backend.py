@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from lycb_flows.schemas import Made
+from lycb_flows.schemas import Document, Made
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.catalogue import Catalogue
 from lycb_flows.store.records import (
@@ -145,6 +145,18 @@ class Backend(ABC):
     def forget_stale_claims(self) -> int:
         """Delete the claims of dead workers; return how many."""
         return 0
+
+    @abstractmethod
+    def find_present(self, kind: type[Document], keys: Sequence[str]) -> set[str]:
+        """Return which of these keys have a live document; the documents are not read.
+
+        Parameters
+        ----------
+        kind
+            The class of the documents.
+        keys
+            Any number of keys.
+        """
 
     @abstractmethod
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:

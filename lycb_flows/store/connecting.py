@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient, WriteConcern, uri_parser
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import (
+    ConfigurationError,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
 
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import Settings
 from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb import MongoStore
-from lycb_flows.store.outages import RIGHTS, UNAUTHORIZED, refusal
+from lycb_flows.store.outages import UNAUTHORIZED, explained, is_outage
 
 DEFAULT_DATABASE = "lycb_flows"
 _SELECTION_TIMEOUT_MS = 5000
@@ -38,11 +44,11 @@ def connect(address: str, settings: Settings) -> MongoStore:
     StoreError
         When no server answers, or it refuses the user.
     """
-    label = _without_password(address)
+    label = without_password(address)
     try:
         client, name = _client(address, settings)
     except (PyMongoError, ValueError) as err:
-        raise _unusable(label, err) from None  # the chain may quote the password
+        raise _unusable(address, err) from None  # the chain may quote the password
     database = client.get_database(name, write_concern=_DURABLE)
     blobs: Blobs
     if settings.blobs in {None, "gridfs"}:
@@ -55,7 +61,7 @@ def connect(address: str, settings: Settings) -> MongoStore:
         _create_indexes(store)
     except PyMongoError as err:
         client.close()
-        raise _unusable(label, err) from None
+        raise _unusable(address, err) from None
     return store
 
 
@@ -86,25 +92,35 @@ def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any
     return client, parsed["database"] or DEFAULT_DATABASE
 
 
-def _without_password(address: str) -> str:
+def without_password(address: str) -> str:
     """Return an address without its password and without options that may hold one."""
     bare = re.sub(r"(//[^:/@]*):.*@", r"\1@", address)  # a password may hold / and @
     return re.sub(r"(?i)((?:password|authMechanismProperties)=)[^&]*", r"\1***", bare)
 
 
-def _unusable(label: str, err: Exception) -> StoreError | InputError:
-    name = type(err).__name__
-    if name in {"InvalidURI", "ConfigurationError", "ValueError", "InvalidName"}:
+def why_unusable(address: str, error: Exception) -> str:
+    """Return why an address cannot be used, with no part of its password.
+
+    Parameters
+    ----------
+    address
+        The address.
+    error
+        What pymongo says; where special characters split a password, it quotes a part of it.
+    """
+    password = re.search(r"//[^:/@]*:(.*)@", address)
+    if password and set(password[1]) & set("/:?#[]@%"):
+        return "special characters of a password are written as %2F for /, %3A for :, %40 for @"
+    return without_password(" ".join(str(error).split()))
+
+
+def _unusable(address: str, err: Exception) -> StoreError | InputError:
+    label = without_password(address)
+    if isinstance(err, InvalidURI | ConfigurationError | ValueError | InvalidName):
         return InputError(
             "not a usable MongoDB address", fix="see `store` in the settings", store=label,
-            reason=_without_password(str(err)),
+            reason=why_unusable(address, err),
         )  # fmt: skip
-    if isinstance(err, OperationFailure) and err.code not in RIGHTS:
-        return refusal(err)
-    if isinstance(err, OperationFailure):
-        return StoreError(
-            "the database refuses this user",
-            fix="check user, authSource and LYCB_STORE_PASSWORD",
-            store=label,
-        )
+    if isinstance(err, PyMongoError) and not is_outage(err):
+        return explained(err, store=label)
     return StoreError("no database answers", fix="start it, or mend `store`", store=label)

@@ -59,6 +59,9 @@ QUANTITIES: Registry[Measured] = Registry(
 """What a campaign can measure."""
 
 
+_PACKAGE = __name__.partition(".")[0]
+
+
 class UnknownDocument(Document):
     """A document of a kind that nothing installed here can read: its facts as they are.
 
@@ -80,6 +83,15 @@ def all_kinds() -> dict[str, type[Document]]:
     """Return the class of every kind that something installed here can read."""
     _register_quantities(tuple(sys.path))
     return dict(KINDS)
+
+
+def method_versions() -> dict[str, int]:
+    """Return the method version of every kind that this package computes, by kind.
+
+    Kinds of other packages are left out: not every machine has them.
+    """
+    own = {k: c for k, c in all_kinds().items() if c.__module__.startswith(f"{_PACKAGE}.")}
+    return {kind: document.method_version for kind, document in sorted(own.items())}
 
 
 @functools.lru_cache(maxsize=1)

@@ -12,20 +12,20 @@ import contextlib
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from lycb_flows.machine.settings import Settings
-from lycb_flows.schemas import Made
+from lycb_flows.schemas import Document, Made
 from lycb_flows.store.blobs import Blobs
 from lycb_flows.store.claims import Claims
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb_catalogue import MongoCatalogue
+from lycb_flows.store.mongodb_rows import insert_new, record_in, row_of
 from lycb_flows.store.outages import survives_outages
 from lycb_flows.store.provenance import now
 from lycb_flows.store.records import (
@@ -36,13 +36,13 @@ from lycb_flows.store.records import (
     Record,
     Spilled,
     Totals,
-    seal_of,
+    pages,
 )
 from lycb_flows.store.results import ResultStore
 from lycb_flows.store.seals import MongoSeals
 
-_DUPLICATE_KEY = 11000
-_PAGE = 200
+_PAGE, _KEYS_PER_QUESTION = 200, 20_000
+_BY_KIND = [("kind", ASCENDING), ("key", ASCENDING)]
 _LIVE: dict[str, Any] = {"withdrawn": None}
 _WITHDRAWN: dict[str, Any] = {"withdrawn.at": {"$exists": True}}
 
@@ -79,11 +79,11 @@ class MongoStore(ResultStore):
         self._notes, self._edges = database["notes"], database["edges"]
         self._claims = Claims(database, settings)
         self.catalogue: MongoCatalogue = MongoCatalogue(database, settings.outage_s)
-        self.seals = MongoSeals(database, _record)
+        self.seals = MongoSeals(database, record_in)
 
     def create_indexes(self) -> None:
         """Create the indexes, once per database; later calls find them there."""
-        self._documents.create_index([("kind", ASCENDING), ("key", ASCENDING)])
+        self._documents.create_index(_BY_KIND)
         for field in ("key", "parents", "products"):
             self._documents.create_index(field)
         self._documents.create_index("withdrawn.at", sparse=True)
@@ -104,16 +104,18 @@ class MongoStore(ResultStore):
     @survives_outages
     def _find_record(self, key: str) -> Record | None:
         row = self._documents.find_one({"key": key, **_LIVE})
-        return None if row is None else _record(row)
+        return None if row is None else record_in(row)
 
     @survives_outages
     def _find_records(self, keys: Sequence[str]) -> list[Record]:
-        return [_record(row) for row in self._documents.find({"key": {"$in": list(keys)}, **_LIVE})]
+        return [
+            record_in(row) for row in self._documents.find({"key": {"$in": list(keys)}, **_LIVE})
+        ]
 
     @survives_outages
     def _find_by_prefix(self, prefix: str) -> list[Record]:
         rows = self._documents.find({"key": {"$regex": f"^{prefix}"}, **_LIVE}).limit(2)
-        return [_record(row) for row in rows]
+        return [record_in(row) for row in rows]
 
     def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
         query = {"kind": kind, **_LIVE} | {f"facts.{name}": value for name, value in where.items()}
@@ -126,7 +128,7 @@ class MongoStore(ResultStore):
     def _list_page(self, query: dict[str, Any]) -> list[Record]:
         """Return the first records of a query by increasing key; unlike a cursor it survives."""
         rows = self._documents.find(query).sort("key", ASCENDING).limit(_PAGE)
-        return [_record(row) for row in rows]
+        return [record_in(row) for row in rows]
 
     def keys(self) -> Iterator[str]:
         """Yield the keys of all live documents, in no order."""
@@ -153,7 +155,7 @@ class MongoStore(ResultStore):
     def _add(self, record: Record, edges: Edges, attempt: AttemptId | None) -> bool:
         self._add_edges([(record, edges)])
         n_withdrawn = self._documents.count_documents({"key": record.key, **_WITHDRAWN})
-        row = _row(record, n_withdrawn, attempt)
+        row = row_of(record, n_withdrawn, attempt)
         try:
             self._documents.insert_one(row)
         except DuplicateKeyError:  # maybe by us, just before an outage
@@ -169,8 +171,8 @@ class MongoStore(ResultStore):
             return 0
         self._add_edges(records)
         withdrawn = Counter(row["key"] for row in self._documents.find(_WITHDRAWN, {"key": 1}))
-        rows = [_row(record, withdrawn[record.key]) for record, _ in records]
-        return _insert_new(self._documents, rows)
+        rows = [row_of(record, withdrawn[record.key]) for record, _ in records]
+        return insert_new(self._documents, rows)
 
     def _add_edges(self, records: Sequence[tuple[Record, Edges]]) -> None:
         """Keep the edges of records whose lists of keys are blobs; other lists are indexed."""
@@ -181,7 +183,7 @@ class MongoStore(ResultStore):
             for ancestor, descendant in edges
         ]
         if rows:
-            _insert_new(self._edges, rows)
+            insert_new(self._edges, rows)
 
     # -- attempts --------------------------------------------------------------------
 
@@ -229,6 +231,28 @@ class MongoStore(ResultStore):
         rows = self._attempts.find({name: value for name, value in query.items() if value})
         rows = rows.sort([("started_at", ASCENDING), ("number", ASCENDING)])
         return [Attempt.model_validate({"id": row.pop("_id"), **row}) for row in rows]
+
+    @survives_outages
+    def find_present(self, kind: type[Document], keys: Sequence[str]) -> set[str]:
+        """Return which of these keys have a live document; the documents are not read.
+
+        A key that was withdrawn once is looked up by itself, the others in an index alone.
+
+        Parameters
+        ----------
+        kind
+            The class of the documents.
+        keys
+            Any number of keys.
+        """
+        once_withdrawn = {row["key"] for row in self._documents.find(_WITHDRAWN, {"key": 1})}
+        found: set[str] = set()
+        for page in pages(list(keys), _KEYS_PER_QUESTION):
+            wanted = {"kind": kind.kind, "key": {"$in": list(page)}}
+            rows = self._documents.find(wanted, {"_id": 0, "key": 1}, hint=_BY_KIND)
+            found.update(row["key"] for row in rows)
+        unsure = found & once_withdrawn
+        return found - unsure | {record.key for record in self._find_records(list(unsure))}
 
     @survives_outages
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
@@ -364,25 +388,3 @@ class MongoStore(ResultStore):
     def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Keep other workers from computing this key while the context is open."""
         return self._claims.hold(key)
-
-
-def _insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:
-    """Insert the rows that are not there yet; return how many those were."""
-    try:
-        collection.insert_many(rows, ordered=False)
-    except BulkWriteError as err:
-        if any(error["code"] != _DUPLICATE_KEY for error in err.details["writeErrors"]):
-            raise
-        return int(err.details["nInserted"])
-    return len(rows)
-
-
-def _row(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
-    """Return a document as a row; `_id` is the key, or key.1, key.2, ... after withdrawals."""
-    _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
-    beside = {"attempt": attempt, "withdrawn": None, "seal": seal_of(record)}
-    return {"_id": _id, **asdict(record), **beside}
-
-
-def _record(row: dict[str, Any]) -> Record:
-    return Record(**{name: row[name] for name in Record.__dataclass_fields__})

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 
 from lycb_flows.errors import StoreError
 
@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 UNAUTHORIZED = 13
-RIGHTS = frozenset({UNAUTHORIZED, 18, 8000})
-"""Codes of the server: Unauthorized, AuthenticationFailed, AtlasError."""
-_NO_SPACE = 14031
+_CREDENTIALS, _NO_LOGIN = 18, "requires authentication"
+_ATLAS, _QUOTA = 8000, "quota"
+_NO_SPACE = frozenset({28, 14031})
+"""Codes of the server: AuthenticationFailed, AtlasError, the system's ENOSPC and OutOfDiskSpace."""
 _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkError")
 
 
@@ -63,16 +64,48 @@ def patiently(
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
 
-def refusal(error: OperationFailure) -> StoreError:
-    """Return what a user is told of a request that the database refuses for no lack of rights."""
-    if error.code == _NO_SPACE:
-        return StoreError("the database's disk is full", fix="free space there, then run again")
+def explained(error: PyMongoError, **where: object) -> StoreError:
+    """Return in one line why the database does not do what was asked.
+
+    An outage, wrong credentials, missing rights and a full disk are told apart.
+
+    Parameters
+    ----------
+    error
+        What pymongo has raised.
+    **where
+        What the line names: an address without a password, or a file.
+    """
+    if is_outage(error):
+        return StoreError("the database is away", fix="start it, then run again", **where)
+    code, text = _code_of(error), str(error)
+    if code in _NO_SPACE or (code == _ATLAS and _QUOTA in text):
+        return StoreError(
+            "the database's disk is full", fix="free space there, then run again", **where
+        )
+    if code in {_CREDENTIALS, _ATLAS} or (code == UNAUTHORIZED and _NO_LOGIN in text):
+        return StoreError(
+            "the database refuses this user",
+            fix="check user, authSource and LYCB_STORE_PASSWORD or LYCB_LAUNCHPAD_PASSWORD",
+            **where,
+        )
+    if code == UNAUTHORIZED:
+        return StoreError(
+            "this user of the database lacks a right",
+            fix="grant the role readWrite; `read` is enough for questions",
+            **where,
+            reason=text.partition(", full error")[0][:200],
+        )
     return StoreError(
-        "the database refuses a request",
-        fix="see its log",
-        code=error.code,
-        reason=str(error)[:200],
+        "the database refuses a request", fix="see its log", **where, code=code, reason=text[:200]
     )
+
+
+def _code_of(error: PyMongoError) -> int | None:
+    """Return the server's code, of many writes that of the first that failed."""
+    if isinstance(error, BulkWriteError) and error.details.get("writeErrors"):
+        return int(error.details["writeErrors"][0]["code"])
+    return error.code if isinstance(error, OperationFailure) else None
 
 
 class WaitsForDatabase(Protocol):
@@ -92,7 +125,7 @@ def survives_outages(
     Raises
     ------
     StoreError
-        When the database stays away for `outage_s`, or refuses the user.
+        When the database stays away for `outage_s`, or refuses the request.
     """
 
     @functools.wraps(method)
@@ -100,14 +133,8 @@ def survives_outages(
         try:
             return patiently(lambda: method(self, *args, **kwargs), self.outage_s)
         except PyMongoError as err:
-            if isinstance(err, OperationFailure) and err.code in RIGHTS:
-                raise StoreError(
-                    "the database refuses this user", fix="check user, password and rights"
-                ) from None
-            if is_outage(err):
-                raise StoreError("the database is away", fix="start it, then run again") from err
-            if isinstance(err, OperationFailure) and err.code == _NO_SPACE:
-                raise refusal(err) from err
+            if isinstance(err, OperationFailure) or is_outage(err):
+                raise explained(err) from err
             raise
 
     return cast("Callable[Concatenate[S, P], R]", wrapped)

@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from lycb_flows.errors import StoreError
-from lycb_flows.schemas import Made
+from lycb_flows.schemas import Document, Made
 from lycb_flows.store.blobs import BlobFolder
 from lycb_flows.store.provenance import now
 from lycb_flows.store.records import (
@@ -32,34 +31,10 @@ from lycb_flows.store.records import (
     seal_of,
 )
 from lycb_flows.store.results import ResultStore
-from lycb_flows.store.seals import TABLE as SEALS, SqliteSeals
-from lycb_flows.store.sqlite_catalogue import TABLE, SqliteCatalogue
+from lycb_flows.store.seals import SqliteSeals
+from lycb_flows.store.sqlite_catalogue import SqliteCatalogue
+from lycb_flows.store.sqlite_file import open_database, read_database
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS documents (
-    key TEXT NOT NULL, generation INTEGER NOT NULL, kind TEXT NOT NULL,
-    method_version INTEGER NOT NULL, schema_version INTEGER NOT NULL,
-    facts TEXT NOT NULL, parents TEXT NOT NULL, products TEXT NOT NULL, made TEXT NOT NULL,
-    PRIMARY KEY (key, generation)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind);
-CREATE TABLE IF NOT EXISTS edges (
-    ancestor TEXT NOT NULL, descendant TEXT NOT NULL, PRIMARY KEY (ancestor, descendant)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS edges_by_descendant ON edges (descendant);
-CREATE TABLE IF NOT EXISTS attempts (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL,
-    job TEXT NOT NULL, worker TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
-    started_at TEXT NOT NULL, ended_at TEXT, outcome TEXT NOT NULL, reason TEXT NOT NULL,
-    wall_s REAL NOT NULL, cpu_s REAL NOT NULL, logs TEXT NOT NULL DEFAULT '{}'
-);
-CREATE INDEX IF NOT EXISTS attempts_by_key ON attempts (key);
-CREATE TABLE IF NOT EXISTS tombstones (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS tombstones_by_key ON tombstones (key);
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 _LIVE = (
     "SELECT * FROM documents "
     "WHERE generation = (SELECT count(*) FROM tombstones t WHERE t.key = documents.key) AND "
@@ -87,7 +62,7 @@ class SqliteStore(ResultStore):
         path = folder / "results.sqlite"
         self.read_only = path.exists() and not all(os.access(p, os.W_OK) for p in (folder, path))
         try:
-            self._db = _read(path) if self.read_only else self._opened(path)
+            self._db = read_database(path) if self.read_only else open_database(path)
             self._db.row_factory = sqlite3.Row
         except (OSError, sqlite3.Error) as err:
             raise StoreError(
@@ -96,15 +71,6 @@ class SqliteStore(ResultStore):
 
         self.catalogue = SqliteCatalogue(self._db, self)
         self.seals: SqliteSeals = SqliteSeals(self._db, _record)
-
-    def _opened(self, path: Path) -> sqlite3.Connection:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        db.executescript(_SCHEMA + TABLE + SEALS)
-        _add_column_of_logs(db)
-        return db
 
     @property
     def folder(self) -> Path:
@@ -205,6 +171,20 @@ class SqliteStore(ResultStore):
             (key, outcome),
         )
         return [Attempt.model_validate(_attempt(row)) for row in rows]
+
+    def find_present(self, kind: type[Document], keys: Sequence[str]) -> set[str]:
+        """Return which of these keys have a live document; the documents are not read.
+
+        Parameters
+        ----------
+        kind
+            The class of the documents.
+        keys
+            Any number of keys.
+        """
+        live_keys = _LIVE.replace("*", "key", 1)
+        query = f"{live_keys} kind = ? AND key IN (SELECT value FROM json_each(?))"  # noqa: S608 - a constant
+        return {key for (key,) in self._db.execute(query, (kind.kind, json.dumps(list(keys))))}
 
     def find_ends(self, keys: Sequence[str]) -> dict[str, str]:
         """Return when each of these live documents was made; the others are missing."""
@@ -331,31 +311,6 @@ class SqliteStore(ResultStore):
             raise StoreError(
                 "the result store refused a write", fix="check disk space and rights", found=err
             ) from err
-
-
-def _read(path: Path) -> sqlite3.Connection:
-    """Return a connection to a file that this user may only read.
-
-    SQLite then needs the files of an open store (-wal, -shm); without them nobody is writing, and
-    the file is read as one that does not change.
-    """
-    wal = path.with_name(f"{path.name}-wal")
-    unchanging = "" if wal.exists() and wal.stat().st_size else "&immutable=1"
-    address = f"file:{quote(str(path))}?mode=ro{unchanging}"
-    db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
-    db.execute("PRAGMA temp_store=MEMORY")
-    for name, script in (("catalogue", TABLE), ("seals", SEALS)):  # absent from older stores
-        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone():
-            db.executescript(script.replace(f"EXISTS {name}", f"EXISTS temp.{name}"))
-    return db
-
-
-def _add_column_of_logs(db: sqlite3.Connection) -> None:
-    """Add the column of logs to the attempts of a store that is older than it."""
-    names = {name for _, name, *_ in db.execute("PRAGMA table_info(attempts)")}
-    if "logs" not in names:
-        with contextlib.suppress(sqlite3.OperationalError):  # another process was quicker
-            db.execute("ALTER TABLE attempts ADD COLUMN logs TEXT NOT NULL DEFAULT '{}'")
 
 
 def _grouped(pairs: Iterable[sqlite3.Row]) -> dict[str, list[str]]:

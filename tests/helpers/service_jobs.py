@@ -1,6 +1,7 @@
 """Jobs without science, for tests of the service; workers import them by this name."""
 
 import errno
+import os
 import time
 from pathlib import Path
 
@@ -56,8 +57,17 @@ def march(folder, n_steps, step_s):
 
 
 @job(config=_quiet)
-def decide(folder, names):
+def needs(folder, word, variable):
+    """Fails on a worker whose environment is broken, as where a package cannot be imported."""
+    if os.environ.get(variable) == "broken":
+        raise TypeError("'dict' object is not callable")
+    _note(folder, word)
+
+
+@job(config=_quiet)
+def decide(folder, names, after=None):
     """Adds jobs, as a deciding job does: with new uuids every time."""
+    del after
     _note(folder, "decide")
     jobs = []
     for name in names:

@@ -23,6 +23,7 @@ from lycb_flows.errors import LycbError
 from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
 from lycb_flows.service.reaper.passes import reap, serve
 from lycb_flows.service.worker import WorkerOptions, run_worker
+from lycb_flows.service.worker.examination import import_jobs
 
 CATEGORIES = ("light", "gpu", "dft")
 NO_SLURM = {"SLURM_JOB_ID": "", "SLURM_JOB_END_TIME": ""}
@@ -58,8 +59,8 @@ class Service:
             process.kill()
         self.pad.close()
 
-    def submit(self, *jobs, record="r", campaign="c"):
-        metadata = {"campaign": campaign, "record": record}
+    def submit(self, *jobs, record="r", campaign="c", **more):
+        metadata = {"campaign": campaign, "record": record, **more}
         return submit_flow(self.pad, Flow(list(jobs)), name=campaign, metadata=metadata)
 
     def worker(self, **options):
@@ -274,5 +275,6 @@ def _die_in(name):
 
 
 if __name__ == "__main__":
-    service_jobs.nothing()  # imported by name before any fork
+    service_jobs.nothing()  # imported by name before any fork, as all that workers look at
+    import_jobs()
     _fork_on_request()

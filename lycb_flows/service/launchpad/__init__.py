@@ -4,6 +4,10 @@ connect.py
     opens the LaunchPad of a launchpad.yaml
 pad.py, writing.py, bulk.py
     checkout, heartbeat, completion, giving back; transactions; a thousand jobs at once
+methods.py
+    method versions of a campaign beside those of here
+losses.py
+    runs that died with their worker, and trying again
 locking.py
     workflow locks that name their owner
 submitted.py
@@ -20,19 +24,22 @@ fireworks_internals.py
 
 from __future__ import annotations
 
-from lycb_flows.service.launchpad.connect import PASSWORD_VARIABLE, load_launchpad
+from lycb_flows.service.launchpad.connect import load_launchpad, write_with_password
 from lycb_flows.service.launchpad.described import find_job, find_jobs
 from lycb_flows.service.launchpad.faults import (
     FAULT,
     GIVEN_BACK,
     LOST,
     DatabaseGoneError,
+    failure_of,
     machine_fault,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.service.launchpad.listener import JobListener
+from lycb_flows.service.launchpad.losses import give_up, is_last_loss, retry
+from lycb_flows.service.launchpad.methods import differing_methods, other_methods
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
@@ -46,6 +53,7 @@ from lycb_flows.service.launchpad.submitted import (
     submit_flow,
 )
 from lycb_flows.service.launchpad.workers import (
+    BROKEN,
     LEFT,
     Registration,
     WorkerRecord,
@@ -54,13 +62,16 @@ from lycb_flows.service.launchpad.workers import (
     placed_here,
     requeue_counts,
 )
+from lycb_flows.service.launchpad.writing import METHODS, RECORD, methods_digest
 
 __all__ = [
+    "BROKEN",
     "FAULT",
     "GIVEN_BACK",
     "LEFT",
     "LOST",
-    "PASSWORD_VARIABLE",
+    "METHODS",
+    "RECORD",
     "CampaignWorkflow",
     "DatabaseGoneError",
     "JobListener",
@@ -71,22 +82,30 @@ __all__ = [
     "cancel",
     "count_interruptions",
     "count_states",
+    "differing_methods",
+    "failure_of",
     "find_job",
     "find_jobs",
     "find_workers",
     "forget_workers",
+    "give_up",
     "host_and_pid",
     "initialise",
     "is_gone",
+    "is_last_loss",
     "load_launchpad",
     "machine_fault",
+    "methods_digest",
+    "other_methods",
     "pause",
     "placed_here",
     "query_of",
     "requeue_counts",
     "resume",
+    "retry",
     "set_query",
     "submit_flow",
     "why_unfinished",
     "worker_settings",
+    "write_with_password",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,14 @@ import pymongo
 import yaml
 from fireworks import fw_config
 from pymongo import MongoClient
-from pymongo.errors import (
-    ConfigurationError,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.store.connecting import why_unusable
+from lycb_flows.store.outages import explained, is_outage
 
-PASSWORD_VARIABLE = "LYCB_LAUNCHPAD_PASSWORD"  # noqa: S105 - its name
 _FIELDS = (
     "host", "port", "name", "username", "password", "logdir", "strm_lvl", "user_indices",
     "wf_user_indices", "authsource", "uri_mode", "mongoclient_kwargs",
@@ -38,8 +33,8 @@ def load_launchpad(path: Path | None = None) -> ServiceLaunchPad:
     ----------
     path
         A launchpad.yaml; by default the file that FireWorks finds (`FW_CONFIG_FILE`,
-        my_launchpad.yaml), else ./launchpad.yaml. Where it has no password, that of
-        `LYCB_LAUNCHPAD_PASSWORD` is used.
+        my_launchpad.yaml), else ./launchpad.yaml. Where it has no password, that of the setting
+        `launchpad_password` is used.
 
     Raises
     ------
@@ -56,7 +51,9 @@ def load_launchpad(path: Path | None = None) -> ServiceLaunchPad:
         )
     except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as err:
         raise InputError(
-            "the LaunchPad's address cannot be used", fix=f"correct {path}", reason=_scrub(str(err))
+            "the LaunchPad's address cannot be used",
+            fix=f"correct {path}",
+            reason=why_unusable(str(connection.get("host")), err),
         ) from None  # pymongo may quote the address
     _check(launchpad, path)
     return launchpad
@@ -98,21 +95,54 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _with_password(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the connection with the environment's password where the file has none."""
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if not password or content.get("password"):
+    """Return the connection with the settings' password where the file has none."""
+    secret = load_settings().launchpad_password
+    if secret is None or content.get("password"):
         return content
+    password = secret.get_secret_value()
     if not content.get("uri_mode"):
-        return content | {"password": password}
+        return content | {"password": password} if content.get("username") else content
     try:
         found = pymongo.uri_parser.parse_uri(content["host"], validate=False)
     except PyMongoError:  # reported when the address is used
         return content
-    if found["password"]:
+    if found["password"] or not found["username"]:
         return content
     options = dict(content.get("mongoclient_kwargs") or {})
     options |= {"username": found["username"], "password": password}
     return content | {"mongoclient_kwargs": options}
+
+
+def write_with_password(path: Path | None, copy: Path) -> None:
+    """Write a launchpad.yaml with its password, readable by its owner alone.
+
+    FireWorks' own commands (`lpad`, `qlaunch`, `rlaunch`) read the password from this file only.
+
+    Parameters
+    ----------
+    path
+        As of `load_launchpad`.
+    copy
+        The file to write; one that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        When a file is missing, not usable or cannot be written.
+    StoreError
+        When the database does not let this user in.
+    """
+    source = path or default_path()
+    load_launchpad(source).close()
+    text = yaml.safe_dump(_read(source))
+    try:
+        copy.unlink(missing_ok=True)  # its mode may be open
+        with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+    except OSError as err:
+        raise InputError(
+            "cannot write the file", fix="give another path", path=copy, reason=err.strerror
+        ) from err
 
 
 def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
@@ -128,15 +158,10 @@ def _check(launchpad: ServiceLaunchPad, path: Path) -> None:
         with pymongo.timeout(_ANSWER_S):
             hello = launchpad.connection.admin.command("hello")
             launchpad.fw_id_assigner.find_one({})
-    except OperationFailure as err:
+    except PyMongoError as err:
         launchpad.close()
-        raise StoreError(
-            "the LaunchPad's database refuses this user",
-            fix=f"check username, authsource and {PASSWORD_VARIABLE}", **where, reason=err.code,
-        ) from None  # fmt: skip
-    except PyMongoError:
-        launchpad.close()
-        raise _silent(launchpad, where) from None
+        away = is_outage(err)
+        raise (_silent(launchpad, where) if away else explained(err, **where)) from None
     if not hello.get("setName") and hello.get("msg") != "isdbgrid":
         launchpad.close()
         raise _standalone(where)
@@ -167,7 +192,3 @@ def _standalone(where: dict[str, Any]) -> StoreError:
         fix="start mongod with --replSet rs0 and run rs.initiate() once",
         **where,
     )
-
-
-def _scrub(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//***@", " ".join(text.split()))

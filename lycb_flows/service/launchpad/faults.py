@@ -12,8 +12,12 @@ from lycb_flows.store.outages import is_outage
 
 GIVEN_BACK, FAULT, LOST = "given_back", "fault", "lost"
 """Why a launch was archived: given back by its worker, failed by the machine, found lost."""
+CLEARED = "lycb_cleared"
+"""Field of a launch that no longer counts against its job, with the user who said so."""
 MAX_FAULTS = 3
 """How often a job runs again after its machine failed; then it stays FIZZLED."""
+MAX_LOSSES = 3
+"""How many runs of a job may die with their worker; then it becomes FIZZLED."""
 
 UNLOADABLE = (ImportError, AttributeError, TypeError, ValueError, MachineError)
 """Errors of loading a job where the code or the plug-in that queued it is not installed."""
@@ -69,6 +73,49 @@ def why_unfinished(action: Mapping[str, Any] | None) -> dict[str, str]:
                 return {kind: _line(str(details[kind]))}
     lines = _FAULT_LINE.findall(exception.get("_stacktrace") or "")
     return {FAULT: _line(lines[-1])} if lines else {}
+
+
+def failure_of(action: Mapping[str, Any] | None) -> str:
+    """Return in one line the error that a FIZZLED launch ended with; empty when it has none.
+
+    Parameters
+    ----------
+    action
+        The launch's action as FireWorks stores it, or None.
+    """
+    exception = ((action or {}).get("stored_data") or {}).get("_exception") or {}
+    errors = [line for line in (exception.get("_stacktrace") or "").splitlines() if line.strip()]
+    return _line(errors[-1]) if errors else ""
+
+
+def is_of_the_job(failure: str) -> bool:
+    """Return whether a failure is an error that names what is wrong with the job itself.
+
+    Any other error may as well be one of the worker that ran it.
+    """
+    return failure.startswith("lycb_flows.errors.")
+
+
+class RefusedJobError(BaseException):
+    """Leaves FireWorks' search for a job, which would mark what it cannot load FIZZLED.
+
+    It is no Exception: FireWorks catches those and goes on to the next job.
+
+    Parameters
+    ----------
+    fw_id
+        The job, RESERVED and without a run.
+    reason
+        The error of loading it.
+    """
+
+    def __init__(self, fw_id: int, reason: str) -> None:
+        super().__init__(reason)
+        self.fw_id, self.reason = fw_id, reason
+
+
+class UnlistedError(ValueError):
+    """No workflow lists a job: another process has written over what added it."""
 
 
 def _line(text: str) -> str:

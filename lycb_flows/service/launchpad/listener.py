@@ -36,14 +36,27 @@ class JobListener:
             COMPLETED or FIZZLED; READY when the job was given back, ARCHIVED when it was
             started elsewhere meanwhile.
         reason
-            Why it was given back or archived, otherwise empty.
+            Why it was given back or archived, or the error that it ended with; otherwise empty.
+        """
+
+    def failed(self, fw_id: int, launch_id: int | None, reason: str) -> None:
+        """Receive that a job failed in a way that may be this machine's and not the job's.
+
+        Parameters
+        ----------
+        fw_id
+            The job.
+        launch_id
+            Its launch, if the job is FIZZLED; None when it was given back.
+        reason
+            The error in one line.
         """
 
     def avoid(self, fw_id: int) -> None:
         """Receive that a job was given back and should not be taken again at once."""
 
-    def refused(self, fw_id: int, reason: str) -> None:
-        """Receive that a job is FIZZLED because the code that queued it is not installed here.
+    def refused(self, fw_id: int, reason: str, record: str) -> None:
+        """Receive that a job was not taken because the code that queued it is not installed here.
 
         Parameters
         ----------
@@ -51,4 +64,6 @@ class JobListener:
             The job.
         reason
             The error of loading it.
+        record
+            Key of its campaign's record; empty when it has none.
         """

@@ -12,9 +12,11 @@ import random
 import time
 from typing import Any
 
+from fireworks import fw_config
 from fireworks.core.launchpad import LaunchPad, LockedWorkflowError, WFLock
 from pymongo.errors import PyMongoError
 
+from lycb_flows.service.launchpad.faults import UnlistedError
 from lycb_flows.service.launchpad.fireworks_internals import replace_workflow_lock
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.store.outages import is_outage
@@ -67,7 +69,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
     ------
     LockedWorkflowError
         When others had the lock for longer than the LaunchPad's `outage_s`.
-    ValueError
+    UnlistedError
         When no workflow lists the firework.
     """
 
@@ -81,11 +83,12 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             )
             if found is None:
                 msg = f"no workflow lists firework {self.fw_id}"
-                raise ValueError(msg)
+                raise UnlistedError(msg)
             now = time.monotonic()
             if found != last_lock:
                 last_lock, since = found, now
-            if now - since > self.lp.stale_lock_s or stale_reason(found.get("locked")):
+            lock = found.get("locked")
+            if now - since > self._stale_s(lock) or stale_reason(lock):
                 self.lp.break_lock(found)
             elif now - started > self.lp.outage_s:
                 msg = f"workflow of firework {self.fw_id} stays locked"
@@ -93,6 +96,16 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             else:
                 naps += 1
                 time.sleep(min(_FIRST_NAP_S * naps, _LONGEST_NAP_S) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+    def _stale_s(self, lock: object) -> float:
+        """Return after how long an unchanged lock is taken for stale, in s.
+
+        FireWorks' own commands name no owner and replace the whole workflow when they are done,
+        whether they still have the lock or not: they get the time that FireWorks gives them.
+        """
+        ours = isinstance(lock, dict)
+        plain_s = float(fw_config.WFLOCK_EXPIRATION_SECS)
+        return float(self.lp.stale_lock_s) if ours else max(self.lp.stale_lock_s, plain_s)
 
     def _acquire(self) -> bool:
         """Return whether the lock was free or ours already, and take it."""

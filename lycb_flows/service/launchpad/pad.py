@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from copy import copy
-from datetime import datetime
 from typing import Any
 
 import pymongo
 from fireworks import Firework, FWAction, FWorker, Workflow
 from fireworks.core.launchpad import LockedWorkflowError
-from fireworks.utilities.fw_serializers import recursive_dict
 from jobflow import Flow, Job
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
@@ -23,20 +21,25 @@ from lycb_flows.service.launchpad.described import (
     to_workflow,
 )
 from lycb_flows.service.launchpad.faults import (
+    CLEARED,
     FAULT,
     GIVEN_BACK,
     MAX_FAULTS,
     UNLOADABLE,
     DatabaseGoneError,
+    RefusedJobError,
+    UnlistedError,
+    failure_of,
+    is_of_the_job,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.identity import this_process
 from lycb_flows.service.launchpad.listener import JobListener
 from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
-from lycb_flows.service.launchpad.writing import WritingLaunchPad
+from lycb_flows.service.launchpad.writing import RECORD, WritingLaunchPad
 from lycb_flows.store.outages import is_outage, patiently
 
-_PING_TIMEOUT_S, _CLOSE_S = 10.0, 1.0
+_CLOSE_S = 1.0
 
 Session = ClientSession | None
 
@@ -58,10 +61,6 @@ class ServiceLaunchPad(WritingLaunchPad):
     **connection
         Arguments of FireWorks' LaunchPad.
 
-    Attributes
-    ----------
-    listener
-        Receives what happens to this process's jobs.
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.clock_ahead_s = 0.0
         self.listener = JobListener()
         self._checking_out, self._listed = False, True
-        self._unloadable: set[int] = set()
         use_owned_locks()
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +123,9 @@ class ServiceLaunchPad(WritingLaunchPad):
         self._checking_out = self._listed = True
         try:
             firework, launch_id = super().checkout_fw(fworker, launch_dir, *args, **options)
+        except RefusedJobError as refused:
+            self._put_back(refused)
+            return None, None
         finally:
             self._checking_out = False
         if firework is None:
@@ -135,53 +136,31 @@ class ServiceLaunchPad(WritingLaunchPad):
         self.listener.started(firework, launch_id)
         return firework, launch_id
 
-    def get_fw_by_id(self, fw_id: int) -> Firework:
-        """Return a job; the listener receives a job that this version of the code cannot load.
+    def run_exists(self, fworker: FWorker | None = None) -> bool:
+        """Return whether there is a job for a worker; FireWorks' own method loads it, too."""
+        query = {**(fworker.query if fworker else {}), "state": "READY"}
+        return self.fireworks.find_one(query, {"_id": 1}) is not None
 
-        FireWorks then marks the job FIZZLED and looks for another one.
-        """
+    def get_fw_by_id(self, fw_id: int) -> Firework:
+        """Return a job; one that this version of the code cannot load is not taken."""
         try:
             firework = super().get_fw_by_id(fw_id)
             require_function(firework)
         except UNLOADABLE as err:
-            self._unloadable.add(fw_id)
-            self.listener.refused(fw_id, f"{type(err).__name__}: {err}")
+            if self._checking_out:
+                raise RefusedJobError(fw_id, f"{type(err).__name__}: {err}") from err
             raise
         return firework
 
-    def ping_launch(
-        self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
-    ) -> None:
-        """Write a heartbeat of a launch; an absent database is logged and not waited for.
-
-        Parameters
-        ----------
-        launch_id
-            The launch.
-        ptime
-            Time of the heartbeat, by default the database's.
-        checkpoint
-            FireWorks' checkpoint data, if any.
-        """
-        change = {"state_history.$[run].updated_on": (ptime or self.now()).isoformat()}
-        if checkpoint:
-            change["state_history.$[run].checkpoint"] = recursive_dict(checkpoint)
-        try:
-            with pymongo.timeout(_PING_TIMEOUT_S):
-                found = self.launches.find_one_and_update(
-                    {"launch_id": launch_id, "state": "RUNNING"},
-                    {"$set": change},
-                    projection={"trackers": 1},
-                    array_filters=[{"run.state": "RUNNING"}],
-                )
-                if found and found.get("trackers"):
-                    super().ping_launch(launch_id, ptime, checkpoint)
-        except PyMongoError as err:
-            logger.warning("no heartbeat of launch %s: %s", launch_id, type(err).__name__)
-            return
-        if found is None:
-            self.listener.lost(launch_id)
-        self.listener.pinged()
+    def _put_back(self, refused: RefusedJobError) -> None:
+        """Leave a job that cannot be loaded here to workers that can."""
+        row = self.fireworks.find_one_and_update(
+            {"fw_id": refused.fw_id, "state": "RESERVED", "launches": []},
+            {"$set": {"state": "READY"}},
+            {f"spec.{RECORD}": 1},
+        )
+        record = str(((row or {}).get("spec") or {}).get(RECORD, ""))
+        self.listener.refused(refused.fw_id, refused.reason, record)
 
     def complete_launch(
         self, launch_id: int, action: FWAction | None = None, state: str = "COMPLETED"
@@ -221,14 +200,23 @@ class ServiceLaunchPad(WritingLaunchPad):
             logger.warning("launch %s ended here, but its job was started elsewhere", launch_id)
             self.listener.ended(launch_id, "ARCHIVED", "started elsewhere meanwhile")
             return {}
-        why = why_unfinished(action.to_dict()) if action and state == "FIZZLED" else {}
+        content = action.to_dict() if action and state == "FIZZLED" else {}
+        why, failure = why_unfinished(content), failure_of(content)
         if why and self.may_run_again(owner["fw_id"], why):
             self.give_back(owner["fw_id"], launch_id, **why)
             self.listener.avoid(owner["fw_id"])
             self.listener.ended(launch_id, "READY", "".join(why.values()))
+            if FAULT in why:
+                self.listener.failed(owner["fw_id"], None, why[FAULT])
             return {}
-        done: dict[str, Any] = super().complete_launch(launch_id, action, state)
-        self.listener.ended(launch_id, state, "")
+        try:
+            done: dict[str, Any] = super().complete_launch(launch_id, action, state)
+        except UnlistedError as err:
+            self.listener.ended(launch_id, "ARCHIVED", str(err))
+            return {}
+        self.listener.ended(launch_id, state, failure)
+        if failure and not is_of_the_job(failure):
+            self.listener.failed(owner["fw_id"], launch_id, failure)
         return done
 
     def may_run_again(self, fw_id: int, why: dict[str, str]) -> bool:
@@ -243,7 +231,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         """
         if GIVEN_BACK in why:
             return True
-        faults = {"fw_id": fw_id, f"state_history.{FAULT}": {"$exists": True}}
+        faults = {"fw_id": fw_id, f"state_history.{FAULT}": {"$exists": True}, CLEARED: None}
         return bool(self.launches.count_documents(faults) < MAX_FAULTS)
 
     def give_back(self, fw_id: int, launch_id: int | None, **why: str) -> bool:
@@ -343,16 +331,12 @@ class ServiceLaunchPad(WritingLaunchPad):
 
         Unlike FireWorks' own method it takes no lock and no outage for a failure of the job.
         """
-        if fw_id in self._unloadable:
-            # FireWorks makes a FIZZLED job without launches READY again, and takes it for ever
-            self._show_fizzled(fw_id)
-            return
         if self._checking_out and self._show_running(fw_id):
             return
         try:
             with OwnedLock(self, fw_id):
                 self._refresh_locked(fw_id)
-        except (LockedWorkflowError, PyMongoError):
+        except (LockedWorkflowError, PyMongoError, UnlistedError):
             raise
         except Exception as err:  # whatever a malformed action raises; FireWorks does the same
             logger.exception("the action of firework %s cannot be applied", fw_id)

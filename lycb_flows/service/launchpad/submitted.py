@@ -18,7 +18,7 @@ from lycb_flows.service.launchpad.described import description_of, to_workflow
 from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, UNLOADABLE
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
-from lycb_flows.service.launchpad.writing import PAUSED
+from lycb_flows.service.launchpad.writing import METHODS, PAUSED, RECORD, stamp
 
 _RECORD_INDEX = "lycb_record"
 _ENDED = {"ARCHIVED", "DEFUSED", "COMPLETED"}
@@ -94,6 +94,7 @@ def submit_flow(
     if record is not None:
         _retire(launchpad, record)
         _replace_unloadable(launchpad, record)
+        _replace_other_methods(launchpad, record, metadata)
         if launchpad.workflows.count_documents({"metadata.record": record}, limit=1):
             return []
     return _add(launchpad, workflow)
@@ -128,6 +129,20 @@ def _replace_unloadable(launchpad: ServiceLaunchPad, record: str) -> None:
             _archive(launchpad, workflow)
 
 
+def _replace_other_methods(
+    launchpad: ServiceLaunchPad, record: str, metadata: Mapping[str, Any]
+) -> None:
+    """Archive a campaign's workflow that was submitted at other method versions than these.
+
+    The new one computes what has changed and looks up the rest.
+    """
+    for workflow in _live(launchpad, str(metadata.get("campaign"))):
+        before = workflow.metadata.get(METHODS)
+        differs = before is not None and before != metadata.get(METHODS)
+        if differs and workflow.metadata.get(RECORD) == record:
+            _archive(launchpad, workflow)
+
+
 def _is_loadable(launchpad: ServiceLaunchPad, fw_id: int) -> bool:
     try:
         launchpad.get_fw_by_id(fw_id)
@@ -141,6 +156,8 @@ def _add(launchpad: ServiceLaunchPad, workflow: Workflow) -> list[int]:
     for fw_id in workflow.root_fw_ids:
         workflow.id_fw[fw_id].state = workflow.fw_states[fw_id] = "READY"
     ids = launchpad.number(workflow, list(workflow))
+
+    stamp(workflow, workflow)
 
     def write(session: ClientSession) -> None:
         launchpad.workflows.insert_one(workflow.to_db_dict(), session=session)

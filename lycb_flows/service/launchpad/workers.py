@@ -17,9 +17,11 @@ from pymongo.errors import PyMongoError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad.identity import is_gone, this_process
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.service.launchpad.writing import methods_digest
+from lycb_flows.store import method_versions
 
 COLLECTION = "lycb_workers"
-LEFT = "left"
+LEFT, BROKEN = "left", "broken"
 _TIMEOUT_S = 5.0
 _ALIVE_PINGS = 3
 
@@ -37,13 +39,19 @@ class WorkerRecord:
     categories
         Categories of the jobs that it takes; empty: all.
     state
-        idle, running, full disk, no database, or left.
+        idle, running, full disk, no database, left, or broken: it has left after failures.
     alive
         Whether it has not left, was seen lately, and its process is not known to be dead.
     seen_s
         Seconds since it was last seen, by the database's clock.
     fw_id, job
         The job that it runs, if any.
+    n_jobs
+        How many jobs it has run.
+    methods
+        Digest of its method versions; empty for a worker of a version without.
+    trouble
+        Why it is broken.
     """
 
     owner: str
@@ -61,6 +69,8 @@ class WorkerRecord:
     fw_id: int | None
     job: str
     n_jobs: int
+    methods: str
+    trouble: str
 
 
 def slurm_place() -> dict[str, str]:
@@ -103,7 +113,13 @@ class Registration:
             "fw_id": None,
             "job": "",
             "n_jobs": 0,
+            "methods": methods_digest(method_versions()),
+            "trouble": "",
         }
+
+    def count(self, n_jobs: int) -> None:
+        """Note how many jobs were run; it is written with the next update."""
+        self._entry["n_jobs"] = n_jobs
 
     def update(self, **changes: object) -> None:
         """Change fields of the entry, and write it; an absent database is only logged."""
@@ -164,7 +180,7 @@ def forget_workers(launchpad: ServiceLaunchPad, *, older_s: float) -> int:
 def _record(row: Mapping[str, Any], now: datetime, silent_s: float) -> WorkerRecord:
     seen_at = row["seen_at"].replace(tzinfo=UTC)
     seen_s = (now - seen_at).total_seconds()
-    left = row["state"] == LEFT or is_gone(row["_id"])
+    left = row["state"] in {LEFT, BROKEN} or is_gone(row["_id"])
     return WorkerRecord(
         owner=row["_id"],
         **{field: row[field] for field in ("name", "host", "pid", "device", "slurm_job", "state")},
@@ -174,6 +190,7 @@ def _record(row: Mapping[str, Any], now: datetime, silent_s: float) -> WorkerRec
         seen_at=seen_at,
         seen_s=seen_s,
         **{field: row[field] for field in ("fw_id", "job", "n_jobs")},
+        **{field: row.get(field, "") for field in ("methods", "trouble")},
     )
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
+import pymongo
 from fireworks import Firework, Workflow
 from fireworks.core.launchpad import LockedWorkflowError
+from fireworks.utilities.fw_serializers import recursive_dict
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from lycb_flows.schemas import digest
 from lycb_flows.service.launchpad.bulk import LightFirework, workflow_change
 from lycb_flows.service.launchpad.fireworks_internals import HookedLaunchPad, reassign_ids
+from lycb_flows.service.launchpad.listener import JobListener
 
 PAUSED = "lycb_paused"
 """Field of a workflow's metadata; while it is true, jobs that become runnable are PAUSED."""
+RECORD, METHODS = "record", "methods"
+"""Fields of a workflow's metadata and of its jobs' spec: whose record, at which method versions."""
 MAX_TOGETHER = 1000
 """Most jobs that one transaction changes; the database holds them all in its cache."""
 _BATCH = 1000
+_PING_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
 Session = ClientSession | None
@@ -39,14 +46,51 @@ class WritingLaunchPad(HookedLaunchPad):
     clock_ahead_s
         The database's clock minus this machine's, in seconds; all times written are the
         database's.
+    listener
+        Receives what happens to this process's jobs.
     """
 
     owner: str
     clock_ahead_s: float
+    listener: JobListener
 
     def now(self) -> datetime:
         """Return the time of the database's clock."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_ahead_s)
+
+    def ping_launch(
+        self, launch_id: int, ptime: datetime | None = None, checkpoint: object = None
+    ) -> None:
+        """Write a heartbeat of a launch; an absent database is logged and not waited for.
+
+        Parameters
+        ----------
+        launch_id
+            The launch.
+        ptime
+            Time of the heartbeat, by default the database's.
+        checkpoint
+            FireWorks' checkpoint data, if any.
+        """
+        change = {"state_history.$[run].updated_on": (ptime or self.now()).isoformat()}
+        if checkpoint:
+            change["state_history.$[run].checkpoint"] = recursive_dict(checkpoint)
+        try:
+            with pymongo.timeout(_PING_TIMEOUT_S):
+                found = self.launches.find_one_and_update(
+                    {"launch_id": launch_id, "state": "RUNNING"},
+                    {"$set": change},
+                    projection={"trackers": 1},
+                    array_filters=[{"run.state": "RUNNING"}],
+                )
+                if found and found.get("trackers"):
+                    super().ping_launch(launch_id, ptime, checkpoint)
+        except PyMongoError as err:
+            logger.warning("no heartbeat of launch %s: %s", launch_id, type(err).__name__)
+            return
+        if found is None:
+            self.listener.lost(launch_id)
+        self.listener.pinged()
 
     def break_lock(self, seen: dict[str, Any]) -> bool:
         """Unlock a workflow, unless its lock has changed since it was read.
@@ -91,6 +135,7 @@ class WritingLaunchPad(HookedLaunchPad):
         changed = [workflow.id_fw[fw_id] for fw_id in updated_ids]
         node = next(fw_id for fw_id in workflow.links if fw_id >= 0)
         new = [firework for firework in changed if firework.fw_id < 0]
+        stamp(workflow, new)
         new_ids = self.number(workflow, new)
         _pause(workflow, changed)
         writes = [_write(firework) for firework in changed if firework.fw_id not in new_ids]
@@ -221,6 +266,36 @@ class WritingLaunchPad(HookedLaunchPad):
             {"$set": {"state": "ARCHIVED"}, "$push": {"state_history": entry}},
             session=session,
         )
+
+
+def stamp(workflow: Workflow, new: Iterable[Firework]) -> None:
+    """Write into new jobs which campaign they are of, so that workers can pass them by.
+
+    Parameters
+    ----------
+    workflow
+        The workflow, whose metadata says so.
+    new
+        Its new jobs, changed in place.
+    """
+    known = {
+        name: workflow.metadata[name] for name in (RECORD, METHODS) if name in workflow.metadata
+    }
+    if METHODS in known:
+        known[METHODS] = methods_digest(known[METHODS])
+    for firework in new:
+        firework.spec.update(known)
+
+
+def methods_digest(methods: Mapping[str, int]) -> str:
+    """Return a short name of method versions, the same on every machine that has them.
+
+    Parameters
+    ----------
+    methods
+        Method version by kind of document.
+    """
+    return digest(dict(methods))[:16]
 
 
 def _write(firework: Firework) -> UpdateOne | ReplaceOne[dict[str, Any]]:

@@ -18,6 +18,8 @@ from lycb_flows.service.launchpad import (
     LOST,
     ServiceLaunchPad,
     forget_workers,
+    give_up,
+    is_last_loss,
     requeue_counts,
     why_unfinished,
 )
@@ -295,11 +297,23 @@ class Pass:
             if run["state"] == "RESERVED" and not slurm_job(run)[0]:
                 silent = "reserved, but never submitted"
             if why or silent:
-                yield PendingReaping(
-                    Reaping(what, fw_id, job["name"], why or silent, "given back"),
-                    _bind(self._give_back, fw_id, run["launch_id"], {LOST: why or silent}),
-                    "" if why else f"{run['launch_id']} {last_ping(run)}",
-                )
+                yield self._lost(what, job, run, why, silent)
+
+    def _lost(
+        self, what: str, job: Mapping[str, Any], run: Mapping[str, Any], why: str, silent: str
+    ) -> PendingReaping:
+        """Give a lost run's job back, or up when it has killed its workers too often."""
+        fw_id, launch_id, reason = job["fw_id"], run["launch_id"], why or silent
+        if is_last_loss(self.launchpad, fw_id, launch_id):
+            act, action = _bind(give_up, self.launchpad, launch_id, reason), "given up"
+        else:
+            act = _bind(self._give_back, fw_id, launch_id, {LOST: reason})
+            action = "given back"
+        return PendingReaping(
+            Reaping(what, fw_id, job["name"], reason, action),
+            act,
+            "" if why else f"{launch_id} {last_ping(run)}",
+        )
 
     def _ended(self, job: Mapping[str, Any], run: Mapping[str, Any]) -> PendingReaping:
         """Complete a run whose worker wrote its end, but not what follows from it."""

@@ -15,22 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pymongo
-from fireworks import Firework, FWorker
+from fireworks import Firework
 from fireworks.core.rocket_launcher import launch_rocket
 from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import StoreError
 from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.service.launchpad import (
+    BROKEN,
     LEFT,
     DatabaseGoneError,
     JobListener,
     Registration,
     ServiceLaunchPad,
     find_workers,
-    query_of,
-    set_query,
 )
+from lycb_flows.service.worker.breaker import Breaker
+from lycb_flows.service.worker.choice import JobChoice
 from lycb_flows.service.worker.environment import (
     WorkerOptions,
     categories_of,
@@ -41,6 +42,7 @@ from lycb_flows.service.worker.environment import (
     launch_folder,
     load_fworker,
 )
+from lycb_flows.service.worker.examination import examine
 from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 from lycb_flows.store.outages import is_outage
@@ -49,7 +51,6 @@ _AWAY = "no database"
 _QUERY_TIMEOUT_S = 5.0
 _FIRST_NAP_S, _SLICE_S = 0.1, 0.2
 _SETTLING_S = 10.0  # workers that start together are registered after this
-_AVOID_LONGEST_S = 600.0
 
 Say = Callable[[str], None]
 
@@ -97,7 +98,10 @@ def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) ->
         # jobflow 0.4 uses monty's cd, which monty deprecates
         warnings.filterwarnings("ignore", "cd is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
-        return Worker(launchpad, name, options, stop, say).run()
+        worker = Worker(launchpad, name, options, stop, say)
+        device = options.device or settings.device
+        examine(settings, categories_of(worker.fworker), device, worker.launches)
+        return worker.run()
 
 
 @dataclass
@@ -125,13 +129,13 @@ class Worker(JobListener):
         self.settings = load_settings()
         self.name = name
         self.fworker = load_fworker(name, options)
-        self.base_query = query_of(self.fworker)
+        self.choice = JobChoice(self.fworker, options.avoid_s)
+        self.breaker = Breaker(launchpad, self.settings.max_failures)
         self.launches = launch_folder(self.settings)
         self.home = Path.cwd()
         self.counts = dict.fromkeys(("COMPLETED", "FIZZLED", "READY", "ARCHIVED", "RUNNING"), 0)
         self._current: _Current | None = None
         self._state, self._registered_at, self._trouble = "idle", 0.0, ""
-        self._avoided: dict[int, tuple[float, float]] = {}
         self._kept = False
         self._registration = Registration(
             launchpad,
@@ -154,8 +158,7 @@ class Worker(JobListener):
             self.launchpad.listener = before
             WALLTIME.gives_back, WALLTIME.deadline, WALLTIME.stop_reason = False, None, ""
             WALLTIME.tell_children()
-            if self._state != _AWAY:
-                self._registration.update(state=LEFT, fw_id=None, job="")
+            self._sign_off()
         self.say(f"{self.name}: {reason}; {self._summary()}")
         return WorkerReport(
             self.name,
@@ -164,6 +167,15 @@ class Worker(JobListener):
             self.counts["READY"],
             reason,
         )
+
+    def _sign_off(self) -> None:
+        """Leave, and where this worker is broken leave its jobs to others."""
+        trouble = self.breaker.reason()
+        if trouble:
+            self.breaker.give_back(self.name)
+        if self._state != _AWAY:
+            state = BROKEN if trouble else LEFT
+            self._registration.update(state=state, fw_id=None, job="", trouble=trouble)
 
     # -- the loop ----------------------------------------------------------------------
 
@@ -191,7 +203,9 @@ class Worker(JobListener):
             options
         ):
             return "the walltime is nearly over"
-        if options.n_launches and sum(self.counts.values()) >= options.n_launches:
+        if self.breaker.reason():
+            raise self.breaker.error(self.name)
+        if options.n_launches and self._n_jobs() >= options.n_launches:
             return "ran the jobs asked for"
         if options.max_idle_s is not None and idle_s > options.max_idle_s:
             if self._trouble:
@@ -209,7 +223,7 @@ class Worker(JobListener):
             return False
         try:
             with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
-                ready = self.launchpad.run_exists(self._with_query())
+                ready = self.launchpad.run_exists(self.choice.now())
             self._trouble = ""
             if ready:
                 return self._launch()
@@ -253,29 +267,17 @@ class Worker(JobListener):
         if job and self.launchpad.give_back(job.fw_id, job.launch_id, **stop.to_dict()):
             self.ended(job.launch_id, "READY", f"stopped by {stop.code}")
 
-    def _with_query(self) -> FWorker:
-        """Return our FWorker with a query that leaves out jobs given back just now."""
-        now = time.monotonic()
-        avoided = [fw_id for fw_id, (until, _) in self._avoided.items() if until > now]
-        query = self.base_query
-        if avoided:
-            query = {"$and": [query, {"fw_id": {"$nin": avoided}}]} if query else {
-                "fw_id": {"$nin": avoided}
-            }  # fmt: skip
-        set_query(self.fworker, query)
-        return self.fworker
-
     def _none_left(self, idle_s: float) -> bool:
         """Return whether no job runs that could add others, and no job is ready for any worker."""
         fireworks = self.launchpad.fireworks
-        ours = FWorker(self.fworker.name, self.fworker.category, self.base_query)
         try:
             with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
                 if fireworks.find_one({"state": {"$in": ["RUNNING", "RESERVED"]}}, {"_id": 1}):
                     return False
-                if self.launchpad.run_exists(ours):
+                if self.launchpad.run_exists(self.choice.later()):
                     return False
-                ready = set(fireworks.distinct("spec._category", {"state": "READY"}))
+                possible = {"$and": [{"state": "READY"}, self.choice.possible()]}
+                ready = set(fireworks.distinct("spec._category", possible))
                 workers = find_workers(self.launchpad)
         except PyMongoError:
             return False
@@ -288,6 +290,7 @@ class Worker(JobListener):
 
     def _full_disk(self) -> str:
         try:
+            self.launches.mkdir(parents=True, exist_ok=True)  # somebody may have swept it away
             free_gb = shutil.disk_usage(self.launches).free / 1e9
         except OSError as err:
             return f"{self.launches}: {err.strerror}"
@@ -324,7 +327,10 @@ class Worker(JobListener):
         old = time.monotonic() - self._registered_at > self.settings.ping_s / 2
         if old or state != self._state:
             self._state, self._registered_at = state, time.monotonic()
-            self._registration.update(state=state)
+            self._registration.update(state=state, fw_id=None, job="")
+
+    def _n_jobs(self) -> int:
+        return sum(self.counts.values())
 
     def _summary(self) -> str:
         words = {
@@ -369,20 +375,26 @@ class Worker(JobListener):
         self._current = None
         self._kept = state == "FIZZLED"
         self.counts[state] += 1
+        self._registration.count(self._n_jobs())
+        if state == "COMPLETED":
+            self.breaker.completed()
         words = {"READY": "given back", "ARCHIVED": "not used", "RUNNING": "done"}
         outcome = words.get(state, state.lower()) + (f": {reason}" if reason else "")
         self.say(f"{job.name} ({job.fw_id}): {outcome}, {time.monotonic() - job.started:.1f} s")
 
-    def refused(self, fw_id: int, reason: str) -> None:
+    def refused(self, fw_id: int, reason: str, record: str) -> None:
         """Report in one line that a job was queued by code that is not installed here."""
         reason = " ".join(reason.split())[:200]
+        self.choice.refuse(fw_id, record)
         self.say(
-            f"job {fw_id} cannot be loaded, another version queued it: run `lycb submit FILE` of "
-            f"its campaign again to replace it (reason: {reason})"
+            f"job {fw_id} cannot be loaded here, its campaign is left to others: if another "
+            f"version queued it, run `lycb submit FILE` again (reason: {reason})"
         )
+
+    def failed(self, fw_id: int, launch_id: int | None, reason: str) -> None:
+        """Count a failure that may be this machine's."""
+        self.breaker.failed(fw_id, launch_id, reason)
 
     def avoid(self, fw_id: int) -> None:
         """Take a job that was given back only after a while, which doubles every time."""
-        _, waited_s = self._avoided.get(fw_id, (0.0, self.options.avoid_s / 2))
-        wait_s = min(2 * waited_s, _AVOID_LONGEST_S)
-        self._avoided[fw_id] = (time.monotonic() + wait_s, wait_s)
+        self.choice.avoid(fw_id)

@@ -207,6 +207,14 @@ def test_a_key_of_an_earlier_method_version_is_the_one_of_then():
     assert Arrhenius.key_of(["0" * 64], 300.0) != made
 
 
+def test_many_keys_made_at_once_are_those_made_one_by_one(monkeypatch):
+    structures = [*(f"{i:064x}" for i in range(3)), 'a "quoted" name', "Å\\"]
+    for version in (1, 7):
+        monkeypatch.setattr(Label, "method_version", version)
+        one_by_one = [Label.key_of(structure, "theory") for structure in structures]
+        assert Label.keys_of(structures, "theory") == one_by_one
+
+
 def test_every_kind_has_its_own_name():
     assert all(KINDS[name].kind == name for name in KINDS)
     assert isinstance(read_campaign(TINY), Campaign)

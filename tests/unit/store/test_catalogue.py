@@ -251,8 +251,8 @@ def test_a_user_who_may_only_read_asks_the_database(tmp_path, lycb, monkeypatch)
         assert "2 rows" in out
         assert "its owner runs `lycb index`" in err
         assert lycb("query", "campaign", "--store", address)[0] == 0
-        assert_one_line(lycb("index", "--store", address), "refuses this user")
-        with open_store(address) as guest, pytest.raises(StoreError, match="refuses this user"):
+        assert_one_line(lycb("index", "--store", address), "lacks a right")
+        with open_store(address) as guest, pytest.raises(StoreError, match="lacks a right"):
             guest.insert(CampaignRecord(key="b" * 64, name="n", text="t"))
         raw = address.replace("guest@", "guest:a/b-secret@")
         assert "secret" not in lycb("query", "campaign", "--store", raw)[2]

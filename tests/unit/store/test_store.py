@@ -51,6 +51,16 @@ def test_the_first_result_wins_and_a_second_is_superseded(store):
     assert outcomes == [(1, "done", ""), (2, "superseded", "differs in text")]
 
 
+def test_what_is_present_is_live_and_of_the_kind(store):
+    keys = [record(number).key for number in range(4)]
+    store.insert_all([record(number) for number in range(3)])
+    store.retract(keys[0], "wrong")
+    store.retract(keys[1], "wrong")
+    store.insert(record(1, "again"))
+    assert store.find_present(CampaignRecord, keys) == {keys[1], keys[2]}
+    assert store.find_present(Structure, keys) == set()
+
+
 def test_once_computes_once(store):
     calls = []
 

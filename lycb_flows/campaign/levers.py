@@ -1,0 +1,126 @@
+"""What people ask for while a campaign runs: one more round, or an end after this one.
+
+It is kept as a note of the store, dated and with the user's name, and `Campaign.decide` takes
+it as an argument. The reason of the decision, which the report prints, repeats it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
+from lycb_flows.config import Campaign, Levers
+from lycb_flows.errors import InputError
+from lycb_flows.schemas import CampaignRecord, Round
+from lycb_flows.store import ResultStore, user_name
+
+
+def levers_of(store: ResultStore, campaign: Campaign) -> Levers:
+    """Return what people have asked for of a campaign.
+
+    Parameters
+    ----------
+    store
+        Has the note.
+    campaign
+        With keys for its parents and models.
+    """
+    return Levers.model_validate(store.note(_name(campaign)) or {})
+
+
+def find_round(store: ResultStore, plan: StagePlan) -> Round | None:
+    """Return the Round of a stage, as decided with what people have asked for or before that.
+
+    Parameters
+    ----------
+    store
+        Has the Round and the note.
+    plan
+        The round.
+    """
+    keys = plan.round_keys(levers_of(store, plan.campaign))
+    present = store.find_present(Round, keys)
+    return next((store.load(Round, key) for key in keys if key in present), None)
+
+
+def extend(store: ResultStore, campaign: Campaign) -> str:
+    """Ask for one more round: the next of the file after a stop, else the last temperature again.
+
+    Parameters
+    ----------
+    store
+        Receives the note.
+    campaign
+        With keys for its parents and models.
+
+    Returns
+    -------
+    str
+        What the campaign does now, in words.
+    """
+    levers = levers_of(store, campaign)
+    ladder, stop = campaign.learning.temperatures_k, levers.stop_after
+    if stop is not None and stop + 1 < len(ladder):
+        changed = {"stop_after": stop + 1, "stop_note": _signature()}
+        told = f"it stops after round {stop + 1} instead of round {stop}"
+    else:
+        notes = (*levers.more_rounds, _signature())
+        changed = {"more_rounds": notes, "stop_after": None, "stop_note": ""}
+        told = f"{len(ladder) + len(notes)} rounds, the last at {ladder[-1]:g} K"
+    _write(store, campaign, levers, changed)
+    return told
+
+
+def stop_after(
+    store: ResultStore, campaign: Campaign, stages: list[StagePlan], index: int | None
+) -> str:
+    """Ask for an end of the loop after a round; the measurement follows.
+
+    Parameters
+    ----------
+    store
+        Receives the note.
+    campaign
+        With keys for its parents and models.
+    stages
+        The stages that were begun, in their order.
+    index
+        The round; None: the one that is running, or the first.
+
+    Returns
+    -------
+    str
+        What the campaign does now, in words.
+
+    Raises
+    ------
+    InputError
+        When it was decided already what follows the round.
+    """
+    begun = max((plan.index for plan in stages), default=TEST_STAGE)
+    index = max(begun, 0) if index is None else index
+    decided = any(plan.index == index and find_round(store, plan) for plan in stages)
+    if index < begun or decided:
+        raise InputError(
+            "what follows this round is decided already",
+            fix=f"give a round from {begun + decided} on",
+            round=index,
+        )
+    changed = {"stop_after": index, "stop_note": _signature()}
+    _write(store, campaign, levers_of(store, campaign), changed)
+    return f"it stops after round {index} and measures"
+
+
+def _write(
+    store: ResultStore, campaign: Campaign, before: Levers, changed: dict[str, object]
+) -> None:
+    after = Levers.model_validate({**before.model_dump(), **changed})
+    store.set_note(_name(campaign), after.model_dump(mode="json"))
+
+
+def _signature() -> str:
+    return f"{user_name()} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _name(campaign: Campaign) -> str:
+    return f"levers {CampaignRecord.key_of(campaign)}"

@@ -1,0 +1,36 @@
+"""Documents as rows of MongoDB's collections."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from lycb_flows.store.records import AttemptId, Record, seal_of
+
+_DUPLICATE_KEY = 11000
+
+
+def insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:
+    """Insert the rows that are not there yet; return how many those were."""
+    try:
+        collection.insert_many(rows, ordered=False)
+    except BulkWriteError as err:
+        if any(error["code"] != _DUPLICATE_KEY for error in err.details["writeErrors"]):
+            raise
+        return int(err.details["nInserted"])
+    return len(rows)
+
+
+def row_of(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -> dict[str, Any]:
+    """Return a document as a row; `_id` is the key, or key.1, key.2, ... after withdrawals."""
+    _id = f"{record.key}.{n_withdrawn}" if n_withdrawn else record.key
+    beside = {"attempt": attempt, "withdrawn": None, "seal": seal_of(record)}
+    return {"_id": _id, **asdict(record), **beside}
+
+
+def record_in(row: dict[str, Any]) -> Record:
+    """Return the record that a row keeps."""
+    return Record(**{name: row[name] for name in Record.__dataclass_fields__})

@@ -1,0 +1,77 @@
+"""Levers on a campaign: one more round, an end after this round; said by whom and when."""
+
+import pytest
+from campaign_runs import run_campaign
+from messages import assert_one_line
+
+from lycb_flows.campaign.levers import extend, levers_of, stop_after
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.submission import submit
+from lycb_flows.config import Levers
+from lycb_flows.store import open_store, user_name
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
+LADDER = (200.0, 400.0, 600.0)
+
+
+def test_without_levers_decisions_are_as_ever(loop_campaign):
+    decided = [loop_campaign.decide(i) for i in range(3)]
+    assert [one.next_temperature_k for one in decided] == [400.0, 600.0, None]
+    assert decided == [loop_campaign.decide(i, Levers()) for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("levers", "following"),
+    [
+        ({"more_rounds": ("ana", "bo")}, [400.0, 600.0, 600.0, 600.0, None]),
+        ({"stop_after": 0, "stop_note": "ana"}, [None]),
+        ({"stop_after": 1, "stop_note": "ana", "more_rounds": ("bo",)}, [400.0, None]),
+        (
+            {"stop_after": 3, "stop_note": "ana", "more_rounds": ("bo",)},
+            [400.0, 600.0, 600.0, None],
+        ),
+    ],
+)
+def test_levers_are_an_argument_of_the_decision(loop_campaign, levers, following):
+    decided = [loop_campaign.decide(i, Levers(**levers)) for i in range(len(following))]
+    assert [one.next_temperature_k for one in decided] == following
+    assert "ana" in " ".join(one.reason for one in decided)
+
+
+def test_extend_and_stop_after_undo_each_other(tmp_path, loop_campaign):
+    store = open_store(tmp_path / "store")
+    campaign = submit(store, loop_campaign).campaign
+    assert "after round 0" in stop_after(store, campaign, [], None)
+    extend(store, campaign)
+    assert levers_of(store, campaign).stop_after == 1
+    extend(store, campaign)
+    extend(store, campaign)
+    levers = levers_of(store, campaign)
+    assert levers.stop_after is None or levers.stop_after == 2
+    assert all(user_name() in note for note in levers.more_rounds)
+    other = submit(store, loop_campaign.model_copy(update={"seed": 7})).campaign
+    assert levers_of(store, other) == Levers()
+
+
+def test_a_campaign_stops_and_goes_on_as_asked_and_its_report_says_so(
+    tmp_path, loop_campaign, lycb
+):
+    store = open_store(tmp_path / "store")
+    at = ("--store", tmp_path / "store")
+    submission = submit(store, loop_campaign)
+    assert lycb("stop-after", "loop", "--round", 0, *at)[0] == 0
+    run_campaign(store, loop_campaign)
+    found = find_results(store, submission.campaign, submission.theory)
+    assert [round_.temperature_k for round_ in found.rounds] == [200.0]
+    assert found.measured["diffusion"]
+    assert user_name() in found.rounds[0].decision_reason
+    assert_one_line(lycb("stop-after", "loop", *at), "decided already", "round from 1 on")
+    code, out, _ = lycb("extend", "loop", *at)
+    assert (code, "after round 1" in out) == (0, True)
+    same = find_results(store, submission.campaign, submission.theory)
+    assert same.measured["diffusion"] == found.measured["diffusion"]  # until it has gone on
+    run_campaign(store, loop_campaign)
+    found = find_results(store, submission.campaign, submission.theory)
+    assert [round_.temperature_k for round_ in found.rounds] == [200.0, 400.0]
+    assert lycb("report", "loop", *at, "--report", tmp_path / "report")[0] == 0
+    assert f"asked for by {user_name()} on 20" in (tmp_path / "report" / "report.html").read_text()
