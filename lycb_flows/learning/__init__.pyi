@@ -18,6 +18,9 @@ from .students.certificate import (
     certify_statics as certify_statics,
     errors_of as errors_of,
 )
+from .students.stages import (
+    Stage as Stage,
+)
 from .students.training import (
     StudentRecipe as StudentRecipe,
 )

@@ -40,8 +40,8 @@ from lycb_flows.potentials import (
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Floats = NDArray[np.float64]
-Tell = Callable[[int, float], None]
-"""Called after each epoch with the updates done and the mean loss."""
+Watch = Callable[[int, float], None]
+"""Called after each update with the updates done and the loss."""
 
 _OUTLIER_EV_PER_ANG = 0.5  # rattled atoms that nearly touch must not outweigh all others
 _RIDGE = 1e-6  # a single composition leaves the references of its elements open
@@ -98,7 +98,7 @@ def train_student(
     recipe: StudentRecipe,
     *,
     parent: NepPotential | None = None,
-    tell: Tell | None = None,
+    watch: Watch = lambda _done, _loss: None,
 ) -> NepPotential:
     """Return a NEP trained on labels; equal seeds and threads give equal weights.
 
@@ -112,8 +112,8 @@ def train_student(
         Settings.
     parent
         Begin with its weights, which have the same shape.
-    tell
-        Called after each epoch.
+    watch
+        Called after each update.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def train_student(
     module.set_weights(weights)
     with torch.no_grad():
         module.references_ev.zero_()
-    _train(module, examples, recipe, generator, tell)
+    _train(module, examples, recipe, generator, watch)
     student = NepPotential(shape, module.get_weights())
     return _with_references(student, labelled)
 
@@ -143,7 +143,7 @@ def _train(
     examples: Sequence[_Example],
     recipe: StudentRecipe,
     generator: torch.Generator,
-    tell: Tell | None,
+    watch: Watch,
 ) -> None:
     parameters = [value for value in module.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -164,14 +164,13 @@ def _train(
             schedule.step()
             losses.append(loss.item())
             done += 1
+            watch(done, losses[-1])
             if done == recipe.updates:
                 break
         if not math.isfinite(sum(losses)):
             raise PhysicsError(
                 "the loss is not finite", fix="lower the learning rate", updates=done
             )
-        if tell:
-            tell(done, float(np.mean(losses)))
 
 
 def _batches(
