@@ -41,6 +41,10 @@ from .nep.layers import (
     NepOutput as NepOutput,
     join_graphs as join_graphs,
 )
+from .nep.learner import (
+    NepLearner as NepLearner,
+    load_trainer as load_trainer,
+)
 from .nep.potential import (
     NepPotential as NepPotential,
 )

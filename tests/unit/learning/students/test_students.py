@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.build import bulk
-from neps import STUDENT
+from neps import SHAPES, STUDENT
 from typer.testing import CliRunner
 
 from lycb_flows.cli.app import app
@@ -46,6 +46,17 @@ def test_a_student_learns_what_its_teacher_says(teacher, labelled):
         [each.energy_ev / each.n_atoms for each in unseen]
     )
     assert np.mean(losses[-9:]) < 0.1 * np.mean(losses[:9])
+
+
+def test_a_compiled_training_is_that_of_torch(labelled, monkeypatch):
+    recipe = StudentRecipe(updates=6, atoms_per_batch=64)
+    by_torch = train_student(SHAPES["three-body"], labelled, recipe)
+    monkeypatch.setattr("lycb_flows.learning.students.training._WORTH_COMPILING", 0)
+    compiled = train_student(SHAPES["three-body"], labelled, recipe)
+    ours, theirs = compiled.predict([SALT])[0], by_torch.predict([SALT])[0]
+    assert compiled.weights_bytes() != by_torch.weights_bytes()
+    np.testing.assert_allclose(ours.energy_ev, theirs.energy_ev, atol=1e-3)
+    np.testing.assert_allclose(ours.stress_gpa, theirs.stress_gpa, atol=1e-3)
 
 
 def test_equal_seeds_give_equal_students(labelled):
