@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -61,7 +63,32 @@ def live_progress(store: ResultStore, submission: Submission) -> Iterator[Progre
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield _Listener(store, submission, steps, bar)
+        listener = _Listener(store, submission, steps, bar)
+        with _heard(listener.show):
+            yield listener
+
+
+@contextmanager
+def _heard(show: Callable[[str], None]) -> Iterator[None]:
+    """Show what jobs log of how far they are."""
+    logger, handler = logging.getLogger("lycb_flows.jobs"), _Handler(show)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(record.getMessage())
 
 
 class _Listener:
@@ -76,21 +103,28 @@ class _Listener:
         self.n_shown = 0
         self.n_done = 0
         self.plain = None if bar.console.is_terminal else PlainProgress()
+        self.where = ""
 
     def __call__(self, job: JobDescription, finished: bool) -> None:  # noqa: FBT001 - ProgressListener
         """Show the job; after a decision, show the round's errors as well."""
         if not finished:
-            description = escape(f"[{job.stage or 'campaign'}] {job.name}")
-            self.bar.update(self.task, description=description, rest=self._rest())
+            self.where = f"[{job.stage or 'campaign'}] {job.name}"
+            self.bar.update(self.task, description=escape(self.where), rest=self._rest())
             if self.plain is not None:
-                where = f"[{job.stage or 'campaign'}] {job.name}"
-                self.plain.show(f"{where}  {self.n_done}/{len(self.costs)}  {self._rest()}")
+                self.plain.show(f"{self.where}  {self.n_done}/{len(self.costs)}  {self._rest()}")
             return
         self.n_done += 1
         self.spent += self.costs.get(job, 0.0)
         self.bar.update(self.task, advance=1, rest=self._rest())
         if job.step == DECIDE:
             self._show_rounds()
+
+    def show(self, text: str) -> None:
+        """Show how far the present job is: in the live line, or as a line."""
+        if self.plain is None:
+            self.bar.update(self.task, description=escape(f"{self.where}: {text}"))
+        else:
+            typer.echo(f"{self.where}: {text}", err=True)
 
     def _rest(self) -> str:
         if self.spent <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from lycb_flows.jobs.learning import labelled
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential, open_store_at, process_pool
 from lycb_flows.labels import Teacher, teacher_theory
-from lycb_flows.learning import LabelledStructure
+from lycb_flows.learning import LabelledStructure, Stage
 from lycb_flows.machine import WALLTIME, load_settings
 from lycb_flows.potentials import load_potential
 from lycb_flows.potentials.nep.architecture import NEP_MEDIA_TYPE, Nep
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # torch takes seconds
     from lycb_flows.learning import Certificate
     from lycb_flows.potentials import NepPotential
 
+_LOGGER = logging.getLogger(__name__)
 _LABELS_AT_ONCE = 8
 _ARRAY_MEDIA_TYPE = "application/x-npy"
 
@@ -190,6 +192,7 @@ class _Distillation:
                 md=plan.md,
             ),
             given=self._given(),
+            tell=_LOGGER.info,
         )
         dataset = self._dataset([label.key for label in learned])
         return Model(
@@ -229,6 +232,7 @@ class _Distillation:
             self.starts,
             OwnRuns(plan.temperatures_k, plan.pressures_bar, plan.config.certified_frames, plan.md),
             trained_on=trained_on,
+            tell=_LOGGER.info,
         )
         refuse_bare(certificate)
         given = {frame.key for frame in self._given()}
@@ -254,7 +258,9 @@ class _Distillation:
         size = _LABELS_AT_ONCE if load_settings().device == "cpu" else max(len(keys), 1)
         batches = [keys[i : i + size] for i in range(0, len(keys), size)]
         work = functools.partial(label_batch, self.store.address, self.teacher.key, self.job_name)
-        for _ in process_pool().map_ordered(work, batches):
+        stage = Stage(_LOGGER.info, "labelling batches of frames", len(batches))
+        for done, _ in enumerate(process_pool().map_ordered(work, batches), 1):
+            stage.reach(done)
             WALLTIME.leave_if_over(next_s=0.0)
         found = [
             (structure, self.store.find(Label, Label.key_of(key, self.theory.fingerprint)))

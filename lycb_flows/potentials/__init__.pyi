@@ -49,6 +49,10 @@ from .nep.neighbours import (
     NepGraph as NepGraph,
     join_graphs as join_graphs,
 )
+from .nep.learner import (
+    NepLearner as NepLearner,
+    load_trainer as load_trainer,
+)
 from .nep.potential import (
     NepPotential as NepPotential,
 )

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from ase.build import bulk
 from campaign_runs import run_campaign
 from html_page import Page
 from places import CAMPAIGNS
@@ -12,9 +13,11 @@ from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.students import StudentPlan, student_plan
 from lycb_flows.campaign.submission import read_campaign, submit
-from lycb_flows.cli.progress import campaign_status
+from lycb_flows.cli.progress import campaign_status, live_progress
 from lycb_flows.config import StudentConfig
+from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.jobs.distilling import DistilMaker, refuse_bare
 from lycb_flows.learning.students.certificate import Certificate
 from lycb_flows.potentials.models import find_model
@@ -157,6 +160,20 @@ def test_runs_of_the_student_keep_their_largest_grade(student_run, found):
     learned = store.load(Run, found.rounds[0].runs[0])
     assert learned.largest_grade is None
     assert "largest_grade" not in learned.facts()
+
+
+def test_a_command_that_runs_jobs_shows_how_far_a_student_is(student_run, tmp_path, capsys):
+    finished, submission, _ = student_run
+    config = StudentConfig(
+        rattled_per_start=4, rounds=1, updates=8, run_ps=0.1, neurons=10, certified_frames=2
+    )
+    salt = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
+    job = DistilMaker(student=config, temperatures_k=[150.0]).make([salt], "toy-soft")
+    with live_progress(finished, submission):
+        run_embedded(open_store(tmp_path), job, lambda _job, _finished: None)
+    shown = capsys.readouterr().err
+    assert "round 1: training on 4 frames, 2 updates" in shown
+    assert "certificate: runs of the student" in shown
 
 
 @pytest.mark.torture

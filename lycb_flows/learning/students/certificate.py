@@ -24,6 +24,7 @@ from lycb_flows.learning.students.frames import (
     short_protocols,
     short_settings,
 )
+from lycb_flows.learning.students.stages import Stage, Tell, no_tell
 from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
 from lycb_flows.potentials import NepPotential, Potential
 from lycb_flows.schemas import ModelErrors, Structure, StudentCondition
@@ -95,7 +96,7 @@ def certify_statics(
     runs: OwnRuns,
     *,
     trained_on: Sequence[Structure],
-    labels: Sequence[LabelledStructure] = (),
+    tell: Tell = no_tell,
 ) -> Certificate:
     """Return the errors of a student on frames of its own NVT and NpT runs.
 
@@ -111,35 +112,41 @@ def certify_statics(
         Where the student is looked at.
     trained_on
         The training's structures; grades are relative to them.
-    labels
-        Labels of the level of theory itself, none of the training's.
+    tell
+        Told how far it is.
     """
+    tell("certificate: runs of the student and their labels")
     active = find_active_set(student, trained_on)
     graded = student.graded_by(active.transforms)
     config = short_settings(_without_limit(runs.md))
     per_run = -(-runs.n_frames // ((1 + len(runs.pressures_bar)) * len(starts)))
-    conditions = []
-    for temperature_k in runs.temperatures_k:
-        for protocol in short_protocols(temperature_k, runs.pressures_bar, config):
-            own = frames_of_runs(
-                starts, graded, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+    protocols = [
+        protocol
+        for temperature_k in runs.temperatures_k
+        for protocol in short_protocols(temperature_k, runs.pressures_bar, config)
+    ]
+    conditions, stage = [], Stage(tell, "certificate: conditions", len(protocols))
+    for protocol in protocols:
+        own = frames_of_runs(
+            starts, graded, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+        )
+        labelled, grade = teach(own.frames), own.largest_grade
+        if grade is None:  # torch's steps take none
+            grade = float(active.grades(student, own.frames).max(initial=0.0))
+        conditions.append(
+            StudentCondition(
+                temperature_k=protocol.temperature_k,
+                ensemble=protocol.ensemble,
+                pressure_bar=protocol.pressure_bar,
+                errors=errors_of(student, labelled) if labelled else None,
+                largest_grade=grade,
+                failures=tuple(own.failures),
             )
-            labelled, grade = teach(own.frames), own.largest_grade
-            if grade is None:  # torch's steps take none
-                grade = float(active.grades(student, own.frames).max(initial=0.0))
-            conditions.append(
-                StudentCondition(
-                    temperature_k=temperature_k,
-                    ensemble=protocol.ensemble,
-                    pressure_bar=protocol.pressure_bar,
-                    errors=errors_of(student, labelled) if labelled else None,
-                    largest_grade=grade,
-                    failures=tuple(own.failures),
-                )
-            )
+        )
+        stage.reach(len(conditions))
     return Certificate(
         tuple(conditions),
-        errors_of(student, labels) if labels else None,
+        None,
         energy_drift(student, starts[0], max(runs.temperatures_k), config),
         active,
     )

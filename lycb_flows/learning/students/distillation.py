@@ -8,7 +8,7 @@ a run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,12 +30,10 @@ from lycb_flows.learning.students.frames import (
     short_protocols,
     short_settings,
 )
+from lycb_flows.learning.students.stages import Stage, Tell, no_tell
 from lycb_flows.learning.students.training import StudentRecipe, train_student
 from lycb_flows.potentials import NepPotential, NepShape, Potential
 from lycb_flows.schemas import Structure
-
-Tell = Callable[[str], None]
-"""Called with a sentence when something is done."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def distil(
     plan: Plan,
     *,
     labels: Sequence[LabelledStructure] = (),
-    tell: Tell = lambda _: None,
+    tell: Tell = no_tell,
 ) -> Student:
     """Return a student of a teacher for some crystals.
 
@@ -113,7 +111,7 @@ def distil(
     InputError
         Without crystals.
     """
-    teach = partial(label, teacher)
+    teach = partial(label, teacher, tell=tell)
     student, labelled = teach_student(starts, teach, shape, plan, tell=tell)
     certificate = certify_statics(
         student,
@@ -121,8 +119,10 @@ def distil(
         starts,
         OwnRuns(plan.temperatures_k, plan.pressures_bar, md=plan.md),
         trained_on=[each.structure for each in labelled],
-        labels=labels,
+        tell=tell,
     )
+    if labels:
+        certificate = replace(certificate, on_labels=errors_of(student, labels))
     return Student(student, tuple(labelled), certificate)
 
 
@@ -133,7 +133,7 @@ def teach_student(
     plan: Plan,
     *,
     given: Sequence[Structure] = (),
-    tell: Tell = lambda _: None,
+    tell: Tell = no_tell,
 ) -> tuple[NepPotential, list[LabelledStructure]]:
     """Return a student without a certificate, and the labels that it was trained on.
 
@@ -165,43 +165,63 @@ def teach_student(
         for i, start in enumerate(starts)
         for frame in rattled(start, plan.rattled_per_start, seed + i)
     ]
+    tell(f"labelling {len(frames) + len(given)} rattled crystals and given frames")
     labelled = teach([*frames, *given])
-    tell(f"{len(labelled)} rattled crystals and given frames labelled")
     first = replace(plan.recipe, updates=plan.recipe.updates // 4)
-    for round_ in range(plan.rounds):
-        student = train_student(shape, labelled, first)
+    for i in range(plan.rounds):
+        round_ = f"round {i + 1}"
+        student = _train(shape, labelled, first, round_, tell)
         if plan.md.health.extrapolation_limit is not None:
             student = student.graded_by(
                 find_active_set(student, [each.structure for each in labelled]).transforms
             )
-        frames, n_lost = _frames_of_student(student, starts, plan, seed + 1000 * (round_ + 1))
+        tell(f"{round_}: runs of the student")
+        frames, n_lost = _frames_of_student(student, starts, plan, seed + 1000 * (i + 1), tell)
         new = teach(frames)
         if new:
             force_mae = 1e3 * errors_of(student, new).force_mae_ev_per_ang
             tell(
-                f"round {round_ + 1}: {len(new)} frames of the student's runs labelled, its forces "
+                f"{round_}: {len(new)} frames of the student's runs labelled, its forces "
                 f"were off by {force_mae:.1f} meV/Å there; {n_lost} runs left physics"
             )
         labelled += new
-    student = train_student(shape, labelled, plan.recipe)
-    tell(f"trained on {len(labelled)} frames")
-    return student, labelled
+    return _train(shape, labelled, plan.recipe, "last", tell), labelled
+
+
+def _train(
+    shape: NepShape,
+    labelled: Sequence[LabelledStructure],
+    recipe: StudentRecipe,
+    which: str,
+    tell: Tell,
+) -> NepPotential:
+    tell(f"{which}: training on {len(labelled)} frames, {recipe.updates} updates")
+    stage = Stage(tell, f"{which}: updates", recipe.updates)
+    return train_student(
+        shape, labelled, recipe, watch=lambda done, loss: stage.reach(done, f"loss {loss:.2g}")
+    )
 
 
 def _frames_of_student(
-    student: NepPotential, starts: Sequence[Structure], plan: Plan, seed: int
+    student: NepPotential, starts: Sequence[Structure], plan: Plan, seed: int, tell: Tell
 ) -> tuple[list[Structure], int]:
     frames, n_lost, config = list[Structure](), 0, short_settings(plan.md)
-    for temperature_k in plan.temperatures_k:
-        for protocol in short_protocols(temperature_k, plan.pressures_bar, config):
-            own = frames_of_runs(
-                starts,
-                student,
-                protocol,
-                duration_ps=plan.run_ps,
-                per_run=plan.frames_per_run,
-                seed=seed,
-            )
-            frames += own.frames
-            n_lost += len(own.failures)
+    protocols = [
+        protocol
+        for temperature_k in plan.temperatures_k
+        for protocol in short_protocols(temperature_k, plan.pressures_bar, config)
+    ]
+    stage = Stage(tell, "conditions", len(protocols))
+    for done, protocol in enumerate(protocols, 1):
+        own = frames_of_runs(
+            starts,
+            student,
+            protocol,
+            duration_ps=plan.run_ps,
+            per_run=plan.frames_per_run,
+            seed=seed,
+        )
+        frames += own.frames
+        n_lost += len(own.failures)
+        stage.reach(done)
     return frames, n_lost

@@ -12,6 +12,7 @@ from lycb_flows.config import MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.students.stages import Stage, Tell, no_tell
 from lycb_flows.md import (
     RunAhead,
     SegmentResult,
@@ -181,7 +182,9 @@ def short_protocols(
     return constant, *(config.npt(temperature_k, pressure_bar) for pressure_bar in pressures_bar)
 
 
-def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledStructure]:
+def label(
+    teacher: Potential, structures: Sequence[Structure], tell: Tell = no_tell
+) -> list[LabelledStructure]:
     """Return the structures that the teacher has finite numbers for, with these.
 
     Parameters
@@ -190,9 +193,13 @@ def label(teacher: Potential, structures: Sequence[Structure]) -> list[LabelledS
         Any potential.
     structures
         Crystals.
+    tell
+        Told how far it is.
     """
-    labelled = []
-    for structure in structures:
+    labelled, stage = [], Stage(tell, "labelling frames", len(structures))
+    for i, structure in enumerate(structures):
+        if i:
+            stage.reach(i)
         try:
             (point,) = teacher.predict([structure])
         except PhysicsError:

@@ -1,8 +1,9 @@
 """A NEP trained by gradient on labels, from scratch or from where another training ended.
 
 Forces and virials are closed forms of the weights (`potentials/nep/layers.py`), so that an update
-costs one pass forwards and one backwards in single precision, without second derivatives. Loss
-of a batch, with e per atom, f per component, w the virial per atom:
+costs one pass forwards and one backwards in single precision, without second derivatives: compiled
+(`potentials/nep/learner.py`), or in torch where there is no compiler or little to do. Loss of a
+batch, with e per atom, f per component, w the virial per atom:
 
     L = (1 + (c - 1) t) mean(e^2) + mean(f^2) + v mean(w^2)
 
@@ -30,20 +31,22 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.potentials import (
     NepGraph,
+    NepLearner,
     NepModule,
-    NepOutput,
     NepPotential,
     NepShape,
     NepWeights,
     join_graphs,
+    load_trainer,
 )
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 Floats = NDArray[np.float64]
-Tell = Callable[[int, float], None]
-"""Called after each epoch with the updates done and the mean loss."""
+Watch = Callable[[int, float], None]
+"""Called after each update with the updates done and the loss."""
 
 _OUTLIER_EV_PER_ANG = 0.5  # rattled atoms that nearly touch must not outweigh all others
+_WORTH_COMPILING = 100_000  # atoms of all updates; torch takes 10 s for them
 _RIDGE = 1e-6  # a single composition leaves the references of its elements open
 
 
@@ -80,8 +83,9 @@ class StudentRecipe:
 
 @dataclass(frozen=True)
 class _Example:
-    """A labelled crystal in single precision; its energy without references."""
+    """A labelled crystal in single precision; its place, its energy without references."""
 
+    place: int
     graph: NepGraph
     energy_ev: float
     forces: Tensor
@@ -92,13 +96,17 @@ class _Example:
         return len(self.forces)
 
 
+_Outputs = Callable[[Sequence[_Example]], tuple[Tensor, Tensor, Tensor]]
+"""Returns the energies, forces and virials of a batch."""
+
+
 def train_student(
     shape: NepShape,
     labelled: Sequence[LabelledStructure],
     recipe: StudentRecipe,
     *,
     parent: NepPotential | None = None,
-    tell: Tell | None = None,
+    watch: Watch = lambda _done, _loss: None,
 ) -> NepPotential:
     """Return a NEP trained on labels; equal seeds and threads give equal weights.
 
@@ -112,8 +120,8 @@ def train_student(
         Settings.
     parent
         Begin with its weights, which have the same shape.
-    tell
-        Called after each epoch.
+    watch
+        Called after each update.
 
     Raises
     ------
@@ -126,24 +134,43 @@ def train_student(
         raise InputError("a student needs labels", fix="give labelled structures")
     blank = NepPotential(shape)
     references_ev = _references(shape, labelled)
-    examples = [_example(blank, label, references_ev) for label in labelled]
+    examples = [_example(blank, i, label, references_ev) for i, label in enumerate(labelled)]
     generator = torch.Generator().manual_seed(recipe.seed)
     weights = parent.module.get_weights() if parent else _first_weights(shape, examples, generator)
     module = NepModule(shape, torch.float32)
     module.set_weights(weights)
     with torch.no_grad():
         module.references_ev.zero_()
-    _train(module, examples, recipe, generator, tell)
+    outputs = _outputs_of(module, labelled, recipe)
+    _train(module, outputs, examples, recipe, generator, watch)
     student = NepPotential(shape, module.get_weights())
     return _with_references(student, labelled)
 
 
+def _outputs_of(
+    module: NepModule, labelled: Sequence[LabelledStructure], recipe: StudentRecipe
+) -> _Outputs:
+    """Return what evaluates a batch: compiled, where that pays, else torch."""
+    is_worth_it = recipe.updates * recipe.atoms_per_batch >= _WORTH_COMPILING
+    library = load_trainer(module.shape) if is_worth_it else None
+    if library is not None:
+        learner = NepLearner(library, module, [to_ase(label.structure) for label in labelled])
+        return lambda batch: learner([example.place for example in batch])
+
+    def by_torch(batch: Sequence[_Example]) -> tuple[Tensor, Tensor, Tensor]:
+        found = module(join_graphs([example.graph for example in batch], torch.float32))
+        return found.energies_ev, found.forces_ev_per_ang, found.virials_ev
+
+    return by_torch
+
+
 def _train(
     module: NepModule,
+    outputs: _Outputs,
     examples: Sequence[_Example],
     recipe: StudentRecipe,
     generator: torch.Generator,
-    tell: Tell | None,
+    watch: Watch,
 ) -> None:
     parameters = [value for value in module.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -156,7 +183,7 @@ def _train(
     while done < recipe.updates:
         losses = []
         for batch in _batches(examples, recipe.atoms_per_batch, generator):
-            loss = _loss(module, batch, recipe, done / recipe.updates)
+            loss = _loss(outputs(batch), batch, recipe, done / recipe.updates)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 10.0)
@@ -164,14 +191,13 @@ def _train(
             schedule.step()
             losses.append(loss.item())
             done += 1
+            watch(done, losses[-1])
             if done == recipe.updates:
                 break
         if not math.isfinite(sum(losses)):
             raise PhysicsError(
                 "the loss is not finite", fix="lower the learning rate", updates=done
             )
-        if tell:
-            tell(done, float(np.mean(losses)))
 
 
 def _batches(
@@ -189,26 +215,31 @@ def _batches(
 
 
 def _loss(
-    module: NepModule, batch: Sequence[_Example], recipe: StudentRecipe, progress: float
+    outputs: tuple[Tensor, Tensor, Tensor],
+    batch: Sequence[_Example],
+    recipe: StudentRecipe,
+    progress: float,
 ) -> Tensor:
-    output: NepOutput = module(join_graphs([example.graph for example in batch], torch.float32))
     n_atoms = torch.tensor([float(example.n_atoms) for example in batch])
     energies = torch.tensor([example.energy_ev for example in batch])
     virials = torch.stack([example.virial_ev for example in batch])
-    e = (output.energies_ev - energies) / n_atoms
-    f = output.forces_ev_per_ang - torch.cat([example.forces for example in batch])
-    w = (output.virials_ev - virials) / n_atoms[:, None, None]
+    e = (outputs[0] - energies) / n_atoms
+    f = outputs[1] - torch.cat([example.forces for example in batch])
+    w = (outputs[2] - virials) / n_atoms[:, None, None]
     weight = 1 + (recipe.energy_weight - 1) * progress
     forces = 2 * functional.huber_loss(f, torch.zeros_like(f), delta=_OUTLIER_EV_PER_ANG)
     return weight * (e * e).mean() + forces + recipe.virial_weight * (w * w).mean()
 
 
-def _example(blank: NepPotential, label: LabelledStructure, references_ev: Floats) -> _Example:
+def _example(
+    blank: NepPotential, place: int, label: LabelledStructure, references_ev: Floats
+) -> _Example:
     atoms = to_ase(label.structure)
     graph = blank.graph(atoms)
     species = blank.species_of(atoms.numbers)
     volume_ang3 = float(graph.volumes_ang3)
     return _Example(
+        place=place,
         graph=join_graphs([graph], torch.float32),
         energy_ev=label.energy_ev - float(references_ev[species].sum()),
         forces=torch.tensor(label.forces_ev_per_ang, dtype=torch.float32),

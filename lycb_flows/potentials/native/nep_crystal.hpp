@@ -111,6 +111,11 @@ public:
         grades[c] = worst;
     }
 
+    // Call for each atom, with its number, species, list and the displacements since the list was made.
+    template <class Function> void each(Function&& function) const {
+        for (int i = 0; i < n; ++i) function(i, species[i], listed(i), moved.data());
+    }
+
     void descriptors_of(int i, Scratch& scratch, double* out) {
         Centre centre(weights, scratch);
         double virial[6] = {};

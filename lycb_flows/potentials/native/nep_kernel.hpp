@@ -197,18 +197,19 @@ constexpr real NORMS[24] = {
 constexpr double FOUR_BODY = -0.23904572186687873 * 0.25098063309714314 * 27 / 2;
 constexpr double FIVE_BODY = 7 / 15. * 9 / (16 * PI * PI);
 
-inline void harmonics(V x, V y, V z, V* b) {
-    V xx = x * x, yy = y * y, zz = z * z, xy = x * y, d = xx - yy;
+// T is V, or a value with its derivative.
+template <class T> inline void harmonics(T x, T y, T z, T* b) {
+    T xx = x * x, yy = y * y, zz = z * z, xy = x * y, d = xx - yy;
     b[0] = x, b[1] = y, b[2] = z;
     if constexpr (LMAX > 1) b[3] = xy, b[4] = y * z, b[5] = x * z, b[6] = d, b[7] = 3 * zz - 1;
-    V a = y * (3 * xx - yy), e = x * (xx - 3 * yy);
+    T a = y * (3 * xx - yy), e = x * (xx - 3 * yy);
     if constexpr (LMAX > 2) {
-        V five = 5 * zz - 1;
+        T five = 5 * zz - 1;
         b[8] = a, b[9] = xy * z, b[10] = y * five, b[11] = z * (five - 2), b[12] = x * five;
         b[13] = z * d, b[14] = e;
     }
     if constexpr (LMAX > 3) {
-        V c = 7 * zz - 1;
+        T c = 7 * zz - 1;
         b[15] = xy * d, b[16] = z * a, b[17] = xy * c, b[18] = y * z * (c - 2);
         b[19] = (35 * zz - 30) * zz + 3, b[20] = x * z * (c - 2), b[21] = d * c, b[22] = z * e;
         b[23] = d * d - 4 * xy * xy;
@@ -402,7 +403,7 @@ public:
         return largest;
     }
 
-private:
+protected:
     const Weights& w;
     Scratch& k;
     int self;

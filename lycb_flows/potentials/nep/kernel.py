@@ -20,7 +20,11 @@ from lycb_flows.units import EV_PER_ANG3_GPA
 SKIN_ANG = 0.9
 """Pairs beyond the cutoff cost a distance each; a thinner skin costs more lists."""
 
-_HEADERS = ("nep_dynamics.hpp", "nep_crystal.hpp", "nep_kernel.hpp")
+_INCLUDED = ("nep_dynamics.hpp", "nep_crystal.hpp", "nep_kernel.hpp")
+_HEADERS = {
+    "nep.cpp": _INCLUDED,
+    "nep_training.cpp": ("nep.cpp", "nep_training.hpp", *_INCLUDED),
+}
 _FLAGS = ("-ffp-contract=fast", "-Wno-psabi", "-Wno-ignored-attributes")
 
 
@@ -34,6 +38,19 @@ def load_kernel(shape: NepShape, *, double: bool = False) -> ctypes.CDLL | None:
     double
         The same source in double precision, to be compared with.
     """
+    return load_library("nep.cpp", shape, double=double)
+
+
+def load_library(source: str, shape: NepShape, *, double: bool = False) -> ctypes.CDLL | None:
+    """Return a program of the kernel's, compiled for a shape; None where it cannot be.
+
+    Parameters
+    ----------
+    source
+        Name of its file in `native/`.
+    shape, double
+        As for `load_kernel`.
+    """
     sizes = {
         "NS": len(shape.species),
         "NR": shape.n_radial,
@@ -46,12 +63,12 @@ def load_kernel(shape: NepShape, *, double: bool = False) -> ctypes.CDLL | None:
         "NEURONS": shape.neurons,
         "SINGLE": int(not double),
     }
-    return _load(tuple(f"-D{name}={size}" for name, size in sizes.items()))
+    return _load(source, tuple(f"-D{name}={size}" for name, size in sizes.items()))
 
 
 @functools.cache
-def _load(sizes: tuple[str, ...]) -> ctypes.CDLL | None:
-    library = build_library("nep.cpp", _HEADERS, (*_FLAGS, *sizes))
+def _load(source: str, sizes: tuple[str, ...]) -> ctypes.CDLL | None:
+    library = build_library(source, _HEADERS[source], (*_FLAGS, *sizes))
     if library is not None:
         library.lycb_nep_new.restype = ctypes.c_void_p
         library.lycb_nep_lists.restype = ctypes.c_int64
@@ -115,6 +132,17 @@ class NepEvaluator:
         if transforms is not None:
             unscaled = transforms * np.append(weights.scales, 1.0)[:, None]
             library.lycb_nep_grade_by(self.system, address(np.ascontiguousarray(unscaled)))
+
+    def set_weights(self, weights: NepWeights) -> None:
+        """Take other numbers, where the library is that of training.
+
+        Parameters
+        ----------
+        weights
+            Of the same shape.
+        """
+        cutoffs, numbers = np.array(self.shape.cutoffs_ang), pack(weights)
+        self.library.lycb_nep_set_numbers(self.system, address(cutoffs), address(numbers))
 
     def __del__(self) -> None:
         if hasattr(self, "system"):

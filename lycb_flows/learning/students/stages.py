@@ -1,0 +1,57 @@
+"""How far a stage of a distillation is: a line now and then, with what is left.
+
+>>> stage = Stage(print, "labelling", len(frames))
+>>> stage.reach(40)
+labelling: 40 of 168, about 30 s left
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Tell = Callable[[str], None]
+"""Called with a line for people."""
+
+EVERY_S = 5.0
+"""Seconds between two lines of a stage, at least; a shorter stage tells nothing."""
+
+
+def no_tell(_: str) -> None:
+    """Tell nobody."""
+
+
+class Stage:
+    """A stage that is made of equal pieces.
+
+    Parameters
+    ----------
+    tell
+        Gets the lines.
+    doing
+        What they begin with.
+    total
+        How many pieces there are.
+    """
+
+    def __init__(self, tell: Tell, doing: str, total: int) -> None:
+        self._tell, self._doing, self._total = tell, doing, total
+        self._began = self._told = time.monotonic()
+
+    def reach(self, done: int, note: str = "") -> None:
+        """Tell how far it is, unless that was told a moment ago.
+
+        Parameters
+        ----------
+        done
+            Pieces so far, 1 or more.
+        note
+            What else is known.
+        """
+        now = time.monotonic()
+        if now - self._told < EVERY_S or done >= self._total:
+            return
+        self._told = now
+        left_s = (now - self._began) * (self._total / done - 1)
+        parts = (f"{done} of {self._total}", note, f"about {left_s:.0f} s left")
+        self._tell(f"{self._doing}: {', '.join(filter(None, parts))}")
