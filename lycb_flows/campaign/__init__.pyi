@@ -31,6 +31,11 @@ from .descriptions import (
 from .ground_states import (
     decide_ground_state as decide_ground_state,
 )
+from .levers import (
+    extend as extend,
+    levers_of as levers_of,
+    stop_after as stop_after,
+)
 from .measurement import (
     choose_model as choose_model,
     measurements as measurements,

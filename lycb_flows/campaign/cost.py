@@ -340,9 +340,8 @@ class _Planner:
 
     def _measurement(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
         yield PlannedStep(MEASUREMENT, (choose_job(),), "choose the model", 2.0)
-        names = list(starts)
-        if self.campaign.measure.decorations:
-            names = [name for name, _, _ in system_names(self.campaign)]
+        mixed = self.campaign.measure.decorations
+        names = [name for name, _, _ in system_names(self.campaign)] if mixed else list(starts)
         measured = [each for name in names for _, each in ordering_names(self.campaign, name)]
         starts = dict.fromkeys(measured, _UNKNOWN_KEY)
         plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)

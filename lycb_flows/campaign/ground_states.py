@@ -15,8 +15,7 @@ from lycb_flows.campaign.anchors import anchor_names, anchor_structure
 from lycb_flows.config import Config, DftConfig
 from lycb_flows.errors import LycbError
 from lycb_flows.labels.theory import Theory
-from lycb_flows.relaxation.formation import formation_energy_ev_per_atom
-from lycb_flows.relaxation.ranking import space_group
+from lycb_flows.relaxation import formation_energy_ev_per_atom, space_group
 from lycb_flows.schemas import (
     DftCandidate,
     GroundState,

@@ -47,10 +47,7 @@ class LabelStatus:
 
     @property
     def share_done(self) -> float:
-        """Share of existing labels among all, between 0 and 1.
-
-        A stage without labels counts as nothing done.
-        """
+        """Share of existing labels among all, between 0 and 1; 0 in a stage without labels."""
         n_labels = len(self.done) + len(self.failed) + len(self.pending)
         return len(self.done) / n_labels if n_labels else 0.0
 

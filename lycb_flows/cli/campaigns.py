@@ -158,7 +158,7 @@ def extend(
     The wish is noted with date and user, and the report says so. After a stop
     by `lycb stop-after` it is the next round of the file.
     """
-    from lycb_flows.campaign.levers import extend as ask_for_one_more
+    from lycb_flows.campaign import extend as ask_for_one_more
     from lycb_flows.service.campaigns import begin_again
 
     results = open_results(store)
@@ -180,8 +180,7 @@ def stop_after(
 
     The wish is noted with date and user, and the report says so.
     """
-    from lycb_flows.campaign import find_results
-    from lycb_flows.campaign.levers import stop_after as ask_for_an_end
+    from lycb_flows.campaign import find_results, stop_after as ask_for_an_end
 
     results = open_results(store)
     submission = open_submission(campaign, results)

@@ -14,7 +14,7 @@ import yaml
 
 from lycb_flows.doctor.context import Context, compare_clocks, say_hello
 from lycb_flows.errors import InputError
-from lycb_flows.machine.looks import Finding, NotApplicableError
+from lycb_flows.machine import Finding, NotApplicableError
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
@@ -27,7 +27,7 @@ def look_at_launchpad(context: Context) -> Finding:
     """
     if not context.has_queue:
         raise NotApplicableError("embedded: no queue")
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.service.launchpad import load_launchpad
 
     secret = load_settings().launchpad_password

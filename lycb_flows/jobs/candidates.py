@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from lycb_flows.crystals import EnumerationResult
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import Potential
-from lycb_flows.relaxation.ranking import Candidate
-from lycb_flows.relaxation.searching import Landscape, search_orderings
+from lycb_flows.relaxation import Candidate, Landscape, search_orderings
 from lycb_flows.schemas import Ordering, Structure
 from lycb_flows.store import ResultStore
 

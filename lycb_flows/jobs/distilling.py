@@ -168,9 +168,9 @@ class _Distillation:
 
     def train(self) -> Model:
         """Return the student's Model; its dataset is in the store afterwards."""
-        from lycb_flows.learning import StudentRecipe  # noqa: PLC0415
-        from lycb_flows.learning.students.distillation import (  # noqa: PLC0415 - torch: seconds
+        from lycb_flows.learning import (  # noqa: PLC0415 - torch: seconds
             Plan,
+            StudentRecipe,
             teach_student,
         )
         from lycb_flows.potentials import NepShape  # noqa: PLC0415

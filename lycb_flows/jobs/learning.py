@@ -13,11 +13,11 @@ from lycb_flows.campaign import (
     StagePlan,
     admitted_levels,
     frames_of,
+    levers_of,
     refuse_mixture,
     refuse_overlap,
     training_labels_of,
 )
-from lycb_flows.campaign.levers import levers_of
 from lycb_flows.config import TrainingConfig
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.given import portable_model, stored_model

@@ -22,6 +22,7 @@ from .students.certificate import (
 from .students.distillation import (
     Plan as Plan,
     distil as distil,
+    teach_student as teach_student,
 )
 from .students.dynamics import (
     DynamicsComparison as DynamicsComparison,

@@ -45,13 +45,13 @@ from .nep.layers import (
     NepModule as NepModule,
     NepOutput as NepOutput,
 )
-from .nep.neighbours import (
-    NepGraph as NepGraph,
-    join_graphs as join_graphs,
-)
 from .nep.learner import (
     NepLearner as NepLearner,
     load_trainer as load_trainer,
+)
+from .nep.neighbours import (
+    NepGraph as NepGraph,
+    join_graphs as join_graphs,
 )
 from .nep.potential import (
     NepPotential as NepPotential,

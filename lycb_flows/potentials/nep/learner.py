@@ -52,7 +52,9 @@ class NepLearner:
     def __call__(self, chosen: Sequence[int]) -> Outputs:
         """Return energies (m,), forces (n, 3) and virials (m, 3, 3) of the chosen crystals."""
         numbers = [getattr(self.module, name) for name in _LEARNED]
-        found: Outputs = _Outputs.apply(self, np.array(chosen, np.int64), *numbers)
+        found: Outputs = _Outputs.apply(  # type: ignore[no-untyped-call]
+            self, np.array(chosen, np.int64), *numbers
+        )
         return found
 
     def forwards(self, chosen: np.ndarray[Any, Any]) -> Outputs:

@@ -1,0 +1,18 @@
+from . import (
+    by_model as by_model,
+    ranking as ranking,
+)
+from .by_model import (
+    relax as relax,
+)
+from .formation import (
+    formation_energy_ev_per_atom as formation_energy_ev_per_atom,
+)
+from .ranking import (
+    Candidate as Candidate,
+    space_group as space_group,
+)
+from .searching import (
+    Landscape as Landscape,
+    search_orderings as search_orderings,
+)
