@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from lycb_flows.report.figure_style import (
     MARKERS,
     RUST,
     SAND,
+    WIDE,
     inverse_thousand,
     log_axis,
     plain_text,
@@ -26,8 +27,8 @@ from lycb_flows.report.figure_style import (
     spread_values,
     styled,
 )
-from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
-from lycb_flows.units import ANG2_PER_PS_M2_PER_S, BOLTZMANN_EV_PER_K
+from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, CompositionSeries, Transport
+from lycb_flows.units import ANG2_PER_PS_M2_PER_S, BOLTZMANN_EV_PER_K, EV_MEV
 
 Array = NDArray[np.floating[Any]]
 _OPEN_MARKERS: Final = ("s", "^", "v", "D", "P", "X")
@@ -230,3 +231,94 @@ def _single_line(fit: Arrhenius, temperatures_k: Sequence[float]) -> tuple[Array
     covariance = np.array(fit.covariance, dtype=float)
     reach = _NINETY_FIVE * np.sqrt(np.einsum("ij,jk,ik->i", design, covariance, design))
     return inverse_k, np.exp(log_d), np.exp(log_d - reach), np.exp(log_d + reach)
+
+
+@styled
+def series_energy_figure(document: CompositionSeries, paper: Mapping[str, float]) -> Figure:
+    """Return differences of lattices and energies of formation over x, in meV/atom.
+
+    Parameters
+    ----------
+    document
+        The series.
+    paper
+        The paper's differences in meV/atom, by formula.
+    """
+    figure = Figure((WIDE, 3.6))
+    left, right = figure.subplots(1, 2)
+    pairs = list(dict.fromkeys((each.first, each.second) for each in document.differences))
+    for colour, pair in zip(series_colours(len(pairs)), pairs, strict=True):
+        members = [
+            each
+            for each in document.differences
+            if (each.first, each.second) == pair and each.x is not None
+        ]
+        label = plain_text(f"{pair[0]} - {pair[1]}")
+        energies = [each.energy_ev_per_atom * EV_MEV for each in members]
+        left.plot([each.x for each in members], energies, "o-", color=colour, label=label)
+        by_dft = [each for each in members if each.dft_energy_ev_per_atom is not None]
+        left.plot(
+            [each.x for each in by_dft],
+            [(each.dft_energy_ev_per_atom or 0.0) * EV_MEV for each in by_dft],
+            "s", color=colour, markerfacecolor="white", label=f"{label}, DFT" if by_dft else None,
+        )  # fmt: skip
+        known = [(each.x, paper[each.formula]) for each in members if each.formula in paper]
+        if known:
+            left.plot(*zip(*known, strict=True), "--", color=SAND, label="paper, DFT")
+    left.axhline(0.0, color=GREY, linewidth=0.8)
+    lattices = list(dict.fromkeys(point.lattice for point in document.points))
+    for colour, lattice in zip(series_colours(len(lattices)), lattices, strict=True):
+        known = sorted(
+            (point.x, point.formation_energy_ev_per_atom * EV_MEV)
+            for point in document.points
+            if point.lattice == lattice
+            and point.x is not None
+            and point.formation_energy_ev_per_atom is not None
+        )
+        if known:
+            right.plot(*zip(*known, strict=True), "o-", color=colour, label=plain_text(lattice))
+    right.axhline(0.0, color=GREY, linewidth=0.8)
+    left.set(xlabel="x", ylabel="difference (meV/atom)")
+    right.set(xlabel="x", ylabel="formation (meV/atom)")
+    for axes in (left, right):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best")
+    return figure
+
+
+@styled
+def series_conduction_figure(document: CompositionSeries) -> Figure:
+    """Return extrapolated conductivities and barriers over x, by lattice and pressure."""
+    figure = Figure((WIDE, 3.6))
+    left, right = figure.subplots(1, 2)
+    groups = list(
+        dict.fromkeys(
+            (point.lattice, fit.pressure_bar)
+            for point in document.points
+            for fit in point.conduction
+        )
+    )
+    for colour, (lattice, pressure_bar) in zip(series_colours(len(groups)), groups, strict=True):
+        known = [
+            (point.x, fit)
+            for point in document.points
+            for fit in point.conduction
+            if (point.lattice, fit.pressure_bar) == (lattice, pressure_bar) and point.x is not None
+        ]
+        label = plain_text(f"{lattice}, {pressure_bar:g} bar")
+        for x, fit in known:
+            if fit.conductivity_ms_per_cm is not None:
+                low = fit.conductivity_low_ms_per_cm or fit.conductivity_ms_per_cm
+                high = fit.conductivity_high_ms_per_cm or fit.conductivity_ms_per_cm
+                error = [[fit.conductivity_ms_per_cm - low], [high - fit.conductivity_ms_per_cm]]
+                left.errorbar(x, fit.conductivity_ms_per_cm, error, fmt="o", color=colour)
+            if fit.activation_energy_ev is not None:
+                error_ev = fit.activation_energy_err_ev
+                right.errorbar(x, fit.activation_energy_ev, error_ev, fmt="o", color=colour)
+        right.plot([], [], "o", color=colour, label=label)
+    left.set(xlabel="x", ylabel="extrapolated conductivity (mS/cm)")
+    right.set(xlabel="x", ylabel="barrier (eV)")
+    if left.has_data():
+        log_axis(left, "y")
+    right.legend(loc="best")
+    return figure

@@ -4,6 +4,7 @@ from . import (
 )
 from .by_model import (
     relax as relax,
+    relax_many as relax_many,
 )
 from .formation import (
     formation_energy_ev_per_atom as formation_energy_ev_per_atom,

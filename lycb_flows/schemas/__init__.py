@@ -27,6 +27,12 @@ from lycb_flows.schemas.rankings import (
     Ranking,
     Relaxation,
 )
+from lycb_flows.schemas.series import (
+    CompositionSeries,
+    LatticeDifference,
+    SeriesConduction,
+    SeriesPoint,
+)
 from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 from lycb_flows.schemas.students import Student, StudentCondition
@@ -47,6 +53,7 @@ __all__ = [
     "ChargeEstimate",
     "ChargeTransport",
     "Column",
+    "CompositionSeries",
     "Dataset",
     "Density",
     "DftCandidate",
@@ -63,6 +70,7 @@ __all__ = [
     "Health",
     "Import",
     "Label",
+    "LatticeDifference",
     "LeftOut",
     "Made",
     "Matrix",
@@ -80,6 +88,8 @@ __all__ = [
     "Run",
     "Scalar",
     "Segment",
+    "SeriesConduction",
+    "SeriesPoint",
     "SiteOrbit",
     "SiteStep",
     "Sites",

@@ -53,6 +53,7 @@ QUANTITIES: Registry[Measured] = Registry(
         "thermodynamics": "lycb_flows.quantities.thermodynamics:Thermodynamics",
         "charge": "lycb_flows.quantities.charge:Charge",
         "volumes": "lycb_flows.quantities.volumes:Volumes",
+        "series": "lycb_flows.quantities.series:Series",
         "benchmark": "lycb_flows.quantities.benchmark:ModelBenchmark",
     },
 )

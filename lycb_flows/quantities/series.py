@@ -1,0 +1,308 @@
+"""The quantity `series`: ground states, lattices and conductivities over compositions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
+from lycb_flows.quantities.arrhenius import ArrheniusLaw
+from lycb_flows.quantities.composition import (
+    lattice_differences,
+    relaxed_points,
+    sign_changes,
+)
+from lycb_flows.report import (
+    MISSING,
+    Album,
+    Cell,
+    Part,
+    ReportData,
+    Section,
+    Statement,
+    Table,
+    as_printed,
+    fixed,
+    number,
+    ours,
+    paper_numbers,
+    papers,
+    with_error,
+)
+from lycb_flows.schemas import (
+    Arrhenius,
+    CompositionSeries,
+    LatticeDifference,
+    SeriesConduction,
+    SeriesPoint,
+    make_key,
+)
+from lycb_flows.store import ResultStore
+from lycb_flows.units import EV_MEV
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_OF_THE_PAPER = {"Cl", "Br", "Li", "Y"}
+
+
+class Series(Quantity[CompositionSeries]):
+    """Compositions on every lattice: energies at 0 K by the model and by DFT, and conduction."""
+
+    name = "series"
+    document = CompositionSeries
+    scope: ClassVar[Scope] = "campaign"
+    ensembles = ()
+    needs = (ArrheniusLaw,)
+    title = "Over compositions"
+    absence = "No series of compositions yet."
+    rests_on = "a ground state, or an Arrhenius fit"
+
+    def key(self, plan: MeasurementPlan, condition: Condition) -> str:
+        """Return the key: the model, what is relaxed and how, and the Arrhenius fits."""
+        ranking = plan.campaign.ranking
+        return make_key(
+            CompositionSeries,
+            model=plan.model,
+            starts=dict(sorted(plan.starts.items())),
+            fmax_ev_per_ang=ranking.fine_fmax_ev_per_ang,
+            max_steps=ranking.max_steps,
+            documents=list(self.needed_keys(plan, condition)),
+        )
+
+    def cost_s(
+        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+    ) -> float:
+        """Return the cost of the relaxations."""
+        del condition
+        return sum(0.3 * n_atoms.get(name, 30) for name in plan.starts)
+
+    def compute(
+        self, store: ResultStore, plan: MeasurementPlan, condition: Condition
+    ) -> CompositionSeries:
+        """Return the series.
+
+        Parameters
+        ----------
+        store
+            Holds structures, models, fits, and ground states by DFT.
+        plan
+            The measurement.
+        condition
+            The campaign.
+        """
+        found = [store.load(Arrhenius, key) for key in self.needed_keys(plan, condition)]
+        conduction = {
+            name: tuple(_conduction(fit) for fit in found if fit.system == name)
+            for name in plan.starts
+        }
+        points = [
+            point.model_copy(update={"conduction": conduction[point.name]})
+            for point in relaxed_points(store, plan)
+        ]
+        lattices = [system.name for system in plan.campaign.systems]
+        return CompositionSeries(
+            key=self.key(plan, condition),
+            parents=(plan.model, *(point.start for point in points), *(fit.key for fit in found)),
+            model=plan.model,
+            points=tuple(points),
+            differences=tuple(lattice_differences(points, lattices)),
+        )
+
+    def numbers(self, document: CompositionSeries) -> Iterator[Number]:
+        """Yield the differences between lattices."""
+        for each in document.differences:
+            yield Number(
+                f"E({each.first}) - E({each.second})",
+                "meV/atom",
+                value=each.energy_ev_per_atom * EV_MEV,
+                note=each.formula,
+            )
+
+    # -- report ------------------------------------------------------------------------------
+
+    def section(self, data: ReportData, album: Album) -> Section:
+        """Return energies and conductivities over x, beside the paper's where it has them."""
+        documents = data.measured(CompositionSeries)
+        parts = tuple(_part(document, album) for document in documents)
+        return Section(self.name, self.title, () if parts else (self.absence,), parts)
+
+    def findings(self, data: ReportData) -> Iterator[Statement]:
+        """Yield where the stable lattice changes."""
+        for document in data.measured(CompositionSeries):
+            for (first, second), places in sign_changes(document.differences).items():
+                where = " and ".join(f"{x:.2f}" for x in places)
+                yield Statement(
+                    f"At 0 K the more stable lattice changes between that of {first} and that of "
+                    f"{second} near x = {where}, by the model.",
+                    (document.key,),
+                )
+
+    def limits(self, data: ReportData) -> Iterator[Statement]:
+        """Yield compositions whose relaxation has not converged."""
+        for document in data.measured(CompositionSeries):
+            loose = [point.name for point in document.points if not point.converged]
+            if loose:
+                yield Statement(
+                    f"Not converged at 0 K: {', '.join(loose)}; their energies are too high.",
+                    (document.key,),
+                )
+
+
+def _conduction(fit: Arrhenius) -> SeriesConduction:
+    return SeriesConduction(
+        arrhenius=fit.key,
+        pressure_bar=fit.pressure_bar,
+        activation_energy_ev=fit.activation_energy_ev,
+        activation_energy_err_ev=fit.activation_energy_err_ev,
+        conductivity_ms_per_cm=fit.extrapolated_conductivity_ms_per_cm,
+        conductivity_low_ms_per_cm=fit.extrapolated_conductivity_low_ms_per_cm,
+        conductivity_high_ms_per_cm=fit.extrapolated_conductivity_high_ms_per_cm,
+        reason=fit.reason,
+    )
+
+
+# -- report --------------------------------------------------------------------------------------
+
+
+def _part(document: CompositionSeries, album: Album) -> Part:
+    figures = []
+    if len(document.points) > 1:
+        caption = "Left: difference of the lattices. Right: energy of formation from the binaries."
+        figures.append(album.show("series-energy", _energy_figure(document), caption))
+    if any(each.conduction for each in document.points):
+        caption = "Conductivity at the temperature of the extrapolation, and barrier, over x."
+        figures.append(album.show("series-conduction", _conduction_figure(document), caption))
+    tables = [_points_table(document)]
+    if document.differences:
+        tables.append(_differences_table(document))
+    if any(point.conduction for point in document.points):
+        tables.append(_conduction_table(document))
+    return Part("", figures=tuple(figures), tables=tuple(tables))
+
+
+def _place(point: SeriesPoint, key: str) -> tuple[Cell, ...]:
+    return ours(key, (point.lattice, _x(point.x), point.formula))
+
+
+def _x(x: float | None) -> str:
+    return MISSING if x is None else f"{x:g}"
+
+
+def _points_table(document: CompositionSeries) -> Table:
+    rows = [
+        (
+            *_place(point, point.start),
+            *ours(
+                document.key,
+                (
+                    point.space_group,
+                    fixed(point.volume_ang3_per_atom),
+                    fixed(point.dft_volume_ang3_per_atom),
+                    _mev(point.formation_energy_ev_per_atom),
+                    _mev(point.dft_formation_energy_ev_per_atom),
+                ),
+            ),
+        )
+        for point in document.points
+    ]
+    return Table(
+        "Ground states at 0 K",
+        (
+            "lattice of", "x", "composition", "space group", "volume (Å³/atom)", "volume, DFT",
+            "formation (meV/atom)", "formation, DFT",
+        ),
+        tuple(rows),
+        "By the model that measures; energies of formation from the mixture of binary halides that "
+        "is lowest in energy. Below zero the composition is stable against them.",
+    )  # fmt: skip
+
+
+def _mev(energy_ev: float | None) -> str:
+    return MISSING if energy_ev is None else fixed(energy_ev * EV_MEV, 1)
+
+
+def _differences_table(document: CompositionSeries) -> Table:
+    rows = [
+        (
+            *ours(
+                document.key,
+                (
+                    f"{each.first} - {each.second}",
+                    _x(each.x),
+                    each.formula,
+                    fixed(each.energy_ev_per_atom * EV_MEV),
+                    _mev(each.dft_energy_ev_per_atom),
+                ),
+            ),
+            *papers(as_printed(_papers(document).get(each.formula))),
+        )
+        for each in document.differences
+    ]
+    return Table(
+        "Energy of one lattice minus another (meV/atom)",
+        ("lattices", "x", "composition", "here, model", "here, DFT", "paper, DFT"),
+        tuple(rows),
+        "Below zero the first lattice is the stable one. Paper: E(P-3c1) - E(C2) of "
+        "Li3YCl(6-x)Br(x).",
+    )
+
+
+def _papers(document: CompositionSeries) -> dict[str, float]:
+    """Return the paper's differences in meV/atom by formula; {} for other chemistries."""
+    stability = paper_numbers()["phase_stability_meV_atom"]
+    by_x = {float(x): value for x, value in stability.items()}
+    of_lattice = {point.name: point.formula for point in document.points}
+    return {
+        each.formula: by_x[each.x] * (1 if "Cl" in of_lattice.get(each.first, "") else -1)
+        for each in document.differences
+        if each.x in by_x and _is_the_papers(each)
+    }
+
+
+def _is_the_papers(each: LatticeDifference) -> bool:
+    return set(re.findall(r"[A-Z][a-z]?", each.formula)) <= _OF_THE_PAPER
+
+
+def _conduction_table(document: CompositionSeries) -> Table:
+    rows = [
+        (
+            *_place(point, point.start),
+            *ours(
+                fit.arrhenius,
+                (
+                    f"{fit.pressure_bar:g}",
+                    with_error(fit.activation_energy_ev, fit.activation_energy_err_ev),
+                    number(fit.conductivity_ms_per_cm),
+                    MISSING
+                    if fit.conductivity_ms_per_cm is None
+                    else f"{number(fit.conductivity_low_ms_per_cm)} to "
+                    f"{number(fit.conductivity_high_ms_per_cm)}",
+                    fit.reason,
+                ),
+            ),
+        )
+        for point in document.points
+        for fit in point.conduction
+    ]
+    return Table(
+        "Conduction",
+        (
+            "lattice of", "x", "composition", "p (bar)", "E_A (eV)", "σ (mS/cm)", "68 % interval",
+            "",
+        ),
+        tuple(rows),
+    )  # fmt: skip
+
+
+def _energy_figure(document: CompositionSeries) -> Figure:
+    from lycb_flows.quantities.figures import series_energy_figure  # noqa: PLC0415 - matplotlib
+
+    return series_energy_figure(document, _papers(document))
+
+
+def _conduction_figure(document: CompositionSeries) -> Figure:
+    from lycb_flows.quantities.figures import series_conduction_figure  # noqa: PLC0415 - likewise
+
+    return series_conduction_figure(document)

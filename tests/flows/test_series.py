@@ -1,0 +1,161 @@
+"""Compositions on two lattices: energies by the model, differences, conduction, and a report."""
+
+import pytest
+from html_page import Page
+from places import CAMPAIGNS
+
+from lycb_flows import schemas
+from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.config import Campaign, EnumerationConfig, RelaxationConfig
+from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
+from lycb_flows.potentials import find_model, load_potential
+from lycb_flows.quantities import Condition, MeasurementPlan, find_quantity
+from lycb_flows.quantities.composition import lattice_differences, sign_changes
+from lycb_flows.relaxation import relax
+from lycb_flows.report.page import collect, write_report
+from lycb_flows.schemas import LatticeDifference, SeriesPoint
+from lycb_flows.store import open_store
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
+PARENTS = {"LYC": "Li3YCl6", "LYB": "Li3YBr6"}
+
+
+def halides(start, n_br):
+    """A cell with its first halides Br, the others Cl."""
+    species, left = [], n_br
+    for symbol in start.species:
+        halide = symbol in {"Cl", "Br"}
+        species.append(("Br" if left > 0 else "Cl") if halide else symbol)
+        left -= halide
+    return structure_from_arrays(start.lattice_ang, species, start.frac_coords)
+
+
+def fit(key, name, **facts):
+    return schemas.Arrhenius(
+        key=key, system=name, pressure_bar=1.0, model="5" * 64, transports=(), n_points=4,
+        fitted=True, extrapolation_temperature_k=300.0, **facts,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """(store, plan, document) of two lattices with x = 0, 3, 6, and the parents themselves."""
+    store = open_store(tmp_path_factory.mktemp("series"))
+    data = read_campaign(CAMPAIGNS / "loop.yaml").model_dump()
+    data["systems"] = [
+        {
+            "name": name,
+            "parent": parent,
+            "enumeration": {"supercell": [1, 1, 1]},
+            "decorations": [{"x": 0.0}, {"x": 3.0}, {"x": 6.0}],
+        }
+        for name, parent in PARENTS.items()
+    ]
+    data["ranking"] |= {"fine_fmax_ev_per_ang": 0.1, "max_steps": 60}
+    data["measure"]["quantities"] = {"series": {}}
+    campaign = submit(store, Campaign.model_validate(data)).campaign
+    starts = {}
+    for name, parent in PARENTS.items():
+        found = enumerate_orderings(load_parent(parent), EnumerationConfig(supercell=(1, 1, 1)))
+        start = found.structure(0)
+        n_halides = sum(symbol in {"Cl", "Br"} for symbol in start.species)
+        cells = {name: start}
+        cells |= {f"{name}-x{x}": halides(start, n_halides * x // 6) for x in (0, 3, 6)}
+        store.insert_all({cell.key: cell for cell in cells.values()}.values())
+        starts |= {each: cell.key for each, cell in cells.items()}
+    model = find_model("toy-soft").model.key
+    plan = MeasurementPlan(campaign=campaign, starts=starts, model=model)
+    for condition in find_quantity("arrhenius").conditions(plan):
+        name, key = condition.system, find_quantity("arrhenius").key(plan, condition)
+        facts = {
+            "activation_energy_ev": 0.3,
+            "activation_energy_err_ev": 0.02,
+            "extrapolated_conductivity_ms_per_cm": 2.0,
+            "extrapolated_conductivity_low_ms_per_cm": 1.0,
+            "extrapolated_conductivity_high_ms_per_cm": 4.0,
+        }
+        store.insert(fit(key, name, **(facts if name == "LYC" else {"reason": "bounds only"})))
+    quantity = find_quantity("series")
+    document = quantity.compute(store, plan, Condition())
+    store.insert(document)
+    yield store, plan, document
+    store.close()
+
+
+def test_energies_are_those_of_a_relaxation_by_the_model(series):
+    store, plan, document = series
+    source = find_model("toy-soft")
+    potential = load_potential(source.model, source.weights)
+    config = RelaxationConfig(fmax_ev_per_ang=0.1, max_steps=60)
+    (point,) = (each for each in document.points if each.name == "LYB-x3")
+    relaxed = relax(store.load(schemas.Structure, plan.starts["LYB-x3"]), potential, config)
+    assert point.energy_ev_per_atom == pytest.approx(relaxed.energy_ev_per_atom, abs=1e-6)
+    assert point.volume_ang3_per_atom == pytest.approx(relaxed.volume_ang3_per_atom, rel=1e-5)
+    assert (point.lattice, point.x, point.formula) == ("LYB", 3.0, "Li3Y(BrCl)3")
+    assert point.formation_energy_ev_per_atom is not None
+
+
+def test_a_parent_has_the_x_of_its_composition(series):
+    x = {point.name: point.x for point in series[2].points}
+    assert (x["LYC"], x["LYC-x0"], x["LYB"], x["LYB-x6"]) == (0.0, 0.0, 6.0, 6.0)
+
+
+def test_lattices_are_compared_at_equal_composition_by_their_lowest_cells(series):
+    differences = series[2].differences
+    assert [each.x for each in differences] == [0.0, 3.0, 6.0]
+    energies = {point.name: point.energy_ev_per_atom for point in series[2].points}
+    expected = min(energies["LYC"], energies["LYC-x0"]) - energies["LYB-x0"]
+    assert differences[0].energy_ev_per_atom == pytest.approx(expected, abs=1e-12)
+    assert {(each.first, each.second) for each in differences} == {("LYC", "LYB")}
+
+
+def test_barriers_and_conductivities_stand_at_their_composition(series):
+    conduction = {point.name: point.conduction for point in series[2].points}
+    (one,) = conduction["LYC"]
+    assert (one.activation_energy_ev, one.conductivity_ms_per_cm) == (0.3, 2.0)
+    (other,) = conduction["LYB-x3"]
+    assert other.conductivity_ms_per_cm is None
+    assert other.reason == "bounds only"
+
+
+def test_another_model_or_another_ordering_has_another_key(series):
+    _, plan, document = series
+    quantity = find_quantity("series")
+    assert quantity.key(plan, Condition()) == document.key
+    for change in ({"model": "6" * 64}, {"starts": {**plan.starts, "LYC": "7" * 64}}):
+        assert quantity.key(plan.model_copy(update=change), Condition()) != document.key
+
+
+def difference(x, energy_ev):
+    return LatticeDifference(
+        formula=f"x{x}", x=x, first="A", second="B", energy_ev_per_atom=energy_ev
+    )
+
+
+def test_the_change_of_lattice_lies_between_compositions():
+    found = sign_changes([difference(3.0, 0.003), difference(1.0, -0.001), difference(0.0, -0.002)])
+    assert found == {("A", "B"): [pytest.approx(1.5)]}
+    assert not sign_changes([difference(0.0, 0.001), difference(1.0, 0.002)])
+
+
+def test_lattices_without_a_common_composition_are_not_compared():
+    points = [
+        SeriesPoint(
+            name=name, lattice=name, x=None, formula=formula, start="1" * 64, space_group="P1",
+            energy_ev_per_atom=-4.0, volume_ang3_per_atom=20.0, converged=True,
+        )
+        for name, formula in (("A", "Li3YCl6"), ("B", "Na3PS4"))
+    ]  # fmt: skip
+    assert lattice_differences(points, ["A", "B"]) == []
+
+
+def test_the_report_stands_beside_the_papers_table(series, tmp_path):
+    store, _, document = series
+    path = write_report(store, "series", [document.key], tmp_path, ["series"])
+    text = Page(path).text
+    for words in ("Over compositions", "LYC - LYB", "-2.27", "3.88", "5.22", "bounds only"):
+        assert words in text
+    data = collect(store, [document.key])
+    sentences = [each.text for each in find_quantity("series").limits(data)]
+    loose = [point.name for point in document.points if not point.converged]
+    assert len(sentences) == bool(loose)
