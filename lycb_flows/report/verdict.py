@@ -28,6 +28,7 @@ from lycb_flows.schemas import Model, Round, Run
 from lycb_flows.units import EV_MEV
 
 CALCULATOR = "ase "
+_LARGEST_SHIFT_EV: Final = 1.0  # ours: corrections of MP2020's kind stay below 0.7 eV per anion
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 
 
@@ -292,6 +293,24 @@ def _labels_lost(data: ReportData) -> Iterator[Statement]:
             )
 
 
+def _moved_references(data: ReportData) -> Iterator[Statement]:
+    """Yield the first model whose energies were moved further than corrections go.
+
+    Nothing in a file tells an energy per atom from an energy: its labels lie electronvolts away.
+    """
+    for learned in data.rounds:
+        shifts_ev = {} if learned.model is None else learned.model.reference_shift_ev
+        far = {e: ev for e, ev in shifts_ev.items() if abs(ev) > _LARGEST_SHIFT_EV}
+        if learned.model is not None and far:
+            moved = listed([f"{element} {ev:+.2f}" for element, ev in sorted(far.items())])
+            yield Statement(
+                f"The labels' energies lie far from the model's, which was moved by {moved} eV per "
+                "atom: they have another reference, or are no energies of a cell (but per atom).",
+                (learned.model.key,),
+            )
+            return
+
+
 def _targets_missed(data: ReportData) -> Iterator[Statement]:
     last = next((r for r in reversed(data.rounds) if r.after is not None), None)
     if last is None or last.after is None:
@@ -359,7 +378,9 @@ _DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, _dft_doubts, _on_a_users_word)
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
     _retracted, _not_trained, student_doubts, _unhealthy, _not_equilibrated,
 )  # fmt: skip
-_LIMITS: Final[tuple[Rule, ...]] = (_targets_missed, _labels_lost, _ranking_doubts, _sampled)
+_LIMITS: Final[tuple[Rule, ...]] = (
+    _targets_missed, _labels_lost, _moved_references, _ranking_doubts, _sampled,
+)  # fmt: skip
 
 
 # -- words --------------------------------------------------------------------------------------

@@ -2,18 +2,23 @@
 
 import re
 
+import numpy as np
 import pytest
 from html_page import Page
 from report_campaign import LATTICE, TEMPERATURES_K, Campaign, finished
 
 from lycb_flows import schemas
+from lycb_flows.crystals.structures import structure_from_arrays
+from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.reference_shift import fitted_shift_ev
+from lycb_flows.potentials import SinglePoint
 from lycb_flows.quantities.volumes import volume_table
-from lycb_flows.report.data import CellRun, ReportData
+from lycb_flows.report.data import CellRun, LearnedRound, ReportData
 from lycb_flows.report.figures import volume_figure
 from lycb_flows.report.numbers import duration, number, scientific, with_error
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
-from lycb_flows.report.verdict import is_rehearsal
+from lycb_flows.report.verdict import is_rehearsal, judge
 from lycb_flows.schemas.keys import digest
 from lycb_flows.units import nernst_einstein_ms_per_cm
 
@@ -242,3 +247,24 @@ def test_the_papers_line_passes_through_its_own_conductivity():
 def test_a_code_that_no_labeler_states_to_be_dft_makes_a_rehearsal(name, imported, rehearsal):
     data = ReportData(theory_names=[name], imported_theory_names={name} if imported else set())
     assert is_rehearsal(data) == rehearsal
+
+
+def _round_whose_energies_moved(shift_ev):
+    model = schemas.Model.model_construct(key="m" * 64, reference_shift_ev=shift_ev)
+    return LearnedRound(schemas.Round.model_construct(), None, None, model, None, None)
+
+
+def test_energies_per_atom_are_told_by_the_shift_that_they_ask_for():
+    sizes, ev_per_atom, no_stress = (2, 4), -3.7, np.zeros((3, 3))
+    cells = [structure_from_arrays(9 * np.eye(3), ["Cu"] * n, np.zeros((n, 3))) for n in sizes]
+    predictions = [SinglePoint(n * ev_per_atom, np.zeros((n, 3)), no_stress) for n in sizes]
+    labelled = [
+        LabelledStructure(structure=cell, **vars(point) | {"energy_ev": ev_per_atom})
+        for cell, point in zip(cells, predictions, strict=True)
+    ]
+    shift_ev = fitted_shift_ev(labelled, predictions)
+    told = judge(ReportData(rounds=[_round_whose_energies_moved(shift_ev)]), ()).cannot
+    (statement,) = [one for one in told if "lie far from the model's" in one.text]
+    assert "Cu +2.3" in statement.text
+    near = ReportData(rounds=[_round_whose_energies_moved({"Cl": 0.614, "Li": -0.1})])
+    assert not any("lie far" in one.text for one in judge(near, ()).cannot)
