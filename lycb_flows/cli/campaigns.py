@@ -18,6 +18,7 @@ from lycb_flows.cli.terminal import (
     StoreOption,
     open_launchpad,
     open_results,
+    open_results_to_plan,
     open_service_store,
     open_submission,
     print_json,
@@ -271,7 +272,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
     """
     from lycb_flows.campaign import plan_campaign
 
-    results = open_results(store, create=True)
+    results = open_results_to_plan(store)
     submission = open_submission(campaign, results)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:

@@ -182,6 +182,7 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     totals = store.total_attempts()
     return {
         "campaign": submission.campaign.name,
+        "owner": submission.record.made.owner,
         "store": store.label,
         "ranked": list(found.rankings),
         "relaxed by DFT": _dft_status(store, submission.campaign, found),

@@ -53,11 +53,11 @@ def service_status(
     """
     name = submission.campaign.name
     changed = other_methods(launchpad, name, submission.record.key)
-    workers = find_workers(launchpad, everyone=True)
+    failures, workers = _failures(launchpad, name), find_workers(launchpad, everyone=True)
     return {
         "jobs": count_states(launchpad, name),
         "interrupted": count_interruptions(launchpad, name),
-        "failed jobs": _failures(launchpad, name),
+        **({"failed jobs": failures} if failures else {}),
         "workers": [_worker_line(worker) for worker in workers if _is_shown(worker)],
         **({"other method versions": changed} if changed else {}),
         **_progress(launchpad, store, submission),
