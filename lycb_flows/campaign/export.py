@@ -40,7 +40,9 @@ def _labels_of(store: ResultStore, campaign: str) -> Iterator[Label]:
     keys: set[str] = set()
     for plan in stages:
         frames = store.find(Frames, plan.frames_key)
-        keys |= set(plan.label_keys(one.structure for one in frames.frames)) if frames else set()
+        keys |= (
+            set(plan.label_keys(frame.structure for frame in frames.frames)) if frames else set()
+        )
     for document in store.find_documents(sorted(keys)):
         if isinstance(document, Label):
             yield document

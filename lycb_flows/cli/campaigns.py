@@ -164,8 +164,8 @@ def extend(
 
     results = open_results(store)
     submission = open_submission(campaign, results)
-    told = ask_for_one_more(results, submission.campaign)
-    typer.echo(f"{submission.campaign.name}: {told}")
+    outcome = ask_for_one_more(results, submission.campaign)
+    typer.echo(f"{submission.campaign.name}: {outcome}")
     if results.is_shared and begin_again(open_launchpad(launchpad), results, submission):
         typer.echo("submitted anew, as its last round was decided; finished steps are looked up")
 
@@ -186,8 +186,8 @@ def stop_after(
     results = open_results(store)
     submission = open_submission(campaign, results)
     stages = find_results(results, submission.campaign, submission.theory).stages
-    told = ask_for_an_end(results, submission.campaign, stages, after)
-    typer.echo(f"{submission.campaign.name}: {told}")
+    outcome = ask_for_an_end(results, submission.campaign, stages, after)
+    typer.echo(f"{submission.campaign.name}: {outcome}")
 
 
 def relabel(

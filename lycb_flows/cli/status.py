@@ -112,7 +112,9 @@ class _Watched:
         if self.submission is not None:
             return [self.submission]
         records = self.results.find_all(CampaignRecord)
-        names = sorted({one.name for one in records if not self.mine or one.made.owner == me})
+        names = sorted(
+            {record.name for record in records if not self.mine or record.made.owner == me}
+        )
         return [open_submission(name, self.results) for name in names]
 
     def _status(self, submission: Submission) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _progress(
     done = {job for job, _ in find_jobs(launchpad.fireworks, completed, costs)}
     share = sum(costs.get(job, 0.0) for job in done) / sum(costs.values())
     first = launchpad.launches.find_one({"fw_id": {"$in": ids}}, sort=[("launch_id", ASCENDING)])
-    is_over = bool(workflows) and all(one.state == "COMPLETED" for one in workflows)
+    is_over = bool(workflows) and all(each.state == "COMPLETED" for each in workflows)
     rest = "nothing" if is_over or share >= 1 else "unknown"
     if rest == "unknown" and first is not None and share > 0:
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])
