@@ -4,7 +4,8 @@
     LYCB_STORE=folder-or-mongodb://... python scripts/service_check.py queries
 
 queries: time and memory of questions to a store of 100,000 documents, 50,000 of them labels of 60
-atoms (LYCB_CHECK_LABELS: another number); the store must be new and needs no LaunchPad.
+atoms (LYCB_CHECK_LABELS: another number); the store must be new. A folder needs no LaunchPad; for a
+database `lycb status` asks that of ./launchpad.yaml, too.
 
 plan: time and memory of submitting 10,000 jobs, time of `lycb status` on them. sizes: a campaign
 that ranks 5,794 orderings (the toy), and the largest document of every collection. overhead:
@@ -214,10 +215,13 @@ def check_queries(address: str) -> None:
     tell_cost("index", ("index",))
     for name, command in COMMANDS.items():
         tell_cost(name, command)
-    if not filled.store.is_shared:
-        tell_cost("status", ("status", "size"))
+    if filled.store.is_shared:
+        tell_cost("submit", ("submit", "size"))
+    tell_cost("start-up of status", ("-c", f"import {', '.join(_OF_STATUS)}"), sys.executable)
+    tell_cost("status", ("status", "size"))
 
 
+_OF_STATUS = ("lycb_flows.cli.app", "lycb_flows.cli.progress", "lycb_flows.service.monitor")
 _TIMED = """
 import resource, subprocess, sys, time
 begin = time.perf_counter()
@@ -228,13 +232,13 @@ print(f"{time.perf_counter() - begin:.2f} s, {used.ru_utime + used.ru_stime:.2f}
 """
 
 
-def tell_cost(name: str, command: tuple[str, ...]) -> None:
-    """Run a command of `lycb` and print what it took.
+def tell_cost(name: str, command: tuple[str, ...], program: str | Path = LYCB) -> None:
+    """Run a command, of `lycb` or of another program, and print what it took.
 
     A small process starts it: Linux counts the memory of the starting process as the command's.
     """
     print(f"{name}: ", end="", flush=True)
-    subprocess.run([sys.executable, "-S", "-c", _TIMED, LYCB, *command], check=True)  # noqa: S603 - ours
+    subprocess.run([sys.executable, "-S", "-c", _TIMED, program, *command], check=True)  # noqa: S603 - ours
 
 
 CHECKS = {"plan": check_plan, "sizes": check_sizes, "overhead": check_overhead}

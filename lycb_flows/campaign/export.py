@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pymatgen.io.cif import CifWriter
 
+from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.submission import find_submission
 from lycb_flows.crystals import to_pymatgen
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import TELL_LEVELS, WRITERS, WrittenLabel
@@ -13,6 +16,7 @@ from lycb_flows.md.export import export_trajectory
 from lycb_flows.potentials import write_licences, write_model
 from lycb_flows.schemas import (
     Density,
+    Frames,
     GroundState,
     Import,
     Label,
@@ -26,8 +30,31 @@ from lycb_flows.store import ResultStore, trajectory_of
 from lycb_flows.transport.density import read_grid, write_density
 
 
+def _labels_of(store: ResultStore, campaign: str) -> Iterator[Label]:
+    """Yield the labels of the frames of a campaign's stages, or all labels, by key."""
+    if not campaign:
+        yield from store.find_all(Label)
+        return
+    submission = find_submission(store, campaign)
+    stages = find_results(store, submission.campaign, submission.theory).stages
+    keys: set[str] = set()
+    for plan in stages:
+        frames = store.find(Frames, plan.frames_key)
+        keys |= (
+            set(plan.label_keys(frame.structure for frame in frames.frames)) if frames else set()
+        )
+    for document in store.find_documents(sorted(keys)):
+        if isinstance(document, Label):
+            yield document
+
+
 def write_labels(
-    store: ResultStore, path: Path, *, file_format: str = "extxyz", theory: str = ""
+    store: ResultStore,
+    path: Path,
+    *,
+    file_format: str = "extxyz",
+    theory: str = "",
+    campaign: str = "",
 ) -> int:
     """Write labels in a format of `labels/foreign/writing.py`.
 
@@ -41,6 +68,8 @@ def write_labels(
         A name in `WRITERS`.
     theory
         First digits of the fingerprint of the level to write. Empty writes every level.
+    campaign
+        Name of a submitted campaign whose labels are written. Empty writes those of all.
 
     Returns
     -------
@@ -57,7 +86,7 @@ def write_labels(
         raise InputError(
             "no such format of labels", fix=f"one of {', '.join(WRITERS)}", found=file_format
         )
-    labels = [label for label in store.find_all(Label) if label.theory.startswith(theory)]
+    labels = [label for label in _labels_of(store, campaign) if label.theory.startswith(theory)]
     names = {label.theory: label.theory_name for label in labels}
     if not labels:
         raise InputError("no labels to write", fix="see `lycb query label`", theory=theory or "any")

@@ -62,13 +62,13 @@ def extend(store: ResultStore, campaign: Campaign) -> str:
     ladder, stop = campaign.learning.temperatures_k, levers.stop_after
     if stop is not None and stop + 1 < len(ladder):
         changed = {"stop_after": stop + 1, "stop_note": _signature()}
-        told = f"it stops after round {stop + 1} instead of round {stop}"
+        outcome = f"it stops after round {stop + 1} instead of round {stop}"
     else:
         notes = (*levers.more_rounds, _signature())
         changed = {"more_rounds": notes, "stop_after": None, "stop_note": ""}
-        told = f"{len(ladder) + len(notes)} rounds, the last at {ladder[-1]:g} K"
+        outcome = f"{len(ladder) + len(notes)} rounds, the last at {ladder[-1]:g} K"
     _write(store, campaign, levers, changed)
-    return told
+    return outcome
 
 
 def stop_after(

@@ -55,6 +55,10 @@ def read_campaign(path: Path) -> Campaign:
     InputError
         At the first thing that is wrong.
     """
+    if path.suffix.lower() == ".cif":
+        raise InputError(
+            "a crystal, not a campaign", fix=f"`lycb init {path.name}` makes one of it", file=path
+        )
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as err:
@@ -63,6 +67,10 @@ def read_campaign(path: Path) -> Campaign:
         ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise InputError("not a YAML file", fix="mend it there", file=path, reason=err) from err
+    if not isinstance(content, dict):
+        raise InputError(
+            "no campaign is in this file", fix="see `lycb init`", file=path, found=content
+        )
     return _with_absolute_paths(_validated(content, str(path)), path.parent)
 
 

@@ -88,7 +88,6 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
 app = typer.Typer(
     help="Disordered crystal in, ionic conductivity with an error bar out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -18,6 +18,7 @@ from lycb_flows.cli.terminal import (
     StoreOption,
     open_launchpad,
     open_results,
+    open_results_to_plan,
     open_service_store,
     open_submission,
     print_json,
@@ -163,8 +164,8 @@ def extend(
 
     results = open_results(store)
     submission = open_submission(campaign, results)
-    told = ask_for_one_more(results, submission.campaign)
-    typer.echo(f"{submission.campaign.name}: {told}")
+    outcome = ask_for_one_more(results, submission.campaign)
+    typer.echo(f"{submission.campaign.name}: {outcome}")
     if results.is_shared and begin_again(open_launchpad(launchpad), results, submission):
         typer.echo("submitted anew, as its last round was decided; finished steps are looked up")
 
@@ -185,8 +186,8 @@ def stop_after(
     results = open_results(store)
     submission = open_submission(campaign, results)
     stages = find_results(results, submission.campaign, submission.theory).stages
-    told = ask_for_an_end(results, submission.campaign, stages, after)
-    typer.echo(f"{submission.campaign.name}: {told}")
+    outcome = ask_for_an_end(results, submission.campaign, stages, after)
+    typer.echo(f"{submission.campaign.name}: {outcome}")
 
 
 def relabel(
@@ -271,7 +272,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
     """
     from lycb_flows.campaign import plan_campaign
 
-    results = open_results(store, create=True)
+    results = open_results_to_plan(store)
     submission = open_submission(campaign, results)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:

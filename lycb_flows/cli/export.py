@@ -18,6 +18,9 @@ def export_labels(
     theory: Annotated[
         str, typer.Option(help="First digits of the fingerprint of the level to write.")
     ] = "",
+    campaign: Annotated[
+        str, typer.Option(help="Name of a campaign (default: labels of all in the store).")
+    ] = "",
     store: StoreOption = None,
 ) -> None:
     """Write labels for others to train on.
@@ -27,7 +30,10 @@ def export_labels(
     """
     from lycb_flows.campaign.export import write_labels
 
-    n_labels = write_labels(open_results(store), path, file_format=file_format, theory=theory)
+    results = open_results(store)
+    n_labels = write_labels(
+        results, path, file_format=file_format, theory=theory, campaign=campaign
+    )
     typer.echo(f"{n_labels} labels in {path}")
 
 

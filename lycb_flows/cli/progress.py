@@ -29,6 +29,7 @@ from lycb_flows.campaign import (
     plan_campaign,
     system_names,
 )
+from lycb_flows.campaign.levers import levers_of
 from lycb_flows.cli.terminal import PlainProgress
 from lycb_flows.config import Campaign
 from lycb_flows.quantities import find_quantity
@@ -182,7 +183,9 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
     totals = store.total_attempts()
     return {
         "campaign": submission.campaign.name,
+        "owner": submission.record.made.owner,
         "store": store.label,
+        **_asked_for(store, submission.campaign),
         "ranked": list(found.rankings),
         "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
@@ -192,6 +195,15 @@ def campaign_status(store: ResultStore, submission: Submission) -> dict[str, Any
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
     }
+
+
+def _asked_for(store: ResultStore, campaign: Campaign) -> dict[str, list[str]]:
+    """Return what people have asked for of the loop, with who and when; nothing if nobody has."""
+    levers = levers_of(store, campaign)
+    lines = [f"one more round: {note}" for note in levers.more_rounds]
+    if levers.stop_after is not None:
+        lines.append(f"stop after round {levers.stop_after}: {levers.stop_note}")
+    return {"asked for": lines} if lines else {}
 
 
 def _student_status(

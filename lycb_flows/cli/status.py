@@ -24,11 +24,16 @@ from lycb_flows.cli.terminal import (
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
 
+_OF_THE_STORE = {"attempts", "wall_s"}
+"""What is counted for all campaigns of a store together."""
+MineOption = Annotated[bool, typer.Option("--mine", help="Only campaigns that you submitted.")]
+
 
 def status(
     campaign: Annotated[
         str | None, typer.Argument(help="File or submitted name (default: every campaign).")
     ] = None,
+    mine: MineOption = False,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
     as_json: JsonOption = False,
@@ -37,7 +42,7 @@ def status(
 
     Jobs and workers are shown for campaigns on a LaunchPad.
     """
-    for found in _Watched(campaign, store, launchpad).look():
+    for found in _Watched(campaign, store, launchpad, mine=mine).look():
         if as_json:
             print_json(found)
         else:
@@ -48,6 +53,7 @@ def watch(
     campaign: Annotated[
         str | None, typer.Argument(help="File or submitted name (default: every campaign).")
     ] = None,
+    mine: MineOption = False,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
     interval_s: Annotated[float, typer.Option(help="Time between two looks.")] = 5.0,
@@ -61,7 +67,7 @@ def watch(
 
     from lycb_flows.cli.terminal import as_table
 
-    watched = _Watched(campaign, store, launchpad)
+    watched = _Watched(campaign, store, launchpad, mine=mine)
     with suppress(KeyboardInterrupt), Live(auto_refresh=False) as live:
         while True:
             at = time.strftime("%H:%M:%S")
@@ -82,9 +88,14 @@ class _Watched:
         File or name; None: every campaign.
     store, launchpad
         Values of the options.
+    mine
+        Only campaigns that this user of the system has submitted first.
     """
 
-    def __init__(self, campaign: str | None, store: str | None, launchpad: Path | None) -> None:
+    def __init__(
+        self, campaign: str | None, store: str | None, launchpad: Path | None, *, mine: bool
+    ) -> None:
+        self.mine = mine
         self.results = open_results(store)
         self.pad = open_launchpad(launchpad) if self.results.is_shared else None
         self.submission = open_submission(campaign, self.results) if campaign else None
@@ -95,10 +106,15 @@ class _Watched:
 
     def _submissions(self) -> list[Submission]:
         from lycb_flows.schemas import CampaignRecord
+        from lycb_flows.store import user_name
 
+        me = user_name()
         if self.submission is not None:
             return [self.submission]
-        names = sorted({record.name for record in self.results.find_all(CampaignRecord)})
+        records = self.results.find_all(CampaignRecord)
+        names = sorted(
+            {record.name for record in records if not self.mine or record.made.owner == me}
+        )
         return [open_submission(name, self.results) for name in names]
 
     def _status(self, submission: Submission) -> dict[str, Any]:
@@ -113,9 +129,10 @@ class _Watched:
 
 def _status_rows(found: dict[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
-    for field, value in found.items():
+    for name, value in found.items():
+        field = f"{name}, whole store" if name in _OF_THE_STORE else name
         if isinstance(value, dict):
-            rows += [[f"{field} {name}", _as_text(entry)] for name, entry in value.items()]
+            rows += [[f"{field} {part}", _as_text(entry)] for part, entry in value.items()]
         elif isinstance(value, list):
             rows.append([field, "\n".join(map(str, value))])
         else:

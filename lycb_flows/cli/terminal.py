@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -51,6 +52,24 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
     store = open_store(address or settings.store, create=create)
     AT_THE_END.callback(store.close)
     return store
+
+
+def open_results_to_plan(address: str | None) -> ResultStore:
+    """Return the store of an option or of the settings; where there is none, one that goes again.
+
+    Parameters
+    ----------
+    address
+        Value of --store; None: the settings'.
+    """
+    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.store import MONGODB_SCHEMES
+
+    chosen = address or load_settings().store
+    if chosen.startswith(MONGODB_SCHEMES) or (Path(chosen) / "results.sqlite").exists():
+        return open_results(address)
+    folder = AT_THE_END.enter_context(tempfile.TemporaryDirectory(prefix="lycb-plan-"))
+    return open_results(folder, create=True)
 
 
 def check_folder_of(path: Path) -> None:

@@ -67,7 +67,7 @@ def submit_campaign(
         "campaign": submission.campaign.name,
         RECORD: submission.record.key,
         METHODS: method_versions(),
-        "owner": submission.record.made.owner,
+        "owner": user_name(),
     }
     return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
 

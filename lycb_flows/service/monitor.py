@@ -53,11 +53,11 @@ def service_status(
     """
     name = submission.campaign.name
     changed = other_methods(launchpad, name, submission.record.key)
-    workers = find_workers(launchpad, everyone=True)
+    failures, workers = _failures(launchpad, name), find_workers(launchpad, everyone=True)
     return {
         "jobs": count_states(launchpad, name),
         "interrupted": count_interruptions(launchpad, name),
-        "failed jobs": _failures(launchpad, name),
+        **({"failed jobs": failures} if failures else {}),
         "workers": [_worker_line(worker) for worker in workers if _is_shown(worker)],
         **({"other method versions": changed} if changed else {}),
         **_progress(launchpad, store, submission),
@@ -118,7 +118,7 @@ def _progress(
     done = {job for job, _ in find_jobs(launchpad.fireworks, completed, costs)}
     share = sum(costs.get(job, 0.0) for job in done) / sum(costs.values())
     first = launchpad.launches.find_one({"fw_id": {"$in": ids}}, sort=[("launch_id", ASCENDING)])
-    is_over = bool(workflows) and all(one.state == "COMPLETED" for one in workflows)
+    is_over = bool(workflows) and all(each.state == "COMPLETED" for each in workflows)
     rest = "nothing" if is_over or share >= 1 else "unknown"
     if rest == "unknown" and first is not None and share > 0:
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])

@@ -36,8 +36,8 @@ SETTINGS = {
     "LYCB_LOST_AFTER_S": "1",
     "LYCB_MIN_FREE_GB": "0.01",
 }
-NOT_FROZEN = {"store", "workers", "rest", "attempts", "wall_s"}
-"""Parts of a status that tell where one looks, and when, and what was measured anew."""
+NOT_FROZEN = {"store", "owner", "workers", "rest", "attempts", "wall_s"}
+"""Parts of a status that tell who looks where, and when, and what was measured anew."""
 KEYED_BY_PLAN = ["arrhenius", "dataset", "frames", "model", "round", "run", "segment", "transport"]
 """Kinds whose keys are known before anything runs, whatever machine then runs it."""
 MEASURED_ANEW = {"transport", "arrhenius"}

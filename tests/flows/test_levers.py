@@ -1,5 +1,7 @@
 """Levers on a campaign: one more round, an end after this round; said by whom and when."""
 
+import json
+
 import pytest
 from campaign_runs import run_campaign
 from messages import assert_one_line
@@ -60,6 +62,8 @@ def test_a_campaign_stops_and_goes_on_as_asked_and_its_report_says_so(
     at = ("--store", tmp_path / "store")
     submission = submit(store, loop_campaign)
     assert lycb("stop-after", "loop", "--round", 0, *at)[0] == 0
+    [asked] = json.loads(lycb("status", "loop", "--json", *at)[1])["asked for"]
+    assert asked.startswith(f"stop after round 0: {user_name()} on 20")
     run_campaign(store, loop_campaign)
     found = find_results(store, submission.campaign, submission.theory)
     assert [round_.temperature_k for round_ in found.rounds] == [200.0]

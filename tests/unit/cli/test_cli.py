@@ -287,6 +287,8 @@ def test_labels_and_models_go_out_and_come_back(lycb, finished, tmp_path):
     assert code == 0
     frames = ase.io.read(tmp_path / "labels.extxyz", ":")
     assert f"{len(frames)} labels" in out
+    one = lycb("export", "labels", tmp_path / "its.extxyz", "--campaign", "loop")
+    assert f"{len(frames)} labels" in one[1]
     label = finished.load_any(frames[0].info["label"])
     assert frames[0].get_potential_energy() == pytest.approx(label.energy_ev, rel=1e-9)
     assert frames[0].get_forces().shape == (20, 3)

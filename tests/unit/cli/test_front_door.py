@@ -1,15 +1,22 @@
 """What a stranger meets first: version, help, Ctrl-C, and campaigns to begin with."""
 
+import json
+import os
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import typer
 from messages import assert_one_line
-from places import ROOT
+from places import CAMPAIGNS, ROOT
 
 import lycb_flows
-from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.campaign import submission
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.cli import app as cli, query
+from lycb_flows.store import open_store, user_name
 
 
 def test_the_version_is_printed(lycb):
@@ -64,3 +71,45 @@ def test_a_wheel_and_the_image_have_them():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"] == {"workflows": "lycb_flows/workflows"}
     assert "COPY workflows ./workflows" in (ROOT / "docker" / "Dockerfile").read_text()
+
+
+def test_a_plan_makes_no_store(lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = lycb("plan", CAMPAIGNS / "loop.yaml", "--store", tmp_path / "absent")
+    assert code == 0
+    assert "label r00 200 K" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_campaign_is_told_how_to_become_one(lycb, tmp_path):
+    for name, text, words in (
+        ("my.cif", "data_my", ("a crystal", "lycb init my.cif")),
+        ("list.yaml", "[1, 2]", ("no campaign", "lycb init")),
+        ("empty.yaml", "", ("no campaign", "lycb init")),
+    ):
+        (tmp_path / name).write_text(text)
+        assert_one_line(lycb("rank", tmp_path / name), *words)
+
+
+def test_a_shell_completes_commands():
+    asked = {"_LYCB_COMPLETE": "complete_bash", "COMP_WORDS": "lycb sta", "COMP_CWORD": "1"}
+    lycb = Path(sys.executable).with_name("lycb")
+    done = subprocess.run(
+        [lycb], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["status"]
+
+
+def test_status_may_show_only_ones_own_campaigns(lycb, loop_campaign, tmp_path, monkeypatch):
+    at = ("--store", tmp_path / "store")
+    with open_store(tmp_path / "store") as store:
+        submit(store, loop_campaign)
+        monkeypatch.setattr(submission, "user_name", lambda: "ana")
+        submit(store, loop_campaign.model_copy(update={"name": "hers"}))
+    listed = [json.loads(line) for line in lycb("status", "--json", *at)[1].splitlines()]
+    assert {one["campaign"]: one["owner"] for one in listed} == {
+        "hers": "ana",
+        "loop": user_name(),
+    }
+    [mine] = [json.loads(line) for line in lycb("status", "--mine", "--json", *at)[1].splitlines()]
+    assert mine["campaign"] == "loop"
