@@ -48,7 +48,7 @@ def distil(
     plan = Plan(
         temperatures_k=tuple(temperatures_k or Plan.temperatures_k),
         rounds=rounds,
-        recipe=StudentRecipe(updates=updates, seed=seed),
+        recipe=StudentRecipe(updates=updates, seed=seed, optimizer="soap"),
     )
     student = distil(
         starts,
