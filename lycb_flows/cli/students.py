@@ -26,7 +26,7 @@ def distil(
         list[float] | None,
         typer.Option("--temperature-k", help="Of its runs (default: 300 600 900)."),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 2,
+    rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 3,
     updates: Annotated[int, typer.Option(help="Steps of the last training.")] = 6000,
     neurons: Annotated[int, typer.Option(help="Of the hidden layer.")] = 40,
     seed: Annotated[int, typer.Option(help="Of frames, velocities and weights.")] = 0,

@@ -65,7 +65,7 @@ def _change(gradient: Tensor, state: dict[str, Any]) -> Tensor:
     state["squares"].lerp_(turned * turned, 1 - _SQUARES)
     mean = _into(state["mean"], state) / (1 - _MOMENTUM ** state["updates"])
     squares = state["squares"] / (1 - _SQUARES ** state["updates"])
-    change = mean / (squares.sqrt() + _TINY)
+    change: Tensor = mean / (squares.sqrt() + _TINY)
     if "left" in state:
         change = state["left"] @ change @ state["right"].mT
     return change
