@@ -26,7 +26,7 @@ def distil(
         list[float] | None,
         typer.Option("--temperature-k", help="Of its runs (default: 300 600 900)."),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 2,
+    rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 3,
     updates: Annotated[int, typer.Option(help="Steps of the last training.")] = 6000,
     neurons: Annotated[int, typer.Option(help="Of the hidden layer.")] = 40,
     seed: Annotated[int, typer.Option(help="Of frames, velocities and weights.")] = 0,
@@ -48,7 +48,7 @@ def distil(
     plan = Plan(
         temperatures_k=tuple(temperatures_k or Plan.temperatures_k),
         rounds=rounds,
-        recipe=StudentRecipe(updates=updates, seed=seed),
+        recipe=StudentRecipe(updates=updates, seed=seed, optimizer="soap"),
     )
     student = distil(
         starts,

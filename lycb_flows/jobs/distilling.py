@@ -187,7 +187,9 @@ class _Distillation:
                 rounds=config.rounds,
                 frames_per_run=config.frames_per_run,
                 run_ps=config.run_ps,
-                recipe=StudentRecipe(updates=config.updates, seed=plan.seed),
+                recipe=StudentRecipe(
+                    updates=config.updates, seed=plan.seed, optimizer=config.optimizer or "adamw"
+                ),
                 pressures_bar=plan.pressures_bar,
                 md=plan.md,
             ),

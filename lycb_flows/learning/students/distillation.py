@@ -63,8 +63,8 @@ class Plan:
 
     temperatures_k: tuple[float, ...] = (300.0, 600.0, 900.0)
     rattled_per_start: int = 16
-    rounds: int = 2
-    frames_per_run: int = 4
+    rounds: int = 3
+    frames_per_run: int = 5
     run_ps: float = 2.0
     recipe: StudentRecipe = StudentRecipe()  # noqa: RUF009 - frozen
     pressures_bar: tuple[float, ...] = (1.0,)

@@ -8,7 +8,7 @@ batch, with e per atom, f per component, w the virial per atom:
     L = (1 + (c - 1) t) mean(e^2) + mean(f^2) + v mean(w^2)
 
 where t rises from 0 to 1: forces first, energies last. Beyond 0.5 eV/Å forces count linearly
-(Huber). AdamW, its step falls as a cosine.
+(Huber). SOAP or AdamW, whose step falls as a cosine.
 
 >>> student = train_student(NepShape(("Li", "Y", "Cl")), labelled, StudentRecipe())
 """
@@ -19,16 +19,18 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.students.soap import Soap
 from lycb_flows.potentials import (
     NepGraph,
     NepLearner,
@@ -67,9 +69,11 @@ class StudentRecipe:
     virial_weight
         v.
     weight_decay
-        AdamW's.
+        Of AdamW or SOAP.
     seed
         Of first weights and batches.
+    optimizer
+        "adamw", or "soap", which needs a few times fewer updates for the same errors.
     """
 
     updates: int = 6000
@@ -79,6 +83,7 @@ class StudentRecipe:
     virial_weight: float = 10.0
     weight_decay: float = 1e-4
     seed: int = 0
+    optimizer: Literal["adamw", "soap"] = "adamw"
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,7 @@ def _train(
     watch: Watch,
 ) -> None:
     parameters = [value for value in module.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.99)
-    )
+    optimizer = _optimizer(parameters, recipe)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimizer, recipe.updates, eta_min=recipe.learning_rate / 1000
     )
@@ -198,6 +201,13 @@ def _train(
             raise PhysicsError(
                 "the loss is not finite", fix="lower the learning rate", updates=done
             )
+
+
+def _optimizer(parameters: list[nn.Parameter], recipe: StudentRecipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "soap":
+        return Soap(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, betas=(0.9, 0.99))
 
 
 def _batches(

@@ -47,7 +47,7 @@ def load_library(source: str, shape: NepShape, *, double: bool = False) -> ctype
     Parameters
     ----------
     source
-        Name of its file in `native/`.
+        Name of its file beside the other native sources.
     shape, double
         As for `load_kernel`.
     """
