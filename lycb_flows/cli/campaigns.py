@@ -28,7 +28,7 @@ from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
-    from lycb_flows.service.launchpad import CampaignWorkflow, ServiceLaunchPad
+    from lycb_flows.service import CampaignWorkflow, ServiceLaunchPad
     from lycb_flows.store import ResultStore
 
 
@@ -39,8 +39,7 @@ def submit(
 
     Results that are in the store already are found, not computed again.
     """
-    from lycb_flows.service.campaigns import other_versions, submit_campaign
-    from lycb_flows.service.launchpad import other_methods
+    from lycb_flows.service import other_methods, other_versions, submit_campaign
 
     results, pad = open_service_store(store), open_launchpad(launchpad)
     submission = open_submission(campaign, results)
@@ -69,7 +68,7 @@ def cancel(
     ] = False,
 ) -> None:
     """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
-    from lycb_flows.service.launchpad import cancel as cancel_workflows
+    from lycb_flows.service import cancel as cancel_workflows
 
     _pull(cancel_workflows, name, launchpad, "will not run", ask=not yes)
 
@@ -79,7 +78,7 @@ def retry(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
 
     Faults and losses that were counted against them count no more.
     """
-    from lycb_flows.service.campaigns import retry_jobs
+    from lycb_flows.service import retry_jobs
 
     pad = open_launchpad(launchpad)
     _workflows(pad, name)
@@ -91,14 +90,14 @@ def retry(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
 
 def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Let running jobs of a campaign end and start no other."""
-    from lycb_flows.service.launchpad import pause as pause_workflows
+    from lycb_flows.service import pause as pause_workflows
 
     _pull(pause_workflows, name, launchpad, "wait")
 
 
 def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Undo `lycb pause`."""
-    from lycb_flows.service.launchpad import resume as resume_workflows
+    from lycb_flows.service import resume as resume_workflows
 
     _pull(resume_workflows, name, launchpad, "may run again")
 
@@ -120,7 +119,7 @@ def _pull(
 
 def _workflows(pad: ServiceLaunchPad, name: str) -> list[CampaignWorkflow]:
     """Return the workflows of a campaign; without any, name the campaigns that there are."""
-    from lycb_flows.service.launchpad import campaign_workflows
+    from lycb_flows.service import campaign_workflows
 
     found = campaign_workflows(pad, name)
     if not found:
@@ -160,7 +159,7 @@ def extend(
     by `lycb stop-after` it is the next round of the file.
     """
     from lycb_flows.campaign import extend as ask_for_one_more
-    from lycb_flows.service.campaigns import begin_again
+    from lycb_flows.service import begin_again
 
     results = open_results(store)
     submission = open_submission(campaign, results)
@@ -199,7 +198,7 @@ def relabel(
     here.
     """
     from lycb_flows.flows.embedded import relabel_embedded
-    from lycb_flows.service.campaigns import relabel as relabel_on
+    from lycb_flows.service import relabel as relabel_on
 
     results = open_results(store)
     submission = open_submission(campaign, results)

@@ -19,8 +19,7 @@ from lycb_flows.cli.terminal import (
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.service.launchpad import ServiceLaunchPad
-    from lycb_flows.service.reaper.passes import Reaping
+    from lycb_flows.service import Reaping, ServiceLaunchPad
     from lycb_flows.store import ResultStore
 
 _MINUTE_S = 60
@@ -52,7 +51,7 @@ def worker(
     Near the end of its walltime a worker takes no other job, and a long job
     goes back to the queue at its next restart point.
     """
-    from lycb_flows.service.worker import WorkerOptions, run_worker
+    from lycb_flows.service import WorkerOptions, run_worker
 
     _check_categories(category or ())
     _choose_store(store)
@@ -98,7 +97,7 @@ def reap(
     A job is lost when its worker has been silent for too long. With --dry-run
     nothing is changed.
     """
-    from lycb_flows.service.reaper.passes import reap as reap_once
+    from lycb_flows.service import reap as reap_once
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
     found = reap_once(
@@ -130,7 +129,7 @@ def serve_reaper(
     What must be seen twice before it counts as lost is seen twice here; `lycb
     reap` says "not yet" for it.
     """
-    from lycb_flows.service.reaper.passes import serve
+    from lycb_flows.service import serve
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
     serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
@@ -140,7 +139,7 @@ def _closing(
     pad: ServiceLaunchPad, results: ResultStore, *, dry_run: bool
 ) -> Callable[[], list[Reaping]]:
     """Return what the reaper does beside FireWorks' own matters."""
-    from lycb_flows.service.campaigns import close_open_stages
+    from lycb_flows.service import close_open_stages
 
     def close() -> list[Reaping]:
         if not dry_run:
@@ -160,7 +159,7 @@ def launchpad(
     FireWorks' own commands know neither LYCB_LAUNCHPAD_PASSWORD nor ~/.lycb.yaml.
     They find the file under its default name in the folder where they run.
     """
-    from lycb_flows.service.launchpad import write_with_password
+    from lycb_flows.service import write_with_password
 
     write_with_password(launchpad, path)
     typer.echo(f"{path}; it holds the password: keep it out of shared folders and of git")
@@ -203,7 +202,7 @@ def qadapter(
     has been idle for a while.
     """
     fields = dict(locals())  # the options, whose names are the config's
-    from lycb_flows.service.qadapter import check_queue_config, write_qadapter
+    from lycb_flows.service import check_queue_config, write_qadapter
 
     del fields["path"]
     categories = tuple(category or ("gpu",))

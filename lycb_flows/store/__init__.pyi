@@ -13,6 +13,7 @@ from .checks import (
 )
 from .connecting import (
     connect as connect,
+    why_unusable as why_unusable,
 )
 from .copies import (
     copy_documents as copy_documents,
@@ -36,6 +37,7 @@ from .opening import (
     open_store as open_store,
 )
 from .outages import (
+    explained as explained,
     is_outage as is_outage,
     survives_outages as survives_outages,
 )

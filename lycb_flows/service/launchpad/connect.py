@@ -16,8 +16,7 @@ from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
-from lycb_flows.store.connecting import why_unusable
-from lycb_flows.store.outages import explained, is_outage
+from lycb_flows.store import explained, is_outage, why_unusable
 
 _FIELDS = (
     "host", "port", "name", "username", "password", "logdir", "strm_lvl", "user_indices",

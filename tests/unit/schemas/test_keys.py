@@ -165,7 +165,7 @@ def plan_keys(name, campaign, theory):
             f"{prefix} frames": stage.frames_key,
             f"{prefix} dataset": stage.dataset_key,
             f"{prefix} model": stage.model_key,
-            f"{prefix} round": stage.round_key,
+            f"{prefix} round": stage.round_key(),
         }
     measurement = MeasurementPlan(campaign=campaign, starts=starts, model="5" * 64)
     place = Condition(system="LYC", pressure_bar=1.0)

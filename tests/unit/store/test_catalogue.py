@@ -249,7 +249,7 @@ def test_a_user_who_may_only_read_asks_the_database(tmp_path, lycb, monkeypatch)
         code, out, err = lycb("query", "label", "--where", "temperature_k>400", "--store", address)
         assert code == 0, err
         assert "2 rows" in out
-        assert "its owner runs `lycb index`" in err
+        assert "ask its owner to run `lycb index`" in err
         assert lycb("query", "campaign", "--store", address)[0] == 0
         assert_one_line(lycb("index", "--store", address), "lacks a right")
         with open_store(address) as guest, pytest.raises(StoreError, match="lacks a right"):
