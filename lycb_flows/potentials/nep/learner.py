@@ -16,11 +16,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials.nep.file import NepShape
 from lycb_flows.potentials.nep.kernel import NepEvaluator, address, load_library
 from lycb_flows.potentials.nep.layers import NepModule
 from lycb_flows.potentials.nep.potential import NepPotential
 
+_TOO_DENSE = 2  # of lycb_nep_place
 _LEARNED = ("first", "biases", "second", "radial", "angular")
 Outputs = tuple[Tensor, Tensor, Tensor]
 
@@ -36,6 +38,11 @@ class NepLearner:
         Holds the numbers, in single precision; they may change between two calls.
     crystals
         All of them.
+
+    Raises
+    ------
+    PhysicsError
+        Where an atom has more neighbours than the kernel has room for.
     """
 
     def __init__(self, library: ctypes.CDLL, module: NepModule, crystals: Sequence[Atoms]) -> None:
@@ -46,7 +53,13 @@ class NepLearner:
         self._kernel = NepEvaluator(library, module.shape, weights, species, skin_ang=0.0)
         positions = np.concatenate([atoms.positions for atoms in crystals])
         cells = np.array([atoms.cell.array for atoms in crystals])
-        if library.lycb_nep_place(self._kernel.system, address(positions), address(cells)):
+        status = library.lycb_nep_place(self._kernel.system, address(positions), address(cells))
+        if status == _TOO_DENSE:
+            raise PhysicsError(
+                "a frame is too dense to learn from",
+                fix="leave out frames whose atoms have more than a thousand neighbours",
+            )
+        if status:
             raise MemoryError
 
     def __call__(self, chosen: Sequence[int]) -> Outputs:

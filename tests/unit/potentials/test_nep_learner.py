@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from neps import CRYSTAL, SHAPES, random_weights
 
+from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import NepLearner, NepModule, NepPotential, join_graphs, load_trainer
 
 NAMES = ("first", "biases", "second", "radial", "angular")
@@ -67,3 +68,10 @@ def test_derivatives_follow_the_numbers_and_no_thread_changes_a_bit():
     np.testing.assert_allclose(
         after[0], 2 * before[0], rtol=1e-4, atol=1e-4 * before[0].abs().max()
     )
+
+
+def test_a_frame_with_too_many_neighbours_is_refused_in_one_line():
+    shape = SHAPES["three-body"]
+    crushed = Atoms("Li", cell=[0.8, 0.8, 0.8], pbc=True)
+    with pytest.raises(PhysicsError, match="too dense to learn from"):
+        NepLearner(load_trainer(shape), module_of(shape, torch.float32), [crushed])
