@@ -7,12 +7,15 @@ document is found whose kind is not known yet.
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
 import sys
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ConfigDict
 
+from lycb_flows import schemas
 from lycb_flows.config.plugins import Registry
 from lycb_flows.schemas import KINDS, Document, register_kind
 
@@ -60,7 +63,7 @@ QUANTITIES: Registry[Measured] = Registry(
 """What a campaign can measure."""
 
 
-_PACKAGE = __name__.partition(".")[0]
+_SCHEMAS = schemas.__name__
 
 
 class UnknownDocument(Document):
@@ -91,8 +94,16 @@ def method_versions() -> dict[str, int]:
 
     Kinds of other packages are left out: not every machine has them.
     """
-    own = {k: c for k, c in all_kinds().items() if c.__module__.startswith(f"{_PACKAGE}.")}
-    return {kind: document.method_version for kind, document in sorted(own.items())}
+    return {kind: document.method_version for kind, document in sorted(_own_kinds().items())}
+
+
+@functools.cache
+def _own_kinds() -> dict[str, type[Document]]:
+    """Return the classes of the modules of `lycb_flows.schemas`; quantities are not loaded."""
+    names = [module.name for module in pkgutil.iter_modules(schemas.__path__, f"{_SCHEMAS}.")]
+    values = [value for name in names for value in vars(importlib.import_module(name)).values()]
+    documents = [v for v in values if isinstance(v, type) and issubclass(v, Document)]
+    return {document.kind: document for document in documents if "kind" in vars(document)}
 
 
 @functools.lru_cache(maxsize=1)

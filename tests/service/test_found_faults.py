@@ -35,7 +35,7 @@ from lycb_flows.service.launchpad import (
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.qadapter import QueueConfig, write_qadapter
 from lycb_flows.service.worker.examination import examine
-from lycb_flows.store import method_versions, outages
+from lycb_flows.store import all_kinds, method_versions, outages
 
 BIN, GUEST = Path(sys.executable).parent, "guest-word"
 
@@ -171,6 +171,15 @@ def test_fault_3_a_worker_of_other_method_versions_takes_no_job(service, tmp_pat
     assert len({spec["methods"] for spec in specs}) == 1  # what a job adds, too
     [seen] = find_workers(service.pad, everyone=True)[-1:]
     assert seen.methods == specs[0]["methods"]
+
+
+def test_fault_3_every_kind_of_the_schemas_has_its_version():
+    own = {
+        kind: document.method_version
+        for kind, document in all_kinds().items()
+        if document.__module__.startswith("lycb_flows.schemas.")
+    }
+    assert method_versions() == own
 
 
 def test_fault_3_submit_takes_a_campaign_over_and_says_so(
