@@ -11,7 +11,7 @@ from lycb_flows.config import Campaign, RelaxationConfig, decorated_name, name_o
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
 from lycb_flows.quantities import MeasurementPlan
-from lycb_flows.relaxation import formation_energy_ev_per_atom, relax_many, space_group
+from lycb_flows.relaxation import formation_energy_ev_per_atom, space_group
 from lycb_flows.schemas import (
     GroundState,
     LatticeDifference,
@@ -93,6 +93,8 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
 def _relaxed(
     structures: Sequence[Structure], potential: Potential, config: RelaxationConfig
 ) -> list[Relaxed]:
+    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch, for this alone
+
     found = []
     for outcome in relax_many(structures, potential, config):
         if isinstance(outcome, PhysicsError):

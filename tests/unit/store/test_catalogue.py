@@ -257,3 +257,15 @@ def test_a_user_who_may_only_read_asks_the_database(tmp_path, lycb, monkeypatch)
         raw = address.replace("guest@", "guest:a/b-secret@")
         assert "secret" not in lycb("query", "campaign", "--store", raw)[2]
         owner.close()
+
+
+def test_questions_import_no_torch():
+    """Its import takes seconds and hundreds of MB, which every question would pay."""
+    code = (
+        "import sys, lycb_flows.cli.app, lycb_flows.cli.query, lycb_flows.service.monitor\n"
+        "from lycb_flows.quantities.results import measured_numbers\n"
+        "from lycb_flows.store import all_kinds\n"
+        "all_kinds()\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
