@@ -221,7 +221,8 @@ def documented(locked_server, tmp_path, monkeypatch, lycb):
     monkeypatch.setenv("LYCB_STORE", locked_server.uri("doors", user=locked_server.user))
     monkeypatch.setenv("LYCB_STORE_PASSWORD", locked_server.password)
     monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]))
+    before = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), before]))
     mine = tmp_path / "my_launchpad.yaml"
     code, out, err = lycb("launchpad", mine, "--launchpad", plain)
     assert code == 0, err
