@@ -16,9 +16,15 @@ from lycb_flows.bench.comparison import Comparison, alternate, threaded
 from lycb_flows.bench.dynamics import our_md
 from lycb_flows.bench.subjects import MODEL, potential_named, rattled_cell
 from lycb_flows.config import MDConfig
-from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
-from lycb_flows.md.chains import FloatArray
-from lycb_flows.md.integrators import BoolArray, Dynamics
+from lycb_flows.md import (
+    BoolArray,
+    Dynamics,
+    FloatArray,
+    Replica,
+    begin_motion,
+    make_dynamics,
+    thermal_momenta,
+)
 from lycb_flows.potentials import NepPotential, NepShape, NepWeights
 
 _TEMPERATURE_K = 600.0

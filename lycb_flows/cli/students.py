@@ -118,6 +118,7 @@ def certify(
         price = runs.price_s()
         typer.echo(_price_text(price, len(start.species)), err=True)
         if not dynamics:
+            typer.echo("--dynamics runs them.", err=True)
             return
         found = runs.compare(config)
     facts = {"atoms": len(start.species), "teacher": sources[1].model.facts(), **found.as_dict()}
@@ -132,7 +133,7 @@ def _price_text(price_s: dict[str, float], n_atoms: int) -> str:
     from lycb_flows.campaign import duration_text
 
     parts = (f"{name} {duration_text(seconds)}" for name, seconds in price_s.items())
-    return f"Runs of {n_atoms} atoms cost about: {', '.join(parts)}. --dynamics runs them."
+    return f"Runs of {n_atoms} atoms cost about: {', '.join(parts)}."
 
 
 def _add_to_certificate(student: Path, dynamics: dict[str, Any]) -> None:

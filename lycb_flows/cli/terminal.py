@@ -55,12 +55,15 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
 
 
 def open_results_to_plan(address: str | None) -> ResultStore:
-    """Return the store of an option or of the settings; where there is none, one that goes again.
+    """Return the store that --store or the settings name, or an empty one where there is none.
+
+    The empty one lies in a temporary folder, which is removed when the command ends: a plan makes
+    no store.
 
     Parameters
     ----------
     address
-        Value of --store; None: the settings'.
+        Value of --store; None for the store of the settings.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.store import MONGODB_SCHEMES

@@ -35,8 +35,7 @@ from lycb_flows.jobs.resources import open_potential, open_store_at, process_poo
 from lycb_flows.labels import Teacher, teacher_theory
 from lycb_flows.learning import LabelledStructure, Stage
 from lycb_flows.machine import WALLTIME, load_settings
-from lycb_flows.potentials import load_potential
-from lycb_flows.potentials.nep.architecture import NEP_MEDIA_TYPE, Nep
+from lycb_flows.potentials import NEP_MEDIA_TYPE, Nep, load_potential
 from lycb_flows.schemas import (
     Dataset,
     Frames,

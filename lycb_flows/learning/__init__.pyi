@@ -7,6 +7,7 @@ from .labelled import (
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,
+    shifted_points as shifted_points,
 )
 from .sampling import (
     Candidates as Candidates,

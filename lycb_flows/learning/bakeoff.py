@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.reference_shift import fitted_shift_ev
-from lycb_flows.potentials import Potential, SinglePoint
+from lycb_flows.learning.reference_shift import fitted_shift_ev, shifted_points
+from lycb_flows.potentials import Potential
 from lycb_flows.schemas import ModelErrors
 
 _N_RESAMPLES = 200
@@ -160,7 +160,9 @@ def _entry(
 ) -> tuple[BakeoffEntry, Array]:
     """Return a model's row, and its score on every resample."""
     shift_ev = fitted_shift_ev(fitting, potential.predict([label.structure for label in fitting]))
-    points = _shifted(testing, potential.predict([label.structure for label in testing]), shift_ev)
+    points = shifted_points(
+        testing, potential.predict([label.structure for label in testing]), shift_ev
+    )
     resampled = [
         model_errors([testing[i] for i in draw], [points[i] for i in draw]) for draw in draws
     ]
@@ -189,28 +191,28 @@ def _resamples(n_labels: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).integers(n_labels, size=(_N_RESAMPLES, n_labels))
 
 
-def _shifted(
-    labelled: Sequence[LabelledStructure],
-    predictions: Sequence[SinglePoint],
-    shift_ev: Mapping[str, float],
-) -> list[SinglePoint]:
-    return [
-        replace(
-            point,
-            energy_ev=point.energy_ev
-            + sum(shift_ev.get(symbol, 0.0) for symbol in label.structure.species),
-        )
-        for label, point in zip(labelled, predictions, strict=True)
-    ]
-
-
 def _step_s_per_atom(potential: Potential, labelled: Sequence[LabelledStructure]) -> float:
-    """Return the time of a step, in a crystal of 60 atoms or more that moves a little."""
+    """Return the time of a step per atom, in a crystal of 60 atoms or more."""
     largest = max(labelled, key=lambda label: label.n_atoms)
     atoms: Atoms = to_ase(largest.structure)
     while len(atoms) < _TIMED_ATOMS:
         shortest = int(np.argmin(atoms.cell.lengths()))
         atoms = atoms.repeat([2 if axis == shortest else 1 for axis in range(3)])
+    return step_s(potential, atoms) / len(atoms)
+
+
+def step_s(potential: Potential, atoms: Atoms) -> float:
+    """Return the wall time of energy, forces and stress of a crystal that moves a little, in s.
+
+    It is the smallest of a few, because other work on the machine only adds.
+
+    Parameters
+    ----------
+    potential
+        The potential.
+    atoms
+        The crystal.
+    """
     evaluate = potential.evaluator([atoms.numbers])
     cells = torch.from_numpy(atoms.cell.array[None].copy()).to(potential.device)
     rng, seconds = np.random.default_rng(0), []
@@ -220,7 +222,7 @@ def _step_s_per_atom(potential: Potential, labelled: Sequence[LabelledStructure]
         began = time.perf_counter()
         evaluate(positions, cells).energies_ev.tolist()  # waits for a device
         seconds.append(time.perf_counter() - began)
-    return min(seconds[1:]) / len(atoms)  # other work on the machine only adds
+    return min(seconds[1:])
 
 
 def _recommendation(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -89,6 +90,32 @@ def fitted_shift_ev(
     for element, energy_ev in zip(elements, fitted.tolist(), strict=True):
         shift_ev[element] += energy_ev
     return shift_ev
+
+
+def shifted_points(
+    labelled: Sequence[LabelledStructure],
+    predictions: Sequence[SinglePoint],
+    shift_ev: Mapping[str, float],
+) -> list[SinglePoint]:
+    """Return predictions with a shift per atom of an element added to their energies.
+
+    Parameters
+    ----------
+    labelled
+        The structures, with their labels.
+    predictions
+        The prediction for each of them.
+    shift_ev
+        By element; one that is not there is not shifted.
+    """
+    return [
+        replace(
+            point,
+            energy_ev=point.energy_ev
+            + sum(shift_ev.get(symbol, 0.0) for symbol in label.structure.species),
+        )
+        for label, point in zip(labelled, predictions, strict=True)
+    ]
 
 
 def _shares(label: LabelledStructure, elements: Sequence[str]) -> list[float]:

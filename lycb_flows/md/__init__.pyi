@@ -1,3 +1,6 @@
+from .chains import (
+    FloatArray as FloatArray,
+)
 from .checkpoint import (
     CHECKPOINT_MEDIA_TYPE as CHECKPOINT_MEDIA_TYPE,
     Checkpoint as Checkpoint,
@@ -9,6 +12,10 @@ from .foreign import (
     ReadingOptions as ReadingOptions,
     as_unwrapped as as_unwrapped,
     read_any_trajectory as read_any_trajectory,
+)
+from .integrators import (
+    BoolArray as BoolArray,
+    Dynamics as Dynamics,
 )
 from .lammps import (
     run_lammps as run_lammps,

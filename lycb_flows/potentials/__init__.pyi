@@ -36,6 +36,7 @@ from .models import (
 from .nep.architecture import (
     NEP_MEDIA_TYPE as NEP_MEDIA_TYPE,
     NEP_RATES as NEP_RATES,
+    Nep as Nep,
 )
 from .nep.file import (
     NepShape as NepShape,

@@ -22,7 +22,6 @@ from lycb_flows.report import (
     Cell,
     Part,
     ReportData,
-    Section,
     Statement,
     Table,
     as_printed,
@@ -144,11 +143,16 @@ class ModelBenchmark(Quantity[Benchmark]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
         """Return errors over temperature, and tables by model and by system."""
-        documents = data.measured(Benchmark)
-        parts = tuple(_part(document, album) for document in documents)
-        return Section(self.name, self.title, () if parts else (self.absence,), parts)
+        (document,) = data.measured(Benchmark)
+        caption = (
+            "Mean absolute errors on the test labels of each temperature. Dashed: the paper's "
+            "bounds for its fine-tuned model."
+        )
+        shown = album.show("benchmark", benchmark_figure(document), caption)
+        tables = (_overall_table(document), _parts_table(document))
+        return Part(system, figures=(shown,), tables=tables)
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield the model with the smallest errors."""
@@ -185,15 +189,6 @@ def _measuring(data: ReportData) -> set[str]:
 def _errors_text(errors: ModelErrors) -> str:
     energy, force, stress = (number(value) for value in mae_triple(errors))
     return f"{energy} meV/atom, {force} meV/Å, {stress} MPa"
-
-
-def _part(document: Benchmark, album: Album) -> Part:
-    caption = (
-        "Mean absolute errors on the test labels of each temperature. Dashed: the paper's bounds "
-        "for its fine-tuned model."
-    )
-    shown = album.show("benchmark", benchmark_figure(document), caption)
-    return Part("", figures=(shown,), tables=(_overall_table(document), _parts_table(document)))
 
 
 def _overall_table(document: Benchmark) -> Table:

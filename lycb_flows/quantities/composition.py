@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from lycb_flows.config import Campaign, RelaxationConfig, decorated_name, name_of_ordering
+from lycb_flows.config import RelaxationConfig, decorated_name, name_of_ordering
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
 from lycb_flows.quantities import MeasurementPlan
-from lycb_flows.relaxation import formation_energy_ev_per_atom, space_group
+from lycb_flows.relaxation import formation_energy_ev_per_atom, ranking, space_group
 from lycb_flows.schemas import (
     GroundState,
     LatticeDifference,
@@ -22,21 +22,7 @@ from lycb_flows.schemas import (
 from lycb_flows.store import ResultStore
 
 if TYPE_CHECKING:
-    from lycb_flows.crystals import Relaxed
     from lycb_flows.potentials import Potential
-
-
-def lattices_of(campaign: Campaign) -> dict[str, tuple[str, float | None]]:
-    """Return the system and x of everything that a campaign may measure, by name.
-
-    x of a system itself is None.
-    """
-    found: dict[str, tuple[str, float | None]] = {}
-    for system in campaign.systems:
-        found[system.name] = (system.name, None)
-        for decoration in system.decorations:
-            found[decorated_name(system.name, decoration.x)] = (system.name, decoration.x)
-    return found
 
 
 def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoint]:
@@ -57,26 +43,29 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
         When a ground state flies apart.
     """
     from lycb_flows.potentials import load_potential  # noqa: PLC0415 - torch
+    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - likewise
 
     model = store.load(Model, plan.model)
     potential = load_potential(model, store.blobs.read(model.weights))
-    ranking, lattices = plan.campaign.ranking, lattices_of(plan.campaign)
-    config = RelaxationConfig(
-        fmax_ev_per_ang=ranking.fine_fmax_ev_per_ang, max_steps=ranking.max_steps
-    )
+    config = ranking.stage_config(plan.campaign.ranking, "fine")
     names = [name for name in plan.starts if name == name_of_ordering(name)]
     starts = [store.load(Structure, plan.starts[name]) for name in names]
     binaries = _binary_energies_ev(starts, potential, config)
-    phases = {name: load_binary(name).species for name in binaries}
+    phases = {name: load_binary(name).species for name in BINARY_NAMES}
     points = []
-    for name, start, found in zip(names, starts, _relaxed(starts, potential, config), strict=True):
-        lattice, x = lattices[name]
+    for name, start, found in zip(
+        names, starts, relax_many(starts, potential, config), strict=True
+    ):
+        if isinstance(found, PhysicsError):
+            raise found
+        system = plan.campaign.system_of(name)
+        x = {decorated_name(system.name, each.x): each.x for each in system.decorations}
         formation = formation_energy_ev_per_atom(start.species, found.energy_ev, binaries, phases)
         points.append(
             SeriesPoint(
                 name=name,
-                lattice=lattice,
-                x=x,
+                lattice=system.name,
+                x=x.get(name),
                 formula=_formula(start),
                 start=start.key,
                 space_group=space_group(found.structure),
@@ -90,30 +79,20 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
     return _with_x(points)
 
 
-def _relaxed(
-    structures: Sequence[Structure], potential: Potential, config: RelaxationConfig
-) -> list[Relaxed]:
-    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch, for this alone
-
-    found = []
-    for outcome in relax_many(structures, potential, config):
-        if isinstance(outcome, PhysicsError):
-            raise outcome
-        found.append(outcome)
-    return found
-
-
 def _binary_energies_ev(
     starts: Sequence[Structure], potential: Potential, config: RelaxationConfig
 ) -> dict[str, float]:
-    """Return the energies of the binaries' cells; {} where the model does not know them all."""
+    """Return the energies of the cells of binaries that the model has relaxed."""
+    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch, for this alone
+
     elements = {symbol for start in starts for symbol in start.species}
     cells = {name: load_binary(name) for name in BINARY_NAMES}
     usable = {name: cell for name, cell in cells.items() if set(cell.species) <= elements}
-    relaxed = _relaxed(list(usable.values()), potential, config) if usable else []
+    relaxed = relax_many(list(usable.values()), potential, config)
     return {
-        name: found.energy_ev_per_atom * len(usable[name].species)
+        name: found.energy_ev
         for name, found in zip(usable, relaxed, strict=True)
+        if not isinstance(found, PhysicsError)  # it flies apart: no energy of formation
     }
 
 
@@ -131,9 +110,19 @@ def _by_dft(store: ResultStore, name: str, structure: str) -> dict[str, float | 
 
 
 def _formula(structure: Structure) -> str:
+    return _reduced(Counter(structure.species))
+
+
+def mixed_halide(x: float) -> str:
+    """Return the reduced formula of Li3YCl(6-x)Br(x)."""
+    amounts = {"Li": 3.0, "Y": 1.0, "Cl": 6 - x, "Br": x}
+    return _reduced({symbol: 2 * n for symbol, n in amounts.items() if n})
+
+
+def _reduced(amounts: Mapping[str, float]) -> str:
     from pymatgen.core.composition import Composition  # noqa: PLC0415 - takes a while
 
-    return str(Composition(dict(Counter(structure.species))).reduced_formula)
+    return str(Composition(dict(amounts)).reduced_formula)
 
 
 def _with_x(points: Sequence[SeriesPoint]) -> list[SeriesPoint]:

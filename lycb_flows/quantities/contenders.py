@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lycb_flows.quantities import MeasurementPlan
@@ -27,7 +27,6 @@ from lycb_flows.store import ResultStore
 
 if TYPE_CHECKING:
     from lycb_flows.learning import LabelledStructure
-    from lycb_flows.potentials import SinglePoint
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,25 @@ def read_labels(store: ResultStore, plan: MeasurementPlan) -> Labels:
     """
     dataset = store.load(Dataset, store.load(Round, plan.rounds[-1]).dataset)
     tests = [store.load(TestSet, key) for key in dataset.test_sets]
-    keys = sorted({label for test in tests for label in test.labels})
-    systems, temperatures_k = _origins(store, keys)
+    testing = _load(store, sorted({label for test in tests for label in test.labels}))
+    systems, temperatures_k = _origins(store, testing)
     return Labels(
         dataset,
-        _labelled(store, dataset.training_labels, {}),
-        _labelled(store, keys, systems),
+        _labelled(store, _load(store, dataset.training_labels), {}),
+        _labelled(store, testing, systems),
         temperatures_k,
     )
 
 
-def _origins(store: ResultStore, labels: Sequence[str]) -> tuple[dict[str, str], dict[str, float]]:
+def _load(store: ResultStore, keys: Sequence[str]) -> list[Label]:
+    return [store.load(Label, key) for key in keys]
+
+
+def _origins(
+    store: ResultStore, labels: Sequence[Label]
+) -> tuple[dict[str, str], dict[str, float]]:
     """Return the system and the temperature in K of labels whose frames come from runs."""
-    of_structure = {store.load(Label, key).structure: key for key in labels}
+    of_structure = {label.structure: label.key for label in labels}
     makers = store.makers(list(of_structure))
     found = store.find_documents(sorted({key for keys in makers.values() for key in keys}))
     frames = [
@@ -115,11 +120,10 @@ def _origins(store: ResultStore, labels: Sequence[str]) -> tuple[dict[str, str],
 
 
 def _labelled(
-    store: ResultStore, keys: Sequence[str], systems: Mapping[str, str]
+    store: ResultStore, labels: Sequence[Label], systems: Mapping[str, str]
 ) -> list[LabelledStructure]:
     from lycb_flows.learning import LabelledStructure  # noqa: PLC0415 - torch
 
-    labels = [store.load(Label, key) for key in keys]
     return [
         LabelledStructure.of(
             label, store.load(Structure, label.structure), systems.get(label.key, "")
@@ -140,7 +144,11 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
     labels
         Training labels fit its reference energies where need be; test labels judge.
     """
-    from lycb_flows.learning import fitted_shift_ev, model_errors  # noqa: PLC0415 - torch
+    from lycb_flows.learning import (  # noqa: PLC0415 - torch
+        fitted_shift_ev,
+        model_errors,
+        shifted_points,
+    )
     from lycb_flows.potentials import load_potential  # noqa: PLC0415 - likewise
 
     model = store.load(Model, contender.model)
@@ -150,10 +158,7 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
     if not contender.shifted:
         known = potential.predict([label.structure for label in labels.training])
         shift_ev = fitted_shift_ev(labels.training, known)
-        points = [
-            _shifted(point, label, shift_ev)
-            for point, label in zip(points, labels.testing, strict=True)
-        ]
+        points = shifted_points(labels.testing, points, shift_ev)
     groups: dict[tuple[str, float | None], list[int]] = {}
     for index, label in enumerate(labels.testing):
         place = (label.system, labels.temperatures_k.get(label.key))
@@ -179,13 +184,6 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
     )
 
 
-def _shifted(
-    point: SinglePoint, label: LabelledStructure, shift_ev: Mapping[str, float]
-) -> SinglePoint:
-    shift = sum(shift_ev.get(symbol, 0.0) for symbol in label.structure.species)
-    return replace(point, energy_ev=point.energy_ev + shift)
-
-
 def from_scratch(store: ResultStore, labels: Labels, updates: int, neurons: int) -> str:
     """Return the key of a NEP that is trained on the training labels alone.
 
@@ -198,7 +196,7 @@ def from_scratch(store: ResultStore, labels: Labels, updates: int, neurons: int)
     updates, neurons
         Steps of the training, and size of the hidden layer.
     """
-    from lycb_flows.potentials import NEP_MEDIA_TYPE, NepShape  # noqa: PLC0415 - torch
+    from lycb_flows.potentials import NEP_MEDIA_TYPE, Nep, NepShape  # noqa: PLC0415 - torch
 
     dataset = labels.dataset
     key = Model.key_from(scratch="nep", dataset=dataset.key, updates=updates, neurons=neurons)
@@ -216,7 +214,7 @@ def from_scratch(store: ResultStore, labels: Labels, updates: int, neurons: int)
             key=key,
             parents=(dataset.key,),
             name="NEP from scratch",
-            architecture="nep",
+            architecture=Nep.name,
             architecture_args={},
             weights=store.blobs.put(potential.weights_bytes(), NEP_MEDIA_TYPE),
             source="from scratch",

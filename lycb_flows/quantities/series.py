@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +9,7 @@ from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, 
 from lycb_flows.quantities.arrhenius import ArrheniusLaw
 from lycb_flows.quantities.composition import (
     lattice_differences,
+    mixed_halide,
     relaxed_points,
     sign_changes,
 )
@@ -19,7 +19,6 @@ from lycb_flows.report import (
     Cell,
     Part,
     ReportData,
-    Section,
     Statement,
     Table,
     as_printed,
@@ -33,7 +32,7 @@ from lycb_flows.report import (
 from lycb_flows.schemas import (
     Arrhenius,
     CompositionSeries,
-    LatticeDifference,
+    Model,
     SeriesConduction,
     SeriesPoint,
     make_key,
@@ -43,8 +42,6 @@ from lycb_flows.units import EV_MEV
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_OF_THE_PAPER = {"Cl", "Br", "Li", "Y"}
 
 
 class Series(Quantity[CompositionSeries]):
@@ -122,11 +119,20 @@ class Series(Quantity[CompositionSeries]):
 
     # -- report ------------------------------------------------------------------------------
 
-    def section(self, data: ReportData, album: Album) -> Section:
+    def part(self, data: ReportData, album: Album, system: str) -> Part:
         """Return energies and conductivities over x, beside the paper's where it has them."""
-        documents = data.measured(CompositionSeries)
-        parts = tuple(_part(document, album) for document in documents)
-        return Section(self.name, self.title, () if parts else (self.absence,), parts)
+        (document,) = data.measured(CompositionSeries)
+        figures, tables = [], [_points_table(document)]
+        if len(document.points) > 1:
+            caption = "Left: difference of the lattices. Right: energy of formation from binaries."
+            figures.append(album.show("series-energy", _energy_figure(document), caption))
+        if document.differences:
+            tables.append(_differences_table(document))
+        if any(point.conduction for point in document.points):
+            caption = "Conductivity at the temperature of the extrapolation, and barrier, over x."
+            figures.append(album.show("series-conduction", _conduction_figure(document), caption))
+            tables.append(_conduction_table(document))
+        return Part(system, figures=tuple(figures), tables=tuple(tables))
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield where the stable lattice changes."""
@@ -140,13 +146,19 @@ class Series(Quantity[CompositionSeries]):
                 )
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield compositions whose relaxation has not converged."""
+        """Yield compositions that have not converged, and numbers beyond a student's frames."""
         for document in data.measured(CompositionSeries):
             loose = [point.name for point in document.points if not point.converged]
             if loose:
                 yield Statement(
                     f"Not converged at 0 K: {', '.join(loose)}; their energies are too high.",
                     (document.key,),
+                )
+            model = data.find(Model, document.model)
+            if model is not None and model.source == "distilled":
+                yield Statement(
+                    "Energies of formation are a student's, which has learned no binary halide.",
+                    (document.key, model.key),
                 )
 
 
@@ -164,22 +176,6 @@ def _conduction(fit: Arrhenius) -> SeriesConduction:
 
 
 # -- report --------------------------------------------------------------------------------------
-
-
-def _part(document: CompositionSeries, album: Album) -> Part:
-    figures = []
-    if len(document.points) > 1:
-        caption = "Left: difference of the lattices. Right: energy of formation from the binaries."
-        figures.append(album.show("series-energy", _energy_figure(document), caption))
-    if any(each.conduction for each in document.points):
-        caption = "Conductivity at the temperature of the extrapolation, and barrier, over x."
-        figures.append(album.show("series-conduction", _conduction_figure(document), caption))
-    tables = [_points_table(document)]
-    if document.differences:
-        tables.append(_differences_table(document))
-    if any(point.conduction for point in document.points):
-        tables.append(_conduction_table(document))
-    return Part("", figures=tuple(figures), tables=tuple(tables))
 
 
 def _place(point: SeriesPoint, key: str) -> tuple[Cell, ...]:
@@ -252,17 +248,14 @@ def _differences_table(document: CompositionSeries) -> Table:
 def _papers(document: CompositionSeries) -> dict[str, float]:
     """Return the paper's differences in meV/atom by formula; {} for other chemistries."""
     stability = paper_numbers()["phase_stability_meV_atom"]
-    by_x = {float(x): value for x, value in stability.items()}
+    by_formula = {mixed_halide(float(x)): value for x, value in stability.items()}
     of_lattice = {point.name: point.formula for point in document.points}
     return {
-        each.formula: by_x[each.x] * (1 if "Cl" in of_lattice.get(each.first, "") else -1)
+        each.formula: by_formula[each.formula]
+        * (1 if "Cl" in of_lattice.get(each.first, "") else -1)
         for each in document.differences
-        if each.x in by_x and _is_the_papers(each)
+        if each.formula in by_formula
     }
-
-
-def _is_the_papers(each: LatticeDifference) -> bool:
-    return set(re.findall(r"[A-Z][a-z]?", each.formula)) <= _OF_THE_PAPER
 
 
 def _conduction_table(document: CompositionSeries) -> Table:

@@ -113,7 +113,7 @@ def other_versions(launchpad: ServiceLaunchPad, submission: Submission) -> list[
         workflow
         for workflow in campaign_workflows(launchpad, submission.campaign.name)
         if workflow.state not in _OVER
-        and workflow.metadata.get("record") not in {None, submission.record.key}
+        and workflow.metadata.get(RECORD) not in {None, submission.record.key}
     ]
 
 
@@ -154,7 +154,7 @@ def _open_campaigns(
     for workflow in campaign_workflows(launchpad, None):
         if workflow.state in _OVER or differing_methods(workflow):
             continue  # our plans would have other keys than its jobs
-        record = store.find(CampaignRecord, str(workflow.metadata.get("record")))
+        record = store.find(CampaignRecord, str(workflow.metadata.get(RECORD)))
         if record is not None:
             yield workflow, reopen(store, record)
 
@@ -275,7 +275,7 @@ def relabel(
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     tried: dict[str, int] = {}
     for workflow in campaign_workflows(launchpad, submission.campaign.name):
-        if workflow.metadata.get("record") != submission.record.key:
+        if workflow.metadata.get(RECORD) != submission.record.key:
             continue
         for plan in find_results(store, submission.campaign, submission.theory).stages:
             indices = failed_labels(store, plan)

@@ -54,11 +54,12 @@ def service_status(
     name = submission.campaign.name
     changed = other_methods(launchpad, name, submission.record.key)
     failures, workers = _failures(launchpad, name), find_workers(launchpad, everyone=True)
+    here = methods_digest(method_versions())
     return {
         "jobs": count_states(launchpad, name),
         "interrupted": count_interruptions(launchpad, name),
         **({"failed jobs": failures} if failures else {}),
-        "workers": [_worker_line(worker) for worker in workers if _is_shown(worker)],
+        "workers": [_worker_line(worker, here) for worker in workers if _is_shown(worker)],
         **({"other method versions": changed} if changed else {}),
         **_progress(launchpad, store, submission),
     }
@@ -68,13 +69,12 @@ def _is_shown(worker: WorkerRecord) -> bool:
     return worker.alive or worker.state == BROKEN
 
 
-def _worker_line(worker: WorkerRecord) -> str:
+def _worker_line(worker: WorkerRecord, here: str) -> str:
     """Return who a worker is, what it does and, where it takes no job, why."""
     doing = worker.trouble or worker.job or worker.state
     if worker.state == BROKEN:
         doing = f"broken, stopped: {worker.trouble}"
-    mine = methods_digest(method_versions())
-    versions = ", at other method versions than here" if worker.methods not in {"", mine} else ""
+    versions = ", at other method versions than here" if worker.methods not in {"", here} else ""
     return (
         f"{worker.name} ({'/'.join(worker.categories) or 'all'}): {doing}, {worker.n_jobs} jobs, "
         f"seen {worker.seen_s:.0f} s ago{versions}"

@@ -4,14 +4,16 @@ import pytest
 from html_page import Page
 from places import CAMPAIGNS
 
-from lycb_flows import schemas
+from lycb_flows import relaxation, schemas
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, EnumerationConfig, RelaxationConfig
 from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
+from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import find_model, load_potential
 from lycb_flows.quantities import Condition, MeasurementPlan, find_quantity
-from lycb_flows.quantities.composition import lattice_differences, sign_changes
+from lycb_flows.quantities.composition import lattice_differences, relaxed_points, sign_changes
 from lycb_flows.relaxation import relax
+from lycb_flows.report.data import ReportData
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.schemas import LatticeDifference, SeriesPoint
 from lycb_flows.store import open_store
@@ -147,6 +149,33 @@ def test_lattices_without_a_common_composition_are_not_compared():
         for name, formula in (("A", "Li3YCl6"), ("B", "Na3PS4"))
     ]  # fmt: skip
     assert lattice_differences(points, ["A", "B"]) == []
+
+
+def test_formation_energies_of_a_student_are_limited(series):
+    store, _, document = series
+    model = store.load(schemas.Model, document.model)
+    for source, n in (("pretrained", 0), ("distilled", 1)):
+        data = ReportData(
+            documents={model.key: model.model_copy(update={"source": source})},
+            measurements={"series": [document]},
+        )
+        sentences = [each.text for each in find_quantity("series").limits(data)]
+        assert sum("a student's" in text for text in sentences) == n
+
+
+def test_a_binary_that_flies_apart_leaves_no_energy_of_formation(series, monkeypatch):
+    store, plan, _ = series
+    relax_many = relaxation.relax_many
+
+    def without_binaries(structures, *how):
+        for structure, found in zip(structures, relax_many(structures, *how), strict=True):
+            flies = len(set(structure.species)) < 3
+            yield PhysicsError("it flies apart", fix="look at it") if flies else found
+
+    monkeypatch.setattr(relaxation, "relax_many", without_binaries)
+    points = relaxed_points(store, plan)
+    assert len(points) == len(plan.starts)
+    assert {point.formation_energy_ev_per_atom for point in points} == {None}
 
 
 def test_the_report_stands_beside_the_papers_table(series, tmp_path):

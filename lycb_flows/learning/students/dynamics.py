@@ -18,18 +18,17 @@ number of independent events n, D / sqrt(n) (`transport.replicas`). With r = s /
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lycb_flows.config import DiffusionConfig, MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import InputError, PhysicsError
+from lycb_flows.learning.bakeoff import step_s
 from lycb_flows.md import (
     TRAJECTORY_NAME,
     Progress,
@@ -47,7 +46,6 @@ from lycb_flows.transport import MIN_REPLICAS, analyse_diffusion, block_error, p
 
 STUDENT, TEACHER = "student", "teacher"
 _N_BLOCKS = 5
-_TIMED_CALLS = 3
 Tell = Callable[[str, Progress], None]
 """Called with the name of a run and how far it has come, at every frame."""
 
@@ -207,7 +205,7 @@ class DynamicsRuns:
     def price_s(self) -> dict[str, float]:
         """Return the estimated seconds of each potential's runs, from a few evaluations here."""
         return {
-            name: self.plan.n_steps * _call_s(potential, self.start)
+            name: self.plan.n_steps * step_s(potential, to_ase(self.start))
             for name, potential in self._potentials()
         }
 
@@ -291,19 +289,6 @@ class DynamicsRuns:
                 "a run left physics", fix="look at its last frames", run=label, reason=health.reason
             )
         return read_trajectory_file(folder / TRAJECTORY_NAME)
-
-
-def _call_s(potential: Potential, start: Structure) -> float:
-    atoms = to_ase(start)
-    evaluator = potential.evaluator([atoms.numbers])
-    positions = torch.from_numpy(np.array(atoms.positions)).to(potential.device)
-    cells = torch.from_numpy(np.array(atoms.cell.array[None])).to(potential.device)
-    durations = []
-    for _ in range(_TIMED_CALLS):
-        began = time.perf_counter()
-        evaluator(positions, cells)
-        durations.append(time.perf_counter() - began)
-    return min(durations)
 
 
 def _volume(frames: Trajectory) -> tuple[float, float]:
