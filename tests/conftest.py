@@ -36,7 +36,12 @@ from stand_in import forking
 
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.cli import app as cli
-from lycb_flows.flows import campaign as campaign_flows, routing, structures as structure_flows
+from lycb_flows.flows import (
+    campaign as campaign_flows,
+    measurement as measurement_flows,
+    routing,
+    structures as structure_flows,
+)
 from lycb_flows.labels.vasp import labeler
 from lycb_flows.store import open_store
 from lycb_flows.testing.vasp_server import ADDRESS
@@ -93,7 +98,7 @@ def random_names(monkeypatch):
         names.append(uuid.uuid4().hex)
         return make_job(replace(description, name=names[-1]), maker, **inputs)
 
-    for module in (campaign_flows, routing, structure_flows):
+    for module in (campaign_flows, measurement_flows, routing, structure_flows):
         monkeypatch.setattr(module, "make_job", make_renamed)
     return names
 

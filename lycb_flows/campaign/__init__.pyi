@@ -28,6 +28,9 @@ from .descriptions import (
     rank_job as rank_job,
     read_description as read_description,
 )
+from .foundations import (
+    find_first_round as find_first_round,
+)
 from .ground_states import (
     decide_ground_state as decide_ground_state,
 )

@@ -199,6 +199,8 @@ def _stage_places(
     temperature_k = None if is_test else plan.temperature_k
     whole_round = replace(whole, round=plan.index, temperature_k=temperature_k)
     keys = [plan.frames_key, plan.dataset_key]
+    if plan.foundation_key is not None:
+        keys.append(plan.foundation_key)
     if not is_test:
         keys += [plan.model_key, *plan.round_keys(levers_of(store, plan.campaign))]
     for key in keys:

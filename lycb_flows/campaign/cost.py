@@ -31,7 +31,7 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names
-from lycb_flows.campaign.results import dft_theory
+from lycb_flows.campaign.results import dft_theory, first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (
@@ -164,6 +164,13 @@ class _Planner:
     def _rates(self, model: str) -> Rates:
         return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
+    @property
+    def _learner(self) -> Rates:
+        """Rates of the model that learns; of several the dearest, as the plan cannot choose."""
+        learning = self.campaign.learning
+        rates = map(self._rates, learning.candidates or (learning.model,))
+        return max(rates, key=lambda each: each.force_call_s)
+
     def steps(self) -> Iterator[PlannedStep]:
         """Yield the steps in the order of the campaign.
 
@@ -175,21 +182,12 @@ class _Planner:
             yield from self._dft(self.dft_theory)
         yield PlannedStep(STRUCTURES, (begin_job(),), "collect the ground states", 0.0)
         starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
-        plan = StagePlan(
-            campaign=self.campaign,
-            theory=self.theory,
-            starts=starts,
-            model=self.campaign.learning.model,
-        )
-        dataset = Dataset(
-            key=_UNKNOWN_KEY,
-            round_index=0,
-            theory="",
-            training_labels=(),
-            validation_labels=(),
-            test_sets=(),
-        )
+        plan = first_stage(self.campaign, self.theory, starts)
+        empty = {"training_labels": (), "validation_labels": (), "test_sets": ()}
+        dataset = Dataset(key=_UNKNOWN_KEY, round_index=0, theory="", **empty)
         yield from self._stage(plan)
+        if plan.foundation_key is not None:
+            yield PlannedStep(plan.title, (plan.foundation_job(),), "choose the first model", 20.0)
         plan = plan.first_round(dataset)
         levers, goes_on = levers_of(self.store, self.campaign), True
         while goes_on:
@@ -275,7 +273,7 @@ class _Planner:
     ) -> PlannedStep:
         runs = [run for _, batch in batches for run in batch]
         if rate is None:
-            rate = self._rates(self.campaign.learning.model).force_call_s
+            rate = self._learner.force_call_s
         time_step_ps = self.campaign.md.time_step_fs / 1000
         atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
@@ -330,7 +328,7 @@ class _Planner:
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
         n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
-        rate = self._rates(self.campaign.learning.model).training_s or 0.0
+        rate = self._learner.training_s or 0.0
         cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {config.epochs} epochs"
@@ -375,7 +373,7 @@ class _Planner:
         n_certified = len(measure.temperatures_k) * config.certified_frames
         n_labels = config.rattled_per_start * n_systems + n_own + n_given + n_certified
         n_atoms = sum(self.n_atoms[name] for name in names) / n_systems
-        rate = self._rates(config.teacher or learning.model).force_call_s
+        rate = (self._rates(config.teacher) if config.teacher else self._learner).force_call_s
         updates = config.updates * (1 + config.rounds / 4)
         training_s = updates * _ATOMS_PER_UPDATE * (NEP_RATES.training_s or 0.0)
         work = f"a student: {n_labels} labels by its teacher, {updates:,.0f} updates"

@@ -101,7 +101,7 @@ def choose_model(
     """
     wanted = campaign.measure.model
     if wanted == "pretrained":
-        return campaign.learning.model
+        return rounds[0].start_model
     if wanted == "best":
         return min(
             (round_.model for round_ in rounds), key=lambda model: evaluations[model].overall.score

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lycb_flows.campaign.foundations import find_first_round
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.levers import find_round
 from lycb_flows.campaign.measurement import choose_model
@@ -25,6 +26,7 @@ from lycb_flows.schemas import (
     Document,
     Enumeration,
     Evaluation,
+    Foundation,
     GroundState,
     Model,
     Parent,
@@ -54,6 +56,8 @@ class CampaignResults:
         else the model's.
     stages
         The making of the test set, and every round that was begun.
+    foundation
+        The choice of the model that the loop starts from, where there was one.
     rounds
         Every finished round.
     evaluations
@@ -72,6 +76,7 @@ class CampaignResults:
     by_dft: dict[str, list[GroundState]] = field(default_factory=dict)
     ground_states: dict[str, str] = field(default_factory=dict)
     stages: list[StagePlan] = field(default_factory=list)
+    foundation: Foundation | None = None
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     student: Student | None = None
@@ -88,7 +93,7 @@ class CampaignResults:
             *itertools.chain.from_iterable(self.by_dft.values()),
             *self.rounds,
             *self.evaluations.values(),
-            *((self.student,) if self.student is not None else ()),
+            *(each for each in (self.foundation, self.student) if each is not None),
             *itertools.chain.from_iterable(self.measured.values()),
             *itertools.chain.from_iterable(self.earlier.values()),
         ]
@@ -310,10 +315,10 @@ def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str
 
 
 def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
-    plan = found.stages[0]
-    closed = store.find(Dataset, plan.dataset_key)
-    plan = plan.first_round(closed) if closed is not None else plan
-    while closed is not None:
+    plan = find_first_round(store, found.stages[0])
+    if found.stages[0].foundation_key is not None:
+        found.foundation = store.find(Foundation, found.stages[0].foundation_key)
+    while plan is not None:
         found.stages.append(plan)
         document = find_round(store, plan)
         if document is None:
@@ -323,8 +328,7 @@ def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
             found.evaluations[key] = store.load(Evaluation, key)
         if document.next_temperature_k is None:
             return
-        closed = store.load(Dataset, document.dataset)
-        plan = plan.next_round(closed, document.key)
+        plan = plan.next_round(store.load(Dataset, document.dataset), document.key)
 
 
 def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignResults) -> None:

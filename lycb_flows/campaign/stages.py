@@ -15,7 +15,7 @@ from pydantic import Field
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
 from lycb_flows.config import Campaign, Config, Levers, RunConfig
 from lycb_flows.labels.theory import Theory
-from lycb_flows.schemas import Dataset, Frames, Label, Model, Round, Run, seed_for
+from lycb_flows.schemas import Dataset, Foundation, Frames, Label, Model, Round, Run, seed_for
 
 TEST_STAGE = -1
 
@@ -31,6 +31,9 @@ class StagePlan(Config):
     index: int = TEST_STAGE
     starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
     model: str = Field(description="Key of the model that runs the MD.")
+    foundation: str | None = Field(
+        None, description="Key of the model that test labels chose among several."
+    )
     earlier_frames: tuple[str, ...] = ()
     earlier_rounds: tuple[str, ...] = ()
     dataset: str | None = None
@@ -193,6 +196,10 @@ class StagePlan(Config):
         """Return the job that writes the round and adds what comes next."""
         return self._job(DECIDE)
 
+    def foundation_job(self) -> JobDescription:
+        """Return the job that chooses, of several models, the one that the loop starts from."""
+        return self._job("choose", "foundation", category=GPU)
+
     def first_job_after(self, dataset: Dataset) -> JobDescription:
         """Return the first of the jobs that follow this stage.
 
@@ -202,9 +209,11 @@ class StagePlan(Config):
             The document that closed the stage. The first round's plan needs it after the stage of
             the test set.
         """
-        if self.index == TEST_STAGE:
-            return self.first_round(dataset).run_batches()[0][0]
-        return self.train_job()
+        if self.index != TEST_STAGE:
+            return self.train_job()
+        if self.foundation_key is not None:
+            return self.foundation_job()
+        return self.first_round(dataset).run_batches()[0][0]
 
     def _job(self, step: str, part: str = "", **category: str) -> JobDescription:
         name = f"{step} {self.title} {part}".rstrip()
@@ -252,13 +261,23 @@ class StagePlan(Config):
         )
 
     @property
+    def foundation_key(self) -> str | None:
+        """Key of the Foundation that this stage decides; None where there is nothing to choose."""
+        candidates = self.campaign.learning.candidates
+        if candidates is None or self.index != TEST_STAGE:
+            return None
+        return Foundation.key_of(candidates, self.dataset_key)
+
+    @property
     def parent_model(self) -> str:
         """Key of the model that this stage's training starts from.
 
         That is the model which ran the MD if `training.start` is 'previous', else the first model.
         """
         start = self.campaign.learning.training.start
-        return self.model if start == "previous" else self.campaign.learning.model
+        return (
+            self.model if start == "previous" else self.foundation or self.campaign.learning.model
+        )
 
     @property
     def model_key(self) -> str:
@@ -302,15 +321,24 @@ class StagePlan(Config):
 
     # -- what follows -----------------------------------------------------------------
 
-    def first_round(self, dataset: Dataset) -> StagePlan:
+    def first_round(self, dataset: Dataset, foundation: Foundation | None = None) -> StagePlan:
         """Return the plan of the first round.
 
         Parameters
         ----------
         dataset
             The Dataset that closed the stage of the test set.
+        foundation
+            The model that its labels chose; None: the campaign has one model.
         """
-        return self._changed(index=0, dataset=dataset.key, test_sets=dataset.test_sets)
+        chosen = None if foundation is None else foundation.model
+        return self._changed(
+            index=0,
+            model=chosen or self.model,
+            foundation=chosen,
+            dataset=dataset.key,
+            test_sets=dataset.test_sets,
+        )
 
     def next_round(self, dataset: Dataset, round_key: str | None = None) -> StagePlan:
         """Return the plan of the next round, after a decision to continue.

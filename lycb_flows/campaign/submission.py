@@ -213,7 +213,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
     check_quantities(campaign)
     quantities = chosen_quantities(campaign.measure)
     sources = {name: find_model(name) for name in _model_names(campaign)}
-    check_trainable(sources[campaign.learning.model])
+    for name in campaign.learning.candidates or (campaign.learning.model,):
+        check_trainable(sources[name])
     parents, models = [], dict[str, Model]()
     anchors = load_anchors(_anchors(campaign))
     campaign, crystals = _with_crystals(campaign)
@@ -320,7 +321,9 @@ def _model_names(campaign: Campaign) -> list[str]:
         named.append(student.teacher)
     for quantity in chosen_quantities(campaign.measure):
         named += quantity.models(campaign)
-    return list(dict.fromkeys([campaign.ranking.model, campaign.learning.model, *named]))
+    learning = campaign.learning
+    models = [campaign.ranking.model, learning.model, *(learning.candidates or ()), *named]
+    return list(dict.fromkeys(models))
 
 
 def _replaced(
@@ -339,6 +342,9 @@ def _replaced(
     for name in ("ranking", "learning"):
         section = data.setdefault(name, {})
         section["model"] = models[getattr(campaign, name).model]
+    if campaign.learning.candidates is not None:
+        found = [models[name] for name in campaign.learning.candidates]
+        data["learning"] |= {"model": found, "candidates": None}
     labeler = campaign.labels.labeler.with_models(models)
     data["labels"] = data.get("labels", {}) | {"labeler": labeler}
     if campaign.ranking.dft is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import Config, Count, Fraction, Positive
 from lycb_flows.config.models import ModelName
+
+_FEWEST_TEST_FRAMES = 2
+"""One that fits the reference energies, one that judges."""
 
 
 class SelectionConfig(Config):
@@ -87,7 +90,11 @@ class LearningConfig(Config):
     max_temperature_k: Positive = Field(800.0, description="paper: 800 K.")
     pressure_bar: float = Field(1.0, description="paper: 1 bar.")
     model: ModelName = Field(
-        "chgnet-0.3.0", description="Name, key or file of the foundation model."
+        "chgnet-0.3.0",
+        description="Name, key or file of the foundation model; of several, test labels choose.",
+    )
+    candidates: tuple[ModelName, ...] | None = Field(
+        None, description="The models when `model` is a list; its first one runs the test MD."
     )
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
@@ -103,6 +110,31 @@ class LearningConfig(Config):
         return tuple(
             self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds)
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_models(cls, data: Any) -> Any:  # noqa: ANN401 - as pydantic gives it
+        """Read a list of models as the first of them and the candidates."""
+        if not isinstance(data, dict) or not isinstance(data.get("model"), list | tuple):
+            return data
+        models = list(data["model"])
+        if not models:
+            msg = "model must name at least one model, found an empty list"
+            raise ValueError(msg)
+        several = {"candidates": models} if len(models) > 1 else {}
+        return {**data, "model": models[0], **several}
+
+    @model_validator(mode="after")
+    def _candidates_differ(self) -> Self:
+        if self.candidates is None:
+            return self
+        if len(set(self.candidates)) < len(self.candidates) or self.model != self.candidates[0]:
+            msg = f"model must be a list of different models, found {list(self.candidates)}"
+            raise ValueError(msg)
+        if self.test.n_frames < _FEWEST_TEST_FRAMES:
+            msg = f"test.n_frames must be at least {_FEWEST_TEST_FRAMES} to choose among models"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _ladder_climbs(self) -> Self:

@@ -17,29 +17,22 @@ from jobflow import Flow, Job, Maker, Response
 from lycb_flows.campaign import (
     TEST_STAGE,
     StagePlan,
-    StudentPlan,
     choose_job,
-    choose_model,
     close_stage,
     closed_by,
-    distil_job,
     failed_for_good,
     find_results,
-    measured_starts,
-    measurement_plan,
-    measurements,
-    run_batches,
-    student_plan,
 )
 from lycb_flows.config import Campaign
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
+from lycb_flows.flows.measurement import ChooseMaker
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, md_jobs, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs import QuantityMaker, TaskLabeler, evaluate_all, round_of, try_label
+from lycb_flows.jobs import TaskLabeler, foundation_of, round_of, try_label
 from lycb_flows.jobs.resources import deciding_job, open_store
 from lycb_flows.labels.theory import Labeler, Theory
-from lycb_flows.quantities import MeasurementPlan, check_quantities, chosen_quantities
-from lycb_flows.schemas import Dataset, Frames, Label, Model, Produced, Ranking, Round, Run
+from lycb_flows.quantities import check_quantities
+from lycb_flows.schemas import Dataset, Foundation, Frames, Label, Produced, Ranking, Round
 from lycb_flows.store import ResultStore
 
 
@@ -256,7 +249,12 @@ def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None
         Makers of the user's own in place of the defaults.
     """
     if plan.index == TEST_STAGE:
-        return stage_flow(plan.first_round(dataset), makers)
+        if plan.foundation_key is None:
+            return stage_flow(plan.first_round(dataset), makers)
+        begin = make_job(plan.foundation_job(), FoundationMaker(plan=plan, makers=makers))
+        flow = Flow([begin], name=f"choose {plan.title}")
+        route(flow, _round_priority(plan))
+        return flow
     chosen = makers or DEFAULT_MAKERS
     trained = make_job(plan.train_job(), chosen.train, plan=plan)
     times: tuple[Literal["before", "after"], ...] = ("before", "after")
@@ -278,6 +276,32 @@ def after_stage(plan: StagePlan, dataset: Dataset, makers: CampaignMakers | None
     flow = Flow([trained, *judged, decided], name=f"learn {plan.title}")
     route(flow, _round_priority(plan))
     return flow
+
+
+@dataclass(kw_only=True)
+class FoundationMaker(Maker):
+    """Choose, of several models, the one that the loop starts from, and add the first round.
+
+    Attributes
+    ----------
+    plan
+        The stage of the test set.
+    makers
+        Makers of the user's own in place of the defaults.
+    """
+
+    name: str = "choose"
+    plan: StagePlan
+    makers: CampaignMakers | None = None
+
+    @deciding_job
+    def make(self) -> Response[Produced]:
+        """Return the key of the Foundation, and add the first round."""
+        store = open_store()
+        dataset = store.load(Dataset, self.plan.dataset_key)
+        chosen = foundation_of(store, self.plan, dataset, self.name)
+        following = stage_flow(self.plan.first_round(dataset, chosen), self.makers)
+        return Response(Produced(kind=Foundation.kind, keys=(chosen.key,)), addition=following)
 
 
 @dataclass(kw_only=True)
@@ -316,83 +340,3 @@ class DecideMaker(Maker):
             following = plan.next_round(store.load(Dataset, document.dataset), document.key)
             addition = stage_flow(following, self.makers)
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
-
-
-# -- out: measurement -----------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class ChooseMaker(Maker):
-    """Evaluate every round's model on all test sets, choose a model, and add the measurement.
-
-    Attributes
-    ----------
-    campaign
-        With keys for its parents and models.
-    theory
-        The level of theory of its labels.
-    rounds
-        Keys of all rounds.
-    makers
-        Makers of the user's own in place of the defaults.
-    """
-
-    name: str = "choose"
-    campaign: Campaign
-    theory: Theory
-    rounds: list[str]
-    makers: CampaignMakers | None = None
-
-    @deciding_job
-    def make(self) -> Response[Produced]:
-        """Return the chosen model's key, and add its measurement."""
-        store = open_store()
-        rounds = [store.load(Round, key) for key in self.rounds]
-        evaluations = evaluate_all(store, rounds, self.name)
-        chosen = choose_model(self.campaign, rounds, evaluations)
-        starts = find_results(store, self.campaign, self.theory).ground_states
-        student = student_plan(
-            self.campaign, measured_starts(self.campaign, starts), chosen, rounds
-        )
-        model = chosen if student is None else student.model_key
-        plan = measurement_plan(self.campaign, starts, model, rounds)
-        return Response(
-            Produced(kind=Model.kind, keys=(chosen,)),
-            addition=measurement_flow(plan, self.makers, student),
-        )
-
-
-def measurement_flow(
-    plan: MeasurementPlan,
-    makers: CampaignMakers | None = None,
-    student: StudentPlan | None = None,
-) -> Flow:
-    """Return production MD and every quantity of the campaign, each after what it reads.
-
-    Parameters
-    ----------
-    plan
-        The measurement.
-    makers
-        Makers of the user's own in place of the defaults.
-    student
-        The student that measures, made first.
-    """
-    quantities, chosen = chosen_quantities(plan.campaign.measure), makers or DEFAULT_MAKERS
-    flow_jobs: list[Flow | Job] = []
-    if student is not None:
-        flow_jobs.append(make_job(distil_job(), chosen.distil, plan=student))
-    first = [job.output.keys for job in flow_jobs]
-    made, simulated = md_jobs(run_batches(plan, quantities), chosen.md, first)
-    flow_jobs += simulated
-    for measurement in measurements(plan, quantities):
-        quantity, condition = measurement.quantity, measurement.condition
-        runs = [Run.key_of(run) for run in quantity.runs(plan, condition)]
-        after = {key: made[key] for key in (*runs, *quantity.needed_keys(plan, condition))}
-        maker = QuantityMaker(quantity=quantity.name, plan=plan, condition=condition)
-        done = make_job(measurement.job, maker, after=list(after.values()))
-        made[quantity.key(plan, condition)] = done.output.keys
-        flow_jobs.append(done)
-    flow = Flow(flow_jobs, name="measurement")
-    route(flow, MEASUREMENT_LAST)
-    return flow

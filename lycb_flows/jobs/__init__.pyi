@@ -8,6 +8,9 @@ from .distilling import (
 from .dynamics import (
     MDMaker as MDMaker,
 )
+from .foundations import (
+    foundation_of as foundation_of,
+)
 from .labelling import (
     SelectMaker as SelectMaker,
     VaspLabelMaker as VaspLabelMaker,

@@ -1,3 +1,6 @@
+from .bakeoff import (
+    bake_off as bake_off,
+)
 from .evaluation import (
     evaluate as evaluate,
 )

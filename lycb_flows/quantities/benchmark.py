@@ -129,13 +129,14 @@ class ModelBenchmark(Quantity[Benchmark]):
         """Return every model once, by the first of its roles."""
         options = self._options(plan)
         rounds = [store.load(Round, key) for key in plan.rounds]
-        found = [Contender(plan.campaign.learning.model, BEFORE)]
+        learning = plan.campaign.learning
+        found = [Contender(rounds[0].start_model if rounds else learning.model, BEFORE)]
         found += [
             Contender(each.model, f"round {each.index + 1}, {each.temperature_k:g} K", shifted=True)
             for each in rounds
         ]
         found.append(Contender(plan.model, MEASURES))
-        found += [Contender(key, OTHER) for key in options.models]
+        found += [Contender(key, OTHER) for key in (*(learning.candidates or ()), *options.models)]
         if options.scratch_updates is not None:
             scratch = from_scratch(store, labels, options.scratch_updates, options.scratch_neurons)
             found.append(Contender(scratch, SCRATCH, shifted=True))

@@ -20,6 +20,7 @@ from lycb_flows.schemas import (
     Document,
     Enumeration,
     Evaluation,
+    Foundation,
     Frames,
     GroundState,
     Import,
@@ -166,6 +167,8 @@ class _Collector:
                 self.data.evaluations.append(document)
             case Student():
                 self.student(document)
+            case Foundation():
+                self.foundation(document)
             case _ if document.kind in self.quantities:
                 self.measurement(document)
             case _:
@@ -224,6 +227,12 @@ class _Collector:
                 after=self.evaluation(round_.evaluation_after, f"{title} after"),
             )
         )
+
+    def foundation(self, foundation: Foundation) -> None:
+        """Add the choice of the first model, and the models that it was made among."""
+        self.data.foundations.append(foundation)
+        for candidate in foundation.candidates:
+            self.model(candidate.model)
 
     def student(self, student: Student) -> None:
         """Add the certificate of a student, its model and its teacher."""

@@ -13,6 +13,7 @@ from lycb_flows.schemas import (
     Document,
     Enumeration,
     Evaluation,
+    Foundation,
     Frames,
     GroundState,
     Model,
@@ -97,6 +98,7 @@ class ReportData:
     rankings: list[Ranking] = field(default_factory=list)
     candidates: dict[str, list[RankedCandidate]] = field(default_factory=dict)
     by_dft: list[GroundState] = field(default_factory=list)
+    foundations: list[Foundation] = field(default_factory=list)
     rounds: list[LearnedRound] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     parity: dict[str, ParityPoints] = field(default_factory=dict)

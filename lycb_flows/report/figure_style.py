@@ -102,7 +102,7 @@ def inverse_thousand(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic, from a power of ten to another.
+    """Make an axis logarithmic, from a power of ten to another; without positive data it stays.
 
     Parameters
     ----------
@@ -113,6 +113,8 @@ def log_axis(axes: Axes, name: Literal["x", "y"]) -> None:
     """
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
+    if high <= 0:
+        return
     axes.set(**{f"{name}scale": "log"})
     if 0 < low <= high < np.inf:
         ends = 10.0 ** np.array([np.floor(np.log10(low)), np.ceil(np.log10(high))])

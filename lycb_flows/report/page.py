@@ -203,7 +203,8 @@ def _learning(data: ReportData, album: Album) -> Section:
         caption = "Training by epoch, errors on the validation labels; dot: the epoch that is kept."
         shown.append(album.show("training", figures.history_figure(models), caption))
     learned = (tables.labels_table(data.rounds), tables.errors_table(data.rounds))
-    parts = [Part("", figures=tuple(shown), tables=learned)]
+    chosen = tuple(tables.foundation_table(found) for found in data.foundations)
+    parts = [Part("", figures=tuple(shown), tables=(*chosen, *learned))]
     if data.evaluations:
         parts.append(Part("Models compared", tables=(tables.evaluations_table(data),)))
     parts += [part for learned in data.rounds for part in _parity(data, album, learned.round)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, get_args
 
@@ -21,11 +21,13 @@ from lycb_flows.report import (
     ours,
     paper_numbers,
     papers,
+    with_error,
 )
 from lycb_flows.schemas import (
     DftCandidate,
     Enumeration,
     Evaluation,
+    Foundation,
     GroundState,
     Model,
     ModelErrors,
@@ -36,7 +38,7 @@ from lycb_flows.schemas import (
     Structure,
 )
 from lycb_flows.store import Attempt, Outcome
-from lycb_flows.units import EV_MEV
+from lycb_flows.units import EV_MEV, GPA_MPA
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
@@ -190,6 +192,31 @@ def _mev(value_ev: float | None) -> float | None:
     return None if value_ev is None else value_ev * EV_MEV
 
 
+def foundation_table(found: Foundation) -> Table:
+    """Return the errors of the models that the loop could start from, with standard errors.
+
+    Parameters
+    ----------
+    found
+        The choice.
+    """
+    rows = [
+        (
+            Cell(row.name, row.model),
+            Cell("chosen" if row.model == found.model else MISSING),
+            *_errors(found.key, row.errors, row.spread),
+        )
+        for row in found.candidates
+    ]
+    return Table(
+        "Models that the loop could start from",
+        ("model", "", "E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope"),
+        tuple(rows),
+        f"Mean absolute errors on {found.n_testing} test labels, before any training; "
+        f"{found.n_fitting} others fit one reference energy per element.",
+    )
+
+
 def labels_table(rounds: Sequence[LearnedRound]) -> Table:
     """Return what each round labelled and trained on.
 
@@ -258,8 +285,16 @@ def _error_cells(evaluation: Evaluation | None) -> tuple[Cell, ...]:
     return _errors(evaluation.key, evaluation.overall)
 
 
-def _errors(key: str, errors: ModelErrors) -> tuple[Cell, ...]:
-    return ours(key, [number(v) for v in (*mae_triple(errors), errors.force_slope)])
+def _errors(
+    key: str, errors: ModelErrors, spread: Mapping[str, float] | None = None
+) -> tuple[Cell, ...]:
+    values = (*mae_triple(errors), errors.force_slope)
+    if spread is None:
+        return ours(key, [number(value) for value in values])
+    scales = (EV_MEV, EV_MEV, GPA_MPA, 1.0)
+    names = ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa", "force_slope")
+    found = [scale * spread[name] for name, scale in zip(names, scales, strict=True)]
+    return ours(key, [with_error(v, e) for v, e in zip(values, found, strict=True)])
 
 
 def evaluations_table(data: ReportData) -> Table:

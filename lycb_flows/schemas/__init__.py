@@ -13,7 +13,15 @@ from lycb_flows.schemas.datasets import Dataset, Frame, Frames, TestSet
 from lycb_flows.schemas.dynamics import Health, Run, Segment, Thermodynamics
 from lycb_flows.schemas.keys import at_versions, digest, make_key, seed_for
 from lycb_flows.schemas.labels import Import, Label
-from lycb_flows.schemas.learning import EpochRecord, Evaluation, Model, ModelErrors, Round
+from lycb_flows.schemas.learning import (
+    CandidateErrors,
+    EpochRecord,
+    Evaluation,
+    Foundation,
+    Model,
+    ModelErrors,
+    Round,
+)
 from lycb_flows.schemas.measurement import (
     DiffusionEstimate,
     Evidence,
@@ -48,6 +56,7 @@ __all__ = [
     "BenchmarkedModel",
     "Blob",
     "CampaignRecord",
+    "CandidateErrors",
     "CellAverage",
     "CellVolumes",
     "ChargeEstimate",
@@ -64,6 +73,7 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "Evidence",
+    "Foundation",
     "Frame",
     "Frames",
     "GroundState",
@@ -115,8 +125,8 @@ KINDS: dict[str, type[Document]] = {
     document.kind: document
     for document in (
         Structure, Parent, Enumeration, Ordering, Relaxation, Ranking, GroundState, Segment, Run,
-        Frames, Label, Import, Dataset, TestSet, Model, Student, Evaluation, Round, Transport,
-        Arrhenius, Density, Sites,
+        Frames, Label, Import, Dataset, TestSet, Model, Student, Evaluation, Foundation, Round,
+        Transport, Arrhenius, Density, Sites,
         CampaignRecord,
     )
 }  # fmt: skip

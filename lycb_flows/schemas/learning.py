@@ -138,6 +138,44 @@ class Evaluation(Document):
         return cls.key_from(model=model, test_sets=sorted(test_sets))
 
 
+class CandidateErrors(BaseModel):
+    """Errors of a model that the loop could start from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    name: str
+    errors: ModelErrors
+    by_system: dict[str, ModelErrors]
+    spread: dict[str, float] = Field(description="Standard error of each error, by its name.")
+    shift_ev: dict[str, float] = Field(description="Added per atom of an element.")
+
+
+class Foundation(Document):
+    """The model that the loop starts from, chosen among several by test labels."""
+
+    kind = "foundation"
+
+    model: str
+    candidates: tuple[CandidateErrors, ...] = Field(description="By score, the lowest first.")
+    test_sets: tuple[str, ...]
+    n_fitting: int = Field(description="Test labels that fit the reference energies.")
+    n_testing: int = Field(description="The other test labels, which judge.")
+
+    @classmethod
+    def key_of(cls, candidates: Iterable[str], dataset: str) -> str:
+        """Return the key of a choice.
+
+        Parameters
+        ----------
+        candidates
+            Keys of the models.
+        dataset
+            Key of the Dataset that has the test labels.
+        """
+        return cls.key_from(candidates=sorted(candidates), dataset=dataset)
+
+
 class Round(Document):
     """The state of the loop after one round."""
 
