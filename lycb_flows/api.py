@@ -13,8 +13,7 @@ from lycb_flows.campaign import CampaignResults, find_results, read_campaign, su
 from lycb_flows.config import DiffusionConfig, MDProtocol, SelectionConfig, TrainingConfig
 from lycb_flows.crystals import enumerate_decorations, enumerate_orderings, load_parent
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.flows.campaign import campaign_flow
-from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows import campaign_flow, run_embedded
 from lycb_flows.learning import (
     Candidates,
     LabelledStructure,

@@ -197,7 +197,7 @@ def relabel(
     On a LaunchPad their jobs are submitted again; in a folder they are labelled
     here.
     """
-    from lycb_flows.flows.embedded import relabel_embedded
+    from lycb_flows.flows import relabel_embedded
     from lycb_flows.service import relabel as relabel_on
 
     results = open_results(store)
@@ -225,8 +225,7 @@ def run(
     Whatever is in the store already is found, not computed again.
     """
     from lycb_flows.cli.progress import live_progress
-    from lycb_flows.flows.campaign import campaign_flow
-    from lycb_flows.flows.embedded import run_embedded
+    from lycb_flows.flows import campaign_flow, run_embedded
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)

@@ -26,10 +26,10 @@ from lycb_flows.campaign import (
     find_results,
     ground_state_plan,
     label_status,
+    levers_of,
     plan_campaign,
     system_names,
 )
-from lycb_flows.campaign.levers import levers_of
 from lycb_flows.cli.terminal import PlainProgress
 from lycb_flows.config import Campaign
 from lycb_flows.quantities import find_quantity

@@ -259,8 +259,7 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
     """
     from lycb_flows.campaign import find_results
     from lycb_flows.cli.progress import live_progress
-    from lycb_flows.flows.embedded import run_embedded
-    from lycb_flows.flows.structures import ranking_flow
+    from lycb_flows.flows import ranking_flow, run_embedded
 
     results = open_results(store, create=True)
     submission = open_submission(campaign, results)

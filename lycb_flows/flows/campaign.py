@@ -28,8 +28,14 @@ from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.measurement import ChooseMaker
 from lycb_flows.flows.routing import MEASUREMENT_LAST, ROUNDS_NEXT, make_job, md_jobs, route
 from lycb_flows.flows.structures import ranking_flow
-from lycb_flows.jobs import TaskLabeler, foundation_of, round_of, try_label
-from lycb_flows.jobs.resources import deciding_job, open_store
+from lycb_flows.jobs import (
+    TaskLabeler,
+    deciding_job,
+    foundation_of,
+    open_store,
+    round_of,
+    try_label,
+)
 from lycb_flows.labels.theory import Labeler, Theory
 from lycb_flows.quantities import check_quantities
 from lycb_flows.schemas import Dataset, Foundation, Frames, Label, Produced, Ranking, Round

@@ -20,8 +20,7 @@ from lycb_flows.campaign import (
 from lycb_flows.config import Campaign
 from lycb_flows.flows.makers import DEFAULT_MAKERS, CampaignMakers
 from lycb_flows.flows.routing import MEASUREMENT_LAST, make_job, md_jobs, route
-from lycb_flows.jobs import QuantityMaker, evaluate_all
-from lycb_flows.jobs.resources import deciding_job, open_store
+from lycb_flows.jobs import QuantityMaker, deciding_job, evaluate_all, open_store
 from lycb_flows.labels.theory import Theory
 from lycb_flows.quantities import MeasurementPlan, chosen_quantities
 from lycb_flows.schemas import Model, Produced, Round, Run

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lycb_flows.config.labels import LabelConfig
-from lycb_flows.config.learning import LearningConfig
+from lycb_flows.config import LabelConfig, LearningConfig
 from lycb_flows.schemas.base import Document
 
 

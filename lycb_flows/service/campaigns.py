@@ -16,8 +16,7 @@ from lycb_flows.campaign import (
     reopen,
 )
 from lycb_flows.errors import LycbError, MachineError
-from lycb_flows.flows.campaign import after_stage, campaign_flow, relabel_flow
-from lycb_flows.flows.makers import CampaignMakers
+from lycb_flows.flows import CampaignMakers, after_stage, campaign_flow, relabel_flow
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
