@@ -42,9 +42,11 @@ from lycb_flows.report import (
     counted,
     experiments,
     known_crossovers,
+    listed,
     number,
     ours,
     paper_model_row,
+    paper_sevennet,
     paper_system,
     paper_transport,
     papers,
@@ -268,7 +270,7 @@ def references(
     hottest_k = max(t.temperature_k for t in transports)
     found = []
     for pressure_bar, here in by_pressure(transports).items():
-        row = rows.get(paper_model_row(pressure_bar))
+        row = rows.get(paper_model_row(pressure_bar, data.physics_of(fits[0].model)))
         if row is not None:
             sigma = {t: row.conductivity_ms_per_cm(t) for t in (hottest_k, ROOM_TEMPERATURE_K)}
             found.append(_reference(f"paper: {row.name}", list(sigma.items()), here))
@@ -302,14 +304,15 @@ def arrhenius_table(data: ReportData, system: str) -> Table:
     system
         Name of the system.
     """
-    rows = []
-    for fit in (fit for fit in data.measured(Arrhenius) if fit.system == system):
-        rows += [ours(fit.key, texts) for texts in _fit_rows(data, fit)]
+    fits = [fit for fit in data.measured(Arrhenius) if fit.system == system]
+    rows = [ours(fit.key, texts) for fit in fits for texts in _fit_rows(data, fit)]
     structure = data.structure_of_system(system)
-    for row in paper_transport((structure and paper_system(structure)) or "").values():
+    paper_rows = paper_transport((structure and paper_system(structure)) or "")
+    for row in paper_rows.values():
         barrier = as_printed(row.activation_energy_ev, row.activation_energy_err_ev)
         sigma = as_printed(row.conductivity_300k_ms_per_cm)
-        rows.append(papers(f"paper: {row.name}", barrier, sigma, MISSING, MISSING, "at 300 K"))
+        remark = f"at 300 K, by {paper_sevennet()}" if "SevenNet" in row.name else "at 300 K"
+        rows.append(papers(f"paper: {row.name}", barrier, sigma, MISSING, MISSING, remark))
     rows += _experiment_rows(structure)
     return Table(
         "",
@@ -318,8 +321,13 @@ def arrhenius_table(data: ReportData, system: str) -> Table:
         "Maximum likelihood over all runs that are diffusive or bounds; the interval of σ is that "
         "of one line and of two that meet, each with its weight. Paper's recipe: a line through "
         "its own D of the same runs, with He's errors. Experiments on one nominal composition "
-        "spread as shown.",
+        "spread as shown." + (_models_text(data, fits) if paper_rows else ""),
     )
+
+
+def _models_text(data: ReportData, fits: Sequence[Arrhenius]) -> str:
+    models = listed(sorted({data.model_name(fit.model) for fit in fits}))
+    return f" Rows here are by {models}; the paper's models are others."
 
 
 def _fit_rows(data: ReportData, fit: Arrhenius) -> Iterator[tuple[str, ...]]:

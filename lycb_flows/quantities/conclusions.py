@@ -166,7 +166,7 @@ def disagreements(data: ReportData, fit: Arrhenius) -> Iterator[str]:
         return
     structure = data.structure_of_system(fit.system)
     rows = paper_transport((structure and paper_system(structure)) or "")
-    row = rows.get(paper_model_row(fit.pressure_bar))
+    row = rows.get(paper_model_row(fit.pressure_bar, data.physics_of(fit.model)))
     if row is not None:
         yield _against_paper(fit, row)
     measured = [row.conductivity_ms_per_cm for row in experiments(structure)]

@@ -23,7 +23,7 @@ from lycb_flows.report import (
     together,
     with_error,
 )
-from lycb_flows.schemas import DiffusionEstimate, Regime, Transport
+from lycb_flows.schemas import DiffusionEstimate, Regime, Run, Transport
 
 
 def regime_of(transport: Transport) -> Regime:
@@ -116,7 +116,7 @@ def transport_table(data: ReportData, system: str) -> Table:
         columns += ("paper σ(T) (mS/cm)",)
         note += (
             " Paper σ(T): derived here from its Eₐ and σ(300 K) of CHGNet_600K at the nearest "
-            "pressure."
+            "pressure; beside a SevenNet at 1 bar, of SevenNet_1bar."
         )
     shown = tuple(row[: len(columns)] for row in rows)
     return Table("", columns, shown, note + _paper_remark(data, system))
@@ -154,7 +154,9 @@ def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
     )
     structure = data.structure_of_run(transport.run)
     rows = paper_transport((structure and paper_system(structure)) or "")
-    target = rows.get(paper_model_row(transport.pressure_bar))
+    run = data.find(Run, transport.run)
+    physics = None if run is None else data.physics_of(run.model)
+    target = rows.get(paper_model_row(transport.pressure_bar, physics))
     sigma = target.conductivity_ms_per_cm(transport.temperature_k) if target else None
     return (*ours(transport.key, texts), *papers(number(sigma)))
 

@@ -170,6 +170,12 @@ class ReportData:
         """Return DFT's final decisions: those on lists that did not grow."""
         return [found for found in self.by_dft if found.widened_to is None]
 
+    def physics_of(self, key: str) -> str | None:
+        """Return the architecture of a model, given by key; of a student, that of its teacher."""
+        teachers = {student.model: student.teacher for student in self.students}
+        model = self.find(Model, teachers.get(key, key))
+        return None if model is None else model.architecture
+
     def model_name(self, key: str) -> str:
         """Return the name of a model, given by key, or the start of its key where it is absent."""
         model = self.find(Model, key)

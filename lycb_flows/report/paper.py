@@ -95,13 +95,25 @@ def paper_volumes(system: str) -> dict[str, dict[float, float]]:
     }
 
 
-def paper_model_row(pressure_bar: float) -> str:
-    """Return the name of the fine-tuned model's rows at the paper's nearest pressure.
+def paper_model_row(pressure_bar: float, architecture: str | None = None) -> str:
+    """Return the name of the paper's rows that a model is compared with.
 
-    The paper has 1 bar and 10 kbar.
+    Parameters
+    ----------
+    pressure_bar
+        The nearest of 1 bar and 10 kbar, which the paper has, is taken.
+    architecture
+        Of the model. A SevenNet is compared with the paper's at 1 bar, where it has one; any
+        other model with the fine-tuned CHGNet.
     """
-    high = abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0)
-    return "CHGNet600K_10kbar" if high else "CHGNet600K_1bar"
+    if abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0):
+        return "CHGNet600K_10kbar"
+    return "SevenNet_1bar" if architecture == "sevennet" else "CHGNet600K_1bar"
+
+
+def paper_sevennet() -> str:
+    """Return the name of the paper's SevenNet."""
+    return str(paper_numbers()["software"]["sevenn"]["pretrained"])
 
 
 def paper_transport(system: str) -> dict[str, PaperTransport]:

@@ -30,9 +30,9 @@ from lycb_flows.flows.campaign import (
     LabelMaker,
     after_stage,
     campaign_flow,
-    measurement_flow,
     stage_flow,
 )
+from lycb_flows.flows.measurement import measurement_flow
 from lycb_flows.flows.routing import make_job, route
 from lycb_flows.flows.structures import AnchorMaker, DftRelaxMaker, GroundStatesMaker
 from lycb_flows.labels.teacher import Teacher

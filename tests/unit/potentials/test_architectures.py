@@ -21,8 +21,8 @@ from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import load_parent, to_ase
 from lycb_flows.doctor.examination import examine
 from lycb_flows.errors import InputError
-from lycb_flows.flows.campaign import measurement_flow
 from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.flows.measurement import measurement_flow
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.training import fine_tune
 from lycb_flows.potentials.architecture import ARCHITECTURES, model_names, rates_of
