@@ -23,7 +23,12 @@ from lycb_flows.campaign.students import StudentPlan
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.config import StudentConfig
 from lycb_flows.errors import InputError, LycbError, MachineError, PhysicsError
-from lycb_flows.flows import campaign as flows, makers as flow_makers, structures as structure_flows
+from lycb_flows.flows import (
+    campaign as flows,
+    makers as flow_makers,
+    measurement as measurement_flows,
+    structures as structure_flows,
+)
 from lycb_flows.flows.campaign import (
     ChooseMaker,
     DecideMaker,
@@ -85,6 +90,16 @@ def all_flows(store, submission):
     )
 
 
+def choosing_flow(store, submission):
+    """What follows the test labels of a campaign that names two models to start from."""
+    plan = find_results(store, submission.campaign, submission.theory).stages[0]
+    models = {"candidates": (plan.model, "0" * 64)}
+    learning = plan.campaign.learning.model_copy(update=models)
+    campaign = plan.campaign.model_copy(update={"learning": learning})
+    dataset = store.load(Dataset, plan.dataset_key)
+    return after_stage(plan.model_copy(update={"campaign": campaign}), dataset)
+
+
 def words(*texts):
     return set(" ".join(texts).split())
 
@@ -96,7 +111,7 @@ def jobs_of(flow):
 def test_every_maker_survives_the_road_to_a_worker(loop_run):
     store, submission, _ = loop_run
     makers = set()
-    for flow in all_flows(store, submission):
+    for flow in (*all_flows(store, submission), choosing_flow(store, submission)):
         before = {job.uuid: (job.maker, job.function_kwargs) for job in jobs_of(flow)}
         workflow = flow_to_workflow(flow, store=None)
         for firework in workflow.fws:
@@ -107,7 +122,7 @@ def test_every_maker_survives_the_road_to_a_worker(loop_run):
             makers.add(type(job.maker))
     ours = {
         one
-        for module in (flows, flow_makers, structure_flows)
+        for module in (flows, flow_makers, measurement_flows, structure_flows)
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, flows.Maker) and one is not flows.Maker
     }
