@@ -356,7 +356,7 @@ def _sampled(data: ReportData) -> Iterator[Statement]:
     for enumeration in data.enumerations:
         if enumeration.count is None:
             yield Statement(
-                f"{enumeration.formula}: too many arrangements to count; of the "
+                f"{enumeration.formula}: the arrangements were not counted; of the "
                 f"{enumeration.n_members:,} of a search, {enumeration.search_note}. "
                 "The true ground state may be another.",
                 (enumeration.key,),
