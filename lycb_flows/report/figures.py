@@ -182,7 +182,7 @@ def errors_figure(
             axes.axhline(targets[i], **style, label="paper: below")
         axes.set(title=name, xlabel=xlabel)
         drawn = np.concatenate([np.atleast_1d(line.get_ydata()) for line in axes.get_lines()])
-        if drawn.max() > _LOG_SPREAD * drawn[drawn > 0].min():
+        if drawn.max() > _LOG_SPREAD * drawn[drawn > 0].min(initial=np.inf):
             log_axis(axes, "y")
         else:
             axes.set_ylim(bottom=0)
