@@ -131,7 +131,7 @@ def _listed(
     by_search = ranking.n_searched_of(by_search=True) or 0
     searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
     try:
-        if config.n_search is not None:
+        if config.is_searched:
             return by_search, f"at most {searched:,} candidates of a search", _SEARCH_S
         count, raw = count_orderings(crystal, config)
     except CountOutOfReachError:

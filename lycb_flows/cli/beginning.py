@@ -45,7 +45,7 @@ def init(
 ) -> None:
     """Write a campaign for a crystal, with cell, composition and mobile ion chosen and explained.
 
-    Given the name of a campaign that --list shows, a copy of that is written.
+    Given the name of a campaign that --list shows, a copy of that is written, with its CIFs.
     `lycb plan` reads it as it is.
     """
     if listed or parent is None:
@@ -54,6 +54,7 @@ def init(
     if parent.name in (known := _workflows()) and not parent.exists():
         path = output or Path(f"{parent.name}.yaml")
         _check_absent(path)
+        _copy_crystals(known[parent.name], path.parent)
         path.write_text(known[parent.name].read_text())
         typer.echo(f"{path}: `lycb plan {path}` says what it will do")
         return
@@ -72,6 +73,24 @@ def _init_crystal(parent: Path, output: Path | None, max_atoms: int | None) -> N
     for reason in (*crystal.notes, *choice.reasons):
         typer.echo(reason)
     typer.echo(f"{path}: `lycb plan {path}` says what it will do")
+
+
+def _copy_crystals(campaign: Path, folder: Path) -> None:
+    """Copy the CIFs that a campaign names beside itself to the same places in a folder."""
+    import yaml
+
+    for system in yaml.safe_load(campaign.read_text())["systems"]:
+        source, target = campaign.parent / system["parent"], folder / system["parent"]
+        if not source.is_file() or (target.exists() and target.samefile(source)):
+            continue
+        if target.exists() and target.read_bytes() != source.read_bytes():
+            raise InputError(
+                "the campaign's CIF would replace another file",
+                fix="move that one, or give another folder by --output",
+                found=target,
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
 
 
 def _check_absent(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +52,10 @@ def enumerate_(
         list[str] | None,
         typer.Option(help="A species whose mixing over the sites stays as refined, as S."),
     ] = None,
+    sqs: Annotated[
+        list[str] | None,
+        typer.Option(help="A species whose arrangement is special quasi-random, as S; keeps it."),
+    ] = None,
     min_occupancy: Annotated[
         float | None, typer.Option(help="Drop occupants below this share.")
     ] = None,
@@ -91,7 +96,7 @@ def enumerate_(
         }
         options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
         options |= {"forbidden_pairs": _pairs(forbid), "charges": _charges(charge)}
-        options |= replaced | {"keep_occupancies": keep}
+        options |= replaced | {"keep_occupancies": keep, "sqs": sqs}
         describe = _describe_orderings
         if auto:
             describe = partial(_describe_choice, max_atoms=max_atoms)
@@ -165,7 +170,7 @@ def _describe_orderings(
 
     config = with_rules(crystal, config)
     rules = {"supercell": supercell_text(config), "excluded": _rules_text(config)}
-    if not list_members:
+    if not list_members and not config.sqs:
         count, raw = count_orderings(crystal, config)
         return {"count": count, "raw": raw, "method": "exact"} | rules
     with share_progress("searching") as tell:
@@ -209,7 +214,7 @@ def _describe_choice(
     with share_progress("searching") as tell:
         found = enumerate_orderings(crystal, choice.config, lambda n, of: tell(n / of))
     listed = _describe(found)
-    keep = ("method", "listed", "coverage", "dropped", "search", "stratum")
+    keep = ("method", "listed", "coverage", "dropped", "search", "sqs", "stratum")
     return chosen | {name: listed[name] for name in keep}
 
 
@@ -246,6 +251,7 @@ def _describe(result: EnumerationResult) -> dict[str, Any]:
         "subgroup_orbit_sizes": result.subgroup_orbit_sizes,
         "engine": result.engine,
         "search": result.search_note,
+        "sqs": None if result.shells is None else [asdict(shell) for shell in result.shells],
         "stratum": result.stratum_note,
     }
 

@@ -90,6 +90,13 @@ class EnumerationConfig(Config):
         description="Species whose mixing over the crystallographic sites stays as refined (it "
         "was quenched), as [S, Cl] of an argyrodite; default: the energy decides.",
     )
+    sqs: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Species whose mixing is kept and whose arrangement is special quasi-random: "
+        "pairs as in random mixing; the energy decides on the rest.",
+    )
+    sqs_cutoff_ang: Positive | None = Field(None, description="Longest of these pairs; default 8.")
     n_search: Annotated[int, Field(ge=1)] | None = Field(
         None,
         description="Independent searches in place of a count; default: 24, and only when the "
@@ -101,11 +108,23 @@ class EnumerationConfig(Config):
 
     @model_validator(mode="after")
     def _engine_keeps_no_mixing(self) -> Self:
-        if self.engine == "enumlib" and self.keep_occupancies:
+        if self.engine == "enumlib" and self.kept_species:
             raise ValueError("enumlib cannot keep the mixing of a site: use engine: builtin")
+        if self.sqs_cutoff_ang is not None and self.sqs is None:
+            raise ValueError("sqs_cutoff_ang belongs to sqs: name the species")
         if self.formula is not None and not self.substitute:
             raise ValueError("formula belongs to substitute: say what replaces what")
         return self
+
+    @property
+    def kept_species(self) -> tuple[str, ...]:
+        """The species whose atoms on each crystallographic site are kept."""
+        return tuple(dict.fromkeys((*(self.keep_occupancies or ()), *(self.sqs or ()))))
+
+    @property
+    def is_searched(self) -> bool:
+        """Whether candidates come from a search whatever their number."""
+        return self.n_search is not None or self.sqs is not None
 
     @property
     def brought(self) -> set[str]:

@@ -265,7 +265,7 @@ def _orderings(store: ResultStore, system: CampaignSystem, job_name: str) -> lis
     result, parent = list_members(store, system)
     config = system.campaign.ranking
     candidates = Candidates(store, system.enumeration_key(store), parent, result)
-    n_searched = config.n_searched_of(by_search=result.method == "search")
+    n_searched = config.n_searched_of(by_search=result.count is None)
     if n_searched is None:
         return candidates.documents()
 

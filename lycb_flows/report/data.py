@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lycb_flows.errors import StoreError
+from lycb_flows.report.paper import paper_system
 from lycb_flows.schemas import (
     Blob,
     Dataset,
@@ -127,6 +128,13 @@ class ReportData:
         """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
+
+    @property
+    def has_papers_crystal(self) -> bool:
+        """Whether the paper has one of the crystals; True where no crystal is known yet."""
+        found = [self.find(Structure, ranking.ground_state) for ranking in self.rankings]
+        known = [structure for structure in found if structure is not None]
+        return not known or any(paper_system(structure) for structure in known)
 
     def measured(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, by system, pressure and temperature.

@@ -194,15 +194,16 @@ def _learning(data: ReportData, album: Album) -> Section:
     shown = [
         album.show(
             "mae-by-round",
-            figures.mae_figure(data.rounds, mae_targets()),
-            "Errors on the frozen test labels by round; dashed: the paper's, to stay below.",
+            figures.mae_figure(data.rounds, mae_targets() if data.has_papers_crystal else None),
+            "Errors on the frozen test labels by round"
+            + ("; dashed: the paper's, to stay below." if data.has_papers_crystal else "."),
         )
     ]
     models = {round_title(r.round): r.model for r in data.rounds if r.model and r.model.history}
     if models:
         caption = "Training by epoch, errors on the validation labels; dot: the epoch that is kept."
         shown.append(album.show("training", figures.history_figure(models), caption))
-    learned = (tables.labels_table(data.rounds), tables.errors_table(data.rounds))
+    learned = (tables.labels_table(data.rounds), tables.errors_table(data))
     chosen = tuple(tables.foundation_table(found) for found in data.foundations)
     parts = [Part("", figures=tuple(shown), tables=(*chosen, *learned))]
     if data.evaluations:
@@ -229,7 +230,7 @@ def _parity(data: ReportData, album: Album, round_: Round) -> Iterable[Part]:
 
 
 def _cost(data: ReportData, _album: Album) -> Section:
-    parts = (Part("", tables=(tables.cost_table(data.attempts),)),) if data.attempts else ()
+    parts = (Part("", tables=(tables.cost_table(data),)),) if data.attempts else ()
     return Section("cost", "Cost", () if parts else ("No attempt is recorded.",), parts)
 
 

@@ -37,11 +37,16 @@ from lycb_flows.schemas import (
     Segment,
     Structure,
 )
-from lycb_flows.store import Attempt, Outcome
+from lycb_flows.store import Outcome
 from lycb_flows.units import EV_MEV, GPA_MPA
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
+
+
+_PAPERS_ENUMERATION = (
+    " The paper enumerates 1 × 1 × 2 supercells with enumlib and ranks “thousands” of orderings."
+)
 
 
 def _counted(n: int | None) -> str:
@@ -74,8 +79,8 @@ def enumeration_table(data: ReportData) -> Table:
             "dropped occupants",
         ),
         tuple(rows),
-        "Counts are exact (Burnside); before symmetry: forbidden pairs already applied. The paper "
-        "enumerates 1 × 1 × 2 supercells with enumlib and ranks “thousands” of orderings.",
+        "Counts are exact (Burnside); before symmetry: forbidden pairs already applied."
+        + (_PAPERS_ENUMERATION if data.has_papers_crystal else ""),
     )  # fmt: skip
 
 
@@ -246,17 +251,18 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
     )
 
 
-def errors_table(rounds: Sequence[LearnedRound]) -> Table:
+def errors_table(data: ReportData) -> Table:
     """Return the errors before and after each round's training.
 
-    The last row holds the bounds that the paper states.
+    The last row holds the bounds that the paper states for its crystals.
     """
     rows = []
-    for learned in rounds:
+    for learned in data.rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
         rows.append((*_round_cells(learned), *(cell for pair in pairs for cell in pair)))
-    targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
-    rows.append(papers("paper", "0–800", *targets, MISSING, MISSING))
+    if data.has_papers_crystal:
+        targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
+        rows.append(papers("paper", "0–800", *targets, MISSING, MISSING))
     names = ("E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope")
     return Table(
         "Errors",
@@ -321,11 +327,11 @@ def evaluations_table(data: ReportData) -> Table:
 # -- cost -----------------------------------------------------------------------------------------
 
 
-def cost_table(attempts: Sequence[Attempt]) -> Table:
+def cost_table(data: ReportData) -> Table:
     """Return the wall time by kind of document.
 
     It counts every attempt at the documents concerned, failed ones included, beside the times
-    that the paper prints.
+    that the paper prints for its crystals.
     """
     speed, minutes = (
         paper_numbers()["speed"],
@@ -339,8 +345,8 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
     }
     outcomes = get_args(Outcome)
     rows = []
-    for kind in sorted({attempt.kind for attempt in attempts}):
-        mine = [attempt for attempt in attempts if attempt.kind == kind]
+    for kind in sorted({attempt.kind for attempt in data.attempts}):
+        mine = [attempt for attempt in data.attempts if attempt.kind == kind]
         done = [attempt.wall_s for attempt in mine if attempt.outcome == "done"]
         rows.append(
             (
@@ -351,13 +357,13 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
                 ),
                 Cell(duration(sum(attempt.wall_s for attempt in mine))),
                 Cell(duration(median(done)) if done else MISSING),
-                *papers(paper.get(kind, MISSING)),
+                *(papers(paper.get(kind, MISSING)) if data.has_papers_crystal else ()),
             )
         )
     columns = ("kind", *outcomes, "wall time", "median", "paper")
     return Table(
         "",
-        columns,
+        columns if data.has_papers_crystal else columns[:-1],
         tuple(rows),
         "A run's wall time includes that of its segments made with it, a relaxation's by DFT that "
         "of its steps' labels.",

@@ -16,6 +16,7 @@ import bson
 import custodian
 import numpy as np
 import pytest
+from ase.neighborlist import neighbor_list
 from atomate2.vasp.jobs.core import StaticMaker
 from fireworks import Firework
 from jobflow import Flow, JobStore, run_locally
@@ -145,6 +146,32 @@ def test_a_search_ranks_some_orderings_of_a_list_and_reaches_those_beside_it(
     places = [store.load(schemas.Ordering, row["ordering"]).index for row in rows]
     assert places.count(-1) == max(n - listed.n_members, 0) or not enumeration
     assert found.best[0].above_best_ev_per_atom == 0
+
+
+def test_a_search_leaves_quasi_random_halides_where_they_are(store):
+    mixed = {
+        "substitute": {"Cl": {"Br": 2}},
+        "sqs": ("Br", "Cl"),
+        "charges": {"Li": 1, "Y": 3, "Cl": -1, "Br": -1},
+    }
+    rank = RankMaker(
+        enumeration=SMALL.model_copy(update=mixed),
+        ranking=QUICK.model_copy(update={"n_searched": 30}),
+    )
+    (key,) = keys_of(rank.make("Li3YCl6"))
+    found = store.load(schemas.Ranking, key)
+    rows = json.loads(store.blobs.read(found.table))
+    orderings = [store.load(schemas.Ordering, row["ordering"]) for row in rows]
+    assert [ordering.index for ordering in orderings].count(-1) > 0  # swaps beside the list
+    like: dict[bool, set[int]] = {True: set(), False: set()}
+    for ordering in orderings:
+        atoms = to_ase(store.load(schemas.Structure, ordering.structure))
+        i, j = neighbor_list("ij", atoms, 4.2)
+        halides = np.isin(atoms.numbers, (17, 35))
+        same = halides[i] & halides[j] & (atoms.numbers[i] == atoms.numbers[j])
+        like[ordering.index < 0].add(int(same.sum()))
+    assert like[True] <= like[False]
+    assert len(like[False]) <= 2
 
 
 def test_a_ranking_and_a_run_that_starts_from_its_ground_state(store):

@@ -104,6 +104,8 @@ def choose(
 
 
 def _counted(choice: AutomaticChoice, cell: DisorderedCell) -> AutomaticChoice:
+    if choice.config.is_searched:
+        return choice
     try:
         exact = count_distinct(cell.problem, _MOST_WORK)
     except CountOutOfReachError:
@@ -177,7 +179,7 @@ def _preference(chosen: ChosenComposition, k: int, mixing: float) -> tuple[bool,
 def _kept(
     primitive: DisorderedCrystal, config: EnumerationConfig, chosen: ChosenComposition, k: int
 ) -> list[Kept]:
-    if not config.keep_occupancies:
+    if not config.kept_species:
         return []
     return kept_mixing(primitive, config, chosen.atoms, k)
 

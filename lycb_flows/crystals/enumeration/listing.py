@@ -42,7 +42,7 @@ class Member:
     multiplicity
         Number of colourings that the symmetry makes of it.
     stratum
-        "all", "symmetric", "sampled", "annealed" or "random" (both of a search).
+        "all", "symmetric", "sampled"; of a search "annealed", "random" or "quasi-random".
     """
 
     mask: str

@@ -72,12 +72,22 @@ def supercell_text(config: EnumerationConfig) -> str:
 
 @dataclass(frozen=True, eq=False)
 class DisorderedCell:
-    """A supercell as a colouring problem on its free sites."""
+    """A supercell as a colouring problem on its free sites.
+
+    Attributes
+    ----------
+    kinds
+        Number of each free site's crystallographic site, (f,).
+    kind_labels
+        Labels of the crystallographic sites in the CIF.
+    """
 
     model: SiteModel
     problem: Colourings
     symmetry: SiteSymmetry
     dropped: tuple[DroppedOccupant, ...]
+    kinds: Ints
+    kind_labels: tuple[str, ...]
 
 
 def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCell:
@@ -96,7 +106,8 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
         When the composition does not fit the supercell, or a species has no site.
     """
     config, parent = filled_in(parent, config), parent_cell(parent, config)
-    kinds, colours, allowed, counts, dropped = _coloured(parent, config)
+    orbits, kinds, dropped = _orbits(parent, config)
+    colours, allowed, counts = _coloured(parent, config, orbits)
     lattice, coords = parent.structure.lattice.matrix, parent.structure.frac_coords
     symmetry = supercell_symmetry(
         lattice, coords, kinds, config.supercell, config.symprec_ang or SYMPREC_ANG
@@ -125,27 +136,27 @@ def disordered_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Dis
         conflicts=_among(conflicts, slots, allowed[free]),
         weights=np.ones(len(free), dtype=np.int64),
     )
-    return DisorderedCell(replace(model, fixed=fixed, free=free), problem, symmetry, dropped)
+    return DisorderedCell(
+        model=replace(model, fixed=fixed, free=free),
+        problem=problem,
+        symmetry=symmetry,
+        dropped=dropped,
+        kinds=np.repeat(orbits.number, len(cells))[usable][free],
+        kind_labels=orbits.first_labels,
+    )
 
 
 def _coloured(
-    parent: DisorderedCrystal, config: EnumerationConfig
-) -> tuple[
-    list[tuple[object, ...]],
-    tuple[str, ...],
-    Bools,
-    tuple[int, ...],
-    tuple[DroppedOccupant, ...],
-]:
-    """Return a cell's kinds of sites, colours, allowed (n, c), counts, and what is left out."""
+    parent: DisorderedCrystal, config: EnumerationConfig, orbits: Orbits
+) -> tuple[tuple[str, ...], Bools, tuple[int, ...]]:
+    """Return the colours of a cell's sites, allowed (n, c), and counts in the supercell."""
     composition, n_cells = composition_of(parent, config), math.prod(config.supercell)
-    orbits, kinds, dropped = _orbits(parent, config)
     options = orbits.options
-    if config.keep_occupancies:
-        kept = orbits.kept(config.keep_occupancies, composition, n_cells)
+    if config.kept_species:
+        kept = orbits.kept(config.kept_species, composition, n_cells)
         options, composition = orbits.named(kept, composition)
     colours, allowed, counts = _colours(options, composition, n_cells)
-    return kinds, tuple(map(element_of, colours)), allowed, counts, dropped
+    return tuple(map(element_of, colours)), allowed, counts
 
 
 def _orbits(
@@ -169,7 +180,7 @@ def kept_mixing(
     cell
         The parent in the cell whose multiples are enumerated.
     config
-        Its `keep_occupancies` decides.
+        Its `keep_occupancies` and `sqs` decide.
     composition
         Atoms of each species in the supercell.
     n_cells
@@ -181,7 +192,7 @@ def kept_mixing(
         When the composition does not fit.
     """
     orbits, _, _ = _orbits(cell, filled_in(cell, config))
-    return orbits.kept(config.keep_occupancies or (), composition, n_cells)
+    return orbits.kept(config.kept_species, composition, n_cells)
 
 
 def composition_of(cell: DisorderedCrystal, config: EnumerationConfig) -> dict[str, int]:
@@ -234,7 +245,7 @@ def _options(
     options, dropped = [], {}
     for label, shares in zip(parent.site_labels, occupancies, strict=True):
         kept = {s for s, share in shares.items() if share >= (config.min_occupancy or 0.0)}
-        kept |= shares.keys() & set(config.keep_occupancies or ())
+        kept |= shares.keys() & set(config.kept_species)
         if sum(shares.values()) < 1 - OCCUPANCY_TOLERANCE:
             kept.add(VACANCY)
         kept = set(by_hand.get(label, kept))

@@ -14,6 +14,7 @@ from pymatgen.core.composition import Composition
 from lycb_flows.config import EnumerationConfig
 from lycb_flows.crystals.charges import guessed_charges
 from lycb_flows.crystals.enumeration.colourings import (
+    Bools,
     Colourings,
     CountOutOfReachError,
     count_distinct,
@@ -21,6 +22,13 @@ from lycb_flows.crystals.enumeration.colourings import (
 from lycb_flows.crystals.enumeration.enumlib import list_by_enumlib
 from lycb_flows.crystals.enumeration.listing import Listing, Masks, Member, list_all, list_some
 from lycb_flows.crystals.enumeration.occupancies import DisorderedCell, disordered_cell
+from lycb_flows.crystals.enumeration.quasi_random import (
+    CUTOFF_ANG,
+    TIE,
+    PairShells,
+    ShellMatch,
+    matched_to_ang,
+)
 from lycb_flows.crystals.enumeration.search import (
     N_SEARCHES,
     Found,
@@ -52,6 +60,10 @@ class EnumerationResult:
         The normal subgroup H that the symmetric stratum is invariant under.
     seed
         Seed of the sample; None when exhaustive.
+    shells
+        How near the pairs of quasi-random sites are to random mixing.
+    frozen
+        Which free sites are quasi-random, and swap no more, (f,).
     """
 
     formula: str
@@ -71,6 +83,8 @@ class EnumerationResult:
     x: float | None = None
     search_note: str | None = None
     stratum_note: str | None = None
+    shells: tuple[ShellMatch, ...] | None = None
+    frozen: Bools | None = None
 
     @property
     def coverage(self) -> float | None:
@@ -78,8 +92,10 @@ class EnumerationResult:
         return None if self.count is None else len(self.members) / self.count
 
     @property
-    def method(self) -> Literal["exact", "sampled", "search"]:
+    def method(self) -> Literal["exact", "sampled", "search", "sqs"]:
         """How the members were found."""
+        if self.shells is not None:
+            return "sqs"
         if self.count is None:
             return "search"
         return "exact" if self.exhaustive else "sampled"
@@ -94,7 +110,7 @@ class EnumerationResult:
 
     def neighbours(self, mask: str) -> tuple[Member, ...]:
         """Return the orderings that a swap of two sites makes of one, under the rules."""
-        return neighbours(self.masks, mask)
+        return neighbours(self.masks, mask, self.frozen)
 
     def document(self, *, key: str, parent: str) -> tuple[Enumeration, bytes]:
         """Return the document and its members as JSON.
@@ -166,7 +182,7 @@ def enumerate_orderings(
         When the members do not add up to the exact count.
     """
     cell = disordered_cell(parent, config)
-    if config.n_search is not None:
+    if config.is_searched:
         return _searched(cell, config, progress)
     try:
         exact = count_distinct(cell.problem)
@@ -206,20 +222,43 @@ def _searched(
     charges = config.charges or guessed_charges(amounts)
     energies = slot_energies_ev(cell.model, cell.problem, charges)
     n_searches = config.n_search or N_SEARCHES
-    found = search(cell.problem, energies, n_searches, config.seed, progress)
+    shells = None
+    if config.sqs:
+        shells = PairShells.of(cell, config.sqs, config.sqs_cutoff_ang or CUTOFF_ANG)
+    found = search(cell.problem, energies, n_searches, config.seed, progress, shells)
     masks = Masks(cell.problem)
     members: dict[str, Member] = {}
-    for stratum, colours in (("annealed", found.annealed), ("random", found.random)):
+    others = "random" if shells is None else "quasi-random"
+    for stratum, colours in (("annealed", found.annealed), (others, found.random)):
         if len(colours):
             fresh = masks.members(masks.smallest(masks.encode(colours)), stratum)
             members = {member.mask: member for member in fresh} | members
     order = sorted(members.values(), key=lambda m: (m.stratum, m.mask))
     listing = Listing(None, None, tuple(order), exhaustive=False)
-    return replace(
+    result = replace(
         result_of(listing, cell.model, cell.problem, cell.symmetry),
         dropped=cell.dropped,
         seed=config.seed,
         search_note=_search_note(found, n_searches, charges),
+    )
+    if shells is None:
+        return result
+    matches = shells.matches(found.random[0])
+    note = _sqs_note(found, matches)
+    if len(found.energies_ev):
+        note += f"; of the rest, {result.search_note}"
+    return replace(result, search_note=note, shells=matches, frozen=shells.frozen)
+
+
+def _sqs_note(found: Found, matches: tuple[ShellMatch, ...]) -> str:
+    worst = max(matches, key=lambda shell: shell.deviation)
+    matched = matched_to_ang(matches)
+    near = "no shell" if matched is None else f"every shell to {matched:.2f} Å"
+    n_agreeing = int((found.errors < found.errors.min() + TIE).sum())
+    return (
+        f"{n_agreeing} of {len(found.errors)} independent annealings of pairs end nearest to "
+        f"random mixing: {near} as in it, the worst of {len(matches)} off by "
+        f"{worst.deviation:.3f} ({worst.sites}, {worst.distance_ang:.2f} Å)"
     )
 
 

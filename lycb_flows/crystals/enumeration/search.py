@@ -9,7 +9,7 @@ the minimum can be trusted: it is a statement on the search, no proof.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from pymatgen.analysis.ewald import EwaldSummation
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure
 
-from lycb_flows.crystals.enumeration.colourings import Colourings, Ints
+from lycb_flows.crystals.enumeration.colourings import Bools, Colourings, Ints
 from lycb_flows.crystals.enumeration.listing import Masks, Member
+from lycb_flows.crystals.enumeration.quasi_random import TIE, PairShells
 from lycb_flows.crystals.enumeration.sites import VACANCY, Floats, SiteModel
 from lycb_flows.crystals.enumeration.swaps import PENALTY_EV, Swaps
 from lycb_flows.errors import InputError
@@ -54,12 +55,15 @@ class Found:
         Ewald energy of each annealed placement, (k,); NaN without charges.
     n_agreeing
         Independent searches that ended at the lowest energy.
+    errors
+        Distance of each quasi-random arrangement from random mixing, (k,); empty without any.
     """
 
     random: NDArray[np.int16]
     annealed: NDArray[np.int16]
     energies_ev: Floats
     n_agreeing: int
+    errors: Floats
 
 
 def _n_steps(problem: Colourings, n_searches: int) -> int:
@@ -110,8 +114,11 @@ def search(
     n_searches: int,
     seed: int,
     progress: Progress | None = None,
+    shells: PairShells | None = None,
 ) -> Found:
     """Return random placements under the rules, and those that annealing makes of them.
+
+    With shells of pairs, their sites are ordered quasi-randomly first and then left alone.
 
     Parameters
     ----------
@@ -125,25 +132,31 @@ def search(
         Seed of all.
     progress
         Is told how many searches of how many are done.
+    shells
+        Of the sites that are ordered quasi-randomly.
 
     Raises
     ------
     InputError
         When no placement without forbidden pairs was found.
     """
-    rules = Swaps(problem)
-    charged = Swaps(problem, *energies) if energies is not None else None
+    rules, charged = Swaps(problem), _charged(problem, energies, shells)
     n_steps = _n_steps(problem, n_searches)
-    starts, ends = list[Ints](), list[Ints]()
+    charged_from = 0.0 if shells is None else 0.5 if charged is not None else 1.0
+    starts, ends, errors = list[Ints](), list[Ints](), list[float]()
     for first in range(0, n_searches, _AT_ONCE):
         rng = np.random.default_rng([seed, first])
         n_now = min(_AT_ONCE, n_searches - first)
         placed = _settled(rules, rng, n_now, n_steps)
         if not len(placed):
             break
+        if shells is not None:
+            tell = _part_of(progress, (first, n_now, n_searches), (0.0, charged_from))
+            placed, reached = shells.annealed(placed, rng, tell)
+            errors.extend(reached.tolist())
         starts.extend(placed)
         if charged is not None:
-            tell = _share_of(progress, first, n_now, n_searches, n_steps)
+            tell = _part_of(progress, (first, n_now, n_searches), (charged_from, 1.0))
             ends.extend(charged.tempered(placed, rng, _LADDER_EV, n_steps, tell))
     if progress is not None:
         progress(n_searches, n_searches)
@@ -152,16 +165,30 @@ def search(
             "no ordering satisfies the forbidden pairs",
             fix="lower min_distance_ang of a forbidden pair, or raise min_occupancy",
         )
-    return _found(rules, charged, starts, ends)
+    if shells is not None:
+        near = np.flatnonzero(shells.errors(np.array(starts)) < min(errors) + TIE).tolist()
+        starts, ends = [starts[k] for k in near], [ends[k] for k in near if ends]
+    return replace(_found(rules, charged, starts, ends), errors=np.array(errors))
 
 
-def _share_of(
-    progress: Progress | None, first: int, n_now: int, n_searches: int, n_steps: int
-) -> Callable[[int], None] | None:
-    """Return what turns the steps of searches that go together into a number of searches."""
+def _charged(
+    problem: Colourings, energies: tuple[Floats, Floats] | None, shells: PairShells | None
+) -> Swaps | None:
+    """Return what the energy may swap; None where it has no say."""
+    frozen = None if shells is None else shells.frozen
+    if energies is None or (frozen is not None and frozen.all()):
+        return None
+    return Swaps(problem, *energies, frozen)
+
+
+def _part_of(
+    progress: Progress | None, batch: tuple[int, int, int], part: tuple[float, float]
+) -> Callable[[float], None] | None:
+    """Return what turns the share of a part of searches that go together into their number."""
     if progress is None:
         return None
-    return lambda step: progress(first + n_now * step // n_steps, n_searches)
+    (first, n_now, n_searches), (start, end) = batch, part
+    return lambda share: progress(int(first + n_now * (start + (end - start) * share)), n_searches)
 
 
 def _found(rules: Swaps, charged: Swaps | None, starts: list[Ints], ends: list[Ints]) -> Found:
@@ -175,10 +202,11 @@ def _found(rules: Swaps, charged: Swaps | None, starts: list[Ints], ends: list[I
         annealed=annealed[order].astype(np.int16),
         energies_ev=energies[order],
         n_agreeing=int((energies < energies.min() + _TIE_EV).sum()) if len(energies) else 0,
+        errors=np.array([]),
     )
 
 
-def neighbours(masks: Masks, mask: str) -> tuple[Member, ...]:
+def neighbours(masks: Masks, mask: str, frozen: Bools | None = None) -> tuple[Member, ...]:
     """Return the distinct placements that a swap of two sites makes of one, under the rules.
 
     Parameters
@@ -187,11 +215,15 @@ def neighbours(masks: Masks, mask: str) -> tuple[Member, ...]:
         Of the colouring problem.
     mask
         The placement.
+    frozen
+        Sites that do not swap, (n,); None: all do.
     """
     problem, colours = masks.problem, masks.decode(mask)
     first, second = np.triu_indices(len(colours), 1)
     a, b = colours[first], colours[second]
     can = (a != b) & problem.allowed[first, b] & problem.allowed[second, a]
+    if frozen is not None:
+        can &= ~(frozen[first] | frozen[second])
     first, second, rows = first[can], second[can], np.arange(int(can.sum()))
     swapped = np.tile(colours, (len(rows), 1))
     swapped[rows, first], swapped[rows, second] = b[can], a[can]

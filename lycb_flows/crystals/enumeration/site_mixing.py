@@ -180,6 +180,12 @@ class Orbits:
         number = {kind: k for k, kind in enumerate(dict.fromkeys(kinds))}
         return cls(tuple(number[kind] for kind in kinds), labels, shares, options)
 
+    @property
+    def first_labels(self) -> tuple[str, ...]:
+        """Label of the first site of each orbit."""
+        n_orbits = max(self.number, default=-1) + 1
+        return tuple(self.labels[self.number.index(orbit)] for orbit in range(n_orbits))
+
     def kept(
         self, species: Sequence[str], composition: Mapping[str, int], n_cells: int
     ) -> list[Kept]:
@@ -205,7 +211,7 @@ class Orbits:
         missing = sorted(set(species) - set(composition))
         if missing:
             raise InputError(
-                "keep_occupancies names what the parent does not have",
+                "keep_occupancies or sqs names what the parent does not have",
                 fix=f"name some of {', '.join(sorted(composition))}",
                 found=", ".join(missing),
             )

@@ -91,11 +91,18 @@ class Swaps:
         Interaction of each two slots, (n*c, n*c), None: forbidden pairs alone.
     own_ev
         Energy of each slot by itself, (n*c,).
+    frozen
+        Sites that keep what they hold, (n,); None: no site.
     """
 
     def __init__(
-        self, problem: Colourings, pair_ev: Floats | None = None, own_ev: Floats | None = None
+        self,
+        problem: Colourings,
+        pair_ev: Floats | None = None,
+        own_ev: Floats | None = None,
+        frozen: Bools | None = None,
     ) -> None:
+        self.frozen = np.zeros(len(problem.allowed), dtype=bool) if frozen is None else frozen
         self.allowed, self.counts = problem.allowed, problem.counts
         self.n_colours = len(problem.counts)
         self.clash = _without_images(problem)
@@ -164,7 +171,7 @@ class Swaps:
         rng: np.random.Generator,
         ladder_ev: Floats,
         n_steps: int,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> Ints:
         """Return the lowest placements that copies at several temperatures meet, (r, n).
 
@@ -179,7 +186,7 @@ class Swaps:
         n_steps
             Steps of each copy.
         progress
-            Is told the number of steps, now and then.
+            Is told the share of the steps, now and then.
         """
         lowest, lowest_ev = colours.copy(), np.full(len(colours), np.inf)
         copies = self._copies(np.repeat(colours, len(ladder_ev), axis=0))
@@ -196,14 +203,14 @@ class Swaps:
                 lowest_ev[found] = energy_ev[found, best[found]]
             copies.exchange(*_exchanged(energy_ev, ladder_ev, step // _EXCHANGE_EVERY % 2, rng))
             if progress is not None:
-                progress(step)
+                progress(step / n_steps)
         quench = np.full(_QUENCH * colours.shape[1], _COLD_EV)
         return self.annealed(lowest, rng, quench)
 
     def _drawn(self, rng: np.random.Generator, n_steps: int) -> list[int]:
         """Return the block of each step, in proportion to their sites."""
-        sizes = np.array([len(block.sites) for block in self._blocks])
-        if not len(sizes):
+        sizes = np.array([(~self.frozen[block.sites]).sum() for block in self._blocks])
+        if not sizes.any():
             return []
         drawn: list[int] = rng.choice(len(sizes), size=n_steps, p=sizes / sizes.sum()).tolist()
         return drawn
@@ -238,7 +245,7 @@ class Swaps:
     @cached_property
     def _blocks(self) -> list[_Block]:
         pair, blocks, start = self._all_pairs_ev, list[_Block](), 0
-        for sites in _sublattices(self.allowed):
+        for sites in _sublattices(self.allowed, self.frozen):
             colours = np.flatnonzero(self.allowed[sites].any(axis=0))
             cost = _exchange_ev(pair, sites, colours, self.allowed)
             blocks.append(_Block(sites, colours, start, cost))
@@ -309,11 +316,14 @@ def _without_images(problem: Colourings) -> csr_array:
     return csr_array((np.ones(len(places[0])), places), shape=(problem.allowed.size,) * 2)
 
 
-def _sublattices(allowed: Bools) -> list[Ints]:
-    """Return the sites of each set that colours link."""
+def _sublattices(allowed: Bools, frozen: Bools) -> list[Ints]:
+    """Return the sites of each set that colours link, frozen sites apart."""
     share = csr_array(allowed.astype(float))
     n_parts, part = connected_components(share @ share.T, directed=False)
-    return [np.flatnonzero(part == number) for number in range(n_parts)]
+    sets = (
+        np.flatnonzero((part == k) & kept) for k in range(n_parts) for kept in (~frozen, frozen)
+    )
+    return [sites for sites in sets if len(sites)]
 
 
 def _exchange_ev(pair_ev: Floats, sites: Ints, colours: Ints, allowed: Bools) -> Floats:

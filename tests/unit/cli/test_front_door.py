@@ -67,6 +67,22 @@ def test_campaigns_that_come_along_are_listed_and_copied(lycb, tmp_path, monkeyp
     assert_one_line(lycb("init", "no-such.cif"), "no-such.cif")
 
 
+@pytest.mark.parametrize("name", ["argyrodite", "sodium"])
+def test_a_copy_brings_its_crystal_and_can_be_planned(name, lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lycb("init", name)[0] == 0
+    (parent,) = [system.parent for system in read_campaign(tmp_path / f"{name}.yaml").systems]
+    assert parent.startswith(str(tmp_path / "cifs"))
+    code, out, _ = lycb("plan", f"{name}.yaml", "--store", tmp_path / "absent")
+    assert code == 0
+    assert "a student" in out
+    (tmp_path / f"{name}.yaml").unlink()
+    assert lycb("init", name)[0] == 0  # the same CIF may lie there
+    (tmp_path / f"{name}.yaml").unlink()
+    (tmp_path / "cifs" / parent.rpartition("/")[2]).write_text("data_mine")
+    assert_one_line(lycb("init", name), "another file")
+
+
 def test_a_wheel_and_the_image_have_them():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"] == {"workflows": "lycb_flows/workflows"}
