@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import (
@@ -64,6 +67,26 @@ class ParityPoints:
     energies_ev_per_atom: list[tuple[float, float]]
     forces_ev_per_ang: list[tuple[float, float]]
     stresses_gpa: list[tuple[float, float]]
+
+
+def parity_points(predictions: bytes) -> ParityPoints:
+    """Return the predictions of an evaluation, given as its table, beside their labels."""
+    rows = json.loads(predictions).values()
+    return ParityPoints(
+        energies_ev_per_atom=[
+            (row["label_energy_ev"] / n_atoms, row["energy_ev"] / n_atoms)
+            for row in rows
+            if (n_atoms := len(row["forces_ev_per_ang"]))
+        ],
+        forces_ev_per_ang=[pair for row in rows for pair in _components(row, "forces_ev_per_ang")],
+        stresses_gpa=[pair for row in rows for pair in _components(row, "stress_gpa")],
+    )
+
+
+def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
+    """Return (labelled, predicted) of each component of a matrix."""
+    labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
+    return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
 
 
 def _no_blobs(blob: Blob) -> bytes:
