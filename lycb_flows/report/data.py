@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lycb_flows.errors import StoreError
+from lycb_flows.report.paper import paper_system
 from lycb_flows.schemas import (
     Blob,
     Dataset,
@@ -130,6 +131,15 @@ class ReportData:
     imported_theory_names: set[str] = field(default_factory=set)
     attempts: list[Attempt] = field(default_factory=list)
     read: Callable[[Blob], bytes] = _no_blobs
+
+    @property
+    def of_paper(self) -> bool:
+        """Whether a structure of it is of the paper's chemistry, Li3YCl6 to Li3YBr6.
+
+        The paper's numbers have no place in a report about anything else.
+        """
+        structures = (each for each in self.documents.values() if isinstance(each, Structure))
+        return any(paper_system(structure) is not None for structure in structures)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
         """Return the collected document of a kind and key.

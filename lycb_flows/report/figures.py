@@ -123,7 +123,9 @@ _LOG_SPREAD = 50
 """Ratio of the largest to the smallest value above which a linear axis hides the small ones."""
 
 
-def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, float]) -> Figure:
+def mae_figure(
+    rounds: Sequence[LearnedRound], targets: tuple[float, float, float] | None
+) -> Figure:
     """Return mean absolute errors on the test labels, before and after each round's training.
 
     Parameters
@@ -131,7 +133,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
     rounds
         In order.
     targets
-        Energy (meV/atom), force (meV/Å) and stress (MPa) to stay below.
+        Energy (meV/atom), force (meV/Å) and stress (MPa) to stay below, if there are such.
     """
     lines = {
         f"{when} training": [
@@ -147,7 +149,7 @@ def mae_figure(rounds: Sequence[LearnedRound], targets: tuple[float, float, floa
 @styled
 def errors_figure(
     lines: Mapping[str, Sequence[tuple[float, tuple[float, float, float]]]],
-    targets: tuple[float, float, float],
+    targets: tuple[float, float, float] | None,
     xlabel: str,
     colours: Sequence[str] | None = None,
 ) -> Figure:
@@ -158,7 +160,7 @@ def errors_figure(
     lines
         By name: temperatures in K with the three errors in meV/atom, meV/Å and MPa.
     targets
-        Errors to stay below.
+        Errors to stay below, if there are such.
     xlabel
         What the temperature is.
     colours
@@ -168,17 +170,19 @@ def errors_figure(
     panels = figure.subplots(1, 3)
     names = ("Energy (meV/atom)", "Force (meV/Å)", "Stress (MPa)")
     colours = colours or series_colours(len(lines))
-    for i, (axes, name, target) in enumerate(zip(panels, names, targets, strict=True)):
+    for i, (axes, name) in enumerate(zip(panels, names, strict=True)):
         for place, (colour, (label, points)) in enumerate(zip(colours, lines.items(), strict=True)):
             pairs = [(temperature_k, errors[i]) for temperature_k, errors in points]
             axes.plot(
                 *split_pairs(pairs), "-", color=colour, label=plain_text(label),
                 marker=MARKERS[place // len(SERIES) % len(MARKERS)],
             )  # fmt: skip
-        axes.axhline(target, color=RUST, linestyle="--", linewidth=1.2, label="paper: below")
+        if targets is not None:
+            axes.axhline(targets[i], color=RUST, linestyle="--", lw=1.2, label="paper: below")
         axes.set(title=name, xlabel=xlabel)
         drawn = np.concatenate([np.atleast_1d(line.get_ydata()) for line in axes.get_lines()])
-        if drawn.max() > _LOG_SPREAD * drawn[drawn > 0].min():
+        positive = drawn[drawn > 0]
+        if positive.size and drawn.max() > _LOG_SPREAD * positive.min():
             log_axis(axes, "y")
         else:
             axes.set_ylim(bottom=0)

@@ -35,11 +35,16 @@ from lycb_flows.schemas import (
     Segment,
     Structure,
 )
-from lycb_flows.store import Attempt, Outcome
+from lycb_flows.store import Outcome
 from lycb_flows.units import EV_MEV
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
+
+
+_PAPERS_COUNTS: Final = (
+    " The paper enumerates 1 × 1 × 2 supercells with enumlib and ranks “thousands” of orderings."
+)
 
 
 def _counted(n: int | None) -> str:
@@ -72,8 +77,8 @@ def enumeration_table(data: ReportData) -> Table:
             "dropped occupants",
         ),
         tuple(rows),
-        "Counts are exact (Burnside); before symmetry: forbidden pairs already applied. The paper "
-        "enumerates 1 × 1 × 2 supercells with enumlib and ranks “thousands” of orderings.",
+        "Counts are exact (Burnside); before symmetry: forbidden pairs already applied."
+        + _PAPERS_COUNTS * data.of_paper,
     )  # fmt: skip
 
 
@@ -141,6 +146,7 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
         _dft_row(data, found, place, candidate)
         for place, candidate in enumerate(found.candidates, 1)
     ]
+    binaries = ", ".join(found.anchors)
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -150,8 +156,8 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
             "volume change (%)", "steps", "",
         ),
         tuple(rows),
-        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum. "
-        "Formation: from LiCl, LiBr, YCl3 and YBr3 at the same level of theory.",
+        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum."
+        + (f" Formation: from {binaries} at the same level of theory." if binaries else ""),
     )  # fmt: skip
 
 
@@ -219,17 +225,18 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
     )
 
 
-def errors_table(rounds: Sequence[LearnedRound]) -> Table:
+def errors_table(data: ReportData) -> Table:
     """Return the errors before and after each round's training.
 
-    The last row holds the bounds that the paper states.
+    The last row holds the bounds that the paper states for its own chemistry.
     """
     rows = []
-    for learned in rounds:
+    for learned in data.rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
         rows.append((*_round_cells(learned), *(cell for pair in pairs for cell in pair)))
-    targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
-    rows.append(papers("paper", "0–800", *targets, MISSING, MISSING))
+    if data.of_paper:
+        targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
+        rows.append(papers("paper", "0–800", *targets, MISSING, MISSING))
     names = ("E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope")
     return Table(
         "Errors",
@@ -286,12 +293,13 @@ def evaluations_table(data: ReportData) -> Table:
 # -- cost -----------------------------------------------------------------------------------------
 
 
-def cost_table(attempts: Sequence[Attempt]) -> Table:
+def cost_table(data: ReportData) -> Table:
     """Return the wall time by kind of document.
 
     It counts every attempt at the documents concerned, failed ones included, beside the times
-    that the paper prints.
+    that the paper prints for its own chemistry.
     """
+    attempts, papers_too = data.attempts, data.of_paper
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],
@@ -316,10 +324,10 @@ def cost_table(attempts: Sequence[Attempt]) -> Table:
                 ),
                 Cell(duration(sum(attempt.wall_s for attempt in mine))),
                 Cell(duration(median(done)) if done else MISSING),
-                *papers(paper.get(kind, MISSING)),
+                *(papers(paper.get(kind, MISSING)) if papers_too else ()),
             )
         )
-    columns = ("kind", *outcomes, "wall time", "median", "paper")
+    columns = ("kind", *outcomes, "wall time", "median", *(("paper",) if papers_too else ()))
     return Table(
         "",
         columns,
