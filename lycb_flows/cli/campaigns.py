@@ -238,16 +238,21 @@ def report(
     campaign: CampaignFile,
     store: StoreOption = None,
     folder: ReportOption = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Only the chapter that follows the paper's figures.")
+    ] = False,
 ) -> None:
     """Write the report of a campaign as far as it has come.
 
     Everything is read from the result store; nothing is computed.
     """
     results = open_results(store)
-    _write_report(results, open_submission(campaign, results), folder)
+    _write_report(results, open_submission(campaign, results), folder, only_paper=paper)
 
 
-def _write_report(results: ResultStore, submission: Submission, folder: Path | None) -> None:
+def _write_report(
+    results: ResultStore, submission: Submission, folder: Path | None, *, only_paper: bool = False
+) -> None:
     from lycb_flows.campaign import find_results
     from lycb_flows.quantities.registry import reported_names
     from lycb_flows.report.page import write_report
@@ -255,7 +260,8 @@ def _write_report(results: ResultStore, submission: Submission, folder: Path | N
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()
     chosen = reported_names(submission.campaign.measure)
-    path = write_report(results, name, keys, folder or _report_folder(results) / name, chosen)
+    folder = folder or _report_folder(results) / name
+    path = write_report(results, name, keys, folder, chosen, only_paper=only_paper)
     typer.echo(path)
 
 

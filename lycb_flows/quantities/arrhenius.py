@@ -244,10 +244,12 @@ def _figures(data: ReportData, album: Album, system: str) -> tuple[FigureView, .
     caption = (
         "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper bounds. "
         "Open grey: left out of the fit, at the slope of the displacement; the motion is not "
-        "diffusive. Band: 95 % interval of what the fit predicts; star: extrapolated. The paper's "
-        "and the experiments' conductivities are shown as the D that they stand for."
+        "diffusive. Band: 95 % interval of what the fit predicts; star: extrapolated."
     )
-    figure = arrhenius_figure(known, fits, references(data, fits, known))
+    others = references(data, fits, known)
+    if others:
+        caption += " Conductivities of others are shown as the D that they stand for."
+    figure = arrhenius_figure(known, fits, others)
     return (album.show(f"arrhenius-{system}", figure, caption),)
 
 

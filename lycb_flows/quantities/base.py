@@ -278,9 +278,9 @@ class Quantity(ABC, Generic[D]):
         plan
             The measurement.
         """
-        for condition in self.conditions(plan):
-            document = store.find(self.document, self.key(plan, condition))
-            if document is not None:
+        keys = [self.key(plan, condition) for condition in self.conditions(plan)]
+        for document in store.find_documents(keys):
+            if isinstance(document, self.document):
                 yield document
 
     def status(self, document: D) -> str:

@@ -203,7 +203,8 @@ class Diffusion(Quantity[Transport]):
         """Yield what is shorter or smaller than the paper's, and replicas that disagree."""
         yield from replica_limits(data)
         transports = data.measured(Transport)
-        yield from _short(transports)
+        of_paper = [t for t in transports if _papers(data, t)]
+        yield from _short(of_paper)
         for system in dict.fromkeys(t.system for t in transports):
             yield from _small_cells(data, [t for t in transports if t.system == system])
 
@@ -266,6 +267,11 @@ def measured(transports: Sequence[Transport]) -> list[Transport]:
 def bounds(transports: Sequence[Transport]) -> list[Transport]:
     """Return the transports with an upper bound instead of a value of D."""
     return [t for t in transports if t.estimate.diffusivity_upper_m2_per_s is not None]
+
+
+def _papers(data: ReportData, transport: Transport) -> str | None:
+    structure = data.structure_of_system(transport.system)
+    return None if structure is None else paper_system(structure)
 
 
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:

@@ -220,6 +220,7 @@ def _mev(energy_ev: float | None) -> str:
 
 
 def _differences_table(document: CompositionSeries) -> Table:
+    paper = _papers(document)
     rows = [
         (
             *ours(
@@ -232,16 +233,19 @@ def _differences_table(document: CompositionSeries) -> Table:
                     _mev(each.dft_energy_ev_per_atom),
                 ),
             ),
-            *papers(as_printed(_papers(document).get(each.formula))),
+            *(papers(as_printed(paper.get(each.formula))) if paper else ()),
         )
         for each in document.differences
     ]
     return Table(
         "Energy of one lattice minus another (meV/atom)",
-        ("lattices", "x", "composition", "here, model", "here, DFT", "paper, DFT"),
+        (
+            *("lattices", "x", "composition", "here, model", "here, DFT"),
+            *(("paper, DFT",) if paper else ()),
+        ),
         tuple(rows),
-        "Below zero the first lattice is the stable one. Paper: E(P-3c1) - E(C2) of "
-        "Li3YCl(6-x)Br(x).",
+        "Below zero the first lattice is the stable one."
+        + " Paper: E(P-3c1) - E(C2) of Li3YCl(6-x)Br(x)." * bool(paper),
     )
 
 

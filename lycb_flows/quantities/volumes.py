@@ -39,6 +39,7 @@ from lycb_flows.store import ResultStore
 from lycb_flows.transport.averages import MIN_TEMPERATURES, block_error, relative_slope
 
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
+_PAPERS: Final = ("paper, CHGNet_600K", "here / paper", *(f"paper, {n}" for n in _VOLUME_SERIES))
 _PPM: Final = 1e6
 _BENT: Final = 3.0
 """chi² per degree of freedom above which a volume is said not to follow a straight line."""
@@ -134,7 +135,7 @@ class Volumes(Quantity[CellVolumes]):
         from lycb_flows.report.figures import volume_figure  # noqa: PLC0415 - matplotlib
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
-        caption = "Volume per atom. Hollow: not equilibrated. Lines: the paper's values."
+        caption = "Volume per atom. Hollow: not equilibrated. Lines: published values, if any."
         figure = volume_figure(cells, _papers_volumes(data, system))
         shown = album.show(f"volume-{system}", figure, caption)
         tables = (volume_table(data, system), *_measured_tables(data, system))
@@ -276,8 +277,8 @@ def volume_table(data: ReportData, system: str) -> Table:
     return Table(
         "",
         (
-            "T (K)", "p (bar)", "run", *here, "equilibrated", "paper, CHGNet_600K",
-            "here / paper", *(f"paper, {name}" for name in _VOLUME_SERIES),
+            "T (K)", "p (bar)", "run", *here, "equilibrated",
+            *(_PAPERS if paper else ()),
         ),
         tuple(rows),
         (
@@ -286,8 +287,8 @@ def volume_table(data: ReportData, system: str) -> Table:
             if averages
             else "± is the fluctuation from frame to frame, not an error."
         )
-        + " Paper: at the same temperature and, for CHGNet_600K, the nearest of its pressures "
-        "(1 bar, 10 kbar).",
+        + " Paper: at the same temperature and, for CHGNet_600K, the nearest of its pressures."
+        * bool(paper),
     )  # fmt: skip
 
 
@@ -329,14 +330,12 @@ def _volume_row(
 def _paper_volume_cells(
     paper: dict[str, dict[float, float]], row: str, temperature_k: float, volume: float | None
 ) -> tuple[Cell, ...]:
+    if not paper:
+        return ()
     target = paper.get(row, {}).get(temperature_k)
     ratio = volume / target if volume is not None and target is not None else None
     others = (paper.get(name, {}).get(temperature_k) for name in _VOLUME_SERIES)
-    return (
-        *papers(as_printed(target)),
-        Cell(fixed(ratio, 3)),
-        *papers(*(as_printed(value) for value in others)),
-    )
+    return (*papers(as_printed(target)), Cell(fixed(ratio, 3)), *papers(*map(as_printed, others)))
 
 
 def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
@@ -361,21 +360,19 @@ def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
 
 
 def _cell_row(document: CellVolumes, cell: CellAverage) -> tuple[Cell, ...]:
-    place = (f"{cell.temperature_k:g}", f"{document.pressure_bar:g}")
-    nothing = (None, None, None)
+    place, nothing = (f"{cell.temperature_k:g}", f"{document.pressure_bar:g}"), (None, None, None)
     means = (*(cell.lengths_ang or nothing), *(cell.angles_deg or nothing))
     errors = (*(cell.lengths_err_ang or nothing), *(cell.angles_err_deg or nothing))
-    texts = map(with_error, means, errors)
-    return ours(document.key, (*place, *texts, cell.reason))
+    return ours(document.key, (*place, *map(with_error, means, errors), cell.reason))
 
 
 def _expansion_row(document: CellVolumes) -> tuple[Cell, ...]:
     found, place = document.expansion, f"{document.pressure_bar:g}"
     if found is None:
         return ours(document.key, (place, *[MISSING] * 5, document.reason))
+    between = f"{found.lowest_temperature_k:g} to {found.highest_temperature_k:g}"
     texts = (
-        place,
-        f"{found.lowest_temperature_k:g} to {found.highest_temperature_k:g}",
+        *(place, between),
         _ppm(found.volume_per_k, found.volume_err_per_k),
         *map(_ppm, found.lengths_per_k, found.lengths_err_per_k),
         number(found.volume_chi2, 2),

@@ -90,12 +90,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Part:
-    """The part of a section that belongs to a system or a round."""
+    """The part of a section that belongs to a system or a round; `seen` are figures elsewhere."""
 
     title: str
     lead: tuple[str, ...] = ()
     figures: tuple[FigureView, ...] = ()
     tables: tuple[Table, ...] = ()
+    seen: tuple[FigureView, ...] = ()
 
 
 class Album:
@@ -105,11 +106,17 @@ class Album:
     ----------
     folder
         Made when absent.
+
+    Attributes
+    ----------
+    views
+        What was shown last under each name.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._names: Counter[str] = Counter()
+        self.views: dict[str, FigureView] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
@@ -132,7 +139,9 @@ class Album:
         stem = slug if self._names[slug] == 1 else f"{slug}-{self._names[slug]}"
         svg = save(figure, self.folder / f"{stem}.svg")
         encoded = base64.b64encode(svg).decode()
-        return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
+        view = FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
+        self.views[name] = view
+        return view
 
 
 class Reported(Measured, Protocol):

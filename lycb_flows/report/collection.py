@@ -8,13 +8,11 @@ its role.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
-
-import numpy as np
+from collections.abc import Iterable
+from typing import TypeVar
 
 from lycb_flows.errors import StoreError
-from lycb_flows.report.data import CellRun, LearnedRound, ParityPoints, ReportData
+from lycb_flows.report.data import CellRun, LearnedRound, ReportData, parity_points
 from lycb_flows.schemas import (
     Dataset,
     Document,
@@ -56,6 +54,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
     final = list(dict.fromkeys(keys))
     collector = _Collector(store)
     collector.read_ahead(final)
+    collector.read_shown()
     for key in final:
         collector.add(key)
     collector.follow_runs()
@@ -79,7 +78,7 @@ class _Collector:
     """The walk: `take` finds a document in a role, the other methods say which roles there are.
 
     All that the final documents rest on is read at once, before the walk. What there may be
-    thousands of is not remembered; the walk reads those of them again that it shows.
+    thousands of is not remembered; those of them that the report shows are read again, at once.
     """
 
     def __init__(self, store: ResultStore) -> None:
@@ -108,6 +107,23 @@ class _Collector:
             if not isinstance(document, _NUMEROUS):
                 self.known[document.key] = document
         self.absent.update(key for key in new if key not in found)
+
+    def read_shown(self) -> None:
+        """Read the structures and relaxations that the walk will ask for."""
+        shown: list[str | None] = []
+        for document in self.known.values():
+            match document:
+                case Run():
+                    shown += [document.start, document.start_structure]
+                case Ranking():
+                    shown += [document.ground_state, *_shown_relaxations(document)]
+                case GroundState():
+                    shown += [document.ground_state, *_relaxations_by_dft(document)]
+                case Enumeration():
+                    shown += document.parents
+                case _:
+                    pass
+        self.read(key for key in shown if key is not None)
 
     def find(self, key: str) -> Document | None:
         """Return the live document of a key, or None."""
@@ -195,9 +211,7 @@ class _Collector:
         self.enumeration(ranking.enumeration)
         self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
-        relaxations = [found.relaxation for found in ranking.best[:_N_SHOWN_CANDIDATES]]
-        self.read(key for key in relaxations if key is not None)
-        for key in relaxations:
+        for key in _shown_relaxations(ranking):
             self.take(Relaxation, key, "a relaxation")
         rows = json.loads(self.store.blobs.read(ranking.table))
         self.data.candidates[ranking.key] = [RankedCandidate.model_validate(row) for row in rows]
@@ -206,9 +220,7 @@ class _Collector:
         """Add DFT's decision on a ranking, and the relaxations behind it."""
         self.data.by_dft.append(found)
         self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
-        relaxations = [*(c.relaxation for c in found.candidates), *found.anchors.values()]
-        self.read(key for key in relaxations if key is not None)
-        for key in relaxations:
+        for key in _relaxations_by_dft(found):
             self.take(Relaxation, key, "a relaxation by DFT")
 
     def round(self, round_: Round) -> None:
@@ -259,7 +271,7 @@ class _Collector:
             self.model(evaluation.model)
             for test_set in evaluation.test_sets:
                 self.take(TestSet, test_set, "a test set")
-            self.data.parity[key] = parity_points(self.store, evaluation)
+            self.data.parity[key] = parity_points(self.store.blobs.read(evaluation.predictions))
         return evaluation
 
     def run(self, key: str, role: str) -> Run | None:
@@ -354,32 +366,12 @@ class _Collector:
         self.data.attempts = [a for a in self.store.attempts() if a.key in tried]
 
 
-def parity_points(store: ResultStore, evaluation: Evaluation) -> ParityPoints:
-    """Return the predictions of an evaluation beside their labels.
-
-    Parameters
-    ----------
-    store
-        Holds the table of predictions.
-    evaluation
-        The evaluation.
-    """
-    rows = json.loads(store.blobs.read(evaluation.predictions)).values()
-    return ParityPoints(
-        energies_ev_per_atom=[
-            (row["label_energy_ev"] / n_atoms, row["energy_ev"] / n_atoms)
-            for row in rows
-            if (n_atoms := len(row["forces_ev_per_ang"]))
-        ],
-        forces_ev_per_ang=[pair for row in rows for pair in _components(row, "forces_ev_per_ang")],
-        stresses_gpa=[pair for row in rows for pair in _components(row, "stress_gpa")],
-    )
+def _shown_relaxations(ranking: Ranking) -> list[str | None]:
+    return [found.relaxation for found in ranking.best[:_N_SHOWN_CANDIDATES]]
 
 
-def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
-    """Return (labelled, predicted) of each component of a matrix."""
-    labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
-    return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
+def _relaxations_by_dft(found: GroundState) -> list[str | None]:
+    return [*(candidate.relaxation for candidate in found.candidates), *found.anchors.values()]
 
 
 def _unique(documents: list[D]) -> list[D]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from lycb_flows.errors import StoreError
 from lycb_flows.report.paper import paper_system
@@ -68,6 +71,26 @@ class ParityPoints:
     stresses_gpa: list[tuple[float, float]]
 
 
+def parity_points(predictions: bytes) -> ParityPoints:
+    """Return the predictions of an evaluation, given as its table, beside their labels."""
+    rows = json.loads(predictions).values()
+    return ParityPoints(
+        energies_ev_per_atom=[
+            (row["label_energy_ev"] / n_atoms, row["energy_ev"] / n_atoms)
+            for row in rows
+            if (n_atoms := len(row["forces_ev_per_ang"]))
+        ],
+        forces_ev_per_ang=[pair for row in rows for pair in _components(row, "forces_ev_per_ang")],
+        stresses_gpa=[pair for row in rows for pair in _components(row, "stress_gpa")],
+    )
+
+
+def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]:
+    """Return (labelled, predicted) of each component of a matrix."""
+    labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
+    return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
+
+
 def _no_blobs(blob: Blob) -> bytes:
     raise StoreError("this report has no store to read from", fix="use collect", blob=blob.sha256)
 
@@ -111,6 +134,15 @@ class ReportData:
     attempts: list[Attempt] = field(default_factory=list)
     read: Callable[[Blob], bytes] = _no_blobs
 
+    @property
+    def of_paper(self) -> bool:
+        """Whether a structure of it is of the paper's chemistry, Li3YCl6 to Li3YBr6.
+
+        The paper's numbers have no place in a report about anything else.
+        """
+        structures = (each for each in self.documents.values() if isinstance(each, Structure))
+        return any(paper_system(structure) is not None for structure in structures)
+
     def find(self, kind: type[D], key: str | None) -> D | None:
         """Return the collected document of a kind and key.
 
@@ -128,13 +160,6 @@ class ReportData:
         """
         document = self.documents.get(key or "")
         return document if isinstance(document, kind) else None
-
-    @property
-    def has_papers_crystal(self) -> bool:
-        """Whether the paper has one of the crystals; True where no crystal is known yet."""
-        found = [self.find(Structure, ranking.ground_state) for ranking in self.rankings]
-        known = [structure for structure in found if structure is not None]
-        return not known or any(paper_system(structure) for structure in known)
 
     def measured(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, by system, pressure and temperature.

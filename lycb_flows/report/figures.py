@@ -178,11 +178,11 @@ def errors_figure(
                 marker=MARKERS[place // len(SERIES) % len(MARKERS)],
             )  # fmt: skip
         if targets is not None:
-            style = {"color": RUST, "linestyle": "--", "linewidth": 1.2}
-            axes.axhline(targets[i], **style, label="paper: below")
+            axes.axhline(targets[i], color=RUST, linestyle="--", lw=1.2, label="paper: below")
         axes.set(title=name, xlabel=xlabel)
         drawn = np.concatenate([np.atleast_1d(line.get_ydata()) for line in axes.get_lines()])
-        if drawn.max() > _LOG_SPREAD * drawn[drawn > 0].min(initial=np.inf):
+        positive = drawn[drawn > 0]
+        if positive.size and drawn.max() > _LOG_SPREAD * positive.min():
             log_axis(axes, "y")
         else:
             axes.set_ylim(bottom=0)

@@ -17,7 +17,7 @@ from typing import Final, cast
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from lycb_flows.errors import StoreError
+from lycb_flows.errors import InputError, StoreError
 from lycb_flows.report import (
     Album,
     Part,
@@ -33,6 +33,7 @@ from lycb_flows.report import (
     tables,
 )
 from lycb_flows.report.collection import collect
+from lycb_flows.report.paper_chapter import paper_section
 from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
@@ -63,6 +64,8 @@ def write_report(
     keys: Iterable[str],
     folder: Path,
     quantities: Sequence[str] = ("diffusion", "arrhenius"),
+    *,
+    only_paper: bool = False,
 ) -> Path:
     """Write the report of a campaign, finished or not.
 
@@ -80,6 +83,8 @@ def write_report(
     quantities
         Names of what the campaign measures. A quantity that is not installed is left out; one
         that has documents among the keys is shown in any case.
+    only_paper
+        Whether to show only the chapter that follows the paper, as `paper.html`.
 
     Returns
     -------
@@ -88,6 +93,8 @@ def write_report(
 
     Raises
     ------
+    InputError
+        When that chapter is asked for and nothing here is of the paper's chemistry.
     StoreError
         When a blob is damaged or the folder cannot be written.
     """
@@ -95,7 +102,13 @@ def write_report(
     installed = cast("dict[str, Reported]", QUANTITIES.usable())
     shown = _shown(data, installed, quantities)
     absent = [name for name in quantities if name not in installed]
-    path = folder / "report.html"
+    path = folder / ("paper.html" if only_paper else "report.html")
+    if only_paper and not data.of_paper:
+        raise InputError(
+            "nothing of this campaign is of the paper's chemistry, Li3YCl6 to Li3YBr6",
+            fix="leave --paper out, or rank a system of it first",
+            campaign=title,
+        )
     try:
         album = Album(folder / "figures")
         first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
@@ -104,6 +117,9 @@ def write_report(
         sections = [write(data, album) for write in _BEFORE]
         sections += student_sections(data)
         sections += [write(data, album) for write in (*chapters, _cost)]
+        if data.of_paper:
+            chapter = paper_section(data, album, alone=only_paper)
+            sections = [chapter] if only_paper else [*sections[:-1], chapter, sections[-1]]
         page = _template().render(
             title=title,
             verdict=judge(data, shown, absent),
@@ -111,6 +127,7 @@ def write_report(
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
+            of_paper=data.of_paper,
             campaigns=[d for d in data.documents.values() if isinstance(d, CampaignRecord)],
         )
         path.write_text(page, encoding="utf-8")
@@ -194,9 +211,9 @@ def _learning(data: ReportData, album: Album) -> Section:
     shown = [
         album.show(
             "mae-by-round",
-            figures.mae_figure(data.rounds, mae_targets() if data.has_papers_crystal else None),
+            figures.mae_figure(data.rounds, mae_targets() if data.of_paper else None),
             "Errors on the frozen test labels by round"
-            + ("; dashed: the paper's, to stay below." if data.has_papers_crystal else "."),
+            + ("; dashed: the paper's, to stay below." if data.of_paper else "."),
         )
     ]
     models = {round_title(r.round): r.model for r in data.rounds if r.model and r.model.history}

@@ -44,7 +44,7 @@ _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
 
 
-_PAPERS_ENUMERATION = (
+_PAPERS_COUNTS: Final = (
     " The paper enumerates 1 × 1 × 2 supercells with enumlib and ranks “thousands” of orderings."
 )
 
@@ -80,7 +80,7 @@ def enumeration_table(data: ReportData) -> Table:
         ),
         tuple(rows),
         "Counts are exact (Burnside); before symmetry: forbidden pairs already applied."
-        + (_PAPERS_ENUMERATION if data.has_papers_crystal else ""),
+        + _PAPERS_COUNTS * data.of_paper,
     )  # fmt: skip
 
 
@@ -148,6 +148,7 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
         _dft_row(data, found, place, candidate)
         for place, candidate in enumerate(found.candidates, 1)
     ]
+    binaries = ", ".join(found.anchors)
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -157,8 +158,8 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
             "volume change (%)", "steps", "",
         ),
         tuple(rows),
-        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum. "
-        "Formation: from LiCl, LiBr, YCl3 and YBr3 at the same level of theory.",
+        f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum."
+        + (f" Formation: from {binaries} at the same level of theory." if binaries else ""),
     )  # fmt: skip
 
 
@@ -254,13 +255,13 @@ def labels_table(rounds: Sequence[LearnedRound]) -> Table:
 def errors_table(data: ReportData) -> Table:
     """Return the errors before and after each round's training.
 
-    The last row holds the bounds that the paper states for its crystals.
+    The last row holds the bounds that the paper states for its own chemistry.
     """
     rows = []
     for learned in data.rounds:
         pairs = zip(_error_cells(learned.before), _error_cells(learned.after), strict=True)
         rows.append((*_round_cells(learned), *(cell for pair in pairs for cell in pair)))
-    if data.has_papers_crystal:
+    if data.of_paper:
         targets = [text for t in mae_targets() for text in (MISSING, f"< {as_printed(t)}")]
         rows.append(papers("paper", "0–800", *targets, MISSING, MISSING))
     names = ("E (meV/atom)", "F (meV/Å)", "S (MPa)", "force slope")
@@ -331,8 +332,9 @@ def cost_table(data: ReportData) -> Table:
     """Return the wall time by kind of document.
 
     It counts every attempt at the documents concerned, failed ones included, beside the times
-    that the paper prints for its crystals.
+    that the paper prints for its own chemistry.
     """
+    papers_too = data.of_paper
     speed, minutes = (
         paper_numbers()["speed"],
         paper_numbers()["finetune"]["gpu_minutes_per_finetune"],
@@ -357,13 +359,13 @@ def cost_table(data: ReportData) -> Table:
                 ),
                 Cell(duration(sum(attempt.wall_s for attempt in mine))),
                 Cell(duration(median(done)) if done else MISSING),
-                *(papers(paper.get(kind, MISSING)) if data.has_papers_crystal else ()),
+                *(papers(paper.get(kind, MISSING)) if papers_too else ()),
             )
         )
-    columns = ("kind", *outcomes, "wall time", "median", "paper")
+    columns = ("kind", *outcomes, "wall time", "median", *(("paper",) if papers_too else ()))
     return Table(
         "",
-        columns if data.has_papers_crystal else columns[:-1],
+        columns,
         tuple(rows),
         "A run's wall time includes that of its segments made with it, a relaxation's by DFT that "
         "of its steps' labels.",

@@ -113,9 +113,10 @@ def _learned(data: ReportData) -> Iterator[Statement]:
         return
     mae = mae_triple(last.after.overall)
     beside = ""
-    if data.has_papers_crystal:
+    if data.of_paper:
         met = sum(value < target for value, target in zip(mae, mae_targets(), strict=True))
-        beside = f"; {met} of 3 are below the paper's ({_maes(mae_targets(), as_printed)})"
+        targets = _maes(mae_targets(), as_printed)
+        beside = f"; {met} of 3 are below the paper's ({targets})"
     yield Statement(
         f"After {counted(len(data.rounds), 'round')} (up to {last.round.temperature_k:g} K) the "
         f"model's mean absolute errors on {counted(last.after.overall.n_labels, 'test label')} "
@@ -316,7 +317,7 @@ def _moved_references(data: ReportData) -> Iterator[Statement]:
 
 def _targets_missed(data: ReportData) -> Iterator[Statement]:
     last = next((r for r in reversed(data.rounds) if r.after is not None), None)
-    if last is None or last.after is None or not data.has_papers_crystal:
+    if last is None or last.after is None or not data.of_paper:
         return
     names = ("energy", "force", "stress")
     mae = mae_triple(last.after.overall)

@@ -18,6 +18,15 @@ class BenchmarkPart(BaseModel):
     errors: ModelErrors
 
 
+class BenchmarkSet(BaseModel):
+    """Errors on a named test set of the campaign."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Its name in learning.test.sets.")
+    errors: ModelErrors
+
+
 class BenchmarkedModel(BaseModel):
     """Errors of a model on all test labels, and on parts of them."""
 
@@ -31,6 +40,9 @@ class BenchmarkedModel(BaseModel):
     )
     overall: ModelErrors
     parts: tuple[BenchmarkPart, ...]
+    sets: tuple[BenchmarkSet, ...] = Field(
+        (), exclude_if=lambda sets: not sets, description="Named test sets, where there are any."
+    )
 
 
 class Benchmark(Document):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from campaign_runs import run_campaign
-from html_page import Page
+from html_page import Page, papers_panels
 from places import CAMPAIGNS
 
 from lycb_flows import schemas
@@ -15,6 +15,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.potentials import find_model
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.report.page import collect, write_report
+from lycb_flows.report.paper_figures import paper_entries
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -132,3 +133,19 @@ def test_the_report_shows_the_models_beside_the_paper(measured, tmp_path):
     (finding,) = find_quantity("benchmark").findings(data)
     assert finding.text.startswith(f"On {document.models[0].overall.n_labels} test labels toy")
     assert finding.keys == (document.key,)
+
+
+def test_every_figure_and_table_of_the_paper_is_in_the_report_of_a_small_campaign(
+    measured, tmp_path
+):
+    store, submission, _, document = measured
+    keys = find_results(store, submission.campaign, submission.theory).document_keys()
+    page = write_report(store, "x", keys, tmp_path / "report", ["benchmark"]).read_text()
+    panels = papers_panels(page)
+    for entry in paper_entries():
+        for panel in entry.panels:
+            assert ("<table>" in panels[panel]) != ("Not filled: " in panels[panel]), panel
+    before = next(row for row in document.models if row.role == "before learning")
+    assert f"{before.parts[0].errors.energy_mae_ev_per_atom * 1000:.3g}" in panels["Figure 2a"]
+    assert "no Li3YCl6" in panels["Figure 3a"]  # the campaign has Li3YBr6 alone
+    assert "no production run of LYB" in panels["Figure 4f"]

@@ -1,5 +1,6 @@
 """A page of HTML, taken apart."""
 
+import re
 from html.parser import HTMLParser
 
 
@@ -20,3 +21,16 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+
+def papers_panels(page):
+    """The panels that the chapter has a heading for, with what stands under each heading."""
+    found = {}
+    for heading, body in re.findall(
+        r"<h3>((?:Figure|Table) [^<]*)</h3>(.*?)(?=<h3>)", page, re.DOTALL
+    ):
+        first, *others = heading.partition(":")[0].split(", ")
+        kind = first.split()[0]
+        for panel in (first, *(f"{kind} {other}" for other in others)):
+            found[panel] = body
+    return found

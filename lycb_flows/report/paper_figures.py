@@ -1,0 +1,99 @@
+"""The paper's figures and tables as data, and which crystals of a campaign they are about."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import yaml
+
+from lycb_flows.config import decorated_name, name_of_ordering
+from lycb_flows.report import ReportData, Table, paper_system
+from lycb_flows.schemas import Enumeration, Transport
+
+FORMULAS: Final = {"LYC": "Li3YCl6", "LYB": "Li3YBr6", "LYCB": "Li3YCl3Br3"}
+_MIXED_X: Final = 3.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure or table of the paper, or panels that one picture of ours fills.
+
+    Attributes
+    ----------
+    panels
+        Their names, such as 'Figure 2a'.
+    shows, paper
+        What they show, and what the paper finds.
+    here
+        Name of the function that fills them.
+    about
+        The composition, 'LYC', 'LYB' or 'LYCB'; empty where they are about all.
+    test_set
+        Name of the test set that they are about.
+    """
+
+    panels: tuple[str, ...]
+    shows: str
+    here: str
+    paper: str = ""
+    about: str = ""
+    test_set: str = ""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What fills an entry: tables, and names of figures of the other chapters."""
+
+    tables: tuple[Table, ...]
+    figures: tuple[str, ...] = ()
+
+
+@functools.cache
+def paper_entries() -> tuple[Entry, ...]:
+    """Return the paper's figures and tables, in its order."""
+    path = resources.files(__package__).joinpath("paper_figures.yaml")
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return tuple(Entry(**{**row, "panels": tuple(row["panels"])}) for row in rows)
+
+
+def crystals(data: ReportData) -> list[str]:
+    """Return the names of ranked and measured crystals, those of the rankings first."""
+    names = [ranking.system for ranking in data.rankings]
+    names += [transport.system for transport in data.measured(Transport)]
+    names += [cell.system for cell in data.cell_runs]
+    return list(dict.fromkeys(name for name in names if name == name_of_ordering(name)))
+
+
+def system_of_paper(data: ReportData, about: str) -> str | None:
+    """Return the campaign's name of a crystal of the paper; None where it has no such crystal.
+
+    A mixed halide at an end of the range has the other lattice, so only parents are looked at.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    about
+        'LYC', 'LYB', or 'LYCB' for the mixed halide of figure S5.
+    """
+    if about == "LYCB":
+        lattice = system_of_paper(data, "LYB")
+        mixed = None if lattice is None else decorated_name(lattice, _MIXED_X)
+        return mixed if mixed in crystals(data) else None
+    enumerations = {
+        ranking.system: data.find(Enumeration, ranking.enumeration) for ranking in data.rankings
+    }
+    for name in crystals(data):
+        listed, structure = enumerations.get(name), data.structure_of_system(name)
+        is_parent = listed is None or listed.x is None
+        if is_parent and structure is not None and paper_system(structure) == about:
+            return name
+    return None
+
+
+def no_system(entry: Entry) -> str:
+    """Return the sentence that the campaign lacks the crystal of an entry."""
+    return f"the campaign has no {FORMULAS[entry.about]} on this lattice yet."

@@ -1,0 +1,110 @@
+"""The chapter that follows the paper figure by figure, and the words of other chemistries."""
+
+import re
+
+import pytest
+from html_page import Page, papers_panels
+from report_campaign import Campaign, finished
+
+from lycb_flows import schemas
+from lycb_flows.errors import InputError
+from lycb_flows.report.page import write_report
+from lycb_flows.report.paper_figures import paper_entries
+from lycb_flows.report.paper_fillers import FILLERS
+from lycb_flows.schemas.keys import digest
+
+PANELS = (
+    *(f"Figure 2{panel}" for panel in "abcde"),
+    *(f"Figure 3{panel}" for panel in "ab"),
+    *(f"Figure 4{panel}" for panel in "abcdefghij"),
+    *(f"Figure 5{panel}" for panel in "ab"),
+    *(f"Table {number}" for number in (1, 2, 3)),
+    *(f"Figure S{number}" for number in (1, 2, 3, 4)),
+    *(f"Figure S5{panel}" for panel in "abcde"),
+)
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    made = Campaign(tmp_path / "store")
+    yield made
+    made.store.close()
+
+
+def test_the_list_has_every_figure_and_table_of_the_paper_once():
+    listed = [panel for entry in paper_entries() for panel in entry.panels]
+    assert sorted(listed) == sorted(PANELS)
+    assert {entry.here for entry in paper_entries()} == set(FILLERS)
+
+
+def test_every_panel_is_filled_or_has_its_reason(campaign, tmp_path):
+    finished(campaign)
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report")
+    bodies = papers_panels(path.read_text())
+    assert set(bodies) == set(PANELS)
+    filled = {panel for panel, body in bodies.items() if "<table>" in body}
+    assert {panel for panel, body in bodies.items() if "Not filled: " in body} == set(
+        PANELS
+    ) - filled
+    assert {"Figure 2d", "Figure 3a", "Figure 4b", "Table 1", "Table 2"} <= filled
+    assert {"Figure 4c", "Figure 5a", "Figure S1", "Figure S5a", "Table 3"}.isdisjoint(filled)
+
+
+def test_ours_stand_beside_the_papers_and_the_experiments(campaign, tmp_path):
+    finished(campaign)
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report", only_paper=True)
+    assert path.name == "paper.html"
+    bodies = papers_panels(path.read_text())
+    assert set(bodies) == set(PANELS)
+    fit = next(campaign.store.find_all(schemas.Arrhenius, system="LYC", pressure_bar=1.0))
+    row = re.search(r"<tr><td>here, 1 bar</td>(.*?)</tr>", bodies["Figure 3a"]).group(1)
+    assert f"{fit.activation_energy_ev:.3f}" in row
+    assert f"#k-{fit.key[:12]}" in row
+    for text in ("0.12 ± 0.01", "331", "15.7", "exp2_10", "Liu et al. 2024"):
+        assert text in bodies["Figure 3a"]
+    volume = 22.7 * (1 + 1.6e-4 * 400)
+    assert f"{volume:.2f}" in bodies["Figure 2d"]
+    assert "22.1" in bodies["Figure 2d"]  # experiment at 400 K
+
+
+def test_the_methods_are_of_the_documents_and_cite_what_was_used(campaign, tmp_path):
+    finished(campaign)
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report", only_paper=True)
+    text = Page(path).text
+    methods = text[text.index("Methods, to paste") :]
+    assert "chgnet-0.3.0" in methods
+    assert "time step of 1 fs" in methods
+    assert "2 rounds" in methods
+    n_cited = len(set(re.findall(r"\[(\d+)\] [A-Z]\. ", methods)))
+    assert n_cited == max(
+        int(n) for group in re.findall(r" \[([\d,]+)\]", methods) for n in group.split(",")
+    )
+    assert "B. Deng" in methods
+    assert "Mortensen" not in methods  # no label is by GPAW
+
+
+def test_another_chemistry_has_no_word_of_the_papers(campaign, tmp_path):
+    ground = campaign.structure("salt ground state", "I")
+    campaign.put(
+        schemas.Model, "chgnet-0.3.0", architecture="toy", architecture_args={},
+        weights=campaign.blob("weights"), source="file",
+    )  # fmt: skip
+    campaign.round(0, {"salt": ground})
+    campaign.arrhenius("salt", ground, 1.0, 4)
+    path = write_report(campaign.store, "salt", campaign.keys, tmp_path / "report")
+    text = Page(path).text
+    assert digest(["round", "round 0"])[:12] in path.read_text()
+    for word in (
+        "Li3YCl6",
+        "Li3YBr6",
+        "YCl3",
+        "CHGNet_600K",
+        "2000 ps",
+        "enumlib",
+        "below the paper",
+    ):
+        assert word not in text, word
+    assert "The paper, figure by figure" not in text
+    with pytest.raises(InputError, match="paper's chemistry"):
+        write_report(campaign.store, "salt", campaign.keys, tmp_path / "report", only_paper=True)
