@@ -71,6 +71,12 @@ from .stages import (
     TEST_STAGE as TEST_STAGE,
     StagePlan as StagePlan,
 )
+from .status import (
+    campaign_status as campaign_status,
+    documented_progress as documented_progress,
+    errors_text as errors_text,
+    failed_label_reasons as failed_label_reasons,
+)
 from .students import (
     StudentPlan as StudentPlan,
     distil_job as distil_job,

@@ -34,11 +34,11 @@ from lycb_flows.report import (
 )
 from lycb_flows.report.collection import collect
 from lycb_flows.report.students import student_sections
-from lycb_flows.report.verdict import judge, round_title
+from lycb_flows.report.verdict import Verdict, judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
 
-__all__ = ["ReportData", "collect", "write_report"]
+__all__ = ["Contents", "ReportData", "collect", "report_contents", "write_report"]
 
 _KEY_DIGITS: Final = 12
 _N_SHOWN_PARENTS: Final = 8
@@ -55,6 +55,15 @@ class Provenance:
     attempts: str
     parents: tuple[str, ...]
     n_more_parents: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report shows: its data, what can and cannot be concluded, its chapters."""
+
+    data: ReportData
+    verdict: Verdict
+    sections: tuple[Section, ...]
 
 
 def write_report(
@@ -91,23 +100,14 @@ def write_report(
     StoreError
         When a blob is damaged or the folder cannot be written.
     """
-    data = collect(store, keys)
-    installed = cast("dict[str, Reported]", QUANTITIES.usable())
-    shown = _shown(data, installed, quantities)
-    absent = [name for name in quantities if name not in installed]
     path = folder / "report.html"
     try:
-        album = Album(folder / "figures")
-        first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
-        others = [quantity for quantity in shown if not quantity.shown_unmeasured]
-        chapters = [quantity.section for quantity in (*first, *others)]
-        sections = [write(data, album) for write in _BEFORE]
-        sections += student_sections(data)
-        sections += [write(data, album) for write in (*chapters, _cost)]
+        contents = report_contents(store, keys, Album(folder / "figures"), quantities)
+        data = contents.data
         page = _template().render(
             title=title,
-            verdict=judge(data, shown, absent),
-            sections=sections,
+            verdict=contents.verdict,
+            sections=contents.sections,
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
@@ -119,6 +119,34 @@ def write_report(
             "cannot write the report", fix="check the folder and the disk", found=err
         ) from err
     return path
+
+
+def report_contents(
+    store: ResultStore,
+    keys: Iterable[str],
+    album: Album,
+    quantities: Sequence[str] = ("diffusion", "arrhenius"),
+) -> Contents:
+    """Return what a report shows, before it becomes a page.
+
+    Parameters
+    ----------
+    store, keys, quantities
+        As of `write_report`.
+    album
+        Keeps the figures.
+    """
+    data = collect(store, keys)
+    installed = cast("dict[str, Reported]", QUANTITIES.usable())
+    shown = _shown(data, installed, quantities)
+    absent = [name for name in quantities if name not in installed]
+    first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
+    others = [quantity for quantity in shown if not quantity.shown_unmeasured]
+    chapters = [quantity.section for quantity in (*first, *others)]
+    sections = [write(data, album) for write in _BEFORE]
+    sections += student_sections(data)
+    sections += [write(data, album) for write in (*chapters, _cost)]
+    return Contents(data, judge(data, shown, absent), tuple(sections))
 
 
 def _shown(
