@@ -17,6 +17,8 @@ from .descriptions import (
     FIELDS as FIELDS,
     LABEL as LABEL,
     LIGHT as LIGHT,
+    MEASUREMENT as MEASUREMENT,
+    STRUCTURES as STRUCTURES,
     JobDescription as JobDescription,
     ProgressListener as ProgressListener,
     anchor_job as anchor_job,

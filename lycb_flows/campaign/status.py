@@ -6,21 +6,26 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lycb_flows.campaign.cost import PlannedStep, costs_of_jobs, duration_text
-from lycb_flows.campaign.descriptions import (
+from lycb_flows.campaign import (
     MEASUREMENT,
     STRUCTURES,
+    CampaignResults,
     JobDescription,
+    PlannedStep,
+    StagePlan,
+    Submission,
+    costs_of_jobs,
+    duration_text,
     enumerate_job,
+    find_results,
+    ground_state_plan,
+    label_status,
+    levers_of,
+    measurements,
     rank_job,
+    run_batches,
+    system_names,
 )
-from lycb_flows.campaign.levers import levers_of
-from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.names import system_names
-from lycb_flows.campaign.results import CampaignResults, find_results, ground_state_plan
-from lycb_flows.campaign.rounds import label_status
-from lycb_flows.campaign.stages import StagePlan
-from lycb_flows.campaign.submission import Submission
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.quantities import find_quantity, readable_quantities
 from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round, Run

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lycb_flows.errors import InputError
-from lycb_flows.report import Album, FigureView
+from lycb_flows.report import Album, FigureView, number, scientific
 from lycb_flows.report.page import Contents, report_contents
 from lycb_flows.schemas import Run, Segment, Structure
-from lycb_flows.serve.connections import Connection
-from lycb_flows.serve.looks import CampaignLook
+from lycb_flows.serve import CampaignLook, Connection
 
 if TYPE_CHECKING:  # matplotlib is slow to import
     from matplotlib.axes import Axes
@@ -28,6 +27,7 @@ if TYPE_CHECKING:  # matplotlib is slow to import
 
 _DPI: Final = 160
 _POINTS_PER_LINE: Final = 60
+_SMALL, _LARGE = 1e-3, 1e5
 MAX_FRAMES: Final = 100
 MAX_ATOM_FRAMES: Final = 60_000
 """Atoms times frames of a trajectory that a page gets: 3 MB of text."""
@@ -127,7 +127,12 @@ def _said(axes: Axes, label: str, x: float, y: float) -> str:
     if across.startswith("1000 K / T") and x > 0:
         where = f"T = {1000 / x:.4g} K"
     curve = "" if label.startswith("_") or not label else f"{label}: "
-    return f"{curve}{where}, {up} = {y:.4g}"
+    return f"{curve}{where}, {up} = {_written(y)}"
+
+
+def _written(value: float) -> str:
+    ordinary = value == 0 or _SMALL <= abs(value) < _LARGE
+    return number(value) if ordinary else scientific(value, None)
 
 
 def draw_report(

@@ -9,7 +9,7 @@ from lycb_flows import service
 from lycb_flows.campaign import Submission, extend, find_results, reopen, stop_after
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import CampaignRecord
-from lycb_flows.serve.connections import Connection
+from lycb_flows.serve import Connection
 from lycb_flows.store import user_name
 
 
@@ -116,9 +116,9 @@ def _relabel(connection: Connection, submission: Submission) -> str:
 
 def _extend(connection: Connection, submission: Submission) -> str:
     outcome = extend(connection.store, submission.campaign)
-    if connection.launchpad is not None and service.begin_again(
-        connection.launchpad, connection.store, submission
-    ):
+    if connection.launchpad is None:
+        outcome += "; where nothing runs, `lycb run` goes on"
+    elif service.begin_again(connection.launchpad, connection.store, submission):
         outcome += "; submitted anew, as its last round was decided"
     return outcome
 

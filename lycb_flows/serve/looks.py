@@ -14,13 +14,14 @@ from lycb_flows.campaign import (
     documented_progress,
     failed_label_reasons,
     find_results,
+    levers_of,
     plan_campaign,
     reopen,
 )
 from lycb_flows.errors import LycbError
 from lycb_flows.quantities import find_quantity, reported_names
 from lycb_flows.schemas import CampaignRecord, ModelErrors, Run
-from lycb_flows.serve.connections import Connection
+from lycb_flows.serve import Connection
 from lycb_flows.service.monitor import service_status
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
@@ -100,10 +101,11 @@ class CampaignLook:
 
 
 class Looker:
-    """Looks at campaigns; their plans, which never change, are made once."""
+    """Looks at campaigns; a plan is made once, and again when somebody has asked for a round."""
 
     def __init__(self) -> None:
-        self._submissions: dict[str, tuple[Submission, list[PlannedStep]]] = {}
+        self._submissions: dict[str, Submission] = {}
+        self._steps: dict[tuple[str, str], list[PlannedStep]] = {}
 
     def look(
         self, connection: Connection, record: CampaignRecord, *, is_busy: bool
@@ -158,10 +160,12 @@ class Looker:
         self, store: ResultStore, record: CampaignRecord
     ) -> tuple[Submission, list[PlannedStep]]:
         if record.key not in self._submissions:
-            submission = reopen(store, record)
-            steps = plan_campaign(store, submission.campaign, submission.theory)
-            self._submissions[record.key] = submission, steps
-        return self._submissions[record.key]
+            self._submissions[record.key] = reopen(store, record)
+        submission = self._submissions[record.key]
+        asked = record.key, str(levers_of(store, submission.campaign))
+        if asked not in self._steps:
+            self._steps[asked] = plan_campaign(store, submission.campaign, submission.theory)
+        return submission, self._steps[asked]
 
 
 def _state(status: Mapping[str, Any], *, is_busy: bool) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lycb_flows.serve.watching import Sight
+from lycb_flows.serve import Sight
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STATES = ("finished", "running", "paused", "failing", "waiting", "unreadable")

@@ -32,13 +32,21 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
-from lycb_flows.serve.access import COOKIE, Access, refused
-from lycb_flows.serve.connections import Desk
-from lycb_flows.serve.drawings import draw_report, frames_of
-from lycb_flows.serve.levers import LEVERS, pull
-from lycb_flows.serve.looks import CampaignLook
-from lycb_flows.serve.metrics import CONTENT_TYPE, metrics_of
-from lycb_flows.serve.watching import Watch
+from lycb_flows.report import duration, number
+from lycb_flows.serve import (
+    CONTENT_TYPE,
+    COOKIE,
+    LEVERS,
+    Access,
+    CampaignLook,
+    Desk,
+    Watch,
+    draw_report,
+    frames_of,
+    metrics_of,
+    pull,
+    refused,
+)
 from lycb_flows.store import explained
 
 MAX_STREAMS = 500
@@ -47,7 +55,8 @@ _MAX_BODY = 4096
 _N_REPORTS, _N_FRAMES = 8, 32
 _FILES = {
     "serve.css": "text/css", "serve.js": "text/javascript", "3Dmol-min.js": "text/javascript",
-    "3Dmol-LICENSE.txt": "text/plain", "3Dmol-parts-LICENSES.txt": "text/plain", "icon.svg": "image/svg+xml",
+    "3Dmol-LICENSE.txt": "text/plain", "3Dmol-parts-LICENSES.txt": "text/plain",
+    "icon.svg": "image/svg+xml",
 }  # fmt: skip
 
 
@@ -320,6 +329,8 @@ def _templates() -> Environment:
         "ago": _ago,
         "short": lambda key: key[:12],
         "minute": lambda text: text[:16].replace("T", " "),
+        "duration": duration,
+        "number": number,
         "plain": lambda value: value if isinstance(value, str) else json.dumps(value),
     }
     return environment

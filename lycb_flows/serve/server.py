@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import ipaddress
 import resource
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +19,18 @@ from starlette.middleware import Middleware
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import load_settings
-from lycb_flows.serve.access import Access, Guard, remove_token, write_token
-from lycb_flows.serve.connections import Connection, Desk, count_queries
-from lycb_flows.serve.pages import HANDLERS, Pages
-from lycb_flows.serve.watching import Watch
+from lycb_flows.serve import (
+    HANDLERS,
+    Access,
+    Connection,
+    Desk,
+    Guard,
+    Pages,
+    Watch,
+    count_queries,
+    remove_token,
+    write_token,
+)
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import open_store
 
@@ -151,9 +161,12 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=2,
         ws="none",
     )
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it at its end
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        with listener, contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
     finally:
+        signal.signal(signal.SIGTERM, before)
         remove_token(path, access.token)
 
 

@@ -15,8 +15,7 @@ from pymongo.errors import PyMongoError
 
 from lycb_flows.errors import LycbError, first_line
 from lycb_flows.schemas import CampaignRecord
-from lycb_flows.serve.connections import QUERIES, Connection, Desk
-from lycb_flows.serve.looks import CampaignLook, Looker
+from lycb_flows.serve import QUERIES, CampaignLook, Connection, Desk, Looker
 from lycb_flows.service.launchpad import WorkerRecord, count_states, find_workers
 from lycb_flows.store import Attempt, explained
 

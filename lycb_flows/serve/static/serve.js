@@ -111,6 +111,34 @@ function legend(atoms, colours) {
   }
 }
 
+const AXES = ["#d0453a", "#3f9b58", "#4a7fd6"];
+
+function outline(viewer, model, text, color) {
+  const numbers = text.match(/Lattice="([^"]*)"/)[1].split(" ").map(Number);
+  const rows = [0, 3, 6].map((first) => numbers.slice(first, first + 3));
+  const corner = (bits) => {
+    const at = [0, 1, 2].map((i) => rows.reduce((sum, row, k) => sum + bits[k] * row[i], 0));
+    return { x: at[0], y: at[1], z: at[2] };
+  };
+  for (let k = 0; k < 3; k++) {
+    for (const [u, v] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+      const bits = [0, 0, 0];
+      bits[(k + 1) % 3] = u;
+      bits[(k + 2) % 3] = v;
+      const end = bits.slice();
+      end[k] = 1;
+      viewer.addLine({ start: corner(bits), end: corner(end), color });
+    }
+  }
+  const label = (fontColor) => ({ fontColor, showBackground: false, alignment: "center" });
+  const axis = (color) => ({ color, radius: 0.08, midpos: -1 });
+  viewer.addUnitCell(model, {
+    box: { hidden: true }, alabel: "a", blabel: "b", clabel: "c",
+    astyle: axis(AXES[0]), bstyle: axis(AXES[1]), cstyle: axis(AXES[2]),
+    alabelstyle: label(AXES[0]), blabelstyle: label(AXES[1]), clabelstyle: label(AXES[2]),
+  });
+}
+
 async function view(place) {
   const state = document.getElementById("viewer-state");
   const answer = await fetch(place.dataset.frames);
@@ -125,7 +153,7 @@ async function view(place) {
   for (const [elem, radius] of Object.entries(RADII)) {
     viewer.setStyle({ elem }, { sphere: { radius, colorscheme: "Jmol" } });
   }
-  viewer.addUnitCell(model, { box: { color: dark.matches ? "#a0abb8" : "#5b6674" } });
+  outline(viewer, model, text, dark.matches ? "#a0abb8" : "#5b6674");
   viewer.zoomTo();
   viewer.render();
   state.remove();
