@@ -55,7 +55,7 @@ _MAX_BODY = 4096
 _N_REPORTS, _N_FRAMES = 8, 32
 _FILES = {
     "serve.css": "text/css", "serve.js": "text/javascript", "3Dmol-min.js": "text/javascript",
-    "3Dmol-LICENSE.txt": "text/plain", "3Dmol-parts-LICENSES.txt": "text/plain",
+    "3Dmol-min.js.LICENSE.txt": "text/plain", "3Dmol-parts.LICENSE.txt": "text/plain",
     "icon.svg": "image/svg+xml",
 }  # fmt: skip
 

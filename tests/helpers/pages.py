@@ -1,6 +1,7 @@
 """`lycb serve` in a thread of the tests, and a client without a browser's help."""
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -116,3 +117,10 @@ def read_stream(link, seconds):
         except TimeoutError:
             continue
     return received.decode()
+
+
+def assert_no_inline(page):
+    """No script or style in the page, and nothing from elsewhere."""
+    assert not re.search(r"<[^>]*\s(style|on[a-z]+)=", page)
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+    assert not re.search(r'(src|href|action)="(https?:)?//', page)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from messages import assert_one_line
-from pages import Served, read_stream
+from pages import Served, assert_no_inline, read_stream
 from places import CAMPAIGNS
 from servers import free_port, spawn
 from waiting import wait_until
@@ -265,12 +265,6 @@ def test_hostile_names_are_text_in_pages_metrics_and_viewer(served):
     assert '\\n\\"lycb_jobs 9' in metrics or "lycb_jobs 9" not in metrics
     for line in metrics.splitlines():
         assert re.fullmatch(r'# .*|lycb_\w+(\{(\w+="([^"\\]|\\.)*",?)+\})? [-0-9.e+]+', line), line
-
-
-def assert_no_inline(page):
-    assert not re.search(r"<[^>]*\s(style|on[a-z]+)=", page)
-    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
-    assert not re.search(r'(src|href|action)="(https?:)?//', page)
 
 
 def test_a_campaign_that_cannot_be_read_says_so_and_spoils_no_other(served):
