@@ -13,6 +13,8 @@ from .connections import (
     count_queries as count_queries,
 )
 from .drawings import (
+    LiveAlbum as LiveAlbum,
+    Picture as Picture,
     draw_report as draw_report,
     frames_of as frames_of,
 )

@@ -8,6 +8,7 @@ under the pointer.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -62,8 +63,13 @@ class LiveAlbum(Album):
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address, self.since = address, time.monotonic()
         self.pictures: dict[str, Picture] = {}
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been drawn, in seconds."""
+        return time.monotonic() - self.since
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
         """Keep a figure and return what the page shows of it.
@@ -136,7 +142,7 @@ def _written(value: float) -> str:
 
 
 def draw_report(
-    connection: Connection, look: CampaignLook, address: str
+    connection: Connection, look: CampaignLook, album: LiveAlbum
 ) -> tuple[Contents, dict[str, Picture]]:
     """Return the contents of a campaign's report as it is now, and its figures.
 
@@ -146,10 +152,9 @@ def draw_report(
         Where the campaign is.
     look
         The campaign, as seen last.
-    address
-        What comes before a figure's name in its address.
+    album
+        Receives the figures, one after the other.
     """
-    album = LiveAlbum(address)
     contents = report_contents(connection.store, look.document_keys, album, look.quantities)
     return contents, album.pictures
 

@@ -7,15 +7,16 @@ to date, moves structures, and sends changes.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Any
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -33,6 +34,7 @@ from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
 from lycb_flows.report import duration, number
+from lycb_flows.report.page import Contents
 from lycb_flows.serve import (
     CONTENT_TYPE,
     COOKIE,
@@ -40,6 +42,8 @@ from lycb_flows.serve import (
     Access,
     CampaignLook,
     Desk,
+    LiveAlbum,
+    Picture,
     Watch,
     draw_report,
     frames_of,
@@ -49,10 +53,12 @@ from lycb_flows.serve import (
 )
 from lycb_flows.store import explained
 
+T = TypeVar("T")
 MAX_STREAMS = 500
 _ALIVE_S = 20.0
 _MAX_BODY = 4096
-_N_REPORTS, _N_FRAMES = 8, 32
+_N_REPORTS, _N_FRAMES = 8, 8
+_PATIENCE_S = 3.0
 _FILES = {
     "serve.css": "text/css", "serve.js": "text/javascript", "3Dmol-min.js": "text/javascript",
     "3Dmol-min.js.LICENSE.txt": "text/plain", "3Dmol-parts.LICENSE.txt": "text/plain",
@@ -60,7 +66,7 @@ _FILES = {
 }  # fmt: skip
 
 
-class Cache:
+class Cache(Generic[T]):
     """The last few answers that cost something, by what they answer.
 
     Parameters
@@ -71,20 +77,36 @@ class Cache:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._kept: OrderedDict[object, asyncio.Future[Any]] = OrderedDict()
+        self._kept: OrderedDict[object, asyncio.Future[T]] = OrderedDict()
 
-    async def get(self, key: object, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - of any kind
-        """Return the answer for a key; many who ask at once wait for one that is made."""
+    async def get(self, key: object, make: Callable[[], Awaitable[T]] | None = None) -> T:
+        """Return the answer for a key; many who ask at once wait for one that is made.
+
+        Parameters
+        ----------
+        key
+            What is asked.
+        make
+            Makes the answer; None: only one that is kept or being made.
+
+        Raises
+        ------
+        HTTPException
+            When there is none, and it is not to be made.
+        """
         if key not in self._kept:
+            if make is None:
+                raise HTTPException(404, "that is no more: reload the page")
             self._kept[key] = asyncio.ensure_future(make())
+            self._kept[key].add_done_callback(lambda task: self._forget_failure(key, task))
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        try:
-            return await asyncio.shield(self._kept[key])
-        except (LycbError, PyMongoError, OSError):
+        return await asyncio.shield(self._kept[key])
+
+    def _forget_failure(self, key: object, task: asyncio.Future[T]) -> None:
+        if task.cancelled() or task.exception() is not None:
             self._kept.pop(key, None)
-            raise
 
 
 @dataclass
@@ -97,8 +119,9 @@ class Pages:
         The secrets.
     watch
         What was seen of the store.
-    reader, changer
-        Answer what pages ask beside that; pull levers. Without levers there is no changer.
+    reader, drawer, changer
+        Answer what pages ask beside that; draw reports; pull levers. Without levers there is no
+        changer.
     say
         Is told of every change, in a line.
     """
@@ -106,10 +129,14 @@ class Pages:
     access: Access
     watch: Watch
     reader: Desk
+    drawer: Desk
     changer: Desk | None
     say: Callable[[str], None]
-    reports: Cache = field(default_factory=lambda: Cache(_N_REPORTS))
-    frames: Cache = field(default_factory=lambda: Cache(_N_FRAMES))
+    reports: Cache[tuple[Contents, dict[str, Picture]]] = field(
+        default_factory=lambda: Cache(_N_REPORTS)
+    )
+    frames: Cache[str] = field(default_factory=lambda: Cache(_N_FRAMES))
+    albums: dict[str, LiveAlbum] = field(default_factory=dict)
 
     def routes(self) -> list[Route]:
         """Return the addresses."""
@@ -118,7 +145,7 @@ class Pages:
             Route("/login", self.login, methods=["GET", "POST"]),
             Route("/campaigns/{key}", self.campaign),
             Route("/campaigns/{key}/report", self.report),
-            Route("/campaigns/{key}/figures/{name}.png", self.figure),
+            Route("/figures/{state}/{name}.png", self.figure),
             Route("/campaigns/{key}/levers/{name}", self.lever, methods=["POST"]),
             Route("/view/{key}", self.viewer),
             Route("/frames/{key}.xyz", self.xyz),
@@ -145,16 +172,27 @@ class Pages:
         )
 
     async def report(self, request: Request) -> Response:
-        """Show what can be concluded so far, with its figures and tables."""
+        """Show what can be concluded so far, with its figures and tables.
+
+        Drawing takes seconds; until it is done the page says how far it is, and comes again.
+        """
         look = await self._look(request)
-        contents, pictures = await self._drawn(look)
-        return self._page(
-            request, "report.html.j2", look=look, contents=contents, pictures=pictures
-        )
+        state = hashlib.sha256(" ".join((look.key, *look.document_keys)).encode()).hexdigest()
+        album = self.albums.setdefault(state, LiveAlbum(f"/figures/{state}"))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                contents, pictures = await self.reports.get(
+                    state, lambda: self.drawer.ask(lambda c: draw_report(c, look, album))
+                )
+                self.albums.pop(state, None)
+                return self._page(
+                    request, "report.html.j2", look=look, contents=contents, pictures=pictures
+                )
+        return self._page(request, "drawing.html.j2", look=look, album=album)
 
     async def figure(self, request: Request) -> Response:
-        """Send a figure of the report as PNG."""
-        _, pictures = await self._drawn(await self._look(request))
+        """Send a figure of a report as PNG."""
+        _, pictures = await self.reports.get(request.path_params["state"])
         picture = pictures.get(request.path_params["name"])
         if picture is None:
             raise HTTPException(404, "no such figure")
@@ -249,13 +287,6 @@ class Pages:
         if not 12 <= len(key) <= 64 or not set(key) <= set("0123456789abcdef"):  # noqa: PLR2004
             raise HTTPException(404, "no key of a document is in this address")
         return key
-
-    async def _drawn(self, look: CampaignLook) -> Any:  # noqa: ANN401 - of draw_report
-        address = f"/campaigns/{look.key}/figures"
-        what = (look.key, look.document_keys)
-        return await self.reports.get(
-            what, lambda: self.reader.ask(lambda c: draw_report(c, look, address))
-        )
 
     def _page(
         self, request: Request, template: str, status: int = 200, **content: object

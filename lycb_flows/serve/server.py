@@ -74,7 +74,7 @@ class ServerOptions:
         return False
 
 
-def connect(options: ServerOptions, *, may_write: bool) -> Connection:
+def connect(options: ServerOptions, *, may_write: bool, with_jobs: bool) -> Connection:
     """Open the store and, where it is shared, the LaunchPad.
 
     Parameters
@@ -83,11 +83,13 @@ def connect(options: ServerOptions, *, may_write: bool) -> Connection:
         Which ones.
     may_write
         Whether the store takes changes through this connection.
+    with_jobs
+        Whether the LaunchPad is needed.
     """
     store = open_store(options.store or load_settings().store, create=False)
     if not may_write:
         store.refuse_writes()
-    launchpad = load_launchpad(options.launchpad) if store.is_shared else None
+    launchpad = load_launchpad(options.launchpad) if store.is_shared and with_jobs else None
     return Connection(store, launchpad)
 
 
@@ -103,11 +105,12 @@ def build(options: ServerOptions, access: Access, say: Callable[[str], None]) ->
     say
         Is told of every change, in a line.
     """
-    watcher, reader = (
-        Desk(name, lambda: connect(options, may_write=False)) for name in ("watch", "read")
+    watcher = Desk("watch", lambda: connect(options, may_write=False, with_jobs=True))
+    reader, drawer = (
+        Desk(name, lambda: connect(options, may_write=False, with_jobs=False))
+        for name in ("read", "draw")
     )
-    changer = Desk("change", lambda: connect(options, may_write=True))
-    desks = [watcher, reader, changer]
+    changer = Desk("change", lambda: connect(options, may_write=True, with_jobs=True))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -116,11 +119,11 @@ def build(options: ServerOptions, access: Access, say: Callable[[str], None]) ->
         looking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await looking
-        for desk in desks:
+        for desk in (watcher, reader, drawer, changer):
             desk.close()
 
     watch = Watch(watcher, options.interval_s)
-    pages = Pages(access, watch, reader, changer if options.with_levers else None, say)
+    pages = Pages(access, watch, reader, drawer, changer if options.with_levers else None, say)
     return Starlette(
         routes=pages.routes(),
         middleware=[Middleware(Guard, access=access)],
@@ -145,7 +148,9 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         When the address is taken, or there is no such store.
     """
     count_queries()
-    connect(options, may_write=False).close()  # what is wrong is said before anything is served
+    connect(
+        options, may_write=False, with_jobs=True
+    ).close()  # what is wrong is said before anything is served
     names = () if options.is_loopback else _names(options.host)
     access = Access(names=names, with_levers=options.with_levers)
     listener = _listen(options)

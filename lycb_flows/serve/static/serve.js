@@ -16,7 +16,8 @@ async function refresh() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(part.id);
-      if (fresh && !part.isEqualNode(fresh)) part.replaceWith(document.adoptNode(fresh));
+      if (!fresh) setTimeout(refresh, 3000); // what is new is still being drawn
+      else if (!part.isEqualNode(fresh)) part.replaceWith(document.adoptNode(fresh));
     }
     live.textContent = "live";
   } catch (error) {

@@ -64,7 +64,7 @@ def key(folder):
 def addresses(key):
     """Every address that shows something."""
     return (
-        "/", f"/campaigns/{key}", f"/campaigns/{key}/report", f"/campaigns/{key}/figures/01.png",
+        "/", f"/campaigns/{key}", f"/campaigns/{key}/report", f"/figures/{key}/01.png",
         f"/view/{digest(['structure'])}", f"/frames/{digest(['structure'])}.xyz", "/metrics",
         "/events", "/static/serve.js", "/static/3Dmol-min.js", "/nothing",
     )  # fmt: skip
@@ -277,7 +277,7 @@ def test_a_campaign_that_cannot_be_read_says_so_and_spoils_no_other(served):
 def test_what_is_not_there_is_a_line(served, key):
     for path, status in (
         ("/campaigns/0123456789ab", 404), ("/campaigns/..%2F..%2Fetc%2Fpasswd", 404),
-        (f"/campaigns/{key}/figures/99.png", 404), (f"/frames/{'a' * 64}.xyz", 409),
+        (f"/figures/{key}/99.png", 404), (f"/frames/{'a' * 64}.xyz", 409),
         ("/static/..%2Fserver.py", 404), ("/static/nothing.js", 404),
     ):  # fmt: skip
         found, _, body = served.ask(path)

@@ -53,6 +53,12 @@ def served(folder):
         yield server
 
 
+def drawn(server, path):
+    """The page of a report, once it is drawn."""
+    wait_until(lambda: "being drawn" not in server.page(path), "the figures")
+    return server.page(path)
+
+
 # -- reading, without scripts -----------------------------------------------------------------
 
 
@@ -71,8 +77,8 @@ def test_everything_is_read_by_following_links_without_scripts(served, key, loop
         assert round_.decision_reason in page
         errors = found.evaluations[round_.evaluation_after].overall
         assert f"<strong>{1000 * errors.energy_mae_ev_per_atom:.2f}</strong>" in page
-    assert f"{store.total_attempts()['done'].n} done tries" in page
-    report = served.page(f"{address}/report")
+    assert f"Tries: {store.total_attempts()['done'].n} done;" in page
+    report = drawn(served, f"{address}/report")
     assert "A rehearsal without DFT" in report
     pictures = re.findall(r'<image href="([^"]+)"', report)
     assert len(pictures) >= 8
@@ -91,7 +97,7 @@ def test_a_report_shows_what_lycb_report_writes(served, key, loop_run, tmp_path)
     store, submission, _ = loop_run
     found = find_results(store, submission.campaign, submission.theory)
     contents = report_contents(store, found.document_keys(), Album(tmp_path))
-    page = served.page(f"/campaigns/{key}/report")
+    page = drawn(served, f"/campaigns/{key}/report")
     for section in contents.sections:
         assert f'<section id="{section.anchor}">' in page
     assert page.count("<image ") == len(list(tmp_path.glob("*.png")))
@@ -165,7 +171,7 @@ def test_the_points_of_a_figure_are_where_it_draws_them():
 
 
 def test_arrhenius_and_msd_say_what_their_documents_hold(served, key):
-    page = served.page(f"/campaigns/{key}/report")
+    page = drawn(served, f"/campaigns/{key}/report")
     assert re.search(r"<title>600 K: lag \(ps\) = [\d.]+, mean squared displacement", page)
     assert re.search(r"<title>(.*: )?T = 600 K, diffusivity \(m²/s\) = 1\.26 × 10⁻⁷", page)
 
