@@ -221,7 +221,7 @@ def check_queries(address: str) -> None:
     tell_cost("status", ("status", "size"))
 
 
-_OF_STATUS = ("lycb_flows.cli.app", "lycb_flows.cli.progress", "lycb_flows.service.monitor")
+_OF_STATUS = ("lycb_flows.cli.app", "lycb_flows.campaign.status", "lycb_flows.service.monitor")
 _TIMED = """
 import resource, subprocess, sys, time
 begin = time.perf_counter()

@@ -17,6 +17,8 @@ from .descriptions import (
     FIELDS as FIELDS,
     LABEL as LABEL,
     LIGHT as LIGHT,
+    MEASUREMENT as MEASUREMENT,
+    STRUCTURES as STRUCTURES,
     JobDescription as JobDescription,
     ProgressListener as ProgressListener,
     anchor_job as anchor_job,
@@ -73,6 +75,12 @@ from .rounds import (
 from .stages import (
     TEST_STAGE as TEST_STAGE,
     StagePlan as StagePlan,
+)
+from .status import (
+    campaign_status as campaign_status,
+    documented_progress as documented_progress,
+    errors_text as errors_text,
+    failed_label_reasons as failed_label_reasons,
 )
 from .students import (
     StudentPlan as StudentPlan,

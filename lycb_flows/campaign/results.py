@@ -64,6 +64,8 @@ class CampaignResults:
         Evaluations by key.
     student
         The certificate of the student that measures, if one does and has it.
+    measurement
+        The plan of the measurement, once the loop has ended.
     measured
         The documents of each quantity so far, in the order of the plan; only quantities that are
         installed here.
@@ -80,14 +82,12 @@ class CampaignResults:
     rounds: list[Round] = field(default_factory=list)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     student: Student | None = None
+    measurement: MeasurementPlan | None = None
     measured: dict[str, list[Document]] = field(default_factory=dict)
     earlier: dict[str, list[Document]] = field(default_factory=dict)
 
     def document_keys(self) -> list[str]:
-        """Return the keys of the documents that a report starts from.
-
-        Everything else in a report is found from these by their references.
-        """
+        """Return the keys of what a report starts from; it finds all else by references."""
         documents = [
             *self.rankings.values(),
             *itertools.chain.from_iterable(self.by_dft.values()),
@@ -351,7 +351,7 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
         if found.student is None:
             return  # a student without a certificate measures nothing
         model = student.model_key
-    plan = measurement_plan(campaign, found.ground_states, model, found.rounds)
+    plan = found.measurement = measurement_plan(campaign, found.ground_states, model, found.rounds)
     quantities = readable_quantities(campaign.measure)
     found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
     changed = [q for q in quantities if q.document.shown_version is not None]

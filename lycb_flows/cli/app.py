@@ -44,6 +44,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Answers": {
         "status": status.status,
         "watch": status.watch,
+        "serve": status.serve,
         "results": query.results,
         "query": query.query,
         "show": query.show,

@@ -1,8 +1,9 @@
-"""`lycb status` and `lycb watch`."""
+"""`lycb status`, `lycb watch` and `lycb serve`."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _OF_THE_STORE = {"attempts", "wall_s"}
 """What is counted for all campaigns of a store together."""
+_SERVED_OUTAGE_S = 20
+"""A page says that the database is away, instead of waiting for it as a worker does."""
 MineOption = Annotated[bool, typer.Option("--mine", help="Only campaigns that you submitted.")]
 
 
@@ -79,6 +82,38 @@ def watch(
             time.sleep(interval_s)
 
 
+def serve(
+    levers: Annotated[bool, typer.Option("--levers", help="Pages may change campaigns.")] = False,
+    port: Annotated[int, typer.Option(help="Where it listens.")] = 8137,
+    host: Annotated[
+        str, typer.Option(help="Another address than the loopback's; there is no TLS.")
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None, typer.Option(help="File of the token (default: ~/.lycb_serve_PORT.token).")
+    ] = None,
+    interval_s: Annotated[float, typer.Option(min=1, help="Time between two looks.")] = 5.0,
+    store: StoreOption = None,
+    launchpad: LaunchPadOption = None,
+) -> None:
+    """Serve a page of the campaigns, for browsers of this machine or through `ssh -L`.
+
+    It prints a link that works once; without --levers nothing can be changed.
+    """
+    from lycb_flows.serve import ServerOptions, serve as serve_pages
+
+    os.environ.setdefault("LYCB_OUTAGE_S", str(_SERVED_OUTAGE_S))
+    options = ServerOptions(
+        host=host,
+        port=port,
+        with_levers=levers,
+        token_file=token_file,
+        store=store,
+        launchpad=launchpad,
+        interval_s=interval_s,
+    )
+    serve_pages(options, typer.echo)
+
+
 class _Watched:
     """A campaign, or all that there are; connections are opened once.
 
@@ -118,7 +153,7 @@ class _Watched:
         return [open_submission(name, self.results) for name in names]
 
     def _status(self, submission: Submission) -> dict[str, Any]:
-        from lycb_flows.cli.progress import campaign_status
+        from lycb_flows.campaign import campaign_status
         from lycb_flows.service.monitor import service_status
 
         found = campaign_status(self.results, submission)

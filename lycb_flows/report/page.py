@@ -35,11 +35,11 @@ from lycb_flows.report import (
 from lycb_flows.report.collection import collect
 from lycb_flows.report.paper_chapter import paper_section
 from lycb_flows.report.students import student_sections
-from lycb_flows.report.verdict import judge, round_title
+from lycb_flows.report.verdict import Verdict, judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
 
-__all__ = ["ReportData", "collect", "write_report"]
+__all__ = ["Contents", "ReportData", "collect", "report_contents", "write_report"]
 
 _KEY_DIGITS: Final = 12
 _N_SHOWN_PARENTS: Final = 8
@@ -56,6 +56,15 @@ class Provenance:
     attempts: str
     parents: tuple[str, ...]
     n_more_parents: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report shows: its data, what can and cannot be concluded, its chapters."""
+
+    data: ReportData
+    verdict: Verdict
+    sections: tuple[Section, ...]
 
 
 def write_report(
@@ -98,32 +107,15 @@ def write_report(
     StoreError
         When a blob is damaged or the folder cannot be written.
     """
-    data = collect(store, keys)
-    installed = cast("dict[str, Reported]", QUANTITIES.usable())
-    shown = _shown(data, installed, quantities)
-    absent = [name for name in quantities if name not in installed]
     path = folder / ("paper.html" if only_paper else "report.html")
-    if only_paper and not data.of_paper:
-        raise InputError(
-            "nothing of this campaign is of the paper's chemistry, Li3YCl6 to Li3YBr6",
-            fix="leave --paper out, or rank a system of it first",
-            campaign=title,
-        )
     try:
         album = Album(folder / "figures")
-        first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
-        others = [quantity for quantity in shown if not quantity.shown_unmeasured]
-        chapters = [quantity.section for quantity in (*first, *others)]
-        sections = [write(data, album) for write in _BEFORE]
-        sections += student_sections(data)
-        sections += [write(data, album) for write in (*chapters, _cost)]
-        if data.of_paper:
-            chapter = paper_section(data, album, alone=only_paper)
-            sections = [chapter] if only_paper else [*sections[:-1], chapter, sections[-1]]
+        contents = report_contents(store, keys, album, quantities, only_paper=only_paper)
+        data = contents.data
         page = _template().render(
             title=title,
-            verdict=judge(data, shown, absent),
-            sections=sections,
+            verdict=contents.verdict,
+            sections=contents.sections,
             theories=data.theory_names,
             provenance=_provenance(data),
             known=data.documents,
@@ -136,6 +128,49 @@ def write_report(
             "cannot write the report", fix="check the folder and the disk", found=err
         ) from err
     return path
+
+
+def report_contents(
+    store: ResultStore,
+    keys: Iterable[str],
+    album: Album,
+    quantities: Sequence[str] = ("diffusion", "arrhenius"),
+    *,
+    only_paper: bool = False,
+) -> Contents:
+    """Return what a report shows, before it becomes a page.
+
+    Parameters
+    ----------
+    store, keys, quantities, only_paper
+        As of `write_report`.
+    album
+        Keeps the figures.
+
+    Raises
+    ------
+    InputError
+        When only the paper's chapter is wanted, and nothing is of the paper's chemistry.
+    """
+    data = collect(store, keys)
+    installed = cast("dict[str, Reported]", QUANTITIES.usable())
+    shown = _shown(data, installed, quantities)
+    absent = [name for name in quantities if name not in installed]
+    if only_paper and not data.of_paper:
+        raise InputError(
+            "nothing of this campaign is of the paper's chemistry, Li3YCl6 to Li3YBr6",
+            fix="leave --paper out, or rank a system of it first",
+        )
+    first = [quantity for quantity in installed.values() if quantity.shown_unmeasured]
+    others = [quantity for quantity in shown if not quantity.shown_unmeasured]
+    chapters = [quantity.section for quantity in (*first, *others)]
+    sections = [write(data, album) for write in _BEFORE]
+    sections += student_sections(data)
+    sections += [write(data, album) for write in (*chapters, _cost)]
+    if data.of_paper:
+        chapter = paper_section(data, album, alone=only_paper)
+        sections = [chapter] if only_paper else [*sections[:-1], chapter, sections[-1]]
+    return Contents(data, judge(data, shown, absent), tuple(sections))
 
 
 def _shown(

@@ -5,12 +5,19 @@ Nothing here imports torch, as `lycb watch` calls it often and expects an answer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ASCENDING
 
-from lycb_flows.campaign import Submission, costs_of_jobs, duration_text, plan_campaign
+from lycb_flows.campaign import (
+    PlannedStep,
+    Submission,
+    costs_of_jobs,
+    duration_text,
+    plan_campaign,
+)
 from lycb_flows.service.launchpad import (
     BROKEN,
     RECORD,
@@ -31,7 +38,10 @@ _N_FAILURES = 5
 
 
 def service_status(
-    launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
+    launchpad: ServiceLaunchPad,
+    store: ResultStore,
+    submission: Submission,
+    steps: Sequence[PlannedStep] | None = None,
 ) -> dict[str, Any]:
     """Return a campaign's state in the queue as plain data.
 
@@ -43,6 +53,8 @@ def service_status(
         The result store, which tells how much of the planned cost remains.
     submission
         The campaign.
+    steps
+        Its plan, where the caller has it already.
 
     Returns
     -------
@@ -61,7 +73,11 @@ def service_status(
         **({"failed jobs": failures} if failures else {}),
         "workers": [_worker_line(worker, here) for worker in workers if _is_shown(worker)],
         **({"other method versions": changed} if changed else {}),
-        **_progress(launchpad, store, submission),
+        **_progress(
+            launchpad,
+            submission,
+            steps or plan_campaign(store, submission.campaign, submission.theory),
+        ),
     }
 
 
@@ -103,10 +119,9 @@ def _why_failed(launchpad: ServiceLaunchPad, launches: list[int]) -> str:
 
 
 def _progress(
-    launchpad: ServiceLaunchPad, store: ResultStore, submission: Submission
+    launchpad: ServiceLaunchPad, submission: Submission, steps: Sequence[PlannedStep]
 ) -> dict[str, str]:
     """Return how much of the planned cost is done, and how long the rest takes at this pace."""
-    steps = plan_campaign(store, submission.campaign, submission.theory)
     costs = {job: max(cpu_s, 1e-3) for job, cpu_s in costs_of_jobs(steps).items()}
     workflows = [
         workflow

@@ -62,6 +62,13 @@ class Backend(ABC):
     def close(self) -> None:
         """Close the connection to the database."""
 
+    def refuse_writes(self) -> None:
+        """Change nothing through this connection from now on.
+
+        Whether a database's user may write is for the database to say.
+        """
+        self.read_only = True
+
     def __enter__(self) -> Self:
         return self
 

@@ -81,6 +81,10 @@ class SqliteStore(ResultStore):
         """Close the database connection."""
         self._db.close()
 
+    def refuse_writes(self) -> None:
+        """Change nothing through this connection from now on; sqlite refuses it."""
+        self._db.execute("PRAGMA query_only = ON")
+
     def _find_record(self, key: str) -> Record | None:
         row = self._db.execute(f"{_LIVE} key = ?", (key,)).fetchone()
         return None if row is None else _record(row)

@@ -9,11 +9,12 @@ from campaign_runs import run_campaign
 from html_page import Page
 from places import CAMPAIGNS
 
+from lycb_flows.campaign import campaign_status
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.students import StudentPlan, student_plan
 from lycb_flows.campaign.submission import read_campaign, submit
-from lycb_flows.cli.progress import campaign_status, live_progress
+from lycb_flows.cli.progress import live_progress
 from lycb_flows.config import StudentConfig
 from lycb_flows.crystals import canonical_structure
 from lycb_flows.errors import InputError, PhysicsError
