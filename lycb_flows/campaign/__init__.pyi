@@ -43,6 +43,8 @@ from .levers import (
 )
 from .measurement import (
     choose_model as choose_model,
+    measured_starts as measured_starts,
+    measurement_plan as measurement_plan,
     measurements as measurements,
     run_batches as run_batches,
 )
@@ -57,8 +59,6 @@ from .results import (
     find_ground_state as find_ground_state,
     find_results as find_results,
     ground_state_plan as ground_state_plan,
-    measured_starts as measured_starts,
-    measurement_plan as measurement_plan,
     ranking_key as ranking_key,
 )
 from .rounds import (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription, md_job
+from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity
 from lycb_flows.schemas import Evaluation, Round, Run
@@ -108,3 +109,46 @@ def choose_model(
         )
     models = {f"{round_.temperature_k:g}": round_.model for round_ in rounds}
     return models[wanted]
+
+
+def measured_starts(campaign: Campaign, ground_states: dict[str, str]) -> dict[str, str]:
+    """Return the key of each structure that is measured: ground states, and orderings near them.
+
+    Parameters
+    ----------
+    campaign
+        Mixed halides are measured when its `measure.decorations` says so.
+    ground_states
+        Key of the structure of each system, and of its lowest orderings.
+    """
+    return {
+        each: ground_states[each]
+        for name, _, x in system_names(campaign)
+        if x is None or campaign.measure.decorations
+        for place, each in ordering_names(campaign, name)
+        if place == 1 or each in ground_states
+    }
+
+
+def measurement_plan(
+    campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
+) -> MeasurementPlan:
+    """Return the plan of the measurement.
+
+    Parameters
+    ----------
+    campaign
+        With keys for its parents and models.
+    ground_states
+        Key of the structure of each system.
+    model
+        Key of the model that measures.
+    rounds
+        Every round.
+    """
+    return MeasurementPlan(
+        campaign=campaign,
+        starts=measured_starts(campaign, ground_states),
+        model=model,
+        rounds=tuple(round_.key for round_ in rounds),
+    )

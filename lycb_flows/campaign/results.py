@@ -6,14 +6,13 @@ The walk follows the same plans as the flows do, so it needs no record of what w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lycb_flows.campaign.foundations import find_first_round
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.levers import find_round
-from lycb_flows.campaign.measurement import choose_model
+from lycb_flows.campaign.measurement import choose_model, measured_starts, measurement_plan
 from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
@@ -67,11 +66,10 @@ class CampaignResults:
     measurement
         The plan of the measurement, once the loop has ended.
     measured
-        The documents of each quantity so far, in the order of the plan; only quantities that are
-        installed here.
+        The documents of each installed quantity so far, in the order of the plan.
     earlier
-        The same from an earlier method version, where no quantity whose method has changed since
-        has a document of today's. They are shown, but are not what the campaign is to measure.
+        The same from an earlier method version, where a method has changed and nothing has been
+        measured by today's: shown, but not what the campaign is to measure.
     """
 
     rankings: dict[str, Ranking] = field(default_factory=dict)
@@ -316,8 +314,7 @@ def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str
 
 def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
     plan = find_first_round(store, found.stages[0])
-    if found.stages[0].foundation_key is not None:
-        found.foundation = store.find(Foundation, found.stages[0].foundation_key)
+    found.foundation = store.find(Foundation, found.stages[0].foundation_key or "")
     while plan is not None:
         found.stages.append(plan)
         document = find_round(store, plan)
@@ -358,46 +355,3 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
     if not any(found.measured[quantity.name] for quantity in changed):
         with at_versions({q.document.kind: q.document.shown_version for q in changed}):
             found.earlier = {q.name: list(q.documents(store, plan)) for q in changed}
-
-
-def measured_starts(campaign: Campaign, ground_states: dict[str, str]) -> dict[str, str]:
-    """Return the key of each structure that is measured: ground states, and orderings near them.
-
-    Parameters
-    ----------
-    campaign
-        Mixed halides are measured when its `measure.decorations` says so.
-    ground_states
-        Key of the structure of each system, and of its lowest orderings.
-    """
-    return {
-        each: ground_states[each]
-        for name, _, x in system_names(campaign)
-        if x is None or campaign.measure.decorations
-        for place, each in ordering_names(campaign, name)
-        if place == 1 or each in ground_states
-    }
-
-
-def measurement_plan(
-    campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
-) -> MeasurementPlan:
-    """Return the plan of the measurement.
-
-    Parameters
-    ----------
-    campaign
-        With keys for its parents and models.
-    ground_states
-        Key of the structure of each system.
-    model
-        Key of the model that measures.
-    rounds
-        Every round.
-    """
-    return MeasurementPlan(
-        campaign=campaign,
-        starts=measured_starts(campaign, ground_states),
-        model=model,
-        rounds=tuple(round_.key for round_ in rounds),
-    )

@@ -104,7 +104,7 @@ def _write(found: TrajectoryAnalysis, places: IonPlaces, name: str, folder: Path
     """Write the MSD with its fit, the density of the mobile ion, its sites, and all numbers."""
     from lycb_flows.quantities.figures import single_msd_figure
     from lycb_flows.quantities.maps import density_figure
-    from lycb_flows.report.figure_style import save
+    from lycb_flows.report import save
     from lycb_flows.transport.density import write_density
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -255,7 +255,7 @@ def _write_report(
 ) -> None:
     from lycb_flows.campaign import find_results
     from lycb_flows.quantities.registry import reported_names
-    from lycb_flows.report.page import write_report
+    from lycb_flows.report import write_report
 
     name = submission.campaign.name
     keys = find_results(results, submission.campaign, submission.theory).document_keys()

@@ -248,7 +248,7 @@ def benchmark_figure(document: Benchmark, *, of_paper: bool = False) -> Figure:
     of_paper
         Whether to draw the paper's bounds.
     """
-    from lycb_flows.report.figures import errors_figure  # noqa: PLC0415 - matplotlib
+    from lycb_flows.report import errors_figure  # noqa: PLC0415 - matplotlib
 
     lines = {row.name: _by_temperature(row) for row in document.models}
     return errors_figure(lines, mae_targets() if of_paper else None, "temperature of the run (K)")

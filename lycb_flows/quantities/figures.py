@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 from numpy.typing import NDArray
 
-from lycb_flows.report import Reference
-from lycb_flows.report.figure_style import (
+from lycb_flows.report import (
     GREY,
     HALF,
     MARKERS,
     RUST,
     SAND,
     WIDE,
+    Reference,
     inverse_thousand,
     log_axis,
     plain_text,

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from lycb_flows.report.figure_style import (
+from lycb_flows.report import (
     BLUE,
     GREY,
     HALF,

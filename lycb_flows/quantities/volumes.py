@@ -132,7 +132,7 @@ class Volumes(Quantity[CellVolumes]):
         system
             The system.
         """
-        from lycb_flows.report.figures import volume_figure  # noqa: PLC0415 - matplotlib
+        from lycb_flows.report import volume_figure  # noqa: PLC0415 - matplotlib
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
         caption = "Volume per atom. Hollow: not equilibrated. Lines: published values, if any."

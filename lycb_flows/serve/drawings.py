@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lycb_flows.errors import InputError
-from lycb_flows.report import Album, FigureView, number, scientific
-from lycb_flows.report.page import Contents, report_contents
+from lycb_flows.report import Album, Contents, FigureView, number, report_contents, scientific
 from lycb_flows.schemas import Run, Segment, Structure
 from lycb_flows.serve import CampaignLook, Connection
 
@@ -91,7 +90,7 @@ class LiveAlbum(Album):
 
 def picture_of(figure: Figure) -> Picture:
     """Return a figure as PNG with its data points."""
-    from lycb_flows.report.figure_style import styled  # noqa: PLC0415 - matplotlib
+    from lycb_flows.report import styled  # noqa: PLC0415 - matplotlib
 
     stream = io.BytesIO()
 

@@ -33,8 +33,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
-from lycb_flows.report import duration, number
-from lycb_flows.report.page import Contents
+from lycb_flows.report import Contents, duration, number
 from lycb_flows.serve import (
     CONTENT_TYPE,
     COOKIE,

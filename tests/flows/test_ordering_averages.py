@@ -7,8 +7,9 @@ from campaign_runs import run_campaign
 
 from lycb_flows.campaign.catalogue import places_in
 from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.measurement import measured_starts
 from lycb_flows.campaign.names import ordering_names
-from lycb_flows.campaign.results import find_results, measured_starts
+from lycb_flows.campaign.results import find_results
 from lycb_flows.config import MeasurementConfig, name_of_ordering, ordering_name
 from lycb_flows.quantities.orderings import average_orderings, ordering_tables
 from lycb_flows.report.data import ReportData

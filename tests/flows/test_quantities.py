@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from lycb_flows.campaign import campaign_status
 from lycb_flows.campaign.cost import plan_campaign
-from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.results import find_results, measurement_plan
+from lycb_flows.campaign.measurement import measurement_plan, measurements, run_batches
+from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import find_submission, read_campaign, submit
 from lycb_flows.config import MeasurementConfig
 from lycb_flows.crystals import load_parent

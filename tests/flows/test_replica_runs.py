@@ -8,8 +8,8 @@ from campaign_runs import run_campaign
 from lycb_flows.campaign import campaign_status
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import MEASUREMENT
-from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.results import find_results, measurement_plan
+from lycb_flows.campaign.measurement import measurement_plan, measurements, run_batches
+from lycb_flows.campaign.results import find_results
 from lycb_flows.config import MeasurementConfig
 from lycb_flows.quantities.plan import Condition
 from lycb_flows.quantities.registry import chosen_quantities, find_quantity
