@@ -64,6 +64,7 @@ class LiveAlbum(Album):
     def __init__(self, address: str) -> None:
         self.address, self.since = address, time.monotonic()
         self.pictures: dict[str, Picture] = {}
+        self.views = {}
 
     @property
     def age_s(self) -> float:
@@ -82,10 +83,11 @@ class LiveAlbum(Album):
         caption
             A sentence under the figure.
         """
-        del name  # it may hold anything that a campaign calls its systems
+        # the address has a number: a name may hold anything that a campaign calls its systems
         key = f"{len(self.pictures) + 1:02d}"
         self.pictures[key] = picture_of(figure)
-        return FigureView(key, caption, f"{self.address}/{key}.png")
+        view = self.views[name] = FigureView(key, caption, f"{self.address}/{key}.png")
+        return view
 
 
 def picture_of(figure: Figure) -> Picture:

@@ -1,12 +1,11 @@
 """What a report says of runs whose ions do not diffuse."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from lycb_flows import schemas
 from lycb_flows.quantities.diffusion import Diffusion
 from lycb_flows.quantities.transports import summary, transport_table
+from lycb_flows.report import ReportData
 
 
 def transport(temperature_k, **estimate):
@@ -30,11 +29,7 @@ DIFFUSIVE = {
 
 
 def data(*transports):
-    return SimpleNamespace(
-        measured=lambda kind: list(transports) if kind is schemas.Transport else [],
-        structure_of_system=lambda _: None,
-        structure_of_run=lambda _: None,
-    )
+    return ReportData(measurements={schemas.Transport.kind: list(transports)})
 
 
 def test_confined_ions_are_what_the_first_line_says():
