@@ -128,6 +128,8 @@ def test_pause_resume_and_cancel_are_those_of_the_commands(served, campaign, ser
     status, text = served.pull(f"{path}/levers/cancel", sure="yes")
     assert (status, text) == (200, f"loop: {n_jobs} jobs will not run\n")
     assert states() == {"ARCHIVED"}
+    wait_until(lambda: "not on the LaunchPad" in served.page(path), "the page to know it")
+    assert "levers/pause" not in served.page(path)
 
 
 def test_extend_and_stop_after_leave_a_note_with_the_users_name(served, campaign, mongo_uri):
