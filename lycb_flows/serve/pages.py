@@ -177,17 +177,21 @@ class Pages:
         """
         look = await self._look(request)
         state = hashlib.sha256(" ".join((look.key, *look.document_keys)).encode()).hexdigest()
-        album = self.albums.setdefault(state, LiveAlbum(f"/figures/{state}"))
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
-                contents, pictures = await self.reports.get(
-                    state, lambda: self.drawer.ask(lambda c: draw_report(c, look, album))
-                )
-                self.albums.pop(state, None)
+                contents, pictures = await self.reports.get(state, lambda: self._draw(look, state))
                 return self._page(
                     request, "report.html.j2", look=look, contents=contents, pictures=pictures
                 )
+        album = self.albums.get(state)
         return self._page(request, "drawing.html.j2", look=look, album=album)
+
+    async def _draw(self, look: CampaignLook, state: str) -> tuple[Contents, dict[str, Picture]]:
+        album = self.albums[state] = LiveAlbum(f"/figures/{state}")
+        try:
+            return await self.drawer.ask(lambda c: draw_report(c, look, album))
+        finally:
+            del self.albums[state]
 
     async def figure(self, request: Request) -> Response:
         """Send a figure of a report as PNG."""
@@ -225,12 +229,15 @@ class Pages:
 
     async def events(self, request: Request) -> Response:
         """Tell a page whenever something has changed, without saying what."""
-        del request
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self.watch.n_streams >= MAX_STREAMS:
             return refused(503, f"{MAX_STREAMS} pages are open: close some, or reload by hand")
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[str]:
+        if self.watch.n_streams >= MAX_STREAMS:  # others came since the question above
+            return
         self.watch.n_streams += 1
         try:
             version = (await self.watch.now()).version
@@ -290,9 +297,10 @@ class Pages:
     def _page(
         self, request: Request, template: str, status: int = 200, **content: object
     ) -> Response:
+        known = self.access.knows(request)
         shown = {
-            "change_token": self.access.change_token if self.changer is not None else "",
-            "known": self.access.knows(request),
+            "change_token": self.access.change_token if known and self.changer is not None else "",
+            "known": known,
             "path": request.url.path,
         }
         text = TEMPLATES.get_template(template).render(**shown, **content)
