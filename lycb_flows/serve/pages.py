@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -349,13 +348,9 @@ async def told(request: Request, err: Exception) -> Response:
 HANDLERS = {HTTPException: told, LycbError: told, PyMongoError: told, Exception: told}
 
 
-def _ago(seconds: float) -> str:
-    """Return how long ago a time was."""
-    passed_s = max(0.0, time.time() - seconds)
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if passed_s >= 2 * length:
-            return f"{passed_s / length:.0f} {unit} ago"
-    return f"{passed_s:.0f} s ago"
+def _clock(seconds: float) -> str:
+    """Return a time of today."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S} UTC"
 
 
 def _templates() -> Environment:
@@ -364,7 +359,7 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "ago": _ago,
+        "clock": _clock,
         "short": lambda key: key[:12],
         "minute": lambda text: text[:16].replace("T", " "),
         "duration": duration,
