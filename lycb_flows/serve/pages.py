@@ -96,15 +96,15 @@ class Cache(Generic[T]):
             if make is None:
                 raise HTTPException(404, "that is no more: reload the page")
             self._kept[key] = asyncio.ensure_future(make())
-            self._kept[key].add_done_callback(lambda task: self._forget_failure(key, task))
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return await asyncio.shield(self._kept[key])
-
-    def _forget_failure(self, key: object, task: asyncio.Future[T]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._kept.pop(key, None)
+        task = self._kept[key]
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if task.done() and (task.cancelled() or task.exception() is not None):
+                self._kept.pop(key, None)  # told once, then tried again
 
 
 @dataclass
