@@ -185,7 +185,7 @@ class Guard:
 
 def refused(status: int, text: str) -> PlainTextResponse:
     """Return a refusal of one line."""
-    return PlainTextResponse(f"lycb: {text}\n", status)
+    return PlainTextResponse(f"lycb: {text}\n", status, SECURITY_HEADERS)
 
 
 def write_token(path: Path, token: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pymongo import monitoring
 
@@ -92,8 +93,7 @@ class QueryCount(monitoring.CommandListener):
 QUERIES = QueryCount()
 
 
+@functools.cache
 def count_queries() -> None:
     """Count the commands of all MongoDB clients that this process opens from now on."""
-    listeners: list[Any] = monitoring._LISTENERS.command_listeners  # noqa: SLF001 - once only
-    if QUERIES not in listeners:
-        monitoring.register(QUERIES)
+    monitoring.register(QUERIES)

@@ -119,7 +119,7 @@ class Looker:
         record
             Its record.
         is_busy
-            Whether some process computes a result of the store now.
+            Whether some process computes a result of the store now; it tells of a folder's only.
         """
         about: dict[str, Any] = {
             "key": record.key,
@@ -143,8 +143,10 @@ class Looker:
             status |= service_status(launchpad, store, submission, steps)
         if not status.get("jobs"):
             status |= documented_progress(store, submission, found, steps)
+            if launchpad is not None and status["rest"] != "nothing":
+                status["rest"] = "it is not on the LaunchPad"
         return {
-            "state": _state(status, is_busy=is_busy),
+            "state": _state(status, is_busy=is_busy and launchpad is None),
             "stage": _stage(found, status),
             "status": status,
             "rounds": tuple(_rounds(found)),
@@ -162,14 +164,14 @@ class Looker:
         if record.key not in self._submissions:
             self._submissions[record.key] = reopen(store, record)
         submission = self._submissions[record.key]
-        asked = record.key, str(levers_of(store, submission.campaign))
-        if asked not in self._steps:
-            self._steps[asked] = plan_campaign(store, submission.campaign, submission.theory)
-        return submission, self._steps[asked]
+        version = record.key, str(levers_of(store, submission.campaign))
+        if version not in self._steps:
+            self._steps[version] = plan_campaign(store, submission.campaign, submission.theory)
+        return submission, self._steps[version]
 
 
 def _state(status: Mapping[str, Any], *, is_busy: bool) -> str:
-    """Return one word for the state: that of its jobs where there are any."""
+    """Return one word for the state: that of its jobs, or of the folder without any."""
     if status["rest"] == "nothing":
         return "finished"
     jobs: dict[str, dict[str, int]] = status.get("jobs", {})
@@ -177,7 +179,7 @@ def _state(status: Mapping[str, Any], *, is_busy: bool) -> str:
     for state, word in ((_FAILED, "failing"), (_RUNNING, "running"), (_PAUSED, "paused")):
         if state in states:
             return word
-    return "running" if is_busy and not jobs else "waiting"
+    return "running" if is_busy else "waiting"
 
 
 def _stage(found: CampaignResults, status: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -97,15 +96,15 @@ class Cache(Generic[T]):
             if make is None:
                 raise HTTPException(404, "that is no more: reload the page")
             self._kept[key] = asyncio.ensure_future(make())
-            self._kept[key].add_done_callback(lambda task: self._forget_failure(key, task))
             while len(self._kept) > self.size:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
-        return await asyncio.shield(self._kept[key])
-
-    def _forget_failure(self, key: object, task: asyncio.Future[T]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self._kept.pop(key, None)
+        task = self._kept[key]
+        try:
+            return await asyncio.shield(task)
+        finally:
+            if task.done() and (task.cancelled() or task.exception() is not None):
+                self._kept.pop(key, None)  # told once, then tried again
 
 
 @dataclass
@@ -177,17 +176,21 @@ class Pages:
         """
         look = await self._look(request)
         state = hashlib.sha256(" ".join((look.key, *look.document_keys)).encode()).hexdigest()
-        album = self.albums.setdefault(state, LiveAlbum(f"/figures/{state}"))
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
-                contents, pictures = await self.reports.get(
-                    state, lambda: self.drawer.ask(lambda c: draw_report(c, look, album))
-                )
-                self.albums.pop(state, None)
+                contents, pictures = await self.reports.get(state, lambda: self._draw(look, state))
                 return self._page(
                     request, "report.html.j2", look=look, contents=contents, pictures=pictures
                 )
+        album = self.albums.get(state)
         return self._page(request, "drawing.html.j2", look=look, album=album)
+
+    async def _draw(self, look: CampaignLook, state: str) -> tuple[Contents, dict[str, Picture]]:
+        album = self.albums[state] = LiveAlbum(f"/figures/{state}")
+        try:
+            return await self.drawer.ask(lambda c: draw_report(c, look, album))
+        finally:
+            del self.albums[state]
 
     async def figure(self, request: Request) -> Response:
         """Send a figure of a report as PNG."""
@@ -225,12 +228,15 @@ class Pages:
 
     async def events(self, request: Request) -> Response:
         """Tell a page whenever something has changed, without saying what."""
-        del request
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self.watch.n_streams >= MAX_STREAMS:
             return refused(503, f"{MAX_STREAMS} pages are open: close some, or reload by hand")
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
     async def _stream(self) -> AsyncIterator[str]:
+        if self.watch.n_streams >= MAX_STREAMS:  # others came since the question above
+            return
         self.watch.n_streams += 1
         try:
             version = (await self.watch.now()).version
@@ -290,9 +296,10 @@ class Pages:
     def _page(
         self, request: Request, template: str, status: int = 200, **content: object
     ) -> Response:
+        known = self.access.knows(request)
         shown = {
-            "change_token": self.access.change_token if self.changer is not None else "",
-            "known": self.access.knows(request),
+            "change_token": self.access.change_token if known and self.changer is not None else "",
+            "known": known,
             "path": request.url.path,
         }
         text = TEMPLATES.get_template(template).render(**shown, **content)
@@ -341,13 +348,9 @@ async def told(request: Request, err: Exception) -> Response:
 HANDLERS = {HTTPException: told, LycbError: told, PyMongoError: told, Exception: told}
 
 
-def _ago(seconds: float) -> str:
-    """Return how long ago a time was."""
-    passed_s = max(0.0, time.time() - seconds)
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if passed_s >= 2 * length:
-            return f"{passed_s / length:.0f} {unit} ago"
-    return f"{passed_s:.0f} s ago"
+def _clock(seconds: float) -> str:
+    """Return a time of today."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S} UTC"
 
 
 def _templates() -> Environment:
@@ -356,7 +359,7 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "ago": _ago,
+        "clock": _clock,
         "short": lambda key: key[:12],
         "minute": lambda text: text[:16].replace("T", " "),
         "duration": duration,

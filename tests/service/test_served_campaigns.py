@@ -128,6 +128,25 @@ def test_pause_resume_and_cancel_are_those_of_the_commands(served, campaign, ser
     status, text = served.pull(f"{path}/levers/cancel", sure="yes")
     assert (status, text) == (200, f"loop: {n_jobs} jobs will not run\n")
     assert states() == {"ARCHIVED"}
+    wait_until(lambda: "not on the LaunchPad" in served.page(path), "the page to know it")
+    assert "levers/pause" not in served.page(path)
+
+
+def test_a_failed_job_is_shown_with_its_reason_and_tried_again(served, campaign, service):
+    path, job = f"/campaigns/{campaign.record.key}", next(iter(service.states()))
+    row = service.pad.fireworks.find_one({"name": job})
+    served.page(path)
+    fizzled = {"state": "FIZZLED"}  # as of a job that could not be loaded: it has no launch
+    service.pad.fireworks.update_one({"_id": row["_id"]}, {"$set": fizzled})
+    states = {f"fw_states.{row['fw_id']}": "FIZZLED"}
+    service.pad.workflows.update_one({}, {"$set": states | fizzled})
+    wait_until(lambda: 'badge failing">failing' in served.page(path), "the page to know it")
+    page = served.page(path)
+    assert f"<strong>{job}</strong> it could not be loaded" in page
+    assert 'lycb_campaigns{state="failing"} 1' in served.page("/metrics")
+    status, text = served.pull(f"{path}/levers/retry")
+    assert (status, text) == (200, "loop: 1 failed jobs went back to the queue\n")
+    wait_until(lambda: "failing" not in served.page(path), "the page to know it")
 
 
 def test_extend_and_stop_after_leave_a_note_with_the_users_name(served, campaign, mongo_uri):

@@ -224,9 +224,9 @@ def test_getting_changes_nothing(folder, key, addresses, tmp_path):
         server.page("/")
         before = content_of(copy)
         for address in (*addresses, "/login", "/login?code=1", f"/campaigns/{key}/levers/extend"):
+            server.ask(address, method="HEAD")
             if address != "/events":
                 server.ask(address)
-                server.ask(address, method="HEAD")
         assert server.ask(f"/campaigns/{key}/levers/extend")[0] == 405
         assert content_of(copy) == before
         assert server.access.code
@@ -301,9 +301,11 @@ def test_the_secrets_are_in_no_log_metric_or_event_stream(folder, key, capfd):
         link.close()
         assert "event: look" in told
         shown = server.page(f"/campaigns/{key}")
+        public = b"".join(server.ask(path, {})[2] for path in ("/login", "/static/serve.css"))
     out, err = capfd.readouterr()
     for secret in (*secrets, code):
         assert secret not in told + out + err
+    assert not any(secret.encode() in public for secret in secrets)
     assert secrets[2] in shown  # for the script's header; it opens no page
     assert secrets[0] not in shown
     assert secrets[1] not in shown

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import html
 import io
 import re
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from pages import Served, assert_no_inline, read_stream
+from starlette.exceptions import HTTPException
 from waiting import wait_until
 
 from lycb_flows.campaign import documented_progress, find_results, plan_campaign, reopen
@@ -25,6 +27,7 @@ from lycb_flows.report.page import report_contents
 from lycb_flows.schemas import CampaignRecord, Label, Run
 from lycb_flows.serve import Desk, Sight, Watch, drawings
 from lycb_flows.serve.connections import Connection
+from lycb_flows.serve.pages import Cache
 from lycb_flows.store import open_store, trajectory_of
 
 PARTS = {
@@ -77,7 +80,7 @@ def test_everything_is_read_by_following_links_without_scripts(served, key, loop
         assert round_.decision_reason in page
         errors = found.evaluations[round_.evaluation_after].overall
         assert f"<strong>{1000 * errors.energy_mae_ev_per_atom:.2f}</strong>" in page
-    assert f"Tries: {store.total_attempts()['done'].n} done;" in page
+    assert f"Tries: {store.total_attempts()['done'].n} done" in page
     report = drawn(served, f"{address}/report")
     assert "A rehearsal without DFT" in report
     pictures = re.findall(r'<image href="([^"]+)"', report)
@@ -99,6 +102,7 @@ def test_a_report_shows_what_lycb_report_writes(served, key, loop_run, tmp_path)
     contents = report_contents(store, found.document_keys(), Album(tmp_path))
     page = drawn(served, f"/campaigns/{key}/report")
     for section in contents.sections:
+        assert section.title in html.unescape(page)
         assert f'<section id="{section.anchor}">' in page
     assert page.count("<image ") == len(list(tmp_path.glob("*.png")))
 
@@ -289,6 +293,31 @@ def test_nobody_looks_when_nobody_reads():
         return desk.n_looks
 
     assert asyncio.run(idle()) == 0
+
+
+def test_what_fails_slowly_is_told_once_and_tried_again():
+    async def fail():
+        await asyncio.sleep(0.05)
+        raise StoreError("a blob is damaged")
+
+    async def succeed():
+        return "drawn"
+
+    async def ask():
+        cache = Cache(2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await cache.get("report", fail)
+        await asyncio.sleep(0.1)
+        with pytest.raises(StoreError, match="a blob is damaged"):
+            await cache.get("report", fail)
+        assert await cache.get("report", succeed) == "drawn"
+        for key in range(3):
+            await cache.get(key, succeed)
+        with pytest.raises(HTTPException):
+            await cache.get("report")
+
+    asyncio.run(ask())
 
 
 def test_a_costly_look_is_repeated_less_often():
