@@ -159,8 +159,16 @@ def _as_text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {entry:+.4f}" for name, entry in value.items())
     if isinstance(value, list | tuple):
-        return "\n".join(map(str, value))
+        return "\n".join(map(_as_line, value))
     return str(value)
+
+
+def _as_line(entry: object) -> str:
+    """Return an entry of a list; a shell of pairs is a mapping."""
+    if isinstance(entry, dict):
+        shown = "{sites} {distance_ang} Å: {n_pairs} pairs, off by {deviation:.4f}"
+        return shown.format(**entry)
+    return str(entry)
 
 
 def _describe_orderings(

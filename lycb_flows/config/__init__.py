@@ -38,14 +38,12 @@ from lycb_flows.config.measurement import (
     StudentConfig,
 )
 from lycb_flows.config.models import ModelName
+from lycb_flows.config.ranking import DftConfig, RankingConfig, RelaxationConfig
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
-    DftConfig,
     EnumerationConfig,
     ForbiddenPair,
     Matrix3,
-    RankingConfig,
-    RelaxationConfig,
     SystemConfig,
 )
 

@@ -12,7 +12,8 @@ from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
 from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
-from lycb_flows.config.structures import RankingConfig, SystemConfig
+from lycb_flows.config.ranking import RankingConfig
+from lycb_flows.config.structures import SystemConfig
 from lycb_flows.errors import InputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from lycb_flows.config.structures import RelaxationConfig
+from lycb_flows.config.ranking import RelaxationConfig
 from lycb_flows.crystals.structures import volume_ang3_per_atom
 from lycb_flows.schemas import Relaxation, Structure
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lycb_flows.config.structures import DftConfig, RankingConfig, RelaxationConfig
+from lycb_flows.config.ranking import DftConfig, RankingConfig, RelaxationConfig
 from lycb_flows.schemas.base import Blob, Document
 
 

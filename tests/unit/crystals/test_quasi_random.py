@@ -218,3 +218,5 @@ def test_the_command_tells_each_shell(tmp_path):
         "sites": "Au1", "distance_ang": 2.828, "n_pairs": 96, "deviation": 0.0,
     }  # fmt: skip
     assert json.loads(CliRunner().invoke(app, asked).stdout.splitlines()[-1])["sqs"] is None
+    table = CliRunner().invoke(app, [*asked[:-1], "--sqs", "Cu", "--sqs", "Au"]).stdout
+    assert "Au1 2.828 Å: 96 pairs, off by 0.0000" in table
