@@ -42,5 +42,11 @@ from .students.training import (
 )
 from .training import (
     EpochLoop as EpochLoop,
+    TrainedModel as TrainedModel,
     fine_tune as fine_tune,
+)
+from .tuning import (
+    Trial as Trial,
+    trial_configs as trial_configs,
+    tune as tune,
 )
