@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lycb_flows.cli.terminal import JsonOption, checked, print_json, print_table
 
 if TYPE_CHECKING:
-    from lycb_flows.learning import Trial
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lycb_flows.learning import LabelledStructure, Trial
     from lycb_flows.learning.bakeoff import Bakeoff, BakeoffEntry
+    from lycb_flows.potentials import Potential
 
 LabelFiles = Annotated[
     list[Path], typer.Argument(help="Extended XYZ files of labels, or a folder of them.")
@@ -24,6 +27,10 @@ def bakeoff(
         list[str],
         typer.Option(help="Name, file or calculator of a model; give the option for each model."),
     ],
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Also a card of short pairs, strained cells and others."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare the errors and the speed of models, and say which to start from.
@@ -32,6 +39,10 @@ def bakeoff(
     fitted to the frames with split=train (every third frame where no frame has a
     split). The errors are those on the frames with split=test (the others). They
     are means of absolute values, with their standard errors over frames.
+
+    --robustness: down to which distance the energy of each pair of elements rises,
+    which lengths of the cell hold, and how far forces on crystals of other elements
+    are from those of the first model, which is the one before a training.
     """
     from functools import partial
 
@@ -49,10 +60,48 @@ def bakeoff(
         for name, source in sources.items()
     }
     result = bake_off(makers, fitting, testing, lambda name: typer.echo(f"{name} ...", err=True))
+    cards = _cards(makers, testing) if robustness else {}
     if as_json:
-        print_json(TypeAdapter(Bakeoff).dump_python(result, mode="json"))
+        found = TypeAdapter(Bakeoff).dump_python(result, mode="json")
+        print_json(found | ({"robustness": cards} if robustness else {}))
         return
     _tell(result)
+    if robustness:
+        _tell_cards(cards)
+
+
+def _cards(
+    makers: Mapping[str, Callable[[], Potential]], testing: Sequence[LabelledStructure]
+) -> dict[str, dict[str, Any]]:
+    """Return the card of each model, from the first test frame of each system."""
+    from dataclasses import asdict
+
+    from lycb_flows.learning import robustness_card
+
+    crystals = {label.system: label.structure for label in reversed(testing)}
+    cards, reference = dict[str, dict[str, Any]](), None
+    for name, make in makers.items():
+        typer.echo(f"{name}: robustness ...", err=True)
+        potential = make()
+        reference = reference or potential
+        cards[name] = asdict(robustness_card(potential, list(crystals.values()), reference))
+    return cards
+
+
+def _tell_cards(cards: dict[str, dict[str, Any]]) -> None:
+    pairs = list(next(iter(cards.values()))["wall_ang"])
+    rows = []
+    for name, card in cards.items():
+        lowest, highest = card["lengths_that_hold"]
+        change, size = card["force_change_ev_per_ang"], card["other_forces_ev_per_ang"]
+        change_text = "-" if change is None else f"{1e3 * change:.0f} of {1e3 * size:.0f}"
+        walls = (f"{card['wall_ang'][pair]:.1f}" for pair in pairs)
+        rows.append([name, *walls, f"{lowest:g} to {highest:g}", change_text])
+    title = (
+        "robustness: energies rise down to these distances, Å, and between these lengths of the "
+        "cell; forces on crystals of other elements against the first model's, meV/Å"
+    )
+    print_table(title, ["model", *pairs, "lengths", "others"], rows)
 
 
 def tune(

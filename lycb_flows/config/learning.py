@@ -69,6 +69,11 @@ class TrainingConfig(Config):
         "averaged weights are taken; few validation labels choose an epoch badly. None: the epoch "
         "of the best score on the validation labels.",
     )
+    replay: Fraction | None = Field(
+        None,
+        description="Crystals of other elements, labelled by the parent itself, that train beside "
+        "each label, so that it forgets less. None: there are none.",
+    )
     validation_fraction: Fraction = Field(
         0.15, description="Last share of each trajectory in time that validates."
     )

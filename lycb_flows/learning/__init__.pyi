@@ -10,7 +10,12 @@ from .labelled import (
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,
+    shift_reference as shift_reference,
     shifted_points as shifted_points,
+)
+from .robustness import (
+    replayed as replayed,
+    robustness_card as robustness_card,
 )
 from .sampling import (
     Candidates as Candidates,

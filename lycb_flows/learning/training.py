@@ -30,8 +30,7 @@ from torch.nn import functional
 from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.reference_shift import shift_reference
+from lycb_flows.learning import LabelledStructure, model_errors, replayed, shift_reference
 from lycb_flows.potentials import BatchOutput, Potential, Trainable, require_trainable
 from lycb_flows.schemas import EpochRecord, ModelErrors
 
@@ -96,6 +95,8 @@ def fine_tune(
     child, shift_ev = shift_reference(
         parent, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
     )
+    if config.replay is not None:
+        training = [*training, *replayed(child, training, config.replay, config.seed)]
     with _DETERMINISTIC_ALGORITHMS:
         loop = EpochLoop(child, training, validation, config)
         while loop.goes_on:
