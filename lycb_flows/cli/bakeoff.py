@@ -195,13 +195,13 @@ def _tell_trials(
             f"{trial.errors.stress_mae_gpa:.3f}",
             f"{trial.errors.score:.2f} ± {trial.score_error:.2f}",
             f"{trial.cpu_s:.0f}",
-            "as good" if trial.is_as_good_as(best) else "",
+            "best" if trial is best else "as good" if trial.is_as_good_as(best) else "",
         ]
         for trial in trials
     ]
     title = (
         f"{len(rows)} of {n_combinations} combinations, trained on {n_training} labels; "
-        f"errors on the {n_validation} that choose"
+        f"errors on the {n_validation} that choose, the best's too small by the choice"
     )
     print_table(title, columns, rows)
     chosen = ", ".join(f"{name}: {value:g}" for name, value in best.settings.items())
