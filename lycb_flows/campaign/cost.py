@@ -324,14 +324,14 @@ class _Planner:
         )
 
     def _training(self, plan: StagePlan) -> Iterator[PlannedStep]:
-        title, config = plan.title, self.campaign.learning.training
+        title, learning = plan.title, self.campaign.learning
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
-        n_frames = self.campaign.learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
+        n_frames = learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
         rate = self._learner.training_s or 0.0
-        cpu_s = config.epochs * (n_frames + n_imported) * n_atoms * rate
+        cpu_s = learning.n_epochs * (n_frames + n_imported) * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
-        work = f"{n_frames} structures{also}, {config.epochs} epochs"
+        work = f"{n_frames} structures{also}, {learning.trainings}"
         yield PlannedStep(title, (plan.train_job(),), _noted(work, rate), cpu_s)
         jobs = (plan.evaluate_job("before"), plan.evaluate_job("after"), plan.decide_job())
         yield PlannedStep(title, jobs, "evaluate, decide", 2.0)

@@ -12,7 +12,7 @@ from lycb_flows.labels import ForeignLabel, checked_numbers, read_extxyz
 from lycb_flows.learning.labelled import LabelledStructure
 
 _EVERY = 3
-"""Without splits every third frame fits the shift."""
+"""Without splits every third frame fits the shift, or validates a training."""
 
 Labels = list[LabelledStructure]
 
@@ -34,6 +34,32 @@ def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
         When a file cannot be read, a frame is no label, frames are of several levels of theory,
         or there are none of one of the two kinds.
     """
+    fitting, testing = _split(paths, ("train", "test"))
+    return fitting, testing
+
+
+def read_training_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
+    """Return the labels that train, and those that validate.
+
+    They are the frames that state `split=train` and `split=validation`; those of `split=test` are
+    left alone. In files without splits every third frame validates, and the others train.
+
+    Parameters
+    ----------
+    paths
+        Extended XYZ files, or folders of them.
+
+    Raises
+    ------
+    InputError
+        As `read_split_labels`.
+    """
+    validation, training = _split(paths, ("validation", "train"))
+    return training, validation
+
+
+def _split(paths: Sequence[Path], wanted: tuple[str, str]) -> tuple[Labels, Labels]:
+    """Return the frames of two splits; without splits every third and the others."""
     found = [(path, label) for path in _files(paths) for label in _labels(path)]
     levels = {str(label.notes["theory"]) for _, label in found if "theory" in label.notes}
     if len(levels) > 1:
@@ -42,20 +68,19 @@ def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
         )
     splits = [str(label.notes.get("split", "")) for _, label in found]
     if not any(splits):
-        splits = ["test" if place % _EVERY else "train" for place in range(len(found))]
-    fitting, testing = (
+        splits = [wanted[1] if place % _EVERY else wanted[0] for place in range(len(found))]
+    first, second = (
         [_labelled(path, label) for (path, label), split in zip(found, splits, strict=True)
-         if split == wanted]
-        for wanted in ("train", "test")
+         if split == name]
+        for name in wanted
     )  # fmt: skip
-    if not fitting or not testing:
+    if not first or not second:
         raise InputError(
-            "a comparison needs labels that fit and labels that judge",
-            fix="give frames with split=train and split=test, or none with a split",
-            train=len(fitting),
-            test=len(testing),
+            "labels of two kinds are needed",
+            fix=f"give frames with split={wanted[0]} and split={wanted[1]}, or none with a split",
+            **{wanted[0]: len(first), wanted[1]: len(second)},
         )
-    return fitting, testing
+    return first, second
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -290,6 +290,7 @@ class StagePlan(Config):
             self.parent_model,
             self.campaign.learning.training,
             raw_pbe=self.theory.raw_pbe,
+            tuning=self.campaign.learning.tuning,
         )
 
     def round_key(self, levers: Levers | None = None) -> str:

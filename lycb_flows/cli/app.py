@@ -57,6 +57,7 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "distil": students.distil,
         "certify": students.certify,
         "bakeoff": bakeoff.bakeoff,
+        "tune": bakeoff.tune,
     },
     "Many workers": {
         "submit": campaigns.submit,

@@ -30,6 +30,7 @@ from lycb_flows.config.learning import (
     SelectionConfig,
     TestConfig,
     TrainingConfig,
+    TuningConfig,
 )
 from lycb_flows.config.measurement import (
     MIN_MEASURED_FRAMES,
@@ -90,6 +91,7 @@ __all__ = [
     "TeacherLabeler",
     "TestConfig",
     "TrainingConfig",
+    "TuningConfig",
     "VaspLabeler",
     "decorated_name",
     "name_of_ordering",

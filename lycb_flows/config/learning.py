@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from lycb_flows.config.models import ModelName
 
 _FEWEST_TEST_FRAMES = 2
 """One that fits the reference energies, one that judges."""
+AtLeastOne = Annotated[int, Field(ge=1)]
+FreezeLevel = Annotated[int, Field(ge=0, le=4)]
 
 
 class SelectionConfig(Config):
@@ -55,10 +57,23 @@ class TrainingConfig(Config):
     ema_decay: Fraction = 0.99
     huber_delta: Positive = 0.1
     weights: LossWeights = LossWeights()
-    freeze_level: int = Field(
-        1, ge=0, le=4, description="0: all train; 1: embeddings and bases fixed; +1 per block."
+    freeze_level: FreezeLevel = Field(
+        1, description="0: all train; 1: embeddings and bases fixed; +1 per block."
     )
-    patience: int = Field(50, ge=1, description="Epochs without a better score before stopping.")
+    patience: int = Field(
+        50, ge=1, description="Epochs without a better score before stopping; no part of a recipe."
+    )
+    recipe: Literal["whole-schedule"] | None = Field(
+        None,
+        description="Which weights are handed on. 'whole-schedule': all epochs run, and the last "
+        "averaged weights are taken; few validation labels choose an epoch badly. None: the epoch "
+        "of the best score on the validation labels.",
+    )
+    replay: Fraction | None = Field(
+        None,
+        description="Crystals of other elements, labelled by the parent itself, that train beside "
+        "each label, so that it forgets less. None: there are none.",
+    )
     validation_fraction: Fraction = Field(
         0.15, description="Last share of each trajectory in time that validates."
     )
@@ -66,6 +81,19 @@ class TrainingConfig(Config):
         1.0, description="Prior width of the reference shift per element (raw-PBE theories only)."
     )
     seed: Count = 0
+
+
+class TuningConfig(Config):
+    """Settings of a search over settings of fine-tuning; `learning/tuning.py` carries it out.
+
+    The combinations are drawn from all of these values; the campaign's own `training` is the first.
+    """
+
+    trials: int = Field(8, ge=2, description="Trainings of each search, the first included.")
+    batch_size: tuple[AtLeastOne, ...] = Field((4, 2, 8), min_length=1)
+    epochs: tuple[AtLeastOne, ...] = Field((40, 20, 80), min_length=1)
+    learning_rate: tuple[Positive, ...] = Field((2e-3, 1e-3, 4e-3), min_length=1)
+    freeze_level: tuple[FreezeLevel, ...] = Field((1, 0, 2), min_length=1)
 
 
 class TestConfig(Config):
@@ -100,6 +128,9 @@ class LearningConfig(Config):
     nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
     selection: SelectionConfig = SelectionConfig()
     training: TrainingConfig = TrainingConfig()
+    tuning: TuningConfig | None = Field(
+        None, description="Search the settings of each training on its validation labels."
+    )
     test: TestConfig = TestConfig()
 
     @property
@@ -110,6 +141,20 @@ class LearningConfig(Config):
         return tuple(
             self.start_temperature_k + i * self.temperature_step_k for i in range(n_rounds)
         )
+
+    @property
+    def n_epochs(self) -> float:
+        """Epochs of a training, as many as are expected with all trials of a search."""
+        if self.tuning is None:
+            return self.training.epochs
+        tried = self.tuning.epochs
+        return self.training.epochs + (self.tuning.trials - 1) * sum(tried) / len(tried)
+
+    @property
+    def trainings(self) -> str:
+        """What a training and its search are, in words."""
+        others = "" if self.tuning is None else f" and {self.tuning.trials - 1} other trials"
+        return f"{self.training.epochs} epochs{others}"
 
     @model_validator(mode="before")
     @classmethod

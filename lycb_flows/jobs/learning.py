@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,20 @@ from lycb_flows.campaign import (
     refuse_overlap,
     training_labels_of,
 )
-from lycb_flows.config import TrainingConfig
+from lycb_flows.config import TrainingConfig, TuningConfig
 from lycb_flows.errors import InputError
 from lycb_flows.jobs.given import portable_model, stored_model
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels import Theory, our_levels, vasp_theory
-from lycb_flows.learning import LabelledStructure, evaluate, fine_tune
+from lycb_flows.learning import (
+    LabelledStructure,
+    TrainedModel,
+    evaluate,
+    fine_tune,
+    trial_configs,
+    tune,
+)
 from lycb_flows.schemas import (
     Dataset,
     Evaluation,
@@ -38,6 +46,7 @@ from lycb_flows.schemas import (
 )
 from lycb_flows.store import ResultStore
 
+_LOGGER = logging.getLogger(__name__)
 _FEWEST_LABELS = 2
 
 
@@ -73,6 +82,7 @@ class TrainMaker(LookupMaker):
             parent=store.load(Model, plan.parent_model),
             config=plan.campaign.learning.training,
             raw_pbe=plan.theory.raw_pbe,
+            tuning=plan.campaign.learning.tuning,
             admitted=frozenset(admitted_levels(store, plan.campaign.labels)),
         )
         return training.run(store, key, plan.title)
@@ -208,12 +218,19 @@ class _Training:
     parent: Model
     config: TrainingConfig
     raw_pbe: bool
+    tuning: TuningConfig | None = None
     admitted: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
         """Key of the child."""
-        return Model.key_of(self.dataset.key, self.parent.key, self.config, raw_pbe=self.raw_pbe)
+        return Model.key_of(
+            self.dataset.key,
+            self.parent.key,
+            self.config,
+            raw_pbe=self.raw_pbe,
+            tuning=self.tuning,
+        )
 
     def run(self, store: ResultStore, key: str, title: str) -> Model:
         """Return the child.
@@ -231,13 +248,7 @@ class _Training:
         used = (*dataset.training_labels, *dataset.validation_labels)
         refuse_overlap(store, used, dataset.test_sets)
         refuse_mixture(store, used, self.admitted)
-        trained = fine_tune(
-            open_potential(store, parent.key),
-            labelled(store, dataset.training_labels),
-            labelled(store, dataset.validation_labels),
-            self.config,
-            raw_pbe=self.raw_pbe,
-        )
+        trained, config = self._trained(store)
         return Model(
             key=key,
             parents=(dataset.key, parent.key),
@@ -251,7 +262,21 @@ class _Training:
             reference_shift_ev=trained.reference_shift_ev,
             best_epoch=trained.best_epoch,
             history=trained.history,
+            training=config,
         )
+
+    def _trained(self, store: ResultStore) -> tuple[TrainedModel, TrainingConfig | None]:
+        """Return the trained model, and its settings where a search chose them."""
+        labels = (
+            open_potential(store, self.parent.key),
+            labelled(store, self.dataset.training_labels),
+            labelled(store, self.dataset.validation_labels),
+        )
+        if self.tuning is None:
+            return fine_tune(*labels, self.config, raw_pbe=self.raw_pbe), None
+        configs, _ = trial_configs(self.config, self.tuning)
+        best, *_ = tune(*labels, configs, raw_pbe=self.raw_pbe, tell=_LOGGER.info)
+        return best.trained, best.config
 
 
 def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]:

@@ -10,7 +10,12 @@ from .labelled import (
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,
+    shift_reference as shift_reference,
     shifted_points as shifted_points,
+)
+from .robustness import (
+    replayed as replayed,
+    robustness_card as robustness_card,
 )
 from .sampling import (
     Candidates as Candidates,
@@ -42,5 +47,11 @@ from .students.training import (
 )
 from .training import (
     EpochLoop as EpochLoop,
+    TrainedModel as TrainedModel,
     fine_tune as fine_tune,
+)
+from .tuning import (
+    Trial as Trial,
+    trial_configs as trial_configs,
+    tune as tune,
 )

@@ -22,8 +22,12 @@ from numpy.typing import NDArray
 
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
-from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.reference_shift import fitted_shift_ev, shifted_points
+from lycb_flows.learning import (
+    LabelledStructure,
+    fitted_shift_ev,
+    model_errors,
+    shifted_points,
+)
 from lycb_flows.potentials import Potential
 from lycb_flows.schemas import ModelErrors
 

@@ -3,8 +3,8 @@
 The loop is our own because chgnet's Trainer returns the last weights as the best, never finishes
 its cosine below ten batches, ignores seed 0 and lets the energy offset outweigh the forces. Here
 the reference energies are shifted first; the schedule steps with every update; averaged weights
-are evaluated and the best of them returned; equal seeds and thread counts give equal weights, bit
-by bit.
+are evaluated, and the best of them or, by the recipe `whole-schedule`, the last are returned; equal
+seeds and thread counts give equal weights, bit by bit.
 
 >>> child = fine_tune(potential, training, validation, TrainingConfig(), raw_pbe=False)
 >>> child.weights, child.best_epoch, child.history[-1].force_mae_ev_per_ang
@@ -30,8 +30,7 @@ from torch.nn import functional
 from lycb_flows.config import TrainingConfig
 from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError, PhysicsError
-from lycb_flows.learning.labelled import LabelledStructure, model_errors
-from lycb_flows.learning.reference_shift import shift_reference
+from lycb_flows.learning import LabelledStructure, model_errors, replayed, shift_reference
 from lycb_flows.potentials import BatchOutput, Potential, Trainable, require_trainable
 from lycb_flows.schemas import EpochRecord, ModelErrors
 
@@ -45,11 +44,11 @@ class TrainedModel:
     Attributes
     ----------
     weights
-        safetensors bytes of the best averaged weights, shift included.
+        safetensors bytes of the averaged weights of one epoch, shift included.
     reference_shift_ev
         Energy added per atom of an element before the training.
     best_epoch
-        1-based; 0 when no epoch was better than the shifted parent.
+        Epoch of the weights, 1-based; 0 when none was better than the shifted parent.
     history
         Every epoch that was run.
     """
@@ -77,7 +76,7 @@ def fine_tune(
     training
         Labels that the weights are fitted to.
     validation
-        Labels that choose the epoch; no weight is fitted to them.
+        Labels that choose the epoch, as the recipe has it; no weight is fitted to them.
     config
         Settings of the training.
     raw_pbe
@@ -96,11 +95,14 @@ def fine_tune(
     child, shift_ev = shift_reference(
         parent, training, raw_pbe=raw_pbe, ridge_ev_per_atom=config.shift_ridge_ev_per_atom
     )
+    if config.replay is not None:
+        training = [*training, *replayed(child, training, config.replay, config.seed)]
     with _DETERMINISTIC_ALGORITHMS:
         loop = EpochLoop(child, training, validation, config)
-        while loop.epoch < config.epochs and loop.epoch - loop.best.epoch < config.patience:
+        while loop.goes_on:
             loop.run_epoch()
-    return TrainedModel(loop.best.weights, shift_ev, loop.best.epoch, tuple(loop.history))
+        chosen = loop.chosen()
+    return TrainedModel(chosen.weights, shift_ev, chosen.epoch, tuple(loop.history))
 
 
 def learning_rate_factor(update: int, n_updates: int, config: TrainingConfig) -> float:
@@ -167,6 +169,25 @@ class EpochLoop:
         self.epoch, self.update = 0, 0
         self.history: list[EpochRecord] = []
         self.best = _Best(0, self._validation_errors().score, self.averaged.weights_bytes())
+        self.shifted_score = self.best.score
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another epoch is to be run."""
+        is_patient = self.epoch - self.best.epoch < self.config.patience
+        has_recipe = self.config.recipe is not None
+        return self.epoch < self.config.epochs and (has_recipe or is_patient)
+
+    def chosen(self) -> _Best:
+        """Return the epoch whose averaged weights the recipe hands on.
+
+        The last of a whole schedule is taken unless it is worse than the shifted parent, which
+        is a training that went wrong.
+        """
+        last = self.history[-1].score if self.history else math.inf
+        if self.config.recipe is None or last > self.shifted_score:
+            return self.best
+        return _Best(self.epoch, last, self.averaged.weights_bytes())
 
     def run_epoch(self) -> None:
         """Use every training label once, then evaluate on the validation labels."""

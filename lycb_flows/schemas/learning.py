@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lycb_flows.config.learning import TrainingConfig
+from lycb_flows.config.learning import TrainingConfig, TuningConfig
 from lycb_flows.schemas.base import Blob, Document
 
 
@@ -40,10 +40,19 @@ class Model(Document):
     reference_shift_ev: dict[str, float] = Field({}, description="Added per atom of an element.")
     best_epoch: int | None = None
     history: tuple[EpochRecord, ...] = ()
+    training: TrainingConfig | None = Field(
+        None, description="Settings that a search chose; None: those of the campaign."
+    )
 
     @classmethod
     def key_of(
-        cls, dataset: str, parent_model: str, training: TrainingConfig, *, raw_pbe: bool
+        cls,
+        dataset: str,
+        parent_model: str,
+        training: TrainingConfig,
+        *,
+        raw_pbe: bool,
+        tuning: TuningConfig | None = None,
     ) -> str:
         """Return the key of a model that is trained.
 
@@ -57,9 +66,15 @@ class Model(Document):
             Settings of the training.
         raw_pbe
             Whether the labels are raw PBE energies, whose shift from MP2020 is known.
+        tuning
+            The search for other settings; None: there is none.
         """
         return cls.key_from(
-            dataset=dataset, parent_model=parent_model, training=training, raw_pbe=raw_pbe
+            dataset=dataset,
+            parent_model=parent_model,
+            training=training,
+            raw_pbe=raw_pbe,
+            tuning=tuning,
         )
 
     @classmethod

@@ -239,6 +239,40 @@ def test_when_nothing_is_better_the_shifted_parent_is_exported_as_epoch_zero():
     assert child.history[0].force_mae_ev_per_ang > mae(shifted, validation).force_mae_ev_per_ang
 
 
+def test_a_whole_schedule_hands_on_the_last_epoch_and_knows_no_patience():
+    training, validation = labelled("toy-teacher", 3, 0), labelled("toy-teacher", 1, 1)
+    poor = load("toy-soft")
+    with torch.no_grad():
+        poor.module.radii_ang += 0.1
+    wild = TrainingConfig(
+        epochs=30, learning_rate=0.01, final_learning_rate_fraction=1, ema_decay=0, patience=5
+    )
+    whole = wild.model_copy(update={"recipe": "whole-schedule"})
+    child = fine_tune(poor, training, validation, whole, raw_pbe=False)
+    assert len(child.history) == child.best_epoch == whole.epochs
+    assert child.history[-1].score > min(record.score for record in child.history)
+    found = mae(loaded("toy-soft", child.weights), validation)
+    assert found.score == pytest.approx(child.history[-1].score, rel=1e-9)
+    chosen = fine_tune(poor, training, validation, wild, raw_pbe=False)
+    assert chosen.best_epoch < len(chosen.history) < wild.epochs
+    assert chosen.history == child.history[: len(chosen.history)]  # the recipe only chooses
+
+
+def test_a_whole_schedule_that_went_wrong_is_not_handed_on():
+    config = TrainingConfig(epochs=3, learning_rate=0.5, ema_decay=0, recipe="whole-schedule")
+    training, validation = labelled("toy-teacher", 2, 0), labelled("toy-teacher", 1, 1)
+    child = fine_tune(load("toy-soft"), training, validation, config, raw_pbe=False)
+    shifted, _ = shift_reference(load("toy-soft"), training, raw_pbe=False, ridge_ev_per_atom=1.0)
+    assert child.best_epoch == 0
+    assert child.weights == shifted.weights_bytes()
+
+
+def test_without_a_recipe_a_models_key_is_as_before():
+    key = functools.partial(schemas.Model.key_of, "d", "m", raw_pbe=False)
+    assert key(TrainingConfig()) == key(TrainingConfig(recipe=None))
+    assert key(TrainingConfig()) != key(TrainingConfig(recipe="whole-schedule"))
+
+
 def with_energies(
     labels: Sequence[LabelledStructure], added_ev: dict[str, float]
 ) -> list[LabelledStructure]:
