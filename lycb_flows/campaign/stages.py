@@ -7,13 +7,13 @@ the store, and so does everything that shows how far a campaign has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
-from lycb_flows.campaign.test_sets import n_frames_of_set, ranked_of_set, runs_of_set
+from lycb_flows.campaign.test_sets import initial_runs, n_frames_of_set, ranked_of_set, runs_of_set
 from lycb_flows.config import Campaign, Config, Levers, RunConfig, TestSetConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Foundation, Frames, Label, Model, Round, Run, seed_for
@@ -107,8 +107,7 @@ class StagePlan(Config):
         """Return the runs that test frames are taken from.
 
         They have seeds of their own: no frame of theirs is correlated with a training frame. Those
-        of the initial test set are strained and reach the highest temperature; the named test sets'
-        runs follow them.
+        of the initial test set are strained and reach the highest temperature; named sets follow.
         """
         named = (run for runs in self.set_runs().values() for run in runs)
         return (*self.own_test_runs(), *named)
@@ -116,7 +115,7 @@ class StagePlan(Config):
     def own_test_runs(self) -> tuple[RunConfig, ...]:
         """Return the runs of the stage's own test set, which has no name."""
         if self.index == TEST_STAGE:
-            return tuple(self._initial_test_runs())
+            return initial_runs(self.campaign, self.starts, self.model, self._seed)
         if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
             return ()
         md = self.campaign.md
@@ -132,36 +131,14 @@ class StagePlan(Config):
             for system, run in zip(self.starts, self.nvt_runs(), strict=True)
         )
 
-    def _initial_test_runs(self) -> Iterator[RunConfig]:
-        test, md = self.campaign.learning.test, self.campaign.md
-        for system, start in self.starts.items():
-            for i in range(max(len(test.temperatures_k), len(test.strains))):
-                temperature_k = test.temperatures_k[i % len(test.temperatures_k)]
-                strain = test.strains[i % len(test.strains)]
-                protocol = md.nvt(temperature_k, ramp=True)
-                yield RunConfig(
-                    name=f"{system} test {temperature_k:g} K {strain:+.0%}",
-                    system=system,
-                    start=start,
-                    model=self.model,
-                    protocol=protocol,
-                    seed=self._seed(system, f"test {i}"),
-                    strain=strain,
-                    steps=protocol.heating_steps + md.steps(test.run_ps),
-                )
-
     def set_runs(self) -> dict[str, tuple[RunConfig, ...]]:
         """Return the runs of each named test set; they are made before the first training."""
-        tested = self.tested or {}
-        return {
-            name: runs_of_set(self.campaign, name, tested, self.model, self._seed)
-            for name in self.sets
-        }
+        given = (self.tested or {}, self.model, self._seed)
+        return {name: runs_of_set(self.campaign, name, *given) for name in self.sets}
 
     def set_orderings(self) -> dict[str, tuple[tuple[str, str], ...]]:
         """Return (crystal, key) of the orderings of each named test set, the lowest first."""
-        tested = self.tested or {}
-        return {name: ranked_of_set(self.campaign, name, tested) for name in self.sets}
+        return {name: ranked_of_set(self.campaign, name, self.tested or {}) for name in self.sets}
 
     def _seed(self, system: str, role: str) -> int:
         return seed_for(self.campaign.seed, system, str(self.index), role)
