@@ -1,5 +1,6 @@
 from .admission import (
     admitted_levels as admitted_levels,
+    training_labels_of as training_labels_of,
 )
 from .anchors import (
     anchor_names as anchor_names,
@@ -70,7 +71,6 @@ from .rounds import (
     label_status as label_status,
     refuse_mixture as refuse_mixture,
     refuse_overlap as refuse_overlap,
-    training_labels_of as training_labels_of,
 )
 from .stages import (
     TEST_STAGE as TEST_STAGE,

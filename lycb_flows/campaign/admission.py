@@ -13,7 +13,7 @@ import numpy as np
 from lycb_flows.config import LabelConfig
 from lycb_flows.errors import InputError
 from lycb_flows.labels import Level, Theory, contradictions, level_of_fingerprint
-from lycb_flows.schemas import Import, Label, Structure
+from lycb_flows.schemas import Dataset, Import, Label, Model, Structure
 from lycb_flows.store import ResultStore
 
 _SAME_ANG = 1e-3
@@ -233,3 +233,19 @@ class KnownCrystals:
         shift_ang = (shift - np.round(shift)) @ np.array(structure.lattice_ang)
         away = np.maximum(stretch, np.abs(shift_ang).max(axis=(1, 2)))
         return bool((away < _SAME_ANG).any())
+
+
+def training_labels_of(store: ResultStore, model: Model) -> set[str]:
+    """Return the keys of the labels that a model or any of its ancestors has seen.
+
+    Validation labels count as seen, because they choose the epoch that is kept.
+    """
+    labels: set[str] = set()
+    ancestor: Model | None = model
+    while ancestor is not None:
+        if ancestor.dataset is not None:
+            dataset = store.load(Dataset, ancestor.dataset)
+            labels |= {*dataset.training_labels, *dataset.validation_labels}
+        parent = ancestor.parent_model
+        ancestor = store.load(Model, parent) if parent is not None else None
+    return labels

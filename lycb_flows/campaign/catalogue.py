@@ -194,7 +194,8 @@ def _stage_places(
     for frame, label in zip(frames.frames if frames else (), labels, strict=True):
         place = run_places.get(frame.run, whole)
         yield label, place
-        yield frame.structure, place
+        if frame.run:  # an ordering has its place already
+            yield frame.structure, place
     is_test = plan.index == TEST_STAGE
     temperature_k = None if is_test else plan.temperature_k
     whole_round = replace(whole, round=plan.index, temperature_k=temperature_k)

@@ -30,7 +30,7 @@ from lycb_flows.campaign.descriptions import (
 )
 from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
-from lycb_flows.campaign.names import ordering_names, system_names
+from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.results import dft_theory, first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
@@ -182,7 +182,9 @@ class _Planner:
             yield from self._dft(self.dft_theory)
         yield PlannedStep(STRUCTURES, (begin_job(),), "collect the ground states", 0.0)
         starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
-        plan = first_stage(self.campaign, self.theory, starts)
+        tested = dict.fromkeys(tested_crystals(self.campaign), (_UNKNOWN_KEY,)) or None
+        first = first_stage(self.campaign, self.theory, starts)
+        plan = first.model_copy(update={"tested": tested})
         empty = {"training_labels": (), "validation_labels": (), "test_sets": ()}
         dataset = Dataset(key=_UNKNOWN_KEY, round_index=0, theory="", **empty)
         yield from self._stage(plan)

@@ -13,7 +13,7 @@ from lycb_flows.campaign.foundations import find_first_round
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.levers import find_round
 from lycb_flows.campaign.measurement import choose_model, measured_starts, measurement_plan
-from lycb_flows.campaign.names import ordering_names, system_names
+from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
 from lycb_flows.config import Campaign, decorated_name
@@ -268,8 +268,11 @@ def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> Camp
     for name, system, x in system_names(campaign):
         if x is None or system in found.ground_states:
             _follow_ranking(store, campaign, found, (name, system, x))
-    if all(system.name in found.ground_states for system in campaign.systems):
-        found.stages.append(first_stage(campaign, theory, found.ground_states))
+    needed = {*(system.name for system in campaign.systems), *tested_crystals(campaign)}
+    if needed <= found.ground_states.keys():
+        tested = {name: tuple(_low_orderings(found, name)) for name in tested_crystals(campaign)}
+        plan = first_stage(campaign, theory, found.ground_states)
+        found.stages.append(plan.model_copy(update={"tested": tested or None}))
         _follow_rounds(store, found)
         _follow_measurement(store, campaign, found)
     return found

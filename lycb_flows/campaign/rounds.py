@@ -20,7 +20,7 @@ from lycb_flows.campaign.admission import (
 )
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.errors import LycbError
-from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Model, Run, Structure, TestSet
+from lycb_flows.schemas import Dataset, Frame, Frames, Label, Made, Run, Structure, TestSet
 from lycb_flows.store import ResultStore
 
 
@@ -74,7 +74,8 @@ def label_status(store: ResultStore, plan: StagePlan) -> LabelStatus:
     final = {key for key, n in failures.items() if n >= plan.campaign.labels.max_attempts}
     per_system = dict.fromkeys(plan.starts, 0)
     for key, frame in zip(keys, frames, strict=True):
-        per_system[frame["system"]] += key in done
+        if frame["system"] in per_system:
+            per_system[frame["system"]] += key in done
     distinct = dict.fromkeys(keys)
     minimum = plan.campaign.labels.min_per_system
     return LabelStatus(
@@ -203,6 +204,7 @@ def _too_many_failures(store: ResultStore, plan: StagePlan, status: LabelStatus)
 def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, made: Made) -> Dataset:
     """Return the dataset of all usable labels so far; late ones of earlier stages join here."""
     blocks: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    named: dict[str, list[str]] = {}
     rejected: dict[str, str] = {}
     for stage_key in (*plan.earlier_frames, plan.frames_key):
         for frame in store.load(Frames, stage_key).frames:
@@ -212,10 +214,12 @@ def _build_dataset(store: ResultStore, plan: StagePlan, status: LabelStatus, mad
             reason = _why_unusable(label, plan.campaign.labels.max_force_ev_per_ang)
             if reason:
                 rejected[label.key] = reason
-            elif label.key not in blocks[frame.block]:
-                blocks[frame.block].append(label.key)
-    test_set = _freeze_test_set(store, plan, blocks["test"])
-    test_sets = plan.test_sets + ((test_set.key,) if test_set else ())
+                continue
+            name = frame.test_set
+            block = blocks[frame.block] if name is None else named.setdefault(name, [])
+            block += [label.key] if label.key not in block else []
+    found = [_test_set(plan, *each) for each in {"": blocks["test"], **named}.items() if each[1]]
+    test_sets = plan.test_sets + tuple(_freeze(store, plan, test_set) for test_set in found)
     if plan.campaign.labels.imported and plan.index != TEST_STAGE:
         rejected |= _add_imported(store, plan, blocks, test_sets)
     return Dataset(
@@ -268,18 +272,26 @@ def _why_unusable(label: Label, max_force_ev_per_ang: float) -> str:
     return ""
 
 
-def _freeze_test_set(store: ResultStore, plan: StagePlan, labels: list[str]) -> TestSet | None:
-    if not labels:
-        return None
-    test_set = TestSet(
+def _freeze(store: ResultStore, plan: StagePlan, test_set: TestSet) -> str:
+    job = f"close {plan.title}"
+    return store.once(TestSet, test_set.key, lambda: test_set, job, claim=False).key
+
+
+def _test_set(plan: StagePlan, name: str, labels: list[str]) -> TestSet:
+    """Return a test set of a stage, which is frozen from now on; the stage's own has no name."""
+    runs = plan.set_runs()[name] if name else plan.own_test_runs()
+    how = "runs of their own: " + ", ".join(sorted(run.name for run in runs))
+    if not runs:
+        crystals = dict.fromkeys(crystal for crystal, _ in plan.set_orderings()[name])
+        how = f"orderings as they were ranked: {', '.join(crystals)}"
+    return TestSet(
         key=TestSet.key_of(labels),
         parents=tuple(sorted(labels)),
-        name=plan.title,
+        name=name or plan.title,
         labels=tuple(sorted(labels)),
-        how="runs of their own: " + ", ".join(sorted(run.name for run in plan.test_runs())),
-        runs=tuple(sorted(Run.key_of(run) for run in plan.test_runs())),
+        how=how,
+        runs=tuple(sorted(Run.key_of(run) for run in runs)),
     )
-    return store.once(TestSet, test_set.key, lambda: test_set, f"close {plan.title}", claim=False)
 
 
 # -- the walls: between levels of theory, between training and testing ----------------------
@@ -380,19 +392,3 @@ def frames_of(store: ResultStore, structure: str) -> list[Frame]:
         for frame in maker.frames
         if frame.structure == structure
     ]
-
-
-def training_labels_of(store: ResultStore, model: Model) -> set[str]:
-    """Return the keys of the labels that a model or any of its ancestors has seen.
-
-    Validation labels count as seen, because they choose the epoch that is kept.
-    """
-    labels: set[str] = set()
-    ancestor: Model | None = model
-    while ancestor is not None:
-        if ancestor.dataset is not None:
-            dataset = store.load(Dataset, ancestor.dataset)
-            labels |= {*dataset.training_labels, *dataset.validation_labels}
-        parent = ancestor.parent_model
-        ancestor = store.load(Model, parent) if parent is not None else None
-    return labels

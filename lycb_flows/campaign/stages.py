@@ -7,13 +7,14 @@ the store, and so does everything that shows how far a campaign has come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from lycb_flows.campaign.descriptions import DECIDE, DFT, GPU, LABEL, JobDescription, md_job
-from lycb_flows.config import Campaign, Config, Levers, RunConfig
+from lycb_flows.campaign.test_sets import initial_runs, n_frames_of_set, ranked_of_set, runs_of_set
+from lycb_flows.config import Campaign, Config, Levers, RunConfig, TestSetConfig
 from lycb_flows.labels.theory import Theory
 from lycb_flows.schemas import Dataset, Foundation, Frames, Label, Model, Round, Run, seed_for
 
@@ -30,6 +31,9 @@ class StagePlan(Config):
     theory: Theory
     index: int = TEST_STAGE
     starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
+    tested: dict[str, tuple[str, ...]] | None = Field(
+        None, description="Crystal of a named test set -> keys of its orderings, lowest first."
+    )
     model: str = Field(description="Key of the model that runs the MD.")
     foundation: str | None = Field(
         None, description="Key of the model that test labels chose among several."
@@ -103,10 +107,15 @@ class StagePlan(Config):
         """Return the runs that test frames are taken from.
 
         They have seeds of their own: no frame of theirs is correlated with a training frame. Those
-        of the initial test set are strained and reach the highest temperature.
+        of the initial test set are strained and reach the highest temperature; named sets follow.
         """
+        named = (run for runs in self.set_runs().values() for run in runs)
+        return (*self.own_test_runs(), *named)
+
+    def own_test_runs(self) -> tuple[RunConfig, ...]:
+        """Return the runs of the stage's own test set, which has no name."""
         if self.index == TEST_STAGE:
-            return tuple(self._initial_test_runs())
+            return initial_runs(self.campaign, self.starts, self.model, self._seed)
         if self.index == 0 or self.campaign.learning.test.n_frames_per_round == 0:
             return ()
         md = self.campaign.md
@@ -122,23 +131,14 @@ class StagePlan(Config):
             for system, run in zip(self.starts, self.nvt_runs(), strict=True)
         )
 
-    def _initial_test_runs(self) -> Iterator[RunConfig]:
-        test, md = self.campaign.learning.test, self.campaign.md
-        for system, start in self.starts.items():
-            for i in range(max(len(test.temperatures_k), len(test.strains))):
-                temperature_k = test.temperatures_k[i % len(test.temperatures_k)]
-                strain = test.strains[i % len(test.strains)]
-                protocol = md.nvt(temperature_k, ramp=True)
-                yield RunConfig(
-                    name=f"{system} test {temperature_k:g} K {strain:+.0%}",
-                    system=system,
-                    start=start,
-                    model=self.model,
-                    protocol=protocol,
-                    seed=self._seed(system, f"test {i}"),
-                    strain=strain,
-                    steps=protocol.heating_steps + md.steps(test.run_ps),
-                )
+    def set_runs(self) -> dict[str, tuple[RunConfig, ...]]:
+        """Return the runs of each named test set; they are made before the first training."""
+        given = (self.tested or {}, self.model, self._seed)
+        return {name: runs_of_set(self.campaign, name, *given) for name in self.sets}
+
+    def set_orderings(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Return (crystal, key) of the orderings of each named test set, the lowest first."""
+        return {name: ranked_of_set(self.campaign, name, self.tested or {}) for name in self.sets}
 
     def _seed(self, system: str, role: str) -> int:
         return seed_for(self.campaign.seed, system, str(self.index), role)
@@ -233,6 +233,7 @@ class StagePlan(Config):
             test_runs=[Run.key_of(run) for run in self.test_runs()],
             n_test_frames=self.n_test_frames,
             already_labelled=self.earlier_frames,
+            ranked=[key for each in self.set_orderings().values() for _, key in each] or None,
         )
 
     def label_keys(self, structures: Iterable[str]) -> list[str]:
@@ -339,6 +340,7 @@ class StagePlan(Config):
             foundation=chosen,
             dataset=dataset.key,
             test_sets=dataset.test_sets,
+            tested=None,
         )
 
     def next_round(self, dataset: Dataset, round_key: str | None = None) -> StagePlan:
@@ -371,7 +373,7 @@ class StagePlan(Config):
         """
         if self.index == TEST_STAGE:
             return self.campaign.learning.test.n_frames
-        return self.campaign.learning.test.n_frames_per_round if self.test_runs() else 0
+        return self.campaign.learning.test.n_frames_per_round if self.own_test_runs() else 0
 
     @property
     def n_labels(self) -> int:
@@ -380,4 +382,11 @@ class StagePlan(Config):
         The plan cannot know if a selection finds fewer frames; jobs without a frame end at once.
         """
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
-        return len(self.starts) * (n_training + self.n_test_frames)
+        named = sum(n_frames_of_set(self.campaign, name) for name in self.sets)
+        return len(self.starts) * (n_training + self.n_test_frames) + named
+
+    @property
+    def sets(self) -> dict[str, TestSetConfig]:
+        """The named test sets that this stage makes, which is the one before the first round."""
+        sets = self.campaign.learning.test.sets
+        return sets if sets and self.index == TEST_STAGE and self.tested is not None else {}

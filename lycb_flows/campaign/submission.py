@@ -142,7 +142,7 @@ def _anchors(campaign: Campaign) -> dict[str, str]:
     return dft.anchors if dft is not None and isinstance(dft.anchors, dict) else {}
 
 
-def find_submission(store: ResultStore, name_or_path: str) -> Submission:
+def find_submission(store: ResultStore, name_or_path: str, *, to_run: bool = True) -> Submission:
     """Return a campaign by its file, or by the name under which it was submitted last.
 
     Parameters
@@ -151,6 +151,8 @@ def find_submission(store: ResultStore, name_or_path: str) -> Submission:
         Holds the campaigns submitted so far, and receives one that comes from a file.
     name_or_path
         A file is read and submitted, also when a campaign has the same name.
+    to_run
+        Whether what labels must be installed here, as it need not be to plan.
 
     Raises
     ------
@@ -159,7 +161,7 @@ def find_submission(store: ResultStore, name_or_path: str) -> Submission:
     """
     records = list(store.find_all(CampaignRecord, name=name_or_path))
     if Path(name_or_path).is_file() or not records:
-        return submit(store, read_campaign(Path(name_or_path)))
+        return submit(store, read_campaign(Path(name_or_path)), to_run=to_run)
     return reopen(store, max(records, key=lambda record: record.made.ended_at))
 
 
@@ -189,7 +191,7 @@ def _level(store: ResultStore, labeler: LabelerConfig) -> Theory:
     return engine_of(labeler).theory(labeler, lambda key: store.load(Model, key))
 
 
-def submit(store: ResultStore, campaign: Campaign) -> Submission:
+def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Submission:
     """Put a campaign's parents and models into the store, and refer to them by key.
 
     Parameters
@@ -198,6 +200,8 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         Receives the inputs and the campaign's record.
     campaign
         With names or paths of parents and models.
+    to_run
+        Whether what labels must be installed here, as it need not be to plan.
 
     Returns
     -------
@@ -224,7 +228,7 @@ def submit(store: ResultStore, campaign: Campaign) -> Submission:
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     elements = _labelled_elements(campaign, crystals, anchors.values())
-    for labeler in _labelers(campaign):
+    for labeler in _labelers(campaign) if to_run else ():
         engine_of(labeler).check(labeler, elements, load_settings().machine)
     for name in _model_names(campaign):
         source = sources[name]

@@ -98,19 +98,21 @@ for _title, _commands in _GROUPS.items():
         app.command(_name, rich_help_panel=_title)(_command)
 
 export_app = typer.Typer(
-    help="Write labels, a model, structures or a trajectory to files.", no_args_is_help=True
+    help="Write labels, a model, structures, runs or a trajectory to files.", no_args_is_help=True
 )
 export_app.command("labels")(export.export_labels)
 export_app.command("model")(export.export_model)
 export_app.command("trajectory")(export.export_trajectory)
 export_app.command("structures")(export.export_structures)
 export_app.command("sites")(export.export_sites)
+export_app.command("runs")(export.export_runs)
 app.add_typer(export_app, name="export", rich_help_panel="Answers")
 
 import_app = typer.Typer(
-    help="Read labels of other programs and projects into the store.", no_args_is_help=True
+    help="Read labels of others, or finished runs, into the store.", no_args_is_help=True
 )
 import_app.command("labels")(importing.import_labels)
+import_app.command("runs")(importing.import_runs)
 app.add_typer(import_app, name="import", rich_help_panel="The store")
 
 

@@ -277,7 +277,7 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
     from lycb_flows.campaign import plan_campaign
 
     results = open_results_to_plan(store)
-    submission = open_submission(campaign, results)
+    submission = open_submission(campaign, results, to_run=False)
     steps = plan_campaign(results, submission.campaign, submission.theory)
     if as_json:
         print_json([step.as_dict() for step in steps])

@@ -82,6 +82,27 @@ def export_structures(
         typer.echo(write_structure(results, key, folder))
 
 
+def export_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder for one JSON file per document.")],
+    campaign: Annotated[
+        str, typer.Option(help="Name of a campaign (default: runs of all in the store).")
+    ] = "",
+    store: StoreOption = None,
+) -> None:
+    """Write finished runs and what was measured from them as small JSON files.
+
+    Trajectories stay behind. `lycb import runs` puts them under their keys in
+    another store, whose campaign then runs none of them again.
+    """
+    from lycb_flows.campaign.finished import export_runs as into
+
+    done = into(open_results(store), folder, campaign)
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(done.n_written.items()))
+    typer.echo(f"{counts} in {folder}, {done.n_bytes / 1e6:.1f} MB")
+    for key, reason in done.left_out.items():
+        typer.echo(f"left out {key[:12]}: {reason}")
+
+
 def export_sites(
     keys: Annotated[list[str], typer.Argument(help="Keys of densities, or of sites.")],
     folder: Annotated[Path, typer.Option(help="Folder for the files.")] = Path(),

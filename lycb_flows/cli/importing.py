@@ -1,4 +1,4 @@
-"""`lycb import`: labels of other programs and projects into the store."""
+"""`lycb import`: labels of other programs and projects, and finished runs, into the store."""
 
 from __future__ import annotations
 
@@ -82,6 +82,26 @@ def import_labels(
     else:
         _tell(summary, dry_run=dry_run)
     if summary.refused and not (summary.new or summary.known):
+        raise typer.Exit(1)
+
+
+def import_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of `lycb export runs`, or a file.")],
+    store: StoreOption = None,
+) -> None:
+    """Finished runs of another store, under their keys: a campaign runs none of them again.
+
+    A file whose documents are of another method version is refused, and so is
+    one that the store has with other facts.
+    """
+    from lycb_flows.campaign.finished import import_runs as into
+
+    done = into(open_results(store, create=True), folder)
+    for name, reason in done.refused.items():
+        typer.echo(f"refused {name}: {reason}")
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(done.n_new.items())) or "nothing"
+    typer.echo(f"{counts} imported, {done.n_known} already there, {len(done.refused)} refused")
+    if done.refused and not (done.n_new or done.n_known):
         raise typer.Exit(1)
 
 

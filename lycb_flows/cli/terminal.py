@@ -94,7 +94,7 @@ def check_folder_of(path: Path) -> None:
         )
 
 
-def open_submission(campaign: str, store: ResultStore) -> Submission:
+def open_submission(campaign: str, store: ResultStore, *, to_run: bool = True) -> Submission:
     """Return a submitted campaign, with the keys of its parents and models.
 
     Parameters
@@ -103,10 +103,12 @@ def open_submission(campaign: str, store: ResultStore) -> Submission:
         Path of a campaign file, which is submitted to the store, or name of a submitted campaign.
     store
         Store of the submitted campaigns.
+    to_run
+        Whether what labels must be installed here, as it need not be to plan.
     """
     from lycb_flows.campaign import find_submission
 
-    return find_submission(store, campaign)
+    return find_submission(store, campaign, to_run=to_run)
 
 
 def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:

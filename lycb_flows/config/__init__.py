@@ -29,6 +29,7 @@ from lycb_flows.config.learning import (
     LossWeights,
     SelectionConfig,
     TestConfig,
+    TestSetConfig,
     TrainingConfig,
     TuningConfig,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "SystemConfig",
     "TeacherLabeler",
     "TestConfig",
+    "TestSetConfig",
     "TrainingConfig",
     "TuningConfig",
     "VaspLabeler",

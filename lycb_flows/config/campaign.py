@@ -103,6 +103,22 @@ class Campaign(Config):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _test_sets_are_ranked(self) -> Self:
+        ranked = {entry.x for system in self.systems for entry in system.decorations}
+        for name, config in (self.learning.test.sets or {}).items():
+            unknown = sorted(set(config.x or ()) - ranked)
+            if unknown:
+                msg = f"learning.test.sets.{name}.x: no system has decorations of x = {unknown}"
+                raise ValueError(msg)
+            if (config.orderings or 1) > self.ranking.n_fine:
+                msg = (
+                    f"learning.test.sets.{name}.orderings = {config.orderings} exceeds "
+                    f"ranking.n_fine = {self.ranking.n_fine}, the candidates relaxed finely"
+                )
+                raise ValueError(msg)
+        return self
+
     def system_of(self, name: str) -> SystemConfig:
         """Return the system of a measured crystal: its own, or that which it is a mixed halide of.
 

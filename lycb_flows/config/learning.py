@@ -96,6 +96,32 @@ class TuningConfig(Config):
     freeze_level: tuple[FreezeLevel, ...] = Field((1, 0, 2), min_length=1)
 
 
+class TestSetConfig(Config):
+    """A test set with a name: from runs of its own, or of orderings, frozen before any training."""
+
+    __test__: ClassVar[bool] = False  # keeps pytest from collecting it
+
+    x: tuple[float, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Of mixed halides, on every lattice that has them; default: the systems.",
+    )
+    orderings: int | None = Field(
+        None, ge=1, description="Lowest orderings of every crystal, as they were ranked; no run."
+    )
+    temperatures_k: tuple[Positive, ...] = Field(
+        (), description="One run of learning.test.run_ps each, of every crystal."
+    )
+    n_frames: int = Field(10, ge=1, description="Frames of each of these runs.")
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.orderings is None) == (not self.temperatures_k):
+            msg = "a test set has either orderings or temperatures_k"
+            raise ValueError(msg)
+        return self
+
+
 class TestConfig(Config):
     """Test labels: runs of their own, frozen before the first training."""
 
@@ -108,6 +134,12 @@ class TestConfig(Config):
     run_ps: Positive = Field(2.0, description="NVT after the ramp.")
     n_frames: int = Field(12, ge=1, description="Frames per system, over its test runs.")
     n_frames_per_round: Count = Field(6, description="Frames per system that a later round adds.")
+    sets: dict[str, TestSetConfig] | None = Field(
+        None,
+        min_length=1,
+        exclude_if=lambda sets: sets is None,
+        description="Further test sets by name, each with errors of its own in `benchmark`.",
+    )
 
 
 class LearningConfig(Config):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from jobflow import Job
 
 from lycb_flows.campaign import StagePlan
-from lycb_flows.config import LabelerConfig, VaspLabeler
+from lycb_flows.config import LabelerConfig, RunConfig, VaspLabeler
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.given import (
     GivenStructure,
@@ -20,7 +20,7 @@ from lycb_flows.jobs.given import (
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential
 from lycb_flows.labels import KeepsLogs, Labeler, engine_of, vasp_theory
-from lycb_flows.learning import Candidates, assign_blocks, select_frames
+from lycb_flows.learning import Candidates, Pick, assign_blocks, select_frames
 from lycb_flows.machine import call_within, load_settings
 from lycb_flows.md.schedule import production_start
 from lycb_flows.potentials.potential import Potential
@@ -66,7 +66,9 @@ def _compute_frames(store: ResultStore, plan: StagePlan) -> Frames:
     for system in plan.starts:
         chosen += _choose(store, plan, system, test=False)
         chosen += _choose(store, plan, system, test=True)
-    runs = sorted({frame.run for frame in chosen})
+    for name in plan.sets:
+        chosen += _choose_for_set(store, plan, name)
+    runs = sorted({frame.run for frame in chosen if frame.run})
     return Frames(
         key=plan.frames_key,
         parents=tuple(runs),
@@ -78,37 +80,75 @@ def _compute_frames(store: ResultStore, plan: StagePlan) -> Frames:
 
 def _choose(store: ResultStore, plan: StagePlan, system: str, *, test: bool) -> list[Frame]:
     """The frames of one system for training and validation, or for testing."""
-    candidates = _candidates(store, plan, system, test=test)
+    candidates = _candidates_of(store, _runs_of(plan, system, test=test))
     config = plan.campaign.learning.selection
     if test:
         config = config.model_copy(update={"n_frames": plan.n_test_frames})
     if not candidates or not config.n_frames:
         return []
     picks = select_frames(candidates, config, _labelled(store, plan))
-    store.insert_all([pick.structure for pick in picks])
     fraction = plan.campaign.learning.training.validation_fraction
     blocks = assign_blocks(picks, candidates, fraction)
+    return _frames(store, picks, system, ["test"] * len(picks) if test else blocks)
+
+
+def _frames(
+    store: ResultStore,
+    picks: Sequence[Pick],
+    system: str,
+    blocks: Sequence[Literal["train", "validation", "test"]],
+    test_set: str | None = None,
+) -> list[Frame]:
+    """Return picks as frames; their structures are in the store afterwards."""
+    store.insert_all([pick.structure for pick in picks])
     return [
         Frame(
             run=pick.run,
             step=pick.step,
             structure=pick.structure.key,
             system=system,
-            block="test" if test else block,
+            block=block,
             rule=pick.rule,
             distance_ang=pick.distance_ang,
+            test_set=test_set,
         )
         for pick, block in zip(picks, blocks, strict=True)
     ]
 
 
-def _candidates(
-    store: ResultStore, plan: StagePlan, system: str, *, test: bool
-) -> list[Candidates]:
-    """Production frames of the system's runs; of NpT runs only those that left physics."""
-    configs = plan.test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
+def _choose_for_set(store: ResultStore, plan: StagePlan, name: str) -> list[Frame]:
+    """The frames of a named test set: some of each of its runs, and orderings as they are."""
+    chosen = [
+        Frame(
+            run="",
+            step=0,
+            structure=key,
+            system=crystal,
+            block="test",
+            rule="ranked",
+            test_set=name,
+        )
+        for crystal, key in plan.set_orderings()[name]
+    ]
+    learning = plan.campaign.learning
+    update = {"n_frames": plan.sets[name].n_frames}
+    config = learning.selection.model_copy(update=update)
+    for run in plan.set_runs().get(name, ()):
+        candidates = _candidates_of(store, [run])
+        picks = select_frames(candidates, config) if candidates else ()
+        chosen += _frames(store, picks, run.system, ["test"] * len(picks), name)
+    return chosen
+
+
+def _runs_of(plan: StagePlan, system: str, *, test: bool) -> list[RunConfig]:
+    configs = plan.own_test_runs() if test else (*plan.npt_runs(), *plan.nvt_runs())
+    return [config for config in configs if config.system == system]
+
+
+def _candidates_of(store: ResultStore, configs: Sequence[RunConfig]) -> list[Candidates]:
+    """Production frames of runs; of NpT runs only those that left physics."""
     candidates = []
-    for config in (config for config in configs if config.system == system):
+    for config in configs:
         run = store.load(Run, Run.key_of(config))
         if run.ensemble == "npt" and run.health.healthy:
             continue

@@ -19,6 +19,7 @@ from .robustness import (
 )
 from .sampling import (
     Candidates as Candidates,
+    Pick as Pick,
     assign_blocks as assign_blocks,
     select_frames as select_frames,
 )

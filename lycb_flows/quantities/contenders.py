@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from lycb_flows.quantities import MeasurementPlan
 from lycb_flows.schemas import (
     BenchmarkedModel,
     BenchmarkPart,
+    BenchmarkSet,
     Dataset,
     Frames,
     Label,
@@ -27,6 +28,7 @@ from lycb_flows.store import ResultStore
 
 if TYPE_CHECKING:
     from lycb_flows.learning import LabelledStructure
+    from lycb_flows.potentials import SinglePoint
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,15 @@ class Labels:
         With their structures; a test label has its system.
     temperatures_k
         Of the run of each test label, by the label's key.
+    sets
+        Keys of the labels of each named test set.
     """
 
     dataset: Dataset
     training: list[LabelledStructure]
     testing: list[LabelledStructure]
     temperatures_k: dict[str, float]
+    sets: dict[str, frozenset[str]]
 
 
 def read_labels(store: ResultStore, plan: MeasurementPlan) -> Labels:
@@ -87,6 +92,11 @@ def read_labels(store: ResultStore, plan: MeasurementPlan) -> Labels:
         _labelled(store, _load(store, dataset.training_labels), {}),
         _labelled(store, testing, systems),
         temperatures_k,
+        {
+            test.name: frozenset(test.labels)
+            for test in tests
+            if test.name in (plan.campaign.learning.test.sets or {})
+        },
     )
 
 
@@ -169,6 +179,13 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
         role=contender.role,
         shift_ev=shift_ev,
         overall=model_errors(labels.testing, points),
+        sets=tuple(
+            BenchmarkSet(
+                name=name,
+                errors=model_errors(*_within(labels.testing, points, keys)),
+            )
+            for name, keys in labels.sets.items()
+        ),
         parts=tuple(
             BenchmarkPart(
                 system=system,
@@ -182,6 +199,14 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
             )
         ),
     )
+
+
+def _within(
+    labels: Sequence[LabelledStructure], points: Sequence[SinglePoint], keys: Collection[str]
+) -> tuple[list[LabelledStructure], list[SinglePoint]]:
+    """Return the labels of some keys and what a model predicts for them."""
+    chosen = [i for i, label in enumerate(labels) if label.key in keys]
+    return [labels[i] for i in chosen], [points[i] for i in chosen]
 
 
 def from_scratch(store: ResultStore, labels: Labels, updates: int, neurons: int) -> str:

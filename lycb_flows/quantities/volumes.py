@@ -266,7 +266,7 @@ def volume_table(data: ReportData, system: str) -> Table:
     system
         Name of the system.
     """
-    paper = _papers_volumes(data, system)
+    paper = _papers_volumes(data, system) if data.of_paper else None
     averages = {cell.run: cell for document in _of(data, system) for cell in document.cells}
     cells = [cell for cell in data.cell_runs if cell.system == system]
     rows = [
@@ -278,7 +278,7 @@ def volume_table(data: ReportData, system: str) -> Table:
         "",
         (
             "T (K)", "p (bar)", "run", *here, "equilibrated",
-            *(_PAPERS if paper else ()),
+            *(() if paper is None else _PAPERS),
         ),
         tuple(rows),
         (
@@ -288,13 +288,13 @@ def volume_table(data: ReportData, system: str) -> Table:
             else "± is the fluctuation from frame to frame, not an error."
         )
         + " Paper: at the same temperature and, for CHGNet_600K, the nearest of its pressures."
-        * bool(paper),
+        * (paper is not None),
     )  # fmt: skip
 
 
 def _relaxed_row(
     ranking: Ranking,
-    paper: dict[str, dict[float, float]],
+    paper: dict[str, dict[float, float]] | None,
     averages: dict[str, CellAverage],
 ) -> tuple[Cell, ...]:
     ground = next((c for c in ranking.best if c.structure == ranking.ground_state), ranking.best[0])
@@ -305,7 +305,7 @@ def _relaxed_row(
 
 
 def _volume_row(
-    cell: CellRun, paper: dict[str, dict[float, float]], averages: dict[str, CellAverage]
+    cell: CellRun, paper: dict[str, dict[float, float]] | None, averages: dict[str, CellAverage]
 ) -> tuple[Cell, ...]:
     run = cell.run
     volume, pressure_bar = run.average_volume_ang3_per_atom, run.pressure_bar or 0.0
@@ -328,9 +328,12 @@ def _volume_row(
 
 
 def _paper_volume_cells(
-    paper: dict[str, dict[float, float]], row: str, temperature_k: float, volume: float | None
+    paper: dict[str, dict[float, float]] | None,
+    row: str,
+    temperature_k: float,
+    volume: float | None,
 ) -> tuple[Cell, ...]:
-    if not paper:
+    if paper is None:
         return ()
     target = paper.get(row, {}).get(temperature_k)
     ratio = volume / target if volume is not None and target is not None else None

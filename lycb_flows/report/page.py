@@ -93,7 +93,7 @@ def write_report(
         Names of what the campaign measures. A quantity that is not installed is left out; one
         that has documents among the keys is shown in any case.
     only_paper
-        Whether to show only the chapter that follows the paper, as "paper.html".
+        Whether to show only the chapter that follows the paper, in a file of its own.
 
     Returns
     -------

@@ -9,7 +9,6 @@ from lycb_flows.report import Album, Part, ReportData, Section, counted, listed,
 from lycb_flows.report.paper_figures import FORMULAS, Entry, paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
 from lycb_flows.schemas import Arrhenius, Model, Run, Transport
-from lycb_flows.units import PS_FS
 
 
 def paper_section(data: ReportData, album: Album, *, alone: bool) -> Section:
@@ -148,7 +147,7 @@ def _runs(data: ReportData, cited: _Cited) -> Iterator[str]:
     known = [model for model in models if model is not None]
     named = listed([model.name for model in known])
     steps_fs = listed([f"{fs:g}" for fs in sorted({run.time_step_fs for run in production})])
-    lengths = sorted({run.n_steps * run.time_step_fs / PS_FS for run in production})
+    lengths = sorted({transport.duration_ps for transport in data.measured(Transport)})
     pressures = sorted({t.pressure_bar for t in data.measured(Transport)})
     temperatures = sorted({run.temperature_k for run in production})
     yield (

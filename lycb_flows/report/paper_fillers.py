@@ -41,6 +41,7 @@ _PRESSURE_BAR: Final = 10_000.0
 _ERRORS: Final = ("E (meV/atom)", "F (meV/Å)", "S (MPa)")
 _OTHERS: Final = ("exp", "AIMD")
 """Beginnings of names of numbers that the paper quotes from others."""
+_NEAREST: Final = "Nothing was measured at 10 kbar: this is the nearest pressure."
 _SOURCES: Final = (
     "AIMD: Wang et al. 2019. Experiments: exp8 Schlem et al. 2021, exp2_10 Liu et al. 2024, exp3_7 "
     "Asano et al. 2018, exp4_9 van der Maas et al. 2023; star: another synthesis."
@@ -108,7 +109,7 @@ def _errors_on_set(data: ReportData, entry: Entry) -> Filled | str:
     if not rows:
         return (
             f"no models have been compared on a test set “{entry.test_set}”: state it in "
-            "learning.test.sets and measure `benchmark`."
+            "learning.test.sets and name benchmark in measure.quantities."
         )
     return Filled((Table("", ("model", "role", "labels", *_ERRORS), tuple(rows)),))
 
@@ -183,7 +184,8 @@ def _papers_rows(about: str) -> Iterator[tuple[str, tuple[Cell, ...]]]:
     for name, row in paper_numbers()["transport"][about].items():
         if isinstance(row, Mapping) and "sigma300_mS_cm" in row:
             barrier = as_printed(row["Ea_eV"], row.get("Ea_err"))
-            source = name if name.startswith(_OTHERS) else f"paper, {name}"
+            source = name if name.startswith("exp") else f"paper, {name}"
+            source = "AIMD" if name.startswith("AIMD") else source
             yield source, papers(barrier, as_printed(row["sigma300_mS_cm"]))
 
 
@@ -279,7 +281,8 @@ def _diffusivity_table(found: Sequence[Transport]) -> Table:
             estimate.regime or MISSING,
         )
         rows.append(ours(each.key, texts))
-    return Table("", ("T (K)", "p (bar)", "D (m²/s)", "D_c/D_ab", "regime"), tuple(rows))
+    columns = ("T (K)", "p (bar)", "D (m²/s)", "D_c/D_ab", "regime")
+    return Table("", columns, tuple(rows), _NEAREST * (found[0].pressure_bar != _PRESSURE_BAR))
 
 
 def _maps(data: ReportData, entry: Entry) -> Filled | str:
@@ -288,19 +291,19 @@ def _maps(data: ReportData, entry: Entry) -> Filled | str:
         return no_system(entry)
     found = [each for each in data.measured(Density) if each.system == system and each.grid]
     if not found:
-        return f"no density of {system} has been measured: name `density` in measure.quantities."
+        return f"no density of {system} has been measured: name density in measure.quantities."
     pressure_bar = min((each.pressure_bar for each in found), key=lambda p: abs(p - _PRESSURE_BAR))
     here = [each for each in found if each.pressure_bar == pressure_bar]
     shown = min(here, key=lambda each: abs(each.temperature_k - _TEMPERATURE_K))
-    place = f"{system} at {pressure_bar:g} bar and {shown.temperature_k:g} K"
     texts = (f"{shown.temperature_k:g}", f"{pressure_bar:g}", number(shown.max_per_ang3))
     table = Table("", ("T (K)", "p (bar)", "largest density (1/Å³)"), (ours(shown.key, texts),))
+    place = f"{system} at {pressure_bar:g} bar and {shown.temperature_k:g} K"
     return Filled((table,), (f"density-{place}",))
 
 
 # -- figure 5, table 3, figure S4: over x ----------------------------------------------------------
 
-_NO_SERIES: Final = "no series over compositions exists: name `series` in measure.quantities."
+_NO_SERIES: Final = "no series over compositions exists: name series in measure.quantities."
 
 
 def _conduction_over_x(data: ReportData, entry: Entry) -> Filled | str:

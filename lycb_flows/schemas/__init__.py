@@ -5,7 +5,7 @@ from __future__ import annotations
 from lycb_flows.errors import InputError
 from lycb_flows.schemas.arrhenius import FITTED_REGIMES, Arrhenius, LeftOut, Prediction
 from lycb_flows.schemas.base import Blob, Document, Made, Matrix, Produced, Vector, blob_of
-from lycb_flows.schemas.benchmark import Benchmark, BenchmarkedModel, BenchmarkPart
+from lycb_flows.schemas.benchmark import Benchmark, BenchmarkedModel, BenchmarkPart, BenchmarkSet
 from lycb_flows.schemas.campaign import CampaignRecord
 from lycb_flows.schemas.charge import ChargeEstimate, ChargeTransport
 from lycb_flows.schemas.columns import COMMON_COLUMNS, Column, Scalar, columns_of, values_of
@@ -53,6 +53,7 @@ __all__ = [
     "Arrhenius",
     "Benchmark",
     "BenchmarkPart",
+    "BenchmarkSet",
     "BenchmarkedModel",
     "Blob",
     "CampaignRecord",

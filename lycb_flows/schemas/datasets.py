@@ -21,8 +21,11 @@ class Frame(BaseModel):
     structure: str
     system: str
     block: Literal["train", "validation", "test"]
-    rule: Literal["medoid", "fps", "uniform"]
+    rule: Literal["medoid", "fps", "uniform", "ranked"]
     distance_ang: float | None = Field(None, description="RMS to the nearest chosen before it.")
+    test_set: str | None = Field(
+        None, exclude_if=lambda name: name is None, description="The named test set that it is of."
+    )
 
 
 class Frames(Document):
@@ -48,6 +51,7 @@ class Frames(Document):
         test_runs: Sequence[str],
         n_test_frames: int,
         already_labelled: Sequence[str],
+        ranked: Sequence[str] | None = None,
     ) -> str:
         """Return the key of the frames that a stage chooses.
 
@@ -63,6 +67,8 @@ class Frames(Document):
             Test frames per system.
         already_labelled
             Keys of the Frames of earlier stages.
+        ranked
+            Keys of orderings that test; None where no test set has any.
         """
         return cls.key_from(
             runs=runs,
@@ -71,6 +77,7 @@ class Frames(Document):
             validation_fraction=config.training.validation_fraction,
             n_test_frames=n_test_frames,
             already_labelled=already_labelled,
+            ranked=ranked,
         )
 
 

@@ -16,6 +16,7 @@ from .connecting import (
     why_unusable as why_unusable,
 )
 from .copies import (
+    blobs_in as blobs_in,
     copy_documents as copy_documents,
     differences as differences,
 )

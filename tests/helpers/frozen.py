@@ -5,6 +5,7 @@ Little of the package is imported here: the artefacts outlive moves of its modul
 
 import contextlib
 import json
+import re
 import sqlite3
 import tarfile
 import warnings
@@ -156,9 +157,13 @@ def jobs_on(launchpad_database, campaign):
 
 
 def report_tables(page):
-    """The tables of a report as text, without times: no two runs have those in common."""
+    """The tables of a report as text, without times: no two runs have those in common.
+
+    The chapter that follows the paper is left out: it repeats numbers of others, and came later.
+    """
     found = _Tables()
-    found.feed(page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    found.feed(re.sub(r'<section id="paper">.*?</section>', "", text, flags=re.DOTALL))
     return "\n".join(found.lines) + "\n"
 
 

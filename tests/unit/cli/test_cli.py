@@ -202,6 +202,15 @@ def test_plan_counts_every_job_of_the_paper(lycb, tmp_path):
     labels = [job for step in steps for job in step["jobs"] if job.startswith("label r")]
     assert len([job for job in labels if "200 K" in job]) == 220
     assert any("5,794 relaxations of 60 atoms" in step["work"] for step in steps)
+    tested = [job for step in steps for job in step["jobs"] if job.startswith("label test")]
+    own, orderings, parents, mixed = 2 * 50, 26 * 10, 2 * 9 * 50, 6 * 5 * 10
+    assert len(tested) == own + orderings + parents + mixed
+    relaxed = [job for step in steps for job in step["jobs"] if job.startswith("dft-relax")]
+    assert len(relaxed) == 4 + 2 * 20 + 26
+    measured = {job for step in steps for job in step["jobs"] if "10000 bar" in job}
+    for job in ("transport LYC 10000 bar 500 K", "density LYB-x3 10000 bar 500 K"):
+        assert job in measured
+    assert {"series", "benchmark"} <= {job.split()[0] for step in steps for job in step["jobs"]}
     code, out, _ = lycb("plan", paper, "--store", tmp_path / "store")
     assert code == 0
     assert "years" in out or "days" in out

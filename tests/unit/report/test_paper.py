@@ -84,6 +84,12 @@ def test_the_methods_are_of_the_documents_and_cite_what_was_used(campaign, tmp_p
     assert "Mortensen" not in methods  # no label is by GPAW
 
 
+def test_a_composition_that_no_test_label_is_of_is_told(campaign, tmp_path):
+    finished(campaign)  # its test labels are of LYC
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report")
+    assert "LYB is measured with a model that was tested on LYC only" in Page(path).text
+
+
 def test_another_chemistry_has_no_word_of_the_papers(campaign, tmp_path):
     ground = campaign.structure("salt ground state", "I")
     campaign.put(
