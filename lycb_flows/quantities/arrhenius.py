@@ -69,6 +69,7 @@ class ArrheniusLaw(Quantity[Arrhenius]):
     needs = (Diffusion,)
     work = "Arrhenius"
     noun = "Arrhenius fit"
+    status_fields = ("system",)
     title = "Barrier and conductivity"
     rests_on = "a transport"
 

@@ -98,6 +98,14 @@ class Quantity(ABC, Generic[D]):
         return self.name
 
     @property
+    def status_fields(self) -> tuple[str, ...]:
+        """Fields of a condition that the status of a campaign shows.
+
+        By default they are all that its scope distinguishes.
+        """
+        return _FIELDS_OF_SCOPE[self.scope]
+
+    @property
     def title(self) -> str:
         """Title of its section in a report."""
         return self.name.capitalize()
@@ -278,9 +286,9 @@ class Quantity(ABC, Generic[D]):
     def status(self, document: D) -> str:
         """Return where a finished document was measured.
 
-        The text holds all that its scope distinguishes.
+        The text holds the fields in `status_fields`.
         """
-        place = {name: getattr(document, name, None) for name in _FIELDS_OF_SCOPE[self.scope]}
+        place = {name: getattr(document, name, None) for name in self.status_fields}
         return Condition.model_validate(place).title or "done"
 
     def numbers(self, document: D) -> Iterator[Number]:  # noqa: ARG002 - for those with numbers
