@@ -167,10 +167,16 @@ class Guard:
         SHA-256 of files that the user trusts.
     package
         Top module of the calculator, whose own files may be opened wherever they lie.
+
+    Attributes
+    ----------
+    refusal
+        Why a file was refused last; a package may say something else of it.
     """
 
     def __init__(self, trusted: list[str], package: str) -> None:
         self.trusted, self.package = frozenset(trusted), package
+        self.refusal = ""
         self.looking = threading.local()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -195,8 +201,8 @@ class Guard:
             return
         if digest in recorded_hashes(find_distribution(self.package)):
             return
-        msg = f"{path} is a program nobody vouched for, SHA-256 {digest}"
-        raise PermissionError(msg)
+        self.refusal = f"{path} is a program nobody vouched for, SHA-256 {digest}"
+        raise PermissionError(self.refusal)
 
 
 def _owner(path: str) -> metadata.Distribution | None:
@@ -246,8 +252,14 @@ class Server:
     def open(self, header: dict[str, Any]) -> dict[str, Any]:
         """Make the calculator; the answer states what it lacks."""
         sys.path += [place for place in header["path"] if place not in sys.path]
-        sys.addaudithook(Guard(header["trusted"], header["calculator"].partition(".")[0]))
-        self.calculator = find_factory(header["calculator"])(**header["arguments"])
+        guard = Guard(header["trusted"], header["calculator"].partition(".")[0])
+        sys.addaudithook(guard)
+        try:
+            self.calculator = find_factory(header["calculator"])(**header["arguments"])
+        except Exception as err:
+            if guard.refusal:
+                raise PermissionError(guard.refusal) from err
+            raise
         return {"missing": missing_properties(self.calculator)}
 
     def evaluate(self, arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -57,6 +57,12 @@ class Soft(LennardJones):
 
 def soft(**arguments):
     return Soft(**arguments)
+
+def discreet(weights):
+    try:
+        return Soft(weights)
+    except Exception as err:
+        raise RuntimeError("something went wrong") from err
 '''
 SOFT = "soft_package.Soft"
 
@@ -298,6 +304,16 @@ def test_a_file_that_the_package_looks_up_itself_is_watched_too(tmp_path):
     assert digest_of(file) in str(caught.value)
     trusted = find_model(named(arguments=arguments, trust_sha256=[digest_of(file)]))
     assert trusted.model.architecture_args["files"] == [digest_of(file)]
+
+
+@pytest.mark.usefixtures("python")
+def test_a_package_that_says_something_else_does_not_hide_the_refusal(tmp_path):
+    """As matgl does, whose `load_model` reports an unknown error."""
+    file = tmp_path / "cached.pt"
+    file.write_bytes(pickle.dumps({"epsilon": 0.04}))
+    with pytest.raises(InputError, match="add its SHA-256 to trust_sha256") as caught:
+        find_model(named(calculator="soft_package.discreet", arguments={"weights": str(file)}))
+    assert digest_of(file) in str(caught.value)
 
 
 # -- refusals ----------------------------------------------------------------------------------
