@@ -54,6 +54,10 @@ class InputError(LycbError):
     """A campaign, CIF, option or file of the user's is not usable."""
 
 
+class InstallationError(InputError):
+    """What computes labels is not installed on this machine as the campaign states it."""
+
+
 class PhysicsError(LycbError):
     """A computation left physics: lost ions, exploded cell, energy jump, NaN."""
 

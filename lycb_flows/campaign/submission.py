@@ -17,7 +17,7 @@ from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
 from lycb_flows.crystals import BINARY_NAMES, PARENT_NAMES, DisorderedCrystal, load_parent
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InputError, InstallationError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.potentials import absolute_model, check_trainable, find_model, model_names
@@ -228,8 +228,7 @@ def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Su
         store.blobs.put(crystal.cif, "chemical/x-cif")
         parents.append(crystal.document())
     elements = _labelled_elements(campaign, crystals, anchors.values())
-    for labeler in _labelers(campaign) if to_run else ():
-        engine_of(labeler).check(labeler, elements, load_settings().machine)
+    _check_labelers(campaign, elements, to_run=to_run)
     for name in _model_names(campaign):
         source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
@@ -309,6 +308,16 @@ def _labelled_elements(
 
 def _elements(crystal: DisorderedCrystal) -> set[str]:
     return {element.symbol for element in crystal.structure.composition.elements}
+
+
+def _check_labelers(campaign: Campaign, elements: set[str], *, to_run: bool) -> None:
+    """Refuse labelers that cannot label; to plan, they need not be installed here."""
+    for labeler in _labelers(campaign):
+        try:
+            engine_of(labeler).check(labeler, elements, load_settings().machine)
+        except InstallationError:
+            if to_run:
+                raise
 
 
 def _labelers(campaign: Campaign) -> list[LabelerConfig]:

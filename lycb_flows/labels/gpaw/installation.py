@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib import metadata, util
 from pathlib import Path
 
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InstallationError
 from lycb_flows.labels.theory import PawDataSets, Theory
 
 _INSTALL = "run scripts/install_gpaw.sh, here and on the workers"
@@ -27,14 +27,14 @@ def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
 
     Raises
     ------
-    InputError
+    InstallationError
         When something is missing or not the stated one; the message names it.
     """
     if util.find_spec("gpaw") is None:
-        raise InputError("GPAW is not installed", fix=_INSTALL)
+        raise InstallationError("GPAW is not installed", fix=_INSTALL)
     installed = metadata.version("gpaw")
     if not theory.covers_version(installed):
-        raise InputError(
+        raise InstallationError(
             "another version of GPAW than the level of theory states",
             fix=_INSTALL,
             stated=theory.version,
@@ -48,7 +48,7 @@ def check_gpaw(theory: Theory, elements: Iterable[str]) -> None:
 def _check_data_set(paw: PawDataSets, element: str) -> None:
     stated = paw.hashes().get(element)
     if stated is None:
-        raise InputError(
+        raise InstallationError(
             "the level of theory has no PAW data set of this element",
             fix="use another level of theory",
             element=element,
@@ -57,10 +57,10 @@ def _check_data_set(paw: PawDataSets, element: str) -> None:
     name = paw.files.format(element=element)
     content = _find_data_set(name)
     if content is None:
-        raise InputError("a PAW data set is missing", fix=_INSTALL, file=name)
+        raise InstallationError("a PAW data set is missing", fix=_INSTALL, file=name)
     found = hashlib.sha256(content).hexdigest()
     if found != stated:
-        raise InputError(
+        raise InstallationError(
             "a PAW data set is not the stated one",
             fix=f"install {paw.release}, or unset GPAW_SETUP_PATH",
             file=name,

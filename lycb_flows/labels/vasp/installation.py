@@ -13,7 +13,7 @@ import numpy as np
 from pymatgen.core import SETTINGS
 from pymatgen.io.vasp.inputs import PotcarSingle
 
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InputError, InstallationError
 from lycb_flows.labels.theory import VASP_STAND_IN, Potcars, Theory
 
 _STATISTICS_TOLERANCE = 1e-6
@@ -32,13 +32,13 @@ def command_of(theory: Theory, command: str | None) -> str:
 
     Raises
     ------
-    InputError
+    InstallationError
         When the level is one of VASP and the machine has no command for it.
     """
     if theory.code == VASP_STAND_IN:  # VASP itself would need POTCARs
         return shlex.join([sys.executable, "-m", "lycb_flows.testing.vasp"])
     if not command:
-        raise InputError(
+        raise InstallationError(
             "VASP's command is not set",
             fix="set LYCB_VASP_COMMAND, e.g. 'srun vasp_std', here and on the workers",
         )
@@ -60,14 +60,14 @@ def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) 
 
     Raises
     ------
-    InputError
+    InstallationError
         When the command or a POTCAR is missing, or a POTCAR has another title than the level
         states.
     """
     command = command_of(theory, command)
     words = shlex.split(os.path.expandvars(command))
     if not words or shutil.which(words[0]) is None:
-        raise InputError(
+        raise InstallationError(
             "VASP's command does not exist",
             fix="correct LYCB_VASP_COMMAND, or load VASP's module first",
             command=command,
@@ -92,7 +92,7 @@ def potcars_of(theory: Theory) -> Potcars:
 
     Raises
     ------
-    InputError
+    InstallationError
         When the level states no POTCARs.
     """
     if not isinstance(theory.paw, Potcars):
@@ -117,7 +117,7 @@ def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
 
     Raises
     ------
-    InputError
+    InstallationError
         When the level states no POTCARs, or the POTCAR is missing, unreadable or has another
         title.
     """
@@ -126,7 +126,7 @@ def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
     found = _read_potcar(stated.symbol, potcars.release)
     title = " ".join(str(found.keywords.get("TITEL", "none")).split())
     if title != stated.title:
-        raise InputError(
+        raise InstallationError(
             "a POTCAR has another title than the level of theory states",
             fix=f"install {potcars.release} as VASP distributes it",
             stated=stated.title,
@@ -149,14 +149,14 @@ def find_potcar(theory: Theory, element: str) -> tuple[PotcarSingle, str]:
 def _read_potcar(symbol: str, release: str) -> PotcarSingle:
     fix = "set PMG_VASP_PSP_DIR to the folder that `pmg config -p` made"
     if not SETTINGS.get("PMG_VASP_PSP_DIR"):
-        raise InputError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
+        raise InstallationError("PMG_VASP_PSP_DIR is not set: no POTCARs", fix=fix)
     try:
         with warnings.catch_warnings():
             # pymatgen warns of an unknown POTCAR, which the caller compares with the stated one
             warnings.simplefilter("ignore")
             return PotcarSingle.from_symbol_and_functional(symbol, release)
     except (OSError, ValueError, KeyError, IndexError) as err:
-        raise InputError(
+        raise InstallationError(
             "a POTCAR is missing or unreadable",
             fix=fix,
             symbol=symbol,

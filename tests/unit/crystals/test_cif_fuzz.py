@@ -66,8 +66,8 @@ def test_case_of_tags_and_words_does_not_matter(name):
         ("114", "115", "not that of its name"),
         ("114", "2219", "not that of its name"),
         ("0 0 0 1", "0 . 0 1", "coordinate in a CIF is no number.*site=Na2"),
-        ("_cell_length_a 6.952", "_cell_length_a 1e9", "encloses no crystal"),
-        ("_cell_length_a 6.952", "_cell_length_a 6.9\n_cell_length_a 6.952", "has two values"),
+        ("_cell_length_a 6.956", "_cell_length_a 1e9", "encloses no crystal"),
+        ("_cell_length_a 6.956", "_cell_length_a 6.9\n_cell_length_a 6.956", "has two values"),
         ("data_Na3PS4", "data_x\n_cell_length_a 3\ndata_x", "two blocks"),
     ],
 )

@@ -229,8 +229,10 @@ def test_a_labeler_that_cannot_label_is_one_line_before_anything_is_queued(
 def test_gpaw_that_is_not_there_is_one_line_before_anything_is_queued(lycb, tmp_path, monkeypatch):
     monkeypatch.setattr(util, "find_spec", lambda _name: None)
     file = with_labeler(tmp_path, {"type": "gpaw"})
-    result = lycb("plan", file, "--store", tmp_path / "store")
+    result = lycb("run", file, "--store", tmp_path / "store")
     assert_one_line(result, "GPAW is not installed", "scripts/install_gpaw.sh")
+    assert not list(open_store(tmp_path / "store").find_all(schemas.CampaignRecord))
+    assert lycb("plan", file, "--store", tmp_path / "store")[0] == 0  # it may run elsewhere
 
 
 def test_a_campaign_with_a_calculator_goes_from_the_yaml_to_the_report(tmp_path):
