@@ -35,6 +35,7 @@ torture: $(VENV)/.installed-dev
 	$(PYTEST) -m torture
 
 coverage: $(VENV)/.installed-dev
+	$(BIN)/python scripts/drop_torn_coverage.py .
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95 --skip-covered
 
