@@ -2,8 +2,8 @@
 
     scripts/drop_torn_coverage.py FOLDER
 
-Tests kill processes; one that dies within the write of its FOLDER/.coverage.* leaves a database that
-is no database, and `coverage combine` then stops at it.
+Tests kill processes; one that dies within the write of its FOLDER/.coverage.* leaves a file that is
+no database, and `coverage combine` then stops at it.
 """
 
 from __future__ import annotations
