@@ -19,7 +19,7 @@ from lycb_flows.campaign import (
     reopen,
 )
 from lycb_flows.errors import LycbError
-from lycb_flows.quantities import find_quantity, reported_names
+from lycb_flows.quantities import Condition, find_quantity, reported_names
 from lycb_flows.schemas import CampaignRecord, ModelErrors, Run
 from lycb_flows.serve import Connection
 from lycb_flows.service.monitor import service_status
@@ -153,7 +153,7 @@ class Looker:
             "failed_labels": tuple(_failed_labels(store, found, status)),
             "structures": tuple(found.ground_states.items()),
             "runs": tuple(_runs(store, found)),
-            "measured": tuple(_measured(found, status)),
+            "measured": tuple(_measured(found)),
             "document_keys": tuple(found.document_keys()),
             "quantities": reported_names(submission.campaign.measure),
         }
@@ -217,13 +217,16 @@ def _failed_labels(
                 yield FailedLabel(plan.title, key, n, reason)
 
 
-def _measured(
-    found: CampaignResults, status: Mapping[str, Any]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name in found.measured:
-        title = find_quantity(name).status_name
-        if status.get(title):
-            yield title, tuple(status[title])
+def _measured(found: CampaignResults) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the title of each quantity that has documents, and where they were measured."""
+    fields = ("system", "pressure_bar", "temperature_k", "replica")
+    for name, documents in found.measured.items():
+        places = [
+            Condition.model_validate({field: getattr(each, field, None) for field in fields}).title
+            for each in documents
+        ]
+        if places:
+            yield find_quantity(name).status_name, tuple(place or "done" for place in places)
 
 
 def _runs(store: ResultStore, found: CampaignResults) -> Iterator[tuple[str, str]]:

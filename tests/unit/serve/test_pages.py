@@ -81,6 +81,7 @@ def test_everything_is_read_by_following_links_without_scripts(served, key, loop
         errors = found.evaluations[round_.evaluation_after].overall
         assert f"<strong>{1000 * errors.energy_mae_ev_per_atom:.2f}</strong>" in page
     assert f"Tries: {store.total_attempts()['done'].n} done" in page
+    assert "LYB 1 bar 600 K" in page  # of several pressures each is told
     report = drawn(served, f"{address}/report")
     assert "A rehearsal without DFT" in report
     pictures = re.findall(r'<image href="([^"]+)"', report)
