@@ -6,7 +6,9 @@ from .evaluation import (
 )
 from .labelled import (
     LabelledStructure as LabelledStructure,
+    is_clearly_above as is_clearly_above,
     model_errors as model_errors,
+    resampled_errors as resampled_errors,
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,

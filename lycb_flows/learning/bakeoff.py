@@ -1,9 +1,7 @@
 """Models side by side on one set of labels: which of them to start from.
 
 Each model gets one reference shift, fitted on a part of the labels, and is judged by the rest.
-The spread of an error is the standard error of a bootstrap over frames (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 6); all models see the same resamples, so that
-differences between models are spread less than the errors themselves.
+The spread of an error is the standard error of a bootstrap over frames, `resampled_errors`.
 
 >>> bakeoff = bake_off({"chgnet-0.3.0": potential}, fitting, testing)
 >>> bakeoff.entries[0].errors.force_mae_ev_per_ang, bakeoff.best, bakeoff.reason
@@ -25,18 +23,17 @@ from lycb_flows.errors import InputError
 from lycb_flows.learning import (
     LabelledStructure,
     fitted_shift_ev,
+    is_clearly_above,
     model_errors,
+    resampled_errors,
     shifted_points,
 )
 from lycb_flows.potentials import Potential
 from lycb_flows.schemas import ModelErrors
 
-_N_RESAMPLES = 200
 _TIMED_ATOMS = 60
 _N_TIMED = 3
 _STEP_ANG = 0.01
-_CLEAR = 2.0
-"""A difference counts from so many standard errors on."""
 _ERRORS = (
     "energy_mae_ev_per_atom",
     "force_mae_ev_per_ang",
@@ -127,11 +124,10 @@ def bake_off(
         When a potential has no finite prediction for a structure.
     """
     _check_elements(fitting, testing)
-    draws = _resamples(len(testing))
     entries, scores = [], dict[str, Array]()
     for name, make in potentials.items():
         report(name)
-        entry, scores[name] = _entry(name, make(), fitting, testing, draws)
+        entry, scores[name] = _entry(name, make(), fitting, testing)
         entries.append(entry)
     entries.sort(key=lambda entry: entry.errors.score)
     best, reason = _recommendation(entries, scores)
@@ -160,16 +156,13 @@ def _entry(
     potential: Potential,
     fitting: Sequence[LabelledStructure],
     testing: Sequence[LabelledStructure],
-    draws: NDArray[np.int64],
 ) -> tuple[BakeoffEntry, Array]:
     """Return a model's row, and its score on every resample."""
     shift_ev = fitted_shift_ev(fitting, potential.predict([label.structure for label in fitting]))
     points = shifted_points(
         testing, potential.predict([label.structure for label in testing]), shift_ev
     )
-    resampled = [
-        model_errors([testing[i] for i in draw], [points[i] for i in draw]) for draw in draws
-    ]
+    resampled = resampled_errors(testing, points)
     systems: dict[str, list[int]] = {label.system: [] for label in testing}
     for index, label in enumerate(testing):
         systems[label.system].append(index)
@@ -188,11 +181,6 @@ def _entry(
         shift_ev=shift_ev,
     )
     return entry, np.array([errors.score for errors in resampled])
-
-
-def _resamples(n_labels: int) -> NDArray[np.int64]:
-    """Return places of labels, drawn with replacement, shape (resamples, labels)."""
-    return np.random.default_rng(0).integers(n_labels, size=(_N_RESAMPLES, n_labels))
 
 
 def _step_s_per_atom(potential: Potential, labelled: Sequence[LabelledStructure]) -> float:
@@ -237,8 +225,9 @@ def _recommendation(
     equal = [
         entry
         for entry in entries
-        if entry.errors.score - first.errors.score
-        <= _CLEAR * float(np.std(scores[entry.name] - scores[first.name], ddof=1))
+        if not is_clearly_above(
+            scores[entry.name], scores[first.name], entry.errors.score - first.errors.score
+        )
     ]
     best = min(equal, key=lambda entry: entry.step_s_per_atom)
     others = [entry for entry in entries if entry is not best]

@@ -12,6 +12,10 @@ from lycb_flows.errors import InputError
 from lycb_flows.potentials.evaluator import SinglePoint
 from lycb_flows.schemas import Label, ModelErrors, Structure
 
+_N_RESAMPLES = 200
+_CLEAR = 2.0
+"""A difference counts from so many standard errors on."""
+
 Array = NDArray[np.float64]
 
 
@@ -111,6 +115,40 @@ def model_errors(
         stress_rmse_gpa=_rms(stresses),
         force_slope=float((forces * label_forces).sum()) / square if square else 0.0,
     )
+
+
+def resampled_errors(
+    labelled: Sequence[LabelledStructure], predictions: Sequence[SinglePoint]
+) -> list[ModelErrors]:
+    """Return the errors on resamples of the labels, drawn with replacement.
+
+    All models that are compared on the same labels see the same resamples, so that differences
+    between models are spread less than the errors themselves (Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 6).
+
+    Parameters
+    ----------
+    labelled, predictions
+        As of `model_errors`.
+    """
+    n_labels = len(labelled)
+    draws = np.random.default_rng(0).integers(n_labels, size=(_N_RESAMPLES, n_labels))
+    return [
+        model_errors([labelled[i] for i in draw], [predictions[i] for i in draw]) for draw in draws
+    ]
+
+
+def is_clearly_above(scores: Array, lowest: Array, difference: float) -> bool:
+    """Return whether a score exceeds another by more than two standard errors of the difference.
+
+    Parameters
+    ----------
+    scores, lowest
+        The two scores on the same resamples, shape (resamples,).
+    difference
+        Between the two scores on all labels.
+    """
+    return difference > _CLEAR * float(np.std(scores - lowest, ddof=1))
 
 
 def _mean_abs(errors: Array) -> float:

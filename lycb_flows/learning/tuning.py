@@ -22,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lycb_flows.config import TrainingConfig, TuningConfig
-from lycb_flows.learning import LabelledStructure, TrainedModel, fine_tune, model_errors
+from lycb_flows.learning import (
+    LabelledStructure,
+    TrainedModel,
+    fine_tune,
+    is_clearly_above,
+    model_errors,
+    resampled_errors,
+)
 from lycb_flows.potentials import Potential, require_trainable
 from lycb_flows.schemas import ModelErrors
-
-_N_RESAMPLES = 200
-_CLEAR = 2.0
-"""A difference counts from so many standard errors on."""
 
 _SEARCHED = ("batch_size", "epochs", "learning_rate", "freeze_level")
 
@@ -77,8 +80,8 @@ class Trial:
         best
             The other trial.
         """
-        spread = float(np.std(self.scores - best.scores, ddof=1))
-        return self.errors.score - best.errors.score <= _CLEAR * spread
+        difference = self.errors.score - best.errors.score
+        return not is_clearly_above(self.scores, best.scores, difference)
 
 
 def tune(
@@ -129,12 +132,8 @@ def tune(
 def _judged(child: Potential, validation: Sequence[LabelledStructure]) -> tuple[ModelErrors, Array]:
     """Return the errors of a child, and its score on each resample of the labels."""
     points = child.predict([label.structure for label in validation])
-    draws = np.random.default_rng(0).integers(len(validation), size=(_N_RESAMPLES, len(validation)))
-    scores = [
-        model_errors([validation[i] for i in draw], [points[i] for i in draw]).score
-        for draw in draws
-    ]
-    return model_errors(validation, points), np.array(scores)
+    scores = np.array([errors.score for errors in resampled_errors(validation, points)])
+    return model_errors(validation, points), scores
 
 
 def trial_configs(first: TrainingConfig, search: TuningConfig) -> tuple[list[TrainingConfig], int]:
