@@ -8,7 +8,7 @@ plan, status, results and report iterate over the quantities of a campaign and n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
@@ -288,8 +288,11 @@ class Quantity(ABC, Generic[D]):
 
         The text holds the fields in `status_fields`.
         """
-        place = {name: getattr(document, name, None) for name in self.status_fields}
-        return Condition.model_validate(place).title or "done"
+        return _place(document, self.status_fields)
+
+    def place(self, document: D) -> str:
+        """Return where a finished document was measured, with all that its scope distinguishes."""
+        return _place(document, _FIELDS_OF_SCOPE[self.scope])
 
     def numbers(self, document: D) -> Iterator[Number]:  # noqa: ARG002 - for those with numbers
         """Yield what `lycb results` shows of a document: numbers with their errors."""
@@ -374,3 +377,8 @@ class Quantity(ABC, Generic[D]):
         A report lists them after its other weaknesses.
         """
         yield from ()
+
+
+def _place(document: Document, fields: Iterable[str]) -> str:
+    place = {name: getattr(document, name, None) for name in fields}
+    return Condition.model_validate(place).title or "done"

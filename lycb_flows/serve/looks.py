@@ -19,12 +19,12 @@ from lycb_flows.campaign import (
     reopen,
 )
 from lycb_flows.errors import LycbError
-from lycb_flows.quantities import Condition, find_quantity, reported_names
-from lycb_flows.schemas import CampaignRecord, ModelErrors, Run
+from lycb_flows.quantities import find_quantity, reported_names
+from lycb_flows.report import mae_triple
+from lycb_flows.schemas import CampaignRecord, Run
 from lycb_flows.serve import Connection
 from lycb_flows.service.monitor import service_status
 from lycb_flows.store import ResultStore
-from lycb_flows.units import EV_MEV, GPA_MPA
 
 _MAX_FAILED_LABELS = 50
 _RUNNING, _FAILED, _PAUSED = "RUNNING", "FIZZLED", "PAUSED"
@@ -197,15 +197,7 @@ def _rounds(found: CampaignResults) -> Iterator[RoundLook]:
             found.evaluations[key].overall
             for key in (round_.evaluation_before, round_.evaluation_after)
         )
-        yield RoundLook(plan.title, _errors(before), _errors(after), round_.decision_reason)
-
-
-def _errors(errors: ModelErrors) -> tuple[float, float, float]:
-    return (
-        errors.energy_mae_ev_per_atom * EV_MEV,
-        errors.force_mae_ev_per_ang * EV_MEV,
-        errors.stress_mae_gpa * GPA_MPA,
-    )
+        yield RoundLook(plan.title, mae_triple(before), mae_triple(after), round_.decision_reason)
 
 
 def _failed_labels(
@@ -219,14 +211,10 @@ def _failed_labels(
 
 def _measured(found: CampaignResults) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the title of each quantity that has documents, and where they were measured."""
-    fields = ("system", "pressure_bar", "temperature_k", "replica")
     for name, documents in found.measured.items():
-        places = [
-            Condition.model_validate({field: getattr(each, field, None) for field in fields}).title
-            for each in documents
-        ]
-        if places:
-            yield find_quantity(name).status_name, tuple(place or "done" for place in places)
+        quantity = find_quantity(name)
+        if documents:
+            yield quantity.status_name, tuple(quantity.place(each) for each in documents)
 
 
 def _runs(store: ResultStore, found: CampaignResults) -> Iterator[tuple[str, str]]:
