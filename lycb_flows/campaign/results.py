@@ -317,7 +317,9 @@ def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str
 
 def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
     plan = find_first_round(store, found.stages[0])
-    found.foundation = store.find(Foundation, found.stages[0].foundation_key or "")
+    chosen_by = found.stages[0].foundation_key
+    if chosen_by is not None:
+        found.foundation = store.find(Foundation, chosen_by)
     while plan is not None:
         found.stages.append(plan)
         document = find_round(store, plan)

@@ -27,7 +27,7 @@ from lycb_flows.campaign import (
     system_names,
 )
 from lycb_flows.config import Campaign, RunConfig
-from lycb_flows.quantities import find_quantity, readable_quantities
+from lycb_flows.quantities import MeasurementPlan, find_quantity, readable_quantities
 from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round, Run
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
@@ -199,7 +199,7 @@ def _done_jobs(
     if found.stages and found.stages[-1].title not in over:
         yield from _done_of_stage(store, found.stages[-1])
     if found.measurement is not None:
-        yield from _done_measurements(store, found, jobs)
+        yield from _done_measurements(store, found, found.measurement, jobs)
 
 
 def _done_of_stage(store: ResultStore, plan: StagePlan) -> Iterator[JobDescription]:
@@ -214,19 +214,17 @@ def _done_of_stage(store: ResultStore, plan: StagePlan) -> Iterator[JobDescripti
 
 
 def _done_measurements(
-    store: ResultStore, found: CampaignResults, jobs: Collection[JobDescription]
+    store: ResultStore,
+    found: CampaignResults,
+    plan: MeasurementPlan,
+    jobs: Collection[JobDescription],
 ) -> Iterator[JobDescription]:
     """Yield the jobs of the measurement whose results are there, and the choice of its model."""
-    plan = found.measurement
-    if plan is None:
-        return
     quantities = readable_quantities(plan.campaign.measure)
     batches, planned = run_batches(plan, quantities), measurements(plan, quantities)
     yield from _done_runs(store, batches)
-    for each in planned:
-        key = each.quantity.key(plan, each.condition)
-        if store.find_present(each.quantity.document, [key]):
-            yield each.job
+    done = {document.key for documents in found.measured.values() for document in documents}
+    yield from (each.job for each in planned if each.quantity.key(plan, each.condition) in done)
     counted = {job for job, _ in batches} | {each.job for each in planned}
     yield from (job for job in jobs if job.stage == MEASUREMENT and job not in counted)
 
