@@ -25,6 +25,7 @@ CHOSEN = {  # cell, formula and method as docs/crystals.md lists them
 }
 BOND_ANG = {"P-S": 2.0, "O-P": 1.5, "Ge-S": 2.0, "O-Zr": 2.0, "O-Ta": 1.9, "O-Ti": 1.8}
 NEAREST_ANG = {"Li": 1.8, "Na": 2.7}  # to an anion, whole or in part
+ANIONS_ANG = {"O": 2.4, "S": 3.0, "Cl": 3.0}  # of two anions the smaller: none of them is bonded
 
 
 def test_each_crystal_is_in_the_table():
@@ -66,6 +67,16 @@ def test_bonds_have_the_lengths_that_such_bonds_have(path):
         if names & {"S", "Cl", "O"} and names & NEAREST_ANG.keys():
             (mobile,) = names & NEAREST_ANG.keys()
             assert distance > NEAREST_ANG[mobile], pair
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_no_two_anions_are_bonded(path):
+    sites = load_parent(str(path)).structure
+    held = [{species.symbol for species in site.species} & ANIONS_ANG.keys() for site in sites]
+    anions = [place for place, species in enumerate(held) if species]
+    distances = sites.distance_matrix
+    for i, j in itertools.combinations(anions, 2):
+        assert distances[i, j] > min(ANIONS_ANG[name] for name in held[i] | held[j]), (i, j)
 
 
 @pytest.mark.parametrize("name", [name for name, formula in CHOSEN.items() if formula])
