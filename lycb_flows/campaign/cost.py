@@ -182,6 +182,11 @@ class _Planner:
             yield from self._dft(self.dft_theory)
         yield PlannedStep(STRUCTURES, (begin_job(),), "collect the ground states", 0.0)
         starts = dict.fromkeys((system.name for system in self.campaign.systems), _UNKNOWN_KEY)
+        if self.campaign.learning.temperatures_k:
+            yield from self._learning(starts)
+        yield from self._measurement(starts)
+
+    def _learning(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
         tested = dict.fromkeys(tested_crystals(self.campaign), (_UNKNOWN_KEY,)) or None
         first = first_stage(self.campaign, self.theory, starts)
         plan = first.model_copy(update={"tested": tested})
@@ -197,7 +202,6 @@ class _Planner:
             yield from self._training(plan)
             goes_on = self.campaign.decide(plan.index, levers).next_temperature_k is not None
             plan = plan.next_round(dataset)
-        yield from self._measurement(starts)
 
     def _structures(self, name: str) -> Iterator[PlannedStep]:
         system = next(entry for entry in self.campaign.systems if entry.name == name)

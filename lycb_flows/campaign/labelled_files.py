@@ -1,23 +1,61 @@
-"""Files of labels as fitting and testing sets, for comparing models without a store."""
+"""Files of labels as sets that train, validate and judge, for work on models without a store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pymatgen.core.composition import Composition
 
 from lycb_flows.errors import InputError, LabelError, first_line
-from lycb_flows.labels import ForeignLabel, checked_numbers, read_extxyz
+from lycb_flows.labels import (
+    ForeignLabel,
+    Theory,
+    checked_numbers,
+    level_of_fingerprint,
+    read_extxyz,
+)
 from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.store import Condition
 
 _EVERY = 3
 """Without splits every third frame fits the shift, or validates a training."""
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "~": lambda found, part: str(part).lower() in str(found).lower(),
+}
 
 Labels = list[LabelledStructure]
+Found = tuple[Path, ForeignLabel]
 
 
-def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
+@dataclass(frozen=True)
+class LabelSets:
+    """The labels of files, by what they are for.
+
+    Attributes
+    ----------
+    training, validation, test
+        Frames that state `split=train`, `split=validation` and `split=test`.
+    raw_pbe
+        Whether the level of theory, where the package knows it, is uncorrected PBE.
+    """
+
+    training: Labels = field(default_factory=list)
+    validation: Labels = field(default_factory=list)
+    test: Labels = field(default_factory=list)
+    raw_pbe: bool = False
+
+
+def read_split_labels(paths: Sequence[Path], by: str | None = None) -> tuple[Labels, Labels]:
     """Return the labels that fit a reference shift, and those that judge.
 
     Frames that state `split=train` fit, and those of `split=test` judge; in files without splits
@@ -27,6 +65,8 @@ def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
     ----------
     paths
         Extended XYZ files, or folders of them.
+    by
+        Key of the frames that names the `system` of a label; None: its reduced formula.
 
     Raises
     ------
@@ -34,53 +74,130 @@ def read_split_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
         When a file cannot be read, a frame is no label, frames are of several levels of theory,
         or there are none of one of the two kinds.
     """
-    fitting, testing = _split(paths, ("train", "test"))
-    return fitting, testing
+    splits, _ = _read(paths, ("train", "test"), by)
+    return splits["train"], splits["test"]
 
 
-def read_training_labels(paths: Sequence[Path]) -> tuple[Labels, Labels]:
-    """Return the labels that train, and those that validate.
+def read_training_labels(
+    paths: Sequence[Path],
+    conditions: Sequence[Condition] = (),
+    by: str | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> LabelSets:
+    """Return the labels that train, those that validate, and those that judge.
 
-    They are the frames that state `split=train` and `split=validation`; those of `split=test` are
-    left alone. In files without splits every third frame validates, and the others train.
+    In files without splits every third frame validates, the others train, and none judges.
 
     Parameters
     ----------
     paths
         Extended XYZ files, or folders of them.
+    conditions
+        On keys of the frames that train; a frame without the key does not meet them.
+    by
+        As of `read_split_labels`.
+    tell
+        Called with a line for people about labels that are left out.
 
     Raises
     ------
     InputError
-        As `read_split_labels`.
+        As `read_split_labels`; a test label is not needed.
     """
-    validation, training = _split(paths, ("validation", "train"))
-    return training, validation
+    splits, raw_pbe = _read(paths, ("validation", "train"), by, conditions, tell)
+    return LabelSets(splits["train"], splits["validation"], splits["test"], raw_pbe)
 
 
-def _split(paths: Sequence[Path], wanted: tuple[str, str]) -> tuple[Labels, Labels]:
-    """Return the frames of two splits; without splits every third and the others."""
-    found = [(path, label) for path in _files(paths) for label in _labels(path)]
-    levels = {str(label.notes["theory"]) for _, label in found if "theory" in label.notes}
-    if len(levels) > 1:
+def _read(
+    paths: Sequence[Path],
+    needed: tuple[str, str],
+    by: str | None,
+    conditions: Sequence[Condition] = (),
+    tell: Callable[[str], None] = lambda _line: None,
+) -> tuple[dict[str, Labels], bool]:
+    """Return the labels of each split, and whether they are uncorrected PBE.
+
+    Without splits every third frame is of the first kind that is needed, the rest of the second.
+    """
+    found, raw_pbe = _of_one_level(
+        [(path, label) for path in _files(paths) for label in _labels(path)], tell
+    )
+    names = [str(label.notes.get("split", "")) for _, label in found]
+    if not any(names):
+        names = [needed[1] if place % _EVERY else needed[0] for place in range(len(found))]
+    splits: dict[str, Labels] = {"train": [], "validation": [], "test": []}
+    for (path, label), name in zip(found, names, strict=True):
+        if name in splits and (name != "train" or _meets(label.notes, conditions)):
+            splits[name].append(_labelled(path, label, by))
+    if any(not splits[name] for name in needed):
+        raise InputError(
+            "labels of two kinds are needed",
+            fix=f"give frames with split={needed[0]} and split={needed[1]}, or none with a split",
+            **{name: len(splits[name]) for name in needed},
+        )
+    return splits, raw_pbe
+
+
+def _of_one_level(found: list[Found], tell: Callable[[str], None]) -> tuple[list[Found], bool]:
+    """Return the labels that one level of theory admits, and whether it is uncorrected PBE.
+
+    Levels that differ in the rule of k-points alone meet where their rules give a label's cell the
+    same mesh (`Theory.admits`); the level that admits most labels is taken.
+    """
+    stated = {
+        str(label.notes["theory"]): str(label.notes.get("theory_name", ""))
+        for _, label in found
+        if "theory" in label.notes
+    }
+    levels = {name: level_of_fingerprint(name, text).theory for name, text in stated.items()}
+    known = [level for level in levels.values() if level is not None]
+    if len(levels) <= 1:
+        return found, any(level.raw_pbe for level in known)
+    alike = len(known) == len(levels) and all(
+        level is known[0] or level.differs_in_kpoints_alone(known[0]) for level in known
+    )
+    if not alike:
         raise InputError(
             "labels of several levels of theory", fix="give files of one level", found=len(levels)
         )
-    splits = [str(label.notes.get("split", "")) for _, label in found]
-    if not any(splits):
-        splits = [wanted[1] if place % _EVERY else wanted[0] for place in range(len(found))]
-    first, second = (
-        [_labelled(path, label) for (path, label), split in zip(found, splits, strict=True)
-         if split == name]
-        for name in wanted
-    )  # fmt: skip
-    if not first or not second:
-        raise InputError(
-            "labels of two kinds are needed",
-            fix=f"give frames with split={wanted[0]} and split={wanted[1]}, or none with a split",
-            **{wanted[0]: len(first), wanted[1]: len(second)},
-        )
-    return first, second
+    admitted = [[each for each in found if _admits(level, levels, each[1])] for level in known]
+    kept = max(admitted, key=len)
+    if len(kept) < len(found):
+        tell(f"{len(found) - len(kept)} labels left out: they have another mesh of k-points")
+    return kept, known[0].raw_pbe
+
+
+def _admits(level: Theory, levels: Mapping[str, Theory | None], label: ForeignLabel) -> bool:
+    own = levels.get(str(label.notes.get("theory")))
+    mesh = label.notes.get("kpoint_mesh")
+    first, second, third = (None,) * 3 if mesh is None else (int(n) for n in mesh)
+    whole = None if first is None or second is None or third is None else (first, second, third)
+    return own is not None and level.admits(own, label.structure.lattice_ang, whole)
+
+
+def _meets(notes: Mapping[str, Any], conditions: Sequence[Condition]) -> bool:
+    """Return whether a frame meets all conditions.
+
+    Raises
+    ------
+    InputError
+        When a value cannot be compared with the condition's.
+    """
+    for condition in conditions:
+        value = notes.get(condition.name)
+        try:
+            met = value is not None and _COMPARISONS[condition.operator](value, condition.value)
+        except TypeError as err:
+            raise InputError(
+                "a frame's value cannot be compared",
+                fix="compare numbers with numbers",
+                field=condition.name,
+                found=value,
+                condition=condition.value,
+            ) from err
+        if not met:
+            return False
+    return True
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -107,13 +224,14 @@ def _labels(path: Path) -> Iterator[ForeignLabel]:
         ) from err
 
 
-def _labelled(path: Path, label: ForeignLabel) -> LabelledStructure:
+def _labelled(path: Path, label: ForeignLabel, by: str | None) -> LabelledStructure:
     forces, stress_gpa = checked_numbers(label.structure, label.answer, counted_from_atoms=False)
+    formula = Composition("".join(label.structure.species)).reduced_formula
     return LabelledStructure(
         energy_ev=label.answer.energy_ev,
         forces_ev_per_ang=forces,
         stress_gpa=stress_gpa,
         structure=label.structure,
         key=str(label.notes.get("label", f"{path.name}[{label.place}]")),
-        system=Composition("".join(label.structure.species)).reduced_formula,
+        system=formula if by is None else str(label.notes.get(by, "-")),
     )

@@ -96,11 +96,13 @@ def choose_model(
         Its `measure.model` is 'best' (lowest score on all test sets), 'pretrained' or the
         temperature of a round.
     rounds
-        Every round.
+        Every round; where there is none, the campaign's first model measures.
     evaluations
         By model key, all on the same test sets.
     """
     wanted = campaign.measure.model
+    if not rounds:
+        return campaign.learning.model
     if wanted == "pretrained":
         return rounds[0].start_model
     if wanted == "best":

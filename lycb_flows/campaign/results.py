@@ -270,11 +270,16 @@ def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> Camp
             _follow_ranking(store, campaign, found, (name, system, x))
     needed = {*(system.name for system in campaign.systems), *tested_crystals(campaign)}
     if needed <= found.ground_states.keys():
+        if not campaign.learning.temperatures_k:
+            _follow_measurement(store, campaign, found, {})
+            return found
         tested = {name: tuple(_low_orderings(found, name)) for name in tested_crystals(campaign)}
         plan = first_stage(campaign, theory, found.ground_states)
         found.stages.append(plan.model_copy(update={"tested": tested or None}))
         _follow_rounds(store, found)
-        _follow_measurement(store, campaign, found)
+        done = _final_evaluations(store, found)
+        if done is not None:
+            _follow_measurement(store, campaign, found, done)
     return found
 
 
@@ -333,9 +338,10 @@ def _follow_rounds(store: ResultStore, found: CampaignResults) -> None:
         plan = plan.next_round(store.load(Dataset, document.dataset), document.key)
 
 
-def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignResults) -> None:
+def _final_evaluations(store: ResultStore, found: CampaignResults) -> dict[str, Evaluation] | None:
+    """Return each round's evaluation on all test sets, by model; None while any is missing."""
     if not found.rounds or found.rounds[-1].next_temperature_k is not None:
-        return
+        return None
     test_sets = store.load(Dataset, found.rounds[-1].dataset).test_sets
     final = {
         round_.model: store.find(Evaluation, Evaluation.key_of(round_.model, test_sets))
@@ -343,8 +349,14 @@ def _follow_measurement(store: ResultStore, campaign: Campaign, found: CampaignR
     }
     done = {model: evaluation for model, evaluation in final.items() if evaluation is not None}
     if len(done) < len(final):
-        return
+        return None
     found.evaluations |= {evaluation.key: evaluation for evaluation in done.values()}
+    return done
+
+
+def _follow_measurement(
+    store: ResultStore, campaign: Campaign, found: CampaignResults, done: dict[str, Evaluation]
+) -> None:
     model = choose_model(campaign, found.rounds, done)
     starts = measured_starts(campaign, found.ground_states)
     student = student_plan(campaign, starts, model, found.rounds)

@@ -189,7 +189,7 @@ def _done_jobs(
     store: ResultStore, found: CampaignResults, jobs: Collection[JobDescription]
 ) -> Iterator[JobDescription]:
     """Yield the planned jobs whose results are there."""
-    over = {STRUCTURES} if found.stages else set()
+    over = {STRUCTURES} if found.stages or found.measurement else set()
     over |= {plan.title for plan in found.stages[: len(found.rounds) + 1]}
     if len(found.stages) == 1:
         over -= {found.stages[0].title}

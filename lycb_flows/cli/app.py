@@ -26,6 +26,7 @@ from lycb_flows.cli import (
     store,
     structures,
     students,
+    training,
     workers,
 )
 from lycb_flows.cli.terminal import AT_THE_END
@@ -57,7 +58,8 @@ _GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "distil": students.distil,
         "certify": students.certify,
         "bakeoff": bakeoff.bakeoff,
-        "tune": bakeoff.tune,
+        "train": training.train,
+        "tune": training.tune,
     },
     "Many workers": {
         "submit": campaigns.submit,

@@ -1,4 +1,4 @@
-"""`lycb bakeoff` and `lycb tune`: which model to start from, and how to train it, by labels."""
+"""`lycb bakeoff`: which model to start from, by labels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.terminal import JsonOption, checked, print_json, print_table
+from lycb_flows.cli.terminal import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lycb_flows.learning import LabelledStructure, Trial
+    from lycb_flows.learning import LabelledStructure
     from lycb_flows.learning.bakeoff import Bakeoff, BakeoffEntry
     from lycb_flows.potentials import Potential
 
@@ -27,6 +27,10 @@ def bakeoff(
         list[str],
         typer.Option(help="Name, file or calculator of a model; give the option for each model."),
     ],
+    by: Annotated[
+        str | None,
+        typer.Option(help="Key of the frames by which errors are grouped; default: the formula."),
+    ] = None,
     robustness: Annotated[
         bool,
         typer.Option("--robustness", help="Also a card of short pairs, strained cells and others."),
@@ -53,7 +57,7 @@ def bakeoff(
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.potentials import find_model, load_potential
 
-    fitting, testing = read_split_labels(labels)
+    fitting, testing = read_split_labels(labels, by)
     sources = {name: find_model(name) for name in model}
     makers = {
         name: partial(load_potential, source.model, source.weights, load_settings().device)
@@ -102,110 +106,6 @@ def _tell_cards(cards: dict[str, dict[str, Any]]) -> None:
         "cell; forces on crystals of other elements against the first model's, meV/Å"
     )
     print_table(title, ["model", *pairs, "lengths", "others"], rows)
-
-
-def tune(
-    labels: LabelFiles,
-    model: Annotated[str, typer.Option(help="Name or file of the model to train.")],
-    trials: Annotated[int, typer.Option(help="Trainings; the first has the first values.")] = 8,
-    batch_size: Annotated[list[int] | None, typer.Option(help="A value to try; repeat it.")] = None,
-    epochs: Annotated[list[int] | None, typer.Option(help="A value to try.")] = None,
-    learning_rate: Annotated[list[float] | None, typer.Option(help="A value to try.")] = None,
-    freeze_level: Annotated[
-        list[int] | None, typer.Option(help="A value to try; 0: all weights train, 4: fewest.")
-    ] = None,
-    raw_pbe: Annotated[
-        bool, typer.Option("--raw-pbe", help="The labels are uncorrected PBE energies.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Of the drawing of trials, and of batches.")] = 0,
-    as_json: JsonOption = False,
-) -> None:
-    """Search batch size, epochs, learning rate and frozen layers of a fine-tuning.
-
-    Frames with split=train train, those with split=validation choose (every third
-    frame where no frame has a split), and test frames are left alone. Combinations
-    are drawn at random, trained in full with the recipe whole-schedule, and sorted
-    by their errors on the frames that choose. The errors of the best are too small
-    by the choice; judge it by test frames.
-    """
-    from lycb_flows.campaign.labelled_files import read_training_labels
-    from lycb_flows.config import TrainingConfig, TuningConfig
-    from lycb_flows.learning import trial_configs, tune
-    from lycb_flows.machine.settings import load_settings
-    from lycb_flows.potentials import find_model, load_potential
-
-    given = {
-        "trials": trials,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "freeze_level": freeze_level,
-    }
-    search = checked(TuningConfig, {name: each for name, each in given.items() if each is not None})
-    first = TrainingConfig(
-        recipe="whole-schedule",
-        seed=seed,
-        batch_size=search.batch_size[0],
-        epochs=search.epochs[0],
-        learning_rate=search.learning_rate[0],
-        freeze_level=search.freeze_level[0],
-    )
-    training, validation = read_training_labels(labels)
-    source = find_model(model)
-    potential = load_potential(source.model, source.weights, load_settings().device)
-    configs, n_combinations = trial_configs(first, search)
-    result = tune(
-        potential, training, validation, configs, raw_pbe=raw_pbe,
-        tell=lambda line: typer.echo(line, err=True),
-    )  # fmt: skip
-    numbers = {
-        "n_training": len(training),
-        "n_validation": len(validation),
-        "n_combinations": n_combinations,
-    }
-    if as_json:
-        print_json({**numbers, "trials": [_trial_facts(trial, result[0]) for trial in result]})
-        return
-    _tell_trials(result, **numbers)
-
-
-def _trial_facts(trial: Trial, best: Trial) -> dict[str, object]:
-    return {
-        **trial.settings,
-        "errors": trial.errors.model_dump(mode="json"),
-        "score": trial.errors.score,
-        "score_error": trial.score_error,
-        "is_as_good": trial.is_as_good_as(best),
-        "cpu_s": trial.cpu_s,
-    }
-
-
-def _tell_trials(
-    trials: list[Trial], n_training: int, n_validation: int, n_combinations: int
-) -> None:
-    best = trials[0]
-    names = list(best.settings)
-    columns = [name.replace("_", " ") for name in names]
-    columns += ["energy, meV/atom", "forces, meV/Å", "stress, GPa", "score", "CPU s", ""]
-    rows = [
-        [
-            *(f"{trial.settings[name]:g}" for name in names),
-            f"{1e3 * trial.errors.energy_mae_ev_per_atom:.1f}",
-            f"{1e3 * trial.errors.force_mae_ev_per_ang:.0f}",
-            f"{trial.errors.stress_mae_gpa:.3f}",
-            f"{trial.errors.score:.2f} ± {trial.score_error:.2f}",
-            f"{trial.cpu_s:.0f}",
-            "best" if trial is best else "as good" if trial.is_as_good_as(best) else "",
-        ]
-        for trial in trials
-    ]
-    title = (
-        f"{len(rows)} of {n_combinations} combinations, trained on {n_training} labels; "
-        f"errors on the {n_validation} that choose, the best's too small by the choice"
-    )
-    print_table(title, columns, rows)
-    chosen = ", ".join(f"{name}: {value:g}" for name, value in best.settings.items())
-    typer.echo(f"learning:\n  training: {{recipe: whole-schedule, {chosen}}}")
 
 
 def _tell(result: Bakeoff) -> None:

@@ -73,11 +73,13 @@ class Campaign(Config):
     def _runs_are_long_enough(self) -> Self:
         learning, measured, md = self.learning, self.measure, self.md
         for name, npt_ps in (("learning", learning.npt_ps), ("measure", measured.npt_ps)):
+            if name == "learning" and not learning.temperatures_k:
+                continue
             if npt_ps * 1000 * md.average_fraction < md.sample_interval_fs:
                 msg = f"{name}.npt_ps is too short for one frame of md.sample_interval_fs"
                 raise ValueError(msg)
         n_frames = int(learning.nvt_ps * 1000 / learning.selection.thinning_fs)
-        if n_frames < learning.selection.n_frames:
+        if learning.temperatures_k and n_frames < learning.selection.n_frames:
             msg = (
                 f"learning.nvt_ps holds {n_frames} frames that are selection.thinning_fs apart, "
                 f"fewer than selection.n_frames = {learning.selection.n_frames}"
@@ -100,6 +102,13 @@ class Campaign(Config):
         ]
         if self.measure.model not in models:
             msg = f"measure.model must be one of {models}, found {self.measure.model!r}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _benchmark_has_test_labels(self) -> Self:
+        if not self.learning.temperatures_k and "benchmark" in (self.measure.quantities or {}):
+            msg = "measure.quantities: benchmark needs test labels, and learning.rounds = 0 makes none"
             raise ValueError(msg)
         return self
 

@@ -156,6 +156,12 @@ class LearningConfig(Config):
     candidates: tuple[ModelName, ...] | None = Field(
         None, description="The models when `model` is a list; its first one runs the test MD."
     )
+    rounds: Literal[0] | None = Field(
+        None,
+        exclude_if=lambda rounds: rounds is None,
+        description="0: nothing is labelled or trained, and the model measures as it is. Default: "
+        "a round for each temperature.",
+    )
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(1000.0, description="paper: 1,000,000 steps.")
     selection: SelectionConfig = SelectionConfig()
@@ -167,7 +173,9 @@ class LearningConfig(Config):
 
     @property
     def temperatures_k(self) -> tuple[float, ...]:
-        """The temperature of every round, in K."""
+        """The temperature of every round, in K; empty where nothing is learned."""
+        if self.rounds == 0:
+            return ()
         span = self.max_temperature_k - self.start_temperature_k
         n_rounds = int(span / self.temperature_step_k + 1e-9) + 1
         return tuple(
@@ -210,6 +218,13 @@ class LearningConfig(Config):
             raise ValueError(msg)
         if self.test.n_frames < _FEWEST_TEST_FRAMES:
             msg = f"test.n_frames must be at least {_FEWEST_TEST_FRAMES} to choose among models"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_chosen_without_labels(self) -> Self:
+        if self.rounds == 0 and (self.candidates or self.test.sets):
+            msg = "rounds = 0 makes no label, so model must be a single one and test.sets be empty"
             raise ValueError(msg)
         return self
 

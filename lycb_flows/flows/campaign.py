@@ -78,6 +78,8 @@ def campaign_flow(campaign: Campaign, theory: Theory, makers: CampaignMakers | N
 class BeginMaker(Maker):
     """Collect the ground states and add the making of the test set.
 
+    Where nothing is learned the measurement follows at once.
+
     Attributes
     ----------
     campaign
@@ -100,7 +102,11 @@ class BeginMaker(Maker):
         store = open_store()
         found = find_results(store, self.campaign, self.theory)
         keys = tuple(ranking.key for ranking in found.rankings.values())
-        following = stage_flow(found.stages[0], self.makers)
+        following = (
+            stage_flow(found.stages[0], self.makers)
+            if found.stages
+            else _ending(self.campaign, self.theory, (), self.makers)
+        )
         return Response(Produced(kind=Ranking.kind, keys=keys), addition=following)
 
 
@@ -334,15 +340,17 @@ class DecideMaker(Maker):
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            choosing = ChooseMaker(
-                campaign=plan.campaign,
-                theory=plan.theory,
-                rounds=list(rounds),
-                makers=self.makers,
-            )
-            ending = make_job(choose_job(), choosing)
-            addition: Flow | Job = route(ending, MEASUREMENT_LAST)
+            addition: Flow | Job = _ending(plan.campaign, plan.theory, rounds, self.makers)
         else:
             following = plan.next_round(store.load(Dataset, document.dataset), document.key)
             addition = stage_flow(following, self.makers)
         return Response(Produced(kind=Round.kind, keys=(document.key,)), addition=addition)
+
+
+def _ending(
+    campaign: Campaign, theory: Theory, rounds: Sequence[str], makers: CampaignMakers | None
+) -> Job:
+    """Return the job that chooses the model and adds the measurement."""
+    choosing = ChooseMaker(campaign=campaign, theory=theory, rounds=list(rounds), makers=makers)
+    job: Job = route(make_job(choose_job(), choosing), MEASUREMENT_LAST)
+    return job

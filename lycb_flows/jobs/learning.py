@@ -389,6 +389,8 @@ def evaluate_all(
     store: ResultStore, all_rounds: Sequence[Round], job_name: str
 ) -> dict[str, Evaluation]:
     """Every round's model on the last round's test sets, which hold all earlier ones."""
+    if not all_rounds:
+        return {}
     test_sets = store.load(Dataset, all_rounds[-1].dataset).test_sets
     models = [round_.model for round_ in all_rounds]
     return {model: evaluate_once(store, model, test_sets, job_name) for model in models}

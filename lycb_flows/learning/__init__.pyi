@@ -2,6 +2,7 @@ from .bakeoff import (
     bake_off as bake_off,
 )
 from .evaluation import (
+    EvaluationResult as EvaluationResult,
     evaluate as evaluate,
 )
 from .labelled import (

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ def fine_tune(
     config: TrainingConfig,
     *,
     raw_pbe: bool,
+    tell: Callable[[EpochRecord], None] = lambda _record: None,
 ) -> TrainedModel:
     """Return a trained copy of the potential.
 
@@ -81,6 +82,8 @@ def fine_tune(
         Settings of the training.
     raw_pbe
         Whether the labels are uncorrected PBE (see `shift_reference`).
+    tell
+        Called after every epoch.
 
     Raises
     ------
@@ -101,6 +104,7 @@ def fine_tune(
         loop = EpochLoop(child, training, validation, config)
         while loop.goes_on:
             loop.run_epoch()
+            tell(loop.history[-1])
         chosen = loop.chosen()
     return TrainedModel(chosen.weights, shift_ev, chosen.epoch, tuple(loop.history))
 

@@ -1,5 +1,6 @@
 from .architecture import (
     ARCHITECTURES as ARCHITECTURES,
+    ModelSource as ModelSource,
     Rates as Rates,
     model_names as model_names,
     rates_of as rates_of,

@@ -186,7 +186,7 @@ def _stage(found: CampaignResults, status: Mapping[str, Any]) -> str:
     """Return the part of the campaign that is reached, as its jobs name it."""
     if status["rest"] == "nothing":
         return "finished"
-    if found.rounds and found.rounds[-1].next_temperature_k is None:
+    if found.measurement or (found.rounds and found.rounds[-1].next_temperature_k is None):
         return "measurement"
     return found.stages[-1].title if found.stages else "structures"
 

@@ -1,4 +1,5 @@
 from .catalogue import (
+    Condition as Condition,
     Row as Row,
     catalogue_columns as catalogue_columns,
     check_columns as check_columns,

@@ -92,7 +92,8 @@ def test_other_chemistries_are_of_the_same_groups_and_repeat_themselves(crystal)
 
 def test_replay_keeps_a_child_near_its_parent_on_other_elements():
     parent = load("chgnet-0.3.0")
-    parts = [part[:4] for part in read_training_labels(FILES)]
+    sets = read_training_labels(FILES)
+    parts = [sets.training[:4], sets.validation[:4]]
     crystals = [parts[0][0].structure]
     config = TrainingConfig(epochs=10, recipe="whole-schedule")
     changes, errors = {}, {}
@@ -107,7 +108,7 @@ def test_replay_keeps_a_child_near_its_parent_on_other_elements():
 
 
 def test_replay_is_drawn_by_the_seed_and_is_no_crystal_of_the_card(crystal):
-    parent, labels = load("chgnet-0.3.0"), read_training_labels([FILES[1]])[0][:4]
+    parent, labels = load("chgnet-0.3.0"), read_training_labels([FILES[1]]).training[:4]
     first, same, other = (
         [label.structure.key for label in replayed(parent, labels, 0.5, seed)] for seed in (0, 0, 1)
     )

@@ -38,7 +38,8 @@ def toy(name: str) -> Potential:
 @pytest.fixture(scope="module")
 def known() -> list[list[LabelledStructure]]:
     """Labels of the toy teacher that train and that validate."""
-    parts = [part[:6] for part in read_training_labels([FILE])]
+    sets = read_training_labels([FILE])
+    parts = [sets.training[:6], sets.validation[:6]]
     points = [toy("toy-teacher").predict([label.structure for label in part]) for part in parts]
     return [
         [replace(label, **vars(point)) for label, point in zip(*pair, strict=True)]
@@ -132,9 +133,9 @@ def test_without_splits_every_third_frame_validates(tmp_path: Path):
     for atoms in frames:
         del atoms.info["split"]
     ase.io.write(tmp_path / "plain.extxyz", frames)
-    training, validation = read_training_labels([tmp_path])
-    assert (len(training), len(validation)) == (6, 3)
-    np.testing.assert_allclose(validation[1].energy_ev, frames[3].get_potential_energy())
+    sets = read_training_labels([tmp_path])
+    assert (len(sets.training), len(sets.validation), len(sets.test)) == (6, 3, 0)
+    np.testing.assert_allclose(sets.validation[1].energy_ev, frames[3].get_potential_energy())
     for atoms in frames:
         atoms.info["split"] = "train"
     ase.io.write(tmp_path / "plain.extxyz", frames)
