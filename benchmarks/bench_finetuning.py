@@ -12,7 +12,7 @@ their order.
 Both start from CHGNet 0.3.0 with the same shifted reference energies. The Trainer: Huber, Adam,
 1e-3, batches of 8, all weights, its defaults besides; "last" is what its `get_best_model` returns,
 "bestE" its file of the smallest validation error of energies. Ours: the defaults; "recipe" is
-`training.recipe: whole-schedule`, "no recipe" the epoch of the best score, without patience.
+`training.recipe: scaled-schedule`, without it the epoch of the best score is taken, without patience.
 FOLDER keeps the frames and a row of JSON per training; what is there is not computed again. Times
 are CPU seconds of the training, graphs included.
 """
@@ -138,15 +138,27 @@ def errors(potential: Any, testing: Labels) -> dict[str, float]:
     return {name: 1000 * mae for name, mae in zip(ERRORS, maes, strict=True)}
 
 
-def train_ours(
+def train_by_recipe(
+    child: Any, training: Labels, validation: Labels, epochs: int, seed: int
+) -> dict[str, Any]:
+    config = TrainingConfig(epochs=epochs, seed=seed, recipe="scaled-schedule")
+    return {"recipe": _trained(child, training, validation, config).averaged}
+
+
+def train_without_recipe(
     child: Any, training: Labels, validation: Labels, epochs: int, seed: int
 ) -> dict[str, Any]:
     config = TrainingConfig(epochs=epochs, seed=seed)
+    return {
+        "best score": child.with_weights(_trained(child, training, validation, config).best.weights)
+    }
+
+
+def _trained(child: Any, training: Labels, validation: Labels, config: TrainingConfig) -> EpochLoop:
     loop = EpochLoop(child, training, validation, config)
-    while loop.epoch < epochs:
+    while loop.epoch < config.epochs:
         loop.run_epoch()
-    weights = {"recipe": loop.averaged.weights_bytes(), "no recipe": loop.best.weights}
-    return {name: child.with_weights(each) for name, each in weights.items()}
+    return loop
 
 
 def train_reference(
@@ -182,7 +194,11 @@ def _dataset(labels: Labels) -> StructureData:
     )
 
 
-TRAINERS = {"ours": train_ours, "Trainer": train_reference}
+TRAINERS = {
+    "ours": train_by_recipe,
+    "ours, no recipe": train_without_recipe,
+    "Trainer": train_reference,
+}
 
 
 def row_of(blocks: Blocks, trainer: str, n_frames: int, epochs: int, seed: int) -> dict[str, Any]:

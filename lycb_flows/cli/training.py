@@ -72,7 +72,7 @@ def train(
     if out.suffix != ".safetensors":
         raise InputError("weights are safetensors", fix="end it in .safetensors", found=out.name)
     check_folder_of(out)
-    options = {"recipe": "whole-schedule", "seed": seed, **_read_settings(settings)}
+    options = {"recipe": "scaled-schedule", "seed": seed, **_read_settings(settings)}
     config = checked(TrainingConfig, options | ({"epochs": epochs} if epochs is not None else {}))
     sets = read_training_labels(labels, [read_condition(text) for text in where or ()], by, _say)
     source = find_model(model)

@@ -108,7 +108,7 @@ class Campaign(Config):
     @model_validator(mode="after")
     def _benchmark_has_test_labels(self) -> Self:
         if not self.learning.temperatures_k and "benchmark" in (self.measure.quantities or {}):
-            msg = "measure.quantities: benchmark needs test labels, and learning.rounds = 0 makes none"
+            msg = "the quantity benchmark needs test labels, and learning.rounds = 0 makes none"
             raise ValueError(msg)
         return self
 

@@ -63,11 +63,13 @@ class TrainingConfig(Config):
     patience: int = Field(
         50, ge=1, description="Epochs without a better score before stopping; no part of a recipe."
     )
-    recipe: Literal["whole-schedule"] | None = Field(
+    recipe: Literal["scaled-schedule", "whole-schedule"] | None = Field(
         None,
         description="Which weights are handed on. 'whole-schedule': all epochs run, and the last "
-        "averaged weights are taken; few validation labels choose an epoch badly. None: the epoch "
-        "of the best score on the validation labels.",
+        "averaged weights are taken; few validation labels choose an epoch badly. "
+        "'scaled-schedule': so, too, and learning_rate falls with the square root of the number of "
+        "updates beyond 450, so that long schedules do not overfit. None: the epoch of the best "
+        "score on the validation labels.",
     )
     replay: Fraction | None = Field(
         None,

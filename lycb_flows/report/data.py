@@ -143,6 +143,11 @@ class ReportData:
         structures = (each for each in self.documents.values() if isinstance(each, Structure))
         return any(paper_system(structure) is not None for structure in structures)
 
+    @property
+    def measures_as_it_is(self) -> bool:
+        """Whether production has begun with a model for which no round was made."""
+        return not self.rounds and bool(self.cell_runs)
+
     def find(self, kind: type[D], key: str | None) -> D | None:
         """Return the collected document of a kind and key.
 

@@ -242,7 +242,12 @@ def _ranking(data: ReportData, album: Album) -> Section:
 
 def _learning(data: ReportData, album: Album) -> Section:
     if not data.rounds:
-        return Section("learning", "Learning", ("No round has finished yet.",))
+        lead = (
+            "Nothing was learned here: the model measures as it is."
+            if data.measures_as_it_is
+            else "No round has finished yet."
+        )
+        return Section("learning", "Learning", (lead,))
     shown = [
         album.show(
             "mae-by-round",

@@ -222,7 +222,7 @@ def _unfinished(quantities: Sequence[Reported], data: ReportData) -> Iterator[St
         name
         for name, documents in (
             ("ranking", data.rankings),
-            ("learning round", data.rounds),
+            *((("learning round", data.rounds),) if not data.measures_as_it_is else ()),
             *((quantity.noun, data.measured(quantity.document)) for quantity in quantities),
         )
         if not documents

@@ -49,7 +49,7 @@ def test_the_weights_are_those_of_the_training_and_load_again(lycb, small, tmp_p
     assert code == 0, err
     facts = json.loads(printed)
     sets = read_training_labels([small])
-    config = TrainingConfig(epochs=2, recipe="whole-schedule")
+    config = TrainingConfig(epochs=2, recipe="scaled-schedule")
     trained = fine_tune(toy(), sets.training, sets.validation, config, raw_pbe=True)
     assert out.read_bytes() == trained.weights
     child = find_model(str(out))

@@ -329,6 +329,29 @@ def test_the_learning_rate_warms_up_and_its_cosine_finishes(n_updates):
         assert factors == sorted(factors[: peak + 1]) + sorted(factors[peak + 1 :], reverse=True)
 
 
+def test_a_scaled_schedule_lowers_the_rate_of_long_trainings_alone():
+    whole = TrainingConfig(recipe="whole-schedule")
+    scaled = whole.model_copy(update={"recipe": "scaled-schedule"})
+    for n_updates, ratio in ((100, 1.0), (450, 1.0), (1800, 0.5), (45_000, 0.1)):
+        for update in (0, n_updates // 3, n_updates - 1):
+            rates = [learning_rate_factor(update, n_updates, each) for each in (scaled, whole)]
+            assert rates[0] == pytest.approx(ratio * rates[1])
+    training, validation = labelled("toy-teacher", 3, 0), labelled("toy-teacher", 1, 1)
+    short, long = (
+        fine_tune(
+            load("toy-soft"),
+            training,
+            validation,
+            scaled.model_copy(update={"epochs": epochs, "batch_size": 1}),
+            raw_pbe=False,
+        )
+        for epochs in (4, 160)
+    )
+    assert len(long.history) == long.best_epoch == 160
+    rates = [max(each.learning_rate for each in found.history) for found in (short, long)]
+    assert rates[1] == pytest.approx(rates[0] * math.sqrt(450 / 480), rel=0.05)
+
+
 def test_training_refuses_what_cannot_work():
     some, toy = labelled("toy-teacher", 2, 0), load("toy-soft")
     for training, validation in (((), some), (some, ())):
