@@ -12,7 +12,8 @@ their order.
 Both start from CHGNet 0.3.0 with the same shifted reference energies. The Trainer: Huber, Adam,
 1e-3, batches of 8, all weights, its defaults besides; "last" is what its `get_best_model` returns,
 "bestE" its file of the smallest validation error of energies. Ours: the defaults; "recipe" is
-`training.recipe: scaled-schedule`, without it the epoch of the best score is taken, without patience.
+`training.recipe: scaled-schedule`, without it the epoch of the best score is taken, and all epochs
+run.
 FOLDER keeps the frames and a row of JSON per training; what is there is not computed again. Times
 are CPU seconds of the training, graphs included.
 """

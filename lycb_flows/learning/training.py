@@ -3,7 +3,8 @@
 The loop is our own because chgnet's Trainer returns the last weights as the best, never finishes
 its cosine below ten batches, ignores seed 0 and lets the energy offset outweigh the forces. Here
 the reference energies are shifted first; the schedule steps with every update; averaged weights
-are evaluated, and the best of them or, by a recipe, the last are returned; equal seeds and thread counts give equal weights, bit by bit.
+are evaluated, and the best of them or, by a recipe, the last are returned; equal seeds and thread
+counts give equal weights, bit by bit.
 
 >>> child = fine_tune(potential, training, validation, TrainingConfig(), raw_pbe=False)
 >>> child.weights, child.best_epoch, child.history[-1].force_mae_ev_per_ang
