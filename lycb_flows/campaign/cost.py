@@ -6,7 +6,7 @@ a single core.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -274,14 +274,14 @@ class _Planner:
         self,
         stage: str,
         batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
-        n_repeats: int = 1,
+        n_atoms: Mapping[str, int],
         rate: float | None = None,
     ) -> PlannedStep:
         runs = [run for _, batch in batches for run in batch]
         if rate is None:
             rate = self._learner.force_call_s
         time_step_ps = self.campaign.md.time_step_fs / 1000
-        atom_steps = n_repeats * sum(run.steps * self.n_atoms[run.system] for run in runs)
+        atom_steps = sum(run.steps * n_atoms[run.system] for run in runs)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
         jobs = tuple(job for job, _ in batches)
@@ -289,7 +289,7 @@ class _Planner:
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
-        yield self._md(title, plan.run_batches())
+        yield self._md(title, plan.run_batches(), self.n_atoms)
         yield PlannedStep(title, (plan.select_job(),), f"{plan.n_labels} frames", 1.0)
         yield self._labels(plan)
 
@@ -353,10 +353,11 @@ class _Planner:
         if student is not None:
             yield self._student(student, list(starts))
         quantities = readable_quantities(self.campaign.measure)
-        n_repeats = prod(self.campaign.measure.repeat)
+        n_atoms = {
+            name: n * prod(self.campaign.repeat_of(name)) for name, n in self.n_atoms.items()
+        }
         rate = None if student is None else NEP_RATES.force_call_s
-        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_repeats, rate)
-        n_atoms = {name: n_repeats * n for name, n in self.n_atoms.items()}
+        yield self._md(MEASUREMENT, run_batches(plan, quantities), n_atoms, rate)
         planned = measurements(plan, quantities)
         cpu_s = sum(
             measurement.quantity.cost_s(plan, measurement.condition, n_atoms)

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from lycb_flows.config.base import NOT_KEYED, Config, Count
+from lycb_flows.config.base import NOT_KEYED, Config, Count, Supercell
 from lycb_flows.config.decorations import decorated_name, name_of_ordering
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
@@ -148,6 +148,16 @@ class Campaign(Config):
                 return system
         names = ", ".join(system.name for system in self.systems)
         raise InputError("no such system", fix=f"one of {names}", found=name)
+
+    def repeat_of(self, name: str) -> Supercell:
+        """Return the repeats of a measured crystal's cell in its production runs.
+
+        Parameters
+        ----------
+        name
+            As of `system_of`.
+        """
+        return self.system_of(name).repeat or self.measure.repeat
 
     def decide(self, round_index: int, levers: Levers | None = None) -> Decision:
         """Return what follows a round: the next temperature, or the end of the loop.

@@ -138,6 +138,13 @@ class SystemConfig(Config):
         "halides, say; each x once.",
     )
 
+    repeat: Supercell | None = Field(
+        None,
+        exclude_if=lambda repeat: repeat is None,
+        description="Repeats of its ground state's cell in production runs; default: those of "
+        "measure.repeat.",
+    )
+
     @model_validator(mode="after")
     def _each_x_is_there_once(self) -> Self:
         xs = [decoration.x for decoration in self.decorations]

@@ -340,7 +340,7 @@ class DecideMaker(Maker):
         document = round_of(store, plan, job_name=self.name)
         rounds = (*plan.earlier_rounds, document.key)
         if document.next_temperature_k is None:
-            addition: Flow | Job = _ending(plan.campaign, plan.theory, rounds, self.makers)
+            addition = _ending(plan.campaign, plan.theory, rounds, self.makers)
         else:
             following = plan.next_round(store.load(Dataset, document.dataset), document.key)
             addition = stage_flow(following, self.makers)
@@ -349,8 +349,7 @@ class DecideMaker(Maker):
 
 def _ending(
     campaign: Campaign, theory: Theory, rounds: Sequence[str], makers: CampaignMakers | None
-) -> Job:
+) -> Flow | Job:
     """Return the job that chooses the model and adds the measurement."""
     choosing = ChooseMaker(campaign=campaign, theory=theory, rounds=list(rounds), makers=makers)
-    job: Job = route(make_job(choose_job(), choosing), MEASUREMENT_LAST)
-    return job
+    return route(make_job(choose_job(), choosing), MEASUREMENT_LAST)

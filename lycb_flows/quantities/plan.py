@@ -127,7 +127,7 @@ class MeasurementPlan(Config):
             model=self.model,
             protocol=protocol,
             seed=self._seed(system, pressure_bar, temperature_k, "npt"),
-            repeat=config.repeat,
+            repeat=self.campaign.repeat_of(system),
             steps=ramp + md.steps(config.npt_ps),
         )
 

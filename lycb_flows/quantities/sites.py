@@ -76,7 +76,7 @@ class IonSites(Quantity[Sites]):
             parent=system.parent,
             cell=system.enumeration.cell,
             supercell=system.enumeration.supercell,
-            repeat=plan.campaign.measure.repeat,
+            repeat=plan.campaign.repeat_of(system.name),
         )
 
     def cost_s(
@@ -254,7 +254,7 @@ def _placed(
     config = campaign.system_of(system)
     crystal = load_crystal(store, config.parent)
     try:
-        return place_parent(crystal, config.enumeration, campaign.measure.repeat, grid), ""
+        return place_parent(crystal, config.enumeration, campaign.repeat_of(system), grid), ""
     except InputError as err:
         return None, err.message
 
