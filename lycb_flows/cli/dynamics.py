@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lycb_flows.cli.terminal import PlainProgress, checked
+from lycb_flows.cli.terminal import PlainProgress, checked, read_fields
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -81,21 +81,11 @@ def read_md_config(path: Path | None) -> MDConfig:
     InputError
         When it cannot be read, or a field is wrong.
     """
-    import yaml
-
     from lycb_flows.config import MDConfig
 
     if path is None:
         return MDConfig()
-    try:
-        options = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        raise InputError(
-            "unreadable protocol", fix="give a YAML file", file=path, reason=str(err)
-        ) from err
-    if not isinstance(options, dict):
-        raise InputError("a protocol is a list of fields", fix="e.g. time_step_fs: 1", file=path)
-    return checked(MDConfig, options, prefix=f"{path.name}: ")
+    return checked(MDConfig, read_fields(path), prefix=f"{path.name}: ")
 
 
 def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None) -> MDProtocol:

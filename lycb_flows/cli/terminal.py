@@ -141,6 +141,34 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
         ) from err
 
 
+def read_fields(path: Path | None) -> dict[str, Any]:
+    """Return the fields of a YAML file of settings; none without a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read or has no fields.
+    """
+    import yaml
+
+    if path is None:
+        return {}
+    try:
+        fields = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise InputError(
+            "unreadable file of fields", fix="give YAML", file=path, reason=str(err)
+        ) from err
+    if not isinstance(fields, dict):
+        raise InputError("a file of settings is a list of fields", fix="e.g. seed: 1", file=path)
+    return fields
+
+
 LaunchPadOption = Annotated[
     Path | None,
     typer.Option("--launchpad", help="launchpad.yaml (default: FW_CONFIG_FILE, then here)."),

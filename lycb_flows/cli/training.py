@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lycb_flows.cli.bakeoff import LabelFiles
-from lycb_flows.cli.terminal import JsonOption, check_folder_of, checked, print_json, print_table
+from lycb_flows.cli.terminal import (
+    JsonOption,
+    check_folder_of,
+    checked,
+    print_json,
+    print_table,
+    read_fields,
+)
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
     from lycb_flows.campaign.labelled_files import LabelSets
     from lycb_flows.config import TrainingConfig
     from lycb_flows.learning import EvaluationResult, TrainedModel, Trial
-    from lycb_flows.potentials import ModelSource
+    from lycb_flows.potentials import ModelSource, Trainable
     from lycb_flows.schemas import EpochRecord, ModelErrors
 
 RawPbe = Annotated[
@@ -49,6 +56,10 @@ def train(
     settings: Annotated[
         Path | None, typer.Option(help="YAML with fields of a campaign's `learning.training`.")
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option("--from-scratch", help="Draw new weights; keep layers, reference energies."),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Default: that of the settings.")] = None,
     seed: Annotated[int, typer.Option(help="Of the order of the labels.")] = 0,
     raw_pbe: RawPbe = None,
@@ -59,6 +70,7 @@ def train(
     Frames with split=train train, those with split=validation validate (every
     third frame where no frame has a split), and those with split=test judge. The
     weights are those after the whole schedule, unless the settings say otherwise.
+    --from-scratch trains all layers from random weights.
     Beside the weights stand the model's card (.json), the settings, labels and
     errors of its training (.training.json), and the licences of its parents.
     """
@@ -66,17 +78,23 @@ def train(
     from lycb_flows.config import TrainingConfig
     from lycb_flows.learning import fine_tune
     from lycb_flows.machine.settings import load_settings
-    from lycb_flows.potentials import find_model, load_potential
+    from lycb_flows.potentials import find_model, load_potential, require_trainable
     from lycb_flows.store import read_condition
 
     if out.suffix != ".safetensors":
         raise InputError("weights are safetensors", fix="end it in .safetensors", found=out.name)
     check_folder_of(out)
-    options = {"recipe": "scaled-schedule", "seed": seed, **_read_settings(settings)}
+    options = {"recipe": "scaled-schedule", "seed": seed, **read_fields(settings)}
+    if from_scratch:
+        options = {"freeze_level": 0, **options}
     config = checked(TrainingConfig, options | ({"epochs": epochs} if epochs is not None else {}))
     sets = read_training_labels(labels, [read_condition(text) for text in where or ()], by, _say)
     source = find_model(model)
-    potential = load_potential(source.model, source.weights, load_settings().device)
+    potential = require_trainable(
+        load_potential(source.model, source.weights, load_settings().device), model
+    )
+    if from_scratch:
+        potential = potential.untrained(seed)
     counts = f"{len(sets.training)} labels train, {len(sets.validation)} validate"
     _say(f"{counts}, {len(sets.test)} judge; {config.epochs} epochs")
     trained = fine_tune(
@@ -84,8 +102,8 @@ def train(
         raw_pbe=sets.raw_pbe if raw_pbe is None else raw_pbe,
         tell=_epoch_teller(config.epochs),
     )  # fmt: skip
-    judged = _judge(source, trained, sets)
-    facts = _facts(source, sets, config, trained, judged, where or [])
+    judged = _judge(potential, trained, sets)
+    facts = _facts(source, sets, config, trained, judged, where or [], from_scratch=from_scratch)
     _write(source, trained, out, facts)
     if as_json:
         print_json(facts)
@@ -95,23 +113,6 @@ def train(
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def _read_settings(path: Path | None) -> dict[str, Any]:
-    """Return the fields of a YAML file of settings of a training; none without a file."""
-    import yaml
-
-    if path is None:
-        return {}
-    try:
-        options = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
-        raise InputError(
-            "unreadable settings", fix="give a YAML file", file=path, reason=str(err)
-        ) from err
-    if not isinstance(options, dict):
-        raise InputError("settings are a list of fields", fix="e.g. epochs: 40", file=path)
-    return options
 
 
 def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
@@ -136,18 +137,16 @@ def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
 
 
 def _judge(
-    source: ModelSource, trained: TrainedModel, sets: LabelSets
+    parent: Trainable, trained: TrainedModel, sets: LabelSets
 ) -> dict[str, EvaluationResult]:
     """Return the errors on the test labels before the training, with shifted energies, and after.
 
     Empty without test labels.
     """
     from lycb_flows.learning import evaluate
-    from lycb_flows.potentials import load_potential, require_trainable
 
     if not sets.test:
         return {}
-    parent = require_trainable(load_potential(source.model, source.weights))
     return {
         "before, shifted": evaluate(parent.shifted(trained.reference_shift_ev), sets.test),
         "after": evaluate(parent.with_weights(trained.weights), sets.test),
@@ -161,10 +160,13 @@ def _facts(
     trained: TrainedModel,
     judged: dict[str, EvaluationResult],
     where: Sequence[str],
+    *,
+    from_scratch: bool,
 ) -> dict[str, Any]:
     """Return what a training rests on and what it reached, as plain data."""
     return {
         "parent": {"name": source.model.name, "key": source.model.key},
+        "from_scratch": from_scratch,
         "settings": config.model_dump(mode="json"),
         "where": list(where),
         "reference_shift_ev": trained.reference_shift_ev,

@@ -10,7 +10,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import safetensors
@@ -159,6 +159,36 @@ class Trainable(Potential):
         with torch.no_grad():
             for symbol, energy_ev in shift_ev.items():
                 child.reference_energies_ev[atomic_numbers[symbol] - 1] += energy_ev
+        return child
+
+    def untrained(self, seed: int) -> Self:
+        """Return a copy whose layers have new random weights; the reference energies stay.
+
+        Parameters
+        ----------
+        seed
+            Of the weights, which torch draws as it does in new layers.
+
+        Raises
+        ------
+        InputError
+            When no part of the module draws its weights.
+        """
+        child = self.copy()
+        reference_ev = child.reference_energies_ev.detach().clone()
+        parts = child.module.modules()
+        drawn = [part.reset_parameters for part in parts if hasattr(part, "reset_parameters")]
+        if not drawn:
+            raise InputError(
+                "this model has no layers that draw new weights",
+                fix="train it further instead of from scratch",
+                model=type(self).__name__,
+            )
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            for draw in drawn:
+                cast("Callable[[], None]", draw)()
+            child.reference_energies_ev.copy_(reference_ev)
         return child
 
 

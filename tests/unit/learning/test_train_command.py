@@ -135,3 +135,29 @@ def test_what_cannot_be_trained_is_one_line(lycb, small, tmp_path):
     settings = ("--settings", tmp_path / "wrong.yaml")
     assert_one_line(lycb("train", small, *options, *settings), "epoch")
     assert not out.exists()
+
+
+def test_from_scratch_draws_weights_by_the_seed_and_keeps_the_reference_energies():
+    source = find_model("chgnet-0.3.0")
+    parent = load_potential(source.model, source.weights)
+    first, same, other = (parent.untrained(seed) for seed in (0, 0, 1))
+    assert first.weights_bytes() == same.weights_bytes() != other.weights_bytes()
+    assert first.reference_energies_ev.equal(parent.reference_energies_ev)
+    before, after = (
+        model.predict([read_training_labels([FILE]).test[0].structure])[0].forces_ev_per_ang
+        for model in (parent, first)
+    )
+    assert np.abs(before - after).max() > 0.1
+    with pytest.raises(InputError, match="from scratch"):
+        toy().untrained(0)
+
+
+def test_a_training_from_scratch_says_so_and_trains_every_layer(lycb, small, tmp_path):
+    out = tmp_path / "scratch.safetensors"
+    options = ("--model", "chgnet-0.3.0", "--out", out, "--epochs", 1, "--from-scratch", "--json")
+    code, printed, err = lycb("train", small, *options)
+    assert code == 0, err
+    facts = json.loads(printed)
+    assert facts["from_scratch"]
+    assert facts["settings"]["freeze_level"] == 0
+    assert out.with_suffix(".licences.txt").exists()
