@@ -21,7 +21,7 @@ from lycb_flows.cli.terminal import (
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lycb_flows.campaign.labelled_files import LabelSets
     from lycb_flows.config import TrainingConfig
@@ -75,40 +75,54 @@ def train(
     errors of its training (.training.json), and the licences of its parents.
     """
     from lycb_flows.campaign.labelled_files import read_training_labels
-    from lycb_flows.config import TrainingConfig
     from lycb_flows.learning import fine_tune
-    from lycb_flows.machine.settings import load_settings
-    from lycb_flows.potentials import find_model, load_potential, require_trainable
+    from lycb_flows.potentials import find_model
     from lycb_flows.store import read_condition
 
     if out.suffix != ".safetensors":
         raise InputError("weights are safetensors", fix="end it in .safetensors", found=out.name)
     check_folder_of(out)
-    options = {"recipe": "scaled-schedule", "seed": seed, **read_fields(settings)}
-    if from_scratch:
-        options = {"freeze_level": 0, **options}
-    config = checked(TrainingConfig, options | ({"epochs": epochs} if epochs is not None else {}))
+    config = _config_of(read_fields(settings), epochs, seed, from_scratch=from_scratch)
     sets = read_training_labels(labels, [read_condition(text) for text in where or ()], by, _say)
     source = find_model(model)
-    potential = require_trainable(
-        load_potential(source.model, source.weights, load_settings().device), model
-    )
-    if from_scratch:
-        potential = potential.untrained(seed)
+    parent = _parent_of(source, seed, from_scratch=from_scratch)
     counts = f"{len(sets.training)} labels train, {len(sets.validation)} validate"
     _say(f"{counts}, {len(sets.test)} judge; {config.epochs} epochs")
     trained = fine_tune(
-        potential, sets.training, sets.validation, config,
+        parent, sets.training, sets.validation, config,
         raw_pbe=sets.raw_pbe if raw_pbe is None else raw_pbe,
         tell=_epoch_teller(config.epochs),
     )  # fmt: skip
-    judged = _judge(potential, trained, sets)
-    facts = _facts(source, sets, config, trained, judged, where or [], from_scratch=from_scratch)
+    judged = _judge(parent, trained, sets)
+    facts = {"where": where or [], "from_scratch": from_scratch}
+    facts |= _facts(source, sets, config, trained, judged)
     _write(source, trained, out, facts)
     if as_json:
         print_json(facts)
     else:
         _tell_errors(judged, out)
+
+
+def _config_of(
+    fields: dict[str, Any], epochs: int | None, seed: int, *, from_scratch: bool
+) -> TrainingConfig:
+    """Return the settings: those of the command line, then of the file, then the defaults."""
+    from lycb_flows.config import TrainingConfig
+
+    options: dict[str, Any] = {"recipe": "scaled-schedule", "seed": seed}
+    options |= {"freeze_level": 0} if from_scratch else {}
+    given = {} if epochs is None else {"epochs": epochs}
+    return checked(TrainingConfig, options | fields | given)
+
+
+def _parent_of(source: ModelSource, seed: int, *, from_scratch: bool) -> Trainable:
+    """Return the potential that the training starts from."""
+    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.potentials import load_potential, require_trainable
+
+    potential = load_potential(source.model, source.weights, load_settings().device)
+    parent = require_trainable(potential, source.model.name)
+    return parent.untrained(seed) if from_scratch else parent
 
 
 def _say(line: str) -> None:
@@ -159,16 +173,11 @@ def _facts(
     config: TrainingConfig,
     trained: TrainedModel,
     judged: dict[str, EvaluationResult],
-    where: Sequence[str],
-    *,
-    from_scratch: bool,
 ) -> dict[str, Any]:
     """Return what a training rests on and what it reached, as plain data."""
     return {
         "parent": {"name": source.model.name, "key": source.model.key},
-        "from_scratch": from_scratch,
         "settings": config.model_dump(mode="json"),
-        "where": list(where),
         "reference_shift_ev": trained.reference_shift_ev,
         "epoch": trained.best_epoch,
         "labels": {
