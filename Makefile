@@ -3,6 +3,7 @@
 #   make test         install what is missing, then run all tests but the long storms
 #   make torture      the long storms: kills, outages, Slurm, GPAW, gigabytes, the image's steps
 #   make test coverage COVERAGE=1   the tests, and which lines they ran; takes half as long again
+#   make docs         the documentation site, in build/site; a dead link fails
 #   make lint bench   linters; benchmarks (ratios to the reference implementations)
 #
 # Linux without a GPU: PyTorch's CPU build is ten times smaller than the default one. Get it with
@@ -21,7 +22,7 @@ PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: quickstart test torture coverage lint bench clean
+.PHONY: quickstart test torture coverage lint docs bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lycb run workflows/quickstart.yaml
@@ -44,6 +45,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-dev
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

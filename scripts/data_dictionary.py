@@ -81,12 +81,12 @@ stands below. Texts of more than 500 characters are left out of the catalogue.
 
 def page() -> str:
     """Return the whole page."""
-    parts = [HEAD, *_table(("column", "is", "")), *map(_column_row, COMMON_COLUMNS), ""]
+    parts = [HEAD, *table(("column", "is", "")), *map(_column_row, COMMON_COLUMNS), ""]
     parts += ["## Kinds", ""]
     ours = {k: d for k, d in all_kinds().items() if d.__module__.startswith("lycb_flows.")}
     for kind, document in sorted(ours.items()):
         parts += _kind(kind, document)
-    parts += ["## Who made it: `made`", "", *_table(("field", "is", ""))]
+    parts += ["## Who made it: `made`", "", *table(("field", "is", ""))]
     parts += [_field_row(name, field) for name, field in Made.model_fields.items()]
     return "\n".join(parts) + "\n"
 
@@ -98,28 +98,29 @@ def _kind(kind: str, document: type[Document]) -> Iterator[str]:
     yield ""
     own = document.model_fields.keys() - Document.model_fields.keys()
     if own:
-        yield from _table(("fact", "is", ""))
+        yield from table(("fact", "is", ""))
         for name, field in document.model_fields.items():
             if name in own:
                 yield _field_row(name, field)
         yield ""
     more = [column for column in columns_of(document) if column.name not in own]
     if more:
-        yield from _table(("further column of the catalogue", "is", ""))
+        yield from table(("further column of the catalogue", "is", ""))
         yield from map(_column_row, more)
         yield ""
 
 
-def _table(names: tuple[str, ...]) -> list[str]:
+def table(names: tuple[str, ...]) -> list[str]:
+    """Return the first two lines of a table in Markdown."""
     return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
 
 
 def _column_row(column: Any) -> str:  # noqa: ANN401 - a Column
-    return f"| `{column.name}` | {column.type} | {_cell(column.description)} |"
+    return f"| `{column.name}` | {column.type} | {cell(column.description)} |"
 
 
 def _field_row(name: str, field: FieldInfo) -> str:
-    return f"| `{name}` | {_cell(_type(field.annotation))} | {_cell(field.description or '')} |"
+    return f"| `{name}` | {cell(_type(field.annotation))} | {cell(field.description or '')} |"
 
 
 def _type(annotation: Any) -> str:  # noqa: ANN401 - an annotation
@@ -133,7 +134,8 @@ def _type(annotation: Any) -> str:  # noqa: ANN401 - an annotation
     return " ".join(short).replace("[ ", "[").replace(" ]", "]").replace(" ,", ",")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text that a cell of a table can hold."""
     return text.replace("|", "or").replace("\n", " ")
 
 

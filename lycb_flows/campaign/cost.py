@@ -126,18 +126,19 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
 
 def _listed(
     crystal: DisorderedCrystal, config: EnumerationConfig, ranking: RankingConfig
-) -> tuple[int, str, float]:
-    """Return how many orderings are relaxed, what is listed, and the seconds that it takes."""
+) -> tuple[int, str, str, float]:
+    """Return how many orderings are relaxed, whether at least, what is listed, and its seconds."""
     by_search = ranking.n_searched_of(by_search=True) or 0
     searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
     try:
         if config.is_searched:
-            return by_search, f"at most {searched:,} candidates of a search", _SEARCH_S
+            return by_search, "", f"at most {searched:,} candidates of a search", _SEARCH_S
         count, raw = count_orderings(crystal, config)
     except CountOutOfReachError:
-        return by_search, f"too many orderings to count: {searched:,} by a search", _SEARCH_S
-    n_listed = count if count <= config.cap else config.n_samples
-    return n_listed, f"{count:,} distinct of {raw:,} orderings", 1.0
+        return by_search, "", f"too many orderings to count: {searched:,} by a search", _SEARCH_S
+    what = f"{count:,} distinct of {raw:,} orderings"
+    listed = (count, "", what) if count <= config.cap else (config.n_samples, "at least ", what)
+    return *listed, 1.0
 
 
 class _Planner:
@@ -206,15 +207,14 @@ class _Planner:
     def _structures(self, name: str) -> Iterator[PlannedStep]:
         system = next(entry for entry in self.campaign.systems if entry.name == name)
         crystal = load_crystal(self.store, system.parent)
-        n_listed, text, cpu_s = _listed(crystal, system.enumeration, self.campaign.ranking)
+        n_listed, bound, text, cpu_s = _listed(crystal, system.enumeration, self.campaign.ranking)
         yield PlannedStep(STRUCTURES, (enumerate_job(name),), text, cpu_s)
-        yield self._ranking(name, n_listed)
+        yield self._ranking(name, n_listed, bound)
         for decoration in system.decorations:
             mixed = decorated_name(name, decoration.x)
-            at_most = max(decoration.cap, decoration.n_samples)
             what = "halide decorations" if decoration.substitute is None else "decorations"
             yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), what, 1.0)
-            yield self._ranking(mixed, at_most, "at most ")
+            yield self._ranking(mixed, decoration.cap + decoration.n_samples, "at most ")
 
     def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
         ranking, n_atoms = self.campaign.ranking, self.n_atoms[name]

@@ -62,6 +62,7 @@ def md(
     run = SingleRun(start, how, seed, production_start(how) + config.steps(duration_ps))
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
+    typer.echo(_length_text(how, run.n_steps), err=True)
     with telling(how.time_step_fs) as tell:
         health = run_in_folder(out, run, potential, device=str(potential.device), tell=tell)
     if not health.healthy:
@@ -71,6 +72,16 @@ def md(
     if export:
         _export(out / TRAJECTORY_NAME, export)
     typer.echo(out / TRAJECTORY_NAME)
+
+
+def _length_text(how: MDProtocol, n_steps: int) -> str:
+    """Return how long a run is, and how much of it comes before production."""
+    ps = how.time_step_fs / 1000
+    before = (
+        f"{how.heating_steps * ps:g} ps of heating, {how.equilibration_steps * ps:g} ps to settle"
+    )
+    production_ps = (n_steps - how.heating_steps - how.equilibration_steps) * ps
+    return f"{n_steps * ps:g} ps: {before}, {production_ps:g} ps of production"
 
 
 def read_md_config(path: Path | None) -> MDConfig:

@@ -169,7 +169,7 @@ def _print_dynamics(found: DynamicsComparison, temperature_k: float) -> None:
 
 def _print(certificate: Certificate, teacher: str) -> None:
     head = [
-        "T (K)",
+        "K",
         "ensemble",
         "frames",
         "meV/atom",
@@ -177,7 +177,7 @@ def _print(certificate: Certificate, teacher: str) -> None:
         "GPa",
         "slope",
         "grade",
-        "left physics",
+        "lost runs",
     ]
     rows = []
     for condition in certificate.conditions:

@@ -257,6 +257,9 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     Console().print(as_table(title, columns, rows))
 
 
+_LONGEST_WHOLE = 11  # letters of a word that a narrow column may not break; keys are longer
+
+
 def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     """Return a table as `print_table` prints it.
 
@@ -273,8 +276,10 @@ def as_table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for index, column in enumerate(columns):
+        cells = (column, *(row[index] for row in rows))
+        longest = max((len(word) for cell in cells for word in cell.split()), default=0)
+        table.add_column(column, overflow="fold", min_width=min(longest, _LONGEST_WHOLE))
     for row in rows:
         table.add_row(*map(escape, row))
     return table

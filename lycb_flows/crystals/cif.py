@@ -21,7 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lycb_flows.crystals.cif_settings import column, lattice_of, number, with_operations
-from lycb_flows.crystals.cif_text import decoded, parseable
+from lycb_flows.crystals.cif_text import decoded, defect, parseable
 from lycb_flows.errors import InputError
 
 OCCUPANCY_SUM = 1.01
@@ -107,12 +107,9 @@ def read_cif(name: str, content: bytes) -> ReadCif:
         except InputError:
             raise
         except _UNREADABLE as err:
-            raise InputError(
-                "unreadable CIF",
-                fix="check it with another program, e.g. VESTA",
-                file=name,
-                reason=str(err) or type(err).__name__,
-            ) from err
+            what, fix = defect(text)
+            reason = str(err) or type(err).__name__
+            raise InputError(what, fix=fix, file=name, reason=reason) from err
     if len(found) != 1:
         raise InputError(
             "a CIF must hold exactly one structure",

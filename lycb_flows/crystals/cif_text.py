@@ -82,3 +82,30 @@ def _check_once(name: str, message: str, found: Iterator[tuple[str, str]]) -> No
             values = {"found": f"{known[tag]} and {text}"} if text else {}
             raise InputError(message, fix="keep one of them", file=name, name=tag, **values)
         known[tag] = text
+
+
+def defect(text: str) -> tuple[str, str]:
+    """Return what is wrong with a file that the parser cannot read, and what to do about it.
+
+    Parameters
+    ----------
+    text
+        What was given to the parser.
+    """
+    if not text.strip():
+        return "the CIF is empty", "copy or download it again"
+    if not _BLOCK.search(text):
+        return "the file is no CIF: no line begins with data_", "give a CIF"
+    tags = {tag[2] for tag in _FIRST_TAG.finditer(text)}
+    lacking = [tag for tag in _TAGS[:6] if tag not in tags]
+    if lacking:
+        return f"a CIF without a whole cell: no {lacking[0]}", "add the cell; is the file cut off?"
+    lacking = [
+        f"_atom_site_fract_{axis}" for axis in "xyz" if f"_atom_site_fract_{axis}" not in tags
+    ]
+    if lacking:
+        return f"a CIF without sites: no {lacking[0]}", "add the sites; is the file cut off?"
+    return (
+        "unreadable CIF",
+        "look whether it is cut off, or check it with another program, e.g. VESTA",
+    )
