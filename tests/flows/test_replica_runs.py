@@ -42,6 +42,19 @@ def test_one_replica_is_the_default_and_changes_no_key(loop_campaign):
         MeasurementConfig(replicas=0)
 
 
+def test_a_system_may_have_repeats_of_its_own(loop_campaign):
+    data = loop_campaign.model_dump(mode="json")
+    assert "repeat" not in data["systems"][0]
+    data["measure"]["repeat"] = [1, 1, 2]
+    everywhere = type(loop_campaign).model_validate(data)
+    data["systems"][0]["repeat"] = [2, 1, 1]
+    own = type(loop_campaign).model_validate(data)
+    repeats = [
+        {run.repeat for run in plan_of(each).runs("npt", Condition())} for each in (everywhere, own)
+    ]
+    assert repeats == [{(1, 1, 2)}, {(2, 1, 1)}]
+
+
 def test_replicas_have_seeds_of_their_own_and_share_a_cell(loop_campaign):
     (before,) = plan_of(loop_campaign).runs("nvt", Condition())
     plan = plan_of(with_replicas(loop_campaign, 3))

@@ -96,6 +96,18 @@ def test_the_ten_atom_labels_of_paper_static_are_known_and_those_of_thirty_atoms
 
 
 @pytest.mark.torture
+def test_no_run_both_trains_and_judges_and_every_label_is_of_the_plan(plan):
+    splits = {run.name: run.split for run in plan}
+    frames = ase.io.read(LABELS / "pool.extxyz", ":")
+    assert frames
+    for atoms in frames:
+        assert splits[atoms.info["run"]] == atoms.info["split"]
+    seeds: dict[str, set[int]] = {}
+    for atoms in frames:
+        seeds.setdefault(atoms.info["split"], set()).add(atoms.info["seed"])
+    assert not seeds["test"] & (seeds["train"] | seeds["validation"])
+
+
 def test_a_killed_pool_goes_on_from_its_file(plan, tmp_path):
     potential = lf.load_model("chgnet-0.3.0")
     runs = [run for run in plan if run.cell.n_atoms == 10 and run.cell.x == 0][:2]
