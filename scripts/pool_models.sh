@@ -6,7 +6,7 @@
 # that temperature (the paper's four rounds), `scratch` with random weights at the start. What is
 # there is not trained again. SETTINGS is YAML with fields of `learning.training`, e.g. from
 # `lycb tune docs/dft_labels --model chgnet-0.3.0`. The errors on the test sets, with those of the
-# models that none of the labels trained, are printed and kept in FOLDER/errors.json.
+# models that none of the labels trained, are printed and kept in FOLDER/errors.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:?"usage: scripts/pool_models.sh FOLDER [SETTINGS]"}
@@ -26,15 +26,4 @@ train() { # NAME OPTIONS...
 train all
 for limit_k in 200 400 600 800; do train "up-to-$limit_k-k" --where "temperature_k<=$limit_k"; done
 train scratch --from-scratch
-"$lycb" bakeoff $labels --by test_set "${models[@]}" --json >"$folder/errors.json.new"
-mv "$folder/errors.json.new" "$folder/errors.json"
-.venv/bin/python - "$folder/errors.json" <<'EOF'
-import json, sys
-for entry in json.load(open(sys.argv[1]))["entries"]:
-    for name, errors in {"all": entry["errors"], **entry["by_system"]}.items():
-        mev, forces, stress = (
-            1e3 * errors[key]
-            for key in ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa")
-        )
-        print(f"{entry['name']:40} {name:20} {errors['n_labels']:4} {mev:7.1f} meV/atom {forces:6.0f} meV/Å {stress:6.0f} MPa")
-EOF
+"$lycb" bakeoff $labels --by test_set "${models[@]}" | tee "$folder/errors.txt"
