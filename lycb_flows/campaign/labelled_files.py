@@ -55,7 +55,11 @@ class LabelSets:
     raw_pbe: bool = False
 
 
-def read_split_labels(paths: Sequence[Path], by: str | None = None) -> tuple[Labels, Labels]:
+def read_split_labels(
+    paths: Sequence[Path],
+    by: str | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> tuple[Labels, Labels]:
     """Return the labels that fit a reference shift, and those that judge.
 
     Frames that state `split=train` fit, and those of `split=test` judge; in files without splits
@@ -67,6 +71,8 @@ def read_split_labels(paths: Sequence[Path], by: str | None = None) -> tuple[Lab
         Extended XYZ files, or folders of them.
     by
         Key of the frames that names the `system` of a label; None: its reduced formula.
+    tell
+        Called with a line for people about labels that are left out.
 
     Raises
     ------
@@ -74,7 +80,7 @@ def read_split_labels(paths: Sequence[Path], by: str | None = None) -> tuple[Lab
         When a file cannot be read, a frame is no label, frames are of several levels of theory,
         or there are none of one of the two kinds.
     """
-    splits, _ = _read(paths, ("train", "test"), by)
+    splits, _ = _read(paths, ("train", "test"), by, tell=tell)
     return splits["train"], splits["test"]
 
 
@@ -97,7 +103,7 @@ def read_training_labels(
     by
         As of `read_split_labels`.
     tell
-        Called with a line for people about labels that are left out.
+        As of `read_split_labels`.
 
     Raises
     ------

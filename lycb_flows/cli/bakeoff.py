@@ -57,7 +57,7 @@ def bakeoff(
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.potentials import find_model, load_potential
 
-    fitting, testing = read_split_labels(labels, by)
+    fitting, testing = read_split_labels(labels, by, lambda line: typer.echo(line, err=True))
     sources = {name: find_model(name) for name in model}
     makers = {
         name: partial(load_potential, source.model, source.weights, load_settings().device)
