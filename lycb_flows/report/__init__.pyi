@@ -2,6 +2,7 @@ from .blocks import (
     Album as Album,
     Cell as Cell,
     FigureView as FigureView,
+    FolderAlbum as FolderAlbum,
     Part as Part,
     Reported as Reported,
     Section as Section,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -99,13 +100,8 @@ class Part:
     seen: tuple[FigureView, ...] = ()
 
 
-class Album:
-    """The folder of figures: each is kept as PNG and SVG, and shown in the page.
-
-    Parameters
-    ----------
-    folder
-        Made when absent.
+class Album(ABC):
+    """The figures of a report.
 
     Attributes
     ----------
@@ -113,25 +109,48 @@ class Album:
         What was shown last under each name.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._names: Counter[str] = Counter()
+    def __init__(self) -> None:
         self.views: dict[str, FigureView] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def show(self, name: str, figure: Figure, caption: str) -> FigureView:
-        """Save a figure and return what the page shows of it.
+        """Keep a figure and return what the page shows of it.
 
         Parameters
         ----------
         name
-            Becomes the file's name, without characters that may not be in it, and with a number if
-            another figure has the name.
+            Of the figure, unique or not.
         figure
             The figure.
         caption
             A sentence under the figure.
         """
+        view = self.views[name] = self._kept(name, figure, caption)
+        return view
+
+    @abstractmethod
+    def _kept(self, name: str, figure: Figure, caption: str) -> FigureView:
+        """Keep a figure."""
+
+
+class FolderAlbum(Album):
+    """Figures in a folder, each as PNG and SVG; the page holds the SVG.
+
+    A file has the figure's name, without characters that may not be in it, and with a number if
+    another figure has the name.
+
+    Parameters
+    ----------
+    folder
+        Made when absent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._names: Counter[str] = Counter()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _kept(self, name: str, figure: Figure, caption: str) -> FigureView:
         from lycb_flows.report.figure_style import save  # noqa: PLC0415 - matplotlib takes a while
 
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or "figure"
@@ -139,9 +158,7 @@ class Album:
         stem = slug if self._names[slug] == 1 else f"{slug}-{self._names[slug]}"
         svg = save(figure, self.folder / f"{stem}.svg")
         encoded = base64.b64encode(svg).decode()
-        view = FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
-        self.views[name] = view
-        return view
+        return FigureView(stem, caption, f"data:image/svg+xml;base64,{encoded}")
 
 
 class Reported(Measured, Protocol):

@@ -20,6 +20,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.report import (
     Album,
+    FolderAlbum,
     Part,
     ReportData,
     Reported,
@@ -109,7 +110,7 @@ def write_report(
     """
     path = folder / ("paper.html" if only_paper else "report.html")
     try:
-        album = Album(folder / "figures")
+        album = FolderAlbum(folder / "figures")
         contents = report_contents(store, keys, album, quantities, only_paper=only_paper)
         data = contents.data
         page = _template().render(

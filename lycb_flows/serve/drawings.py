@@ -62,32 +62,21 @@ class LiveAlbum(Album):
     """
 
     def __init__(self, address: str) -> None:
+        super().__init__()
         self.address, self.since = address, time.monotonic()
         self.pictures: dict[str, Picture] = {}
-        self.views = {}
 
     @property
     def age_s(self) -> float:
         """How long it has been drawn, in seconds."""
         return time.monotonic() - self.since
 
-    def show(self, name: str, figure: Figure, caption: str) -> FigureView:
-        """Keep a figure and return what the page shows of it.
-
-        Parameters
-        ----------
-        name
-            Of the figure, unique or not.
-        figure
-            The figure.
-        caption
-            A sentence under the figure.
-        """
+    def _kept(self, name: str, figure: Figure, caption: str) -> FigureView:
         # the address has a number: a name may hold anything that a campaign calls its systems
+        del name
         key = f"{len(self.pictures) + 1:02d}"
         self.pictures[key] = picture_of(figure)
-        view = self.views[name] = FigureView(key, caption, f"{self.address}/{key}.png")
-        return view
+        return FigureView(key, caption, f"{self.address}/{key}.png")
 
 
 def picture_of(figure: Figure) -> Picture:

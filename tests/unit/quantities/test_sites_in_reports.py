@@ -8,7 +8,7 @@ from lycb_flows.errors import InputError, StoreError
 from lycb_flows.quantities import find_quantity
 from lycb_flows.quantities.maps import density_figure, occupancy_figure
 from lycb_flows.quantities.sites import IonSites
-from lycb_flows.report import Album, ReportData
+from lycb_flows.report import FolderAlbum, ReportData
 from lycb_flows.schemas import Blob, Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.transport.density import DensityGrid, grid_bytes
 
@@ -80,7 +80,7 @@ def test_tables_show_the_simulation_beside_the_refinement(tmp_path):
             orbit("tetrahedral 1", 0.04, 0.01, None, residence_low_ps=7.0),
         ),
     )
-    section = IonSites().section(data_of(measured(400.0), hot), Album(tmp_path))
+    section = IonSites().section(data_of(measured(400.0), hot), FolderAlbum(tmp_path))
     (part,) = section.blocks
     occupancies, steps, network = part.tables
     assert [cell.text for cell in occupancies.rows[2]] == [
@@ -92,7 +92,7 @@ def test_tables_show_the_simulation_beside_the_refinement(tmp_path):
     ]  # fmt: skip
     assert network.rows[1][5].text == "3 dimensions"
     assert [figure.name for figure in part.figures] == ["sites-LYC-at-1-bar"]
-    cold = IonSites().section(data_of(measured()), Album(tmp_path))
+    cold = IonSites().section(data_of(measured()), FolderAlbum(tmp_path))
     assert cold.blocks[0].figures == ()  # a temperature alone is no curve
 
 
@@ -138,7 +138,7 @@ def test_the_map_nearest_to_the_papers_temperature_is_shown(tmp_path):
         for t in (400.0, 550.0, 700.0)
     ]  # fmt: skip
     data = ReportData(measurements={"density": densities}, read={BLOB: content}.__getitem__)
-    (part,) = find_quantity("density").section(data, Album(tmp_path)).blocks
+    (part,) = find_quantity("density").section(data, FolderAlbum(tmp_path)).blocks
     assert [figure.name for figure in part.figures] == ["density-LYB-at-1-bar-and-550-K"]
     assert len(part.tables[0].rows) == 3
     assert [cell.text for cell in part.tables[0].rows[0]][2:6] == [

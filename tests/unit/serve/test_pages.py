@@ -22,7 +22,7 @@ from waiting import wait_until
 
 from lycb_flows.campaign import documented_progress, find_results, plan_campaign, reopen
 from lycb_flows.errors import LabelError, StoreError
-from lycb_flows.report import Album
+from lycb_flows.report import FolderAlbum
 from lycb_flows.report.page import report_contents
 from lycb_flows.schemas import CampaignRecord, Label, Run
 from lycb_flows.serve import Desk, Sight, Watch, drawings
@@ -99,7 +99,7 @@ def test_everything_is_read_by_following_links_without_scripts(served, key, loop
 def test_a_report_shows_what_lycb_report_writes(served, key, loop_run, tmp_path):
     store, submission, _ = loop_run
     found = find_results(store, submission.campaign, submission.theory)
-    contents = report_contents(store, found.document_keys(), Album(tmp_path))
+    contents = report_contents(store, found.document_keys(), FolderAlbum(tmp_path))
     page = drawn(served, f"/campaigns/{key}/report")
     for section in contents.sections:
         assert section.title in html.unescape(page)
