@@ -208,9 +208,12 @@ def _print_facts(results: ResultStore, kind: str, equal: dict[str, Any], *, as_j
 
 
 def _short(facts: dict[str, Any]) -> str:
+    """Return single facts, and those of parts such as a transport's estimate, in one line."""
+    parts = [part for part in facts.values() if isinstance(part, dict)]
     values = {
         name: value[:16] if isinstance(value, str) else value
-        for name, value in facts.items()
+        for some in (facts, *parts)
+        for name, value in some.items()
         if isinstance(value, str | int | float | bool)
     }
     return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -60,7 +60,7 @@ def test_a_wheel_runs_a_campaign_where_no_repository_is(tmp_path):
     place.mkdir()
     kept = {"HOME", "LANG", "OMP_NUM_THREADS", "TMPDIR"}
     env = {name: value for name, value in os.environ.items() if name in kept}
-    env |= {"PATH": f"{programs}:/usr/bin:/bin", "LYCB_PROCESSES": "1"}
+    env |= {"PATH": f"{programs}:/usr/bin:/bin", "LYCB_PROCESSES": "1", "COLUMNS": "200"}
 
     def lycb(*words):
         return run(programs / "lycb", *words, cwd=place, env=env)

@@ -1,0 +1,78 @@
+"""What a stranger met in the first hours with a crystal of their own, and meets no more."""
+
+import re
+
+import pytest
+from messages import assert_one_line
+from places import ROOT
+
+from lycb_flows.cli import terminal
+from lycb_flows.cli.dynamics import _length_text
+from lycb_flows.config import MDConfig
+from lycb_flows.crystals import load_parent
+from lycb_flows.errors import InputError
+
+CIF = (ROOT / "workflows" / "cifs" / "Li6PS5Cl.cif").read_text()
+
+
+def before(word):
+    return CIF[: CIF.index(word)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ("empty", "download")),
+        (" \n\n", ("empty", "download")),
+        ("Li 0 0 0\n", ("no CIF", "data_")),
+        (before("_cell_length_c"), ("cell", "_cell_length_c", "cut off")),
+        (re.sub(r"_cell_.*\n", "", CIF), ("cell", "_cell_length_a")),
+        (before("loop_"), ("sites", "_atom_site_fract_x", "cut off")),
+        (before("_atom_site_fract_y"), ("sites", "_atom_site_fract_y", "cut off")),
+        (CIF.rstrip().rsplit(" ", 1)[0], ("unreadable CIF", "cut off")),
+    ],
+)
+def test_each_damage_of_a_cif_has_words_of_its_own(text, words, lycb, tmp_path):
+    (tmp_path / "my.cif").write_text(text)
+    assert_one_line(lycb("enumerate", tmp_path / "my.cif", "--count-only"), *words)
+    with pytest.raises(InputError):
+        load_parent(str(tmp_path / "my.cif"))
+
+
+def test_a_run_tells_its_length_with_what_comes_before():
+    protocol = MDConfig(time_step_fs=2.0, heating_ps=2.0, equilibration_ps=50.0).npt(600.0, 1.0)
+    steps = protocol.heating_steps + protocol.equilibration_steps + 100
+    text = _length_text(protocol, steps)
+    assert text == "52.2 ps: 2 ps of heating, 50 ps to settle, 0.2 ps of production"
+
+
+def test_a_plan_says_when_more_than_the_sample_is_relaxed(lycb, tmp_path):
+    campaign = tmp_path / "sampled.yaml"
+    campaign.write_text(
+        "name: sampled\nsystems:\n  - name: LYB\n    parent: Li3YBr6\n"
+        "    enumeration: {supercell: [2, 1, 1], cap: 100, n_samples: 12}\n"
+        "ranking: {model: toy-soft}\n"
+    )
+    code, out, _ = lycb("plan", campaign)
+    assert code == 0
+    assert "at least 12 relaxations" in out
+
+
+HEADS = (
+    ["K", "ensemble", "frames", "meV/atom", "meV/Å", "GPa", "slope", "grade", "lost runs"],
+    ["", "student", "teacher", "ratio", "errors from one"],
+)
+ROWS = (
+    ["300", "NVT", "54", "12.34", "157.4", "0.022", "0.991", "1.10", "0"],
+    ["D at 600 K (m²/s)", *["1.23e-09 ± 1.2e-10"] * 2, "1.0123 ± 0.2022", "12.2"],
+)
+
+
+@pytest.mark.parametrize(("head", "row"), list(zip(HEADS, ROWS, strict=True)))
+def test_tables_of_students_break_no_word_at_80_columns(head, row, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.print_table("Student", head, [row])
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    shown = set(printed.split())
+    assert {word for cell in (*head, *row) for word in cell.split()} <= shown
