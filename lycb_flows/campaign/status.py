@@ -32,6 +32,8 @@ from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, 
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
 
+_N_FAILURES = 3
+
 
 def errors_text(errors: ModelErrors) -> str:
     """Return the mean absolute errors of energy, force and stress on a line.
@@ -60,10 +62,12 @@ def campaign_status(
         Its results so far, where the caller has them already.
     """
     found = found or find_results(store, submission.campaign, submission.theory)
-    labels = {}
+    labels, failed = {}, {}
     for plan in found.stages:
         if store.find_present(Frames, [plan.frames_key]):
             where = label_status(store, plan)
+            if where.failed:
+                failed[plan.title] = _failures_text(store, plan)
             labels[plan.title] = {
                 "done": len(where.done),
                 "failed": len(where.failed),
@@ -79,12 +83,19 @@ def campaign_status(
         "ranked": list(found.rankings),
         "relaxed by DFT": _dft_status(store, submission.campaign, found),
         "labels": labels,
+        **({"failed labels": failed} if failed else {}),
         "rounds": [_round_status(store, round_) for round_ in found.rounds],
         **_student_status(store, submission.campaign, found),
         **_measured_status(found),
         "attempts": {outcome: total.n for outcome, total in totals.items()},
         "wall_s": round(sum(total.wall_s for total in totals.values()), 1),
     }
+
+
+def _failures_text(store: ResultStore, plan: StagePlan) -> str:
+    """Return why the first labels of a stage that failed for good did so."""
+    reasons = failed_label_reasons(store, plan, _N_FAILURES)
+    return "; ".join(f"{key[:12]}, {n} tries: {reason[:200]}" for key, n, reason in reasons)
 
 
 def _asked_for(store: ResultStore, campaign: Campaign) -> dict[str, list[str]]:

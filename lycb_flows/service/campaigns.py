@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 from lycb_flows.campaign import (
     LABEL,
+    JobDescription,
     StagePlan,
     Submission,
     close_stage,
@@ -17,7 +18,7 @@ from lycb_flows.campaign import (
 )
 from lycb_flows.errors import LycbError, MachineError
 from lycb_flows.flows import CampaignMakers, after_stage, campaign_flow, relabel_flow
-from lycb_flows.schemas import CampaignRecord, Dataset, Frames
+from lycb_flows.schemas import CampaignRecord, Dataset, Frames, Label
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
     METHODS,
@@ -31,6 +32,7 @@ from lycb_flows.service.launchpad import (
     find_jobs,
     retry,
     submit_flow,
+    why_given_up,
 )
 from lycb_flows.service.reaper.passes import Reaping
 from lycb_flows.store import ResultStore, method_versions, user_name
@@ -167,6 +169,7 @@ def _close(
     dry_run: bool,
 ) -> Iterator[Reaping]:
     stages = find_results(store, submission.campaign, submission.theory).stages
+    yield from _count_given_up(launchpad, store, workflow, stages, dry_run=dry_run)
     for plan in stages[-2:]:  # earlier stages have been continued
         if store.find(Frames, plan.frames_key) is None:
             break
@@ -180,6 +183,51 @@ def _close(
         if dataset is not None:
             yield from _go_on(launchpad, workflow, plan, dataset, name, dry_run=dry_run)
     yield from _give_back_labels(launchpad, store, workflow, stages, dry_run=dry_run)
+
+
+def _count_given_up(
+    launchpad: ServiceLaunchPad,
+    store: ResultStore,
+    workflow: CampaignWorkflow,
+    stages: Sequence[StagePlan],
+    *,
+    dry_run: bool,
+) -> Iterator[Reaping]:
+    """Count labels whose jobs have killed too many workers as failed for good.
+
+    Otherwise their stages would wait for them. The jobs go back, find that no try is left, and
+    end as those of other failed labels do.
+    """
+    for plan, job, row in _failed_label_jobs(launchpad, workflow, stages):
+        why = why_given_up(launchpad, row["launches"][-1]) if row["launches"] else ""
+        if not why:
+            continue
+        key, done = _label_key(store, plan, job), False
+        if not dry_run:
+            if key and store.find(Label, key) is None:
+                store.count_as_failed(Label, key, plan.campaign.labels.max_attempts, why)
+            over = {GIVEN_BACK: "its label is counted as failed"}
+            done = launchpad.give_back(row["fw_id"], row["launches"][-1], **over)
+        yield Reaping("given-up label", row["fw_id"], row["name"], why, "counted as failed", done)
+
+
+def _failed_label_jobs(
+    launchpad: ServiceLaunchPad, workflow: CampaignWorkflow, stages: Sequence[StagePlan]
+) -> Iterator[tuple[StagePlan, JobDescription, dict[str, Any]]]:
+    """Yield stage, job and Firework of the label jobs of a campaign that are FIZZLED."""
+    query = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
+    plans = {plan.title: plan for plan in stages}
+    labels = [label for plan in stages for label in plan.label_jobs()]
+    for job, row in list(find_jobs(launchpad.fireworks, query, labels)):
+        if job.step == LABEL and job.stage in plans:
+            yield plans[job.stage], job, row
+
+
+def _label_key(store: ResultStore, plan: StagePlan, job: JobDescription) -> str:
+    """Return the key of a job's label; empty where the selection found fewer frames."""
+    structures = [frame.structure for frame in store.load(Frames, plan.frames_key).frames]
+    index = plan.label_jobs().index(job)
+    return plan.label_keys(structures[index : index + 1])[0] if index < len(structures) else ""
 
 
 def _go_on(
@@ -236,12 +284,8 @@ def _give_back_labels(
     dry_run: bool,
 ) -> Iterator[Reaping]:
     """Give back label jobs that had failed because their stage could not be closed then."""
-    query = {"fw_id": {"$in": list(workflow.fw_ids)}, "state": "FIZZLED"}
-    plans = {plan.title: plan for plan in stages}
-    labels = [label for plan in stages for label in plan.label_jobs()]
-    for job, row in list(find_jobs(launchpad.fireworks, query, labels)):
-        plan = plans.get(job.stage) if job.step == LABEL else None
-        if plan is not None and store.find(Dataset, plan.dataset_key) is not None:
+    for plan, _, row in _failed_label_jobs(launchpad, workflow, stages):
+        if store.find(Dataset, plan.dataset_key) is not None:
             why = {GIVEN_BACK: "its stage is closed"}
             done = not dry_run and launchpad.give_back(row["fw_id"], row["launches"][-1], **why)
             yield Reaping(

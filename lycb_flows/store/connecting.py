@@ -20,7 +20,7 @@ from lycb_flows.machine.settings import Settings
 from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb import MongoStore
-from lycb_flows.store.outages import UNAUTHORIZED, explained, is_outage
+from lycb_flows.store.outages import UNAUTHORIZED, explained, is_full, is_outage
 
 DEFAULT_DATABASE = "lycb_flows"
 _SELECTION_TIMEOUT_MS = 5000
@@ -121,6 +121,6 @@ def _unusable(address: str, err: Exception) -> StoreError | InputError:
             "not a usable MongoDB address", fix="see `store` in the settings", store=label,
             reason=why_unusable(address, err),
         )  # fmt: skip
-    if isinstance(err, PyMongoError) and not is_outage(err):
+    if isinstance(err, PyMongoError) and (is_full(err) or not is_outage(err)):
         return explained(err, store=label)
     return StoreError("no database answers", fix="start it, or mend `store`", store=label)

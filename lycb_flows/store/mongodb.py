@@ -144,7 +144,7 @@ class MongoStore(ResultStore):
     def _products(self, keys: Sequence[str]) -> dict[str, list[str] | Spilled]:
         query = {"key": {"$in": list(keys)}, **_LIVE}
         rows = self._documents.find(query, {"key": 1, "products": 1})
-        return {row["key"]: row["products"] for row in rows}
+        return {row["key"]: row.get("products", []) for row in rows}
 
     @survives_outages
     def kinds(self) -> list[str]:
@@ -324,7 +324,7 @@ class MongoStore(ResultStore):
         wanted = {"$in": list(keys)}
         pairs = {(row[end], row[other_end]) for row in self._edges.find({end: wanted})}
         for row in self._documents.find({"key": wanted}, {"key": 1, own: 1}):
-            if isinstance(row[own], list):
+            if isinstance(row.get(own), list):
                 pairs.update((row["key"], key) for key in row[own])
         listed = set(keys)
         for row in self._documents.find({theirs: wanted}, {"key": 1, theirs: 1}):

@@ -8,8 +8,13 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
-from lycb_flows.store.records import AttemptId, Record, seal_of
+from lycb_flows.store.records import AttemptId, Record, damaged, seal_of
 
+_TYPES: dict[str, tuple[type, ...]] = dict.fromkeys(Record.__dataclass_fields__, (str,)) | {
+    **dict.fromkeys(("facts", "made"), (dict,)),
+    **dict.fromkeys(("parents", "products"), (list, dict)),
+    **dict.fromkeys(("method_version", "schema_version"), (int,)),
+}
 _DUPLICATE_KEY = 11000
 
 
@@ -32,5 +37,15 @@ def row_of(record: Record, n_withdrawn: int, attempt: AttemptId | None = None) -
 
 
 def record_in(row: dict[str, Any]) -> Record:
-    """Return the record that a row keeps."""
-    return Record(**{name: row[name] for name in Record.__dataclass_fields__})
+    """Return the record that a row keeps.
+
+    Raises
+    ------
+    StoreError
+        When a field of it is gone, or of another type.
+    """
+    for name, kinds in _TYPES.items():
+        if not isinstance(row.get(name), kinds):
+            reason = f"its field {name} is {type(row.get(name)).__name__}"
+            raise damaged(str(row.get("key", row["_id"])), reason)
+    return Record(**{name: row[name] for name in _TYPES})

@@ -26,11 +26,22 @@ _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkEr
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the database is away, as opposed to a wrong request."""
+    """Return whether the database is away or full, as opposed to a wrong request.
+
+    Both end without anything wrong with the work.
+    """
     if not isinstance(error, PyMongoError):
         return False
+    if is_full(error):
+        return True
     labelled = any(error.has_error_label(label) for label in _OUTAGE_LABELS)
     return isinstance(error, ConnectionFailure) or bool(error.timeout) or labelled
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether the database has no space left for what it is to write."""
+    code = _code_of(error)
+    return code in _NO_SPACE or (code == _ATLAS and _QUOTA in str(error))
 
 
 def patiently(
@@ -76,13 +87,13 @@ def explained(error: PyMongoError, **where: object) -> StoreError:
     **where
         What the line names: an address without a password, or a file.
     """
-    if is_outage(error):
-        return StoreError("the database is away", fix="start it, then run again", **where)
-    code, text = _code_of(error), str(error)
-    if code in _NO_SPACE or (code == _ATLAS and _QUOTA in text):
+    if is_full(error):
         return StoreError(
             "the database's disk is full", fix="free space there, then run again", **where
         )
+    if is_outage(error):
+        return StoreError("the database is away", fix="start it, then run again", **where)
+    code, text = _code_of(error), str(error)
     if code in {_CREDENTIALS, _ATLAS} or (code == UNAUTHORIZED and _NO_LOGIN in text):
         return StoreError(
             "the database refuses this user",
@@ -101,7 +112,7 @@ def explained(error: PyMongoError, **where: object) -> StoreError:
     )
 
 
-def _code_of(error: PyMongoError) -> int | None:
+def _code_of(error: BaseException) -> int | None:
     """Return the server's code, of many writes that of the first that failed."""
     if isinstance(error, BulkWriteError) and error.details.get("writeErrors"):
         return int(error.details["writeErrors"][0]["code"])

@@ -323,6 +323,27 @@ class ResultStore(Backend):
                 self._end(made.attempt, outcome, reason, made(logs))
             raise
 
+    def count_as_failed(self, kind: type[Document], key: str, n: int, reason: str) -> None:
+        """Count a key as failed for good: it has killed the processes that tried it.
+
+        Tries that never ended have failed; where these are too few, more are noted.
+
+        Parameters
+        ----------
+        kind, key
+            Class of the document that was tried, and its key.
+        n
+            How many failed tries the key has then at least.
+        reason
+            Why it has failed.
+        """
+        made = MadeNow("reaper")()
+        tries = [attempt.id for attempt in self.attempts(key, "running")]
+        n_missing = n - len(tries) - len(self.attempts(key, "failed"))
+        tries += [self._begin(kind.kind, key, made) for _ in range(n_missing)]
+        for attempt in tries:
+            self._end(attempt, "failed", reason, made)
+
     # -- ancestry and retraction -----------------------------------------------------
 
     def ancestors(self, *keys: str) -> list[str]:

@@ -172,8 +172,10 @@ class MongoSeals(Seals):
     def records(self) -> Iterator[StoredRecord]:
         """Yield every record with its seal, live or withdrawn."""
         for row in self._documents.find({}):
-            known = row.keys() >= Record.__dataclass_fields__.keys()
-            record = self._read(row) if known else None
+            try:
+                record = self._read(row)
+            except StoreError:
+                record = None
             key, live = str(row.get("key", row["_id"])), row.get("withdrawn") is None
             yield StoredRecord(key, record, row.get("seal"), live)
 

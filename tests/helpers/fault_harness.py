@@ -2,9 +2,11 @@
 
     python fault_harness.py CAMPAIGN FOLDER SEED
 
-Four workers, a reaper, a MongoDB of its own. Imports are paid once: workers are forks. The
-campaign runs embedded first; at the end both stores must hold the same facts. With seed 0
-nothing breaks. Prints what was done and, at the end, one line of JSON.
+Four workers, a reaper, a MongoDB of its own on a small disk. Imports are paid once: workers are
+forks. The campaign runs embedded first; at the end both stores must hold the same facts. With seed
+0 nothing breaks. Else one label of the first round kills every worker that tries it (in the
+embedded run its tries fail), and a worker of another method version is there from the beginning
+to the end. Prints what was done and, at the end, one line of JSON.
 """
 
 import json
@@ -15,7 +17,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -31,20 +32,28 @@ os.environ |= {
 
 import pytest
 import yaml
+from broken_machines import (
+    MongoOnSmallDisk,
+    break_code,
+    break_package,
+    change_methods,
+    die_of_memory,
+    fail_of_memory,
+    poison_a_label,
+)
 from fireworks.core.launchpad import LockedWorkflowError
-from servers import MongoServer
+from storm_audit import audit, audit_strangers
 
 from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.errors import LycbError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
-from lycb_flows.schemas import Round
 from lycb_flows.service.campaigns import close_open_stages, submit_campaign
-from lycb_flows.service.launchpad import campaign_workflows, count_interruptions, load_launchpad
+from lycb_flows.service.launchpad import campaign_workflows, load_launchpad
 from lycb_flows.service.reaper.passes import serve
 from lycb_flows.service.worker import WorkerOptions, run_worker
-from lycb_flows.store import differences, open_store
+from lycb_flows.store import open_store
 
 N_WORKERS = 4
 FAULTS = {
@@ -55,10 +64,33 @@ FAULTS = {
     "30 s outage": 1,
     "worker frozen until its job was rerun": 1,
     "full scratch disk": 1,
+    "full database disk": 1,
+    "broken code of a worker": 2,
+    "broken package of a worker": 2,
     "rerun of a completed job": 9,
     "rerun of the deciding job": 1,
 }
 OUTAGE_S, END_S = 30.0, 600.0
+
+
+def forked(work, log=None):
+    """The id of a process that does this work; it ends with 1 at an error of one line."""
+    pid = os.fork()
+    if pid == 0:
+        if log is not None:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        try:
+            work()
+            code = 0
+        except LycbError as err:
+            print(f"{os.getpid()}: {err}", flush=True)
+            code = 1
+        except BaseException:  # noqa: BLE001 - a fork must never return into its parent's code
+            sys.excepthook(*sys.exc_info())
+            code = 2
+        os._exit(code)
+    return pid
 
 
 class Service:
@@ -66,11 +98,13 @@ class Service:
 
     def __init__(self, folder, seed):
         self.folder, self.chance = folder, random.Random(seed)
-        self.server = MongoServer(folder / "mongo")
+        self.seed, self.server = seed, MongoOnSmallDisk(folder / "mongo")
         self.workers, self.reaper, self.n_born = {}, None, 0
+        self.strangers, self.kept_out = {}, []
         self.log = (folder / "service.log").open("a", buffering=1)
 
     def start(self):
+        self.server.mount()
         self.server.start()
         self.launchpad_file = self.folder / "launchpad.yaml"
         self.launchpad_file.write_text(yaml.safe_dump(self.server.launchpad("launchpad")))
@@ -83,6 +117,8 @@ class Service:
             self.name = campaign.name
             submit_campaign(launchpad, submit(store, campaign))
         self.reaper = self.fork(self.reap)
+        if self.seed:
+            self.stranger("old", change_methods)
         self.keep_manned()
 
     @contextmanager
@@ -101,21 +137,7 @@ class Service:
     # -- processes -------------------------------------------------------------------
 
     def fork(self, work):
-        pid = os.fork()
-        if pid == 0:
-            os.dup2(self.log.fileno(), 1)
-            os.dup2(self.log.fileno(), 2)
-            try:
-                work()
-                code = 0
-            except LycbError as err:
-                print(f"{os.getpid()}: {err}", flush=True)
-                code = 1
-            except BaseException:  # noqa: BLE001 - a fork must never return into its parent's code
-                sys.excepthook(*sys.exc_info())
-                code = 2
-            os._exit(code)
-        return pid
+        return forked(work, self.log)
 
     def reap(self):
         launchpad = load_launchpad(self.launchpad_file)
@@ -127,20 +149,28 @@ class Service:
         store.forget_stale_claims()
         return close_open_stages(launchpad, store)
 
-    def work(self, number, scratch):
+    def work(self, name, scratch, change=None):
         os.environ["LYCB_SCRATCH"] = str(scratch)
         os.chdir(self.folder)
-        options = WorkerOptions(
-            categories=CATEGORIES, name=f"worker{number}", sleep_s=0.5, avoid_s=1.0
-        )
+        if self.seed:
+            poison_a_label(die_of_memory)
+        if change:
+            change()
+        options = WorkerOptions(categories=CATEGORIES, name=name, sleep_s=0.5, avoid_s=1.0)
         run_worker(load_launchpad(self.launchpad_file), options, print)
+
+    def stranger(self, name, change):
+        """A worker beside the others that is not as they are."""
+        pid = self.fork(partial(self.work, name, self.scratch, change))
+        self.strangers[pid] = name
+        return pid
 
     def keep_manned(self, scratch=None):
         self.bury_dead()
         while len(self.workers) < N_WORKERS:
             self.n_born += 1
             number = self.n_born
-            pid = self.fork(partial(self.work, number, scratch or self.scratch))
+            pid = self.fork(partial(self.work, f"worker{number}", scratch or self.scratch))
             self.workers[pid] = number
 
     def bury_dead(self):
@@ -153,17 +183,19 @@ class Service:
         return self.chance.choice(sorted(self.workers))
 
     def stop(self):
-        for pid in [*self.workers, self.reaper]:
+        everyone = [*self.workers, *self.strangers, self.reaper]
+        for pid in everyone:
             os.kill(pid, signal.SIGTERM)
-        for pid in [*self.workers, self.reaper]:
-            os.waitpid(pid, 0)
-        self.workers = {}
+        codes = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in everyone}
+        self.ends = {name: codes[pid] for pid, name in self.strangers.items()}
+        self.workers, self.strangers = {}, {}
 
     def kill(self):
-        for pid in self.workers:
+        for pid in [*self.workers, *self.strangers]:
             os.kill(pid, signal.SIGKILL)
         if self.server.process:
             self.server.kill()
+        self.server.unmount()
 
     # -- faults ----------------------------------------------------------------------
 
@@ -232,6 +264,24 @@ class Service:
         finally:
             subprocess.run(["/bin/umount", "-l", disk], check=True)
 
+    def full_database_disk(self):
+        """mongod ends in the middle of its work, and starts again when there is space."""
+        self.server.fill(END_S)
+        time.sleep(self.chance.uniform(1.0, 5.0))
+        self.server.free()
+        self.server.start()
+
+    def broken_code_of_a_worker(self):
+        """It stays until it has found out: not every moment has three jobs for it."""
+        self.stranger(f"hole{len(self.strangers)}", break_code)
+
+    def broken_package_of_a_worker(self):
+        """It looks at itself, takes no job and ends."""
+        name = f"unfit{len(self.kept_out)}"
+        self.kept_out.append(name)
+        _, status = os.waitpid(self.fork(partial(self.work, name, self.scratch, break_package)), 0)
+        assert os.waitstatus_to_exitcode(status) == 1, f"{name}, see {self.log.name}"
+
     def rerun_of_a_completed_job(self):
         self.rerun({})
 
@@ -277,32 +327,6 @@ class Service:
         pytest.fail(f"the campaign did not end: {states}, see {self.log.name}")
 
 
-def audit(service, reference):
-    """What must be true of the databases after all."""
-    with service.database() as (launchpad, store):
-        (workflow,) = campaign_workflows(launchpad, service.name)
-        names = Counter(row["name"] for row in launchpad.fireworks.find({}, {"name": 1}))
-        successes = Counter(one.key for one in store.attempts(outcome="done"))
-        differing = differences(reference, store)
-        count = launchpad.fireworks.count_documents
-        return {
-            "jobs": len(workflow.fw_ids),
-            "differences": {name: len(keys) for name, keys in differing.items()},
-            "most successes of a key": max(successes.values()),
-            "rounds": len(list(store.find_all(Round))),
-            "jobs of one name": [name for name, n in names.items() if n > 1],
-            "orphans": count({"fw_id": {"$nin": list(workflow.fw_ids)}}),
-            "unfinished jobs": count({"state": {"$ne": "COMPLETED"}}),
-            "unfinished launches": launchpad.launches.count_documents(
-                {"state": {"$in": ["RUNNING", "RESERVED"]}}
-            ),
-            "locks": launchpad.workflows.count_documents({"locked": {"$exists": True}}),
-            "claims": store.database["claims"].count_documents({}),
-            "interrupted launches": count_interruptions(launchpad, service.name),
-            "attempts": {name: total.n for name, total in store.total_attempts().items()},
-        }
-
-
 def storm(service, faults):
     """Every fault as often as it is listed, in random order."""
     plan = [fault for fault, n in faults.items() for _ in range(n)]
@@ -315,15 +339,27 @@ def storm(service, faults):
         time.sleep(service.chance.uniform(0.1, 1.0))
 
 
+def run_reference(campaign, folder, *, poisoned):
+    """The campaign in one process, which is a fork: what is changed for it stays there."""
+
+    def run():
+        if poisoned:
+            poison_a_label(fail_of_memory)
+        with open_store(folder) as store:
+            submission = submit(store, campaign)
+            flow = campaign_flow(submission.campaign, submission.theory)
+            run_embedded(store, flow, lambda *_: None)
+
+    started = time.monotonic()
+    assert os.waitpid(forked(run), 0)[1] == 0
+    return time.monotonic() - started
+
+
 def main(campaign_file, folder, seed):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     campaign = read_campaign(Path(campaign_file))
-    reference = open_store(folder / "embedded")
-    submission = submit(reference, campaign)
-    started = time.monotonic()
-    run_embedded(reference, campaign_flow(submission.campaign, submission.theory), lambda *_: None)
-    embedded_s = time.monotonic() - started
+    embedded_s = run_reference(campaign, folder / "embedded", poisoned=bool(seed))
     service = Service(folder, seed)
     service.start()
     started = time.monotonic()
@@ -333,7 +369,9 @@ def main(campaign_file, folder, seed):
         service.wait()
         elapsed_s = time.monotonic() - started
         service.stop()
-        found = audit(service, reference)
+        with open_store(folder / "embedded") as reference:
+            found = audit(service, reference)
+        found |= audit_strangers(service) if seed else {}
     finally:
         service.kill()
     print(json.dumps(found | {"seed": seed, "embedded_s": embedded_s, "service_s": elapsed_s}))

@@ -295,8 +295,8 @@ class MongoServer:
 
     def start(self):
         """Started and writable, with the data that are there."""
-        fresh = not (self.folder / "db").exists()
         (self.folder / "db").mkdir(parents=True, exist_ok=True)
+        fresh = not any((self.folder / "db").iterdir())
         mongod = find_mongod()
         self.process = spawn(
             [mongod, *self._arguments()],

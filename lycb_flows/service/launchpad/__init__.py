@@ -38,7 +38,13 @@ from lycb_flows.service.launchpad.faults import (
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
 from lycb_flows.service.launchpad.identity import host_and_pid, is_gone
 from lycb_flows.service.launchpad.listener import JobListener
-from lycb_flows.service.launchpad.losses import give_up, is_last_loss, retry
+from lycb_flows.service.launchpad.losses import (
+    give_back_lost,
+    give_up,
+    is_last_loss,
+    retry,
+    why_given_up,
+)
 from lycb_flows.service.launchpad.methods import differing_methods, other_methods
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.submitted import (
@@ -88,6 +94,7 @@ __all__ = [
     "find_jobs",
     "find_workers",
     "forget_workers",
+    "give_back_lost",
     "give_up",
     "host_and_pid",
     "initialise",
@@ -105,6 +112,7 @@ __all__ = [
     "retry",
     "set_query",
     "submit_flow",
+    "why_given_up",
     "why_unfinished",
     "worker_settings",
     "write_with_password",

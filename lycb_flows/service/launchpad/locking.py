@@ -62,6 +62,23 @@ def stale_reason(lock: object) -> str:
     return f"{host_and_pid(owner)} is gone" if owner and is_gone(owner) else ""
 
 
+def patience_s(lock: object, ours_s: float) -> float:
+    """Return after how long an unchanged lock is taken for stale, in s.
+
+    FireWorks' own commands name no owner and replace the whole workflow when they are done,
+    whether they still have the lock or not: they get the time that FireWorks gives them.
+
+    Parameters
+    ----------
+    lock
+        What the workflow's field holds.
+    ours_s
+        The time for a lock that names its owner, in s.
+    """
+    ours = isinstance(lock, dict)
+    return ours_s if ours else max(ours_s, float(fw_config.WFLOCK_EXPIRATION_SECS))
+
+
 class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
     """A workflow's lock as a context manager; its owner can enter it again after an outage.
 
@@ -88,7 +105,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             if found != last_lock:
                 last_lock, since = found, now
             lock = found.get("locked")
-            if now - since > self._stale_s(lock) or stale_reason(lock):
+            if now - since > patience_s(lock, self.lp.stale_lock_s) or stale_reason(lock):
                 self.lp.break_lock(found)
             elif now - started > self.lp.outage_s:
                 msg = f"workflow of firework {self.fw_id} stays locked"
@@ -96,16 +113,6 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             else:
                 naps += 1
                 time.sleep(min(_FIRST_NAP_S * naps, _LONGEST_NAP_S) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-
-    def _stale_s(self, lock: object) -> float:
-        """Return after how long an unchanged lock is taken for stale, in s.
-
-        FireWorks' own commands name no owner and replace the whole workflow when they are done,
-        whether they still have the lock or not: they get the time that FireWorks gives them.
-        """
-        ours = isinstance(lock, dict)
-        plain_s = float(fw_config.WFLOCK_EXPIRATION_SECS)
-        return float(self.lp.stale_lock_s) if ours else max(self.lp.stale_lock_s, plain_s)
 
     def _acquire(self) -> bool:
         """Return whether the lock was free or ours already, and take it."""

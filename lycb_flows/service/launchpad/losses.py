@@ -1,13 +1,15 @@
 """Runs that died with their worker: when they count against their job, and trying again.
 
 A job whose memory need kills its worker would kill one worker after another. A loss counts
-against its job when the worker had completed other jobs before, or when runs of the job died on
-two machines; after `MAX_LOSSES` of those the job is FIZZLED. A broken machine, on which every
-job dies, cannot do that to a job alone.
+against its job when its worker or, since the job was lost first, another worker of that machine
+has completed another job, or when runs of the job died on two machines; after `MAX_LOSSES` of
+those the job is FIZZLED. A broken machine, on which every job dies, cannot do that to a job alone.
+A lost job waits behind the others of its priority, so that workers complete some of these first.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,10 +39,11 @@ def is_last_loss(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int) -> boo
     runs = [row for row in launchpad.launches.find(query, _FIELDS) if not _was_requeued(row)]
     if len(runs) < MAX_LOSSES:
         return False
-    machines = {_owner(run).rpartition("/")[0].rpartition("/")[0] for run in runs}
+    machines = {_machine(run) for run in runs}
     if len(machines - {""}) > 1:
         return True
-    return sum(_others_lived(launchpad, run) for run in runs) >= MAX_LOSSES
+    first = min(run["launch_id"] for run in runs)
+    return sum(_others_lived(launchpad, run, first) for run in runs) >= MAX_LOSSES
 
 
 def _was_requeued(run: Mapping[str, Any]) -> bool:
@@ -53,11 +56,74 @@ def _owner(run: Mapping[str, Any]) -> str:
     return str(env.get("lycb_owner", ""))
 
 
-def _others_lived(launchpad: ServiceLaunchPad, run: Mapping[str, Any]) -> bool:
-    """Return whether the worker of a run has completed another job."""
-    owner = _owner(run)
-    query = {"fworker.env.lycb_owner": owner, "state": "COMPLETED", "fw_id": {"$ne": run["fw_id"]}}
-    return bool(owner) and launchpad.launches.find_one(query, {"_id": 1}) is not None
+def _machine(run: Mapping[str, Any]) -> str:
+    """Return host and boot of a run's worker; empty for plain `rlaunch`."""
+    return _owner(run).rpartition("/")[0].rpartition("/")[0]
+
+
+def _others_lived(launchpad: ServiceLaunchPad, run: Mapping[str, Any], first: int) -> bool:
+    """Return whether another job was completed by a run's worker, or on its machine since then.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    run
+        A run that was lost.
+    first
+        The first run of the same job that was lost; later ones have higher numbers.
+    """
+    if not _owner(run):
+        return False
+    neighbours = {"$regex": f"^{re.escape(_machine(run))}/"}
+    since = {"fworker.env.lycb_owner": neighbours, "launch_id": {"$gt": first}}
+    own = {"fworker.env.lycb_owner": _owner(run)}
+    query = {"$or": [own, since], "state": "COMPLETED", "fw_id": {"$ne": run["fw_id"]}}
+    return launchpad.launches.find_one(query, {"_id": 1}) is not None
+
+
+def give_back_lost(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int, why: str) -> bool:
+    """Give a lost run's job back, behind the others of its priority.
+
+    Were it taken first again, it would kill each new worker before that has completed anything.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    fw_id, launch_id
+        The job and its run.
+    why
+        The evidence that the run is lost.
+
+    Returns
+    -------
+    bool
+        False when the job has moved on meanwhile.
+    """
+    if not launchpad.give_back(fw_id, launch_id, **{LOST: why}):
+        return False
+    later = {"$inc": {"spec._priority": -1}}
+    launchpad.fireworks.update_one({"fw_id": fw_id, "spec._priority": {"$exists": True}}, later)
+    return True
+
+
+def why_given_up(launchpad: ServiceLaunchPad, launch_id: int) -> str:
+    """Return in one line why a job was given up with this run; empty when it was not.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    launch_id
+        The last run of a FIZZLED job.
+    """
+    fields = {"action.stored_data": 1, CLEARED: 1}
+    row = launchpad.launches.find_one({"launch_id": launch_id}, fields) or {}
+    stored = (row.get("action") or {}).get("stored_data") or {}
+    details = (stored.get("_exception") or {}).get("_details")
+    given_up = isinstance(details, Mapping) and LOST in details and CLEARED not in row
+    return str(stored["_message"]) if given_up else ""
 
 
 def give_up(launchpad: ServiceLaunchPad, launch_id: int, why: str) -> bool:

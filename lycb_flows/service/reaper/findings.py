@@ -18,12 +18,13 @@ from lycb_flows.service.launchpad import (
     LOST,
     ServiceLaunchPad,
     forget_workers,
+    give_back_lost,
     give_up,
     is_last_loss,
     requeue_counts,
     why_unfinished,
 )
-from lycb_flows.service.launchpad.locking import OwnedLock, stale_reason
+from lycb_flows.service.launchpad.locking import OwnedLock, patience_s, stale_reason
 from lycb_flows.service.reaper.evidence import (
     Sightings,
     Slurm,
@@ -80,11 +81,14 @@ class PendingReaping:
         Does what is to be done; returns whether it was.
     evidence
         Identity of evidence that must be seen twice; empty when it is certain.
+    grace_s
+        Seconds between its two sightings; None: those of the pass.
     """
 
     reaping: Reaping
     act: Callable[[], bool]
     evidence: str = ""
+    grace_s: float | None = None
 
 
 class Pass:
@@ -142,7 +146,8 @@ class Pass:
         """Act on a finding, unless a live process may be the reason for it."""
         reaping = finding.reaping
         if finding.evidence:
-            left_s = self.grace_s - self.sightings.age_s(f"{reaping.what}: {finding.evidence}")
+            grace_s = self.grace_s if finding.grace_s is None else finding.grace_s
+            left_s = grace_s - self.sightings.age_s(f"{reaping.what}: {finding.evidence}")
             if left_s > 0:
                 again = f"{reaping.action}, if it is so in {left_s:.0f} s"
                 return replace(reaping, action=again)
@@ -160,16 +165,14 @@ class Pass:
         fields = {"locked": 1, "updated_on": 1, "name": 1, "nodes": {"$slice": 1}}
         for row in self.launchpad.workflows.find({"locked": {"$exists": True}}, fields):
             why = stale_reason(row["locked"])
-            reaping = Reaping(
-                "stale lock",
-                row["nodes"][0],
-                row["name"],
-                why or "locked and unchanged",
-                "unlocked",
-            )
+            seen = why or "locked and unchanged"
+            reaping = Reaping("stale lock", row["nodes"][0], row["name"], seen, "unlocked")
             evidence = f"{row['_id']} {row['locked']} {row['updated_on']}"
             yield PendingReaping(
-                reaping, _bind(self.launchpad.break_lock, row), "" if why else evidence
+                reaping,
+                _bind(self.launchpad.break_lock, row),
+                "" if why else evidence,
+                patience_s(row["locked"], self.grace_s),
             )
 
     # -- halves ---------------------------------------------------------------------------
@@ -307,7 +310,7 @@ class Pass:
         if is_last_loss(self.launchpad, fw_id, launch_id):
             act, action = _bind(give_up, self.launchpad, launch_id, reason), "given up"
         else:
-            act = _bind(self._give_back, fw_id, launch_id, {LOST: reason})
+            act = _bind(give_back_lost, self.launchpad, fw_id, launch_id, reason)
             action = "given back"
         return PendingReaping(
             Reaping(what, fw_id, job["name"], reason, action),

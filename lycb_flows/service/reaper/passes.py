@@ -29,7 +29,7 @@ from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad import ServiceLaunchPad
 from lycb_flows.service.reaper.findings import Pass, Reaping
-from lycb_flows.store.outages import is_outage
+from lycb_flows.store.outages import explained, is_outage
 
 __all__ = ["Reaping", "reap", "serve"]
 
@@ -127,7 +127,7 @@ def _serve_once(
     except PyMongoError as err:
         if not is_outage(err):
             raise
-        say(f"the database is away ({type(err).__name__}); trying again")
+        say(f"{explained(err).message} ({type(err).__name__}); trying again")
         return
     except StoreError as err:  # of `extra`: the result store is away, or locked
         say(str(err))

@@ -45,7 +45,7 @@ from lycb_flows.service.worker.environment import (
 from lycb_flows.service.worker.examination import examine
 from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
-from lycb_flows.store.outages import is_outage
+from lycb_flows.store.outages import explained, is_outage
 
 _AWAY = "no database"
 _QUERY_TIMEOUT_S = 5.0
@@ -227,12 +227,13 @@ class Worker(JobListener):
             self._trouble = ""
             if ready:
                 return self._launch()
+            self.breaker.hand_over(self.name, self.choice)
         except DatabaseGoneError as err:
             raise StoreError(str(err), fix="start MongoDB; `lycb reap` recovers the job") from err
         except PyMongoError as err:
             if not is_outage(err):
                 raise
-            self._wait_for_database()
+            self._wait_for_database(explained(err))
         if not self._trouble:
             self._register(state="idle")
         return False
@@ -296,14 +297,13 @@ class Worker(JobListener):
             return f"{self.launches}: {err.strerror}"
         if free_gb >= self.settings.min_free_gb:
             return ""
-        limit = self.settings.min_free_gb
-        return f"{free_gb:.1f} GB free in {self.launches}, {limit:g} GB wanted"
+        return f"{free_gb:.1f} GB free in {self.launches}, {self.settings.min_free_gb:g} GB wanted"
 
-    def _wait_for_database(self) -> None:
+    def _wait_for_database(self, why: StoreError) -> None:
         """Report the outage once; end the worker after `outage_s`."""
         if self._state != _AWAY:
             self._away_since = time.monotonic()
-        self._in_trouble(_AWAY, "the LaunchPad's database is away")
+        self._in_trouble(_AWAY, why.message.replace("the database", "the LaunchPad's database"))
         if time.monotonic() - self._away_since > self.settings.outage_s:
             raise StoreError(self._trouble, fix="start MongoDB, then the worker")
 

@@ -1,0 +1,135 @@
+"""A label that kills its workers, a broken worker with nothing else to do, a full database."""
+
+import contextlib
+import json
+import time
+
+import pytest
+import yaml
+from fireworks import FWorker, fw_config
+from places import CAMPAIGNS
+from service_jobs import named, needs, note, notes
+from worker_processes import Service
+
+from lycb_flows.jobs import resources
+from lycb_flows.schemas import Dataset
+from lycb_flows.service.launchpad import load_launchpad
+from lycb_flows.store import open_store
+
+pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
+
+
+@pytest.fixture
+def service(launchpad_file, mongo_uri, tmp_path):
+    with Service(launchpad_file, mongo_uri, tmp_path) as one:
+        yield one
+
+
+# -- a poison label ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def commands(lycb, mongo_uri, launchpad_file, monkeypatch, tmp_path):
+    """Run `lycb` on a campaign of its own whose stages close without some of their labels."""
+    for name, value in {"STORE": mongo_uri, "PING_S": "1", "MIN_FREE_GB": "0.01"}.items():
+        monkeypatch.setenv(f"LYCB_{name}", value)
+    monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
+    content = yaml.safe_load((CAMPAIGNS / "loop.yaml").read_text())
+    content["labels"] |= {"quorum": 0.5}
+    file = tmp_path / "campaign.yaml"
+    file.write_text(yaml.safe_dump(content))
+
+    def run(*words):
+        code, out, err = lycb(*words, "--launchpad", launchpad_file)
+        assert code == 0, err
+        return out
+
+    run("submit", file)
+    yield run
+    resources.open_kept(mongo_uri).close()  # of the jobs that ran in this process
+    resources.open_kept.cache_clear()
+
+
+def lose(pad, fw_id, folder):
+    """A worker takes this job, and is dead."""
+    gone = {"lycb_owner": pad.owner.rpartition("/")[0] + "/1"}
+    worker = FWorker("lost", "dft", {"fw_id": fw_id}, gone)
+    assert pad.checkout_fw(worker, str(folder))[0] is not None
+
+
+def labels_on(pad):
+    query = {"spec.step": "label", "spec.stage": "test"}
+    return list(pad.fireworks.find(query).sort("spec.part", 1))
+
+
+def test_a_label_that_kills_its_workers_is_counted_as_failed_and_its_stage_goes_on(
+    commands, mongo_uri, launchpad_file, tmp_path
+):
+    commands("worker", "--nlaunches", 0, "--category", "light", "--category", "gpu")
+    with (
+        contextlib.closing(load_launchpad(launchpad_file)) as pad,
+        open_store(mongo_uri) as store,
+    ):
+        poison, other = labels_on(pad)
+        lose(pad, poison["fw_id"], tmp_path)
+        commands("reap")
+        commands("worker", "--nlaunches", 1, "--category", "dft")
+        after = labels_on(pad)
+        assert [row["state"] for row in after] == ["READY", "COMPLETED"]  # others go first
+        assert after[0]["spec"]["_priority"] == other["spec"]["_priority"] - 1
+        for _ in range(2):
+            lose(pad, poison["fw_id"], tmp_path)
+            said = " ".join(commands("reap").split())
+        assert "given up" in said
+        assert "counted as failed" in said
+        (status,) = map(json.loads, commands("status", "--json").splitlines())
+        assert status["labels"]["test"] == {"done": 1, "failed": 1, "pending": 0, "late": 0}
+        assert "its worker died 3 times" in status["failed labels"]["test"]
+        commands("worker", "--nlaunches", 1, "--category", "dft")
+        assert [row["state"] for row in labels_on(pad)] == ["COMPLETED"] * 2
+        (dataset,) = store.find_all(Dataset)
+        assert len(dataset.missing) == 1
+        assert pad.fireworks.count_documents({"spec.stage": "r00 200 K"})
+        assert "0 findings" in commands("reap")
+
+
+# -- a broken worker beside one that waits -------------------------------------------------------
+
+
+def test_fault_2_a_broken_worker_with_one_job_leaves_it_to_another(service, tmp_path):
+    """It would never come to the failures that end it, and the job would wait for a person."""
+    service.submit(named(needs(str(tmp_path), "a", "LYCB_TEST_PACKAGE"), "a"))
+    broken = service.worker(name="hole", environment={"LYCB_TEST_PACKAGE": "broken"})
+    service.wait_for("a", "FIZZLED")
+    time.sleep(1)
+    assert service.state("a") == "FIZZLED"  # nobody else is there
+    service.worker(categories=("dft",), name="of another kind")
+    time.sleep(1)
+    assert service.state("a") == "FIZZLED"
+    service.worker(name="good")
+    service.wait_for("a", "COMPLETED")
+    assert notes(tmp_path) == ["a"]
+    assert [run["fworker"]["name"] for run in service.launches(1)] == ["hole", "good"]
+    broken.kill()
+    service.assert_sound()
+
+
+# -- locks of plain FireWorks --------------------------------------------------------------------
+
+
+def test_the_reaper_leaves_a_lock_of_lpad_as_long_as_fireworks_does(service, tmp_path):
+    """`lpad` writes its copy of the workflow whether it still has the lock or not."""
+    service.submit(named(note(str(tmp_path), "a"), "a"))
+    service.pad.workflows.update_one({}, {"$set": {"locked": True}})
+    assert not any(one.done for one in service.reap(grace_s=0.01))
+    service.let_pass(fw_config.WFLOCK_EXPIRATION_SECS - 5)
+    [seen] = service.reap(grace_s=0.01)
+    assert not seen.done
+    assert "if it is so in" in seen.action
+    service.let_pass(10)
+    [seen] = service.reap(grace_s=0.01)
+    assert (seen.what, seen.done) == ("stale lock", True)
+    service.assert_sound()
+
+
+# -- a database that is full ---------------------------------------------------------------------
