@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from socket import gethostname
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,16 +46,24 @@ def worker(
         str, typer.Option(help="Name written into results (default: host and pid).")
     ] = "",
     device: Annotated[str, typer.Option(help="Torch device (default: LYCB_DEVICE).")] = "",
+    workers: Annotated[
+        int, typer.Option(min=1, help="So many side by side, each with a GPU of its own.")
+    ] = 1,
     store: StoreOption = None,
 ) -> None:
     """Run jobs of the LaunchPad, one after the other; SIGTERM and walltime lose nothing.
 
     Near the end of its walltime a worker takes no other job, and a long job
-    goes back to the queue at its next restart point.
+    goes back to the queue at its next restart point. With --workers a batch
+    job fills its node; those that are killed are started again.
     """
+    fields = dict(locals())  # the options, by name
     from lycb_flows.service import WorkerOptions, run_worker
 
     _check_categories(category or ())
+    if workers > 1:
+        _run_side_by_side(fields)
+        return
     _choose_store(store)
     options = WorkerOptions(
         categories=tuple(category or ()),
@@ -64,6 +74,20 @@ def worker(
         device=device,
     )
     run_worker(open_launchpad(launchpad), options, typer.echo)
+
+
+def _run_side_by_side(fields: dict[str, Any]) -> None:
+    """Run several workers, each a process that gets the same options but for its name."""
+    from lycb_flows.machine.side_by_side import run_side_by_side
+
+    n_workers, first = fields.pop("workers"), fields.pop("name") or f"{gethostname()}-{os.getpid()}"
+    words = [str(Path(sys.executable).with_name("lycb")), "worker"]
+    for name, value in fields.items():
+        for one in value if isinstance(value, list) else [value]:
+            if one not in {None, ""}:
+                words += [f"--{name.replace('_', '-')}", str(one)]
+    names = [f"{first}-{number}" for number in range(n_workers)]
+    run_side_by_side(words, names, typer.echo)
 
 
 def _check_categories(categories: Iterable[str]) -> None:
@@ -176,8 +200,11 @@ def qadapter(
     signal_before_s: Annotated[int, typer.Option(help="Warning before the walltime.")] = 120,
     nodes: Annotated[int, typer.Option(help="More than one: for MPI in labels.")] = 1,
     tasks_per_node: Annotated[int, typer.Option(help="MPI ranks of a label.")] = 1,
-    cpus_per_task: Annotated[int, typer.Option(help="Cores per task.")] = 1,
+    cpus_per_task: Annotated[int, typer.Option(help="Cores per task, or per worker.")] = 1,
     gpus: Annotated[int, typer.Option(help="GPUs per node.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(help="Workers side by side on a node (default: one per GPU).")
+    ] = None,
     memory_gb: Annotated[
         int | None, typer.Option(help="Memory per node (default: the queue's).")
     ] = None,

@@ -40,8 +40,11 @@ class QueueConfig(Config):
     )
     nodes: int = Field(1, ge=1, description="Number of nodes; more than one for MPI in labels.")
     tasks_per_node: int = Field(1, ge=1, description="MPI ranks of a label.")
-    cpus_per_task: int = Field(1, ge=1, description="Cores; also the worker's processes.")
+    cpus_per_task: int = Field(1, ge=1, description="Cores and processes of each worker.")
     gpus: int = Field(0, ge=0, description="GPUs per node.")
+    workers: int | None = Field(
+        None, ge=1, description="Workers side by side on a node; default: one for each GPU."
+    )
     memory_gb: int | None = Field(None, ge=1, description="Memory per node; default: the queue's.")
     category: tuple[Word, ...] = Field(
         ("gpu",), min_length=1, description="Categories of jobs that the worker takes."
@@ -62,6 +65,11 @@ class QueueConfig(Config):
             msg = "signal_before_s leaves less than a minute of walltime_minutes"
             raise ValueError(msg)
         return self
+
+    @property
+    def n_workers(self) -> int:
+        """Workers of a batch job; another command than ours is one."""
+        return 1 if self.command else self.workers or max(1, self.gpus)
 
     @property
     def worker_walltime_minutes(self) -> int:
@@ -160,6 +168,8 @@ def _worker_command(config: QueueConfig) -> str:
         words += ["--launchpad", str(config.launchpad.absolute())]
     if config.n_launches is not None:
         words += ["--nlaunches", str(config.n_launches)]
+    if config.n_workers > 1:
+        words += ["--workers", str(config.n_workers)]
     words += ["--max-idle-s", str(config.max_idle_s)]
     words += ["--walltime-minutes", str(config.worker_walltime_minutes)]
     return shlex.join(words)
@@ -175,7 +185,7 @@ def _slurm_resources(config: QueueConfig) -> dict[str, Any]:
     return {
         "nodes": config.nodes,
         "ntasks_per_node": config.tasks_per_node,
-        "cpus_per_task": config.cpus_per_task,
+        "cpus_per_task": config.cpus_per_task * config.n_workers,
         "gpus_per_node": config.gpus or None,
         "mem": None if config.memory_gb is None else f"{config.memory_gb}G",
         # B: is the batch shell, that is, the worker; without it only `srun` steps get the signal
@@ -187,7 +197,7 @@ def _pbs_resources(config: QueueConfig) -> dict[str, Any]:
     """Return the resources in PBS' words; PBS sends no early signal, only the final TERM."""
     chunk = [
         f"select={config.nodes}",
-        f"ncpus={config.tasks_per_node * config.cpus_per_task}",
+        f"ncpus={config.tasks_per_node * config.cpus_per_task * config.n_workers}",
         f"mpiprocs={config.tasks_per_node}",
     ]
     if config.gpus:

@@ -82,6 +82,25 @@ def test_pbs_script_line_by_line(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("queue_type", "wanted"),
+    [
+        ("SLURM", ["#SBATCH --gpus-per-node=4", "#SBATCH --cpus-per-task=32"]),
+        ("PBS", ["#PBS -l select=1:ncpus=32:mpiprocs=1:ngpus=4:mem=32gb"]),
+    ],
+)
+def test_four_gpus_are_four_workers(tmp_path, queue_type, wanted):
+    four = FULL.model_copy(update={"gpus": 4, "queue_type": queue_type})
+    lines = rendered(four, tmp_path)
+    assert set(wanted) <= set(lines)
+    assert "export LYCB_PROCESSES=8" in lines
+    assert lines[-1] == WORKER.replace("--max-idle-s", "--workers 4 --max-idle-s")
+    plain = rendered(four.model_copy(update={"command": "rlaunch multi 4"}), tmp_path)
+    assert "cpus-per-task=32" not in "".join(plain)
+    halves = rendered(four.model_copy(update={"workers": 8}), tmp_path)
+    assert "--workers 8" in halves[-1]
+
+
 @pytest.mark.parametrize("queue_type", ["SLURM", "PBS"])
 def test_what_is_not_said_is_left_to_the_queue(tmp_path, queue_type):
     text = "\n".join(rendered(QueueConfig(queue_type=queue_type), tmp_path))

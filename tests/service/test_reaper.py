@@ -193,8 +193,9 @@ def test_the_machines_slurm_is_asked(slurm):
 # -- locks and halves -------------------------------------------------------------------------
 
 
-def test_a_stale_lock_of_plain_fireworks_is_broken_when_seen_twice(service, tmp_path):
+def test_a_stale_lock_of_plain_fireworks_is_broken_when_seen_twice(service, tmp_path, monkeypatch):
     service.submit(*pair(tmp_path))
+    monkeypatch.setattr(fw_config, "WFLOCK_EXPIRATION_SECS", 0)
     service.pad.workflows.update_one({}, {"$set": {"locked": True}})
     assert not service.reap()[0].done
     service.pad.workflows.update_one({}, {"$set": {"updated_on": "changed"}})

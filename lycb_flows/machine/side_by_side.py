@@ -1,0 +1,140 @@
+"""Several workers of one node: a process each, with a GPU each, under one that passes signals on.
+
+A batch job has one main process, which the queue signals and waits for. It starts the workers,
+starts those again that were killed, and ends with the last of them. It imports no torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+from lycb_flows.errors import MachineError
+
+_PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.2
+_RESTARTS_PER_WORKER = 5
+_SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+_LIBC = ctypes.CDLL(None)
+
+
+def devices_of(n_workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the variables that give each worker of a node its GPU.
+
+    Parameters
+    ----------
+    n_workers
+        Number of workers.
+    environment
+        `CUDA_VISIBLE_DEVICES` names the GPUs of the batch job, by number or UUID; where it is
+        not set, they are numbered. Without `LYCB_DEVICE=cuda` and without it there are none.
+
+    Returns
+    -------
+    list[dict[str, str]]
+        For each worker; workers share GPUs where there are more of them.
+    """
+    named = [one for one in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    if not named and environment.get("LYCB_DEVICE", "").startswith("cuda"):
+        named = [str(number) for number in range(n_workers)]
+    if not named:
+        return [{} for _ in range(n_workers)]
+    return [{"CUDA_VISIBLE_DEVICES": named[i % len(named)].strip()} for i in range(n_workers)]
+
+
+def run_side_by_side(
+    command: Sequence[str], names: Sequence[str], say: Callable[[str], None]
+) -> None:
+    """Run workers side by side until the last of them has ended; call it in the main thread.
+
+    SIGUSR1, SIGTERM and Ctrl-C reach all of them. One that was killed is started again, unless a
+    signal has come; five times as many as there are workers, after which its node counts as broken.
+
+    Parameters
+    ----------
+    command
+        Program and arguments of a worker; its name is added.
+    names
+        The workers' names.
+    say
+        Receives a line for each worker that is started again.
+
+    Raises
+    ------
+    MachineError
+        When a worker could not work.
+    """
+    workers = _Workers(command, names, say)
+    before = {number: signal.signal(number, workers.pass_on) for number in _SIGNALS}
+    try:
+        codes = workers.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    failed = [name for name, code in codes.items() if code]
+    if failed:
+        raise MachineError(
+            "a worker of this node could not work",
+            fix="see its line above, and `lycb doctor`",
+            workers=", ".join(failed),
+        )
+
+
+class _Workers:
+    """The processes of `run_side_by_side`."""
+
+    def __init__(
+        self, command: Sequence[str], names: Sequence[str], say: Callable[[str], None]
+    ) -> None:
+        self.command, self.say = command, say
+        self.devices = dict(zip(names, devices_of(len(names), os.environ), strict=True))
+        self.n_restarts = _RESTARTS_PER_WORKER * len(names)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopped = False
+
+    def run(self) -> dict[str, int]:
+        """Return the exit codes by name, when all have ended."""
+        codes: dict[str, int] = {}
+        for name in self.devices:
+            self._start(name)
+        while self.processes:
+            time.sleep(_LOOK_S)
+            for name, process in list(self.processes.items()):
+                code = process.poll()
+                if code is None:
+                    continue
+                del self.processes[name]
+                if code < 0 and not self.stopped and self.n_restarts > 0:
+                    self.n_restarts -= 1
+                    self.say(f"{name}: killed by {signal.Signals(-code).name}, started again")
+                    self._start(name)
+                else:
+                    codes[name] = code
+        return codes
+
+    def _start(self, name: str) -> None:
+        """Start a worker that ends with this process, in whatever way that ends."""
+        parent = os.getpid()
+
+        def bind() -> None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
+            [*self.command, "--name", name],
+            env={**os.environ, **self.devices[name]},
+            preexec_fn=bind if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
+        )
+
+    def pass_on(self, number: int, _frame: FrameType | None) -> None:
+        """Send a signal to every worker."""
+        self.stopped = True
+        for process in list(self.processes.values()):
+            process.send_signal(number)

@@ -1,0 +1,127 @@
+"""Workers side by side: a GPU each, signals for all, killed ones again, none left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from places import ROOT
+from waiting import wait_until
+
+from lycb_flows.errors import MachineError
+from lycb_flows.machine.side_by_side import devices_of, run_side_by_side
+
+WORKER = """
+import os, pathlib, signal, sys, time
+name, folder = sys.argv[2], pathlib.Path(sys.argv[0]).parent
+def tell(number, _):
+    (folder / f"{name}.told").write_text(signal.Signals(number).name)
+    sys.exit()
+for number in (signal.SIGUSR1, signal.SIGTERM):
+    signal.signal(number, tell)
+with (folder / f"{name}.started").open("a") as file:
+    file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\\n")
+if name == "sick":
+    sys.exit(1)
+while not (folder / "go").exists():
+    time.sleep(0.02)
+"""
+SUPERVISOR = """
+import sys
+from lycb_flows.machine.side_by_side import run_side_by_side
+run_side_by_side([sys.executable, sys.argv[1]], sys.argv[2:], lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.parametrize(
+    ("n", "environment", "gpus"),
+    [
+        (2, {}, [None, None]),
+        (4, {"LYCB_DEVICE": "cuda"}, ["0", "1", "2", "3"]),
+        (4, {"LYCB_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "4,5,6,7"}, ["4", "5", "6", "7"]),
+        (3, {"CUDA_VISIBLE_DEVICES": "GPU-8f, MIG-2a"}, ["GPU-8f", "MIG-2a", "GPU-8f"]),
+    ],
+)
+def test_each_worker_has_a_gpu_of_the_batch_job(n, environment, gpus):
+    assert [one.get("CUDA_VISIBLE_DEVICES") for one in devices_of(n, environment)] == gpus
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    """Start it with workers of these names; all that it started is gone at the end."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    started = []
+
+    def start(*names, **variables):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-c", SUPERVISOR, script, *names],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        wait_until(lambda: all(runs(tmp_path, name) for name in names), "the workers")
+        return started[-1]
+
+    yield start
+    (tmp_path / "go").touch()
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def runs(folder, name):
+    """(pid, GPU) of each start of a worker."""
+    file = Path(folder) / f"{name}.started"
+    return [tuple(line.split()) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_the_queues_signal_reaches_every_worker(supervisor, tmp_path, number):
+    process = supervisor("a", "b", CUDA_VISIBLE_DEVICES="2,3")
+    assert [runs(tmp_path, name)[0][1] for name in "ab"] == ["2", "3"]
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    assert {(tmp_path / f"{name}.told").read_text() for name in "ab"} == {number.name}
+
+
+def test_a_worker_that_was_killed_is_started_again_on_its_gpu(supervisor, tmp_path):
+    process = supervisor("a", "b", CUDA_VISIBLE_DEVICES="2,3")
+    os.kill(int(runs(tmp_path, "b")[0][0]), signal.SIGKILL)
+    wait_until(lambda: len(runs(tmp_path, "b")) == 2, "the second start")
+    assert [gpu for _, gpu in runs(tmp_path, "b")] == ["3", "3"]
+    (tmp_path / "go").touch()
+    said, _ = process.communicate(timeout=60)
+    assert "b: killed by SIGKILL, started again" in said
+    assert process.returncode == 0
+
+
+def test_a_worker_that_cannot_work_is_named_when_the_others_are_done(supervisor, tmp_path):
+    process = supervisor("a", "sick")
+    (tmp_path / "go").touch()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "could not work (workers=sick)" in errors.splitlines()[-1]
+
+
+def test_no_worker_is_left_when_the_main_process_is_killed(supervisor, tmp_path):
+    process = supervisor("a", "b")
+    workers = [psutil.Process(int(runs(tmp_path, name)[0][0])) for name in "ab"]
+    process.kill()
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
+
+
+def test_one_that_is_killed_again_and_again_is_given_up(tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text("import os; os.kill(os.getpid(), 9)")
+    said = []
+    with pytest.raises(MachineError, match="workers=a"):
+        run_side_by_side([sys.executable, str(script)], ["a"], said.append)
+    assert len(said) == 5
