@@ -69,7 +69,7 @@ def fail_of_memory(store, key):
 class MongoOnSmallDisk(MongoServer):
     """A replica set whose data are on a small file system of their own, which can be filled."""
 
-    size_mb = 640
+    size_mb = 1536  # below 500 MB mongod builds no index
 
     def mount(self):
         disk = self.folder / "db"
