@@ -361,10 +361,10 @@ def main(campaign_file, folder, seed):
     campaign = read_campaign(Path(campaign_file))
     embedded_s = run_reference(campaign, folder / "embedded", poisoned=bool(seed))
     service = Service(folder, seed)
-    service.start()
-    started = time.monotonic()
-    service.submit(campaign)
     try:
+        service.start()
+        started = time.monotonic()
+        service.submit(campaign)
         storm(service, FAULTS if seed else {})
         service.wait()
         elapsed_s = time.monotonic() - started
