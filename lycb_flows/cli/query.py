@@ -34,6 +34,7 @@ AsIsOption = Annotated[
 ]
 _SHOWN_OF_ALL = ("key", "campaign", "system", "round", "temperature_k", "reduced_formula")
 _N_NUMBERS, _N_KEYS = 6, 3
+_SHORTEST_KEY = 6
 
 
 def query(
@@ -236,18 +237,15 @@ def show(
 ) -> None:
     """Show the numbers of a document, who made it, and its ancestors, down to the CIF.
 
-    For a whole key that has only failed so far, show its attempts.
+    For a key that has only failed so far, show its attempts.
     """
     results = open_results(store)
-    attempts = results.attempts(key)
-    if attempts and results.find_document(key) is None:  # all attempts have failed
-        if as_json:
-            print_json({"key": key, "kind": attempts[0].kind, "attempts": _as_data(attempts)})
-        else:
-            print_attempts(attempts)
-        write_logs(results, attempts, logs)
+    try:
+        document = results.load_any(key)
+    except InputError:
+        if not _show_failed(results, key, logs, as_json=as_json):
+            raise
         return
-    document = results.load_any(key)
     attempts = results.attempts(document.key)
     write_logs(results, attempts, logs)
     ancestors = results.find_documents(results.ancestors(document.key))
@@ -268,6 +266,20 @@ def show(
         print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
     else:
         _print_ancestors(ancestors)
+
+
+def _show_failed(results: ResultStore, prefix: str, logs: Path | None, *, as_json: bool) -> bool:
+    """Show the attempts at a key that no document has; False where no single key matches."""
+    tried = results.tried_keys(prefix) if len(prefix) >= _SHORTEST_KEY else []
+    if len(tried) != 1:
+        return False
+    attempts = results.attempts(tried[0])
+    if as_json:
+        print_json({"key": tried[0], "kind": attempts[0].kind, "attempts": _as_data(attempts)})
+    else:
+        print_attempts(attempts)
+    write_logs(results, attempts, logs)
+    return True
 
 
 def _as_data(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pydantic import Field
 from lycb_flows.config import Config
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.report import ReportData, Statement, with_error
-from lycb_flows.schemas import Document
+from lycb_flows.schemas import RunThermodynamics
 from lycb_flows.store import ResultStore
 from lycb_flows.transport.averages import block_error
 from lycb_flows.units import BAR_GPA, EV_MEV, PS_FS
@@ -31,29 +31,6 @@ class ThermodynamicsOptions(Config):
 
     n_blocks: int = Field(10, ge=4, description="Stretches whose means give the error.")
     discard_ps: float = Field(2.0, ge=0, description="Left out at the start of production.")
-
-
-class RunThermodynamics(Document):
-    """Means of a production run with errors from blocks; None where the run failed."""
-
-    kind = "thermodynamics"
-
-    run: str
-    model: str
-    system: str
-    pressure_bar: float = Field(description="Of the NpT run that found the cell.")
-    temperature_k: float = Field(description="Of the thermostat.")
-    replica: int | None = Field(None, description="2, 3, ... where a condition has several runs.")
-    n_frames: int
-    potential_energy_ev_per_atom: float | None = None
-    potential_energy_err_ev_per_atom: float | None = None
-    drift_ev_per_atom: float | None = Field(None, description="Second half minus first half.")
-    drift_err_ev_per_atom: float | None = None
-    mean_temperature_k: float | None = None
-    mean_temperature_err_k: float | None = None
-    mean_pressure_gpa: float | None = Field(None, description="Compression positive.")
-    mean_pressure_err_gpa: float | None = None
-    reason: str = Field("", description="Why there are no means.")
 
 
 class Thermodynamics(Quantity[RunThermodynamics]):

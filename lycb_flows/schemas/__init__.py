@@ -44,6 +44,7 @@ from lycb_flows.schemas.series import (
 from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 from lycb_flows.schemas.students import Student, StudentCondition
+from lycb_flows.schemas.thermodynamics import RunThermodynamics
 from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "Relaxation",
     "Round",
     "Run",
+    "RunThermodynamics",
     "Scalar",
     "Segment",
     "SeriesConduction",

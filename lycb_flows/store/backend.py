@@ -91,6 +91,13 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def tried_keys(self, prefix: str) -> list[str]:
+        """Return at most two keys that start with `prefix` and were ever tried.
+
+        Two are enough to tell that the prefix is ambiguous.
+        """
+
+    @abstractmethod
     def _find_by_kind(self, kind: str, where: dict[str, object]) -> Iterator[Record]:
         """Yield the live records of a kind whose facts equal `where`, by increasing key."""
 

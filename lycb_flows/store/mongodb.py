@@ -9,6 +9,7 @@ may be repeated.
 from __future__ import annotations
 
 import contextlib
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -231,6 +232,15 @@ class MongoStore(ResultStore):
         rows = self._attempts.find({name: value for name, value in query.items() if value})
         rows = rows.sort([("started_at", ASCENDING), ("number", ASCENDING)])
         return [Attempt.model_validate({"id": row.pop("_id"), **row}) for row in rows]
+
+    @survives_outages
+    def tried_keys(self, prefix: str) -> list[str]:
+        """Return at most two keys that start with `prefix` and were ever tried."""
+        query = {"key": {"$regex": f"^{re.escape(prefix)}"}}
+        rows = self._attempts.aggregate(
+            [{"$match": query}, {"$group": {"_id": "$key"}}, {"$limit": 2}]
+        )
+        return [row["_id"] for row in rows]
 
     @survives_outages
     def find_present(self, kind: type[Document], keys: Sequence[str]) -> set[str]:

@@ -176,6 +176,14 @@ class SqliteStore(ResultStore):
         )
         return [Attempt.model_validate(_attempt(row)) for row in rows]
 
+    def tried_keys(self, prefix: str) -> list[str]:
+        """Return at most two keys that start with `prefix` and were ever tried."""
+        rows = self._db.execute(
+            "SELECT DISTINCT key FROM attempts WHERE substr(key, 1, ?) = ? LIMIT 2",
+            (len(prefix), prefix),
+        )
+        return [key for (key,) in rows]
+
     def find_present(self, kind: type[Document], keys: Sequence[str]) -> set[str]:
         """Return which of these keys have a live document; the documents are not read.
 

@@ -227,7 +227,7 @@ class Service:
 
     def worker_frozen_until_its_job_was_rerun(self):
         """Its process is alive: it must be silence that counts."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + END_S
         while time.monotonic() < until:
             pid = self.any_worker()
             os.kill(pid, signal.SIGSTOP)
@@ -289,7 +289,7 @@ class Service:
         self.rerun({"name": {"$regex": "^decide r00"}})
 
     def rerun(self, query):
-        until = time.monotonic() + 120
+        until = time.monotonic() + END_S
         while time.monotonic() < until:
             with self.database() as (launchpad, _):
                 done = [

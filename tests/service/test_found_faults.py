@@ -36,6 +36,7 @@ from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.qadapter import QueueConfig, write_qadapter
 from lycb_flows.service.worker.examination import examine
 from lycb_flows.store import all_kinds, method_versions, outages
+from lycb_flows.store.kinds import QUANTITIES
 
 BIN, GUEST = Path(sys.executable).parent, "guest-word"
 
@@ -180,6 +181,8 @@ def test_fault_3_every_kind_of_the_schemas_has_its_version():
         if document.__module__.startswith("lycb_flows.schemas.")
     }
     assert method_versions() == own
+    quantities = {quantity.document.kind for quantity in QUANTITIES.usable().values()}
+    assert {"thermodynamics", "transport"} <= quantities & set(own)
 
 
 def test_fault_3_submit_takes_a_campaign_over_and_says_so(

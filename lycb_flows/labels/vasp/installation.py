@@ -23,6 +23,8 @@ _STATISTICS_TOLERANCE = 1e-6
 def command_of(theory: Theory, command: str | None) -> str:
     """Return the command that computes labels of a level: VASP's, or that of its stand-in.
 
+    Variables in it are replaced by their values, which may be several words.
+
     Parameters
     ----------
     theory
@@ -42,7 +44,7 @@ def command_of(theory: Theory, command: str | None) -> str:
             "VASP's command is not set",
             fix="set LYCB_VASP_COMMAND, e.g. 'srun vasp_std', here and on the workers",
         )
-    return command
+    return os.path.expandvars(command)
 
 
 def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) -> None:
@@ -65,7 +67,7 @@ def check_vasp(theory: Theory, elements: Iterable[str], *, command: str | None) 
         states.
     """
     command = command_of(theory, command)
-    words = shlex.split(os.path.expandvars(command))
+    words = shlex.split(command)
     if not words or shutil.which(words[0]) is None:
         raise InstallationError(
             "VASP's command does not exist",

@@ -366,6 +366,16 @@ def refusal(theory, *elements, command=sys.executable):
     return str(caught.value)
 
 
+def test_a_variable_may_hold_the_whole_command(potcars, monkeypatch):
+    """The check and the run see the same words."""
+    theory = vasp_theory("paper-static")
+    potcars("Li")
+    monkeypatch.setenv("SITE_VASP", f"{sys.executable} -n 4 vasp_std")
+    check_vasp(theory, ("Li",), command="$SITE_VASP")
+    assert command_of(theory, "$SITE_VASP") == f"{sys.executable} -n 4 vasp_std"
+    assert "command=$NO_SUCH" in refusal(theory, "Li", command="$NO_SUCH")
+
+
 def test_what_is_missing_is_said_in_one_line(potcars, monkeypatch):
     theory = vasp_theory("paper-static")
     potcars("Li")
