@@ -18,6 +18,7 @@ from lycb_flows.campaign import (
 )
 from lycb_flows.errors import LycbError, MachineError
 from lycb_flows.flows import CampaignMakers, after_stage, campaign_flow, relabel_flow
+from lycb_flows.machine import load_settings
 from lycb_flows.schemas import CampaignRecord, Dataset, Frames, Label
 from lycb_flows.service.launchpad import (
     GIVEN_BACK,
@@ -34,7 +35,7 @@ from lycb_flows.service.launchpad import (
     submit_flow,
     why_given_up,
 )
-from lycb_flows.service.reaper.passes import Reaping
+from lycb_flows.service.reaper.evidence import Reaping, last_ping
 from lycb_flows.store import ResultStore, method_versions, user_name
 
 REAPER = "reaper"
@@ -196,19 +197,27 @@ def _count_given_up(
     """Count labels whose jobs have killed too many workers as failed for good.
 
     Otherwise their stages would wait for them. The jobs go back, find that no try is left, and
-    end as those of other failed labels do.
+    end as those of other failed labels do. First they wait for as long as a silent run does: the
+    reaper gives those back that were lost in a general dying.
     """
+    limit_s = load_settings().lost_after_s
     for plan, job, row in _failed_label_jobs(launchpad, workflow, stages):
-        why = why_given_up(launchpad, row["launches"][-1]) if row["launches"] else ""
-        if not why:
+        fields = {"action": 1, "state_history": 1}
+        run = launchpad.launches.find_one({"launch_id": {"$in": row["launches"][-1:]}}, fields)
+        why = why_given_up(run["action"]) if run else ""
+        if run is None or not why:
             continue
-        key, done = _label_key(store, plan, job), False
-        if not dry_run:
+        left_s = limit_s - (launchpad.now() - last_ping(run)).total_seconds()
+        action, done = "counted as failed", False
+        if left_s > 0:
+            action = f"{action}, if it is so in {left_s:.0f} s"
+        elif not dry_run:
+            key = _label_key(store, plan, job)
             if key and store.find(Label, key) is None:
                 store.count_as_failed(Label, key, plan.campaign.labels.max_attempts, why)
             over = {GIVEN_BACK: "its label is counted as failed"}
             done = launchpad.give_back(row["fw_id"], row["launches"][-1], **over)
-        yield Reaping("given-up label", row["fw_id"], row["name"], why, "counted as failed", done)
+        yield Reaping("given-up label", row["fw_id"], row["name"], why, action, done)
 
 
 def _failed_label_jobs(

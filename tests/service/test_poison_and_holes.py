@@ -17,6 +17,7 @@ from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
+LOST_AFTER_S = 2
 
 
 @pytest.fixture
@@ -31,8 +32,13 @@ def service(launchpad_file, mongo_uri, tmp_path):
 @pytest.fixture
 def commands(lycb, mongo_uri, launchpad_file, monkeypatch, tmp_path):
     """Run `lycb` on a campaign of its own whose stages close without some of their labels."""
-    for name, value in {"STORE": mongo_uri, "PING_S": "1", "MIN_FREE_GB": "0.01"}.items():
-        monkeypatch.setenv(f"LYCB_{name}", value)
+    for name, value in {
+        "STORE": mongo_uri,
+        "PING_S": "1",
+        "MIN_FREE_GB": "0.01",
+        "LOST_AFTER_S": LOST_AFTER_S,
+    }.items():
+        monkeypatch.setenv(f"LYCB_{name}", str(value))
     monkeypatch.setenv("LYCB_SCRATCH", str(tmp_path / "scratch"))
     content = yaml.safe_load((CAMPAIGNS / "loop.yaml").read_text())
     content["labels"] |= {"quorum": 0.5}
@@ -50,10 +56,10 @@ def commands(lycb, mongo_uri, launchpad_file, monkeypatch, tmp_path):
     resources.open_kept.cache_clear()
 
 
-def lose(pad, fw_id, folder):
+def lose(pad, fw_id, folder, category="dft"):
     """A worker takes this job, and is dead."""
     gone = {"lycb_owner": pad.owner.rpartition("/")[0] + "/1"}
-    worker = FWorker("lost", "dft", {"fw_id": fw_id}, gone)
+    worker = FWorker("lost", category, {"fw_id": fw_id}, gone)
     assert pad.checkout_fw(worker, str(folder))[0] is not None
 
 
@@ -81,7 +87,9 @@ def test_a_label_that_kills_its_workers_is_counted_as_failed_and_its_stage_goes_
             lose(pad, poison["fw_id"], tmp_path)
             said = " ".join(commands("reap").split())
         assert "given up" in said
-        assert "counted as failed" in said
+        assert "counted as failed, if it is so in" in said
+        time.sleep(LOST_AFTER_S)
+        assert "counted as failed done" in " ".join(commands("reap").replace("│", "").split())
         (status,) = map(json.loads, commands("status", "--json").splitlines())
         assert status["labels"]["test"] == {"done": 1, "failed": 1, "pending": 0, "late": 0}
         assert "its worker died 3 times" in status["failed labels"]["test"]
@@ -91,6 +99,32 @@ def test_a_label_that_kills_its_workers_is_counted_as_failed_and_its_stage_goes_
         assert len(dataset.missing) == 1
         assert pad.fireworks.count_documents({"spec.stage": "r00 200 K"})
         assert "0 findings" in commands("reap")
+
+
+def test_jobs_that_die_while_others_die_too_are_not_given_up(service, tmp_path):
+    """Somebody kills whatever runs: what comes through later shows it."""
+    jobs = [named(note(str(tmp_path), name), name) for name in "abcd"]
+    ids = dict(zip("abcd", service.submit(*jobs), strict=True))
+    service.pad.fireworks.update_many({}, {"$set": {"spec._priority": 5}})
+
+    def die(name):
+        lose(service.pad, ids[name], tmp_path, "light")
+        [found] = service.reap()
+        return found.action
+
+    assert {die(name) for name in "abd"} == {"given back"}
+    assert service.worker(n_launches=1).wait() == 0
+    assert service.state("c") == "COMPLETED"  # the others wait behind it
+    assert {die(name) for name in "abd"} == {"given back"}
+    assert die("a") == "given up"
+    assert service.reap() == []
+    for _ in "bd":
+        assert service.worker(n_launches=1).wait() == 0
+    found = [one for one in service.reap() if one.what == "given-up job"]
+    assert [(one.fw_id, one.action, one.done) for one in found] == [(ids["a"], "given back", True)]
+    assert service.worker(n_launches=0).wait() == 0
+    assert set(service.states().values()) == {"COMPLETED"}
+    service.assert_sound()
 
 
 # -- a broken worker beside one that waits -------------------------------------------------------

@@ -33,6 +33,7 @@ from lycb_flows.service.launchpad.faults import (
     DatabaseGoneError,
     failure_of,
     machine_fault,
+    why_given_up,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.fireworks_internals import query_of, set_query, worker_settings
@@ -43,7 +44,6 @@ from lycb_flows.service.launchpad.losses import (
     give_up,
     is_last_loss,
     retry,
-    why_given_up,
 )
 from lycb_flows.service.launchpad.methods import differing_methods, other_methods
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad

@@ -75,6 +75,19 @@ def why_unfinished(action: Mapping[str, Any] | None) -> dict[str, str]:
     return {FAULT: _line(lines[-1])} if lines else {}
 
 
+def why_given_up(action: Mapping[str, Any] | None) -> str:
+    """Return in one line why a job was given up with a FIZZLED launch; empty when it was not.
+
+    Parameters
+    ----------
+    action
+        The launch's action as FireWorks stores it, or None.
+    """
+    exception = ((action or {}).get("stored_data") or {}).get("_exception") or {}
+    details = exception.get("_details")
+    return failure_of(action) if isinstance(details, Mapping) and LOST in details else ""
+
+
 def failure_of(action: Mapping[str, Any] | None) -> str:
     """Return in one line the error that a FIZZLED launch ended with; empty when it has none.
 

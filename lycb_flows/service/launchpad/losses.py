@@ -2,15 +2,16 @@
 
 A job whose memory need kills its worker would kill one worker after another. A loss counts
 against its job when its worker or, since the job was lost first, another worker of that machine
-has completed another job, or when runs of the job died on two machines; after `MAX_LOSSES` of
-those the job is FIZZLED. A broken machine, on which every job dies, cannot do that to a job alone.
+has completed another job, or when runs of the job died on two machines. When there are `MAX_LOSSES`
+more of those than losses of jobs that came through later, the job is FIZZLED. A broken machine, on
+which every job dies, cannot do that to a job alone, nor can somebody who kills whatever runs.
 A lost job waits behind the others of its priority, so that workers complete some of these first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fireworks import FWAction
@@ -19,11 +20,12 @@ from lycb_flows.service.launchpad.faults import CLEARED, FAULT, GIVEN_BACK, LOST
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 
 _REQUEUED = "requeued"
+_LOST_RUN = f"state_history.{LOST}"
 _FIELDS = {"launch_id": 1, "fw_id": 1, "fworker.env": 1, "state_history": 1}
 
 
 def is_last_loss(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int) -> bool:
-    """Return whether a run that was lost now is one too many for its job.
+    """Return whether the runs of a job that were lost are too many for it.
 
     Parameters
     ----------
@@ -32,18 +34,35 @@ def is_last_loss(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int) -> boo
     fw_id
         The job.
     launch_id
-        The run; it is not written down as lost yet.
+        Its last run, which counts as lost even where that is not written down yet.
     """
-    lost = {f"state_history.{LOST}": {"$exists": True}}
+    lost = {_LOST_RUN: {"$exists": True}}
     query = {"fw_id": fw_id, CLEARED: None, "$or": [{"launch_id": launch_id}, lost]}
     runs = [row for row in launchpad.launches.find(query, _FIELDS) if not _was_requeued(row)]
     if len(runs) < MAX_LOSSES:
         return False
-    machines = {_machine(run) for run in runs}
-    if len(machines - {""}) > 1:
-        return True
     first = min(run["launch_id"] for run in runs)
-    return sum(_others_lived(launchpad, run, first) for run in runs) >= MAX_LOSSES
+    machines = {_machine(run) for run in runs} - {""}
+    n = sum(_others_lived(launchpad, run, first) for run in runs)
+    n = len(runs) if len(machines) > 1 else n
+    return n >= MAX_LOSSES and n - _n_innocent(launchpad, fw_id, first, machines) >= MAX_LOSSES
+
+
+def _n_innocent(
+    launchpad: ServiceLaunchPad, fw_id: int, first: int, machines: Collection[str]
+) -> int:
+    """Return how many runs of other jobs were lost on some machines whose jobs are done by now."""
+    there = "|".join(map(re.escape, sorted(machines)))
+    query = {
+        "launch_id": {"$gt": first},
+        "fw_id": {"$ne": fw_id},
+        _LOST_RUN: {"$exists": True},
+        "fworker.env.lycb_owner": {"$regex": f"^({there})/"},
+    }
+    owners = [row["fw_id"] for row in launchpad.launches.find(query, {"fw_id": 1})]
+    done = {"fw_id": {"$in": owners}, "state": "COMPLETED"}
+    completed = {row["fw_id"] for row in launchpad.fireworks.find(done, {"fw_id": 1})}
+    return sum(owner in completed for owner in owners)
 
 
 def _was_requeued(run: Mapping[str, Any]) -> bool:
@@ -106,24 +125,6 @@ def give_back_lost(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int, why:
     later = {"$inc": {"spec._priority": -1}}
     launchpad.fireworks.update_one({"fw_id": fw_id, "spec._priority": {"$exists": True}}, later)
     return True
-
-
-def why_given_up(launchpad: ServiceLaunchPad, launch_id: int) -> str:
-    """Return in one line why a job was given up with this run; empty when it was not.
-
-    Parameters
-    ----------
-    launchpad
-        The LaunchPad.
-    launch_id
-        The last run of a FIZZLED job.
-    """
-    fields = {"action.stored_data": 1, CLEARED: 1}
-    row = launchpad.launches.find_one({"launch_id": launch_id}, fields) or {}
-    stored = (row.get("action") or {}).get("stored_data") or {}
-    details = (stored.get("_exception") or {}).get("_details")
-    given_up = isinstance(details, Mapping) and LOST in details and CLEARED not in row
-    return str(stored["_message"]) if given_up else ""
 
 
 def give_up(launchpad: ServiceLaunchPad, launch_id: int, why: str) -> bool:

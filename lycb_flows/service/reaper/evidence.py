@@ -1,11 +1,11 @@
-"""Evidence that a run is over: dead processes, Slurm's answers, and earlier sightings."""
+"""Evidence that a run is over, what is found by it, and what is done about it."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,55 @@ class Sightings:
         over = set(self._before) - self._seen
         if over:
             self._sightings.delete_many({"_id": {"$in": sorted(over)}})
+
+
+@dataclass(frozen=True)
+class Reaping:
+    """One finding of the reaper.
+
+    Attributes
+    ----------
+    what
+        Kind of finding, see `passes.py`.
+    fw_id, name
+        The job, or a job of the workflow; the id is None when there is none.
+    why
+        The evidence.
+    action
+        What is done about it.
+    done
+        Whether it was done: not in a dry run, not before the second sighting, not when the job
+        has moved on.
+    """
+
+    what: str
+    fw_id: int | None
+    name: str
+    why: str
+    action: str
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class PendingReaping:
+    """A finding that is not acted upon yet.
+
+    Attributes
+    ----------
+    reaping
+        The finding.
+    act
+        Does what is to be done; returns whether it was.
+    evidence
+        Identity of evidence that must be seen twice; empty when it is certain.
+    grace_s
+        Seconds between its two sightings; None: those of the pass.
+    """
+
+    reaping: Reaping
+    act: Callable[[], bool]
+    evidence: str = ""
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True)

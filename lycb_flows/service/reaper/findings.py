@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,10 +22,13 @@ from lycb_flows.service.launchpad import (
     give_up,
     is_last_loss,
     requeue_counts,
+    why_given_up,
     why_unfinished,
 )
 from lycb_flows.service.launchpad.locking import OwnedLock, patience_s, stale_reason
 from lycb_flows.service.reaper.evidence import (
+    PendingReaping,
+    Reaping,
     Sightings,
     Slurm,
     certain_end,
@@ -40,55 +43,6 @@ _ENDED = {"COMPLETED", "FIZZLED"}
 _FORGET_WORKERS_S = 86400.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Reaping:
-    """One finding of the reaper.
-
-    Attributes
-    ----------
-    what
-        Kind of finding, see `passes.py`.
-    fw_id, name
-        The job, or a job of the workflow; the id is None when there is none.
-    why
-        The evidence.
-    action
-        What is done about it.
-    done
-        Whether it was done: not in a dry run, not before the second sighting, not when the job
-        has moved on.
-    """
-
-    what: str
-    fw_id: int | None
-    name: str
-    why: str
-    action: str
-    done: bool = False
-
-
-@dataclass(frozen=True)
-class PendingReaping:
-    """A finding that is not acted upon yet.
-
-    Attributes
-    ----------
-    reaping
-        The finding.
-    act
-        Does what is to be done; returns whether it was.
-    evidence
-        Identity of evidence that must be seen twice; empty when it is certain.
-    grace_s
-        Seconds between its two sightings; None: those of the pass.
-    """
-
-    reaping: Reaping
-    act: Callable[[], bool]
-    evidence: str = ""
-    grace_s: float | None = None
 
 
 class Pass:
@@ -355,7 +309,11 @@ class Pass:
     # -- faults ---------------------------------------------------------------------------
 
     def _faults(self) -> Iterator[PendingReaping]:
-        """Find jobs that plain `rlaunch` has left FIZZLED although only their machine failed."""
+        """Find jobs that are FIZZLED although only their machine failed.
+
+        Plain `rlaunch` leaves such; and a job that was given up may turn out to be one, when
+        others have come through that were lost there, too.
+        """
         jobs = list(
             self.launchpad.fireworks.find(
                 {"state": "FIZZLED", "launches": {"$ne": []}},
@@ -366,12 +324,25 @@ class Pass:
         for job in jobs:
             run = launches.get(job["launches"][-1])
             why = why_unfinished(run["action"]) if run else {}
-            if run and why and self.launchpad.may_run_again(job["fw_id"], why):
+            if run and why_given_up(run["action"]):
+                yield from self._reconsider(job, run)
+            elif run and why and self.launchpad.may_run_again(job["fw_id"], why):
                 reason = why.get(FAULT) or why[GIVEN_BACK]
                 yield PendingReaping(
                     Reaping("fault", job["fw_id"], job["name"], reason, "given back"),
                     _bind(self._give_back, job["fw_id"], run["launch_id"], why),
                 )
+
+    def _reconsider(
+        self, job: Mapping[str, Any], run: Mapping[str, Any]
+    ) -> Iterator[PendingReaping]:
+        fw_id, launch_id = job["fw_id"], run["launch_id"]
+        if not is_last_loss(self.launchpad, fw_id, launch_id):
+            why = "other jobs were lost there as well, and have come through since"
+            act = _bind(self._give_back, fw_id, launch_id, {GIVEN_BACK: why})
+            yield PendingReaping(
+                Reaping("given-up job", fw_id, job["name"], why, "given back"), act
+            )
 
     # -- runs that no job counts ------------------------------------------------------------
 
