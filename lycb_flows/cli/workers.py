@@ -145,18 +145,30 @@ def reap(
 
 def serve_reaper(
     interval_s: Annotated[float, typer.Option(help="Time between two passes.")] = 60.0,
+    notify: Annotated[
+        str | None, typer.Option(help="Shell command at an end or a failure; gets the text.")
+    ] = None,
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
 ) -> None:
     """Reap again and again, until SIGTERM.
 
     What must be seen twice before it counts as lost is seen twice here; `lycb
-    reap` says "not yet" for it.
+    reap` says "not yet" for it. With --notify somebody hears of it when a
+    campaign ends, a job fails or a worker stops, e.g. by `mail -s lycb me`.
     """
-    from lycb_flows.service import serve
+    from lycb_flows.service import serve, tell
 
     pad, results = open_launchpad(launchpad), open_service_store(store)
-    serve(pad, interval_s, say=typer.echo, extra=_closing(pad, results, dry_run=False))
+    close = _closing(pad, results, dry_run=False)
+
+    def also() -> list[Reaping]:
+        found = close()
+        if notify:
+            tell(pad, notify, typer.echo)
+        return found
+
+    serve(pad, interval_s, say=typer.echo, extra=also)
 
 
 def _closing(

@@ -16,6 +16,9 @@ from .launchpad import (
     resume as resume,
     write_with_password as write_with_password,
 )
+from .notices import (
+    tell as tell,
+)
 from .qadapter import (
     check_queue_config as check_queue_config,
     write_qadapter as write_qadapter,

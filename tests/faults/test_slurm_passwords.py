@@ -1,4 +1,4 @@
-"""The documented files and commands, on a database with a password and a real Slurm.
+"""The documented files, commands and tunnel, on a database with a password and a real Slurm.
 
 Nothing is given but what docs/service.md writes; host, port, queue and numbers are this test's.
 """
@@ -6,16 +6,18 @@ Nothing is given but what docs/service.md writes; host, port, queue and numbers 
 import contextlib
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from places import CAMPAIGNS, ROOT
-from servers import MongoServer
+from servers import MongoServer, free_port, install_packages, spawn
 
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import differences, open_store
@@ -116,10 +118,8 @@ def test_a_campaign_runs_behind_a_password_by_the_pages_lines(user, slurm, loop_
     (job,) = slurm.job_ids() - before
     slurm.wait_for(job, "RUNNING", "COMPLETED")
     with contextlib.closing(load_launchpad(mine)) as pad:
-        until = time.monotonic() + PATIENCE_S
-        while pad.fireworks.count_documents({"state": "COMPLETED"}) < len(names):
-            assert time.monotonic() < until, said_in(user.home)
-            time.sleep(0.5)
+        done = {"state": "COMPLETED"}
+        wait_for(user, lambda: pad.fireworks.count_documents(done) >= len(names))
         workers = {row["fworker"]["name"] for row in pad.launches.find({}, {"fworker.name": 1})}
     assert len(workers) <= 2
     assert all(name.endswith(("-0", "-1")) for name in workers)
@@ -160,3 +160,98 @@ def test_fireworks_own_commands_find_the_file_where_they_run(user, slurm):
     assert "[]" in user.run("lpad detect_lostruns")
     user.run("lycb reap")
     kept_outside(user)
+
+
+# -- a tunnel ------------------------------------------------------------------------------------
+
+
+class LoginNode:
+    """An sshd on the loopback, with keys of its own; `config` is for ssh's `-F`."""
+
+    def __init__(self, folder):
+        install_packages("openssh-server", "openssh-client")
+        self.folder, self.port, self.process = folder, free_port(), None
+        for name in ("host", "user"):
+            key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name]
+            subprocess.run(key, check=True)
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.config = folder / "config"
+        self.config.write_text(
+            f"Host login\nHostName 127.0.0.1\nPort {self.port}\nUser root\n"
+            f"IdentityFile {folder}/user\nStrictHostKeyChecking no\n"
+            f"UserKnownHostsFile {folder}/known\n"
+        )
+
+    def __enter__(self):
+        options = {
+            "Port": self.port, "ListenAddress": "127.0.0.1", "HostKey": self.folder / "host",
+            "AuthorizedKeysFile": self.folder / "user.pub", "StrictModes": "no", "UsePAM": "no",
+            "PermitRootLogin": "prohibit-password", "PidFile": "none",
+        }  # fmt: skip
+        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        sshd = [shutil.which("sshd", path="/usr/sbin:/usr/bin"), "-D", "-f", "/dev/null", *words]
+        self.process = spawn(sshd)
+        return self
+
+    def __exit__(self, *_):
+        self.break_tunnels()
+        self.process.kill()
+
+    def break_tunnels(self):
+        """As when the login node drops its connections; how many there were."""
+        tunnels = psutil.Process(self.process.pid).children(recursive=True)
+        for tunnel in tunnels:
+            tunnel.kill()
+        return len(tunnels)
+
+
+def go_through(login, user):
+    """The page's script, with this test's names, and a worker that sources it."""
+    script = block_after("Slurm and PBS", "bash")
+    for documented, here in {
+        "login.cluster.example": "login",
+        "db.example.org:27017": f"127.0.0.1:{user.server.port}",
+        "ssh -N": f"ssh -F {login.config} -N",
+        "/lycb_flows?": "/service?",
+    }.items():
+        assert documented in script, documented
+        script = script.replace(documented, here)
+    (user.home / "lycb_tunnel.sh").write_text(script)
+    everything = "--category gpu --category light --category dft --max-idle-s 60"
+    source = shlex.quote(f"source {user.home}/lycb_tunnel.sh")
+    user.run(f"lycb qadapter --queue debug {everything} --pre-rocket {source}")
+    user.run("qlaunch -l my_launchpad.yaml -q my_qadapter.yaml singleshot")
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("user", ["settings file"], indirect=True)
+def test_workers_reach_the_database_through_the_pages_tunnel(user, slurm, loop_run, tmp_path):
+    reference, _, names = loop_run
+    user.write_launchpad()
+    user.run(f"lycb submit {CAMPAIGNS / 'loop.yaml'}")
+    user.run("lycb launchpad my_launchpad.yaml")
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    before = slurm.job_ids()
+    with LoginNode(keys) as login:
+        go_through(login, user)
+        (job,) = slurm.job_ids() - before
+        with contextlib.closing(load_launchpad(user.home / "my_launchpad.yaml")) as pad:
+            done = {"state": "COMPLETED"}
+            wait_for(user, lambda: pad.fireworks.count_documents(done) >= 3)
+            assert login.break_tunnels() > 0
+            wait_for(user, lambda: pad.fireworks.count_documents(done) >= len(names))
+        slurm.scancel(job)
+        assert slurm.wait_for(job) in {"CANCELLED", "COMPLETED"}
+        own = yaml.safe_load((user.home / f".lycb_tunnels/{job}/launchpad.yaml").read_text())
+        assert own["port"] == 20000 + job % 20000
+    address = user.server.uri("service").replace("://", f"://lycb:{user.server.password}@")
+    with open_store(address) as store:
+        assert not any(differences(reference, store).values())
+
+
+def wait_for(user, true):
+    until = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < until, said_in(user.home)
+        time.sleep(0.5)

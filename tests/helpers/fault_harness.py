@@ -191,8 +191,9 @@ class Service:
         self.workers, self.strangers = {}, {}
 
     def kill(self):
-        for pid in [*self.workers, *self.strangers]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [*self.workers, *self.strangers, self.reaper]:
+            with suppress(TypeError, ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.server.process:
             self.server.kill()
         self.server.unmount()
