@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -57,8 +57,8 @@ def find_notices(launchpad: ServiceLaunchPad) -> Iterator[Notice]:
     launchpad
         The LaunchPad. A job that failed counts after two heartbeats, as another worker may try it.
     """
-    since = (launchpad.now() - _RECENT).isoformat()
-    recent = {"metadata.campaign": {"$exists": True}, "updated_on": {"$gt": since}}
+    named = {"metadata.campaign": {"$exists": True}}
+    recent = named | _changed("$gt", launchpad.now() - _RECENT)
     fields = {"metadata": 1, "state": 1}
     for row in launchpad.workflows.find(
         recent | {"state": {"$in": ["COMPLETED", "FIZZLED"]}}, fields
@@ -78,8 +78,8 @@ def find_notices(launchpad: ServiceLaunchPad) -> Iterator[Notice]:
 
 def _failures(launchpad: ServiceLaunchPad, record: str, name: str, owner: str) -> Iterator[Notice]:
     """Yield a notice for the jobs of a campaign that are FIZZLED, anew when there is another."""
-    before = (launchpad.now() - timedelta(seconds=2 * load_settings().ping_s)).isoformat()
-    query = {f"spec.{RECORD}": record, "state": "FIZZLED", "updated_on": {"$lt": before}}
+    before = launchpad.now() - timedelta(seconds=2 * load_settings().ping_s)
+    query = {f"spec.{RECORD}": record, "state": "FIZZLED"} | _changed("$lt", before)
     rows = list(launchpad.fireworks.find(query, {"fw_id": 1, "name": 1, "launches": 1}))
     if not rows:
         return
@@ -89,6 +89,11 @@ def _failures(launchpad: ServiceLaunchPad, record: str, name: str, owner: str) -
     newest = max((run for row in rows for run in row["launches"]), default=0)
     text = "\n".join([f"{len(rows)} jobs of the campaign {name} failed.", *lines, advice])
     yield Notice(f"failed {record} {newest}", "failed", name, owner, text)
+
+
+def _changed(operator: str, at: datetime) -> dict[str, Any]:
+    """Return the query of what was changed after or before a time, in both forms of FireWorks."""
+    return {"$or": [{"updated_on": {operator: form}} for form in (at, at.isoformat())]}
 
 
 def _why(launchpad: ServiceLaunchPad, row: Mapping[str, Any]) -> str:
