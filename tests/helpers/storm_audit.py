@@ -8,6 +8,8 @@ from lycb_flows.schemas import Dataset, Round
 from lycb_flows.service.launchpad import campaign_workflows, count_interruptions
 from lycb_flows.store import differences
 
+MANY = 3  # LYCB_MAX_FAILURES
+
 
 def audit(service, reference):
     """What must be true of the databases after all."""
@@ -39,27 +41,27 @@ def audit_strangers(service):
     """What workers that are not as the others have done; and the label that kills its workers."""
     with service.database() as (launchpad, store):
         runs = {
-            name: Counter(
-                row["state"]
-                for row in launchpad.launches.find({"fworker.name": name}, {"state": 1})
-            )
+            name: list(launchpad.launches.find({"fworker.name": name}, {"state": 1, "fw_id": 1}))
             for name in [*service.ends, *service.kept_out]
         }
-        poison = [one for one in store.attempts(outcome="failed") if "died" in one.reason]
-        missing = [key for one in store.find_all(Dataset) for key in one.missing]
+        holes = {name: code for name, code in service.ends.items() if name.startswith("hole")}
+        n_failed = {name: len({row["fw_id"] for row in runs[name]}) for name in holes}
+        poison = {one.key for one in store.attempts(outcome="failed") if "died" in one.reason}
+        missing = {key for one in store.find_all(Dataset) for key in one.missing}
         losses = {"state_history.lost": {"$exists": True}, "fw_id": {"$in": poisoned(launchpad)}}
         return {
-            "completed by strangers": sum(n["COMPLETED"] for n in runs.values()),
-            "jobs of kept out": sum(
-                sum(runs[name].values()) for name in [*service.kept_out, "old"]
+            "completed by strangers": sum(
+                row["state"] == "COMPLETED" for rows in runs.values() for row in rows
             ),
-            "ends of broken": [code for name, code in service.ends.items() if "hole" in name],
+            "jobs of kept out": sum(len(runs[name]) for name in (*service.kept_out, "old")),
             "end of the old": service.ends["old"],
-            "failed by broken": sum(
-                n.total() for name, n in runs.items() if name.startswith("hole")
-            ),
-            "poison is missing": sorted({one.key for one in poison}) == sorted(set(missing)),
-            "poisoned labels": len({one.key for one in poison}),
+            "broken that went on": [
+                name for name, code in holes.items() if (code == 1) != (n_failed[name] >= MANY)
+            ],
+            "broken that stopped": sum(code == 1 for code in holes.values()),
+            "failed by broken": n_failed,
+            "poisoned labels": len(poison),
+            "poison is what is missing": poison == missing,
             "workers lost to poison": launchpad.launches.count_documents(losses),
         }
 

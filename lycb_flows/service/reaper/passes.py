@@ -28,7 +28,8 @@ from pymongo.errors import PyMongoError
 from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad import ServiceLaunchPad
-from lycb_flows.service.reaper.findings import Pass, Reaping
+from lycb_flows.service.reaper.evidence import Reaping
+from lycb_flows.service.reaper.findings import Pass
 from lycb_flows.store.outages import explained, is_outage
 
 __all__ = ["Reaping", "reap", "serve"]
