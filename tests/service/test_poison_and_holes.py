@@ -8,8 +8,10 @@ import pytest
 import yaml
 from fireworks import FWorker, fw_config
 from places import CAMPAIGNS
-from service_jobs import named, needs, note, notes
-from worker_processes import Service
+from servers import MongoServer
+from service_jobs import named, needs, note, notes, wait
+from waiting import wait_until
+from worker_processes import Service, service_on
 
 from lycb_flows.jobs import resources
 from lycb_flows.schemas import Dataset
@@ -167,3 +169,41 @@ def test_the_reaper_leaves_a_lock_of_lpad_as_long_as_fireworks_does(service, tmp
 
 
 # -- a database that is full ---------------------------------------------------------------------
+
+
+class QuotaServer(MongoServer):
+    """A real server that can be told to refuse what is written, as one whose quota is used up."""
+
+    def _arguments(self):
+        return [*super()._arguments(), "--setParameter", "enableTestCommands=1"]
+
+    def refuse(self, *, full):
+        data = {"errorCode": 14031, "failCommands": ["insert", "update", "findAndModify"]}
+        mode = "alwaysOn" if full else "off"
+        with self.client() as client:
+            client.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
+
+
+def test_workers_wait_while_the_database_is_full(tmp_path, mongo_server):  # noqa: ARG001 - without: not run
+    with (
+        QuotaServer(tmp_path / "mongo") as server,
+        service_on(server, tmp_path, LYCB_OUTAGE_S="60") as service,
+    ):
+        service.submit(
+            named(wait(str(tmp_path), "a", 60), "a"), named(note(str(tmp_path), "b"), "b")
+        )
+        worker = service.worker(n_launches=0)
+        wait_until(lambda: "a:start" in notes(tmp_path), "the job")
+        server.refuse(full=True)
+        (tmp_path / "go").touch()
+        wait_until(lambda: "a:end" in notes(tmp_path), "the job's end")
+        idle = service.worker(n_launches=0)
+        wait_until(lambda: "disk is full" in idle.said(), "the idle worker's line")
+        assert service.state("a") == "RUNNING"
+        server.refuse(full=False)
+        assert worker.wait() == 0, worker.said()
+        assert idle.wait() == 0, idle.said()
+        assert service.states() == {"a": "COMPLETED", "b": "COMPLETED"}
+        assert notes(tmp_path).count("a:start") == 1
+        assert not service.pad.launches.count_documents({"state_history.fault": {"$exists": True}})
+        service.assert_sound()
