@@ -83,9 +83,9 @@ def _run_side_by_side(fields: dict[str, Any]) -> None:
     n_workers, first = fields.pop("workers"), fields.pop("name") or f"{gethostname()}-{os.getpid()}"
     words = [str(Path(sys.executable).with_name("lycb")), "worker"]
     for name, value in fields.items():
-        for one in value if isinstance(value, list) else [value]:
-            if one not in {None, ""}:
-                words += [f"--{name.replace('_', '-')}", str(one)]
+        for word in value if isinstance(value, list) else [value]:
+            if word not in {None, ""}:
+                words += [f"--{name.replace('_', '-')}", str(word)]
     names = [f"{first}-{number}" for number in range(n_workers)]
     run_side_by_side(words, names, typer.echo)
 

@@ -40,7 +40,7 @@ def devices_of(n_workers: int, environment: Mapping[str, str]) -> list[dict[str,
     list[dict[str, str]]
         For each worker; workers share GPUs where there are more of them.
     """
-    named = [one for one in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    named = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
     if not named and environment.get("LYCB_DEVICE", "").startswith("cuda"):
         named = [str(number) for number in range(n_workers)]
     if not named:

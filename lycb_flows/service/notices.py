@@ -120,15 +120,15 @@ def tell(launchpad: ServiceLaunchPad, command: str, say: Callable[[str], None]) 
     int
         How many were told.
     """
-    told, n_told = launchpad.db[COLLECTION], 0
+    register, n_told = launchpad.db[COLLECTION], 0
     for notice in list(find_notices(launchpad)):
         try:
-            told.insert_one({"_id": notice.identity, "at": launchpad.now()})
+            register.insert_one({"_id": notice.identity, "at": launchpad.now()})
         except DuplicateKeyError:
             continue
         failure = _run(command, notice)
         if failure:
-            told.delete_one({"_id": notice.identity})
+            register.delete_one({"_id": notice.identity})
             say(f"the command of --notify failed: {failure}")
         n_told += not failure
     return n_told
@@ -151,5 +151,5 @@ def _run(command: str, notice: Notice) -> str:
         )
     except subprocess.TimeoutExpired:
         return f"it took longer than {_COMMAND_S:.0f} s"
-    said = " ".join((done.stderr or done.stdout).split())[:200]
-    return f"exit code {done.returncode}, {said}" if done.returncode else ""
+    output = " ".join((done.stderr or done.stdout).split())[:200]
+    return f"exit code {done.returncode}, {output}" if done.returncode else ""

@@ -119,8 +119,8 @@ class Pass:
         fields = {"locked": 1, "updated_on": 1, "name": 1, "nodes": {"$slice": 1}}
         for row in self.launchpad.workflows.find({"locked": {"$exists": True}}, fields):
             why = stale_reason(row["locked"])
-            seen = why or "locked and unchanged"
-            reaping = Reaping("stale lock", row["nodes"][0], row["name"], seen, "unlocked")
+            reason = why or "locked and unchanged"
+            reaping = Reaping("stale lock", row["nodes"][0], row["name"], reason, "unlocked")
             evidence = f"{row['_id']} {row['locked']} {row['updated_on']}"
             yield PendingReaping(
                 reaping,
