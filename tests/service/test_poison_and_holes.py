@@ -15,7 +15,7 @@ from worker_processes import Service, service_on
 
 from lycb_flows.jobs import resources
 from lycb_flows.schemas import Dataset
-from lycb_flows.service.launchpad import load_launchpad
+from lycb_flows.service.launchpad import find_workers, load_launchpad
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore:Some jobs are not connected:UserWarning")
@@ -127,6 +127,23 @@ def test_jobs_that_die_while_others_die_too_are_not_given_up(service, tmp_path):
     assert service.worker(n_launches=0).wait() == 0
     assert set(service.states().values()) == {"COMPLETED"}
     service.assert_sound()
+
+
+def test_a_job_is_not_given_up_where_idle_workers_die_as_well(service, tmp_path):
+    jobs = [named(note(str(tmp_path), name), name) for name in "ab"]
+    a, b = service.submit(*jobs)
+    lose(service.pad, a, tmp_path, "light")
+    assert service.reap()[-1].action == "given back"
+    service.pad.fireworks.update_one({"fw_id": a}, {"$set": {"spec._category": "gpu"}})
+    idle = service.worker(categories=("light",))
+    service.wait_for("b", "COMPLETED")
+    wait_until(lambda: [w for w in find_workers(service.pad) if w.state == "idle"], "an idle one")
+    idle.kill()
+    for action in ("given back", "given back", "given up"):
+        lose(service.pad, a, tmp_path, "gpu")
+        assert service.reap()[-1].action == action
+    assert service.state("a") == "FIZZLED"
+    assert service.launches(b)[0]["state"] == "COMPLETED"
 
 
 # -- a broken worker beside one that waits -------------------------------------------------------

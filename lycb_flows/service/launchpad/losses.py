@@ -2,9 +2,10 @@
 
 A job whose memory need kills its worker would kill one worker after another. A loss counts
 against its job when its worker or, since the job was lost first, another worker of that machine
-has completed another job, or when runs of the job died on two machines. When there are `MAX_LOSSES`
-more of those than losses of jobs that came through later, the job is FIZZLED. A broken machine, on
-which every job dies, cannot do that to a job alone, nor can somebody who kills whatever runs.
+has completed another job, or when runs of the job died on two machines. When there are
+`MAX_LOSSES` more of those than deaths that are not its own, of idle workers and of jobs that came
+through later, the job is FIZZLED. A broken machine, on which every job dies, cannot do that to a
+job alone, nor can somebody who kills whatever runs.
 A lost job waits behind the others of its priority, so that workers complete some of these first.
 """
 
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fireworks import FWAction
 
 from lycb_flows.service.launchpad.faults import CLEARED, FAULT, GIVEN_BACK, LOST, MAX_LOSSES
+from lycb_flows.service.launchpad.identity import is_gone
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.service.launchpad.workers import COLLECTION as WORKERS
 
 _REQUEUED = "requeued"
 _LOST_RUN = f"state_history.{LOST}"
@@ -51,7 +55,10 @@ def is_last_loss(launchpad: ServiceLaunchPad, fw_id: int, launch_id: int) -> boo
 def _n_innocent(
     launchpad: ServiceLaunchPad, fw_id: int, first: int, machines: Collection[str]
 ) -> int:
-    """Return how many runs of other jobs were lost on some machines whose jobs are done by now."""
+    """Return how many workers of some machines died without being at a job that is in doubt.
+
+    They were idle, or at another job that is done by now.
+    """
     there = "|".join(map(re.escape, sorted(machines)))
     query = {
         "launch_id": {"$gt": first},
@@ -62,7 +69,19 @@ def _n_innocent(
     owners = [row["fw_id"] for row in launchpad.launches.find(query, {"fw_id": 1})]
     done = {"fw_id": {"$in": owners}, "state": "COMPLETED"}
     completed = {row["fw_id"] for row in launchpad.fireworks.find(done, {"fw_id": 1})}
-    return sum(owner in completed for owner in owners)
+    n_idle = _n_idle_dead(launchpad, first, f"^({there})/")
+    return n_idle + sum(owner in completed for owner in owners)
+
+
+def _n_idle_dead(launchpad: ServiceLaunchPad, first: int, owners: str) -> int:
+    """Return how many workers died idle since a run began, whose names match an expression."""
+    run = launchpad.launches.find_one({"launch_id": first}, {"state_history": 1}) or {}
+    history = run.get("state_history") or [{}]
+    began = datetime.fromisoformat(str(history[0].get("created_on", launchpad.now().isoformat())))
+    idle = {"_id": {"$regex": owners}, "fw_id": None, "state": {"$nin": ["left", "broken"]}}
+    seen = {"seen_at": {"$gte": began if began.tzinfo else began.replace(tzinfo=UTC)}}
+    rows = launchpad.db[WORKERS].find(idle | seen, {"_id": 1})
+    return sum(is_gone(row["_id"]) for row in rows)
 
 
 def _was_requeued(run: Mapping[str, Any]) -> bool:
