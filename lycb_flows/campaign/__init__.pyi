@@ -7,9 +7,6 @@ from .anchors import (
     anchor_structure as anchor_structure,
 )
 from .cost import (
-    PlannedStep as PlannedStep,
-    costs_of_jobs as costs_of_jobs,
-    duration_text as duration_text,
     plan_campaign as plan_campaign,
 )
 from .descriptions import (
@@ -52,6 +49,11 @@ from .measurement import (
 from .names import (
     ordering_names as ordering_names,
     system_names as system_names,
+)
+from .planned import (
+    PlannedStep as PlannedStep,
+    costs_of_jobs as costs_of_jobs,
+    duration_text as duration_text,
 )
 from .results import (
     CampaignResults as CampaignResults,

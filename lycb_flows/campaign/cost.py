@@ -6,8 +6,7 @@ a single core.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -31,6 +30,7 @@ from lycb_flows.campaign.descriptions import (
 from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
+from lycb_flows.campaign.planned import PlannedStep
 from lycb_flows.campaign.results import dft_theory, first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
@@ -67,40 +67,6 @@ _ATOMS_PER_UPDATE = 240
 """Atoms in a batch of a student's training (`learning/students/training.py`)."""
 _UNKNOWN_COST = "their cost unknown and not counted"
 _UNKNOWN_RATES = Rates(force_call_s=0.0, training_s=0.0)
-
-
-@dataclass(frozen=True)
-class PlannedStep:
-    """Jobs of one kind, with what they do and what they cost.
-
-    Attributes
-    ----------
-    stage
-        The part of the campaign that they belong to.
-    jobs
-        Their descriptions.
-    work
-        How much of what they do, as text for people.
-    cpu_s
-        Estimated cost of all of them together in CPU seconds.
-    """
-
-    stage: str
-    jobs: tuple[JobDescription, ...]
-    work: str
-    cpu_s: float
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the step as plain data, with the names of its jobs."""
-        return vars(self) | {"jobs": [job.name for job in self.jobs]}
-
-
-def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
-    """Return the cost of each planned job in CPU seconds.
-
-    The jobs of a step share its cost equally.
-    """
-    return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
 
 
 def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> list[PlannedStep]:
@@ -281,11 +247,18 @@ class _Planner:
         if rate is None:
             rate = self._learner.force_call_s
         time_step_ps = self.campaign.md.time_step_fs / 1000
-        atom_steps = sum(run.steps * n_atoms[run.system] for run in runs)
+        quantities = readable_quantities(self.campaign.measure)
+        others = {model for each in quantities for model in each.models(self.campaign)}
+        cpu_s = sum(
+            run.steps
+            * n_atoms[run.system]
+            * (self._rates(run.model).force_call_s if run.model in others else rate)
+            for run in runs
+        )
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
         jobs = tuple(job for job, _ in batches)
-        return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate)
+        return PlannedStep(stage, jobs, _noted(work, rate), cpu_s)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
@@ -392,12 +365,6 @@ def _sum(seconds: Sequence[float | None]) -> float | None:
     """Return the sum, None where a summand is unknown."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
-
-
-def duration_text(seconds: float) -> str:
-    """Return an expected duration in words, such as 'about 5 min'."""
-    minutes = seconds / 60
-    return f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
 
 
 def _noted(work: str, rate_s: float) -> str:

@@ -6,14 +6,19 @@ quantity. What such a volume lacks is the error of its mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Final, cast
+from collections.abc import Iterator
+from typing import ClassVar, Final
 
-import numpy as np
 from pydantic import Field
 
-from lycb_flows.config import Config, RunConfig
+from lycb_flows.config import Config, ModelName, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
+from lycb_flows.quantities.cells import (
+    MIN_TEMPERATURES,
+    average_cell,
+    thermal_expansion,
+    volume_at_rest,
+)
 from lycb_flows.report import (
     MISSING,
     Album,
@@ -24,7 +29,6 @@ from lycb_flows.report import (
     Statement,
     Table,
     as_printed,
-    counted,
     fixed,
     number,
     ours,
@@ -34,9 +38,15 @@ from lycb_flows.report import (
     papers,
     with_error,
 )
-from lycb_flows.schemas import CellAverage, CellVolumes, Ranking, Run, ThermalExpansion, Vector
+from lycb_flows.schemas import (
+    CellAverage,
+    CellVolumes,
+    Model,
+    ModelVolumes,
+    Ranking,
+    Run,
+)
 from lycb_flows.store import ResultStore
-from lycb_flows.transport.averages import MIN_TEMPERATURES, block_error, relative_slope
 
 _VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
 _PAPERS: Final = ("paper, CHGNet_600K", "here / paper", *(f"paper, {n}" for n in _VOLUME_SERIES))
@@ -49,6 +59,16 @@ class VolumesOptions(Config):
     """How an NpT run is averaged."""
 
     n_blocks: int = Field(10, ge=4, description="Stretches whose means give the error.")
+    temperatures_k: tuple[Positive, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Of the NpT runs, in K; default: those that the campaign measures at.",
+    )
+    models: tuple[ModelName, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Other models that find the same cells: names or files, such as sevennet-0.",
+    )
 
 
 class Volumes(Quantity[CellVolumes]):
@@ -78,24 +98,52 @@ class Volumes(Quantity[CellVolumes]):
         condition
             A system and a pressure.
         """
-        options = VolumesOptions.model_validate(self.settings(plan.campaign))
-        configs = self.runs(plan, condition)
-        runs = [store.load(Run, Run.key_of(config)) for config in configs]
-        cells = tuple(
-            _average(store, run, config, options.n_blocks)
-            for run, config in zip(runs, configs, strict=True)
-        )
+        options, system = self._options(plan), condition.system or ""
+        parents: list[str] = []
+        by_model: list[ModelVolumes] = []
+        for key in (plan.model, *(options.models or ())):
+            configs = self._runs_of(key, plan, condition)
+            runs = [store.load(Run, Run.key_of(config)) for config in configs]
+            parents += [run.key for run in runs]
+            found = tuple(
+                average_cell(store, run, config, options.n_blocks)
+                for run, config in zip(runs, configs, strict=True)
+            )
+            model = store.load(Model, key)
+            volume = volume_at_rest(store, model, plan.starts[system]) if options.models else None
+            by_model.append(
+                ModelVolumes(model=key, name=model.name, cells=found, at_rest_ang3_per_atom=volume)
+            )
+        cells = by_model[0].cells
         expansion, reason = thermal_expansion(cells)
         return CellVolumes(
             key=self.key(plan, condition),
-            parents=tuple(run.key for run in runs),
+            parents=tuple(parents),
             system=condition.system or "",
             pressure_bar=condition.pressure_bar or 0.0,
             model=plan.model,
             cells=cells,
             expansion=expansion,
             reason=reason,
+            by_model=tuple(by_model) if options.models else (),
         )
+
+    def _options(self, plan: MeasurementPlan) -> VolumesOptions:
+        return VolumesOptions.model_validate(self.settings(plan.campaign))
+
+    def runs(self, plan: MeasurementPlan, condition: Condition) -> tuple[RunConfig, ...]:
+        """Return the NpT runs at a pressure: of the model that measures, then of the others."""
+        models = (plan.model, *(self._options(plan).models or ()))
+        return tuple(run for model in models for run in self._runs_of(model, plan, condition))
+
+    def _runs_of(
+        self, model: str, plan: MeasurementPlan, condition: Condition
+    ) -> tuple[RunConfig, ...]:
+        options = self._options(plan)
+        temperatures_k = options.temperatures_k or plan.campaign.measure.temperatures_k
+        state = (condition.system or "", condition.pressure_bar or 0.0)
+        plan_of_model = plan.model_copy(update={"model": model})
+        return tuple(plan_of_model.npt_run(*state, each) for each in temperatures_k)
 
     def numbers(self, document: CellVolumes) -> Iterator[Number]:
         """Yield the mean volume at every temperature, then the thermal expansion."""
@@ -168,86 +216,6 @@ class Volumes(Quantity[CellVolumes]):
                     f"(χ² {number(found.volume_chi2, 2)} for {found.n_temperatures} temperatures).",
                     (document.key,),
                 )
-
-
-# -- from runs to a document -----------------------------------------------------------------------
-
-
-def _average(store: ResultStore, run: Run, config: RunConfig, n_blocks: int) -> CellAverage:
-    """Return the mean cell of an NpT run over its averaging window."""
-    from lycb_flows.md import averaging_window, cell_parameters  # noqa: PLC0415 - h5py takes a while
-    from lycb_flows.store import trajectory_of  # noqa: PLC0415 - likewise
-
-    if not run.health.healthy:
-        reason = f"the run left physics at step {run.health.failed_step}"
-        return _cell(run, reason=reason, equilibrated=False)
-    frames = trajectory_of(store, run).between(*averaging_window(config.protocol, run.n_steps))
-    lengths, angles = cell_parameters(frames.cells_ang)
-    series = np.column_stack(
-        [frames.volumes_ang3 / len(frames.species), lengths / np.array(config.repeat), angles]
-    )
-    facts = _named(series.mean(axis=0), "")
-    reason = ""
-    if frames.n_frames < 2 * n_blocks:
-        reason = f"{frames.n_frames} frames are too few for {n_blocks} blocks"
-    else:
-        facts |= _named(block_error(series, n_blocks), "_err")
-    return _cell(
-        run, n_frames=frames.n_frames, equilibrated=run.equilibrated, reason=reason, **facts
-    )
-
-
-def _cell(run: Run, **facts: Any) -> CellAverage:  # noqa: ANN401 - fields of the document
-    return CellAverage(run=run.key, temperature_k=run.temperature_k, **facts)
-
-
-def _named(values: np.ndarray, suffix: str) -> dict[str, Any]:
-    """Return volume, lengths and angles under the names of their fields."""
-    volume, *parameters = values.tolist()
-    return {
-        f"volume{suffix}_ang3_per_atom": volume,
-        f"lengths{suffix}_ang": tuple(parameters[:3]),
-        f"angles{suffix}_deg": tuple(parameters[3:]),
-    }
-
-
-def thermal_expansion(cells: Sequence[CellAverage]) -> tuple[ThermalExpansion | None, str]:
-    """Return the thermal expansion of a system at a pressure, or None and the reason.
-
-    Only equilibrated runs with an error count.
-
-    Parameters
-    ----------
-    cells
-        Mean cells over temperature.
-    """
-    known = [c for c in cells if c.equilibrated and c.volume_err_ang3_per_atom]
-    temperatures_k = sorted({cell.temperature_k for cell in known})
-    if len(temperatures_k) < MIN_TEMPERATURES:
-        found = counted(len(temperatures_k), "temperature")
-        return None, f"{found} with an equilibrated volume and its error, two are needed"
-    columns = np.array([_series(cell) for cell in known])  # (n, 4, 2)
-    slopes = [
-        relative_slope([cell.temperature_k for cell in known], column[:, 0], column[:, 1])
-        for column in columns.transpose(1, 0, 2)
-    ]
-    volume, *lengths = slopes
-    return ThermalExpansion(
-        n_temperatures=len(temperatures_k),
-        lowest_temperature_k=temperatures_k[0],
-        highest_temperature_k=temperatures_k[-1],
-        volume_per_k=volume.per_k,
-        volume_err_per_k=volume.per_k_err,
-        volume_chi2=volume.chi2,
-        lengths_per_k=cast("Vector", tuple(slope.per_k for slope in lengths)),
-        lengths_err_per_k=cast("Vector", tuple(slope.per_k_err for slope in lengths)),
-    ), ""
-
-
-def _series(cell: CellAverage) -> list[tuple[float, float]]:
-    """Return (mean, error) of the volume and of a, b, c."""
-    lengths = zip(cell.lengths_ang or (), cell.lengths_err_ang or (), strict=True)
-    return [(cell.volume_ang3_per_atom or 0.0, cell.volume_err_ang3_per_atom or 0.0), *lengths]
 
 
 # -- tables --------------------------------------------------------------------------------------
@@ -344,6 +312,7 @@ def _paper_volume_cells(
 def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
     """Yield the cell parameters and the thermal expansion, where the quantity was measured."""
     documents = _of(data, system)
+    yield from (_model_table(document) for document in documents if document.by_model)
     if documents:
         names = ("a (Å)", "b (Å)", "c (Å)", "α (°)", "β (°)", "γ (°)", "")
         rows = (_cell_row(document, cell) for document in documents for cell in document.cells)
@@ -360,6 +329,28 @@ def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
             tuple(map(_expansion_row, documents)),
             "Slope over value of a straight line through the means of equilibrated runs.",
         )
+
+
+def _model_table(document: CellVolumes) -> Table:
+    """Return the volumes of all models at a pressure, a column for each."""
+    models = document.by_model
+    rows = [("0, relaxed, 0 bar", *(fixed(each.at_rest_ang3_per_atom) for each in models))]
+    rows += [
+        (f"{cell.temperature_k:g}", *(_volume_text(each.cells[i]) for each in models))
+        for i, cell in enumerate(document.cells)
+    ]
+    return Table(
+        f"Volume by model at {document.pressure_bar:g} bar (Å³/atom)",
+        ("T (K)", *(each.name for each in models)),
+        tuple(ours(document.key, row) for row in rows),
+        "The first is the one that measures. Means of NpT runs ± standard errors from blocks.",
+    )
+
+
+def _volume_text(cell: CellAverage) -> str:
+    if cell.volume_ang3_per_atom is None:
+        return cell.reason
+    return with_error(cell.volume_ang3_per_atom, cell.volume_err_ang3_per_atom)
 
 
 def _cell_row(document: CellVolumes, cell: CellAverage) -> tuple[Cell, ...]:

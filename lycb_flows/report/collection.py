@@ -14,6 +14,7 @@ from typing import TypeVar
 from lycb_flows.errors import StoreError
 from lycb_flows.report.data import CellRun, LearnedRound, ReportData, parity_points
 from lycb_flows.schemas import (
+    CellVolumes,
     Dataset,
     Document,
     Enumeration,
@@ -341,11 +342,21 @@ class _Collector:
 
     def follow_runs(self) -> None:
         """Set the system of each NpT run, from the ground state it started from or its name."""
-        systems = self.data.ground_states()
+        systems, others = self.data.ground_states(), self._compared_models()
         self.data.cell_runs = [
-            CellRun(systems.get(c.run.start) or c.run.name.split(" ")[0], c.role, c.run)
+            CellRun(
+                systems.get(c.run.start) or c.run.name.split(" ")[0],
+                others.get(c.run.model, c.role),
+                c.run,
+            )
             for c in self.data.cell_runs
         ]
+
+    def _compared_models(self) -> dict[str, str]:
+        """Return the role of the runs of models that others are compared with, by model."""
+        volumes = self.data.measured(CellVolumes)
+        compared = (each for document in volumes for each in document.by_model[1:])
+        return {each.model: f"by {each.name}" for each in compared}
 
     def look_back(self) -> None:
         """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""

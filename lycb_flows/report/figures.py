@@ -223,11 +223,22 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
     return figure
 
 
+_VOLUME_MARKERS = {"production": "o", "rounds": "s"}
+
+
+def _volume_group(cell: CellRun) -> tuple[float, str]:
+    """Return pressure and role; the runs of all rounds have one."""
+    is_own = cell.role == "production" or cell.role.startswith("by ")
+    return cell.run.pressure_bar or 0.0, cell.role if is_own else "rounds"
+
+
 @styled
 def volume_figure(
     cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
 ) -> Figure:
     """Return the volume per atom against temperature; a hollow marker was not equilibrated.
+
+    A star at the top stands for a run that left physics and has no volume.
 
     Parameters
     ----------
@@ -244,21 +255,18 @@ def volume_figure(
             list(values), list(values.values()), style, color=colour, linewidth=1.1, markersize=5,
             marker=MARKERS[i % len(MARKERS)], label=f"paper: {name}",
         )  # fmt: skip
-    groups = sorted({(c.run.pressure_bar or 0.0, c.role == "production") for c in cell_runs})
-    for colour, (pressure_bar, production) in zip(series_colours(len(groups)), groups, strict=True):
-        found = [
-            (c.run.temperature_k, c.run.average_volume_ang3_per_atom, c.run.equilibrated)
-            for c in cell_runs
-            if ((c.run.pressure_bar or 0.0), c.role == "production") == (pressure_bar, production)
-            and c.run.average_volume_ang3_per_atom is not None
-        ]
-        role = "production" if production else "rounds"
+    groups = sorted({_volume_group(cell) for cell in cell_runs})
+    for colour, group in zip(series_colours(len(groups)), groups, strict=True):
+        pressure_bar, role = group
         label: str | None = f"here: {pressure_bar:g} bar, {role}"
-        for temperature_k, volume, equilibrated in found:
+        for run in (cell.run for cell in cell_runs if _volume_group(cell) == group):
+            volume = run.average_volume_ang3_per_atom
+            lost = volume is None
             axes.plot(
-                [temperature_k], [volume], "o" if production else "s", color=colour, markersize=8,
-                zorder=4, label=label,
-                markerfacecolor=colour if equilibrated else "white",
+                [run.temperature_k], [0.97 if volume is None else volume],
+                "*" if lost else _VOLUME_MARKERS.get(role, "D"), color=colour, markersize=8,
+                zorder=4, label=label, markerfacecolor=colour if run.equilibrated else "white",
+                transform=axes.get_xaxis_transform() if lost else axes.transData,
             )  # fmt: skip
             label = None
     axes.set(xlabel="temperature (K)", ylabel="volume per atom (Å³)")

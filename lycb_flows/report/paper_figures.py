@@ -11,7 +11,7 @@ import yaml
 
 from lycb_flows.config import decorated_name, name_of_ordering
 from lycb_flows.report import ReportData, Table, paper_system
-from lycb_flows.schemas import Enumeration, Transport
+from lycb_flows.schemas import CellVolumes, Enumeration, Transport
 
 FORMULAS: Final = {"LYC": "Li3YCl6", "LYB": "Li3YBr6", "LYCB": "Li3YCl3Br3"}
 _MIXED_X: Final = 3.0
@@ -97,3 +97,35 @@ def system_of_paper(data: ReportData, about: str) -> str | None:
 def no_system(entry: Entry) -> str:
     """Return the sentence that the campaign lacks the crystal of an entry."""
     return f"the campaign has no {FORMULAS[entry.about]} on this lattice yet."
+
+
+def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[float, str]]]:
+    """Return volumes in Å^3 per atom with their documents, by series and temperature in K.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    system
+        Name of the system.
+    """
+    found: dict[str, dict[float, tuple[float, str]]] = {}
+    for ranking in data.rankings:
+        best = [each for each in ranking.best if each.structure == ranking.ground_state]
+        if ranking.system == system and best:
+            volume = best[0].volume_ang3_per_atom
+            found["here, relaxed"] = {0.0: (volume, ranking.key)}
+    for document in data.measured(CellVolumes):
+        for each in document.by_model[1:] if document.system == system else ():
+            if each.at_rest_ang3_per_atom is not None and document.pressure_bar <= 1:
+                source = f"here by {each.name}, {document.pressure_bar:g} bar"
+                found[source] = {0.0: (each.at_rest_ang3_per_atom, document.key)}
+    for cell in data.cell_runs:
+        volume_ang3 = cell.run.average_volume_ang3_per_atom
+        by_other = cell.role.startswith("by ")
+        is_shown = by_other or cell.role == "production"
+        if cell.system == system and is_shown and volume_ang3 is not None:
+            source = f"here {cell.role}" if by_other else "here"
+            series = found.setdefault(f"{source}, {cell.run.pressure_bar or 0.0:g} bar", {})
+            series[cell.run.temperature_k] = (volume_ang3, cell.run.key)
+    return found

@@ -24,7 +24,13 @@ from lycb_flows.report import (
     scientific,
     with_error,
 )
-from lycb_flows.report.paper_figures import Entry, Filled, no_system, system_of_paper
+from lycb_flows.report.paper_figures import (
+    Entry,
+    Filled,
+    no_system,
+    system_of_paper,
+    volumes_here,
+)
 from lycb_flows.schemas import (
     Arrhenius,
     Benchmark,
@@ -126,7 +132,7 @@ def _volumes(data: ReportData, entry: Entry) -> Filled | str:
     system = system_of_paper(data, entry.about)
     if system is None:
         return no_system(entry)
-    here = _our_volumes(data, system)
+    here = volumes_here(data, system)
     if not here:
         return f"no NpT run of {system} has finished yet."
     columns = {name: row for name, row in paper_volumes(entry.about).items() if row}
@@ -149,22 +155,6 @@ def _volumes(data: ReportData, entry: Entry) -> Filled | str:
 
 def _known_k(here: Mapping[str, Mapping[float, object]]) -> set[float]:
     return {temperature_k for row in here.values() for temperature_k in row}
-
-
-def _our_volumes(data: ReportData, system: str) -> dict[str, dict[float, tuple[float, str]]]:
-    """Return volumes in Å^3 per atom with their documents, by series and temperature in K."""
-    found: dict[str, dict[float, tuple[float, str]]] = {}
-    for ranking in data.rankings:
-        best = [each for each in ranking.best if each.structure == ranking.ground_state]
-        if ranking.system == system and best:
-            volume = best[0].volume_ang3_per_atom
-            found["here, relaxed"] = {0.0: (volume, ranking.key)}
-    for cell in data.cell_runs:
-        volume_ang3 = cell.run.average_volume_ang3_per_atom
-        if cell.system == system and cell.role == "production" and volume_ang3 is not None:
-            series = found.setdefault(f"here, {cell.run.pressure_bar or 0.0:g} bar", {})
-            series[cell.run.temperature_k] = (volume_ang3, cell.run.key)
-    return found
 
 
 # -- figures 3 and 4, tables 1 and 2: conduction ---------------------------------------------------
@@ -211,7 +201,7 @@ def _whole_table(data: ReportData, entry: Entry) -> Filled | str:
         source: [
             Cell(fixed(v, 1), key) for v, key in (row.get(t, (None, None)) for t in temperatures_k)
         ]
-        for source, row in _our_volumes(data, system).items()
+        for source, row in volumes_here(data, system).items()
     }
     conduction = dict(_conduction_rows(data, system))
     if not volumes and not conduction:

@@ -45,7 +45,7 @@ from lycb_flows.schemas.sites import Density, SiteOrbit, Sites, SiteStep
 from lycb_flows.schemas.structures import DroppedOccupant, Enumeration, Ordering, Parent, Structure
 from lycb_flows.schemas.students import Student, StudentCondition
 from lycb_flows.schemas.thermodynamics import RunThermodynamics
-from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ThermalExpansion
+from lycb_flows.schemas.volumes import CellAverage, CellVolumes, ModelVolumes, ThermalExpansion
 
 __all__ = [
     "COMMON_COLUMNS",
@@ -88,6 +88,7 @@ __all__ = [
     "Matrix",
     "Model",
     "ModelErrors",
+    "ModelVolumes",
     "Ordering",
     "Parent",
     "Prediction",

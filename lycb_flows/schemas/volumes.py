@@ -43,6 +43,19 @@ class ThermalExpansion(BaseModel):
     lengths_err_per_k: Vector
 
 
+class ModelVolumes(BaseModel):
+    """Mean cells by one model, where several are compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description="Key of the model.")
+    name: str
+    cells: tuple[CellAverage, ...]
+    at_rest_ang3_per_atom: float | None = Field(
+        None, description="Volume at 0 K, relaxed by it without pressure; None where it fails."
+    )
+
+
 class CellVolumes(Document):
     """Mean cells of a system over temperature at a pressure, and their thermal expansion."""
 
@@ -54,3 +67,8 @@ class CellVolumes(Document):
     cells: tuple[CellAverage, ...]
     expansion: ThermalExpansion | None = None
     reason: str = Field("", description="Why there is no thermal expansion.")
+    by_model: tuple[ModelVolumes, ...] = Field(
+        (),
+        exclude_if=lambda by_model: not by_model,
+        description="Where other models were asked for: all, the one that measures first.",
+    )

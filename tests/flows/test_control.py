@@ -9,7 +9,8 @@ from frozen import report_tables
 from jobflow import JobStore
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign.cost import costs_of_jobs, plan_campaign
+from lycb_flows.campaign import costs_of_jobs
+from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.rounds import closed_by
 from lycb_flows.campaign.submission import submit

@@ -5,7 +5,8 @@ from campaign_runs import run_campaign
 from places import CAMPAIGNS
 
 from lycb_flows import schemas
-from lycb_flows.campaign.cost import costs_of_jobs, plan_campaign
+from lycb_flows.campaign import costs_of_jobs
+from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.config import Campaign, MeasurementConfig

@@ -9,10 +9,12 @@ from html_page import Page
 from report_campaign import Campaign
 
 from lycb_flows import schemas
+from lycb_flows.campaign import plan_campaign
 from lycb_flows.campaign.results import find_results
 from lycb_flows.md.summary import cell_parameters
+from lycb_flows.quantities.cells import thermal_expansion
 from lycb_flows.quantities.registry import find_quantity
-from lycb_flows.quantities.volumes import thermal_expansion, volume_table
+from lycb_flows.quantities.volumes import volume_table
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of
@@ -69,6 +71,45 @@ def test_too_few_frames_give_a_mean_without_an_error(finished, loop_campaign):
     assert cell.reason == "8 frames are too few for 10 blocks"
     assert cell.volume_ang3_per_atom > 0
     assert cell.volume_err_ang3_per_atom is None
+
+
+def test_other_models_find_the_same_cells_at_temperatures_of_their_own(
+    finished, loop_campaign, tmp_path
+):
+    options = {"n_blocks": 4, "temperatures_k": [150.0, 300.0], "models": ["toy-teacher"]}
+    campaign = measuring(loop_campaign, {"volumes": options})
+    submission, _ = run_campaign(finished, campaign)
+    found = find_results(finished, submission.campaign, submission.theory)
+    (document,) = found.documents(schemas.CellVolumes)
+    own, other = document.by_model
+    assert own.model == document.model == found.measurement.model
+    assert own.cells == document.cells
+    assert other.name == "toy-teacher"
+    assert [cell.temperature_k for cell in (*own.cells, *other.cells)] == 2 * [150.0, 300.0]
+    runs = [finished.load(schemas.Run, cell.run) for cell in other.cells]
+    assert {run.model for run in runs} == {other.model}
+    assert own.at_rest_ang3_per_atom != other.at_rest_ang3_per_atom > 0
+    assert set(document.parents) == {cell.run for each in document.by_model for cell in each.cells}
+    page = Page(write_report(finished, "loop", found.document_keys(), tmp_path / "report"))
+    assert "by toy-teacher" in page.text
+    assert "Volume by model at 1 bar" in page.text
+    assert "here by toy-teacher, 1 bar" in page.text
+    assert f"{other.at_rest_ang3_per_atom:.2f}" in page.text
+    steps = plan_campaign(finished, submission.campaign, submission.theory)
+    work = next(step.work for step in steps if step.jobs[0].name == "md npt production 00")
+    assert work.startswith("4 runs")
+
+
+def test_without_options_the_key_of_a_mean_cell_is_as_before(loop_campaign):
+    plain, stated = (
+        find_quantity("volumes").settings(measuring(loop_campaign, {"volumes": given}))
+        for given in ({}, {"models": None, "temperatures_k": None})
+    )
+    keys = {
+        schemas.make_key(schemas.CellVolumes, options=each)
+        for each in (plain, stated, {"n_blocks": 10})
+    }
+    assert len(keys) == 1
 
 
 def test_a_cell_has_three_lengths_and_three_angles():

@@ -200,7 +200,10 @@ def test_the_volume_of_a_run_that_left_physics_is_absent_not_invented(campaign):
     texts = [cell.text for cell in row]
     assert texts[3:5] == ["–", "left physics"]
     assert not texts[5:]  # no column of the paper's
-    assert not volume_figure(data.cell_runs, {}).axes[0].lines
+    (axes,) = volume_figure(data.cell_runs, {}).axes
+    (star,) = axes.lines  # at a height of the axes: it stands for no volume
+    assert star.get_marker() == "*"
+    assert star.get_transform() == axes.get_xaxis_transform()
 
 
 def test_the_same_documents_give_the_same_bytes(campaign, tmp_path):

@@ -1,0 +1,48 @@
+"""A campaign's plan as steps: jobs of one kind, their work in words, and their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lycb_flows.campaign.descriptions import JobDescription
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """Jobs of one kind, with what they do and what they cost.
+
+    Attributes
+    ----------
+    stage
+        The part of the campaign that they belong to.
+    jobs
+        Their descriptions.
+    work
+        How much of what they do, as text for people.
+    cpu_s
+        Estimated cost of all of them together in CPU seconds.
+    """
+
+    stage: str
+    jobs: tuple[JobDescription, ...]
+    work: str
+    cpu_s: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the step as plain data, with the names of its jobs."""
+        return vars(self) | {"jobs": [job.name for job in self.jobs]}
+
+
+def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
+    """Return the cost of each planned job in CPU seconds.
+
+    The jobs of a step share its cost equally.
+    """
+    return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
+
+
+def duration_text(seconds: float) -> str:
+    """Return an expected duration in words, such as 'about 5 min'."""
+    minutes = seconds / 60
+    return f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
