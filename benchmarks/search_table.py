@@ -2,17 +2,21 @@
 
     python benchmarks/search_table.py Li3YCl6 toy-soft lyc.jsonl
     python benchmarks/search_table.py Li3YBr6 chgnet-0.3.0 lyb.jsonl
+    python benchmarks/search_table.py Li3YCl6 chgnet-0.3.0 sample.jsonl --sample 25
 
 Each row is an ordering after the coarse stage of `lycb rank`. Rows that are there are not made
-again. `bench_search.py` compares.
+again. With `--sample`, that many orderings drawn by seed 0, and the CPU time that they cost.
+`bench_search.py` compares.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +56,21 @@ def row_of(candidate: ranking.Candidate) -> dict[str, Any]:
     }
 
 
-def relax_all(listed: EnumerationResult, potential: Potential, out: Path) -> None:
+def sampled(listed: EnumerationResult, n: int) -> EnumerationResult:
+    """Return some orderings of a list, drawn by seed 0."""
+    chosen = random.Random(0).sample(listed.members, n)  # noqa: S311 - no secret
+    return replace(listed, members=tuple(chosen))
+
+
+def relax_all(
+    listed: EnumerationResult, potential: Potential, out: Path, batch: int = BATCH
+) -> None:
     """Relax what is missing, some side by side, a row each."""
     known = {json.loads(line)["mask"] for line in out.open()} if out.exists() else set()
     missing = [k for k, member in enumerate(listed.members) if member.mask not in known]
     began = time.monotonic()
-    for first in range(0, len(missing), BATCH):
-        chunk = missing[first : first + BATCH]
+    for first in range(0, len(missing), batch):
+        chunk = missing[first : first + batch]
         starts = {listed.members[index].mask: listed.structure(index) for index in chunk}
         relaxed = ranking.relax_candidates(starts, stage_relaxer(potential))
         rows = {mask: {"mask": mask, "coarse_ev": None} for mask in starts}
@@ -76,10 +88,17 @@ def main() -> None:
     parser.add_argument("parent")
     parser.add_argument("model")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--batch", type=int, default=BATCH, help="side by side; a student: 120")
+    parser.add_argument("--sample", type=int, help="relax this many, not all")
     given = parser.parse_args()
     listed = enumerate_orderings(load_parent(given.parent), EnumerationConfig())
+    if given.sample:
+        listed = sampled(listed, given.sample)
     source = find_model(given.model)
-    relax_all(listed, load_potential(source.model, source.weights), given.out)
+    potential = load_potential(source.model, source.weights)
+    began = time.process_time()
+    relax_all(listed, potential, given.out, given.batch)
+    print(f"{time.process_time() - began:.0f} CPU s")
 
 
 if __name__ == "__main__":
