@@ -67,6 +67,13 @@ class Table:
         self.listed = enumerate_orderings(load_parent(parent), EnumerationConfig())
         self.rows = read_rows(path)
         self.missing = len(self.listed.members) - len(self.rows)
+        self._swaps: dict[str, list[str]] = {}
+
+    def neighbours(self, mask: str) -> list[str]:
+        """Return the orderings that a swap makes of one; the seeds ask for many of them again."""
+        if mask not in self._swaps:
+            self._swaps[mask] = [member.mask for member in self.listed.neighbours(mask)]
+        return self._swaps[mask]
 
     def landscape(self) -> Landscape:
         """Return the energies of the table, per cell, and the swaps of the crystal."""
@@ -79,7 +86,7 @@ class Table:
         return Landscape(
             lambda masks: energies(list(masks), "static_ev"),
             lambda masks: energies(list(masks), "coarse_ev"),
-            lambda mask: [member.mask for member in self.listed.neighbours(mask)],
+            self.neighbours,
         )
 
     def ground_states(self, potential: Potential) -> list[str]:
