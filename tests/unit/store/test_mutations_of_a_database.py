@@ -142,7 +142,7 @@ def is_named(key, found):
     return any(key in finding.where or key in finding.what for finding in found)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "n", [pytest.param(40), pytest.param(300, marks=pytest.mark.torture)], ids=str
 )
