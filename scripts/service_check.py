@@ -1,6 +1,6 @@
 """The service at size: a plan of 10,000 jobs, a campaign of 5,000 structures, idle jobs, questions.
 
-    LYCB_STORE=mongodb://... python scripts/service_check.py plan sizes overhead
+    LYCB_STORE=mongodb://... python scripts/service_check.py plan sizes overhead scale
     LYCB_STORE=folder-or-mongodb://... python scripts/service_check.py queries
 
 queries: time and memory of questions to a store of 100,000 documents, 50,000 of them labels of 60
@@ -9,8 +9,10 @@ database `lycb status` asks that of ./launchpad.yaml, too.
 
 plan: time and memory of submitting 10,000 jobs, time of `lycb status` on them. sizes: a campaign
 that ranks 5,794 orderings (the toy), and the largest document of every collection. overhead:
-seconds per job that does nothing, with four workers. Uses ./launchpad.yaml; a database of its own,
-please: the campaigns stay there.
+seconds per job that does nothing, with four workers. scale: what such a job costs in a workflow of
+10,000 and in one of 100, tasks per second beside plain `rlaunch rapidfire` (which gets a database
+of its own), connections per worker (LYCB_CHECK_JOBS: how many jobs are run of each kind). Uses
+./launchpad.yaml; a database of its own, please: the campaigns stay there.
 """
 
 from __future__ import annotations
@@ -21,12 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import bson
 import yaml
 from jobflow import Flow, Job
+from service_scale import Pace, add_held, compare_sizes, connections, release, watch
 from store_at_size import fill
 
 from lycb_flows.campaign.descriptions import CATEGORIES
@@ -38,7 +43,12 @@ from lycb_flows.flows.campaign import stage_flow
 from lycb_flows.flows.routing import route
 from lycb_flows.jobs.dynamics import compute_runs
 from lycb_flows.schemas import Ranking, Run, Segment
-from lycb_flows.service.launchpad import ServiceLaunchPad, load_launchpad, submit_flow
+from lycb_flows.service.launchpad import (
+    ServiceLaunchPad,
+    find_workers,
+    load_launchpad,
+    submit_flow,
+)
 from lycb_flows.store import ResultStore, open_store
 from lycb_flows.store.mongodb import MongoStore
 
@@ -190,6 +200,84 @@ def _tell_overhead(launchpad: ServiceLaunchPad, how: str) -> None:
     print(f"{N_NO_OPS} jobs, {N_WORKERS} workers, {how}: {per_job_ms:.1f} ms per job")
 
 
+# -- scale ----------------------------------------------------------------------------------------
+
+N_SMALL = 100
+
+
+def check_scale(_store: ResultStore, launchpad: ServiceLaunchPad, folder: Path) -> None:
+    """Print the cost of a no-op by the size of its workflow, and the pace of plain FireWorks."""
+    n_measured = int(os.environ.get("LYCB_CHECK_JOBS", "1000"))
+    before = connections(launchpad)
+    file = Path("launchpad.yaml").resolve()
+    command = [LYCB, "worker", "--category", "light", "--launchpad", file]
+    with running([command] * N_WORKERS, folder) as workers:
+        pids = [worker.pid for worker in workers]
+        while len(find_workers(launchpad)) < N_WORKERS:
+            time.sleep(0.5)
+        tell_connections("idle", launchpad, before)
+        warm = add_held(launchpad, "warm", 10 * N_WORKERS)
+        release(launchpad, warm)
+        watch(launchpad, warm, pids)
+        tell_connections("after some jobs", launchpad, before)
+        small, large = compare_sizes(
+            launchpad, pids, small=N_SMALL, large=N_JOBS, n_measured=n_measured // 2
+        )
+    print(f"in workflows of {N_SMALL}: {small}")
+    print(f"in a workflow of {N_JOBS}: {large}")
+    print(f"the one costs {large.cpu_ms_per_job / small.cpu_ms_per_job:.2f} times the other")
+    plain = plain_pace(launchpad, folder, max(2 * N_SMALL, n_measured // 5))
+    print(f"plain rlaunch rapidfire, workflows of {N_SMALL}: {plain}")
+    for name, pace in ((N_SMALL, small), (N_JOBS, large)):
+        faster = pace.jobs_per_s / plain.jobs_per_s
+        cheaper = plain.cpu_ms_per_job / pace.cpu_ms_per_job
+        print(
+            f"workers, workflows of {name}: {faster:.1f} times its pace, 1/{cheaper:.1f} its cost"
+        )
+
+
+def plain_pace(launchpad: ServiceLaunchPad, folder: Path, n_jobs: int) -> Pace:
+    """Return the pace of as many processes of plain FireWorks, in a database of their own."""
+    connection = yaml.safe_load(Path("launchpad.yaml").read_text())
+    name = f"{launchpad.name}_plain"
+    file = folder / "plain.yaml"
+    file.write_text(yaml.safe_dump(connection | {"name": name}))
+    launchpad.connection.drop_database(name)
+    plain = load_launchpad(file)
+    parts = [add_held(plain, f"plain {i}", N_SMALL) for i in range(n_jobs // N_SMALL)]
+    ids = [fw_id for part in parts for fw_id in part]
+    release(plain, ids)
+    rlaunch = [LYCB.with_name("rlaunch"), "-l", file, "--silencer", "rapidfire"]
+    with running([rlaunch] * N_WORKERS, folder) as processes:
+        pace = watch(plain, ids, [process.pid for process in processes])
+    plain.close()
+    return pace
+
+
+@contextmanager
+def running(
+    commands: Sequence[Sequence[str | Path]], folder: Path
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Processes that are ended with the context."""
+    processes = [
+        subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours
+        for command in commands
+    ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def tell_connections(when: str, launchpad: ServiceLaunchPad, before: int) -> None:
+    """Print how many connections each worker has."""
+    each = (connections(launchpad) - before) / N_WORKERS
+    print(f"connections per worker, {when}: {each:.2f}", flush=True)
+
+
 # -- queries -----------------------------------------------------------------------------------
 
 QUESTION = (
@@ -241,7 +329,12 @@ def tell_cost(name: str, command: tuple[str, ...], program: str | Path = LYCB) -
     subprocess.run([sys.executable, "-S", "-c", _TIMED, program, *command], check=True)  # noqa: S603 - ours
 
 
-CHECKS = {"plan": check_plan, "sizes": check_sizes, "overhead": check_overhead}
+CHECKS = {
+    "plan": check_plan,
+    "sizes": check_sizes,
+    "overhead": check_overhead,
+    "scale": check_scale,
+}
 
 
 def main() -> None:

@@ -87,6 +87,7 @@ def _client(address: str, settings: Settings) -> tuple[MongoClient[dict[str, Any
         serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS,
         tz_aware=True,
         appname="lycb_flows",
+        serverMonitoringMode="poll",  # "stream" holds one more connection to each server
         **credentials,
     )
     return client, parsed["database"] or DEFAULT_DATABASE

@@ -199,10 +199,10 @@ def test_completing_twice_is_completing_once(service, tmp_path):
     action = job.tasks[0].run_task(job.spec)
     before, failures = service.pad._refresh_locked, [AutoReconnect("gone")] * 2
 
-    def refresh(fw_id):
+    def refresh(fw_id, row):
         if failures:
             raise failures.pop()
-        before(fw_id)
+        before(fw_id, row)
 
     service.pad._refresh_locked = refresh
     service.pad.complete_launch(launch_id, action)
@@ -218,7 +218,7 @@ def test_a_job_that_cannot_be_completed_in_time_is_left_to_the_reaper(
     _, launch_id = service.pad.checkout_fw(FWorker(), str(tmp_path))
     service.pad.outage_s = 0.3
 
-    def gone(_):
+    def gone(*_):
         raise AutoReconnect("gone")
 
     monkeypatch.setattr(service.pad, "_refresh_locked", gone)

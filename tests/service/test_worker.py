@@ -25,7 +25,7 @@ from worker_processes import Service, service_on
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
 from lycb_flows.service.launchpad import count_interruptions, find_workers
-from lycb_flows.service.worker.outputs import durable_outputs
+from lycb_flows.service.worker.outputs import durable_outputs, shared_results
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 
 OUTAGE_S = 1.0
@@ -481,19 +481,17 @@ def test_an_embedded_store_is_refused(service, tmp_path):
 
 @pytest.mark.parametrize("additional", [False, True])
 def test_a_job_store_in_memory_is_replaced_or_refused(mongo_uri, tmp_path, monkeypatch, additional):
-    settings = Settings(store=mongo_uri)
     monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", JobStore(MemoryStore()))
-    outputs = durable_outputs(settings)
-    outputs.update({"uuid": "u", "index": 1, "output": 3})
-    with MongoClient(mongo_uri) as client:
-        kept = client.get_default_database().jobflow_outputs
-        assert kept.find_one({"uuid": "u"})["output"] == 3
-    outputs.docs_store._collection.database.client.close()
-    local = JSONStore(str(tmp_path / "x.json"), read_only=False)
-    stores = (MemoryStore(), {"data": MemoryStore()}) if additional else (local,)
-    monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", JobStore(*stores))
-    with pytest.raises(InputError, match="would lose outputs"):
-        durable_outputs(settings)
+    with shared_results(Settings(store=mongo_uri)) as store:
+        durable_outputs(store).update({"uuid": "u", "index": 1, "output": 3})
+        with MongoClient(mongo_uri) as client:
+            kept = client.get_default_database().jobflow_outputs
+            assert kept.find_one({"uuid": "u"})["output"] == 3
+        local = JSONStore(str(tmp_path / "x.json"), read_only=False)
+        stores = (MemoryStore(), {"data": MemoryStore()}) if additional else (local,)
+        monkeypatch.setattr(jobflow.SETTINGS, "JOB_STORE", JobStore(*stores))
+        with pytest.raises(InputError, match="would lose outputs"):
+            durable_outputs(store)
 
 
 def test_no_password_in_jobs_files_or_what_a_worker_says(tmp_path, mongo_server):  # noqa: ARG001

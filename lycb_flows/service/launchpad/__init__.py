@@ -4,6 +4,8 @@ connect.py
     opens the LaunchPad of a launchpad.yaml
 pad.py, writing.py, bulk.py
     checkout, heartbeat, completion, giving back; transactions; a thousand jobs at once
+near.py, streaming.py
+    a job's end without the rest of its workflow; short jobs claimed and completed together
 methods.py
     method versions of a campaign beside those of here
 losses.py
@@ -47,6 +49,7 @@ from lycb_flows.service.launchpad.losses import (
 )
 from lycb_flows.service.launchpad.methods import differing_methods, other_methods
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
+from lycb_flows.service.launchpad.streaming import CLAIM, Stream
 from lycb_flows.service.launchpad.submitted import (
     CampaignWorkflow,
     campaign_workflows,
@@ -72,6 +75,7 @@ from lycb_flows.service.launchpad.writing import METHODS, RECORD, methods_digest
 
 __all__ = [
     "BROKEN",
+    "CLAIM",
     "FAULT",
     "GIVEN_BACK",
     "LEFT",
@@ -83,6 +87,7 @@ __all__ = [
     "JobListener",
     "Registration",
     "ServiceLaunchPad",
+    "Stream",
     "WorkerRecord",
     "campaign_workflows",
     "cancel",

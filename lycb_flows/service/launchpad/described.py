@@ -123,6 +123,24 @@ def require_function(firework: Firework) -> None:
             raise ImportError(message)
 
 
+def load_claimed(row: Mapping[str, Any]) -> Firework:
+    """Return the job of a row of the database; it has no run yet.
+
+    Parameters
+    ----------
+    row
+        The whole row.
+
+    Raises
+    ------
+    ImportError, AttributeError, TypeError, ValueError, MachineError
+        When the code or the plug-in that queued it is not installed here.
+    """
+    firework = Firework.from_dict({**row, "launches": [], "archived_launches": []})
+    require_function(firework)
+    return firework
+
+
 def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 - Workflow's own
     """Return a flow as a workflow, converted by jobflow.
 

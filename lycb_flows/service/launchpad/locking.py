@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from fireworks import fw_config
 from fireworks.core.launchpad import LaunchPad, LockedWorkflowError, WFLock
@@ -82,6 +83,20 @@ def patience_s(lock: object, ours_s: float) -> float:
 class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
     """A workflow's lock as a context manager; its owner can enter it again after an outage.
 
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    fw_id
+        A job of the workflow.
+    fields
+        What to read of the workflow's document, as a projection of MongoDB.
+
+    Attributes
+    ----------
+    row
+        The document as it was when the lock was taken.
+
     Raises
     ------
     LockedWorkflowError
@@ -90,7 +105,14 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
         When no workflow lists the firework.
     """
 
-    def __enter__(self) -> None:
+    def __init__(
+        self, launchpad: LaunchPad, fw_id: int, fields: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(launchpad, fw_id)
+        self._fields = {"_id": 1, **(fields or {})}
+        self.row: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
         """Wait for the lock, and break one that is stale."""
         started = time.monotonic()
         last_lock, since, naps = None, started, 0
@@ -113,6 +135,7 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
             else:
                 naps += 1
                 time.sleep(min(_FIRST_NAP_S * naps, _LONGEST_NAP_S) * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        return self
 
     def _acquire(self) -> bool:
         """Return whether the lock was free or ours already, and take it."""
@@ -122,8 +145,9 @@ class OwnedLock(WFLock):  # type: ignore[misc]  # FireWorks has no types
                 "$or": [{"locked": {"$exists": False}}, {"locked.by": self.lp.owner}],
             },
             [{"$set": {"locked": {"by": self.lp.owner, "at": "$$NOW"}}}],
-            projection={"_id": 1},
+            projection=self._fields,
         )
+        self.row = held or {}
         return held is not None
 
     def __exit__(self, *_failure: object) -> None:

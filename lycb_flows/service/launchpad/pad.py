@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -36,6 +38,7 @@ from lycb_flows.service.launchpad.faults import (
 from lycb_flows.service.launchpad.identity import this_process
 from lycb_flows.service.launchpad.listener import JobListener
 from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
+from lycb_flows.service.launchpad.near import load_near, near_fields
 from lycb_flows.service.launchpad.writing import RECORD, WritingLaunchPad
 from lycb_flows.store.outages import is_outage, patiently
 
@@ -74,7 +77,8 @@ class ServiceLaunchPad(WritingLaunchPad):
         # pymongo itself repeats an operation for so long
         patience_ms = int(1000 * outage_s)
         options |= {"timeoutMS": patience_ms, "serverSelectionTimeoutMS": patience_ms}
-        options |= {"w": "majority", "appname": "lycb_flows"}
+        # the mode "stream" holds one more connection to each server
+        options |= {"w": "majority", "appname": "lycb_flows", "serverMonitoringMode": "poll"}
         super().__init__(mongoclient_kwargs=options, **connection)
         self.outage_s, self.stale_lock_s = outage_s, stale_lock_s
         self.owner = this_process()
@@ -124,7 +128,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         try:
             firework, launch_id = super().checkout_fw(fworker, launch_dir, *args, **options)
         except RefusedJobError as refused:
-            self._put_back(refused)
+            self.put_back(refused)
             return None, None
         finally:
             self._checking_out = False
@@ -152,8 +156,14 @@ class ServiceLaunchPad(WritingLaunchPad):
             raise
         return firework
 
-    def _put_back(self, refused: RefusedJobError) -> None:
-        """Leave a job that cannot be loaded here to workers that can."""
+    def put_back(self, refused: RefusedJobError) -> None:
+        """Leave a job that cannot be loaded here to workers that can.
+
+        Parameters
+        ----------
+        refused
+            The job and why.
+        """
         row = self.fireworks.find_one_and_update(
             {"fw_id": refused.fw_id, "state": "RESERVED", "launches": []},
             {"$set": {"state": "READY"}},
@@ -187,7 +197,7 @@ class ServiceLaunchPad(WritingLaunchPad):
         """
         try:
             return patiently(
-                lambda: self._complete(launch_id, action, state), self.outage_s, _may_pass
+                lambda: self._complete(launch_id, action, state), self.outage_s, may_pass
             )
         except PyMongoError as err:
             if is_outage(err):
@@ -334,8 +344,8 @@ class ServiceLaunchPad(WritingLaunchPad):
         if self._checking_out and self._show_running(fw_id):
             return
         try:
-            with OwnedLock(self, fw_id):
-                self._refresh_locked(fw_id)
+            with OwnedLock(self, fw_id, near_fields([fw_id])) as lock:
+                self._refresh_locked(fw_id, lock.row)
         except (LockedWorkflowError, PyMongoError, UnlistedError):
             raise
         except Exception as err:  # whatever a malformed action raises; FireWorks does the same
@@ -345,14 +355,18 @@ class ServiceLaunchPad(WritingLaunchPad):
             msg = f"firework {fw_id}: {err}"
             raise RuntimeError(msg) from err
 
-    def _refresh_locked(self, fw_id: int) -> None:
-        try:
-            workflow = load_light(self, fw_id, self._only_new)
-            updated = workflow.refresh(fw_id)
-        except NeedsJobsError:
-            workflow = self.get_wf_by_fw_id_lzyfw(fw_id)
-            updated = workflow.refresh(fw_id)
-        self.write_workflow(workflow, updated)
+    def _refresh_locked(self, fw_id: int, row: Mapping[str, Any]) -> None:
+        loads = (
+            lambda: load_near(self, row, [fw_id]),
+            lambda: load_light(self, fw_id, self._only_new),
+            lambda: self.get_wf_by_fw_id_lzyfw(fw_id),
+        )
+        for load in loads:
+            with suppress(NeedsJobsError):
+                workflow = load()
+                updated = workflow.refresh(fw_id)
+                return self.write_workflow(workflow, updated)
+        return None
 
     def _show_fizzled(self, fw_id: int) -> None:
         change = {"state": "FIZZLED", f"fw_states.{fw_id}": "FIZZLED"}
@@ -379,6 +393,6 @@ class ServiceLaunchPad(WritingLaunchPad):
         return True
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Return whether an error may pass with time: an outage, or a lock of others."""
     return isinstance(error, LockedWorkflowError) or is_outage(error)

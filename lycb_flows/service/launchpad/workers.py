@@ -117,9 +117,9 @@ class Registration:
             "trouble": "",
         }
 
-    def count(self, n_jobs: int) -> None:
-        """Note how many jobs were run; it is written with the next update."""
-        self._entry["n_jobs"] = n_jobs
+    def note(self, **changes: object) -> None:
+        """Change fields of the entry; they are written with the next update."""
+        self._entry |= changes
 
     def update(self, **changes: object) -> None:
         """Change fields of the entry, and write it; an absent database is only logged."""

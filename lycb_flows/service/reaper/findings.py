@@ -13,6 +13,7 @@ from fireworks.core.launchpad import LockedWorkflowError
 from pymongo.client_session import ClientSession
 
 from lycb_flows.service.launchpad import (
+    CLAIM,
     FAULT,
     GIVEN_BACK,
     LOST,
@@ -20,6 +21,7 @@ from lycb_flows.service.launchpad import (
     forget_workers,
     give_back_lost,
     give_up,
+    is_gone,
     is_last_loss,
     requeue_counts,
     why_given_up,
@@ -218,7 +220,7 @@ class Pass:
         jobs = list(
             self.launchpad.fireworks.find(
                 {"state": {"$in": ["RUNNING", "RESERVED"]}},
-                {"fw_id": 1, "name": 1, "state": 1, "launches": 1, "updated_on": 1},
+                {"fw_id": 1, "name": 1, "state": 1, "launches": 1, "updated_on": 1, CLAIM: 1},
             )
         )
         launches = self._launches(launch for job in jobs for launch in job["launches"])
@@ -239,11 +241,12 @@ class Pass:
         what = "lost reservation" if reserved else "lost run"
         ended = [run for run in runs if run["state"] in _ENDED]
         if not runs:
-            why = f"{job['state']} without a run"
+            dead = is_gone(job.get(CLAIM, "").partition(" ")[0])
+            why = f"{job['state']} without a run{', and its worker is gone' * dead}"
             yield PendingReaping(
                 Reaping(what, fw_id, job["name"], why, "given back"),
                 _bind(self._give_back, fw_id, None, {LOST: why}),
-                f"{fw_id} {job['updated_on']}",
+                "" if dead else f"{fw_id} {job['updated_on']}",
             )
         elif ended:
             yield self._ended(job, ended[-1])

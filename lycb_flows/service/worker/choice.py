@@ -5,12 +5,23 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pymongo
 from fireworks import FWorker
+from pymongo.errors import PyMongoError
 
-from lycb_flows.service.launchpad import METHODS, RECORD, methods_digest, query_of, set_query
+from lycb_flows.service.launchpad import (
+    METHODS,
+    RECORD,
+    ServiceLaunchPad,
+    find_workers,
+    methods_digest,
+    query_of,
+    set_query,
+)
 from lycb_flows.store import method_versions
 
 _AVOID_LONGEST_S = 600.0
+_SETTLING_S = 10.0  # workers that start together are registered after this
 
 
 class JobChoice:
@@ -66,3 +77,32 @@ class JobChoice:
     def later(self) -> FWorker:
         """Return a worker with the query of all jobs that it may take, now or later."""
         return FWorker(self._fworker.name, self._fworker.category, self.possible())
+
+    def none_left(self, launchpad: ServiceLaunchPad, timeout_s: float, idle_s: float) -> bool:
+        """Return whether no job runs that could add others, and no job is ready for any worker.
+
+        Parameters
+        ----------
+        launchpad
+            The LaunchPad.
+        timeout_s
+            Seconds to wait for its database.
+        idle_s
+            Seconds since this worker has run a job.
+        """
+        fireworks = launchpad.fireworks
+        try:
+            with pymongo.timeout(timeout_s):
+                if fireworks.find_one({"state": {"$in": ["RUNNING", "RESERVED"]}}, {"_id": 1}):
+                    return False
+                if launchpad.run_exists(self.later()):
+                    return False
+                possible = {"$and": [{"state": "READY"}, self.possible()]}
+                ready = set(fireworks.distinct("spec._category", possible))
+                workers = find_workers(launchpad)
+        except PyMongoError:
+            return False
+        if not ready:
+            return True
+        taken = any(not ready.isdisjoint(worker.categories or ready) for worker in workers)
+        return not taken and idle_s > _SETTLING_S

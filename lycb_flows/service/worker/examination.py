@@ -11,19 +11,18 @@ from pathlib import Path
 import lycb_flows.jobs
 from lycb_flows.campaign.descriptions import GPU
 from lycb_flows.errors import MachineError, StoreError, first_line
-from lycb_flows.machine.settings import Settings
-from lycb_flows.store import open_store
+from lycb_flows.store import ResultStore
 
 _FIX = "mend it on this machine, see `lycb doctor`; no job was taken"
 
 
-def examine(settings: Settings, categories: Collection[str], device: str, scratch: Path) -> None:
+def examine(store: ResultStore, categories: Collection[str], device: str, scratch: Path) -> None:
     """Check that this machine can run jobs at all.
 
     Parameters
     ----------
-    settings
-        Settings of this machine.
+    store
+        The result store of its jobs.
     categories
         Categories of jobs that the worker takes; empty: all.
     device
@@ -37,7 +36,7 @@ def examine(settings: Settings, categories: Collection[str], device: str, scratc
         When a package cannot be imported, the device does not compute, or the scratch folder
         cannot be written.
     StoreError
-        When the result store cannot be opened or written.
+        When the result store may only be read.
     """
     import_jobs()
     if not categories or GPU in categories:
@@ -46,9 +45,8 @@ def examine(settings: Settings, categories: Collection[str], device: str, scratc
         tempfile.TemporaryFile(dir=scratch).close()
     except OSError as err:
         raise _unfit("its scratch folder cannot be written", err, folder=scratch) from err
-    with open_store(settings.store) as store:
-        if store.read_only:
-            raise StoreError("this user may only read the store", fix=_FIX, store=store.label)
+    if store.read_only:
+        raise StoreError("this user may only read the store", fix=_FIX, store=store.label)
 
 
 def import_jobs() -> None:

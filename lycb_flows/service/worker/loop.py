@@ -28,7 +28,7 @@ from lycb_flows.service.launchpad import (
     JobListener,
     Registration,
     ServiceLaunchPad,
-    find_workers,
+    Stream,
 )
 from lycb_flows.service.worker.breaker import Breaker
 from lycb_flows.service.worker.choice import JobChoice
@@ -43,14 +43,14 @@ from lycb_flows.service.worker.environment import (
     load_fworker,
 )
 from lycb_flows.service.worker.examination import examine
-from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs
+from lycb_flows.service.worker.outputs import durable_outputs, keep_outputs, shared_results
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 from lycb_flows.store.outages import explained, is_outage
 
 _AWAY = "no database"
 _QUERY_TIMEOUT_S = 5.0
 _FIRST_NAP_S, _SLICE_S = 0.1, 0.2
-_SETTLING_S = 10.0  # workers that start together are registered after this
+_STREAM_S = 1.0  # between two updates of the register while short jobs run
 
 Say = Callable[[str], None]
 
@@ -86,12 +86,12 @@ def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) ->
         When the database stays away, or the disk stays full.
     """
     settings = load_settings()
-    outputs = durable_outputs(settings)
     name = options.name or f"{socket.gethostname()}-{os.getpid()}"
     with (
+        shared_results(settings) as store,
         job_environment(name, options, settings),
         fireworks_settings(settings.ping_s),
-        keep_outputs(outputs),
+        keep_outputs(durable_outputs(store)),
         warnings.catch_warnings(),
         StopSignals() as stop,
     ):
@@ -100,7 +100,7 @@ def run_worker(launchpad: ServiceLaunchPad, options: WorkerOptions, say: Say) ->
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
         worker = Worker(launchpad, name, options, stop, say)
         device = options.device or settings.device
-        examine(settings, categories_of(worker.fworker), device, worker.launches)
+        examine(store, categories_of(worker.fworker), device, worker.launches)
         return worker.run()
 
 
@@ -130,7 +130,9 @@ class Worker(JobListener):
         self.name = name
         self.fworker = load_fworker(name, options)
         self.choice = JobChoice(self.fworker, options.avoid_s)
+        self.stream = Stream(launchpad)
         self.breaker = Breaker(launchpad, self.settings.max_failures)
+        self._timeout_s = min(_QUERY_TIMEOUT_S, self.settings.outage_s)
         self.launches = launch_folder(self.settings)
         self.home = Path.cwd()
         self.counts = dict.fromkeys(("COMPLETED", "FIZZLED", "READY", "ARCHIVED", "RUNNING"), 0)
@@ -155,6 +157,7 @@ class Worker(JobListener):
             self._registration.update()
             reason = self._work()
         finally:
+            self.stream.close()
             self.launchpad.listener = before
             WALLTIME.gives_back, WALLTIME.deadline, WALLTIME.stop_reason = False, None, ""
             WALLTIME.tell_children()
@@ -189,7 +192,11 @@ class Worker(JobListener):
                 busy_at, nap_s = time.monotonic(), _FIRST_NAP_S
                 continue
             idle_s = time.monotonic() - busy_at
-            if self.options.n_launches == 0 and not self._trouble and self._none_left(idle_s):
+            if (
+                self.options.n_launches == 0
+                and not self._trouble
+                and self.choice.none_left(self.launchpad, self._timeout_s, idle_s)
+            ):
                 return "no job is left"
             self._nap(nap_s)
             nap_s = min(2 * nap_s, self.options.sleep_s)
@@ -222,8 +229,8 @@ class Worker(JobListener):
             self._in_trouble("full disk", full)
             return False
         try:
-            with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
-                ready = self.launchpad.run_exists(self.choice.now())
+            with pymongo.timeout(self._timeout_s):
+                ready = self.stream.look(self.choice.now(), self._n_left())
             self._trouble = ""
             if ready:
                 return self._launch()
@@ -246,7 +253,7 @@ class Worker(JobListener):
         self._kept = False
         os.chdir(folder)
         try:
-            ran = launch_rocket(self.launchpad, self.fworker, strm_lvl="ERROR", err_file=errors)
+            ran = launch_rocket(self.stream, self.fworker, strm_lvl="ERROR", err_file=errors)
         except Interrupted as stop:  # raised between two tasks, where FireWorks does not catch it
             ran = True
             self._give_back(stop)
@@ -267,25 +274,6 @@ class Worker(JobListener):
         job = self._current
         if job and self.launchpad.give_back(job.fw_id, job.launch_id, **stop.to_dict()):
             self.ended(job.launch_id, "READY", f"stopped by {stop.code}")
-
-    def _none_left(self, idle_s: float) -> bool:
-        """Return whether no job runs that could add others, and no job is ready for any worker."""
-        fireworks = self.launchpad.fireworks
-        try:
-            with pymongo.timeout(min(_QUERY_TIMEOUT_S, self.settings.outage_s)):
-                if fireworks.find_one({"state": {"$in": ["RUNNING", "RESERVED"]}}, {"_id": 1}):
-                    return False
-                if self.launchpad.run_exists(self.choice.later()):
-                    return False
-                possible = {"$and": [{"state": "READY"}, self.choice.possible()]}
-                ready = set(fireworks.distinct("spec._category", possible))
-                workers = find_workers(self.launchpad)
-        except PyMongoError:
-            return False
-        if not ready:
-            return True
-        taken = any(not ready.isdisjoint(worker.categories or ready) for worker in workers)
-        return not taken and idle_s > _SETTLING_S
 
     # -- troubles -------------------------------------------------------------------------
 
@@ -332,6 +320,10 @@ class Worker(JobListener):
     def _n_jobs(self) -> int:
         return sum(self.counts.values())
 
+    def _n_left(self) -> int | None:
+        n_launches = self.options.n_launches
+        return n_launches - self._n_jobs() if n_launches else None
+
     def _summary(self) -> str:
         words = {
             "COMPLETED": "completed",
@@ -351,8 +343,12 @@ class Worker(JobListener):
         WALLTIME.stop_reason = self.stop.signal_name
         for task in firework.tasks:
             task.run_task = functools.partial(self.stop.run_job, task.run_task)
+        entry = {"state": "running", "fw_id": firework.fw_id, "job": firework.name}
+        if self.stream.is_running and time.monotonic() - self._registered_at < _STREAM_S:
+            self._registration.note(**entry)
+            return
         self._state, self._registered_at = "running", time.monotonic()
-        self._registration.update(state="running", fw_id=firework.fw_id, job=firework.name)
+        self._registration.update(**entry)
 
     def pinged(self) -> None:
         """Update the worker's own entry now and then."""
@@ -375,7 +371,7 @@ class Worker(JobListener):
         self._current = None
         self._kept = state == "FIZZLED"
         self.counts[state] += 1
-        self._registration.count(self._n_jobs())
+        self._registration.note(n_jobs=self._n_jobs())
         if state == "COMPLETED":
             self.breaker.completed()
         words = {"READY": "given back", "ARCHIVED": "not used", "RUNNING": "done"}

@@ -14,6 +14,7 @@ from maggma.stores import MemoryStore, MongoStore as OutputCollection
 from pymongo import ASCENDING
 
 from lycb_flows.errors import InputError
+from lycb_flows.jobs import working_on
 from lycb_flows.machine.settings import Settings
 from lycb_flows.store import MONGODB_SCHEMES, MongoStore, open_store, survives_outages
 
@@ -48,19 +49,48 @@ class OutputStore(OutputCollection):
         super().update(docs, key)
 
 
-def durable_outputs(settings: Settings) -> JobStore | None:
-    """Return the store for jobflow's outputs, or None where the user has configured a durable one.
+@contextmanager
+def shared_results(settings: Settings) -> Iterator[MongoStore]:
+    """Open the result store that a worker's jobs and jobflow's outputs share.
+
+    Each connection counts where a hosted database has few.
 
     Raises
     ------
     InputError
-        When results or outputs would be kept in this process only.
+        When results would be kept in this process only.
+    StoreError
+        When the store cannot be opened.
     """
     if not settings.store.startswith(MONGODB_SCHEMES):
         raise InputError(
             "a worker cannot use an embedded store", fix="set LYCB_STORE to a mongodb:// address",
             store=settings.store,
         )  # fmt: skip
+    store = open_store(settings.store)
+    if not isinstance(store, MongoStore):
+        raise InputError("not a MongoDB store", store=store.label)
+    try:
+        with working_on(store):
+            yield store
+    finally:
+        with pymongo.timeout(_CLOSE_S):
+            store.close()
+
+
+def durable_outputs(store: MongoStore) -> JobStore | None:
+    """Return the store for jobflow's outputs, or None where the user has configured a durable one.
+
+    Parameters
+    ----------
+    store
+        The result store, whose database the outputs go to.
+
+    Raises
+    ------
+    InputError
+        When outputs would be kept in this process only.
+    """
     configured = jobflow.SETTINGS.JOB_STORE
     more: dict[str, Store] = configured.additional_stores  # type: ignore[has-type]  # jobflow
     stores = [configured.docs_store, *more.values()]
@@ -73,19 +103,16 @@ def durable_outputs(settings: Settings) -> JobStore | None:
             fix="configure MongoStores, or nothing: the worker then uses its result store's",
             found=", ".join(sorted({type(store).__name__ for store in volatile})),
         )
-    store = open_store(settings.store)
-    if not isinstance(store, MongoStore):
-        raise InputError("not a MongoDB store", store=store.label)
     collection = store.database[COLLECTION]
     outputs: OutputStore = OutputStore.from_collection(collection)  # type: ignore[no-untyped-call]
-    outputs.outage_s = settings.outage_s
+    outputs.outage_s = store.outage_s
     outputs.create_indexes()
     return JobStore(outputs)
 
 
 @contextmanager
 def keep_outputs(outputs: JobStore | None) -> Iterator[None]:
-    """Let jobflow write its outputs to a store, which is closed at the end.
+    """Let jobflow write its outputs to a store.
 
     Parameters
     ----------
@@ -98,6 +125,3 @@ def keep_outputs(outputs: JobStore | None) -> Iterator[None]:
         yield
     finally:
         jobflow.SETTINGS.JOB_STORE = before
-        if outputs is not None:
-            with pymongo.timeout(_CLOSE_S):
-                outputs.docs_store._collection.database.client.close()  # noqa: SLF001 - maggma leaves it open
