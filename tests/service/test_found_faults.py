@@ -22,7 +22,6 @@ from waiting import PATIENCE_S, wait_until
 from worker_processes import Service
 
 from lycb_flows.errors import InputError, MachineError
-from lycb_flows.machine.settings import Settings
 from lycb_flows.schemas import Label
 from lycb_flows.service.launchpad import (
     BROKEN,
@@ -35,7 +34,7 @@ from lycb_flows.service.launchpad import (
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.qadapter import QueueConfig, write_qadapter
 from lycb_flows.service.worker.examination import examine
-from lycb_flows.store import all_kinds, method_versions, outages
+from lycb_flows.store import all_kinds, method_versions, open_store, outages
 from lycb_flows.store.kinds import QUANTITIES
 
 BIN, GUEST = Path(sys.executable).parent, "guest-word"
@@ -136,17 +135,21 @@ def test_fault_2_a_bug_of_all_jobs_does_not_go_round_for_ever(service, tmp_path)
 
 
 def test_fault_2_a_worker_looks_at_itself_before_it_takes_a_job(tmp_path, mongo_uri, monkeypatch):
-    settings = Settings(store=mongo_uri)
-    examine(settings, ["gpu"], "cpu", tmp_path)
+    with open_store(mongo_uri) as store:
+        _look_at_what_is_broken(store, tmp_path, monkeypatch)
+
+
+def _look_at_what_is_broken(store, tmp_path, monkeypatch):
+    examine(store, ["gpu"], "cpu", tmp_path)
     with pytest.raises(MachineError, match=r"device does not compute .*device=cuda"):
-        examine(settings, ["gpu"], "cuda", tmp_path)
-    examine(settings, ["light"], "cuda", tmp_path)
+        examine(store, ["gpu"], "cuda", tmp_path)
+    examine(store, ["light"], "cuda", tmp_path)
     with pytest.raises(MachineError, match="scratch folder cannot be written"):
-        examine(settings, ["light"], "cpu", tmp_path / "absent")
+        examine(store, ["light"], "cpu", tmp_path / "absent")
     monkeypatch.delitem(sys.modules, "lycb_flows.jobs.labelling")
     monkeypatch.setitem(sys.modules, "lycb_flows.campaign", None)
     with pytest.raises(MachineError, match=r"a package is missing or broken .*labelling"):
-        examine(settings, ["light"], "cpu", tmp_path)
+        examine(store, ["light"], "cpu", tmp_path)
 
 
 # -- 3: versions -------------------------------------------------------------------------------

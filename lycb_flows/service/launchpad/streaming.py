@@ -120,6 +120,7 @@ class Stream:
             return True
         if self._in_doubt:
             self._unclaim({CLAIM: self._in_doubt})
+            self._in_doubt = ""
         query = {**fworker.query, "state": "READY"}
         row = self._pad.fireworks.find_one(query, _KIND, sort=_ORDER)
         if row is None:
@@ -143,6 +144,7 @@ class Stream:
             self._in_doubt = token  # until the claims have been read
             fireworks.update_many({"fw_id": {"$in": ids}, "state": "READY"}, {"$set": mine})
             claimed = list(fireworks.find({"fw_id": {"$in": ids}, CLAIM: token}, sort=_ORDER))
+            claimed = self._only_listed(claimed)
             missing = len(claimed) - len(self._launch_ids)
             if missing > 0:
                 change = {"$inc": {"next_launch_id": missing}}
@@ -151,6 +153,24 @@ class Stream:
             self._claimed.extend(claimed)
             self._in_doubt, self._moved_at = "", time.monotonic()
         self._watch()
+
+    def _only_listed(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give back the jobs that no workflow lists, as plain FireWorks may still be adding them."""
+        ids = [row["fw_id"] for row in rows]
+        listed: set[int] = set()
+        for workflow in self._pad.workflows.aggregate(
+            [
+                {"$match": {"nodes": {"$in": ids}}},
+                {"$project": {"here": {"$setIntersection": ["$nodes", ids]}}},
+            ]
+        ):
+            listed.update(workflow["here"])
+        unlisted = [fw_id for fw_id in ids if fw_id not in listed]
+        if unlisted:
+            self._unclaim({"fw_id": {"$in": unlisted}})
+        for fw_id in unlisted:
+            self._pad.listener.avoid(fw_id)
+        return [row for row in rows if row["fw_id"] in listed]
 
     def checkout_fw(
         self,
@@ -233,7 +253,9 @@ class Stream:
         launch_id, ptime, checkpoint
             As of the LaunchPad's own method.
         """
-        if launch_id == self._launch_id and time.monotonic() - self._moved_at > _LATE_S:
+        is_late = time.monotonic() - self._moved_at > _LATE_S
+        has_news = isinstance(checkpoint, Mapping) and bool(checkpoint.get("_task_n"))
+        if launch_id == self._launch_id and (is_late or has_news):
             self._pad.ping_launch(launch_id, ptime, checkpoint)
 
     def complete_launch(
@@ -302,12 +324,12 @@ class Stream:
             if tokens:
                 self._unclaim({CLAIM: {"$in": sorted(tokens)}})
             self._claimed.clear()
+            self._in_doubt = ""
 
     def _unclaim(self, claims: Mapping[str, Any]) -> None:
         self._pad.fireworks.update_many(
             {"state": "RESERVED", **claims}, {"$set": {"state": "READY"}, "$unset": {CLAIM: ""}}
         )
-        self._in_doubt = ""
 
     def close(self) -> None:
         """Give up the claims and write the ends; what the database refuses the reaper does."""
