@@ -155,7 +155,7 @@ class Stream:
         self._watch()
 
     def _only_listed(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Give back the jobs that no workflow lists, as plain FireWorks may still be adding them."""
+        """Give back jobs that no workflow lists, as plain FireWorks may still be adding them."""
         ids = [row["fw_id"] for row in rows]
         listed: set[int] = set()
         for workflow in self._pad.workflows.aggregate(
