@@ -96,6 +96,8 @@ def test_a_long_job_in_a_stream_holds_nothing(service, tmp_path):
     assert len(ends(tmp_path)) == 19
     (tmp_path / "go").touch()
     service.wait_for("w09", "COMPLETED")
+    locked = {"locked": {"$exists": True}}
+    wait_until(lambda: not service.pad.workflows.count_documents(locked), "the worker's unlocking")
     service.assert_sound()
 
 
