@@ -42,6 +42,7 @@ from lycb_flows.config import MDConfig, RunConfig
 from lycb_flows.flows.campaign import stage_flow
 from lycb_flows.flows.routing import route
 from lycb_flows.jobs.dynamics import compute_runs
+from lycb_flows.quantities.results import measured_numbers
 from lycb_flows.schemas import Ranking, Run, Segment
 from lycb_flows.service.launchpad import (
     ServiceLaunchPad,
@@ -301,6 +302,11 @@ def check_queries(address: str) -> None:
         filled = fill(store, int(os.environ.get("LYCB_CHECK_LABELS", "50000")))
         print(f"{store.sizes()[0]} documents, {filled.n_wanted} labels are asked for")
     tell_cost("index", ("index",))
+    with open_store(address) as store:
+        n_rows = sum(1 for _ in measured_numbers(store))
+    print(f"{n_rows} rows of results")
+    if not n_rows:
+        sys.exit("no results: the store was filled by another version, fill a new one")
     for name, command in COMMANDS.items():
         tell_cost(name, command)
     if filled.store.is_shared:
