@@ -148,7 +148,7 @@ def _adapter(config: QueueConfig) -> dict[str, Any]:
         "_fw_q_type": config.queue_type,
         # The worker takes the shell's place: the batch system signals the shell, which would
         # die of USR1, and of TERM before the worker has saved anything.
-        "rocket_launch": f"exec {config.command or _worker_command(config)}",
+        "rocket_launch": f"exec {_own_command(config.command) or _worker_command(config)}",
         "job_name": config.job_name,
         "queue": config.queue,
         "account": config.account,
@@ -159,8 +159,22 @@ def _adapter(config: QueueConfig) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def _own_command(command: str | None) -> str | None:
+    """Return a command with the path of its program where that lies beside our Python."""
+    if command is None:
+        return None
+    program, *rest = command.split(maxsplit=1)
+    beside = _beside_python(program)
+    return " ".join([str(beside) if beside.is_file() else program, *rest])
+
+
+def _beside_python(program: str) -> Path:
+    """Return a program of our environment: a batch job's PATH is not ours."""
+    return Path(sys.executable).parent / program
+
+
 def _worker_command(config: QueueConfig) -> str:
-    lycb = Path(sys.executable).with_name("lycb")  # a batch job's PATH is not ours
+    lycb = _beside_python("lycb")
     words = [str(lycb), "worker"]
     for category in config.category:
         words += ["--category", category]

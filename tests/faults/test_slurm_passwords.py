@@ -157,7 +157,7 @@ def test_fireworks_own_commands_find_the_file_where_they_run(user, slurm):
     (job,) = slurm.job_ids() - before
     assert slurm.wait_for(job) == "COMPLETED", said_in(user.home)
     assert "COMPLETED" in user.run("lpad get_fws -s COMPLETED -d less")
-    assert "[]" in user.run("lpad detect_lostruns")
+    assert "Lost FireWorks: 0" in user.run("lpad detect_lostruns")
     user.run("lycb reap")
     kept_outside(user)
 
@@ -196,6 +196,7 @@ class LoginNode:
     def __exit__(self, *_):
         self.break_tunnels()
         self.process.kill()
+        self.process.wait()
 
     def break_tunnels(self):
         """As when the login node drops its connections; how many there were."""

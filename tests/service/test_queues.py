@@ -31,6 +31,20 @@ WORKER = (
 )
 
 
+@pytest.mark.parametrize(
+    ("command", "written"),
+    [
+        ("rlaunch singleshot", f"exec {BIN}/rlaunch singleshot"),
+        ("srun rlaunch singleshot", "exec srun rlaunch singleshot"),
+        ("/opt/bin/rlaunch rapidfire", "exec /opt/bin/rlaunch rapidfire"),
+    ],
+)
+def test_a_program_of_our_environment_has_its_path_as_a_batch_job_has_another(
+    command, written, tmp_path
+):
+    assert written in rendered(FULL.model_copy(update={"command": command}), tmp_path)
+
+
 def rendered(config, folder):
     """The lines of the script that qlaunch would submit."""
     write_qadapter(config, folder / "my_qadapter.yaml")
