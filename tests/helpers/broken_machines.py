@@ -23,7 +23,12 @@ POISON_INDEX, TOO_LARGE = 5, "it needs more memory than there is"
 
 def break_code():
     """Every job of this process fails, in the words of the worker that was found on a cluster."""
-    resources.open_kept = {}
+
+    def fail(*_address):
+        raise TypeError("'dict' object is not callable")
+
+    for opener in (resources.open_store, resources.open_store_at):  # wherever they are imported
+        opener.__code__ = fail.__code__
 
 
 def break_package():
