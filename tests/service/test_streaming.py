@@ -160,7 +160,7 @@ def test_a_job_costs_the_same_in_a_large_workflow_and_a_worker_has_few_connectio
     warm = add_held(service.pad, "warm", 20)
     release(service.pad, warm)
     watch(service.pad, warm, [worker.pid])
-    assert connections(service.pad) - before <= 5  # it had 8
+    assert connections(service.pad) - before <= 5
     small, large = compare_sizes(
         service.pad, [worker.pid], small=50, large=2000, n_measured=200, n_rounds=3
     )
