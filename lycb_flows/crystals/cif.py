@@ -20,7 +20,13 @@ from pymatgen.io.cif import CifParser
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lycb_flows.crystals.cif_settings import column, lattice_of, number, with_operations
+from lycb_flows.crystals.cif_settings import (
+    CELL_TAGS,
+    column,
+    lattice_of,
+    number,
+    with_operations,
+)
 from lycb_flows.crystals.cif_text import decoded, defect, parseable
 from lycb_flows.errors import InputError
 
@@ -202,10 +208,11 @@ def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
     if not shares:
         return []
     found = np.array([number(text, 1.0) for text in shares])
-    if not (np.isfinite(found) & (found > -_EDGE)).all():
-        row = int(np.flatnonzero(~(found > -_EDGE))[0])
+    is_share = np.isfinite(found) & (found > -_EDGE)
+    if not is_share.all():
+        row = int(np.flatnonzero(~is_share)[0])
         raise InputError(
-            "an occupancy in a CIF is below zero",
+            "an occupancy in a CIF is below zero or no number",
             fix="mend it there",
             file=name,
             site=labels[row],
@@ -243,18 +250,21 @@ def _occupancy_notes(
 
 
 def _check_cell(name: str, data: dict[str, Any]) -> None:
+    stated = [number(data[key], 0.0) for key in CELL_TAGS if key in data]  # infinite ones, too
     lattice = lattice_of(data)
-    if lattice is None:
+    if lattice is None and np.isfinite(stated).all():
         return
-    lengths = np.array(lattice.abc)
-    is_sound = np.isfinite(lattice.matrix).all() and lattice.volume > 1
-    if not (is_sound and lengths.min() > 1 and lengths.max() < LONGEST_ANG):
-        raise InputError(
-            "the cell of a CIF encloses no crystal",
-            fix="check its lengths (Å) and angles (degrees)",
-            file=name,
-            found=" ".join(f"{value:g}" for value in lattice.parameters),
-        )
+    if lattice is not None:
+        lengths = np.array(lattice.abc)
+        is_sound = np.isfinite(lattice.matrix).all() and lattice.volume > 1
+        if is_sound and lengths.min() > 1 and lengths.max() < LONGEST_ANG:
+            return
+    raise InputError(
+        "the cell of a CIF encloses no crystal",
+        fix="check its lengths (Å) and angles (degrees)",
+        file=name,
+        found=" ".join(f"{value:g}" for value in stated),
+    )
 
 
 # -- after pymatgen has read it --------------------------------------------------------------

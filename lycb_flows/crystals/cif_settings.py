@@ -42,11 +42,15 @@ def number(text: str, default: float) -> float:
         return default
 
 
+CELL_TAGS = (
+    *(f"_cell_length_{axis}" for axis in "abc"),
+    *(f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")),
+)
+
+
 def lattice_of(data: dict[str, Any]) -> Lattice | None:
     """Return the cell of a block, None where a length or an angle is missing."""
-    names = [f"_cell_length_{a}" for a in "abc"]
-    names += [f"_cell_angle_{a}" for a in ("alpha", "beta", "gamma")]
-    values = [number(data.get(key, ""), np.nan) for key in names]
+    values = [number(data.get(key, ""), np.nan) for key in CELL_TAGS]
     return Lattice.from_parameters(*values) if np.isfinite(values).all() else None
 
 
