@@ -77,7 +77,8 @@ def supercell_symmetry(
         When no symmetry can be found, e.g. because sites coincide.
     """
     if not (np.isfinite(lattice_ang).all() and np.isfinite(frac_coords).all()):
-        raise InputError("a cell or a site that is not finite", fix="check the crystal")  # spglib dies
+        # spglib would end the process
+        raise InputError("a cell or a site that is not finite", fix="check the crystal")
     kind = {name: number for number, name in enumerate(dict.fromkeys(kinds))}
     types = np.array([kind[name] for name in kinds])
     cell = (lattice_ang.tolist(), frac_coords.tolist(), types.tolist())

@@ -25,6 +25,7 @@ from lycb_flows.crystals.enumeration import (
 from lycb_flows.crystals.enumeration.colourings import Tally
 from lycb_flows.crystals.enumeration.listing import Masks, list_some
 from lycb_flows.crystals.enumeration.occupancies import disordered_cell
+from lycb_flows.crystals.enumeration.sites import supercell_symmetry
 from lycb_flows.crystals.structures import load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LycbError
 
@@ -402,3 +403,11 @@ def test_enumlib_structures_map_onto_the_same_members(monkeypatch):
     found.pop()
     with pytest.raises(LycbError, match="do not add up"):
         enumerate_orderings(parent, config.model_copy(update={"engine": "enumlib"}))
+
+
+@pytest.mark.parametrize("wrong", ["lattice", "coords"])
+def test_a_cell_that_is_not_finite_is_refused_before_its_symmetry_is_asked_for(wrong):
+    lattice, coords = 5.0 * np.eye(3), np.zeros((1, 3))
+    {"lattice": lattice, "coords": coords}[wrong][0, 0] = np.inf
+    with pytest.raises(InputError, match="not finite"):
+        supercell_symmetry(lattice, coords, ["Na"], (1, 1, 1), 0.01)
