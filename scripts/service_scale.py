@@ -75,12 +75,14 @@ def watch(launchpad: ServiceLaunchPad, fw_ids: Sequence[int], pids: Sequence[int
     mine = {"fw_id": {"$in": list(fw_ids)}, "state": "COMPLETED"}
     seen: dict[int, float] = {}
     first: tuple[int, float, float] | None = None
+    began = 0, time.monotonic(), _cpu_s(launchpad, pids, seen)
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
         n_done = launchpad.fireworks.count_documents(mine)
         cpu_s = _cpu_s(launchpad, pids, seen)
         if first is None and n_done >= _FIRST_SHARE * len(fw_ids):
-            first = n_done, time.monotonic(), cpu_s
+            is_over = n_done == len(fw_ids)  # at the first look
+            first = began if is_over else (n_done, time.monotonic(), cpu_s)
         if first is not None and n_done == len(fw_ids) and n_done > first[0]:
             return Pace(n_done - first[0], time.monotonic() - first[1], cpu_s - first[2])
         time.sleep(_LOOK_S)

@@ -155,7 +155,7 @@ def _of_one_level(found: list[Found], tell: Callable[[str], None]) -> tuple[list
         for _, label in found
         if "theory" in label.notes
     }
-    levels = {name: level_of_fingerprint(name, text).theory for name, text in stated.items()}
+    levels = {name: _level_of(name, text) for name, text in stated.items()}
     known = [level for level in levels.values() if level is not None]
     if len(levels) <= 1:
         return found, any(level.raw_pbe for level in known)
@@ -171,6 +171,14 @@ def _of_one_level(found: list[Found], tell: Callable[[str], None]) -> tuple[list
     if len(kept) < len(found):
         tell(f"{len(found) - len(kept)} labels left out: they have another mesh of k-points")
     return kept, known[0].raw_pbe
+
+
+def _level_of(fingerprint: str, name: str) -> Theory | None:
+    """Return one of the package's levels; None where a file states another, by any text."""
+    try:
+        return level_of_fingerprint(fingerprint, name).theory
+    except InputError:
+        return None
 
 
 def _admits(level: Theory, levels: Mapping[str, Theory | None], label: ForeignLabel) -> bool:

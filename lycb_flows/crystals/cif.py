@@ -291,6 +291,7 @@ def _merged(structure: Structure, data: dict[str, Any]) -> tuple[Structure, list
     limit = np.array([same_ang.get(label, SAME_SITE_ANG) for label in labels])
     own = labels[centre] == labels[other]
     near = distance <= np.where(own, limit[centre], SAME_SITE_ANG) + _EDGE
+    _check_apart(structure, centre[~near], other[~near], distance[~near])
     if not near.any():
         return structure, []
     link = coo_array((np.ones(near.sum()), (centre[near], other[near])), shape=(len(labels),) * 2)
@@ -305,6 +306,25 @@ def _merged(structure: Structure, data: dict[str, Any]) -> tuple[Structure, list
     names = ", ".join(sorted({str(labels[i]) for i in centre[near]}))
     gap = float(distance[near].max())
     return merged, [f"{names}: copies up to {gap:.3f} Å apart are one site"]
+
+
+def _check_apart(
+    structure: Structure,
+    centre: NDArray[np.int64],
+    other: NDArray[np.int64],
+    distance_ang: NDArray[np.float64],
+) -> None:
+    """Refuse sites that are neither one nor apart, and hold more than one ion together."""
+    shares = np.array([sum(species.values()) for species in structure.species_and_occu])
+    wrong = np.flatnonzero(shares[centre] + shares[other] > OCCUPANCY_SUM + _EDGE)
+    if len(wrong):
+        i = wrong[0]
+        raise InputError(
+            "two sites of a CIF at almost the same place hold more than one ion",
+            fix="mend their coordinates or occupancies",
+            sites=f"{structure[int(centre[i])].label}, {structure[int(other[i])].label}",
+            apart_ang=f"{distance_ang[i]:.3f}",
+        )
 
 
 def _precisions_ang(data: dict[str, Any], axis_ang: float) -> dict[str, float]:

@@ -25,6 +25,7 @@ from worker_processes import Service, service_on
 from lycb_flows.errors import InputError
 from lycb_flows.machine.settings import Settings
 from lycb_flows.service.launchpad import count_interruptions, find_workers
+from lycb_flows.service.launchpad.locking import patience_s
 from lycb_flows.service.worker.outputs import durable_outputs, shared_results
 from lycb_flows.service.worker.signals import Interrupted, StopSignals
 
@@ -560,7 +561,9 @@ def test_a_workflow_that_stays_locked_is_left_to_the_reaper(service, tmp_path):
     assert "left to the reaper" in worker.said()
     assert service.launches(fw_id)[0]["state"] == "COMPLETED"
     assert service.state("a") == "RUNNING"
-    service.reap()
+    service.reap_twice()
+    assert service.state("a") == "RUNNING"
+    service.let_pass(patience_s(lock=True, ours_s=0.0))  # the lock is that of a plain `lpad`
     service.reap_twice()
     service.reap_twice()
     assert service.state("a") == "COMPLETED"

@@ -84,6 +84,15 @@ def test_contradictions_are_refused(old, new, what):
         read(text)
 
 
+def test_sites_that_are_neither_one_nor_apart_are_refused_where_they_hold_more_than_one_ion():
+    text = plain("LLZO_cubic")
+    assert "Li1 Li 0.375 0 0.25 0.94" in text
+    with pytest.raises(InputError, match=r"almost the same place.*sites=Li1, Li1, apart_ang=0.0"):
+        read(text.replace("Li1 Li 0.375 0", "Li1 Li 0.3759 0"))
+    halves = text.replace("Li1 Li 0.375 0 0.25 0.94", "Li1 Li 0.3759 0 0.25 0.47")
+    assert read(halves).structure.composition["Li"] == pytest.approx(56.16)
+
+
 @pytest.mark.parametrize("unstated", [".", "?"])
 def test_an_occupancy_that_is_not_stated_is_one(unstated):
     assert same(plain("Na3PS4").replace("0 0 0 1", f"0 0 0 {unstated}"), "Na3PS4")
