@@ -184,8 +184,7 @@ def _level_of(fingerprint: str, name: str) -> Theory | None:
 def _admits(level: Theory, levels: Mapping[str, Theory | None], label: ForeignLabel) -> bool:
     own = levels.get(str(label.notes.get("theory")))
     mesh = label.notes.get("kpoint_mesh")
-    first, second, third = (None,) * 3 if mesh is None else (int(n) for n in mesh)
-    whole = None if first is None or second is None or third is None else (first, second, third)
+    whole = None if mesh is None else (int(mesh[0]), int(mesh[1]), int(mesh[2]))
     return own is not None and level.admits(own, label.structure.lattice_ang, whole)
 
 

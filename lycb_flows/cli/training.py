@@ -131,6 +131,8 @@ def _say(line: str) -> None:
 
 def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
     """Return what prints an epoch, at most every ten seconds, with the time that is left."""
+    from lycb_flows.campaign import duration_text
+
     began = last = time.monotonic()
 
     def tell(record: EpochRecord) -> None:
@@ -139,12 +141,12 @@ def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
         if now - last < 10 and record.epoch < n_epochs:  # noqa: PLR2004 - seconds
             return
         last = now
-        left_s = (now - began) * (n_epochs - record.epoch) / record.epoch
+        rest = duration_text((now - began) * (n_epochs - record.epoch) / record.epoch)
         _say(
             f"epoch {record.epoch} of {n_epochs}: {1e3 * record.energy_mae_ev_per_atom:.1f} "
             f"meV/atom, {1e3 * record.force_mae_ev_per_ang:.0f} meV/Å, "
             f"{record.stress_mae_gpa:.3f} GPa on the labels that validate; "
-            f"about {left_s:.0f} s left"
+            f"{rest} left"
         )
 
     return tell
