@@ -26,4 +26,4 @@ train() { # NAME OPTIONS...
 train all
 for limit_k in 200 400 600 800; do train "up-to-$limit_k-k" --where "temperature_k<=$limit_k"; done
 train scratch --from-scratch
-"$lycb" bakeoff $labels --by test_set "${models[@]}" | tee "$folder/errors.txt"
+COLUMNS=${COLUMNS:-160} "$lycb" bakeoff $labels --by test_set "${models[@]}" | tee "$folder/errors.txt"
