@@ -155,9 +155,6 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
     access = Access(names=names, with_levers=options.with_levers)
     listener = _listen(options)
     path = options.token_file or Path(f"~/.lycb_serve_{options.port}.token").expanduser()
-    write_token(path, access.token)
-    _raise_limit_of_files()
-    _announce(options, access, path, say)
     config = uvicorn.Config(
         build(options, access, say),
         access_log=False,  # it would write the code of the log-in link
@@ -166,8 +163,11 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
         timeout_graceful_shutdown=2,
         ws="none",
     )
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it at its end
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again
     try:
+        write_token(path, access.token)
+        _raise_limit_of_files()
+        _announce(options, access, path, say)
         with listener, contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
     finally:

@@ -89,7 +89,7 @@ class Watch:
         self._seen: dict[str, tuple[object, float, CampaignLook]] = {}
         self._asked_at = 0.0
         self._wanted = asyncio.Event()
-        self._n_looks = 0
+        self._n_looks = self._n_changes = 0
         self._looked = asyncio.Condition()
 
     async def now(self) -> Sight:
@@ -113,7 +113,7 @@ class Watch:
 
     def look_again(self) -> None:
         """Look at once, and at everything: somebody has changed something."""
-        self._seen.clear()
+        self._n_changes += 1
         self._wanted.set()
 
     async def keep_looking(self) -> None:
@@ -154,10 +154,11 @@ class Watch:
 
     def _see(self, connection: Connection) -> dict[str, Any]:
         store, launchpad = connection.store, connection.launchpad
+        n_changes = self._n_changes  # one made from here on is for the next look to see
         totals = {outcome: total.n for outcome, total in store.total_attempts().items()}
         records = _latest(list(store.find_all(CampaignRecord)))
         at_work = tuple(filter(is_at_work, store.attempts(outcome="running")))
-        whole = ((store.sizes(), tuple(sorted(totals.items()))), bool(at_work))
+        whole = ((n_changes, store.sizes(), tuple(sorted(totals.items()))), bool(at_work))
         return {
             "campaigns": tuple(self._look_at(connection, each, whole) for each in records),
             "workers": () if launchpad is None else tuple(find_workers(launchpad, everyone=True)),

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 import time
 from types import SimpleNamespace
 
@@ -240,9 +241,13 @@ def test_an_action_that_plain_fireworks_applied_by_half_is_applied_whole(
     service.submit(deciding, named(note(str(tmp_path), "b", after=deciding.output), "b"))
     plain = Dying(**mongo_server.launchpad(service.pad.name), strm_lvl="CRITICAL")
     plain.n_writes, plain.patch = n_writes, monkeypatch
+    others = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         run_here(plain, tmp_path)
     monkeypatch.undo()
+    for thread in set(threading.enumerate()) - others:
+        if "ping_launch" in thread.name:  # its last ping needs the connection
+            thread.join()
     plain.connection.close()
     assert len(service.unlisted()) == min(n_writes, 2)
     for _ in range(3):
