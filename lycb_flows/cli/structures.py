@@ -64,7 +64,8 @@ def enumerate_(
         typer.Option(help="Two species and their smallest distance in Å, as Li-Li:2.5, or none."),
     ] = None,
     charge: Annotated[
-        list[str] | None, typer.Option(help="An oxidation state, as Ti=4; default: guessed.")
+        list[str] | None,
+        typer.Option(help="An oxidation state, as Ti=4, or none; default: guessed."),
     ] = None,
     symprec: Annotated[
         float | None, typer.Option(help="How far a site may lie from its image, in Å.")
@@ -141,6 +142,8 @@ def _substitutes(texts: list[str] | None) -> dict[str, dict[str, float]] | None:
 def _charges(texts: list[str] | None) -> dict[str, float] | None:
     if not texts:
         return None
+    if texts == ["none"]:
+        return {}
     pairs = [text.partition("=")[::2] for text in texts]
     wrong = [species for species, charge in pairs if not _is_number(charge)]
     if wrong:

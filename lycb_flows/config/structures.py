@@ -67,7 +67,8 @@ class EnumerationConfig(Config):
         "are charge-neutral; default: the refined composition, which must fit.",
     )
     charges: dict[str, float] | None = Field(
-        None, description="Oxidation state of each element; default: guessed."
+        None,
+        description="Oxidation states; the others are guessed. {} leaves charges aside.",
     )
     substitute: dict[str, dict[str, Positive]] | None = Field(
         None,

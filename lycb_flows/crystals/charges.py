@@ -21,7 +21,9 @@ _NEUTRAL = 0.02
 """Charge per atom below which a refined composition counts as neutral."""
 
 
-def guessed_charges(amounts: Mapping[str, float]) -> dict[str, float]:
+def guessed_charges(
+    amounts: Mapping[str, float], given: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Return the charge of each element that makes a composition most nearly neutral.
 
     Among those that do equally well, negative elements are the more electronegative ones and
@@ -31,10 +33,15 @@ def guessed_charges(amounts: Mapping[str, float]) -> dict[str, float]:
     ----------
     amounts
         Atoms of each element, which need not be whole.
+    given
+        Charges that are known; the others are guessed.
     """
-    elements = sorted(amounts)
+    elements, given = sorted(amounts), given or {}
     total = sum(amounts.values())
-    options = [_states(element, alone=len(elements) == 1) for element in elements]
+    options = [
+        (given[element],) if element in given else _states(element, alone=len(elements) == 1)
+        for element in elements
+    ]
     best: tuple[tuple[float, float, int], tuple[float, ...]] | None = None
     for states in islice(product(*options), _MOST_CHOICES):
         charge = abs(sum(q * amounts[e] for e, q in zip(elements, states, strict=True))) / total

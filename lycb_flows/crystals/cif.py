@@ -168,17 +168,25 @@ def _without_vacancies(data: dict[str, Any]) -> list[str]:
 
 
 def _check_elements(name: str, data: dict[str, Any]) -> None:
+    stated = _stated_formula(data)
     for symbol in _symbols(data):
         letters = re.match(r"[A-Za-z]*", symbol.strip())
         word = letters[0] if letters else ""
         if word[:2].title() in ("Hw", "Ow", "Wa", "Oh", "No"):  # pymatgen's words for water
             continue
-        is_known = any(Element.is_valid_symbol(word[:n].title()) for n in (2, 1) if word)
-        typed = "_atom_site_type_symbol" in data
-        if not is_known or (typed and not Element.is_valid_symbol(word.title())):
+        lengths = (len(word),) if "_atom_site_type_symbol" in data else (2, 1)
+        if not any(word and Element.is_valid_symbol(word[:n].title()) for n in lengths):
             raise InputError(
                 "unknown element in a CIF",
                 fix="give the symbol of an element, or Vac for a vacancy",
+                file=name,
+                found=symbol,
+            )
+        two = word[:2].title()
+        if stated and word[:2] != two and Element.is_valid_symbol(two) and two not in stated:
+            raise InputError(
+                "a symbol in a CIF that is not written as an element's",
+                fix=f"write {two} where that is meant: the stated formula has none",
                 file=name,
                 found=symbol,
             )
@@ -362,24 +370,31 @@ def _one_site(
 
 def _formula_notes(data: dict[str, Any], sites: Composition) -> list[str]:
     """Return a note when the formula that a block states is not that of its sites."""
-    text = str(data.get("_chemical_formula_sum") or data.get("_chemical_formula_structural") or "")
-    text = re.sub(r"\bD(?=[\d\s.]|$)", "H", text.strip("'\" "))
-    try:
-        stated = Composition(text.replace("?", "")).element_composition
-    except _UNREADABLE:
-        return []
+    text, stated, found = _formula_text(data), _stated_formula(data), sites.element_composition
     z = number(str(data.get("_cell_formula_units_Z", "")), np.nan)
-    found = sites.element_composition
-    if not stated.num_atoms:
+    if not stated:
         return []
     free = found.num_atoms / stated.num_atoms
     ratios = (z, 1.0) if z > 0 else (free,)  # some programs write the whole cell's formula
     if any(_agree(stated, found, ratio) for ratio in ratios):
         return []
-    units = f", Z = {z:g}" if z > 0 else ""
-    return [f"the file states {text}{units}, its sites hold {found.formula}"]
+    text += f", Z = {z:g}" if z > 0 else ""
+    return [f"the file states {text}, its sites hold {found.formula}"]
+
+
+def _formula_text(data: dict[str, Any]) -> str:
+    text = str(data.get("_chemical_formula_sum") or data.get("_chemical_formula_structural") or "")
+    return re.sub(r"\bD(?=[\d\s.]|$)", "H", text.strip("'\" "))
+
+
+def _stated_formula(data: dict[str, Any]) -> Composition:
+    """Return the formula that a block states; empty where it states none that can be read."""
+    try:
+        return Composition(_formula_text(data).replace("?", "")).element_composition
+    except _UNREADABLE:
+        return Composition()
 
 
 def _agree(stated: Composition, found: Composition, ratio: float) -> bool:
-    elements = {*stated.elements, *found.elements}
-    return all(abs(stated[e] * ratio - found[e]) <= max(0.02 * found[e], 0.02) for e in elements)
+    gaps = {e: abs(stated[e] * ratio - found[e]) for e in (*stated.elements, *found.elements)}
+    return all(gap <= max(0.02 * found[e], 0.02) for e, gap in gaps.items())

@@ -41,6 +41,7 @@ _MOST_WORK = 200_000  # states of a count, seconds
 _REACH = 6
 _WHOLE = 1e-6
 _SHELL_ANG = 0.05
+_FARTHEST = 1.0  # relative change of an element that makes up for a charge
 _TRACE = 0.5  # atoms in the largest cell, below which a species may be left out
 _MOST_SHAPES = 3
 _MOST_LOWERED = 12
@@ -90,6 +91,9 @@ def choose(
     given = filled_in(parent, config)
     refusal: InputError | None = None
     for cells, chosen, why in _sizes(parent, config, max_atoms):
+        if not (parent.structure.is_ordered or _is_neutral(chosen)):
+            refusal = refusal or _not_neutral(chosen, max_atoms)
+            continue
         tried = given.model_copy(update={**cells, "composition": dict(chosen.atoms), "cap": _CAP})
         try:
             settled, cell, lowered = _fitting(parent, tried, by_hand=config)
@@ -101,6 +105,21 @@ def choose(
         reasons = (why, *_composition_reasons(chosen), *lowered)
         return _counted(AutomaticChoice(settled, chosen, reasons, None), cell)
     raise refusal or InputError("no composition near the refined one", fix="give composition")
+
+
+def _is_neutral(chosen: ChosenComposition) -> bool:
+    """Return whether a composition is neutral and still that of the crystal."""
+    return not chosen.is_charged and (chosen.is_refined_neutral or chosen.worst <= _FARTHEST)
+
+
+def _not_neutral(chosen: ChosenComposition, max_atoms: int) -> InputError:
+    return InputError(
+        "no neutral composition is near the refined one",
+        fix="mend the occupancies, give oxidation states (charges), or leave charges aside "
+        "(charges: {}, --charge none)",
+        refined=f"{chosen.refined_charge:+.2g} e per atom with {_states(chosen)}",
+        max_atoms=max_atoms,
+    )
 
 
 def _counted(choice: AutomaticChoice, cell: DisorderedCell) -> AutomaticChoice:
@@ -128,17 +147,23 @@ def _composition_reasons(chosen: ChosenComposition) -> Iterator[str]:
         )
         if changes:
             yield f"nearest composition: {changes}"
-    states = " ".join(f"{s}{q:+g}" for s, q in sorted(chosen.charges.items()))
-    if not chosen.is_charge_known:
-        yield f"the refined composition is not neutral with {states}: charges are left aside"
+    states = _states(chosen)
+    if not chosen.is_refined_neutral:
+        yield f"the refined composition carries {chosen.refined_charge:+.2f} e per atom"
+    if not chosen.charges:
+        yield "charges are left aside"
     elif chosen.is_charged:
-        yield f"the cell carries {chosen.charge:+g} e with {states}; no neutral one is near"
+        yield f"the cell carries {chosen.charge:+g} e with {states}"
     else:
         yield f"neutral with {states}"
     if chosen.worst > TOLERATED:
         yield (
             f"an element changes by {100 * chosen.worst:.0f} %: the least that --max-atoms allows"
         )
+
+
+def _states(chosen: ChosenComposition) -> str:
+    return " ".join(f"{s}{q:+g}" for s, q in sorted(chosen.charges.items()))
 
 
 # -- sizes and shapes ------------------------------------------------------------------------

@@ -45,25 +45,30 @@ class ChosenComposition:
         Species -> (chosen - refined) over the refined number.
     charges
         Oxidation state of each species.
-    is_charge_known
-        Whether the refined composition is nearly neutral with them.
+    refined_charge
+        That of the refined composition, in e per atom.
     """
 
     atoms: Mapping[str, int]
     deviation: Mapping[str, float]
     relative: Mapping[str, float]
     charges: Mapping[str, float]
-    is_charge_known: bool = True
+    refined_charge: float = 0.0
 
     @property
     def is_charged(self) -> bool:
-        """Whether it carries a charge that the refined composition does not."""
-        return self.is_charge_known and abs(self.charge) > _NEUTRAL
+        """Whether it carries a charge."""
+        return abs(self.charge) > _NEUTRAL
+
+    @property
+    def is_refined_neutral(self) -> bool:
+        """Whether the charge of the refined composition may be its rounding."""
+        return abs(self.refined_charge) <= _MOST_CHARGE
 
     @property
     def charge(self) -> float:
         """The charge of the supercell in e."""
-        return sum(self.charges.get(s, 0.0) * n for s, n in self.atoms.items())
+        return _charge(self.atoms, self.charges)
 
     @property
     def worst(self) -> float:
@@ -146,6 +151,9 @@ def nearest_compositions(
 ) -> list[ChosenComposition]:
     """Return compositions near the refined one, the neutral and nearest first.
 
+    Where the refined one is far from neutral (atoms that the file lacks), one species makes up
+    for its charge as far as the sites allow.
+
     Parameters
     ----------
     shares
@@ -153,40 +161,31 @@ def nearest_compositions(
     n_cells
         Cells in the supercell.
     charges
-        Oxidation state of each element; None: guessed.
+        Oxidation states; those that are not given are guessed, and none counts if it is empty.
     traces
         Species that may be left out.
     """
     sums, n_sites = summed_shares(shares), Counter(s for site in shares for s in site)
-    charges = dict(charges) if charges else guessed_charges(sums)
+    charges = {} if charges == {} else guessed_charges(sums, charges)
     refined = {s: n * n_cells for s, n in sums.items()}
     lattices = _sublattices(shares, n_cells)
     exact = _exact(shares, n_cells)
-    refined_charge = sum(charges.get(s, 0.0) * n for s, n in sums.items()) / sum(sums.values())
-    is_known = abs(refined_charge) <= _MOST_CHARGE
-    species = sorted(refined)
-    spans = [
-        _span(refined[s], 0 if s in traces else 1, is_fixed=_is_fixed(s, shares)) for s in species
-    ]
-    tried = [dict(zip(species, ns, strict=True)) for ns in _near(spans)]
+    refined_charge = _charge(sums, charges) / sum(sums.values())
+    least = {s: 0 if s in traces else 1 for s in refined}
+    tried = _candidates(refined, least, charges, fixed=_fixed(shares))
     chosen = [
         ChosenComposition(
             atoms=atoms,
             deviation={s: (n - refined[s]) / (n_cells * n_sites[s]) for s, n in atoms.items()},
             relative={s: n / refined[s] - 1 for s, n in atoms.items()},
             charges=charges,
-            is_charge_known=is_known,
+            refined_charge=refined_charge,
         )
         for atoms in [*([exact] if exact else []), *tried]
         if all(lattice.holds(atoms) for lattice in lattices)
     ]
-    order = sorted(chosen, key=lambda c: (_excess(c), c.atoms != exact, _distance(c)))
+    order = sorted(chosen, key=lambda c: (round(abs(c.charge), 6), c.atoms != exact, _distance(c)))
     return order[:_KEPT]
-
-
-def _excess(chosen: ChosenComposition) -> float:
-    """Return the charge that a composition carries, where charges are known."""
-    return round(abs(chosen.charge), 6) if chosen.is_charge_known else 0.0
 
 
 def _exact(shares: Shares, n_cells: int) -> dict[str, int] | None:
@@ -204,19 +203,44 @@ def _distance(chosen: ChosenComposition) -> float:
     return sum(chosen.relative[s] ** 2 + chosen.deviation[s] ** 2 for s in chosen.atoms)
 
 
-def _is_fixed(species: str, shares: Shares) -> bool:
-    """Return whether every site that holds a species holds nothing else and is full."""
-    return all(
-        len(site) == 1 and site[species] >= 1 - OCCUPANCY_TOLERANCE
-        for site in shares
-        if species in site
-    )
+def _charge(atoms: Mapping[str, float], charges: Mapping[str, float]) -> float:
+    return sum(charges.get(s, 0.0) * n for s, n in atoms.items())
 
 
-def _span(refined: float, fewest: int, *, is_fixed: bool) -> range:
-    if is_fixed:
-        return range(round(refined), round(refined) + 1)
-    return range(max(fewest, math.floor(refined) - _WINDOW + 1), math.floor(refined) + _WINDOW + 1)
+def _fixed(shares: Shares) -> set[str]:
+    """Return the species of which every site holds nothing else and is full."""
+    held = {s: [site for site in shares if s in site] for s in {s for site in shares for s in site}}
+    return {
+        s
+        for s, sites in held.items()
+        if all(len(site) == 1 and site[s] >= 1 - OCCUPANCY_TOLERANCE for site in sites)
+    }
+
+
+def _candidates(
+    refined: Mapping[str, float],
+    least: Mapping[str, int],
+    charges: Mapping[str, float],
+    *,
+    fixed: Collection[str],
+) -> list[dict[str, int]]:
+    """Return whole numbers around the refined ones; one species balances what is not neutral."""
+    spans = {
+        s: range(round(n), round(n) + 1) if s in fixed else _span(n, least[s])
+        for s, n in sorted(refined.items())
+    }
+    every, carried = [spans], _charge(refined, charges)
+    if abs(carried) > _MOST_CHARGE * sum(refined.values()):
+        balancing = [s for s in spans if charges.get(s) and s not in fixed]
+        every += [
+            spans | {s: _span(refined[s] - carried / charges[s], least[s])} for s in balancing
+        ]
+    found = dict.fromkeys(ns for each in every for ns in _near(list(each.values())))
+    return [dict(zip(spans, ns, strict=True)) for ns in found]
+
+
+def _span(number: float, fewest: int) -> range:
+    return range(max(fewest, math.floor(number) - _WINDOW + 1), math.floor(number) + _WINDOW + 1)
 
 
 def _near(spans: Sequence[range]) -> list[tuple[int, ...]]:

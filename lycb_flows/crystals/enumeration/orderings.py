@@ -219,7 +219,7 @@ def _searched(
 ) -> EnumerationResult:
     """Return the candidates of a search, annealed ones first."""
     amounts = cell.model.composition(cell.problem.counts)
-    charges = config.charges or guessed_charges(amounts)
+    charges = guessed_charges(amounts, config.charges)
     energies = slot_energies_ev(cell.model, cell.problem, charges)
     n_searches = config.n_search or N_SEARCHES
     shells = None
