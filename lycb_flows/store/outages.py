@@ -22,6 +22,8 @@ _CREDENTIALS, _NO_LOGIN = 18, "requires authentication"
 _ATLAS, _QUOTA = 8000, "quota"
 _NO_SPACE = frozenset({28, 14031})
 """Codes of the server: AuthenticationFailed, AtlasError, the system's ENOSPC and OutOfDiskSpace."""
+_NO_SPACE_TEXT = "28: No space left on device"
+"""What the storage engine says under the code of an unknown error."""
 _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkError")
 
 
@@ -40,8 +42,8 @@ def is_outage(error: BaseException) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Return whether the database has no space left for what it is to write."""
-    code = _code_of(error)
-    return code in _NO_SPACE or (code == _ATLAS and _QUOTA in str(error))
+    code, text = _code_of(error), str(error)
+    return code in _NO_SPACE or _NO_SPACE_TEXT in text or (code == _ATLAS and _QUOTA in text)
 
 
 def patiently(

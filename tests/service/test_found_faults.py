@@ -14,7 +14,7 @@ import yaml
 from fireworks import LaunchPad
 from messages import assert_one_line
 from places import CAMPAIGNS, HELPERS
-from pymongo.errors import OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, WriteError
 from servers import MongoServer
 from service_jobs import decide, named, needs, note, notes, wait
 from slurm import qlaunch
@@ -33,6 +33,7 @@ from lycb_flows.service.launchpad import (
 )
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.qadapter import QueueConfig, write_qadapter
+from lycb_flows.service.reaper import passes
 from lycb_flows.service.worker.examination import examine
 from lycb_flows.store import all_kinds, method_versions, open_store, outages
 from lycb_flows.store.kinds import QUANTITIES
@@ -297,6 +298,31 @@ def test_fault_5_space_rights_credentials_and_outage_are_told_apart(locked_serve
         assert "lacks a right" in told(lambda: write_as(locked_server, *guest))
         assert "refuses this user" in told(lambda: write_as(locked_server, "guest", "wrong"))
         assert "refuses this user" in told(lambda: write_as(locked_server, None, None))
+
+
+FULL = "28: No space left on device - "  # of mongod 8.2's storage engine, code UnknownError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WriteError(FULL, 8, {"index": 0, "code": 8, "errmsg": FULL}),
+        BulkWriteError({"writeErrors": [{"index": 0, "code": 8, "errmsg": FULL}]}),
+    ],
+    ids=["one", "many"],
+)
+def test_fault_5_a_disk_that_fills_up_under_the_server_is_waited_for(error, service, monkeypatch):
+    """Also by the reaper, which is there again when there is space."""
+    said = []
+
+    def full_once(*_, **__):
+        monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(passes, "reap", full_once)
+    for _ in range(2):
+        passes._serve_once(service.pad, said.append, None)
+    assert said == [f"the database's disk is full ({type(error).__name__}); trying again"]
 
 
 def write_as(server, user, password):
