@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import linprog
 
 _ATOMS = 1e-6
 
@@ -41,6 +40,8 @@ def formation_energy_ev_per_atom(
         None when the phases do not make up the crystal, or one that might is missing: without
         it the mixture may not be the lowest.
     """
+    from scipy.optimize import linprog  # noqa: PLC0415 - slow to start
+
     if not energies_ev:
         return None
     elements = sorted(set(species))

@@ -43,6 +43,7 @@ from broken_machines import (
 )
 from fireworks.core.launchpad import LockedWorkflowError
 from storm_audit import audit, audit_strangers
+from waiting import wait_until
 
 from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.submission import read_campaign, submit
@@ -119,6 +120,8 @@ class Service:
         self.reaper = self.fork(self.reap)
         if self.seed:
             self.stranger("old", change_methods)
+        ready = self.folder / "reaper"
+        wait_until(ready.exists, "the reaper")  # what starts without a database says so and ends
         self.keep_manned()
 
     @contextmanager
@@ -142,6 +145,7 @@ class Service:
     def reap(self):
         launchpad = load_launchpad(self.launchpad_file)
         store = open_store(os.environ["LYCB_STORE"])
+        (self.folder / "reaper").touch()
         serve(launchpad, 1.0, say=print, extra=lambda: self.close(launchpad, store))
 
     def close(self, launchpad, store):
@@ -174,6 +178,7 @@ class Service:
             self.workers[pid] = number
 
     def bury_dead(self):
+        assert not os.waitpid(self.reaper, os.WNOHANG)[0], f"the reaper ended, see {self.log.name}"
         for pid in list(self.workers):
             if os.waitpid(pid, os.WNOHANG)[0]:
                 del self.workers[pid]
@@ -292,6 +297,7 @@ class Service:
     def rerun(self, query):
         until = time.monotonic() + END_S
         while time.monotonic() < until:
+            self.keep_manned()
             with self.database() as (launchpad, _):
                 done = [
                     row["fw_id"]

@@ -11,7 +11,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.distances import element_shares, summed_shares
@@ -267,6 +266,9 @@ def _nearest(
     limits: Mapping[Hashable, tuple[float, float]],
 ) -> Floats:
     """Return the whole numbers of atoms (p,) nearest to those that are wanted."""
+    # a tenth of the start of every command
+    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415
+
     n = len(places)
     rows = list(limits)
     member = np.array([[float(row in place) for place in places] for row in rows])

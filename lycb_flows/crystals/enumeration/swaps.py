@@ -18,7 +18,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -118,6 +117,8 @@ class Swaps:
         InputError
             When the sites cannot take the counts.
         """
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - slow to start
+
         wanted = np.repeat(np.arange(self.n_colours), self.counts)
         cost = rng.random((len(self.allowed), len(wanted)))
         cost[~self.allowed[:, wanted]] = 1e6

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fireworks import Firework, Workflow
-from jobflow import Flow, Job
-from jobflow.managers.fireworks import flow_to_workflow
 from pymongo.collection import Collection
 
 from lycb_flows.campaign import FIELDS, JobDescription, read_description
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
 
 Fireworks: TypeAlias = Collection[dict[str, Any]]
 
@@ -153,6 +154,9 @@ def to_workflow(flow: Flow | Job, **options: Any) -> Workflow:  # noqa: ANN401 -
     **options
         Name and metadata, as jobflow's `flow_to_workflow` takes them.
     """
+    # with all of maggma's stores: a fifth of the start of `lycb status`
+    from jobflow.managers.fireworks import flow_to_workflow  # noqa: PLC0415
+
     with warnings.catch_warnings():
         # jobs that wait for no other job are intended
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)

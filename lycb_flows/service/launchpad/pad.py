@@ -6,12 +6,11 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymongo
 from fireworks import Firework, FWAction, FWorker, Workflow
 from fireworks.core.launchpad import LockedWorkflowError
-from jobflow import Flow, Job
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
@@ -41,6 +40,9 @@ from lycb_flows.service.launchpad.locking import OwnedLock, use_owned_locks
 from lycb_flows.service.launchpad.near import load_near, near_fields
 from lycb_flows.service.launchpad.writing import RECORD, WritingLaunchPad
 from lycb_flows.store.outages import is_outage, patiently
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
 
 _CLOSE_S = 1.0
 

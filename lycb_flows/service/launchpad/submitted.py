@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fireworks import Workflow
-from jobflow import Flow, Job
 from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
@@ -19,6 +18,9 @@ from lycb_flows.service.launchpad.faults import FAULT, GIVEN_BACK, LOST, UNLOADA
 from lycb_flows.service.launchpad.locking import OwnedLock
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
 from lycb_flows.service.launchpad.writing import METHODS, PAUSED, RECORD, stamp
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
 
 _RECORD_INDEX = "lycb_record"
 _ENDED = {"ARCHIVED", "DEFUSED", "COMPLETED"}
