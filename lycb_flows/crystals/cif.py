@@ -27,7 +27,7 @@ from lycb_flows.crystals.cif_settings import (
     number,
     with_operations,
 )
-from lycb_flows.crystals.cif_text import decoded, defect, parseable
+from lycb_flows.crystals.cif_text import check_syntax, decoded, defect, parseable
 from lycb_flows.errors import InputError
 
 OCCUPANCY_SUM = 1.01
@@ -104,9 +104,9 @@ def read_cif(name: str, content: bytes) -> ReadCif:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            parser = CifParser.from_str(
-                parseable(name, text), occupancy_tolerance=OCCUPANCY_SUM + _EDGE
-            )
+            plain = parseable(name, text)
+            check_syntax(text)
+            parser = CifParser.from_str(plain, occupancy_tolerance=OCCUPANCY_SUM + _EDGE)
             blocks = _blocks_with_sites(parser)
             notes = [note for block in blocks for note in _mended(name, block.data)]
             found = parser.parse_structures(primitive=False, check_occu=True)

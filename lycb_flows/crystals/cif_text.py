@@ -36,6 +36,7 @@ _TAGS = (
     *(f"_atom_site_fract_{axis}" for axis in "xyz"),
     "_atom_site_occupancy",
 )
+_PLACE = re.compile(r"string:(\d+):\d+\(\d+\): (.*)", re.DOTALL)
 _SPELT = {tag.lower(): tag for tag in _TAGS}
 
 
@@ -73,6 +74,29 @@ def parseable(name: str, text: str) -> str:
         tags = {(tag[1], tag[2]) for tag in _SINGLE.finditer(_TEXT_FIELD.sub("", block))}
         _check_once(name, "a tag of a CIF has two values", iter(sorted(tags)))
     return text
+
+
+def check_syntax(text: str) -> None:
+    """Check that a file is CIF throughout; pymatgen reads on after most errors.
+
+    Parameters
+    ----------
+    text
+        The file.
+
+    Raises
+    ------
+    ValueError
+        With the line, where it is not.
+    """
+    import gemmi  # noqa: PLC0415 - a tenth of a second
+
+    try:
+        gemmi.cif.read_string(text)
+    except (ValueError, RuntimeError) as err:
+        place = _PLACE.match(str(err))
+        message = f"line {place[1]}: {place[2]}" if place else str(err)
+        raise ValueError(message) from err
 
 
 def _check_once(name: str, message: str, found: Iterator[tuple[str, str]]) -> None:

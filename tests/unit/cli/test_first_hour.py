@@ -29,7 +29,7 @@ def before(word):
         (re.sub(r"_cell_.*\n", "", CIF), ("cell", "_cell_length_a")),
         (before("loop_"), ("sites", "_atom_site_fract_x", "cut off")),
         (before("_atom_site_fract_y"), ("sites", "_atom_site_fract_y", "cut off")),
-        (CIF.rstrip().rsplit(" ", 1)[0], ("unreadable CIF", "cut off")),
+        (CIF.rstrip().rsplit(" ", 1)[0], ("unreadable CIF", "line", "cut off")),
     ],
 )
 def test_each_damage_of_a_cif_has_words_of_its_own(text, words, lycb, tmp_path):
