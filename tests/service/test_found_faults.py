@@ -1,4 +1,7 @@
-"""What broke under strangers' hands, each fault by its number, on a real MongoDB with FireWorks."""
+"""What broke under strangers' hands, each fault by its number, on a real MongoDB with FireWorks.
+
+Faults 6 and 11 are of the result store: tests/unit/store.
+"""
 
 import contextlib
 import os

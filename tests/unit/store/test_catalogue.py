@@ -234,7 +234,7 @@ def test_a_folder_that_may_only_be_read_is_asked(tmp_path):
     assert "refused a write" in refused
 
 
-def test_a_user_who_may_only_read_asks_the_database(tmp_path, lycb, monkeypatch):
+def test_fault_6_a_user_who_may_only_read_asks_the_database(tmp_path, lycb, monkeypatch):
     with MongoServer(tmp_path / "locked", auth=True) as server:
         monkeypatch.setenv("LYCB_STORE_PASSWORD", server.password)
         owner = open_store(server.uri("group", user="lycb"))

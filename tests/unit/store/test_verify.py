@@ -197,7 +197,7 @@ def test_random_mutations_are_named(tmp_path):
         assert findings(store) == []
 
 
-def test_a_changed_database_is_named(mongo_uri):
+def test_fault_11_a_changed_database_is_named(mongo_uri):
     with open_store(mongo_uri) as store:
         fill(store)
         documents, edges = store.database["documents"], store.database["edges"]
@@ -250,7 +250,7 @@ def test_damage_is_one_line(tmp_path, lycb):
 # -- copies --------------------------------------------------------------------------------------
 
 
-def test_a_store_goes_to_a_database_and_back(tmp_path, mongo_uri, monkeypatch):
+def test_fault_11_a_store_goes_to_a_database_and_back(tmp_path, mongo_uri, monkeypatch):
     with (
         open_store(tmp_path / "laptop") as laptop,
         open_store(mongo_uri) as database,
