@@ -13,6 +13,7 @@ from lycb_flows.errors import InputError
 
 _TEXT_FIELD = re.compile(r"^;.*?^;", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^[ \t]*data_(\S*)", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*data_", re.MULTILINE | re.IGNORECASE)
 _RESERVED = re.compile(r"^([ \t]*)(data_|loop_|save_|global_|stop_)", re.MULTILINE | re.IGNORECASE)
 _FIRST_TAG = re.compile(r"^([ \t]*)(_\S+)", re.MULTILINE)
 _SINGLE = re.compile(
@@ -77,7 +78,9 @@ def parseable(name: str, text: str) -> str:
 
 
 def check_syntax(text: str) -> None:
-    """Check that a file is CIF throughout; pymatgen reads on after most errors.
+    """Check that a file is CIF from its first block on; pymatgen reads on after most errors.
+
+    What stands before the first block says nothing of a crystal, and no program reads it.
 
     Parameters
     ----------
@@ -91,8 +94,10 @@ def check_syntax(text: str) -> None:
     """
     import gemmi  # noqa: PLC0415 - a tenth of a second
 
+    header = _HEADER.search(text)
+    start = header.start() if header else 0
     try:
-        gemmi.cif.read_string(text)
+        gemmi.cif.read_string("\n" * text[:start].count("\n") + text[start:])
     except (ValueError, RuntimeError) as err:
         place = _PLACE.match(str(err))
         message = f"line {place[1]}: {place[2]}" if place else str(err)

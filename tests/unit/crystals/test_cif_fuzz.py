@@ -40,7 +40,7 @@ def test_damaged_files_are_refused_or_read_as_another_program_does(crystals):
     [
         lambda text: text.rsplit("\n", 3)[0] + "\n;unterminated\n",
         lambda text: text.replace("_cell_length_a", "_cell_length_a nan"),
-        lambda text: "stray\n" + text,
+        lambda text: text.replace("loop_", "stray\nloop_"),
         lambda text: text.replace("loop_\n_atom", "_atom"),
     ],
     ids=["text field", "two values", "stray word", "no loop"],
@@ -49,6 +49,10 @@ def test_what_is_no_cif_is_refused_with_its_line(damage):
     """pymatgen reads on; a text field that does not end swallowed three sites of four."""
     with pytest.raises(InputError, match=r"unreadable CIF.*line \d+: |no CIF"):
         read(damage(plain("LLTO")))
+
+
+def test_what_stands_before_the_first_block_is_left_alone():
+    assert same("_journal_year 1999\nloop_\n_a\n1\n" + plain("LLTO"), "LLTO")
 
 
 def plain(name):
