@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from lycb_flows.errors import InputError
 
 _TEXT_FIELD = re.compile(r"^;.*?^;", re.MULTILINE | re.DOTALL)
+_NOT_LINE_END = re.compile(r"[^\n]")
 _BLOCK = re.compile(r"^[ \t]*data_(\S*)", re.MULTILINE)
 _HEADER = re.compile(r"^[ \t]*data_", re.MULTILINE | re.IGNORECASE)
 _RESERVED = re.compile(r"^([ \t]*)(data_|loop_|save_|global_|stop_)", re.MULTILINE | re.IGNORECASE)
@@ -94,7 +95,7 @@ def check_syntax(text: str) -> None:
     """
     import gemmi  # noqa: PLC0415 - a tenth of a second
 
-    header = _HEADER.search(text)
+    header = _HEADER.search(_TEXT_FIELD.sub(lambda field: _NOT_LINE_END.sub(" ", field[0]), text))
     start = header.start() if header else 0
     try:
         gemmi.cif.read_string("\n" * text[:start].count("\n") + text[start:])

@@ -116,7 +116,13 @@ def make_keys(kind: type[Keyed], name: str, values: Iterable[str], **inputs: obj
     marker = "\0"
     shared = _text(_form(kind, {name: marker, **inputs}))
     before, after = shared.split(json.dumps(marker))
-    return [_sha256(f"{before}{json.dumps(value)}{after}") for value in values]
+    return [_sha256(f"{before}{_quoted(value)}{after}") for value in values]
+
+
+def _quoted(value: str) -> str:
+    """Return a text as JSON; keys, which are most of them, need no escaping."""
+    plain = value.isascii() and value.isalnum()
+    return f'"{value}"' if plain else json.dumps(value)
 
 
 @contextmanager

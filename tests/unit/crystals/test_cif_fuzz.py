@@ -52,7 +52,8 @@ def test_what_is_no_cif_is_refused_with_its_line(damage):
 
 
 def test_what_stands_before_the_first_block_is_left_alone():
-    assert same("_journal_year 1999\nloop_\n_a\n1\n" + plain("LLTO"), "LLTO")
+    before = "_journal_year 1999\nloop_\n_a\n1\n_publ_section_title\n;\ndata_ in Li\n;\n"
+    assert same(before + plain("LLTO"), "LLTO")
 
 
 def plain(name):
