@@ -116,8 +116,10 @@ class _Planner:
 
     def _atoms(self) -> Iterator[tuple[str, int]]:
         for system in self.campaign.systems:
-            n_cells = prod(system.enumeration.supercell)
+            given, n_cells = system.enumeration.composition, prod(system.enumeration.supercell)
             n_atoms = round(self._cell(system).composition.num_atoms * n_cells)
+            if isinstance(given, dict):
+                n_atoms = sum(given.values())
             names = [decorated_name(system.name, decoration.x) for decoration in system.decorations]
             for name in (system.name, *names):
                 for _, each in ordering_names(self.campaign, name):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.terminal import check_folder_of
+from lycb_flows.cli.structures import Charges, read_charges
+from lycb_flows.cli.terminal import check_folder_of, checked
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def init(
         Path | None, typer.Option("--output", "-o", help="Campaign file (default: the CIF's name).")
     ] = None,
     max_atoms: Annotated[int | None, typer.Option(min=1, help="Atoms of the cell at most.")] = None,
+    charge: Charges = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the campaigns that come with the package.")
     ] = False,
@@ -58,17 +60,20 @@ def init(
         path.write_text(known[parent.name].read_text())
         typer.echo(f"{path}: `lycb plan {path}` says what it will do")
         return
-    _init_crystal(parent, output, max_atoms)
+    _init_crystal(parent, output, max_atoms, read_charges(charge))
 
 
-def _init_crystal(parent: Path, output: Path | None, max_atoms: int | None) -> None:
+def _init_crystal(
+    parent: Path, output: Path | None, max_atoms: int | None, charges: dict[str, float] | None
+) -> None:
     from lycb_flows.config import EnumerationConfig
     from lycb_flows.crystals import MAX_ATOMS, choose, load_parent
 
     path = output or parent.with_suffix(".yaml")
     _check_absent(path)
     crystal = load_parent(str(parent))
-    choice = choose(crystal, EnumerationConfig(supercell=(1, 1, 1)), max_atoms or MAX_ATOMS)
+    config = checked(EnumerationConfig, {"supercell": (1, 1, 1), "charges": charges})
+    choice = choose(crystal, config, max_atoms or MAX_ATOMS)
     path.write_text(_text(crystal, choice, parent.resolve()))
     for reason in (*crystal.notes, *choice.reasons):
         typer.echo(reason)

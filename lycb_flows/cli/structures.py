@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from lycb_flows.crystals import DisorderedCrystal, EnumerationResult
     from lycb_flows.schemas import GroundState
 
+Charges = Annotated[
+    list[str] | None,
+    typer.Option(help="An oxidation state, as Ti=4, or none; default: guessed."),
+]
+
 
 def enumerate_(
     parent: Annotated[str, typer.Argument(help="Li3YCl6, Li3YBr6, or the path of a CIF.")],
@@ -63,10 +68,7 @@ def enumerate_(
         list[str] | None,
         typer.Option(help="Two species and their smallest distance in Å, as Li-Li:2.5, or none."),
     ] = None,
-    charge: Annotated[
-        list[str] | None,
-        typer.Option(help="An oxidation state, as Ti=4, or none; default: guessed."),
-    ] = None,
+    charge: Charges = None,
     symprec: Annotated[
         float | None, typer.Option(help="How far a site may lie from its image, in Å.")
     ] = None,
@@ -96,7 +98,7 @@ def enumerate_(
             "engine": engine,
         }
         options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
-        options |= {"forbidden_pairs": _pairs(forbid), "charges": _charges(charge)}
+        options |= {"forbidden_pairs": _pairs(forbid), "charges": read_charges(charge)}
         options |= replaced | {"keep_occupancies": keep, "sqs": sqs}
         describe = _describe_orderings
         if auto:
@@ -139,7 +141,8 @@ def _substitutes(texts: list[str] | None) -> dict[str, dict[str, float]] | None:
     return found or None
 
 
-def _charges(texts: list[str] | None) -> dict[str, float] | None:
+def read_charges(texts: list[str] | None) -> dict[str, float] | None:
+    """Return oxidation states given by hand; `none` alone leaves charges aside."""
     if not texts:
         return None
     if texts == ["none"]:

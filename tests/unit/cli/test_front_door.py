@@ -89,6 +89,40 @@ def test_a_wheel_and_the_image_have_them():
     assert "COPY workflows ./workflows" in (ROOT / "docker" / "Dockerfile").read_text()
 
 
+PEROVSKITE = """data_x
+_cell_length_a 3.9
+_cell_length_b 3.9
+_cell_length_c 3.9
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P m -3 m'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+La1 La 0 0 0 SHARE
+Ti1 Ti 0.5 0.5 0.5 1
+O1 O 0.5 0.5 0 1
+"""
+
+
+def test_a_campaign_for_a_crystal_that_is_not_neutral(lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.cif").write_text(PEROVSKITE.replace("SHARE", "0.565"))
+    assert lycb("init", "my.cif")[0] == 0
+    assert "1 relaxations of 14 atoms" in " ".join(lycb("plan", "my.yaml")[1].split())
+    (tmp_path / "bad.cif").write_text(PEROVSKITE.replace("SHARE", "0.2"))
+    assert_one_line(lycb("init", "bad.cif"), "no neutral composition", "--charge none")
+    assert not (tmp_path / "bad.yaml").exists()
+    assert lycb("init", "bad.cif", "--charge", "none")[0] == 0
+    assert "charges: {}" in (tmp_path / "bad.yaml").read_text()
+    assert lycb("plan", "bad.yaml")[0] == 0
+
+
 def test_a_plan_makes_no_store(lycb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = lycb("plan", CAMPAIGNS / "loop.yaml", "--store", tmp_path / "absent")
