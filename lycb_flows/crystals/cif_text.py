@@ -135,7 +135,4 @@ def defect(text: str) -> tuple[str, str]:
     ]
     if lacking:
         return f"a CIF without sites: no {lacking[0]}", "add the sites; is the file cut off?"
-    return (
-        "unreadable CIF",
-        "look whether it is cut off, or check it with another program, e.g. VESTA",
-    )
+    return "unreadable CIF", "mend it there: a value with blanks needs quotes; is the file cut off?"

@@ -42,8 +42,11 @@ def test_damaged_files_are_refused_or_read_as_another_program_does(crystals):
         lambda text: text.replace("_cell_length_a", "_cell_length_a nan"),
         lambda text: text.replace("loop_", "stray\nloop_"),
         lambda text: text.replace("loop_\n_atom", "_atom"),
+        lambda text: text.replace(
+            "'P m -3 m'", "P m -3 m"
+        ),  # pymatgen reads P
     ],
-    ids=["text field", "two values", "stray word", "no loop"],
+    ids=["text field", "two values", "stray word", "no loop", "no quotes"],
 )
 def test_what_is_no_cif_is_refused_with_its_line(damage):
     """pymatgen reads on; a text field that does not end swallowed three sites of four."""
