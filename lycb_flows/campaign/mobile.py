@@ -89,16 +89,16 @@ def _of_ion(campaign: Campaign, ion: str, crystals: Sequence[DisorderedCrystal])
         part = getattr(section, inner)
         update: dict[str, str | int] = {_ION: ion}
         if inner == "diffusion" and "charge_number" not in part.model_fields_set:
-            update |= _charge(ion, crystals)
+            update |= _charge(ion, campaign, crystals)
         changed = part.model_copy(update=update)
         sections[outer] = section.model_copy(update={inner: changed})
     return campaign.model_copy(update=sections)
 
 
-def _charge(ion: str, crystals: Sequence[DisorderedCrystal]) -> dict[str, int]:
+def _charge(ion: str, campaign: Campaign, crystals: Sequence[DisorderedCrystal]) -> dict[str, int]:
     """Return the charge of an ion, where a crystal that holds it tells."""
-    for crystal in crystals:
-        charge = guessed_charges(_amounts(crystal)[0]).get(ion)
+    for system, crystal in zip(campaign.systems, crystals, strict=True):
+        charge = guessed_charges(_amounts(crystal)[0], system.enumeration.charges).get(ion)
         if charge:
             return {"charge_number": round(charge)}
     return {}

@@ -49,7 +49,11 @@ def with_rules(parent: DisorderedCrystal, config: EnumerationConfig) -> Enumerat
     """
     if config.forbidden_pairs is not None:
         return config
-    rules = HALIDE_FORBIDDEN_PAIRS if parent.is_built_in else rules_from(parent.structure)
+    rules = (
+        HALIDE_FORBIDDEN_PAIRS
+        if parent.is_built_in
+        else rules_from(parent.structure, config.charges)
+    )
     return config.model_copy(update={"forbidden_pairs": rules})
 
 
@@ -69,19 +73,23 @@ def filled_in(parent: DisorderedCrystal, config: EnumerationConfig) -> Enumerati
     return config.model_copy(update={"min_occupancy": parent.min_occupancy})
 
 
-def rules_from(structure: Structure) -> tuple[ForbiddenPair, ...]:
+def rules_from(
+    structure: Structure, charges: Mapping[str, float] | None = None
+) -> tuple[ForbiddenPair, ...]:
     """Return the pairs of species that exclude each other on a crystal's sites, if any do.
 
     Parameters
     ----------
     structure
         All sites with their occupancies. Of an ordered crystal there are no rules.
+    charges
+        Oxidation states that are known; the others are guessed.
     """
     shares = element_shares(structure)
     if all(sum(site.values()) > 1 - _ROOM and len(site) == 1 for site in shares):
         return ()
     amounts = summed_shares(shares)
-    charges = guessed_charges(amounts)
+    charges = guessed_charges(amounts, charges)
     first, second, _, distance = structure.get_neighbor_list(FURTHEST_ANG)
     pairs = _Pairs(first, second, distance)
     rules = []

@@ -59,6 +59,18 @@ def test_every_section_speaks_of_the_crystals_ion(write, ion):
     assert found.measure.diffusion.charge_number == 1
 
 
+def test_a_charge_that_is_given_is_the_ions(write):
+    path = write("Cu")
+    given = campaign([path])
+    (system,) = given.systems
+    stated = system.enumeration.model_copy(update={"charges": {"Cu": 2.0}})
+    systems = (system.model_copy(update={"enumeration": stated}),)
+    crystals = [load_parent(str(path))]
+    assert with_facts(given, crystals).measure.diffusion.charge_number == 1
+    found = with_facts(given.model_copy(update={"systems": systems}), crystals)
+    assert found.measure.diffusion.charge_number == 2
+
+
 def test_a_file_that_names_no_ion_takes_the_crystals(write, tmp_path):
     path = write("Na")
     file = tmp_path / "mine.yaml"

@@ -42,9 +42,7 @@ def test_damaged_files_are_refused_or_read_as_another_program_does(crystals):
         lambda text: text.replace("_cell_length_a", "_cell_length_a nan"),
         lambda text: text.replace("loop_", "stray\nloop_"),
         lambda text: text.replace("loop_\n_atom", "_atom"),
-        lambda text: text.replace(
-            "'P m -3 m'", "P m -3 m"
-        ),  # pymatgen reads P
+        lambda text: text.replace("'P m -3 m'", "P m -3 m"),  # pymatgen reads P
     ],
     ids=["text field", "two values", "stray word", "no loop", "no quotes"],
 )
