@@ -115,8 +115,8 @@ def _is_neutral(chosen: ChosenComposition) -> bool:
 def _not_neutral(chosen: ChosenComposition, max_atoms: int) -> InputError:
     return InputError(
         "no neutral composition is near the refined one",
-        fix="mend the occupancies, give oxidation states (charges), or leave charges aside "
-        "(charges: {}, --charge none)",
+        fix="mend the occupancies, allow more atoms, give oxidation states (charges), or leave "
+        "them aside (charges: {}, --charge none)",
         refined=f"{chosen.refined_charge:+.2g} e per atom with {_states(chosen)}",
         max_atoms=max_atoms,
     )
