@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from lycb_flows.config import EnumerationConfig, GpawLabeler
 from lycb_flows.crystals.enumeration import enumerate_orderings
 from lycb_flows.crystals.structures import canonical_structure, load_parent, to_pymatgen
 from lycb_flows.errors import InputError, LabelError
-from lycb_flows.labels.gpaw import installation as gpaw, labeler
+from lycb_flows.labels.gpaw import installation as gpaw, labeler, process
 from lycb_flows.labels.gpaw.installation import check_gpaw
 from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.labels.gpaw.process import gpaw_parameters
@@ -120,12 +121,37 @@ def test_a_launcher_starts_it_and_needs_a_gpaw_with_mpi(rehearsal, monkeypatch, 
 # -- without GPAW ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("n_failing", [0, 1, 2])
+def test_the_slower_solver_is_tried_where_the_faster_does_not_converge(
+    n_failing, monkeypatch, tmp_path
+):
+    tried = []
+
+    def answer(calculator, _structure):
+        tried.append(calculator["eigensolver"])
+        if len(tried) <= n_failing:
+            raise ArithmeticError
+        return "an answer"
+
+    fake = SimpleNamespace(GPAW=dict, ConvergenceError=ArithmeticError)  # GPAW may not be here
+    monkeypatch.setitem(sys.modules, "gpaw", fake)
+    monkeypatch.setattr(process, "ask", answer)
+    arguments = salt(), gpaw_theory("paper-static"), [3, 3, 3], tmp_path / "log"
+    if n_failing == 2:
+        with pytest.raises(LabelError, match="have not converged"):
+            process.calculate(*arguments)
+    else:
+        assert process.calculate(*arguments) == "an answer"
+    assert tried == ["rmm-diis", "davidson"][: n_failing + 1]
+
+
 def test_the_preset_arrives_at_gpaw_as_its_own_keywords():
     parameters = gpaw_parameters(gpaw_theory("paper-static"), [3, 3, 3])
     assert parameters["mode"] == {"name": "pw", "ecut": 350.0}
     assert parameters["xc"] == "PBE"
     assert parameters["kpts"] == {"size": [3, 3, 3], "gamma": True}
     assert parameters["convergence"]["energy"] == 1e-5
+    assert parameters["convergence"]["forces"] == 1e-3
     assert parameters["symmetry"] == {"point_group": False, "time_reversal": True}
     assert not parameters["spinpol"]
 
