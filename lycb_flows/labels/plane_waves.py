@@ -14,8 +14,8 @@ def plane_wave_s(n_atoms: int, mesh: tuple[int, int, int], cutoff_ev: float) -> 
     """Return the CPU seconds of a label by plane waves, within a factor of two of GPAW's.
 
     One busy core, 350 eV, Davidson's solver: 10 atoms 6, 40 and 225 s with Gamma, 3x3x3 and
-    5x5x5; 60 atoms and Gamma 114 s. RMM-DIIS takes half to two thirds of it. Time reversal halves the mesh; work per point grows with the square of the
-    atoms and with the number of plane waves.
+    5x5x5; 60 atoms and Gamma 114 s. RMM-DIIS takes half to two thirds of it. Time reversal halves
+    the mesh; work per point grows with the square of the atoms and with the number of plane waves.
 
     Parameters
     ----------
