@@ -20,7 +20,8 @@ _SETTING_OF = {"S": "1", "Z": "2"}
 _OPERATIONS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
 _NAMES = ("_symmetry_space_group_name_H-M", "_space_group_name_H-M_alt")
 _NUMBERS = ("_symmetry_Int_Tables_number", "_space_group_IT_number")
-_MOST_GROUPS = 230
+_GROUPS = range(1, 231)
+_UNKNOWN = ("", "?", ".")
 _SAME_SHIFT = 0.01
 _RHOMBOHEDRAL = (146, 148, 155, 160, 161, 166, 167)
 
@@ -106,19 +107,19 @@ def _space_group(name: str, data: dict[str, Any]) -> tuple[int | None, str | Non
     InputError
         When its number is that of no group, or of another than its name.
     """
-    numbers = [number(text, np.nan) for text in column(data, *_NUMBERS)]
-    stated = int(numbers[0]) if numbers and np.isfinite(numbers[0]) else None
+    written = str(next(iter(column(data, *_NUMBERS)), "?")).strip().strip("'\"")
+    value = number(written, np.nan)
+    stated = None if written in _UNKNOWN else int(value) if value in _GROUPS else 0
     symbol = str(next(iter(column(data, *_NAMES)), "")).strip().strip("'\"")
     suffix = re.search(r":\s*([12HRSZ])\s*$", symbol, re.IGNORECASE)
     bare = re.sub(r"\s*:?\s*[12HRSZ]\s*$", "", symbol, flags=re.IGNORECASE)
     named = _NUMBER_OF.get(_squeezed(symbol), _NUMBER_OF.get(_squeezed(bare)))
-    wrong = stated is not None and not 1 <= stated <= _MOST_GROUPS
-    if wrong or (None not in (stated, named) and stated != named):
+    if stated == 0 or (None not in (stated, named) and stated != named):
         raise InputError(
             "the number of a CIF's space group is not that of its name",
             fix="mend the wrong one, or list the symmetry operations",
             file=name,
-            number=stated,
+            number=written,
             name=symbol or "none",
         )
     choice = suffix[1].upper() if suffix else None

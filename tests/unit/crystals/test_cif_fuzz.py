@@ -52,6 +52,19 @@ def test_what_is_no_cif_is_refused_with_its_line(damage):
         read(damage(plain("LLTO")))
 
 
+@pytest.mark.parametrize("number", ["x", "nan", "inf", "0", "231", "221.5", "220"])
+def test_a_number_of_no_space_group_is_refused(number):
+    text = plain("LLTO").replace("_Int_Tables_number 221", f"_Int_Tables_number {number}")
+    with pytest.raises(InputError, match=f"number of a CIF's space group.*number={number}"):
+        read(text)
+
+
+@pytest.mark.parametrize("number", ["?", ".", "''"])
+def test_a_number_of_a_space_group_may_be_unknown(number):
+    text = plain("LLTO").replace("_Int_Tables_number 221", f"_Int_Tables_number {number}")
+    assert same(text, "LLTO")
+
+
 def test_what_stands_before_the_first_block_is_left_alone():
     before = "_journal_year 1999\nloop_\n_a\n1\n_publ_section_title\n;\ndata_ in Li\n;\n"
     assert same(before + plain("LLTO"), "LLTO")
