@@ -75,7 +75,7 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
     InputError
         When cell and operations are of two settings.
     """
-    lattice = lattice_of(data)
+    lattice, stated = lattice_of(data), _stated_group(name, data)
     listed = column(data, *_OPERATIONS)
     if lattice is None:
         return []
@@ -83,7 +83,7 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
         _check_operations(name, lattice, listed)
         _check_closed(name, listed)
         return []
-    group, choice = _space_group(name, data)
+    group, choice = _space_group(name, data, stated)
     if group in _RHOMBOHEDRAL:
         choice = "R" if _is_rhombohedral(lattice) else "H"
     hall = _hall_number(group, choice)
@@ -99,27 +99,42 @@ def with_operations(name: str, data: dict[str, Any]) -> list[str]:
     return ["read in rhombohedral axes"] if choice == "R" else [f"read with origin {choice}"]
 
 
-def _space_group(name: str, data: dict[str, Any]) -> tuple[int | None, str | None]:
+def _stated_group(name: str, data: dict[str, Any]) -> int | None:
+    """Return the number of the space group that a block states; None where it is unknown."""
+    written = str(next(iter(column(data, *_NUMBERS)), "?")).strip().strip("'\"")
+    if written in _UNKNOWN:
+        return None
+    value = number(written, np.nan)
+    if value not in _GROUPS:
+        raise InputError(
+            "the number of a CIF's space group is none",
+            fix="give one from 1 to 230, or ?",
+            file=name,
+            number=written,
+        )
+    return int(value)
+
+
+def _space_group(
+    name: str, data: dict[str, Any], stated: int | None
+) -> tuple[int | None, str | None]:
     """Return the number of a block's space group and the setting that its name ends in.
 
     Raises
     ------
     InputError
-        When its number is that of no group, or of another than its name.
+        When its number is that of another than its name.
     """
-    written = str(next(iter(column(data, *_NUMBERS)), "?")).strip().strip("'\"")
-    value = number(written, np.nan)
-    stated = None if written in _UNKNOWN else int(value) if value in _GROUPS else 0
     symbol = str(next(iter(column(data, *_NAMES)), "")).strip().strip("'\"")
     suffix = re.search(r":\s*([12HRSZ])\s*$", symbol, re.IGNORECASE)
     bare = re.sub(r"\s*:?\s*[12HRSZ]\s*$", "", symbol, flags=re.IGNORECASE)
     named = _NUMBER_OF.get(_squeezed(symbol), _NUMBER_OF.get(_squeezed(bare)))
-    if stated == 0 or (None not in (stated, named) and stated != named):
+    if None not in (stated, named) and stated != named:
         raise InputError(
             "the number of a CIF's space group is not that of its name",
             fix="mend the wrong one, or list the symmetry operations",
             file=name,
-            number=written,
+            number=stated,
             name=symbol or "none",
         )
     choice = suffix[1].upper() if suffix else None

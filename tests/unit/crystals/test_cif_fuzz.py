@@ -59,6 +59,13 @@ def test_a_number_of_no_space_group_is_refused(number):
         read(text)
 
 
+def test_a_number_of_no_space_group_is_refused_beside_operations_too():
+    text = load_parent("Li3YCl6").cif.decode()
+    assert "_symmetry_equiv_pos_as_xyz" in text
+    with pytest.raises(InputError, match="number of a CIF's space group"):
+        read(text.replace("_Int_Tables_number   164", "_Int_Tables_number   inf"))
+
+
 @pytest.mark.parametrize("number", ["?", ".", "''"])
 def test_a_number_of_a_space_group_may_be_unknown(number):
     text = plain("LLTO").replace("_Int_Tables_number 221", f"_Int_Tables_number {number}")
@@ -98,7 +105,7 @@ def test_case_of_tags_and_words_does_not_matter(name):
     ("old", "new", "what"),
     [
         ("114", "115", "not that of its name"),
-        ("114", "2219", "not that of its name"),
+        ("114", "2219", "space group is none"),
         ("0 0 0 1", "0 . 0 1", "coordinate in a CIF is no number.*site=Na2"),
         ("_cell_length_a 6.956", "_cell_length_a 1e9", "encloses no crystal"),
         ("_cell_length_a 6.956", "_cell_length_a inf", "encloses no crystal.*found=inf"),
