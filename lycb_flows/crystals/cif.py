@@ -170,8 +170,7 @@ def _without_vacancies(data: dict[str, Any]) -> list[str]:
 def _check_elements(name: str, data: dict[str, Any]) -> None:
     stated = _stated_formula(data)
     for symbol in _symbols(data):
-        letters = re.match(r"[A-Za-z]*", symbol.strip())
-        word = letters[0] if letters else ""
+        word = re.split(r"[^A-Za-z]", symbol.strip(), maxsplit=1)[0]
         if word[:2].title() in ("Hw", "Ow", "Wa", "Oh", "No"):  # pymatgen's words for water
             continue
         lengths = (len(word),) if "_atom_site_type_symbol" in data else (2, 1)
@@ -183,7 +182,8 @@ def _check_elements(name: str, data: dict[str, Any]) -> None:
                 found=symbol,
             )
         two = word[:2].title()
-        if stated and word[:2] != two and Element.is_valid_symbol(two) and two not in stated:
+        is_odd = word[:2] != two or two == "T"  # tritium
+        if stated and is_odd and Element.is_valid_symbol(two) and two not in stated:
             raise InputError(
                 "a symbol in a CIF that is not written as an element's",
                 fix=f"write {two} where that is meant: the stated formula has none",

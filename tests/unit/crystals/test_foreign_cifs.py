@@ -139,7 +139,7 @@ def test_unknown_elements_are_refused(symbol):
         read(cif(rows, **TETRAGONAL))
 
 
-@pytest.mark.parametrize("symbol", ["CF", "cF", "SC", "co"])
+@pytest.mark.parametrize("symbol", ["CF", "cF", "SC", "co", "T"])
 def test_a_symbol_that_only_another_case_makes_an_element_must_be_in_the_formula(symbol):
     rows = ["Li1 Li 0 0 0 1", f"A1 {symbol} 0.5 0.5 0.5 1"]
     with pytest.raises(InputError, match=rf"not written as an element's.*found={symbol}"):
