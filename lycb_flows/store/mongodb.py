@@ -255,8 +255,8 @@ class MongoStore(ResultStore):
             page_keys = set(page)
             if page_keys.isdisjoint(once_withdrawn):  # mostly all are there: no key is sent back
                 n_found = self._documents.count_documents(wanted, hint=_BY_KIND)
-                if n_found in {0, len(page_keys)}:
-                    found |= page_keys if n_found else set()
+                if n_found == len(page_keys):
+                    found |= page_keys
                     continue
             rows = self._documents.find(wanted, {"_id": 0, "key": 1}, hint=_BY_KIND)
             found.update(row["key"] for row in rows)

@@ -67,9 +67,8 @@ def calculate(structure: Structure, theory: Theory, mesh: list[int], log: Path) 
     """
     from gpaw import GPAW, ConvergenceError  # noqa: PLC0415 - only here
 
-    reason = None
+    parameters, reason = gpaw_parameters(theory, mesh), None
     for solver in _SOLVERS:
-        parameters = gpaw_parameters(theory, mesh)
         calculator = GPAW(**parameters, eigensolver=solver, txt=str(log))
         try:
             return ask(calculator, structure)
