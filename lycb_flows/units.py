@@ -1,26 +1,24 @@
-"""Conversion factors, each from `scipy.constants` (CODATA 2022), named FROM_TO."""
+"""Conversion factors, named FROM_TO, from the constants that define the SI (exact since 2019)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from scipy import constants
-
-BOLTZMANN_EV_PER_K: Final = constants.k / constants.e
-EV_PER_ANG3_GPA: Final = constants.e / constants.angstrom**3 / constants.giga
+ELEMENTARY_CHARGE_C: Final = 1.602176634e-19
+BOLTZMANN_J_PER_K: Final = 1.380649e-23
+BOLTZMANN_EV_PER_K: Final = BOLTZMANN_J_PER_K / ELEMENTARY_CHARGE_C
+ANG3_M3: Final = 1e-10**3
+EV_PER_ANG3_GPA: Final = ELEMENTARY_CHARGE_C / ANG3_M3 / 1e9
 """1 eV/Å^3 in GPa (160.2177)."""
-BAR_GPA: Final = constants.bar / constants.giga
+BAR_GPA: Final = 1e5 / 1e9
 """1 bar in GPa (1e-4)."""
-ANG2_PER_PS_M2_PER_S: Final = constants.angstrom**2 / constants.pico
+ANG2_PER_PS_M2_PER_S: Final = 1e-10**2 / 1e-12
 """1 Å^2/ps in m^2/s (1e-8)."""
-S_PER_M_MS_PER_CM: Final = constants.kilo * constants.centi
+S_PER_M_MS_PER_CM: Final = 1e3 * 1e-2
 """1 S/m in mS/cm (10)."""
-ANG3_M3: Final = constants.angstrom**3
-ELEMENTARY_CHARGE_C: Final = constants.e
-BOLTZMANN_J_PER_K: Final = constants.k
-PS_FS: Final = constants.pico / constants.femto
-EV_MEV: Final = 1 / constants.milli
-GPA_MPA: Final = constants.giga / constants.mega
+PS_FS: Final = 1e-12 / 1e-15
+EV_MEV: Final = 1 / 1e-3
+GPA_MPA: Final = 1e9 / 1e6
 
 
 def nernst_einstein_ms_per_cm(

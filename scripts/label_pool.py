@@ -110,7 +110,7 @@ def _filled(structure: Structure, halide: str) -> Structure:
 
 def _decorations(structure: Structure, x: float) -> list[Structure]:
     listing = lf.enumerate_decorations(structure, DecorationConfig(x=x, **DECORATIONS))
-    return [listing.structure(i) for i in range(listing.count)]
+    return [listing.structure(i) for i in range(len(listing.members))]
 
 
 # -- frames ---------------------------------------------------------------------------------------

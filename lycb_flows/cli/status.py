@@ -154,10 +154,11 @@ class _Watched:
 
     def _status(self, submission: Submission) -> dict[str, Any]:
         from lycb_flows.campaign import campaign_status
-        from lycb_flows.service.monitor import service_status
 
         found = campaign_status(self.results, submission)
         if self.pad is not None:
+            from lycb_flows.service.monitor import service_status
+
             found |= service_status(self.pad, self.results, submission)
         return found
 

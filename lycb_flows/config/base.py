@@ -28,10 +28,10 @@ class Config(BaseModel):
     """Base of every part of a campaign: frozen, without unknown fields, safe to send to a worker.
 
     `as_dict` and `from_dict` let monty and jobflow carry it intact (a plain pydantic model
-    as a Maker field arrives as a string).
+    as a Maker field arrives as a string). A validator is built when it is first used.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data with monty's `@module` and `@class`."""

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
 
-from lycb_flows.crystals.cif import SAME_SITE_ANG, read_cif
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Matrix, Parent, Structure, Vector, blob_of
 
@@ -76,6 +75,8 @@ class DisorderedCrystal:
 
     def primitive(self) -> DisorderedCrystal:
         """Return the same crystal in its reduced primitive cell; sites keep their labels."""
+        from lycb_flows.crystals.cif import SAME_SITE_ANG  # noqa: PLC0415 - takes a while
+
         labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
         cell = labelled.get_primitive_structure(SAME_SITE_ANG, use_site_props=True)
         labels = tuple(cell.site_properties["site_label"])
@@ -175,6 +176,8 @@ def parse_cif(
     InputError
         When the bytes cannot be read or hold not exactly one structure.
     """
+    from lycb_flows.crystals.cif import read_cif  # noqa: PLC0415 - takes a while
+
     read = read_cif(name, content)
     labels = tuple(str(site.label) for site in read.structure)
     return DisorderedCrystal(

@@ -85,8 +85,7 @@ class Trajectory:
     @property
     def times_ps(self) -> FloatArray:
         """The times (n_frames,) since the first step of the ramp."""
-        times: FloatArray = self.steps * (self.time_step_fs / PS_FS)
-        return times
+        return np.asarray(self.steps, dtype=np.float64) * (self.time_step_fs / PS_FS)
 
     @property
     def volumes_ang3(self) -> FloatArray:

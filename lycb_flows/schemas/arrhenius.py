@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.base import Document, Part
 
 FITTED_REGIMES = frozenset({"diffusive", "bound"})
 """Regimes of runs that have a likelihood of D, and enter a fit."""
 
 
-class LeftOut(BaseModel):
+class LeftOut(Part):
     """A run that is no part of a fit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_k: float
     regime: str
     reason: str = ""
 
 
-class Prediction(BaseModel):
+class Prediction(Part):
     """The diffusivity that a fit predicts at a temperature, with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_k: float
     diffusivity_m2_per_s: float

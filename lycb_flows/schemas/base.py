@@ -21,10 +21,17 @@ Matrix = tuple[Vector, Vector, Vector]
 _HEADER = frozenset({"key", "parents", "products", "made"})
 
 
-class Blob(BaseModel):
-    """Bytes kept by content: a trajectory, weights, a long list."""
+class Part(BaseModel):
+    """Base of what a document consists of: immutable, without unknown fields.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Its validator is built when it is first used, as most commands need few of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Blob(Part):
+    """Bytes kept by content: a trajectory, weights, a long list."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0, description="bytes")
@@ -45,10 +52,8 @@ def blob_of(content: bytes, media_type: str) -> Blob:
     return Blob(sha256=digest, size=len(content), media_type=media_type)
 
 
-class Made(BaseModel):
+class Made(Part):
     """Who made a document, where, when, at what cost."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     owner: str = Field(
         "",
@@ -72,7 +77,7 @@ class Made(BaseModel):
     logs: dict[str, Blob] = Field({}, description="What an engine wrote: evidence, no facts.")
 
 
-class Document(BaseModel):
+class Document(Part):
     """Base of every fact.
 
     Attributes
@@ -93,8 +98,6 @@ class Document(BaseModel):
     table_columns
         Columns that a table of its rows shows; by default its first numbers.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     method_version: ClassVar[int] = 1

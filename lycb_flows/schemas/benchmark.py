@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.base import Document, Part
 from lycb_flows.schemas.learning import ModelErrors
 
 
-class BenchmarkPart(BaseModel):
+class BenchmarkPart(Part):
     """Errors on the test labels of a system at a temperature."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str
     temperature_k: float | None = Field(None, description="Of the run; None for imported labels.")
     errors: ModelErrors
 
 
-class BenchmarkSet(BaseModel):
+class BenchmarkSet(Part):
     """Errors on a named test set of the campaign."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Its name in learning.test.sets.")
     errors: ModelErrors
 
 
-class BenchmarkedModel(BaseModel):
+class BenchmarkedModel(Part):
     """Errors of a model on all test labels, and on parts of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     model: str

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.base import Document, Part
 
 
-class ChargeEstimate(BaseModel):
+class ChargeEstimate(Part):
     """The collective diffusivity of the mobile ions and their Haven ratio, or why they are unknown.
 
     Intervals hold 95 % and are symmetric in the logarithm.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     resolved: bool
     reason: str = Field("", description="Why it is not resolved.")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config import LabelConfig, LearningConfig
-from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.base import Document, Part
 
 
-class Frame(BaseModel):
+class Frame(Part):
     """One configuration of a run, chosen for a label."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     step: int

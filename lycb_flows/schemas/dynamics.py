@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config.dynamics import RunConfig
-from lycb_flows.schemas.base import Blob, Document, Matrix
+from lycb_flows.schemas.base import Blob, Document, Matrix, Part
 
 
-class Health(BaseModel):
+class Health(Part):
     """Whether a run stayed physical."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     healthy: bool = True
     failed_step: int | None = None
     reason: str = ""
 
 
-class Thermodynamics(BaseModel):
+class Thermodynamics(Part):
     """Means over a stretch of a run, with standard deviations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_k: float
     temperature_std_k: float

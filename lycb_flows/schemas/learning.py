@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config.learning import TrainingConfig, TuningConfig
-from lycb_flows.schemas.base import Blob, Document
+from lycb_flows.schemas.base import Blob, Document, Part
 
 
-class EpochRecord(BaseModel):
+class EpochRecord(Part):
     """One epoch of a training, with errors of the averaged weights on the validation labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     epoch: int
     learning_rate: float
@@ -99,10 +97,8 @@ class Model(Document):
         )
 
 
-class ModelErrors(BaseModel):
+class ModelErrors(Part):
     """Errors of a model on labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_labels: int
     energy_mae_ev_per_atom: float
@@ -153,10 +149,8 @@ class Evaluation(Document):
         return cls.key_from(model=model, test_sets=sorted(test_sets))
 
 
-class CandidateErrors(BaseModel):
+class CandidateErrors(Part):
     """Errors of a model that the loop could start from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     name: str

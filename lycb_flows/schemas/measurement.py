@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config.measurement import DiffusionConfig
-from lycb_flows.schemas.base import Document, Matrix, Vector
+from lycb_flows.schemas.base import Document, Matrix, Part, Vector
 
 Regime = Literal[
     "diffusive", "bound", "confined", "sub-diffusive", "ageing", "not linear", "unmeasured"
 ]
 
 
-class Evidence(BaseModel):
+class Evidence(Part):
     """A number that a regime rests on, and the limit above which it counts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     value: float
     limit: float
 
 
-class DiffusionEstimate(BaseModel):
+class DiffusionEstimate(Part):
     """A diffusivity with its error bars, an upper bound, or why there is neither.
 
     Documents of method version 2 have no regime: theirs is "diffusive" or "bound" where they have a
     value or a bound, and that value is the paper's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     regime: Regime | None = Field(None, description="The kind of motion; docs/diffusion.md.")
     evidence: tuple[Evidence, ...] = Field((), description="What the regime rests on.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config.ranking import DftConfig, RankingConfig, RelaxationConfig
-from lycb_flows.schemas.base import Blob, Document
+from lycb_flows.schemas.base import Blob, Document, Part
 
 
 class Relaxation(Document):
@@ -69,10 +69,8 @@ class Relaxation(Document):
         return cls.key_from(structure=structure, model=model, theory=theory, **config.keyed())
 
 
-class RankedCandidate(BaseModel):
+class RankedCandidate(Part):
     """One row of a ranking."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ordering: str
     relaxation: str
@@ -121,10 +119,8 @@ class Ranking(Document):
         return cls.key_from(enumeration=enumeration, ranking=config)
 
 
-class DftCandidate(BaseModel):
+class DftCandidate(Part):
     """A candidate in the model's order and in DFT's; DFT's numbers are None where it failed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ordering: str
     model_rank: int = Field(description="1-based, by the model's energy.")

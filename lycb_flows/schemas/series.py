@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Document
+from lycb_flows.schemas.base import Document, Part
 
 
-class SeriesConduction(BaseModel):
+class SeriesConduction(Part):
     """Barrier and extrapolated conductivity of a composition at a pressure."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     arrhenius: str
     pressure_bar: float
@@ -22,10 +20,8 @@ class SeriesConduction(BaseModel):
     reason: str = Field("", description="Why there is no conductivity.")
 
 
-class SeriesPoint(BaseModel):
+class SeriesPoint(Part):
     """A composition on a lattice: its ground state at 0 K by the model, and what it conducts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     lattice: str = Field(description="The system whose ground state has been decorated.")
@@ -45,10 +41,8 @@ class SeriesPoint(BaseModel):
     conduction: tuple[SeriesConduction, ...] = ()
 
 
-class LatticeDifference(BaseModel):
+class LatticeDifference(Part):
     """Energy of a composition on one lattice minus that on another."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     formula: str
     x: float | None

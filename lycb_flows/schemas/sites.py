@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Blob, Document, Vector
+from lycb_flows.schemas.base import Blob, Document, Part, Vector
 
 
 class Density(Document):
@@ -32,10 +32,8 @@ class Density(Document):
     reason: str = Field("", description="Why there is no density.")
 
 
-class SiteOrbit(BaseModel):
+class SiteOrbit(Part):
     """Equivalent sites: how often an ion is there, and for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str = Field(description="The parent's label, or what the density shows.")
     from_parent: bool
@@ -55,10 +53,8 @@ class SiteOrbit(BaseModel):
     )
 
 
-class SiteStep(BaseModel):
+class SiteStep(Part):
     """Jumps of one kind: between two orbits, over a number of shared anions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: str = Field(description="Label of the orbit that is left.")
     end: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, DecorationConfig, EnumerationConfig
-from lycb_flows.schemas.base import Blob, Document, Matrix, Vector
+from lycb_flows.schemas.base import Blob, Document, Matrix, Part, Vector
 
 
 class Structure(Document):
@@ -86,10 +86,8 @@ class Parent(Document):
         )
 
 
-class DroppedOccupant(BaseModel):
+class DroppedOccupant(Part):
     """A minor occupant that the enumeration left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     site_label: str
     species: str

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Blob, Document
+from lycb_flows.schemas.base import Blob, Document, Part
 from lycb_flows.schemas.learning import ModelErrors
 
 
-class StudentCondition(BaseModel):
+class StudentCondition(Part):
     """Errors against the teacher on frames of the student's own runs, none of the training's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature_k: float
     ensemble: str = Field(description="'nvt' or 'npt'.")

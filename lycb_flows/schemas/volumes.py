@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from lycb_flows.schemas.base import Document, Vector
+from lycb_flows.schemas.base import Document, Part, Vector
 
 
-class CellAverage(BaseModel):
+class CellAverage(Part):
     """Mean volume and cell parameters of an NpT run, with errors of the means.
 
     Errors are None where there are too few frames, all numbers where the run left physics.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     temperature_k: float
@@ -28,10 +26,8 @@ class CellAverage(BaseModel):
     reason: str = Field("", description="Why there is no mean, or no error.")
 
 
-class ThermalExpansion(BaseModel):
+class ThermalExpansion(Part):
     """Coefficients d ln y / dT of volume and cell lengths over a range of temperatures."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_temperatures: int
     lowest_temperature_k: float
@@ -43,10 +39,8 @@ class ThermalExpansion(BaseModel):
     lengths_err_per_k: Vector
 
 
-class ModelVolumes(BaseModel):
+class ModelVolumes(Part):
     """Mean cells by one model, where several are compared."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(description="Key of the model.")
     name: str
