@@ -157,6 +157,7 @@ def write_frames(pairs: list[tuple[Frame, Label]], path: Path) -> None:
         atoms = labelled_atoms(frame.structure, label)
         atoms.info |= {
             "split": frame.split,
+            **({"test_set": "parents"} if frame.split == "test" else {}),
             "system": frame.cell.system,
             "ordering": frame.cell.ordering,
             "temperature_k": frame.temperature_k,

@@ -1,17 +1,19 @@
 """How far the pool's level of theory is from a larger basis and from denser k-points.
 
     scripts/pool_convergence.py FOLDER/pool.extxyz [--frames 3] [--cutoff-ev 520]
+    scripts/pool_convergence.py FOLDER/li3ycl6_pbe.extxyz --denser
 
 Takes frames of the file, of different systems and sizes where it has them, and labels each again:
-with a higher cutoff, and with one more k-point along each axis. Prints the largest change of forces
-and stress and the change of the energy per atom, which for the cutoff is nearly the same for all
-frames of one composition and then cancels in the reference shift.
+with a higher cutoff, and with one more k-point along each axis. --denser takes the frames that have
+more k-points than the level gives their cells, and labels them at the level. Prints the largest
+change of forces and stress and the change of the energy per atom, which for the cutoff is nearly
+the same for all frames of one composition and then cancels in the reference shift.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,27 @@ def different_frames(path: Path, n_frames: int) -> list[ForeignLabel]:
     return [label for _, label in sorted(kinds.items())][:n_frames]
 
 
+def denser_frames(path: Path, level: Theory, n_frames: int) -> list[ForeignLabel]:
+    """Return the first frames with another mesh than the level gives their cells.
+
+    Parameters
+    ----------
+    path
+        Extended XYZ of labels.
+    level
+        The level.
+    n_frames
+        How many.
+    """
+    found = [label for _, label in read_extxyz(path) if isinstance(label, ForeignLabel)]
+    return [
+        label
+        for label in found
+        if level.kpoints is not None
+        and tuple(label.notes["kpoint_mesh"]) != level.kpoints.mesh_for(label.structure.lattice_ang)
+    ][:n_frames]
+
+
 def variants(theory: Theory, cutoff_ev: float, mesh: Iterable[int]) -> dict[str, Theory]:
     """Return the level with a higher cutoff, and with a denser mesh whatever the cell.
 
@@ -70,31 +93,36 @@ def main() -> None:
     parser.add_argument("labels", type=Path)
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--cutoff-ev", type=float, default=520.0)
+    parser.add_argument("--denser", action="store_true")
     wanted = parser.parse_args()
     engine = Gpaw(GpawLabeler(theory=LEVEL))
     level = engine.theory
     print("| frame | atoms | against | meV/atom | largest meV/Å | largest MPa |")
     print("|---|---|---|---|---|---|")
+    if wanted.denser:
+        for label in denser_frames(wanted.labels, level, wanted.frames):
+            compare(label, engine, {LEVEL: level})
+        return
     for label in different_frames(wanted.labels, wanted.frames):
-        forces, stress_gpa = checked_numbers(
-            label.structure, label.answer, counted_from_atoms=False
+        compare(label, engine, variants(level, wanted.cutoff_ev, label.notes["kpoint_mesh"]))
+
+
+def compare(label: ForeignLabel, engine: Gpaw, levels: Mapping[str, Theory]) -> None:
+    """Label a frame again at each level, and print how far that is from its label."""
+    forces, stress_gpa = checked_numbers(label.structure, label.answer, counted_from_atoms=False)
+    n_atoms = len(label.structure.species)
+    for name, theory in levels.items():
+        engine.theory = theory
+        found = engine.label(label.structure)
+        row = (
+            label.notes.get("run", label.notes["system"]),
+            n_atoms,
+            name,
+            f"{1e3 * (found.energy_ev - label.answer.energy_ev) / n_atoms:+.3f}",
+            f"{1e3 * np.abs(np.array(found.forces_ev_per_ang) - forces).max():.2f}",
+            f"{1e3 * np.abs(np.array(found.stress_gpa) - stress_gpa).max():.2f}",
         )
-        n_atoms = len(label.structure.species)
-        for name, theory in variants(level, wanted.cutoff_ev, label.notes["kpoint_mesh"]).items():
-            engine.theory = theory
-            found = engine.label(label.structure)
-            energy = 1e3 * (found.energy_ev - label.answer.energy_ev) / n_atoms
-            force = 1e3 * np.abs(np.array(found.forces_ev_per_ang) - forces).max()
-            stress = 1e3 * np.abs(np.array(found.stress_gpa) - stress_gpa).max()
-            row = (
-                label.notes["run"],
-                n_atoms,
-                name,
-                f"{energy:+.3f}",
-                f"{force:.2f}",
-                f"{stress:.2f}",
-            )
-            print(f"| {' | '.join(map(str, row))} |", flush=True)
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 if __name__ == "__main__":

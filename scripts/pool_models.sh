@@ -2,11 +2,12 @@
 # Trains CHGNet on the pool of DFT labels, and compares models on its test sets:
 #   scripts/pool_models.sh FOLDER [SETTINGS]
 #
-# In FOLDER: `all` from all training labels, `up-to-200-k` to `up-to-800-k` from those of runs up to
-# that temperature (the paper's four rounds), `scratch` with random weights at the start. What is
-# there is not trained again. SETTINGS is YAML with fields of `learning.training`, e.g. from
-# `lycb tune docs/dft_labels --model chgnet-0.3.0`. The errors on the test sets, with those of the
-# models that none of the labels trained, are printed and kept in FOLDER/errors.txt.
+# In FOLDER: `up-to-200-k` to `up-to-800-k` from the training labels of runs up to that temperature
+# (the paper's four rounds; the last are all), `ends` from those of Li3YCl6 and Li3YBr6 alone, and
+# `scratch` from all with random weights at the start. What is there is not trained again. SETTINGS
+# is YAML with fields of `learning.training`, e.g. from `lycb tune docs/dft_labels --model
+# chgnet-0.3.0`. The errors on the test sets, with those of the models that none of the labels
+# trained, are printed and kept in FOLDER/errors.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:?"usage: scripts/pool_models.sh FOLDER [SETTINGS]"}
@@ -23,7 +24,7 @@ train() { # NAME OPTIONS...
   [ -e "$weights" ] || "$lycb" train $labels --model chgnet-0.3.0 --by test_set --out "$weights" $settings "${@:2}"
 }
 
-train all
 for limit_k in 200 400 600 800; do train "up-to-$limit_k-k" --where "temperature_k<=$limit_k"; done
+train ends --where 'system~^Li3Y(Cl|Br)6 '
 train scratch --from-scratch
 COLUMNS=${COLUMNS:-160} "$lycb" bakeoff $labels --by test_set "${models[@]}" | tee "$folder/errors.txt"
