@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lycb_flows.campaign.results import first_stage, measurement_plan, ranking_key
+from lycb_flows.campaign.results import (
+    enumeration_key,
+    first_stage,
+    measurement_plan,
+    ranking_key,
+)
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import Submission, read_campaign, submit
 from lycb_flows.quantities.diffusion import Diffusion
@@ -23,6 +28,7 @@ from lycb_flows.schemas import (
     Dataset,
     DiffusionEstimate,
     Document,
+    Enumeration,
     Evaluation,
     Frame,
     Frames,
@@ -75,7 +81,8 @@ def fill(store: ResultStore, n_labels: int, *, seed: int = 0) -> StoreAtSize:
     submission = submit(store, campaign.model_copy(update={"name": "size", "systems": (system,)}))
     filled, rng = StoreAtSize(store, submission, n_labels), np.random.default_rng(seed)
     ground_state = _structure(rng, "ground state")
-    store.insert_all([ground_state, _ranking(store, submission, ground_state)])
+    store.insert_all([ground_state, _enumeration(store, submission)])
+    store.insert(_ranking(store, submission, ground_state))
     plan = first_stage(submission.campaign, submission.theory, {SYSTEM: ground_state.key})
     n_stages = len(submission.campaign.learning.temperatures_k) + 1
     rounds = []
@@ -234,12 +241,28 @@ def _label(rng: np.random.Generator, structure: Structure, theory: str) -> Label
     )
 
 
+def _enumeration(store: ResultStore, submission: Submission) -> Enumeration:
+    return Enumeration(
+        key=enumeration_key(store, submission.campaign, SYSTEM, None),
+        parents=(submission.campaign.systems[0].parent,),
+        formula="Li9Y3Cl18",
+        n_atoms=30,
+        count=24,
+        raw_count=220,
+        n_members=24,
+        exhaustive=True,
+        coverage=1.0,
+        members=store.blobs.put_json([]),
+        engine="builtin",
+    )
+
+
 def _ranking(store: ResultStore, submission: Submission, ground_state: Structure) -> Ranking:
     return Ranking(
         key=ranking_key(store, submission.campaign, SYSTEM),
         parents=(ground_state.key,),
         system=SYSTEM,
-        enumeration="0" * 64,
+        enumeration=enumeration_key(store, submission.campaign, SYSTEM, None),
         model=submission.campaign.ranking.model,
         n_candidates=1,
         n_not_converged=0,

@@ -31,31 +31,22 @@ from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.planned import PlannedStep
-from lycb_flows.campaign.results import dft_theory, first_stage
+from lycb_flows.campaign.results import dft_theory, enumeration_key, first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (
     Campaign,
-    EnumerationConfig,
     LabelerConfig,
-    RankingConfig,
     RunConfig,
     StudentConfig,
     SystemConfig,
     decorated_name,
 )
-from lycb_flows.crystals import (
-    N_SEARCHES,
-    CountOutOfReachError,
-    DisorderedCrystal,
-    count_orderings,
-    parent_cell,
-)
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
-from lycb_flows.schemas import Dataset, Model
-from lycb_flows.store import ResultStore, load_crystal
+from lycb_flows.schemas import Dataset, Enumeration, Model
+from lycb_flows.store import ResultStore, load_cell, load_crystal
 
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
@@ -90,23 +81,6 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
     return list(_Planner(store, campaign, theory).steps())
 
 
-def _listed(
-    crystal: DisorderedCrystal, config: EnumerationConfig, ranking: RankingConfig
-) -> tuple[int, str, str, float]:
-    """Return how many orderings are relaxed, whether at least, what is listed, and its seconds."""
-    by_search = ranking.n_searched_of(by_search=True) or 0
-    searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
-    try:
-        if config.is_searched:
-            return by_search, "", f"at most {searched:,} candidates of a search", _SEARCH_S
-        count, raw = count_orderings(crystal, config)
-    except CountOutOfReachError:
-        return by_search, "", f"too many orderings to count: {searched:,} by a search", _SEARCH_S
-    what = f"{count:,} distinct of {raw:,} orderings"
-    listed = (count, "", what) if count <= config.cap else (config.n_samples, "at least ", what)
-    return *listed, 1.0
-
-
 class _Planner:
     def __init__(self, store: ResultStore, campaign: Campaign, theory: Theory) -> None:
         self.store, self.campaign, self.theory = store, campaign, theory
@@ -127,8 +101,44 @@ class _Planner:
 
     def _cell(self, system: SystemConfig) -> PymatgenStructure:
         """Return the cell of the parent, whose multiples are enumerated."""
-        crystal = load_crystal(self.store, system.parent)
-        return parent_cell(crystal, system.enumeration).structure
+        return load_cell(self.store, system.parent, system.enumeration)
+
+    def _listed(self, system: SystemConfig) -> tuple[int, str, str, float]:
+        """Return how many orderings are relaxed, whether at least, what is listed, its seconds."""
+        config, ranking = system.enumeration, self.campaign.ranking
+        counts = None if config.is_searched else self._counts(system)
+        if counts is None:
+            from lycb_flows.crystals import N_SEARCHES  # noqa: PLC0415 - takes a while
+
+            searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
+            what = f"at most {searched:,} candidates of a search"
+            if not config.is_searched:
+                what = f"too many orderings to count: {searched:,} by a search"
+            return ranking.n_searched_of(by_search=True) or 0, "", what, _SEARCH_S
+        count, raw = counts
+        what = f"{count:,} distinct of {raw:,} orderings"
+        listed = (count, "", what) if count <= config.cap else (config.n_samples, "at least ", what)
+        return *listed, 1.0
+
+    def _counts(self, system: SystemConfig) -> tuple[int, int] | None:
+        """Return the numbers of distinct and of all orderings; None where out of reach.
+
+        They are counted where they have not been enumerated yet.
+        """
+        found = self.store.find(
+            Enumeration, enumeration_key(self.store, self.campaign, system.name, None)
+        )
+        if found is None:  # the imports take a while
+            from lycb_flows.crystals import CountOutOfReachError, count_orderings  # noqa: PLC0415
+
+            crystal = load_crystal(self.store, system.parent)
+            try:
+                return count_orderings(crystal, system.enumeration)
+            except CountOutOfReachError:
+                return None
+        if found.count is None or found.raw_count is None:
+            return None
+        return found.count, found.raw_count
 
     def _rates(self, model: str) -> Rates:
         return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
@@ -174,8 +184,7 @@ class _Planner:
 
     def _structures(self, name: str) -> Iterator[PlannedStep]:
         system = next(entry for entry in self.campaign.systems if entry.name == name)
-        crystal = load_crystal(self.store, system.parent)
-        n_listed, bound, text, cpu_s = _listed(crystal, system.enumeration, self.campaign.ranking)
+        n_listed, bound, text, cpu_s = self._listed(system)
         yield PlannedStep(STRUCTURES, (enumerate_job(name),), text, cpu_s)
         yield self._ranking(name, n_listed, bound)
         for decoration in system.decorations:

@@ -22,7 +22,6 @@ from .enumeration import (
     count_orderings as count_orderings,
     enumerate_decorations as enumerate_decorations,
     enumerate_orderings as enumerate_orderings,
-    parent_cell as parent_cell,
     supercell_text as supercell_text,
 )
 from .relaxed import (
@@ -33,6 +32,7 @@ from .structures import (
     DisorderedCrystal as DisorderedCrystal,
     canonical_structure as canonical_structure,
     load_parent as load_parent,
+    parent_cell as parent_cell,
     parse_cif as parse_cif,
     structure_from_arrays as structure_from_arrays,
     to_ase as to_ase,

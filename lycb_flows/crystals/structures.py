@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
 
+from lycb_flows.config import EnumerationConfig
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Matrix, Parent, Structure, Vector, blob_of
 
@@ -183,6 +184,20 @@ def parse_cif(
     return DisorderedCrystal(
         name, read.structure, labels, read.content, provenance, min_occupancy, read.notes
     )
+
+
+def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
+    """Return the parent in the cell whose multiples are enumerated.
+
+    Parameters
+    ----------
+    parent
+        The disordered crystal.
+    config
+        Its `cell` and `matrix` decide.
+    """
+    cell = parent.primitive() if config.cell == "primitive" else parent
+    return cell if config.matrix is None else cell.transformed(config.matrix)
 
 
 def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:

@@ -44,6 +44,7 @@ from .outages import (
     survives_outages as survives_outages,
 )
 from .parents import (
+    load_cell as load_cell,
     load_crystal as load_crystal,
 )
 from .provenance import (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lycb_flows.crystals import DisorderedCrystal, parse_cif
+from pymatgen.core.structure import Structure as PymatgenStructure
+
+from lycb_flows.config import EnumerationConfig
+from lycb_flows.crystals import DisorderedCrystal, parent_cell, parse_cif
 from lycb_flows.schemas import Parent
 from lycb_flows.store.results import ResultStore
 
@@ -20,3 +23,25 @@ def load_crystal(store: ResultStore, key: str) -> DisorderedCrystal:
     parent = store.load(Parent, key)
     cif = store.blobs.read(parent.cif)
     return parse_cif(parent.name, cif, parent.provenance, parent.min_occupancy)
+
+
+def load_cell(store: ResultStore, key: str, config: EnumerationConfig) -> PymatgenStructure:
+    """Return the cell of a stored parent whose multiples are enumerated, to its rounded numbers.
+
+    The CIF is not read, which takes a while.
+
+    Parameters
+    ----------
+    store
+        Holds the parent.
+    key
+        Key of the parent.
+    config
+        How it is enumerated.
+    """
+    parent = store.load(Parent, key)
+    structure = PymatgenStructure(parent.lattice_ang, parent.occupancies, parent.frac_coords)
+    crystal = DisorderedCrystal(
+        parent.name, structure, parent.site_labels, b"", parent.provenance, parent.min_occupancy
+    )
+    return parent_cell(crystal, config).structure

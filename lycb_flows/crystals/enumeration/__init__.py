@@ -18,7 +18,7 @@ from lycb_flows.crystals.enumeration.automatic import MAX_ATOMS, AutomaticChoice
 from lycb_flows.crystals.enumeration.colourings import CountOutOfReachError
 from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
 from lycb_flows.crystals.enumeration.listing import Member
-from lycb_flows.crystals.enumeration.occupancies import parent_cell, supercell_text
+from lycb_flows.crystals.enumeration.occupancies import supercell_text
 from lycb_flows.crystals.enumeration.orderings import (
     EnumerationResult,
     count_orderings,
@@ -37,6 +37,5 @@ __all__ = [
     "count_orderings",
     "enumerate_decorations",
     "enumerate_orderings",
-    "parent_cell",
     "supercell_text",
 ]

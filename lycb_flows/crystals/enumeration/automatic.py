@@ -24,11 +24,10 @@ from lycb_flows.crystals.enumeration.occupancies import (
     DisorderedCell,
     disordered_cell,
     kept_mixing,
-    parent_cell,
 )
 from lycb_flows.crystals.enumeration.search import N_SEARCHES, has_placement
 from lycb_flows.crystals.enumeration.site_mixing import Kept, shares_of
-from lycb_flows.crystals.structures import DisorderedCrystal
+from lycb_flows.crystals.structures import DisorderedCrystal, parent_cell
 from lycb_flows.errors import InputError
 
 MAX_ATOMS = 120

@@ -39,26 +39,12 @@ from lycb_flows.crystals.enumeration.sites import (
     nearest_excluded,
     supercell_symmetry,
 )
-from lycb_flows.crystals.structures import DisorderedCrystal
+from lycb_flows.crystals.structures import DisorderedCrystal, parent_cell
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import DroppedOccupant
 
 SYMPREC_ANG = 0.01
 """Special positions in a CIF carry at least three decimals."""
-
-
-def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
-    """Return the parent in the cell whose multiples are enumerated.
-
-    Parameters
-    ----------
-    parent
-        The disordered crystal.
-    config
-        Its `cell` and `matrix` decide.
-    """
-    cell = parent.primitive() if config.cell == "primitive" else parent
-    return cell if config.matrix is None else cell.transformed(config.matrix)
 
 
 def supercell_text(config: EnumerationConfig) -> str:
