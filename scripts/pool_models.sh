@@ -25,6 +25,10 @@ train() { # NAME OPTIONS...
 }
 
 for limit_k in 200 400 600 800; do train "up-to-$limit_k-k" --where "temperature_k<=$limit_k"; done
-train ends --where 'system~^Li3Y(Cl|Br)6 '
+not_mixed=()
+for system in 'Li3YCl4.5Br1.5 C2/m' 'Li3YCl3Br3 C2/m' 'Li3YCl3Br3 P-3m1' 'Li3YCl1.5Br4.5 C2/m'; do
+  not_mixed+=(--where "system!=$system")
+done
+train ends "${not_mixed[@]}"
 train scratch --from-scratch
 COLUMNS=${COLUMNS:-160} "$lycb" bakeoff $labels --by test_set "${models[@]}" | tee "$folder/errors.txt"

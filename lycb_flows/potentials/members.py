@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from lycb_flows.schemas import Model
 
 _CHECKPOINT = ".pth.tar"
+_OWN = resources.files("lycb_flows.potentials") / "shipped"
+"""Weights trained by this project, each with its card, its training and its licences."""
 
 
 class CHGNet:
-    """CHGNet: weights pretrained in chgnet's wheel, or trained by chgnet's trainer or here."""
+    """CHGNet: weights from chgnet's wheel or this one, or trained by chgnet's trainer or here."""
 
     name = "chgnet"
     package = "chgnet"
@@ -28,7 +31,7 @@ class CHGNet:
         "chgnet-0.2.0": "0.2.0",
         "chgnet-r2scan": "r2scan",
     }
-    model_names = tuple(folders)
+    model_names = (*folders, "lycb-pbe-1")
     file_suffixes = (_CHECKPOINT,)
 
     def find_model(self, name_or_path: str) -> ModelSource | None:
@@ -38,10 +41,22 @@ class CHGNet:
             (entry,) = [item for item in folder.iterdir() if item.name.endswith(_CHECKPOINT)]
             with resources.as_file(entry) as file:
                 return self._read(file, name_or_path, "pretrained")
+        if name_or_path in self.model_names:
+            return self._own(name_or_path)
         path = Path(name_or_path)
         if path.name.endswith(_CHECKPOINT) and path.is_file():
             return self._read(path, path.name.removesuffix(_CHECKPOINT), "file")
         return None
+
+    def _own(self, name: str) -> ModelSource:
+        card = json.loads((_OWN / f"{name}.json").read_text())
+        return ModelSource.of_weights(
+            (_OWN / f"{name}.safetensors").read_bytes(),
+            name=name,
+            architecture=self.name,
+            architecture_args=card["architecture_args"],
+            source="pretrained",
+        )
 
     def _read(self, path: Path, name: str, source: str) -> ModelSource:
         from lycb_flows.potentials.chgnet_checkpoint import read_checkpoint
