@@ -24,6 +24,20 @@ from lycb_flows.store import differences, open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
+# -- the plan ------------------------------------------------------------------------------
+
+
+def test_the_plan_of_what_is_enumerated_is_the_same_and_reads_no_crystal(
+    loop_campaign, loop_run, tmp_path, monkeypatch
+):
+    finished, submission, _ = loop_run
+    new = open_store(tmp_path / "new")
+    first = submit(new, loop_campaign)
+    planned = plan_campaign(new, first.campaign, first.theory)
+    monkeypatch.setattr("lycb_flows.campaign.cost.load_crystal", pytest.fail)
+    assert plan_campaign(finished, submission.campaign, submission.theory) == planned
+
+
 # -- names ---------------------------------------------------------------------------------
 
 
