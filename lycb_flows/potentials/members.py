@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lycb_flows.potentials.architecture import ModelSource, Rates
+from lycb_flows.potentials.shipped import shipped_model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.chgnet import CHGNetPotential
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lycb_flows.schemas import Model
 
 _CHECKPOINT = ".pth.tar"
-_OWN = resources.files("lycb_flows.potentials") / "shipped"
-"""Weights trained by this project, each with its card, its training and its licences."""
 
 
 class CHGNet:
@@ -42,21 +40,11 @@ class CHGNet:
             with resources.as_file(entry) as file:
                 return self._read(file, name_or_path, "pretrained")
         if name_or_path in self.model_names:
-            return self._own(name_or_path)
+            return shipped_model(name_or_path)
         path = Path(name_or_path)
         if path.name.endswith(_CHECKPOINT) and path.is_file():
             return self._read(path, path.name.removesuffix(_CHECKPOINT), "file")
         return None
-
-    def _own(self, name: str) -> ModelSource:
-        card = json.loads((_OWN / f"{name}.json").read_text())
-        return ModelSource.of_weights(
-            (_OWN / f"{name}.safetensors").read_bytes(),
-            name=name,
-            architecture=self.name,
-            architecture_args=card["architecture_args"],
-            source="pretrained",
-        )
 
     def _read(self, path: Path, name: str, source: str) -> ModelSource:
         from lycb_flows.potentials.chgnet_checkpoint import read_checkpoint

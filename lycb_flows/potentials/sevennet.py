@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.architecture import ModelSource, Rates
+from lycb_flows.potentials.shipped import shipped_model
 
 if TYPE_CHECKING:
     from lycb_flows.potentials.sevennet_layers import SevenNetPotential
@@ -39,11 +40,11 @@ class SevenNet:
         "sevennet-l3i5": _Shipped("SevenNet_l3i5/checkpoint_l3i5.pth"),
         "sevennet-mf-0": _Shipped("SevenNet_MF_0/checkpoint_sevennet_mf_0.pth", "PBE"),
     }
-    model_names = tuple(_shipped)
+    model_names = (*_shipped, "lycb-pbe-1-sevennet")
     file_suffixes = (_CHECKPOINT,)
 
     def find_model(self, name_or_path: str) -> ModelSource | None:
-        """Return a model of sevenn's wheel, or that of a checkpoint.
+        """Return a model of sevenn's wheel or of ours, or that of a checkpoint.
 
         A checkpoint of several fidelities is named with the one that is wanted, `file.pth:mpa`.
         """
@@ -51,6 +52,8 @@ class SevenNet:
             shipped = self._shipped[name_or_path]
             file = _pretrained() / shipped.file
             return self._read(file, name_or_path, "pretrained", shipped.modal)
+        if name_or_path in self.model_names:
+            return shipped_model(name_or_path)
         text, _, modal = name_or_path.rpartition(f"{_CHECKPOINT}:")
         path = Path(text + _CHECKPOINT if text else name_or_path)
         if path.suffix == _CHECKPOINT and path.is_file():

@@ -152,8 +152,8 @@ private:
             m.heat[0] += target_ev * turn;
             for (int x = 0; x < 3; ++x)
                 for (int i = 0; i < n; ++i) p[x][i] *= scale;
-            twice_kinetic *= scale * scale;
             for (double& k : m.kinetic) k *= scale * scale;
+            twice_kinetic = m.kinetic[0] + m.kinetic[4] + m.kinetic[8];
         }
         if (m.cell_moves) {
             double twice = 0;

@@ -1,4 +1,4 @@
-"""The model that this package ships: what trained it, its errors, its licence."""
+"""The models that this package ships: what trained them, their errors, their licences."""
 
 import json
 
@@ -8,11 +8,15 @@ from helpers.places import ROOT
 from lycb_flows.campaign.labelled_files import read_training_labels
 from lycb_flows.learning import evaluate
 from lycb_flows.potentials import find_model, load_potential
-from lycb_flows.potentials.members import _OWN
+from lycb_flows.potentials.shipped import FOLDER
 
-NAME = "lycb-pbe-1"
 LABELS = ROOT / "docs" / "dft_labels"
-TRAINING = json.loads((_OWN / f"{NAME}.training.json").read_text())
+PARENTS = {"lycb-pbe-1": "chgnet-0.3.0", "lycb-pbe-1-sevennet": "sevennet-0"}
+TEST_SETS = ("near-ground-state", "parents", "mixed")
+
+
+def training_of(name):
+    return json.loads((FOLDER / f"{name}.training.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -20,43 +24,38 @@ def sets():
     return read_training_labels([LABELS], by="test_set")
 
 
-def test_it_is_small_and_known_by_name():
-    source = find_model(NAME)
-    assert source.model.name == NAME
+@pytest.mark.parametrize("name", PARENTS)
+def test_a_model_is_small_and_known_by_name(name):
+    source = find_model(name)
+    assert source.model.name == name
     assert source.model.source == "pretrained"
     assert len(source.weights) < 10_000_000
 
 
-def test_its_labels_are_in_the_repository(sets):
-    known = {
-        label.key for labels in (sets.training, sets.validation, sets.test) for label in labels
-    }
-    used = {key for keys in TRAINING["labels"].values() for key in keys}
-    assert len(TRAINING["labels"]["training"]) > 100
-    assert used <= known
+@pytest.mark.parametrize("name", PARENTS)
+def test_its_labels_are_in_the_repository_and_none_of_them_tests(sets, name):
+    used = {split: set(keys) for split, keys in training_of(name)["labels"].items()}
+    known = {label.key for label in (*sets.training, *sets.validation, *sets.test)}
+    assert len(used["training"]) > 100
+    assert set.union(*used.values()) <= known
+    assert not (used["training"] | used["validation"]) & {label.key for label in sets.test}
 
 
-def test_no_label_that_trained_it_tests(sets):
-    trained = {*TRAINING["labels"]["training"], *TRAINING["labels"]["validation"]}
-    assert not trained & {label.key for label in sets.test}
-
-
-@pytest.mark.parametrize("test_set", ["near-ground-state", "parents", "mixed"])
-def test_its_errors_are_those_of_its_training(sets, test_set):
-    source = find_model(NAME)
-    tested = [
-        label
-        for label in sets.test
-        if label.system == test_set and label.key in TRAINING["labels"]["test"]
-    ]
+@pytest.mark.parametrize("name", PARENTS)
+@pytest.mark.parametrize("test_set", TEST_SETS)
+def test_its_errors_are_those_of_its_training(sets, name, test_set):
+    source, training = find_model(name), training_of(name)
+    judged = set(training["labels"]["test"])
+    tested = [label for label in sets.test if label.system == test_set and label.key in judged]
     found = evaluate(load_potential(source.model, source.weights), tested).overall
-    stated = TRAINING["errors"]["after"][test_set]
+    stated = training["errors"]["after"][test_set]
     assert found.n_labels == stated["n_labels"]
-    for name in ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa"):
-        assert getattr(found, name) == pytest.approx(stated[name], rel=1e-3)
+    for field in ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa"):
+        assert getattr(found, field) == pytest.approx(stated[field], rel=1e-3)
 
 
-def test_its_parents_licence_is_beside_it():
-    text = (_OWN / f"{NAME}.licences.txt").read_text()
-    assert text.startswith("chgnet-0.3.0: from the package chgnet")
-    assert "Copyright (c) 2023" in text
+@pytest.mark.parametrize(("name", "parent"), PARENTS.items())
+def test_its_parents_licence_is_beside_it(name, parent):
+    text = (FOLDER / f"{name}.licences.txt").read_text()
+    assert text.startswith(f"{parent}: from the package ")
+    assert "Copyright (c) 202" in text
