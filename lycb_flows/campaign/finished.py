@@ -1,12 +1,13 @@
 """Finished runs as small JSON, and back under their keys: a later machine goes on from them.
 
-A file has a document, the structures that it names, and the blobs that it names where they are
-small. Trajectories stay behind: what is measured from them travels as documents of its own.
+A file has a document, those that it names and rests on, and the blobs that they name where they
+are small. Trajectories stay behind: what is measured from them travels as documents of its own.
 
     runs            the run, with its structures at the start and in its mean cell
     measurements    what was measured from runs: displacements, diffusivities, volumes, ...
     frames          which frames of the runs were chosen for labels, as structures
     rankings        ground states, on which the keys of the runs rest
+    students        what moved the atoms, with its certificate, as another training differs
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from pydantic import ValidationError
 
 from lycb_flows.campaign import find_results, find_submission
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.schemas import Document, Frames, GroundState, Ranking, Run, Structure
+from lycb_flows.schemas import Blob, Document, Frames, GroundState, Ranking, Run, Structure, Student
 from lycb_flows.store import QUANTITIES, ResultStore, blobs_in, document_class
 
 _FORM = "finished run, form 1"
 _MAX_BLOB_BYTES = 2_000_000
-_BASES: tuple[type[Document], ...] = (Run, Frames, Ranking, GroundState)
+_BASES: tuple[type[Document], ...] = (Run, Frames, Ranking, GroundState, Student)
 
 
 @dataclass
@@ -93,11 +94,12 @@ def export_runs(store: ResultStore, folder: Path, campaign: str = "") -> Exporte
     if not any(isinstance(document, Run) for document in documents):
         raise InputError("no finished run", fix="see `lycb query run`", campaign=campaign or "any")
     for document in documents:
-        large = [blob for blob in blobs_in([document.facts()]) if blob.size > _MAX_BLOB_BYTES]
+        whole = [*store.find_documents(_named_by(document)), document]
+        large = [blob for blob in _blobs(whole) if blob.size > _MAX_BLOB_BYTES]
         if large:
             done.left_out[document.key] = f"a {document.kind} with {large[0].size:,} bytes"
             continue
-        text = json.dumps(_as_data(store, document), sort_keys=True) + "\n"
+        text = json.dumps(_as_data(store, whole), sort_keys=True) + "\n"
         path = folder / f"{document.kind}-{document.key[:16]}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -130,21 +132,24 @@ def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
             yield document
 
 
-def _as_data(store: ResultStore, document: Document) -> dict[str, Any]:
-    structures = list(store.find_documents(_structures_of(document)))
-    blobs = {blob.sha256: blob for blob in blobs_in([document.facts()])}
+def _as_data(store: ResultStore, documents: Sequence[Document]) -> dict[str, Any]:
     return {
         "form": _FORM,
-        "documents": [_plain(each) for each in (*structures, document)],
+        "documents": [_plain(each) for each in documents],
         "blobs": {
-            sha256: {"media_type": blob.media_type, "zlib": _packed(store.blobs.read(blob))}
-            for sha256, blob in blobs.items()
+            blob.sha256: {"media_type": blob.media_type, "zlib": _packed(store.blobs.read(blob))}
+            for blob in _blobs(documents)
         },
     }
 
 
-def _structures_of(document: Document) -> list[str]:
-    """Return the keys of the structures without which a campaign cannot go on from a document."""
+def _blobs(documents: Iterable[Document]) -> list[Blob]:
+    found = blobs_in([document.facts() for document in documents])
+    return list({blob.sha256: blob for blob in found}.values())
+
+
+def _named_by(document: Document) -> list[str]:
+    """Return the keys of the structures, or the model, that a campaign needs with a document."""
     match document:
         case Run():
             named = [document.start_structure, document.average_structure]
@@ -154,6 +159,8 @@ def _structures_of(document: Document) -> list[str]:
             named = [document.ground_state, *(each.structure for each in document.best)]
         case GroundState():
             named = [document.ground_state, *(each.structure for each in document.candidates)]
+        case Student():
+            named = [document.model]
         case _:
             named = []
     return list(dict.fromkeys(key for key in named if key))

@@ -75,6 +75,21 @@ def test_it_measures_the_same_numbers(loop_run, second):
     assert [each.key for each in found.rounds] == [each.key for each in before.rounds]
 
 
+def test_a_student_travels_and_measures_again_as_it_is(student_run, tmp_path):
+    original, submission, _ = student_run
+    export_runs(original, tmp_path / "runs", submission.campaign.name)
+    store = open_store(tmp_path / "other")
+    assert not import_runs(store, tmp_path / "runs").refused
+    run_campaign(store, read_campaign(CAMPAIGNS / "student.yaml"))
+    (student,) = original.find_all(schemas.Student)
+    assert store.load(schemas.Student, student.key).facts() == student.facts()
+    weights = [one.load(schemas.Model, student.model).weights for one in (original, store)]
+    assert weights[0] == weights[1]
+    assert store.blobs.read(weights[0]) == original.blobs.read(weights[0])
+    assert not list(store.attempts(student.key))
+    store.close()
+
+
 def test_importing_again_adds_nothing(second, exported):
     again = import_runs(second[0], exported[0])
     assert not again.n_new
