@@ -45,8 +45,7 @@ class GrowingTrajectory:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = h5py.File(path, "r+", libver=_LIBVER)
-        self._file.swmr_mode = True
+        self._file = _opened_to_grow(path)
         self._species = [symbol.decode() for symbol in self._file.attrs["species"]]
         self._time_step_fs = float(self._file.attrs["time_step_fs"])
         self._waiting: list[Snapshot] = []
@@ -166,6 +165,18 @@ def _reading(path: Path) -> Iterator[h5py.File]:
         raise InputError("cannot read a trajectory", fix="look at the file", file=path) from err
     with file:
         yield file
+
+
+def _opened_to_grow(path: Path) -> h5py.File:
+    """Open a file for its single writer, marked so from the first moment.
+
+    `swmr_mode` marks it a moment after `h5py.File` has; a file left between the two by a kill
+    is closed to every reader.
+    """
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    flags = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    return h5py.File(h5py.h5f.open(os.fsencode(path), flags, access))
 
 
 @contextlib.contextmanager

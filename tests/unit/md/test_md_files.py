@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import ase.io
+import h5py
 import numpy as np
 import pytest
 from ase.geometry import cellpar_to_cell
@@ -95,6 +96,28 @@ def test_a_killed_writer_costs_at_most_its_last_chunk(tmp_path):
             file.append(frame)
         file.flush()
     assert same(read_trajectory_file(path), to_trajectory(frames, SPECIES, 1.0))
+
+
+def test_a_writer_killed_as_soon_as_it_has_the_file_leaves_it_readable(tmp_path, monkeypatch):
+    path = tmp_path / "t.h5"
+    create(path, SPECIES, 1.0, "run")
+    with GrowingTrajectory(path) as file:
+        file.append(snapshots(1)[0])
+        file.flush()
+    opened = h5py.h5f.open
+
+    def open_and_die(*given, **named):
+        held = opened(*given, **named)  # a file that nothing holds is closed
+        os._exit(int(held is None))
+
+    pid = os.fork()
+    if pid == 0:
+        monkeypatch.setattr(h5py.h5f, "open", open_and_die)
+        GrowingTrajectory(path)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert read_trajectory_file(path).n_frames == 1
+    cut(path, 0)
+    assert read_trajectory_file(path).n_frames == 1
 
 
 def test_finished_files_of_the_same_frames_have_the_same_bytes(tmp_path):

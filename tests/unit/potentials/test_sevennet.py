@@ -69,7 +69,7 @@ def test_it_equals_its_own_calculator():
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("name", SevenNet.model_names)
+@pytest.mark.parametrize("name", THEIR_NAMES)
 def test_every_model_equals_its_own_calculator_on_fifty_structures(name):
     assert_equal_to_theirs(name, 50)
 
