@@ -315,7 +315,7 @@ def test_mongod_restarted_under_load_loses_nothing(own_server, tmp_path):
     n_jobs = 80
     with service_on(own_server, tmp_path) as service:
         service.submit(*(named(note(str(tmp_path), f"n{i}"), f"n{i}") for i in range(n_jobs)))
-        service.reaper(0.3)
+        reaper = service.reaper(0.3)
         workers = [service.worker() for _ in range(2)]
         for share in (0.2, 0.5):
             wait_until(lambda share=share: len(notes(tmp_path)) > share * n_jobs, "some jobs")
@@ -326,6 +326,7 @@ def test_mongod_restarted_under_load_loses_nothing(own_server, tmp_path):
             worker.send(signal.SIGTERM)
             assert worker.wait() == 0, worker.said()
         assert {f"n{i}" for i in range(n_jobs)} == set(notes(tmp_path))
+        reaper.kill()  # it holds locks while it looks
         wait_until(lambda: not service.reap() and not service.locked(), "quiet")
         service.assert_sound()
 
