@@ -118,7 +118,7 @@ class Dynamics:
         self._evaluate = evaluator
         self._evaluate_now()
         self._read_host()
-        self._set_kinetic(np.stack([motion.kinetic_ev for motion in motions]))
+        self.kinetic_ev = np.stack([motion.kinetic_ev for motion in motions])
 
     def _set_atoms(self, replicas: Sequence[Replica], device: str) -> None:
         motions = [replica.motion for replica in replicas]
@@ -275,15 +275,15 @@ class Dynamics:
         looks = (self._sums(products), last.stresses_gpa.view(m, 9), last.energies_ev[:, None])
         host = torch.cat(looks, 1).cpu().numpy()
         self.are_numbers = np.isfinite(host).all(axis=1)
-        self._set_kinetic(host[:, :9].reshape(m, 3, 3))
+        self.kinetic_ev = host[:, :9].reshape(m, 3, 3)
         stresses = host[:, 9:18].reshape(m, 3, 3)
         self.stresses_gpa = (stresses + stresses.swapaxes(1, 2)) / 2
         self.energies_ev = host[:, 18]
 
-    def _set_kinetic(self, kinetic_ev: FloatArray) -> None:
-        """Set the kinetic tensors; their traces follow from them, as after a restart."""
-        self.kinetic_ev = kinetic_ev
-        self._twice_kinetic_ev = np.trace(kinetic_ev, axis1=1, axis2=2)
+    @property
+    def _twice_kinetic_ev(self) -> FloatArray:
+        twice: FloatArray = np.trace(self.kinetic_ev, axis1=1, axis2=2)
+        return twice
 
     # -- chains and cells, on the host -----------------------------------------------------
 
@@ -296,7 +296,7 @@ class Dynamics:
         scales, turns = self.chains.advance(kinetic)
         self.heat_ev = self.heat_ev + self._targets_ev * turns
         particles = scales[:, :1]
-        self._set_kinetic(self.kinetic_ev * (particles * particles)[:, :, None])
+        self.kinetic_ev = self.kinetic_ev * (particles * particles)[:, :, None]
         self.cell_momenta = self.cell_momenta * scales[:, 1:, None]
         factors = torch.from_numpy(particles.copy()).to(self.momenta.device)
         self.momenta = self.momenta * self._of_atoms(factors)

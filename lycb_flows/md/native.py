@@ -192,7 +192,7 @@ class NativeDynamics(Dynamics):
         self.cell_momenta = rows("cell_momenta", 3, 3)
         self.chains.rates = rows("rates", 2, 3)
         self.heat_ev = rows("heat", 2)
-        self._set_kinetic(rows("kinetic", 3, 3))
+        self.kinetic_ev = rows("kinetic", 3, 3)
         self._last_virials_ev = rows("virial", 3, 3)
         self.energies_ev = np.array([motion.energy for motion in motions])
         if self._evaluate.is_graded:
