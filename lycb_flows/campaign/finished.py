@@ -92,7 +92,10 @@ def export_runs(store: ResultStore, folder: Path, campaign: str = "") -> Exporte
     done = Exported()
     documents = list(_chosen(store, campaign))
     if not any(isinstance(document, Run) for document in documents):
-        raise InputError("no finished run", fix="see `lycb query run`", campaign=campaign or "any")
+        fix = "see `lycb query run`"
+        if campaign:
+            fix += "; before something is measured, leave the campaign out to write all runs"
+        raise InputError("no finished run", fix=fix, campaign=campaign or "any")
     for document in documents:
         whole = [*store.find_documents(_named_by(document)), document]
         large = [blob for blob in _blobs(whole) if blob.size > _MAX_BLOB_BYTES]

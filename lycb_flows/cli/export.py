@@ -89,7 +89,7 @@ def export_runs(
     ] = "",
     store: StoreOption = None,
 ) -> None:
-    """Write finished runs and what was measured from them as small JSON files.
+    """Write finished runs, their student and what was measured from them as small JSON files.
 
     Trajectories stay behind. `lycb import runs` puts them under their keys in
     another store, whose campaign then runs none of them again.
