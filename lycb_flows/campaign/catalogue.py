@@ -1,75 +1,35 @@
-"""The rows of the catalogue: one for each document and campaign, with place and numbers.
-
-The place of a document in a campaign is its system, round, temperature and pressure. The plans
-that the flows are made of name most documents. Any other, such as a segment of a run, gets the
-place of the document that was made from it or that it is a product of.
-"""
+"""The rows of the catalogue: one for each document and campaign, with place and numbers."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pymatgen.core.composition import Composition
 
-from lycb_flows.campaign.levers import levers_of
-from lycb_flows.campaign.names import ordering_names, system_names
-from lycb_flows.campaign.results import CampaignResults, find_results
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
-from lycb_flows.campaign.submission import Submission, reopen
-from lycb_flows.errors import LycbError, StoreError
+from lycb_flows.campaign.places import Growth, Place, places_in, states
+from lycb_flows.campaign.submission import reopen
+from lycb_flows.errors import LycbError
 from lycb_flows.labels.theory import code_of, functional_of
-from lycb_flows.schemas import (
-    CampaignRecord,
-    Document,
-    Evaluation,
-    Frames,
-    Ranking,
-    Run,
-    values_of,
+from lycb_flows.schemas import CampaignRecord, Document, values_of
+from lycb_flows.store import (
+    ResultStore,
+    Row,
+    RowId,
+    Settled,
+    id_of,
+    mark_begun,
+    mark_current,
+    pages,
+    settled_groups,
 )
-from lycb_flows.store import ResultStore, Row, mark_current, pages
 
 _PAGE = 500
+_MAX_ABSENT = 100  # a group that lacks more is looked at again, and its note stays small
 Species = Sequence[str]
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of a document in a campaign; fields that do not apply are empty or None.
-
-    Attributes
-    ----------
-    campaign
-        Name of the campaign.
-    owner
-        User who submitted the campaign.
-    system
-        Name of the system.
-    round
-        Index of the round, from 0; -1 for the runs and frames of the initial test set.
-    temperature_k
-        Temperature in K.
-    pressure_bar
-        Pressure in bar.
-    x
-        Share of the halide that is mixed in.
-    structure
-        Key of the ground state of the system.
-    """
-
-    campaign: str = ""
-    owner: str = ""
-    system: str | None = None
-    round: int | None = None
-    temperature_k: float | None = None
-    pressure_bar: float | None = None
-    x: float | None = None
-    structure: str | None = None
+Places = dict[RowId, Place]
 
 
 @dataclass(frozen=True)
@@ -131,130 +91,6 @@ def _level(theory_name: str | None) -> Row:
     return {"code": code_of(theory_name), "functional": functional, "level": level}
 
 
-# -- the places of documents --------------------------------------------------------------------
-
-
-def places_in(store: ResultStore, submission: Submission) -> dict[str, Place]:
-    """Return the place of each document of a campaign, by the key of the document.
-
-    Parameters
-    ----------
-    store
-        Store of the results of the campaign.
-    submission
-        The campaign.
-    """
-    record = submission.record
-    whole = Place(campaign=record.name, owner=record.made.owner)
-    places = dict.fromkeys([record.key, *record.parents], whole)
-    found = find_results(store, submission.campaign, submission.theory)
-    systems = {
-        each: replace(whole, system=each, x=x, structure=found.ground_states.get(each))
-        for name, _, x in system_names(submission.campaign)
-        for _, each in ordering_names(submission.campaign, name)
-    }
-    for name, ranking in found.rankings.items():
-        for document in (ranking, *found.by_dft.get(name, ())):
-            places.setdefault(document.key, systems[name])
-        for key in _candidates(store, ranking):
-            places.setdefault(key, systems[name])
-    for plan in found.stages:
-        for key, place in _stage_places(store, plan, whole, systems):
-            places.setdefault(key, place)
-    for key, place in _result_places(found, whole, systems):
-        places.setdefault(key, place)
-    _add_neighbours(store, places)
-    return places
-
-
-def _candidates(store: ResultStore, ranking: Ranking) -> Iterator[str]:
-    """Yield the keys of the orderings and relaxations in the table of a ranking."""
-    with contextlib.suppress(StoreError):  # without its blob; `lycb verify` reports it
-        for candidate in json.loads(store.blobs.read(ranking.table)):
-            yield candidate["ordering"]
-            yield candidate["relaxation"]
-
-
-def _stage_places(
-    store: ResultStore, plan: StagePlan, whole: Place, systems: dict[str, Place]
-) -> Iterator[tuple[str, Place]]:
-    """Yield key and place of the documents of a stage, from its runs to its round."""
-    run_places = {}
-    for config in (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs()):
-        protocol = config.protocol
-        run_places[Run.key_of(config)] = replace(
-            systems[config.system],
-            round=plan.index,
-            temperature_k=protocol.temperature_k,
-            pressure_bar=protocol.pressure_bar,
-        )
-    yield from run_places.items()
-    frames = store.find(Frames, plan.frames_key)
-    labels = plan.label_keys(frame.structure for frame in frames.frames) if frames else []
-    for frame, label in zip(frames.frames if frames else (), labels, strict=True):
-        place = run_places.get(frame.run, whole)
-        yield label, place
-        if frame.run:  # an ordering has its place already
-            yield frame.structure, place
-    is_test = plan.index == TEST_STAGE
-    temperature_k = None if is_test else plan.temperature_k
-    whole_round = replace(whole, round=plan.index, temperature_k=temperature_k)
-    keys = [plan.frames_key, plan.dataset_key]
-    if plan.foundation_key is not None:
-        keys.append(plan.foundation_key)
-    if not is_test:
-        keys += [plan.model_key, *plan.round_keys(levers_of(store, plan.campaign))]
-    for key in keys:
-        yield key, whole_round
-
-
-def _result_places(
-    found: CampaignResults, whole: Place, systems: dict[str, Place]
-) -> Iterator[tuple[str, Place]]:
-    """Yield key and place of evaluations and measurements, those at one temperature first."""
-    rounds = {round_.model: round_ for round_ in found.rounds}
-    for evaluation in found.evaluations.values():
-        yield evaluation.key, _place_of_evaluation(evaluation, rounds, whole)
-    measured = [*found.measured.values(), *found.earlier.values()]
-    documents = [document for kind in measured for document in kind]
-    for document in sorted(documents, key=lambda document: not hasattr(document, "temperature_k")):
-        place = systems.get(getattr(document, "system", ""), whole)
-        yield (
-            document.key,
-            replace(
-                place,
-                temperature_k=getattr(document, "temperature_k", None),
-                pressure_bar=getattr(document, "pressure_bar", None),
-            ),
-        )
-
-
-def _place_of_evaluation(evaluation: Evaluation, rounds: dict[str, Any], whole: Place) -> Place:
-    round_ = rounds.get(evaluation.model)
-    if round_ is None:
-        return whole
-    return replace(whole, round=round_.index, temperature_k=round_.temperature_k)
-
-
-def _add_neighbours(store: ResultStore, places: dict[str, Place]) -> None:
-    """Add the parents and products of documents, recursively, with the place of their neighbour."""
-    keys = list(places)
-    while keys:
-        neighbours: dict[str, list[str]] = {}
-        for page in pages(keys, _PAGE):
-            for lists in (store.makers(page), store.products(page)):
-                for key, others in lists.items():
-                    neighbours.setdefault(key, []).extend(others)
-        n_places = len(places)
-        for key in keys:
-            for other in neighbours.get(key, ()):
-                places.setdefault(other, places[key])
-        keys = list(places)[n_places:]
-
-
-# -- the catalogue of a store --------------------------------------------------------------------
-
-
 def update_catalogue(
     store: ResultStore,
     *,
@@ -268,47 +104,96 @@ def update_catalogue(
     store
         Store of the documents.
     rebuild
-        Whether to write existing rows again.
+        Whether to write existing rows again. Otherwise rows are added and removed; where no
+        document was withdrawn since the last update, only what is new is looked at.
     tell
         Called after each page of rows with the share of them that is written.
     """
-    sizes = store.sizes()
-    places, left_out = _all_places(store)
-    old_ids = set(store.catalogue.ids())
-    new_ids = sorted(places.keys() if rebuild else places.keys() - old_ids)
+    sizes, settled = store.sizes(), None if rebuild else settled_groups(store)
+    mark_begun(store)
+    found = None if settled is None else _find_new(store, settled)
+    if found is not None:
+        new_ids = list(found.places)
+        outdated_ids = _find_rows_without_campaign(store, found.places)
+    else:
+        found = _collect(store, set(store.keys()), None)
+        stated_ids = set() if rebuild else _find_stated(store, found.places)
+        new_ids = [row_id for row_id in found.places if row_id not in stated_ids]
+        outdated_ids = sorted(set(store.catalogue.ids()) - found.places.keys())
     n_written = 0
     for page in pages(new_ids, _PAGE):
-        rows = _rows(store, {row_id: places[row_id] for row_id in page})
+        rows = _rows(store, {row_id: found.places[row_id] for row_id in page})
         store.catalogue.put(rows)
         n_written += len(rows)
         tell(n_written / len(new_ids))
-    outdated_ids = sorted(old_ids - places.keys())
     store.catalogue.drop(outdated_ids)
-    mark_current(store, sizes)
-    return Updated(n_written, len(outdated_ids), left_out)
+    mark_current(store, sizes, None if found.left_out else found.settled)
+    return Updated(n_written, len(outdated_ids), found.left_out)
 
 
-def _all_places(store: ResultStore) -> tuple[dict[tuple[str, str], Place], dict[str, str]]:
-    """Return the place of each row by (key, campaign), and the campaigns that cannot be read."""
-    live_keys = set(store.keys())
-    places: dict[tuple[str, str], Place] = {}
+@dataclass
+class _Collected:
+    """The place of each row to write, the settled groups, and the campaigns that are unreadable."""
+
+    places: Places
+    settled: Settled
+    left_out: dict[str, str]
+    in_order: bool
+
+
+def _find_new(store: ResultStore, settled: Settled) -> _Collected | None:
+    """Return the places that the catalogue lacks; None where it must be compared as a whole."""
+    new_keys = store.catalogue.find_missing()
+    found = _collect(store, new_keys, Growth(frozenset(new_keys), settled))
+    return found if found.in_order else None
+
+
+def _find_stated(store: ResultStore, places: Places) -> set[RowId]:
+    """Return the rows that state their place."""
+    keys = list({key for key, _ in places})
+    rows = (row for page in pages(keys) for row in store.catalogue.find_rows(page))
+    ids = ((id_of(row), row) for row in rows)
+    return {row_id for row_id, row in ids if row_id in places and states(row, places[row_id])}
+
+
+def _collect(store: ResultStore, keys: Collection[str], growth: Growth | None) -> _Collected:
+    """Return the places in all campaigns, and an empty one for each of `keys` that is in none."""
+    planned: Places = {}
+    groups: dict[RowId, list[str]] = {}
     left_out: dict[str, str] = {}
+    in_order = True
     for record in list(store.find_all(CampaignRecord)):
         try:
-            campaign_places = places_in(store, reopen(store, record))
+            found = places_in(store, reopen(store, record), growth)
         except LycbError as err:  # for example, its plug-in is not installed here
             left_out[record.name] = str(err)
             continue
-        for key, place in campaign_places.items():
-            if key in live_keys:
-                places.setdefault((key, place.campaign), place)
+        planned |= {(key, place.campaign): place for key, place in found.places.items()}
+        groups |= found.groups
+        in_order &= found.in_order
+    wanted = {key for key, _ in planned}.union(*groups.values())
+    live_keys = {key for page in pages(list(wanted)) for key in store.find_ends(page)}
+    settled = dict(growth.settled) if growth else {}
+    for group, group_keys in groups.items():
+        absent = [key for key in group_keys if key not in live_keys]
+        settled.pop(group, None)
+        if len(absent) <= _MAX_ABSENT:
+            settled[group] = absent
+    places = {row_id: place for row_id, place in planned.items() if row_id[0] in live_keys}
+    placed_keys = {key for key, _ in places}
     no_place = Place()
-    for key in live_keys - {key for key, _ in places}:
-        places[key, ""] = no_place
-    return places, left_out
+    places |= {(key, ""): no_place for key in keys if key not in placed_keys}
+    return _Collected(places, settled, left_out, in_order)
 
 
-def _rows(store: ResultStore, places: dict[tuple[str, str], Place]) -> list[Row]:
+def _find_rows_without_campaign(store: ResultStore, places: Places) -> list[RowId]:
+    """Return the rows to remove: those of documents that belong to a campaign now."""
+    keys = list({key for key, campaign in places if campaign})
+    rows = (row for page in pages(keys) for row in store.catalogue.find_rows(page))
+    return [(str(row["key"]), "") for row in rows if "campaign" not in row]
+
+
+def _rows(store: ResultStore, places: Places) -> list[Row]:
     keys = dict.fromkeys(key for key, _ in places)
     documents = {document.key: document for document in store.find_documents(keys)}
     structures = {

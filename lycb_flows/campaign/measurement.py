@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def run_batches(
 ) -> list[tuple[JobDescription, tuple[RunConfig, ...]]]:
     """Return each MD job and its runs.
 
-    NpT comes before the NVT runs that start from it.
+    NpT comes before the NVT runs that start from it, and the first replica of every condition
+    before the second of any: a campaign that is stopped early knows something of each.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def run_batches(
     """
     wanted = {
         Run.key_of(run): run
-        for measurement in measurements(plan, quantities)
+        for measurement in sorted(measurements(plan, quantities), key=_first_replicas)
         for run in measurement.quantity.runs(plan, measurement.condition)
     }
     cells = {Run.key_of(run): run for run in plan.runs("npt", Condition())}
@@ -83,6 +85,12 @@ def run_batches(
             plan.campaign.md.batches(tuple(r for r in runs if r.protocol.ensemble == ensemble))
         )
     ]
+
+
+def _first_replicas(measurement: Measurement) -> float:
+    """Return what to sort by; a measurement at no single temperature needs runs of all replicas."""
+    condition = measurement.condition
+    return math.inf if condition.temperature_k is None else condition.replica or 1
 
 
 def choose_model(

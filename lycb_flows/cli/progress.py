@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -116,7 +115,7 @@ class _Listener:
         if self.plain is None:
             self.bar.update(self.task, description=escape(f"{self.where}: {text}"))
         else:
-            typer.echo(f"{self.where}: {text}", err=True)
+            self.plain.show(f"{self.where}: {text}")
 
     def _rest(self) -> str:
         if self.spent <= 0:

@@ -33,8 +33,8 @@ from lycb_flows.jobs.learning import labelled
 from lycb_flows.jobs.lookup import LookupMaker
 from lycb_flows.jobs.resources import open_potential, open_store_at, process_pool
 from lycb_flows.labels import Teacher, teacher_theory
-from lycb_flows.learning import LabelledStructure, Stage
-from lycb_flows.machine import WALLTIME, load_settings
+from lycb_flows.learning import LabelledStructure
+from lycb_flows.machine import WALLTIME, Stage, load_settings
 from lycb_flows.potentials import NEP_MEDIA_TYPE, Nep, load_potential
 from lycb_flows.schemas import (
     Dataset,

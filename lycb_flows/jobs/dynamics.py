@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from lycb_flows.jobs.resources import (
     process_pool,
     static_job,
 )
-from lycb_flows.machine import WALLTIME, load_settings
+from lycb_flows.machine import WALLTIME, Stage, load_settings
 from lycb_flows.md import (
     CHECKPOINT_MEDIA_TYPE,
     MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE,
@@ -46,6 +47,7 @@ from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Produced, Run, Segment, Structure, digest
 from lycb_flows.store import ResultStore
 
+_LOGGER = logging.getLogger(__name__)
 Keeper: TypeAlias = Generator[RunAhead, SegmentResult, None]
 """Yields what is left of a run, then receives its segments one by one and stores them."""
 
@@ -160,7 +162,9 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
         models = dict.fromkeys(run.model for run in missing)
         batches = [[run for run in missing if run.model == model] for model in models]
     work = functools.partial(_run_batch, store.address, job_name)
-    claimed = [key for keys in process_pool().map_ordered(work, batches) for key in keys]
+    progress = _Progress(store, missing)
+    done = process_pool().map_ordered(work, batches, meanwhile=progress.tell)
+    claimed = [key for keys in done for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)
     return tuple(Run.key_of(run) for run in runs)
@@ -189,6 +193,27 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
     return keeping.claimed
 
 
+class _Progress:
+    """Logs how many steps of runs are done and how long the rest takes, every few seconds."""
+
+    def __init__(self, store: ResultStore, runs: Sequence[RunConfig]) -> None:
+        self._store, self._runs = store, runs
+        self._n_before = self._n_steps()
+        n_left = sum(run.steps for run in runs) - self._n_before
+        what = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+        self._stage = Stage(_LOGGER.info, f"steps of {what}", n_left)
+
+    def tell(self) -> None:
+        """Log it, unless it was logged a moment ago or no segment has ended since the start."""
+        n_done = self._n_steps() - self._n_before
+        if n_done > 0:
+            self._stage.reach(n_done)
+
+    def _n_steps(self) -> int:
+        runs = (_stored_segments(self._store, run) for run in self._runs)
+        return sum(segments[-1].last_step for segments in runs if segments)
+
+
 class _Keeping:
     """The part of a batch that stores its results.
 
@@ -199,6 +224,7 @@ class _Keeping:
     def __init__(self, store: ResultStore, potential: HasEvaluator, job_name: str) -> None:
         self.store, self.potential, self.job_name = store, potential, job_name
         self.claimed: list[str] = []
+        self._progress: list[_Progress] = []
         self._keepers: list[Keeper] = []
         self._since: list[float] = []
 
@@ -215,6 +241,7 @@ class _Keeping:
             if run_ahead is not None:
                 self._keepers.append(keeper)
                 self._since.append(time.monotonic())
+                self._progress.append(_Progress(self.store, [run]))
                 yield run_ahead
 
     def keep(self, place: int, result: SegmentResult) -> None:
@@ -223,6 +250,7 @@ class _Keeping:
         self._since[place] = time.monotonic()
         with contextlib.suppress(StopIteration):
             self._keepers[place].send(result)
+            self._progress[place].tell()
             WALLTIME.leave_if_over(next_s=segment_s)
 
     def end(self, err: BaseException) -> None:

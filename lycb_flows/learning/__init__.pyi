@@ -42,9 +42,6 @@ from .students.dynamics import (
     DynamicsPlan as DynamicsPlan,
     DynamicsRuns as DynamicsRuns,
 )
-from .students.stages import (
-    Stage as Stage,
-)
 from .students.training import (
     StudentRecipe as StudentRecipe,
     train_student as train_student,

@@ -23,6 +23,11 @@ from .looks import (
 from .processes import (
     ProcessPool as ProcessPool,
 )
+from .progress import (
+    Stage as Stage,
+    Tell as Tell,
+    no_tell as no_tell,
+)
 from .settings import (
     Settings as Settings,
     load_settings as load_settings,

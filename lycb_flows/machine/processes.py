@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TypeVar
@@ -22,6 +22,7 @@ from lycb_flows.errors import LycbError
 T = TypeVar("T")
 R = TypeVar("R")
 _PARENT_CHECK_S = 0.5
+_MEANWHILE_S = 5.0
 
 
 class ProcessPool:
@@ -39,7 +40,13 @@ class ProcessPool:
         self.n_processes, self.threads = n_processes, threads
         self._executor: ProcessPoolExecutor | None = None
 
-    def map_ordered(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    def map_ordered(
+        self,
+        function: Callable[[T], R],
+        items: Iterable[T],
+        *,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Iterator[R]:
         """Yield the results in the order of the items; the work runs side by side.
 
         The first exception is raised after the results before it were yielded.
@@ -50,6 +57,8 @@ class ProcessPool:
             What is done with each item; it must pickle.
         items
             The work.
+        meanwhile
+            Called every few seconds here while other processes work.
         """
         tasks = list(items)
         if self.n_processes == 1 or len(tasks) <= 1:
@@ -58,7 +67,7 @@ class ProcessPool:
         futures = [self._pool().submit(function, task) for task in tasks]
         try:
             for future in futures:
-                yield _result(future)
+                yield _result(future, meanwhile)
         finally:
             for future in futures:
                 future.cancel()
@@ -74,7 +83,9 @@ class ProcessPool:
         return self._executor
 
 
-def _result(future: Future[R]) -> R:
+def _result(future: Future[R], meanwhile: Callable[[], object] | None) -> R:
+    while meanwhile is not None and not wait([future], timeout=_MEANWHILE_S).done:
+        meanwhile()
     try:
         return future.result()
     except BrokenProcessPool as err:

@@ -1,11 +1,16 @@
 from .catalogue import (
     Condition as Condition,
     Row as Row,
+    RowId as RowId,
+    Settled as Settled,
     catalogue_columns as catalogue_columns,
     check_columns as check_columns,
+    id_of as id_of,
     is_behind as is_behind,
+    mark_begun as mark_begun,
     mark_current as mark_current,
     read_condition as read_condition,
+    settled_groups as settled_groups,
 )
 from .checks import (
     Counts as Counts,

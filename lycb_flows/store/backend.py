@@ -200,7 +200,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+    def made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
         """Return, for each of these documents, those whose `makers` include it."""
 
     @abstractmethod

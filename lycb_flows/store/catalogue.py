@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Row = dict[str, Scalar]
 RowId = tuple[str, str]
 """(key, campaign); the campaign is empty for a document of none."""
+Settled = dict[RowId, list[str]]
+"""Groups of documents that have a row each, by what names them; and those that do not exist."""
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "~"]
 _NOTE = "catalogue"
 _CONDITION = re.compile(
@@ -146,6 +148,14 @@ class Catalogue(ABC):
         """Yield key and campaign of every row."""
 
     @abstractmethod
+    def find_rows(self, keys: Sequence[str]) -> list[Row]:
+        """Return all rows of these documents, at most a few thousand, in no order."""
+
+    @abstractmethod
+    def find_missing(self) -> list[str]:
+        """Return the keys of the live documents that have no row."""
+
+    @abstractmethod
     def put(self, rows: Sequence[Row]) -> None:
         """Write rows over those of the same key and campaign."""
 
@@ -169,7 +179,27 @@ def is_behind(store: Backend) -> bool:
     return note is None or tuple(note["sizes"]) != store.sizes()
 
 
-def mark_current(store: Backend, sizes: tuple[int, int]) -> None:
+def settled_groups(store: Backend) -> Settled | None:
+    """Return the groups of documents that a finished update has seen, unless all is to be seen.
+
+    Returns
+    -------
+    dict or None
+        Keys of the documents that each group lacked. None where a document was withdrawn since,
+        where the last update did not end, and where it could not read a campaign.
+    """
+    note = store.note(_NOTE)
+    if note is None or note.get("settled") is None or note["sizes"][1] != store.sizes()[1]:
+        return None
+    return {(key, campaign): absent for key, campaign, absent in note["settled"]}
+
+
+def mark_begun(store: Backend) -> None:
+    """Write down that an update works on the catalogue, so that one that stops is noticed."""
+    store.set_note(_NOTE, {"sizes": [], "settled": None, "at": now()})
+
+
+def mark_current(store: Backend, sizes: tuple[int, int], settled: Settled | None) -> None:
     """Write down that the catalogue has a row for everything.
 
     Parameters
@@ -178,5 +208,8 @@ def mark_current(store: Backend, sizes: tuple[int, int]) -> None:
         The store of the catalogue.
     sizes
         Its `sizes` before the rows were made.
+    settled
+        The groups that were seen; None if some campaign could not be read.
     """
-    store.set_note(_NOTE, {"sizes": list(sizes), "at": now()})
+    groups = None if settled is None else [[*group, absent] for group, absent in settled.items()]
+    store.set_note(_NOTE, {"sizes": list(sizes), "settled": groups, "at": now()})

@@ -319,7 +319,8 @@ class MongoStore(ResultStore):
         """
         return self._neighbours(keys, "parents", "products", "descendant", "ancestor")
 
-    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+    def made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return, for each of these documents, those whose `makers` include it."""
         return self._neighbours(keys, "products", "parents", "ancestor", "descendant")
 
     @survives_outages

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, DeleteMany, DeleteOne, ReplaceOne
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from lycb_flows.store.catalogue import Catalogue, Condition, Order, Row, RowId, id_of
 from lycb_flows.store.outages import survives_outages
+from lycb_flows.store.records import pages
 
 _BY_KEY = [("kind", ASCENDING), ("key", ASCENDING), ("campaign", ASCENDING)]
 _OPERATORS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
@@ -33,7 +35,7 @@ class MongoCatalogue(Catalogue):
 
     def __init__(self, database: Database[dict[str, Any]], outage_s: float) -> None:
         self.outage_s = outage_s
-        self._rows = database["catalogue"]
+        self._rows, self._documents = database["catalogue"], database["documents"]
 
     def create_indexes(self) -> None:
         """Create the indexes: by kind and key, and by what people ask for first."""
@@ -86,6 +88,18 @@ class MongoCatalogue(Catalogue):
             yield id_of(row)
 
     @survives_outages
+    def find_rows(self, keys: Sequence[str]) -> list[Row]:
+        """Return all rows of these documents, at most a few thousand, in no order."""
+        return list(self._rows.find({"key": {"$in": list(keys)}}, {"_id": 0}))
+
+    @survives_outages
+    def find_missing(self) -> list[str]:
+        """Return the keys of the live documents that have no row."""
+        missing = _keys_in(self._documents, {}) - _keys_in(self._rows, {})
+        rows = ({"key": {"$in": page}, "withdrawn": None} for page in pages(list(missing)))
+        return [key for live in rows for key in _keys_in(self._documents, live)]
+
+    @survives_outages
     def put(self, rows: Sequence[Row]) -> None:
         """Write rows over those of the same key and campaign."""
         writes = [ReplaceOne({"_id": _id(id_of(row))}, row, upsert=True) for row in rows]
@@ -103,6 +117,11 @@ class MongoCatalogue(Catalogue):
         """Remove all rows of these documents."""
         if keys:
             self._rows.bulk_write([DeleteMany({"key": {"$in": list(keys)}})])
+
+
+def _keys_in(collection: Collection[dict[str, Any]], query: dict[str, Any]) -> set[str]:
+    """Return the keys of documents; those of a whole collection come from its index alone."""
+    return {row["key"] for row in collection.find(query, {"_id": 0, "key": 1}, hint="key_1")}
 
 
 def _id(row: RowId) -> str:

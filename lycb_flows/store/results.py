@@ -352,7 +352,7 @@ class ResultStore(Backend):
 
     def descendants(self, key: str) -> list[str]:
         """Return the keys that rest on this result, nearest first."""
-        return _walk([key], self._made_from)
+        return _walk([key], self.made_from)
 
     def retract(self, key: str, reason: str) -> list[str]:
         """Withdraw a result: look-ups treat it as absent; nothing is overwritten.

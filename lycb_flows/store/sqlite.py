@@ -236,7 +236,8 @@ class SqliteStore(ResultStore):
         )
         return _grouped(rows)
 
-    def _made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+    def made_from(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Return, for each of these documents, those whose `makers` include it."""
         rows = self._db.execute(
             "SELECT ancestor, descendant FROM edges "
             "WHERE ancestor IN (SELECT value FROM json_each(?)) ORDER BY descendant",

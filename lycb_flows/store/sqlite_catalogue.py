@@ -76,6 +76,21 @@ class SqliteCatalogue(Catalogue):
         rows = self._db.execute("SELECT key, campaign FROM catalogue ORDER BY key")
         return ((key, campaign) for key, campaign in rows)
 
+    def find_rows(self, keys: Sequence[str]) -> list[Row]:
+        """Return all rows of these documents, at most a few thousand, in no order."""
+        query = "SELECT columns FROM catalogue WHERE key IN (SELECT value FROM json_each(?))"
+        rows = self._db.execute(query, (json.dumps(list(keys)),))
+        return [json.loads(columns) for (columns,) in rows]
+
+    def find_missing(self) -> list[str]:
+        """Return the keys of the live documents that have no row."""
+        n_withdrawn = "SELECT count(*) FROM tombstones t WHERE t.key = documents.key"
+        query = (
+            "SELECT key FROM documents WHERE key NOT IN (SELECT key FROM catalogue) "  # noqa: S608 - constants
+            f"AND generation = ({n_withdrawn})"
+        )
+        return [key for (key,) in self._db.execute(query)]
+
     def put(self, rows: Sequence[Row]) -> None:
         """Write rows over those of the same key and campaign."""
         values = [(row["kind"], *id_of(row), json.dumps(row, sort_keys=True)) for row in rows]

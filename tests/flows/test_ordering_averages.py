@@ -5,10 +5,10 @@ import shutil
 import pytest
 from campaign_runs import run_campaign
 
-from lycb_flows.campaign.catalogue import places_in
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.measurement import measured_starts
 from lycb_flows.campaign.names import ordering_names
+from lycb_flows.campaign.places import places_in
 from lycb_flows.campaign.results import find_results
 from lycb_flows.config import MeasurementConfig, name_of_ordering, ordering_name
 from lycb_flows.quantities.orderings import average_orderings, ordering_tables
@@ -61,7 +61,7 @@ def test_low_orderings_are_measured_beside_the_ground_state(loop_run, loop_campa
     energies = {row.structure: row.energy_ev_per_atom for row in ranking.best}
     assert energies[second] >= energies[ranking.ground_state]
     assert store.load(Structure, second).species
-    placed = places_in(store, submission)
+    placed = places_in(store, submission).places
     assert placed[runs[1].key].system == "LYB-ordering2"
     store.close()
 

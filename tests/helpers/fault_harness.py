@@ -42,7 +42,7 @@ from broken_machines import (
     poison_a_label,
 )
 from fireworks.core.launchpad import LockedWorkflowError
-from storm_audit import audit, audit_strangers
+from storm_audit import MANY, audit, audit_strangers
 from waiting import wait_until
 
 from lycb_flows.campaign.descriptions import CATEGORIES
@@ -66,7 +66,7 @@ FAULTS = {
     "worker frozen until its job was rerun": 1,
     "full scratch disk": 1,
     "full database disk": 1,
-    "broken code of a worker": 2,
+    "broken code of a worker": 1,
     "broken package of a worker": 2,
     "rerun of a completed job": 9,
     "rerun of the deciding job": 1,
@@ -279,7 +279,21 @@ class Service:
 
     def broken_code_of_a_worker(self):
         """It stays until it has found out: not every moment has three jobs for it."""
-        self.stranger(f"hole{len(self.strangers)}", break_code)
+        return self.stranger(f"hole{len(self.strangers)}", break_code)
+
+    def broken_code_where_many_jobs_wait(self):
+        """The others are frozen for a moment, so that it gets its three jobs and ends."""
+        with self.database() as (launchpad, _):
+            count = launchpad.fireworks.count_documents
+            wait_until(lambda: count({"state": "READY"}) >= 2 * MANY, "jobs")
+            for pid in self.workers:
+                os.kill(pid, signal.SIGSTOP)
+        try:
+            pid, how = self.broken_code_of_a_worker(), os.WEXITED | os.WNOWAIT | os.WNOHANG
+            wait_until(lambda: os.waitid(os.P_PID, pid, how), "the end of a broken worker")
+        finally:
+            for pid in self.workers:
+                os.kill(pid, signal.SIGCONT)
 
     def broken_package_of_a_worker(self):
         """It looks at itself, takes no job and ends."""
@@ -372,6 +386,8 @@ def main(campaign_file, folder, seed):
         service.start()
         started = time.monotonic()
         service.submit(campaign)
+        if seed:
+            service.strike("broken code where many jobs wait")
         storm(service, FAULTS if seed else {})
         service.wait()
         elapsed_s = time.monotonic() - started

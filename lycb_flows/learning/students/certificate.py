@@ -24,7 +24,7 @@ from lycb_flows.learning.students.frames import (
     short_protocols,
     short_settings,
 )
-from lycb_flows.learning.students.stages import Stage, Tell, no_tell
+from lycb_flows.machine import Stage, Tell, no_tell
 from lycb_flows.md import Replica, begin_motion, make_dynamics, thermal_momenta
 from lycb_flows.potentials import NepPotential, Potential
 from lycb_flows.schemas import ModelErrors, Structure, StudentCondition

@@ -30,8 +30,8 @@ from lycb_flows.learning.students.frames import (
     short_protocols,
     short_settings,
 )
-from lycb_flows.learning.students.stages import Stage, Tell, no_tell
 from lycb_flows.learning.students.training import StudentRecipe, train_student
+from lycb_flows.machine import Stage, Tell, no_tell
 from lycb_flows.potentials import NepPotential, NepShape, Potential
 from lycb_flows.schemas import Structure
 

@@ -12,7 +12,7 @@ from lycb_flows.config import MDConfig, MDProtocol
 from lycb_flows.crystals import structure_from_arrays, to_ase
 from lycb_flows.errors import PhysicsError
 from lycb_flows.learning.labelled import LabelledStructure
-from lycb_flows.learning.students.stages import Stage, Tell, no_tell
+from lycb_flows.machine import Stage, Tell, no_tell
 from lycb_flows.md import (
     RunAhead,
     SegmentResult,

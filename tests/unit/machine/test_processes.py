@@ -3,16 +3,22 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from waiting import wait_until
 
 from lycb_flows.errors import InputError, LycbError
+from lycb_flows.machine import processes
 from lycb_flows.machine.processes import ProcessPool
 
 
 def square(number):
     return number * number, os.getpid()
+
+
+def doze(_number):
+    time.sleep(0.2)
 
 
 def fail_at_three(number):
@@ -34,6 +40,13 @@ def test_results_come_in_order_from_other_processes(pool):
     results = list(pool.map_ordered(square, range(8)))
     assert [value for value, _ in results] == [n * n for n in range(8)]
     assert os.getpid() not in {pid for _, pid in results}
+
+
+def test_progress_is_told_while_others_work(pool, monkeypatch):
+    monkeypatch.setattr(processes, "_MEANWHILE_S", 0.05)
+    calls = []
+    assert len(list(pool.map_ordered(doze, range(4), meanwhile=lambda: calls.append(1)))) == 4
+    assert len(calls) > 2
 
 
 def test_one_process_or_one_task_stays_here(pool):

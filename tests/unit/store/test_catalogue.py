@@ -13,7 +13,6 @@ from servers import MongoServer
 from store_at_size import fill
 
 import lycb_flows as lf
-from lycb_flows.campaign import catalogue
 from lycb_flows.campaign.catalogue import Place, catalogue_row, update_catalogue
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.schemas import CampaignRecord, Label, values_of
@@ -166,28 +165,6 @@ def test_every_document_of_a_campaign_has_its_place(tmp_path):
         assert {row["system"] for row in rows} == {"LYC", "LYB"}
     assert {row["round"] for row in store.query("label")} == {-1, 0, 1}
     assert {row["reduced_formula"] for row in store.query("run", "system=LYB")} == {"Li3YBr6"}
-
-
-def test_a_catalogue_grows_into_what_a_rebuilt_one_is(tmp_path, monkeypatch):
-    store = open_store(unpack_store("tiny", tmp_path))
-    update_catalogue(store)
-    whole = rows_of(store)
-    store.catalogue.drop([row for row in store.catalogue.ids() if row[0] < "8"])
-    store.catalogue.put([{"kind": "label", "key": "e" * 64, "campaign": "gone"}])
-    written = update_catalogue(store)
-    assert written.n_removed == 1
-    assert 0 < written.n_written < len(whole)
-    assert rows_of(store) == whole
-    assert update_catalogue(store).n_written == 0
-    monkeypatch.setattr(catalogue, "_PAGE", 7)
-    update_catalogue(store, rebuild=True)
-    assert rows_of(store) == whole
-
-
-def rows_of(store):
-    return sorted(
-        json.dumps(row, sort_keys=True) for kind in store.kinds() for row in store.query(kind)
-    )
 
 
 def test_a_campaign_that_cannot_be_read_is_named(tmp_path):

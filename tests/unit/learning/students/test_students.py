@@ -15,8 +15,8 @@ from lycb_flows.learning.students.certificate import errors_of
 from lycb_flows.learning.students.distillation import Plan, distil
 from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import label, rattled
-from lycb_flows.learning.students.stages import Stage
 from lycb_flows.learning.students.training import StudentRecipe, train_student
+from lycb_flows.machine import Stage
 from lycb_flows.potentials.models import find_model, load_potential
 
 SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
@@ -119,7 +119,7 @@ def test_a_long_stage_tells_what_is_left_and_a_short_one_nothing(monkeypatch):
 
 
 def test_every_stage_of_a_distillation_tells_how_far_it_is(teacher, monkeypatch):
-    monkeypatch.setattr("lycb_flows.learning.students.stages.EVERY_S", 0.0)
+    monkeypatch.setattr("lycb_flows.machine.progress.EVERY_S", 0.0)
     lines = []
     recipe = StudentRecipe(updates=8, atoms_per_batch=64)
     plan = Plan((150.0, 200.0), rattled_per_start=3, rounds=1, run_ps=0.1, recipe=recipe)

@@ -1,4 +1,4 @@
-"""How far a stage of a distillation is: a line now and then, with what is left.
+"""How far a stage of a job is: a line now and then, with what is left.
 
 >>> stage = Stage(print, "labelling", len(frames))
 >>> stage.reach(40)
