@@ -78,7 +78,8 @@ def plan_campaign(store: ResultStore, campaign: Campaign, theory: Theory) -> lis
         In the order of the campaign. Rounds whose turn depends on results are all listed; lists of
         candidates that DFT may lengthen are listed with their first length.
     """
-    return list(_Planner(store, campaign, theory).steps())
+    steps = _Planner(store, campaign, theory).steps()
+    return [step for step in steps if step.jobs]  # a measurement may need no runs
 
 
 class _Planner:

@@ -46,6 +46,8 @@ class Quantity(ABC, Generic[D]):
         The runs that it reads: 'npt' (they find the cell), 'nvt' (production), or none.
     needs
         The quantities whose documents it reads; they are measured first.
+    uses
+        Quantities whose documents it reads where the campaign names them, too.
     options
         The class of its own settings in `measure.quantities`, if it has any.
     category
@@ -64,6 +66,7 @@ class Quantity(ABC, Generic[D]):
     scope: ClassVar[Scope]
     ensembles: ClassVar[tuple[Literal["npt", "nvt"], ...]] = ("nvt",)
     needs: ClassVar[tuple[type[Quantity[Any]], ...]] = ()
+    uses: ClassVar[tuple[type[Quantity[Any]], ...]] = ()
     options: ClassVar[type[Config] | None] = None
     category: ClassVar[Literal["light", "gpu", "dft"]] = "light"
     columns: ClassVar[tuple[str, ...]] = ()
@@ -190,9 +193,11 @@ class Quantity(ABC, Generic[D]):
         condition
             One of its conditions.
         """
+        named = plan.campaign.measure.quantities or {}
+        used = [kind for kind in self.uses if kind.name in named]
         return tuple(
             needed.key(plan, where)
-            for needed in (kind() for kind in self.needs)
+            for needed in (kind() for kind in (*self.needs, *used))
             for where in needed.conditions(plan)
             if where.meets(condition)
         )

@@ -82,8 +82,10 @@ def _names(config: MeasurementConfig) -> tuple[str, ...]:
 
 def _with_needs(quantities: Sequence[Quantity[Any]]) -> tuple[Quantity[Any], ...]:
     found: dict[str, Quantity[Any]] = {}
+    chosen = {quantity.name for quantity in quantities}
     for quantity in quantities:
-        for needed in _with_needs([kind() for kind in quantity.needs]):
+        used = [kind for kind in quantity.uses if kind.name in chosen]
+        for needed in _with_needs([kind() for kind in (*quantity.needs, *used)]):
             found.setdefault(needed.name, needed)
         found.setdefault(quantity.name, quantity)
     return tuple(found.values())

@@ -51,7 +51,7 @@ class Series(Quantity[CompositionSeries]):
     document = CompositionSeries
     scope: ClassVar[Scope] = "campaign"
     ensembles = ()
-    needs = (ArrheniusLaw,)
+    uses = (ArrheniusLaw,)  # without it: energies alone, and no MD
     title = "Over compositions"
     absence = "No series of compositions yet."
     rests_on = "a ground state, or an Arrhenius fit"

@@ -5,12 +5,15 @@ from html_page import Page
 from places import CAMPAIGNS
 
 from lycb_flows import relaxation, schemas
+from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.descriptions import MEASUREMENT
+from lycb_flows.campaign.measurement import run_batches
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, EnumerationConfig, RelaxationConfig
 from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import find_model, load_potential
-from lycb_flows.quantities import Condition, MeasurementPlan, find_quantity
+from lycb_flows.quantities import Condition, MeasurementPlan, chosen_quantities, find_quantity
 from lycb_flows.quantities.composition import lattice_differences, relaxed_points, sign_changes
 from lycb_flows.relaxation import relax
 from lycb_flows.report.data import ReportData
@@ -54,7 +57,7 @@ def series(tmp_path_factory):
         for name, parent in PARENTS.items()
     ]
     data["ranking"] |= {"fine_fmax_ev_per_ang": 0.1, "max_steps": 60}
-    data["measure"]["quantities"] = {"series": {}}
+    data["measure"]["quantities"] = {"series": {}, "arrhenius": {}}
     campaign = submit(store, Campaign.model_validate(data)).campaign
     starts = {}
     for name, parent in PARENTS.items():
@@ -118,6 +121,25 @@ def test_barriers_and_conductivities_stand_at_their_composition(series):
     (other,) = conduction["LYB-x3"]
     assert other.conductivity_ms_per_cm is None
     assert other.reason == "bounds only"
+
+
+def test_a_series_alone_has_no_runs_and_a_plan(series):
+    store, plan, _ = series
+    measure = plan.campaign.measure.model_copy(update={"quantities": {"series": {}}})
+    campaign = plan.campaign.model_copy(update={"measure": measure})
+    alone = plan.model_copy(update={"campaign": campaign})
+    assert [each.name for each in chosen_quantities(measure)] == ["series"]
+    assert run_batches(alone, chosen_quantities(measure)) == []
+    both = chosen_quantities(plan.campaign.measure)
+    assert [each.name for each in both] == ["diffusion", "arrhenius", "series"]
+    document = find_quantity("series").compute(store, alone, Condition())
+    assert not any(point.conduction for point in document.points)
+    theory = submit(store, read_campaign(CAMPAIGNS / "loop.yaml")).theory
+    planned = plan_campaign(store, campaign, theory)
+    measured = [job.step for step in planned for job in step.jobs if job.stage == MEASUREMENT]
+    assert "series" in measured
+    assert "md" not in measured
+    assert all(step.jobs for step in planned)
 
 
 def test_another_model_or_another_ordering_has_another_key(series):

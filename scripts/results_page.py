@@ -1,0 +1,331 @@
+"""docs/results: the page, its numbers and pictures, from the finished runs that are there.
+
+    scripts/results_page.py
+
+Imports docs/results/runs into a store of its own, fits and draws what `workflows/results_pbe.yaml`
+asks for as far as its replicas are finished, and writes numbers.csv, figures/, and the parts of
+README.md between its marks. It computes no MD and no DFT.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lycb_flows.campaign import Submission, find_results
+from lycb_flows.campaign.catalogue import update_catalogue
+from lycb_flows.campaign.finished import import_runs
+from lycb_flows.campaign.measurement import run_batches
+from lycb_flows.campaign.results import CampaignResults
+from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.flows.campaign import campaign_flow
+from lycb_flows.flows.embedded import run_embedded
+from lycb_flows.quantities import readable_quantities
+from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
+from lycb_flows.report import FolderAlbum, Part, Table, paper_numbers
+from lycb_flows.report.page import Contents, report_contents
+from lycb_flows.schemas import Arrhenius, Run, Transport
+from lycb_flows.store import ResultStore, open_store
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "results"
+CAMPAIGN = ROOT / "workflows" / "results_pbe.yaml"
+HIGH_BAR, LOW_BAR = 10_000.0, 1.0
+MAP_K = 500.0
+Fits = Mapping[tuple[str, float], Arrhenius]
+"""By system and pressure in bar."""
+DECISIVE = 2.0
+"""Standard errors between two numbers that contradict each other."""
+UNRESOLVED = 0.5
+"""Relative error from which a number says nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, what is found here, and whether that agrees."""
+
+    claim: str
+    paper: str
+    here: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number with its standard error."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        """Return it with the error in units of the last digit, as 0.24(1)."""
+        digits = max(0, 1 - math.floor(math.log10(self.error))) if self.error > 0 else 2
+        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+
+    def agrees_with(self, low: float, high: float) -> str:
+        """Return the verdict on a claim that the number is between two others."""
+        if self.error > UNRESOLVED * abs(self.value):
+            return "not resolved"
+        gap = max(low - self.value, self.value - high, 0.0)
+        return "reproduced" if gap <= DECISIVE * self.error else "contradicted"
+
+    def is_above(self, limit: float) -> str:
+        """Return the verdict on a claim that the number is above another."""
+        distance = (self.value - limit) / self.error
+        if abs(distance) < DECISIVE:
+            return "not resolved"
+        return "reproduced" if distance > 0 else "contradicted"
+
+
+# -- from the committed runs to documents ----------------------------------------------------------
+
+
+def measured(store: ResultStore) -> tuple[Submission, CampaignResults, int]:
+    """Return the campaign with as many replicas as are finished, its documents, and how many."""
+    import_runs(store, PAGE / "runs")
+    campaign = read_campaign(CAMPAIGN)
+    for n_replicas in range(campaign.measure.replicas or 1, 0, -1):
+        measure = campaign.measure.model_copy(update={"replicas": n_replicas})
+        name = f"{campaign.name}_{n_replicas}" if n_replicas > 1 else campaign.name
+        chosen = campaign.model_copy(update={"measure": measure, "name": name})
+        submission = submit(store, chosen)
+        if has_all_runs(store, submission):
+            flow = campaign_flow(submission.campaign, submission.theory)
+            run_embedded(store, flow, lambda *_: None)
+            found = find_results(store, submission.campaign, submission.theory)
+            return submission, found, n_replicas
+    raise SystemExit("no replica is finished at all conditions: nothing to show yet")
+
+
+def has_all_runs(store: ResultStore, submission: Submission) -> bool:
+    """Return whether every run of a campaign's measurement is finished, so that no MD is done."""
+    plan = find_results(store, submission.campaign, submission.theory).measurement
+    if plan is None:
+        return False
+    batches = run_batches(plan, readable_quantities(plan.campaign.measure))
+    keys = {Run.key_of(run) for _, runs in batches for run in runs}
+    return store.find_present(Run, list(keys)) == keys
+
+
+# -- the claims of the paper -----------------------------------------------------------------------
+
+
+def claims(found: CampaignResults) -> Iterator[Claim]:
+    """Yield the claims that runs of this campaign speak of."""
+    transports = [t for t in found.documents(Transport) if t.replica is None]
+    fits = {(fit.system, fit.pressure_bar): fit for fit in found.documents(Arrhenius)}
+    numbers = paper_numbers()
+    yield from anisotropy(transports, numbers)
+    yield order_of_conductivities(fits, numbers)
+    for system in ("LYC", "LYB"):
+        yield effect_of_pressure(system, fits, numbers)
+        for pressure_bar, row in ((LOW_BAR, "CHGNet600K_1bar"), (HIGH_BAR, "CHGNet600K_10kbar")):
+            yield from barrier(fits[system, pressure_bar], numbers["transport"][system][row])
+    yield stability(transports)
+    yield from volumes(transports, numbers["volumes_A3_per_atom"])
+
+
+def anisotropy(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iterator[Claim]:
+    """Yield how D along c compares with D in the ab plane, at 500 K and 10 kbar."""
+    low, high = numbers["transport"]["LYC"]["anisotropy_500K"]["Dc_over_Dab"]
+    for system, paper, bounds in (
+        ("LYC", f"{low} to {high}", (low, high)),
+        ("LYB", "isotropic", (1, 1)),
+    ):
+        here = next(t for t in transports if place(t) == (system, HIGH_BAR, MAP_K))
+        if here.anisotropy is None or here.anisotropy_err is None:
+            found, verdict = f"no D ({here.estimate.regime})", "not resolved"
+        else:
+            value = Value(here.anisotropy, here.anisotropy_err)
+            found, verdict = str(value), value.agrees_with(*bounds)
+        yield Claim(f"D_c / D_ab of {system} at 500 K, 10 kbar", paper, found, verdict)
+
+
+def order_of_conductivities(fits: Fits, numbers: Mapping[str, Any]) -> Claim:
+    """Return whether Li3YCl6 conducts better than Li3YBr6 at 10 kbar and 300 K."""
+    rows = [numbers["transport"][system]["CHGNet600K_10kbar"] for system in ("LYC", "LYB")]
+    paper = rows[0]["sigma300_mS_cm"] / rows[1]["sigma300_mS_cm"]
+    ratio = log_ratio(fits["LYC", HIGH_BAR], fits["LYB", HIGH_BAR])
+    return Claim(
+        "σ(LYC) above σ(LYB) at 300 K and 10 kbar",
+        f"{paper:.0f} times",
+        times(ratio),
+        "not resolved" if ratio is None else ratio.is_above(0.0),
+    )
+
+
+def effect_of_pressure(system: str, fits: Fits, numbers: Mapping[str, Any]) -> Claim:
+    """Return how much more a crystal conducts at 1 bar, on its too large volume."""
+    rows = numbers["transport"][system]
+    paper = rows["CHGNet600K_1bar"]["sigma300_mS_cm"] / rows["CHGNet600K_10kbar"]["sigma300_mS_cm"]
+    ratio = log_ratio(fits[system, LOW_BAR], fits[system, HIGH_BAR])
+    return Claim(
+        f"σ(300 K) of {system} larger at 1 bar than at 10 kbar",
+        f"{paper:.0f} times",
+        times(ratio),
+        "not resolved" if ratio is None else ratio.is_above(0.0),
+    )
+
+
+def barrier(fit: Arrhenius, paper: Mapping[str, float]) -> Iterator[Claim]:
+    """Yield barrier and conductivity beside the paper's."""
+    where = f"{fit.system} at {fit.pressure_bar:g} bar"
+    if fit.activation_energy_ev is None or fit.activation_energy_err_ev is None:
+        yield Claim(f"E_A of {where}", f"{paper['Ea_eV']} eV", fit.reason, "not resolved")
+        return
+    value = Value(fit.activation_energy_ev, fit.activation_energy_err_ev)
+    spread = paper.get("Ea_err", 0.0)
+    yield Claim(
+        f"E_A of {where}",
+        f"{paper['Ea_eV']} ± {spread} eV" if spread else f"{paper['Ea_eV']} eV",
+        f"{value} eV",
+        value.agrees_with(paper["Ea_eV"] - 2 * spread, paper["Ea_eV"] + 2 * spread),
+    )
+    low = fit.extrapolated_conductivity_low95_ms_per_cm
+    high = fit.extrapolated_conductivity_high95_ms_per_cm
+    here = fit.extrapolated_conductivity_ms_per_cm
+    sigma = paper["sigma300_mS_cm"]
+    if low is None or high is None or here is None:
+        yield Claim(f"σ(300 K) of {where}", f"{sigma} mS/cm", fit.reason, "not resolved")
+        return
+    yield Claim(
+        f"σ(300 K) of {where}",
+        f"{sigma} mS/cm",
+        f"{here:.3g} ({low:.3g} to {high:.3g}) mS/cm",
+        "reproduced" if low <= sigma <= high else "contradicted",
+    )
+
+
+def stability(transports: Sequence[Transport]) -> Claim:
+    """Return whether the runs stayed crystals."""
+    n_healthy = sum(t.healthy for t in transports)
+    hottest_k = max(t.temperature_k for t in transports)
+    n = len(transports)
+    return Claim(
+        "the fine-tuned model is stable to 800 K",
+        "yes; the pretrained one fails above 500 K",
+        f"{n_healthy} of {n} runs of 2 ns to {hottest_k:g} K are healthy; the pretrained model was "
+        "not run here",
+        "reproduced to 750 K" if n_healthy == n else "contradicted",
+    )
+
+
+def volumes(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iterator[Claim]:
+    """Yield mean volumes at 1 bar beside the paper's and those of experiments."""
+    percent = numbers["claims"]["ft_vs_exp_pct_max"]
+    for system, temperature_k in (("LYC", 400.0), ("LYC", 600.0), ("LYB", 400.0), ("LYB", 600.0)):
+        here = next(t for t in transports if place(t) == (system, LOW_BAR, temperature_k))
+        volume, k = here.volume_ang3_per_atom, int(temperature_k)
+        sevennet = numbers[system]["SevenNet_1bar"][k]
+        change = 100 * (volume / sevennet - 1)
+        yield Claim(
+            f"V of {system} at {k} K and 1 bar within 1 % of SevenNet's",
+            f"{numbers[system]['CHGNet600K_1bar'][k]} against {sevennet} Å³/atom",
+            f"{volume:.2f} Å³/atom ({change:+.1f} % of the paper's SevenNet)",
+            "reproduced" if abs(change) <= 1 else "contradicted",
+        )
+        found = [row[k] for name, row in numbers[system].items() if "exp" in name and k in row]
+        if found:
+            mean = sum(found) / len(found)
+            change = 100 * (volume / mean - 1)
+            yield Claim(
+                f"V of {system} at {k} K and 1 bar within {percent} % of experiment",
+                f"{numbers[system]['CHGNet600K_1bar'][k]} Å³/atom",
+                f"{volume:.2f} against {mean:.1f} Å³/atom ({change:+.1f} %)",
+                "reproduced" if abs(change) <= percent else "contradicted",
+            )
+
+
+def place(transport: Transport) -> tuple[str, float, float]:
+    """Return system, pressure in bar and temperature in K."""
+    return transport.system, transport.pressure_bar, transport.temperature_k
+
+
+def log_ratio(first: Arrhenius, second: Arrhenius) -> Value | None:
+    """Return the logarithm of the ratio of two conductivities at 300 K, with its error."""
+    values = [each.extrapolated_conductivity_ms_per_cm for each in (first, second)]
+    errors = [each.extrapolated_log_err for each in (first, second)]
+    if None in values or None in errors:
+        return None
+    return Value(math.log(values[0] / values[1]), math.hypot(*errors))
+
+
+def times(ratio: Value | None) -> str:
+    """Return a ratio with its 95 % interval."""
+    if ratio is None:
+        return "no conductivity of one of them"
+    low, high = (math.exp(ratio.value + sign * 1.96 * ratio.error) for sign in (-1, 1))
+    return f"{math.exp(ratio.value):.2g} times ({low:.2g} to {high:.2g})"
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def as_markdown(table: Table) -> str:
+    """Return a table of the report in Markdown."""
+    lines = [f"| {' | '.join(table.columns)} |", "|" + "---|" * len(table.columns)]
+    lines += [f"| {' | '.join(cell.text for cell in row)} |" for row in table.rows]
+    return "\n".join([f"**{table.title}**", "", *lines, *(["", table.note] if table.note else [])])
+
+
+def chapter(parts: Iterable[Part], folder: Path) -> Iterator[str]:
+    """Yield the paper's chapter, and copy the figures that it shows."""
+    for part in parts:
+        yield f"### {part.title}"
+        yield from part.lead
+        for view in (*part.figures, *part.seen):
+            (PAGE / "figures").mkdir(exist_ok=True)
+            shutil.copy(folder / f"{view.name}.png", PAGE / "figures")
+            yield f"![{view.caption}](figures/{view.name}.png)"
+        yield from map(as_markdown, part.tables)
+
+
+def write_numbers(store: ResultStore, name: str) -> None:
+    """Write every number with its error and the key of its document."""
+    update_catalogue(store)
+    with (PAGE / "numbers.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, RESULT_COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(measured_numbers(store, name))
+
+
+def page(contents: Contents, found: CampaignResults, n_replicas: int, folder: Path) -> str:
+    """Return the page in Markdown."""
+    rows = [f"| {c.claim} | {c.paper} | {c.here} | {c.verdict} |" for c in claims(found)]
+    paper = next(section for section in contents.sections if section.anchor == "paper")
+    blocks = {
+        "claims": "\n".join(["| claim | paper | here | |", "|---|---|---|---|", *rows]),
+        "doubts": "\n".join(f"- {each.text}" for each in contents.verdict.cannot),
+        "paper": "\n\n".join(chapter(paper.blocks, folder)),
+    }
+    text = (PAGE / "README.md").read_text(encoding="utf-8")
+    for name, block in blocks.items():
+        marks = f"<!-- {name} -->", "<!-- end -->"
+        before, rest = text.split(marks[0], 1)
+        text = f"{before}{marks[0]}\n\n{block}\n\n{marks[1]}{rest.split(marks[1], 1)[1]}"
+    return re.sub(r"\d+ of the three replicas", f"{n_replicas} of the three replicas", text)
+
+
+def main() -> None:
+    """Write the page."""
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "store") as store:
+        submission, found, n_replicas = measured(store)
+        figures = Path(folder) / "figures"
+        keys = [submission.record.key, *found.document_keys()]
+        names = list(submission.campaign.measure.quantities)
+        contents = report_contents(store, keys, FolderAlbum(figures), names)
+        shutil.rmtree(PAGE / "figures", ignore_errors=True)
+        text = page(contents, found, n_replicas, figures)
+        (PAGE / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+        write_numbers(store, submission.campaign.name)
+
+
+if __name__ == "__main__":
+    main()
