@@ -32,7 +32,7 @@ import bson
 import yaml
 from jobflow import Flow, Job
 from service_scale import Pace, add_held, compare_sizes, connections, release, watch
-from store_at_size import fill
+from store_at_size import add_label, fill
 
 from lycb_flows.campaign.descriptions import CATEGORIES
 from lycb_flows.campaign.results import first_stage
@@ -309,6 +309,10 @@ def check_queries(address: str) -> None:
         sys.exit("no results: the store was filled by another version, fill a new one")
     for name, command in COMMANDS.items():
         tell_cost(name, command)
+    for name in ("the question, 20 rows", "results"):
+        with open_store(address) as store:
+            add_label(store)
+        tell_cost(f"after a new document, {name}", COMMANDS[name])
     if filled.store.is_shared:
         tell_cost("submit", ("submit", "size"))
     tell_cost("start-up of status", ("-c", f"import {', '.join(_OF_STATUS)}"), sys.executable)

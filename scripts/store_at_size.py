@@ -98,6 +98,14 @@ def fill(store: ResultStore, n_labels: int, *, seed: int = 0) -> StoreAtSize:
     return filled
 
 
+def add_label(store: ResultStore) -> None:
+    """Put one more label, and its structure, into a store that is filled."""
+    number = store.sizes()[0]
+    rng = np.random.default_rng(number)
+    structure = _structure(rng, f"late {number}")
+    store.insert_all([structure, _label(rng, structure, THEORY_NAME)])
+
+
 def _fill_stage(
     filled: StoreAtSize, plan: StagePlan, rng: np.random.Generator, n_labels: int
 ) -> Dataset:
