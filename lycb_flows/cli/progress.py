@@ -115,7 +115,7 @@ class _Listener:
         if self.plain is None:
             self.bar.update(self.task, description=escape(f"{self.where}: {text}"))
         else:
-            self.plain.show(f"{self.where}: {text}")
+            typer.echo(f"{self.where}: {text}", err=True)
 
     def _rest(self) -> str:
         if self.spent <= 0:
