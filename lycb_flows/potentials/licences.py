@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.architecture import ARCHITECTURES
+from lycb_flows.potentials.shipped import FOLDER
 from lycb_flows.schemas import Model
 
 SUFFIX = ".licences.txt"
@@ -33,8 +34,8 @@ def licence_texts(models: Iterable[Model]) -> str:
     names: dict[str, list[str]] = {}
     for model in models:
         package = _package_of(model)
-        if package is not None and model.name not in names.setdefault(package, []):
-            names[package].append(model.name)
+        if package is not None and _title(model) not in names.setdefault(package, []):
+            names[package].append(_title(model))
     parts = [
         f"{', '.join(models)}: from the package {package}\n\n{_licence_of(package)}"
         for package, models in names.items()
@@ -55,6 +56,12 @@ def write_licences(models: Iterable[Model], weights: Path) -> None:
     text = licence_texts(models)
     if text:
         weights.with_suffix(SUFFIX).write_text(text, encoding="utf-8")
+
+
+def _title(model: Model) -> str:
+    """Return the name of a model, and whether lycb_flows trained it from a package's weights."""
+    is_ours = (FOLDER / f"{model.name}.safetensors").is_file()
+    return f"{model.name} (trained by lycb_flows from weights)" if is_ours else model.name
 
 
 def _package_of(model: Model) -> str | None:

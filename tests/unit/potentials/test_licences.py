@@ -53,6 +53,11 @@ def test_a_trained_model_is_exported_with_its_parents_licence(store, tmp_path):
     assert path.with_suffix(".licences.txt").read_text().startswith("sevennet-0: from the package")
 
 
+def test_a_model_that_we_trained_is_told_from_those_of_the_package():
+    text = licence_texts([find_model("lycb-pbe-1").model])
+    assert text.startswith("lycb-pbe-1 (trained by lycb_flows from weights): from the package chgnet")
+
+
 def test_a_model_of_ours_has_none(store, tmp_path):
     path = tmp_path / "toy.safetensors"
     write_stored_model(store, stored(store, "toy-soft").key, path)
