@@ -55,7 +55,7 @@ def test_a_trained_model_is_exported_with_its_parents_licence(store, tmp_path):
 
 def test_a_model_that_we_trained_is_told_from_those_of_the_package():
     text = licence_texts([find_model("lycb-pbe-1").model])
-    assert text.startswith("lycb-pbe-1 (trained by lycb_flows from weights): from the package chgnet")
+    assert text.startswith("lycb-pbe-1 (trained by lycb_flows from weights): from the package ")
 
 
 def test_a_model_of_ours_has_none(store, tmp_path):
