@@ -247,6 +247,6 @@ def _recommendation(
     if cheaper:
         cheapest = min(cheaper, key=lambda entry: entry.step_s_per_atom)
         ratio = best.step_s_per_atom / cheapest.step_s_per_atom
-        errors = cheapest.errors.score / best.errors.score
-        reason += f"; {cheapest.name} is {ratio:.0f} times faster with {errors:.1f} times its errors"
+        worse = cheapest.errors.score / best.errors.score
+        reason += f"; {cheapest.name} is {ratio:.0f} times faster with {worse:.1f} times its errors"
     return best.name, reason
