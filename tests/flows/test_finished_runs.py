@@ -13,8 +13,8 @@ from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.importing import import_labels
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import read_campaign
-from lycb_flows.errors import InputError
-from lycb_flows.store import open_store
+from lycb_flows.errors import InputError, StoreError
+from lycb_flows.store import open_store, trajectory_of
 
 COMPUTED_ANEW = {
     *("campaign", "enumeration", "dataset", "test_set", "model", "evaluation", "round"),
@@ -44,6 +44,12 @@ def second(exported, tmp_path_factory):
     submission, names = run_campaign(store, read_campaign(CAMPAIGNS / "loop.yaml"))
     yield store, submission, names
     store.close()
+
+
+def test_an_imported_run_says_that_it_has_no_trajectory(second):
+    run = next(iter(second[0].find_all(schemas.Run)))
+    with pytest.raises(StoreError, match=r"no trajectory here.*retract it"):
+        trajectory_of(second[0], run)
 
 
 def test_every_run_of_the_campaign_is_exported_small(loop_run, exported):
