@@ -247,6 +247,6 @@ def _recommendation(
     if cheaper:
         cheapest = min(cheaper, key=lambda entry: entry.step_s_per_atom)
         ratio = best.step_s_per_atom / cheapest.step_s_per_atom
-        worse = cheapest.errors.score / best.errors.score
-        reason += f"; {cheapest.name} is {ratio:.0f} times faster with {worse:.1f} times its errors"
+        score = f"{cheapest.errors.score:.2f}"
+        reason += f"; {cheapest.name}, with {score}, is {ratio:.0f} times faster"
     return best.name, reason
