@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, DeleteMany, DeleteOne, ReplaceOne
@@ -95,9 +96,13 @@ class MongoCatalogue(Catalogue):
     @survives_outages
     def find_missing(self) -> list[str]:
         """Return the keys of the live documents that have no row."""
-        missing = _keys_in(self._documents, {}) - _keys_in(self._rows, {})
-        rows = ({"key": {"$in": page}, "withdrawn": None} for page in pages(list(missing)))
-        return [key for live in rows for key in _keys_in(self._documents, live)]
+        with ThreadPoolExecutor(2) as threads:
+            stored, listed = threads.map(_all_keys, (self._documents, self._rows))
+        missing: list[str] = []
+        for page in pages(list(stored - listed)):
+            query = {"key": {"$in": page}, "withdrawn": None}
+            missing += [row["key"] for row in self._documents.find(query, {"key": 1})]
+        return missing
 
     @survives_outages
     def put(self, rows: Sequence[Row]) -> None:
@@ -119,9 +124,12 @@ class MongoCatalogue(Catalogue):
             self._rows.bulk_write([DeleteMany({"key": {"$in": list(keys)}})])
 
 
-def _keys_in(collection: Collection[dict[str, Any]], query: dict[str, Any]) -> set[str]:
-    """Return the keys of documents; those of a whole collection come from its index alone."""
-    return {row["key"] for row in collection.find(query, {"_id": 0, "key": 1}, hint="key_1")}
+def _all_keys(collection: Collection[dict[str, Any]]) -> set[str]:
+    """Return the keys of all documents from the index alone, in a few hundred lists."""
+    group = {"_id": {"$substrBytes": ["$key", 0, 2]}, "keys": {"$push": "$key"}}
+    stages: list[dict[str, Any]] = [{"$project": {"_id": 0, "key": 1}}, {"$group": group}]
+    lists = collection.aggregate(stages, hint="key_1", allowDiskUse=True)
+    return {key for row in lists for key in row["keys"]}
 
 
 def _id(row: RowId) -> str:
