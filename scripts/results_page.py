@@ -29,7 +29,14 @@ from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.quantities import readable_quantities
 from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
-from lycb_flows.report import FolderAlbum, Part, Table, paper_numbers
+from lycb_flows.report import (
+    FolderAlbum,
+    Part,
+    Table,
+    as_printed,
+    paper_numbers,
+    with_error,
+)
 from lycb_flows.report.page import Contents, report_contents
 from lycb_flows.schemas import Arrhenius, Run, Transport
 from lycb_flows.store import ResultStore, open_store
@@ -65,9 +72,8 @@ class Value:
     error: float
 
     def __str__(self) -> str:
-        """Return it with the error in units of the last digit, as 0.24(1)."""
-        digits = max(0, 1 - math.floor(math.log10(self.error))) if self.error > 0 else 2
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+        """Return it with its error, as a report has it."""
+        return with_error(self.value, self.error)
 
     def agrees_with(self, low: float, high: float) -> str:
         """Return the verdict on a claim that the number is between two others."""
@@ -178,7 +184,7 @@ def barrier(fit: Arrhenius, paper: Mapping[str, float]) -> Iterator[Claim]:
     """Yield barrier and conductivity beside the paper's."""
     where = f"{fit.system} at {printed_pressure(fit.pressure_bar)}"
     spread, sigma = paper.get("Ea_err", 0.0), paper["sigma300_mS_cm"]
-    printed = f"{paper['Ea_eV']} ± {spread} eV" if spread else f"{paper['Ea_eV']} eV"
+    printed = f"{as_printed(paper['Ea_eV'], spread or None)} eV"
     value, conductivity = fit.activation_energy_ev, fit.extrapolated_conductivity_ms_per_cm
     if value is None or fit.activation_energy_err_ev is None:
         yield Claim(f"E_A of {where}", printed, fit.reason, "not resolved")
@@ -259,7 +265,7 @@ def volumes(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iter
             change = 100 * (volume / mean - 1)
             yield Claim(
                 f"V of {system} at {k} K and 1 bar within {percent} % of experiment",
-                f"{numbers[system]['CHGNet600K_1bar'][k]} Å³/atom",
+                f"{chgnet} Å³/atom",
                 f"{volume:.2f} against {mean:.1f} Å³/atom ({change:+.1f} %)",
                 "reproduced" if abs(change) <= percent else "contradicted",
             )
