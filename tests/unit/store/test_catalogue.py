@@ -32,14 +32,6 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=["folder", "mongodb"])
-def store(request, tmp_path):
-    folder = request.param == "folder"
-    opened = open_store(tmp_path / "store" if folder else request.getfixturevalue("mongo_uri"))
-    yield opened
-    opened.close()
-
-
 def found(store, *conditions, **options):
     rows = store.query("label", *conditions, **options)
     return "".join(str(row["key"])[0] for row in rows)

@@ -12,14 +12,6 @@ from lycb_flows.schemas import Label
 from lycb_flows.store import is_behind, open_store
 
 
-@pytest.fixture(params=["folder", "mongodb"])
-def store(request, tmp_path):
-    folder = request.param == "folder"
-    opened = open_store(tmp_path / "store" if folder else request.getfixturevalue("mongo_uri"))
-    yield opened
-    opened.close()
-
-
 def rows_of(store):
     return {
         (row["key"], row.get("campaign", "")): json.dumps(row, sort_keys=True)
