@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from lycb_flows.config import RelaxationConfig, decorated_name, name_of_ordering
+from lycb_flows.config import RelaxationConfig, SystemConfig, decorated_name, name_of_ordering
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
 from lycb_flows.quantities import MeasurementPlan
@@ -65,7 +65,7 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
             SeriesPoint(
                 name=name,
                 lattice=system.name,
-                x=x.get(name),
+                x=x.get(name, _undecorated_x(system, start)),
                 formula=_formula(start),
                 start=start.key,
                 space_group=space_group(found.structure),
@@ -77,6 +77,16 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
             )
         )
     return _with_x(points)
+
+
+def _undecorated_x(system: SystemConfig, structure: Structure) -> float | None:
+    """Return x of the system itself, as its decorations count it; None without decorations."""
+    if not system.decorations:
+        return None
+    if system.decorations[0].substitute:
+        return 0.0
+    amounts = Counter(structure.species)
+    return 6 * amounts["Br"] / (amounts["Br"] + amounts["Cl"])
 
 
 def _binary_energies_ev(

@@ -9,7 +9,7 @@ from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import MEASUREMENT
 from lycb_flows.campaign.measurement import run_batches
 from lycb_flows.campaign.submission import read_campaign, submit
-from lycb_flows.config import Campaign, EnumerationConfig, RelaxationConfig
+from lycb_flows.config import Campaign, DecorationConfig, EnumerationConfig, RelaxationConfig
 from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import find_model, load_potential
@@ -103,6 +103,26 @@ def test_energies_are_those_of_a_relaxation_by_the_model(series):
 def test_a_parent_has_the_x_of_its_composition(series):
     x = {point.name: point.x for point in series[2].points}
     assert (x["LYC"], x["LYC-x0"], x["LYB"], x["LYB-x6"]) == (0.0, 0.0, 6.0, 6.0)
+
+
+@pytest.mark.parametrize("substitute", [None, {"Cl": "I"}])
+def test_a_parent_has_its_x_where_no_decoration_has_its_composition(series, substitute):
+    store, plan, _ = series
+    entry = DecorationConfig(x=3.0, substitute=substitute)
+    systems = tuple(
+        system.model_copy(update={"decorations": (entry,)}) for system in plan.campaign.systems
+    )
+    names = ["LYC", "LYB"]
+    points = relaxed_points(
+        store,
+        plan.model_copy(
+            update={
+                "campaign": plan.campaign.model_copy(update={"systems": systems}),
+                "starts": {name: plan.starts[name] for name in names},
+            }
+        ),
+    )
+    assert [point.x for point in points] == [0.0, 0.0 if substitute else 6.0]
 
 
 def test_lattices_are_compared_at_equal_composition_by_their_lowest_cells(series):
