@@ -7,6 +7,7 @@ are small. Trajectories stay behind: what is measured from them travels as docum
     measurements    what was measured from runs: displacements, diffusivities, volumes, ...
     frames          which frames of the runs were chosen for labels, as structures
     rankings        ground states, on which the keys of the runs rest
+    series          energies over compositions: a model has relaxed the ground states for them
     students        what moved the atoms, with its certificate, as another training differs
 """
 
@@ -25,12 +26,24 @@ from pydantic import ValidationError
 
 from lycb_flows.campaign import find_results, find_submission
 from lycb_flows.errors import InputError, LycbError
-from lycb_flows.schemas import Blob, Document, Frames, GroundState, Ranking, Run, Structure, Student
+from lycb_flows.schemas import (
+    Blob,
+    CompositionSeries,
+    Document,
+    Frames,
+    GroundState,
+    Ranking,
+    Run,
+    Structure,
+    Student,
+)
 from lycb_flows.store import QUANTITIES, ResultStore, blobs_in, document_class
 
 _FORM = "finished run, form 1"
 _MAX_BLOB_BYTES = 2_000_000
-_BASES: tuple[type[Document], ...] = (Run, Frames, Ranking, GroundState, Student)
+_BASES: tuple[type[Document], ...] = (
+    Run, Frames, Ranking, GroundState, Student, CompositionSeries,
+)  # fmt: skip
 
 
 @dataclass
@@ -91,7 +104,7 @@ def export_runs(store: ResultStore, folder: Path, campaign: str = "") -> Exporte
     """
     done = Exported()
     documents = list(_chosen(store, campaign))
-    if not any(isinstance(document, Run) for document in documents):
+    if not any(isinstance(document, (Run, CompositionSeries)) for document in documents):
         fix = "see `lycb query run`"
         if campaign:
             fix += "; before something is measured, leave the campaign out to write all runs"

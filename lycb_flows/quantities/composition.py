@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from lycb_flows.config import RelaxationConfig, SystemConfig, decorated_name, name_of_ordering
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
+from lycb_flows.machine import Stage
 from lycb_flows.quantities import MeasurementPlan
 from lycb_flows.relaxation import formation_energy_ev_per_atom, ranking, space_group
 from lycb_flows.schemas import (
@@ -23,6 +25,9 @@ from lycb_flows.store import ResultStore
 
 if TYPE_CHECKING:
     from lycb_flows.potentials import Potential
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoint]:
@@ -52,10 +57,10 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
     starts = [store.load(Structure, plan.starts[name]) for name in names]
     binaries = _binary_energies_ev(starts, potential, config)
     phases = {name: load_binary(name).species for name in BINARY_NAMES}
+    stage = Stage(_LOGGER.info, "relaxing compositions", len(starts))
     points = []
-    for name, start, found in zip(
-        names, starts, relax_many(starts, potential, config), strict=True
-    ):
+    relaxed = relax_many(starts, potential, config, max_atoms=_max_atoms(potential))
+    for name, start, found in zip(names, starts, relaxed, strict=True):
         if isinstance(found, PhysicsError):
             raise found
         system = plan.campaign.system_of(name)
@@ -76,7 +81,15 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
                 **_by_dft(store, name, start.key),
             )
         )
+        stage.reach(len(points))
     return _with_x(points)
+
+
+def _max_atoms(potential: Potential) -> int:
+    """Return how many atoms move together: on a CPU one crystal at a time is as fast."""
+    from lycb_flows.relaxation.by_model import MAX_ATOMS  # noqa: PLC0415 - torch
+
+    return 1 if potential.device.type == "cpu" else MAX_ATOMS
 
 
 def _undecorated_x(system: SystemConfig, structure: Structure) -> float | None:

@@ -22,6 +22,7 @@ from lycb_flows.report import (
     paper_model_row,
     paper_system,
     paper_transport,
+    probability,
     with_error,
 )
 from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
@@ -136,9 +137,9 @@ def goodness_text(fit: Arrhenius) -> str:
     if fit.deviance is None:
         return MISSING
     freedom = counted(fit.degrees_of_freedom or 0, "degree")
-    probability = "" if fit.p_value is None else f", p = {number(fit.p_value, 2)}"
+    chance = "" if fit.p_value is None else f", p {probability(fit.p_value)}"
     gain = f", two lines gain {number(fit.regime_gain)} in 2 ln L" if fit.n_regimes > 1 else ""
-    return f"χ² {fit.deviance:.1f} for {freedom} of freedom{probability}{gain}"
+    return f"χ² {fit.deviance:.1f} for {freedom} of freedom{chance}{gain}"
 
 
 def spread_text(values: Sequence[float]) -> str:

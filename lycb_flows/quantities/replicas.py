@@ -14,6 +14,7 @@ from lycb_flows.report import (
     Table,
     number,
     ours,
+    probability,
     scientific,
     together,
 )
@@ -58,7 +59,7 @@ def replica_limits(data: ReportData) -> Iterator[Statement]:
         if pooled is not None and pooled.p_value is not None and pooled.p_value < _SUSPICIOUS:
             yield Statement(
                 f"{place_text(runs[0])}: D of {pooled.n_runs} replicas scatters more than its bars "
-                f"allow (χ² {number(pooled.chi2, 2)}, p = {number(pooled.p_value, 1)}).",
+                f"allow (χ² {number(pooled.chi2, 2)}, p {probability(pooled.p_value, 1)}).",
                 tuple(run.key for run in runs),
             )
 
@@ -90,6 +91,6 @@ def _row(runs: Sequence[Transport]) -> tuple[Cell, ...]:
         together((pooled.low_m2_per_s, pooled.high_m2_per_s), " to "),
         number(pooled.n_events, 2),
         scatter,
-        number(pooled.p_value, 2),
+        MISSING if pooled.p_value is None else probability(pooled.p_value).removeprefix("= "),
     )
     return ours(first.key, texts)

@@ -47,6 +47,7 @@ from .numbers import (
     fixed as fixed,
     listed as listed,
     number as number,
+    probability as probability,
     scientific as scientific,
     together as together,
     with_error as with_error,

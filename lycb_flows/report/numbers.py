@@ -11,6 +11,7 @@ MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ERROR_DIGITS = 2
 _DIGITS = 3
+_SMALLEST_P = 1e-4
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
 _SCALES = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
 
@@ -36,6 +37,26 @@ def number(value: float | None, digits: int = _DIGITS) -> str:
         value, precision=digits, unique=False, fractional=False, trim="k"
     )
     return str(text).rstrip(".")
+
+
+def probability(p_value: float, digits: int = 2) -> str:
+    """Return what follows the letter p: its value, or a bound below one in ten thousand.
+
+    Parameters
+    ----------
+    p_value
+        The probability of what was found, or more, by chance.
+    digits
+        Significant digits of the value.
+
+    Examples
+    --------
+    >>> probability(0.0312), probability(4e-17)
+    ('= 0.031', '< 0.0001')
+    """
+    if p_value < _SMALLEST_P:
+        return f"< {_SMALLEST_P:.4f}"
+    return f"= {number(p_value, digits)}"
 
 
 def with_error(value: float | None, error: float | None) -> str:

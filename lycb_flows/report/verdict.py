@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,13 +24,20 @@ from lycb_flows.report import (
     mae_triple,
     number,
 )
+from lycb_flows.report.orderings import (
+    arrangements_counted,
+    arrangements_sampled,
+    dft_doubts,
+    ground_states_by_dft,
+    lowest_orderings,
+    ranking_doubts,
+)
 from lycb_flows.report.students import student_doubts
 from lycb_flows.schemas import Model, Round, Run
-from lycb_flows.units import EV_MEV
 
 CALCULATOR = "ase "
+_N_NAMED: Final = 8  # absent results; more are counted by role
 _LARGEST_SHIFT_EV: Final = 1.0  # ours: corrections of MP2020's kind stay below 0.7 eV per anion
-_HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 
 
 @dataclass(frozen=True)
@@ -125,47 +133,6 @@ def _learned(data: ReportData) -> Iterator[Statement]:
     )
 
 
-def _ground_states(data: ReportData) -> Iterator[Statement]:
-    for ranking in data.rankings:
-        best = next((c for c in ranking.best if c.structure == ranking.ground_state), None)
-        if best is not None:
-            flagged = sum(c.volume_flag for c in ranking.best)
-            space_group = best.space_group.replace("-", _HYPHEN)
-            kind = "" if best.volume_flag else " without a volume flag"
-            yield Statement(
-                f"{ranking.system}: the lowest-energy ordering{kind} is "
-                f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
-                f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
-                "are flagged.",
-                (ranking.key,),
-            )
-
-
-def _dft_ground_states(data: ReportData) -> Iterator[Statement]:
-    for found in data.decided_by_dft():
-        best = next(c for c in found.candidates if c.structure == found.ground_state)
-        space_group = (best.space_group or "unknown").replace("-", _HYPHEN)
-        formation = best.formation_energy_ev_per_atom
-        formed = (
-            "" if formation is None else f", {number(formation * EV_MEV)} meV/atom from binaries"
-        )
-        yield Statement(
-            f"{found.system}: the ground state by {found.theory_name} is {space_group}{formed}; "
-            f"{found.note}.",
-            (found.key,),
-        )
-
-
-def _counts(data: ReportData) -> Iterator[Statement]:
-    for enumeration in data.enumerations:
-        if enumeration.exhaustive:
-            yield Statement(
-                f"{enumeration.formula}: exactly {enumeration.count:,} symmetry-distinct "
-                "arrangements, all of them listed.",
-                (enumeration.key,),
-            )
-
-
 # -- weaknesses -------------------------------------------------------------------------------
 
 
@@ -176,36 +143,6 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
             "No number here is a prediction: no DFT stands behind the labels "
             f"({'; '.join(potentials)}). Conductivities and barriers are rehearsal numbers."
         )
-
-
-def _dft_doubts(data: ReportData) -> Iterator[Statement]:
-    for found in data.decided_by_dft():
-        if not is_dft(code_of(found.theory_name)):
-            yield Statement(
-                f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
-                (found.key,),
-            )
-        lost = [c for c in found.candidates if not c.converged]
-        if lost:
-            yield Statement(
-                f"{found.system}: {counted(len(lost), 'candidate')} of {found.n} without a "
-                f"converged relaxation by {found.theory_name}.",
-                (found.key,),
-            )
-        if found.at_edge:
-            yield Statement(
-                f"{found.system}: the minimum by {found.theory_name} lies at the end of the "
-                f"longest list allowed, {found.n} of {found.n_there:,}; a lower one may lie "
-                "beyond.",
-                (found.key,),
-            )
-        tied = sum(c.tied_with_best for c in found.candidates)
-        if tied:
-            yield Statement(
-                f"{found.system}: {found.theory_name} cannot tell the ground state from "
-                f"{counted(tied, 'other candidate')}.",
-                (found.key,),
-            )
 
 
 def _on_a_users_word(data: ReportData) -> Iterator[Statement]:
@@ -240,12 +177,15 @@ def _absent(names: Sequence[str], _data: ReportData) -> Iterator[Statement]:
 
 
 def _retracted(data: ReportData) -> Iterator[Statement]:
-    if data.missing:
-        roles = [f"{role} ({key[:12]})" for key, role in data.missing.items()]
-        verb = "is" if len(roles) == 1 else "are"
+    n_absent = len(data.missing)
+    if n_absent:
+        named = [f"{role} ({key[:12]})" for key, role in data.missing.items()]
+        if n_absent > _N_NAMED:
+            named = [f"{role} ({n})" for role, n in Counter(data.missing.values()).most_common()]
+        verb = "is" if n_absent == 1 else "are"
         yield Statement(
-            f"{counted(len(roles), 'result')} that this rests on {verb} absent from the store, "
-            f"retracted or never made: {listed(roles)}."
+            f"{counted(n_absent, 'result')} that this rests on {verb} absent from the store, "
+            f"retracted, never made or not imported: {listed(named)}."
         )
 
 
@@ -277,11 +217,12 @@ def _not_trained(data: ReportData) -> Iterator[Statement]:
             model = data.find(Model, model.parent_model)
         if model is not None and model.source != "fine-tuned":
             role = "that measures" if model.key == key else "whose student measures"
-            yield Statement(
-                f"The model {role}, {model.name}, is not fine-tuned: what is measured says "
-                "nothing of what was learned.",
-                (key,),
+            doubt = (
+                "is not fine-tuned: what is measured says nothing of what was learned"
+                if data.rounds
+                else "is used as it is: no label of this campaign trained or tested it"
             )
+            yield Statement(f"The model {role}, {model.name}, {doubt}.", (key,))
 
 
 def _labels_lost(data: ReportData) -> Iterator[Statement]:
@@ -328,62 +269,18 @@ def _targets_missed(data: ReportData) -> Iterator[Statement]:
         )
 
 
-def _ranking_doubts(data: ReportData) -> Iterator[Statement]:
-    for ranking in data.rankings:
-        candidates = data.candidates[ranking.key]
-        lower = [c for c in candidates if c.volume_flag and c.above_best_ev_per_atom < 0]
-        if lower:
-            depth_mev = -min(c.above_best_ev_per_atom for c in lower) * EV_MEV
-            yield Statement(
-                f"{ranking.system}: {counted(len(lower), 'expanded candidate')} up to "
-                f"{number(depth_mev, 2)} meV/atom below the ground state, set aside by the volume "
-                "flag: only DFT can tell.",
-                (ranking.key,),
-            )
-        tied = [c for c in candidates if c.tied_with_best and c.structure != ranking.ground_state]
-        if tied:
-            spread = max(abs(c.above_best_ev_per_atom) for c in tied) * EV_MEV
-            yield Statement(
-                f"{ranking.system}: the ground state is not unique; "
-                f"{counted(len(tied), 'ordering')} more within {number(spread, 2)} meV/atom.",
-                (ranking.key,),
-            )
-        if ranking.n_not_converged:
-            yield Statement(
-                f"{ranking.system}: {counted(ranking.n_not_converged, 'relaxation')} of "
-                f"{ranking.n_candidates} did not converge.",
-                (ranking.key,),
-            )
-
-
-def _sampled(data: ReportData) -> Iterator[Statement]:
-    for enumeration in data.enumerations:
-        if enumeration.count is None:
-            yield Statement(
-                f"{enumeration.formula}: the arrangements were not counted; of the "
-                f"{enumeration.n_members:,} of a search, {enumeration.search_note}. "
-                "The true ground state may be another.",
-                (enumeration.key,),
-            )
-        elif not enumeration.exhaustive:
-            yield Statement(
-                f"{enumeration.formula}: only {enumeration.n_members:,} of {enumeration.count:,} "
-                "arrangements were looked at; the true ground state may be another.",
-                (enumeration.key,),
-            )
-        if enumeration.stratum_note is not None:
-            yield Statement(
-                f"{enumeration.formula}: {enumeration.stratum_note}.", (enumeration.key,)
-            )
-
-
-_FINDINGS: Final[tuple[Rule, ...]] = (_learned, _ground_states, _dft_ground_states, _counts)
-_DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, _dft_doubts, _on_a_users_word)
+_FINDINGS: Final[tuple[Rule, ...]] = (
+    _learned,
+    lowest_orderings,
+    ground_states_by_dft,
+    arrangements_counted,
+)
+_DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, dft_doubts, _on_a_users_word)
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
     _retracted, _not_trained, student_doubts, _unhealthy, _not_equilibrated,
 )  # fmt: skip
 _LIMITS: Final[tuple[Rule, ...]] = (
-    _targets_missed, _labels_lost, _moved_references, _ranking_doubts, _sampled,
+    _targets_missed, _labels_lost, _moved_references, ranking_doubts, arrangements_sampled,
 )  # fmt: skip
 
 

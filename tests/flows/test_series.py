@@ -7,6 +7,7 @@ from places import CAMPAIGNS
 from lycb_flows import relaxation, schemas
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import MEASUREMENT
+from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.measurement import run_batches
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DecorationConfig, EnumerationConfig, RelaxationConfig
@@ -205,12 +206,21 @@ def test_formation_energies_of_a_student_are_limited(series):
         assert sum("a student's" in text for text in sentences) == n
 
 
+def test_a_series_travels_without_runs(series, tmp_path):
+    store, _, document = series
+    export_runs(store, tmp_path / "runs")
+    with open_store(tmp_path / "other") as other:
+        assert not import_runs(other, tmp_path / "runs").refused
+        found = other.load(schemas.CompositionSeries, document.key)
+        assert found.facts() == document.facts()
+
+
 def test_a_binary_that_flies_apart_leaves_no_energy_of_formation(series, monkeypatch):
     store, plan, _ = series
     relax_many = relaxation.relax_many
 
-    def without_binaries(structures, *how):
-        for structure, found in zip(structures, relax_many(structures, *how), strict=True):
+    def without_binaries(*given, **how):
+        for structure, found in zip(given[0], relax_many(*given, **how), strict=True):
             flies = len(set(structure.species)) < 3
             yield PhysicsError("it flies apart", fix="look at it") if flies else found
 

@@ -1,0 +1,138 @@
+"""What can and what cannot be said of orderings and ground states: rules of the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from lycb_flows.labels import code_of, is_dft
+from lycb_flows.report import ReportData, Statement, counted, number
+from lycb_flows.units import EV_MEV
+
+_HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
+
+
+def lowest_orderings(data: ReportData) -> Iterator[Statement]:
+    """Yield the lowest ordering of every ranking."""
+    for ranking in data.rankings:
+        best = next((c for c in ranking.best if c.structure == ranking.ground_state), None)
+        if best is not None:
+            flagged = sum(c.volume_flag for c in ranking.best)
+            space_group = best.space_group.replace("-", _HYPHEN)
+            kind = "" if best.volume_flag else " without a volume flag"
+            yield Statement(
+                f"{ranking.system}: the lowest-energy ordering{kind} is "
+                f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
+                f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
+                "are flagged.",
+                (ranking.key,),
+            )
+
+
+def ground_states_by_dft(data: ReportData) -> Iterator[Statement]:
+    """Yield the ground states that DFT has chosen."""
+    for found in data.decided_by_dft():
+        best = next(c for c in found.candidates if c.structure == found.ground_state)
+        space_group = (best.space_group or "unknown").replace("-", _HYPHEN)
+        formation = best.formation_energy_ev_per_atom
+        formed = (
+            "" if formation is None else f", {number(formation * EV_MEV)} meV/atom from binaries"
+        )
+        yield Statement(
+            f"{found.system}: the ground state by {found.theory_name} is {space_group}{formed}; "
+            f"{found.note}.",
+            (found.key,),
+        )
+
+
+def arrangements_counted(data: ReportData) -> Iterator[Statement]:
+    """Yield how many arrangements there are, where all were listed."""
+    for enumeration in data.enumerations:
+        if enumeration.exhaustive:
+            yield Statement(
+                f"{enumeration.formula}: exactly {enumeration.count:,} symmetry-distinct "
+                "arrangements, all of them listed.",
+                (enumeration.key,),
+            )
+
+
+def dft_doubts(data: ReportData) -> Iterator[Statement]:
+    """Yield where a ground state by DFT is in doubt."""
+    for found in data.decided_by_dft():
+        if not is_dft(code_of(found.theory_name)):
+            yield Statement(
+                f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
+                (found.key,),
+            )
+        lost = [c for c in found.candidates if not c.converged]
+        if lost:
+            yield Statement(
+                f"{found.system}: {counted(len(lost), 'candidate')} of {found.n} without a "
+                f"converged relaxation by {found.theory_name}.",
+                (found.key,),
+            )
+        if found.at_edge:
+            yield Statement(
+                f"{found.system}: the minimum by {found.theory_name} lies at the end of the "
+                f"longest list allowed, {found.n} of {found.n_there:,}; a lower one may lie "
+                "beyond.",
+                (found.key,),
+            )
+        tied = sum(c.tied_with_best for c in found.candidates)
+        if tied:
+            yield Statement(
+                f"{found.system}: {found.theory_name} cannot tell the ground state from "
+                f"{counted(tied, 'other candidate')}.",
+                (found.key,),
+            )
+
+
+def ranking_doubts(data: ReportData) -> Iterator[Statement]:
+    """Yield where the lowest ordering by the model may not be it."""
+    for ranking in data.rankings:
+        candidates = data.candidates[ranking.key]
+        lower = [c for c in candidates if c.volume_flag and c.above_best_ev_per_atom < 0]
+        if lower:
+            depth_mev = -min(c.above_best_ev_per_atom for c in lower) * EV_MEV
+            yield Statement(
+                f"{ranking.system}: {counted(len(lower), 'expanded candidate')} up to "
+                f"{number(depth_mev, 2)} meV/atom below the ground state, set aside by the volume "
+                "flag: only DFT can tell.",
+                (ranking.key,),
+            )
+        tied = [c for c in candidates if c.tied_with_best and c.structure != ranking.ground_state]
+        if tied:
+            spread = max(abs(c.above_best_ev_per_atom) for c in tied) * EV_MEV
+            yield Statement(
+                f"{ranking.system}: the ground state is not unique; "
+                f"{counted(len(tied), 'ordering')} more within {number(spread, 2)} meV/atom.",
+                (ranking.key,),
+            )
+        if ranking.n_not_converged:
+            yield Statement(
+                f"{ranking.system}: {counted(ranking.n_not_converged, 'relaxation')} of "
+                f"{ranking.n_candidates} did not converge.",
+                (ranking.key,),
+            )
+
+
+def arrangements_sampled(data: ReportData) -> Iterator[Statement]:
+    """Yield where not all arrangements were looked at."""
+    for enumeration in data.enumerations:
+        if enumeration.count is None:
+            yield Statement(
+                f"{enumeration.formula}: the arrangements were not counted; of the "
+                f"{enumeration.n_members:,} of a search, {enumeration.search_note}. "
+                "The true ground state may be another.",
+                (enumeration.key,),
+            )
+        elif not enumeration.exhaustive:
+            yield Statement(
+                f"{enumeration.formula}: only {enumeration.n_members:,} of {enumeration.count:,} "
+                "arrangements were looked at; the true ground state may be another.",
+                (enumeration.key,),
+            )
+        if enumeration.stratum_note is not None:
+            yield Statement(
+                f"{enumeration.formula}: {enumeration.stratum_note}.", (enumeration.key,)
+            )
