@@ -3,8 +3,9 @@
     scripts/results_page.py
 
 Imports docs/results/runs into a store of its own, fits and draws what `workflows/results_pbe.yaml`
-asks for as far as its replicas are finished, and writes numbers.csv, figures/, and the parts of
-README.md between its marks. It computes no MD and no DFT.
+asks for as far as its replicas are finished, and what the other workflows of `OTHERS` ask for where
+all of it is there. Writes numbers.csv, figures/, and the parts of README.md between its marks. It
+computes no MD and no DFT.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from lycb_flows.campaign.finished import import_runs
 from lycb_flows.campaign.measurement import run_batches
 from lycb_flows.campaign.results import CampaignResults
 from lycb_flows.campaign.submission import read_campaign, submit
+from lycb_flows.config import Campaign
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.flows.embedded import run_embedded
 from lycb_flows.quantities import readable_quantities
@@ -38,12 +41,15 @@ from lycb_flows.report import (
     with_error,
 )
 from lycb_flows.report.page import Contents, report_contents
-from lycb_flows.schemas import Arrhenius, Run, Transport
+from lycb_flows.schemas import Arrhenius, CompositionSeries, Run, Transport
 from lycb_flows.store import ResultStore, open_store
+from lycb_flows.units import EV_MEV
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results"
 CAMPAIGN = ROOT / "workflows" / "results_pbe.yaml"
+OTHERS = ("results_lattices", "results_series")
+"""Workflows that fill further panels."""
 HIGH_BAR, LOW_BAR = 10_000.0, 1.0
 MAP_K = 500.0
 Fits = Mapping[tuple[str, float], Arrhenius]
@@ -52,6 +58,9 @@ DECISIVE = 2.0
 """Standard errors between two numbers that contradict each other."""
 UNRESOLVED = 0.5
 """Relative error from which a number says nothing."""
+LATTICE_ERROR_MEV = 1.6
+"""Per atom, of the difference of two ground states: √2 times the model's error on near-ground-state
+orderings, 1.1 meV/atom (docs/dft_labels)."""
 
 
 @dataclass(frozen=True)
@@ -89,42 +98,102 @@ class Value:
             return "not resolved"
         return "reproduced" if distance > 0 else "contradicted"
 
+    def is_zero(self, resolution: float) -> str:
+        """Return the verdict on a claim that the number is zero, to be told from `resolution`."""
+        if abs(self.value) > DECISIVE * self.error:
+            return "contradicted"
+        return "reproduced" if DECISIVE * self.error < resolution else "not resolved"
+
 
 # -- from the committed runs to documents ----------------------------------------------------------
 
 
-def measured(store: ResultStore) -> tuple[Submission, CampaignResults, int]:
-    """Return the campaign with as many replicas as are finished, its documents, and how many."""
-    import_runs(store, PAGE / "runs")
+@dataclass(frozen=True)
+class Measured:
+    """A campaign whose runs are all there.
+
+    Attributes
+    ----------
+    submission
+        The campaign.
+    found
+        Its documents.
+    contents
+        What a report says of it.
+    figures
+        Folder with the report's figures.
+    """
+
+    submission: Submission
+    found: CampaignResults
+    contents: Contents
+    figures: Path
+
+    @property
+    def name(self) -> str:
+        """The campaign's name."""
+        return self.submission.campaign.name
+
+    @property
+    def panels(self) -> tuple[Part, ...]:
+        """The chapter that follows the paper."""
+        return next(each.blocks for each in self.contents.sections if each.anchor == "paper")
+
+
+def measured(store: ResultStore, folder: Path) -> tuple[Measured, int]:
+    """Return the campaign with as many replicas as are finished, and how many."""
     campaign = read_campaign(CAMPAIGN)
     for n_replicas in range(campaign.measure.replicas or 1, 0, -1):
         measure = campaign.measure.model_copy(update={"replicas": n_replicas})
         name = f"{campaign.name}_{n_replicas}" if n_replicas > 1 else campaign.name
-        chosen = campaign.model_copy(update={"measure": measure, "name": name})
-        submission = submit(store, chosen)
-        if has_all_runs(store, submission):
-            flow = campaign_flow(submission.campaign, submission.theory)
-            run_embedded(store, flow, lambda *_: None)
-            found = find_results(store, submission.campaign, submission.theory)
-            return submission, found, n_replicas
+        found = measure_finished(
+            store, campaign.model_copy(update={"measure": measure, "name": name}), folder
+        )
+        if found is not None:
+            return found, n_replicas
     raise SystemExit("no replica is finished at all conditions: nothing to show yet")
 
 
-def has_all_runs(store: ResultStore, submission: Submission) -> bool:
-    """Return whether every run of a campaign's measurement is finished, so that no MD is done."""
+def measure_finished(store: ResultStore, campaign: Campaign, folder: Path) -> Measured | None:
+    """Return what a campaign measures, or None where that asks for MD."""
+    submission = submit(store, campaign)
     plan = find_results(store, submission.campaign, submission.theory).measurement
     if plan is None:
-        return False
+        return None
     batches = run_batches(plan, readable_quantities(plan.campaign.measure))
     keys = {Run.key_of(run) for _, runs in batches for run in runs}
-    return store.find_present(Run, list(keys)) == keys
+    if store.find_present(Run, list(keys)) != keys:
+        return None
+    run_embedded(store, campaign_flow(submission.campaign, submission.theory), lambda *_: None)
+    found = find_results(store, submission.campaign, submission.theory)
+    figures = folder / campaign.name
+    contents = report_contents(
+        store,
+        [submission.record.key, *found.document_keys()],
+        FolderAlbum(figures),
+        list(campaign.measure.quantities),
+    )
+    return Measured(submission, found, contents, figures)
 
 
 # -- the claims of the paper -----------------------------------------------------------------------
 
 
-def claims(found: CampaignResults) -> Iterator[Claim]:
-    """Yield the claims that runs of this campaign speak of."""
+def claims(campaigns: Sequence[Measured]) -> Iterator[Claim]:
+    """Yield the claims that finished campaigns speak of, the two crystals' first."""
+    yield from claims_on_crystals(campaigns[0].found)
+    for found in (each.found for each in campaigns):
+        for series in found.documents(CompositionSeries):
+            if series.differences:
+                yield from lattices(series)
+            by_key = {fit.key: fit for fit in found.documents(Arrhenius)}
+            fits = {p.x: by_key[p.conduction[0].arrhenius] for p in series.points if p.conduction}
+            if fits:
+                yield from conduction_over_x(fits)
+
+
+def claims_on_crystals(found: CampaignResults) -> Iterator[Claim]:
+    """Yield the claims on Li3YCl6 and Li3YBr6."""
     transports = [t for t in found.documents(Transport) if t.replica is None]
     fits = {(fit.system, fit.pressure_bar): fit for fit in found.documents(Arrhenius)}
     numbers = paper_numbers()
@@ -185,11 +254,10 @@ def barrier(fit: Arrhenius, paper: Mapping[str, float]) -> Iterator[Claim]:
     where = f"{fit.system} at {printed_pressure(fit.pressure_bar)}"
     spread, sigma = paper.get("Ea_err", 0.0), paper["sigma300_mS_cm"]
     printed = f"{as_printed(paper['Ea_eV'], spread or None)} eV"
-    value, conductivity = fit.activation_energy_ev, fit.extrapolated_conductivity_ms_per_cm
-    if value is None or fit.activation_energy_err_ev is None:
+    here, conductivity = barrier_of(fit), fit.extrapolated_conductivity_ms_per_cm
+    if here is None:
         yield Claim(f"E_A of {where}", printed, fit.reason, "not resolved")
     else:
-        here = Value(value, fit.activation_energy_err_ev * widening(fit))
         limits = (paper["Ea_eV"] - 2 * spread, paper["Ea_eV"] + 2 * spread)
         cold = f" below {fit.crossover_temperature_k:.0f} K" if fit.crossover_temperature_k else ""
         recipe = f"{fit.paper_activation_energy_ev:.3f}"
@@ -271,6 +339,64 @@ def volumes(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iter
             )
 
 
+def lattices(series: CompositionSeries) -> Iterator[Claim]:
+    """Yield where the stable lattice changes, and how the difference follows x."""
+    energies_mev = {each.x: each.energy_ev_per_atom * EV_MEV for each in series.differences}
+    paper = {float(x): e for x, e in paper_numbers()["phase_stability_meV_atom"].items()}
+    ends = [Value(energies_mev[x], LATTICE_ERROR_MEV) for x in (0.0, 6.0)]
+    signs = {x: energy > 0 for x, energy in sorted(energies_mev.items())}
+    changes = [x for x, nxt in pairwise(signs) if signs[x] != signs[nxt]]
+    where = f"changes sign after x = {', '.join(f'{x:g}' for x in changes)}"
+    if not changes:
+        where = f"{'above' if signs[0.0] else 'below'} zero at all {len(signs)} x"
+    yield Claim(
+        "E(P-3c1) - E(C2) changes sign near x = 1.5 to 2",
+        f"{paper[0.0]} at x = 0, +{paper[6.0]} meV/atom at x = 6",
+        f"{where}: {ends[0]} at x = 0, {ends[1]} at x = 6",
+        "reproduced" if changes and 1 <= changes[0] <= 2 else ends[1].is_above(0.0),  # noqa: PLR2004
+    )
+    rise = Value(ends[1].value - ends[0].value, math.hypot(*(end.error for end in ends)))
+    yield Claim(
+        "Bromine favours C2: the difference rises from x = 0 to 6",
+        f"by {paper[6.0] - paper[0.0]:.1f} meV/atom",
+        f"by {rise} meV/atom",
+        rise.is_above(0.0),
+    )
+
+
+def conduction_over_x(fits: Mapping[float, Arrhenius]) -> Iterator[Claim]:
+    """Yield how conductivity and barrier change with x in C2 at 10 kbar, by fits over x."""
+    plateau = paper_numbers()["transport"]["LYCB_C2"]["sigma300_plateau_mS_cm_x5_to_6"]
+    same, more = log_ratio(fits[5.0], fits[6.0]), log_ratio(fits[3.0], fits[5.0])
+    yield Claim(
+        "σ(300 K) of C2 at x = 5 as at x = 6, 10 kbar",
+        f"{plateau} mS/cm at both",
+        times(same),
+        "not resolved" if same is None else same.is_zero(math.log(2)),
+    )
+    yield Claim(
+        "σ(300 K) of C2 rises from x = 5 to x = 3, 10 kbar",
+        "monotonically",
+        times(more),
+        "not resolved" if more is None else more.is_above(0.0),
+    )
+    barriers = [barrier_of(fits[x]) for x in (3.0, 5.0)]
+    if None in barriers:
+        yield Claim("E_A of C2 falls from x = 5 to x = 3, 10 kbar", "yes", "–", "not resolved")
+        return
+    fall = barriers[1].value - barriers[0].value
+    change = Value(fall, math.hypot(*(each.error for each in barriers)))
+    text = f"{barriers[1]} to {barriers[0]} eV"
+    yield Claim("E_A of C2 falls from x = 5 to x = 3, 10 kbar", "yes", text, change.is_above(0.0))
+
+
+def barrier_of(fit: Arrhenius) -> Value | None:
+    """Return a barrier in eV with its widened error."""
+    if fit.activation_energy_ev is None or fit.activation_energy_err_ev is None:
+        return None
+    return Value(fit.activation_energy_ev, fit.activation_energy_err_ev * widening(fit))
+
+
 def place(transport: Transport) -> tuple[str, float, float]:
     """Return system, pressure in bar and temperature in K."""
     return transport.system, transport.pressure_bar, transport.temperature_k
@@ -305,35 +431,51 @@ def as_markdown(table: Table) -> str:
     return "\n".join([*head, *lines, *(["", table.note] if table.note else [])])
 
 
-def chapter(parts: Iterable[Part], folder: Path) -> Iterator[str]:
-    """Yield the paper's chapter, and copy the figures that it shows."""
-    for part in parts:
-        yield f"### {part.title}"
-        yield from part.lead
-        for view in (*part.figures, *part.seen):
-            (PAGE / "figures").mkdir(exist_ok=True)
-            shutil.copy(folder / f"{view.name}.png", PAGE / "figures")
-            yield f"![{view.caption}](figures/{view.name}.png)"
-        yield from map(as_markdown, part.tables)
+def chapter(campaigns: Sequence[Measured]) -> Iterator[str]:
+    """Yield the paper's chapter, each panel from the first campaign that fills it, with figures."""
+    panels = [{part.title: part for part in each.panels} for each in campaigns]
+    for title, part in panels[0].items():
+        filled = [i for i, of_one in enumerate(panels) if title in of_one and of_one[title].tables]
+        source = filled[0] if filled else 0
+        yield from panel(panels[source].get(title, part), campaigns[source].figures)
 
 
-def write_numbers(store: ResultStore, name: str) -> None:
-    """Write every number with its error and the key of its document."""
+def panel(part: Part, folder: Path) -> Iterator[str]:
+    """Yield a panel in Markdown, and copy the figures that it shows."""
+    yield f"### {part.title}"
+    yield from part.lead
+    for view in (*part.figures, *part.seen):
+        (PAGE / "figures").mkdir(exist_ok=True)
+        shutil.copy(folder / f"{view.name}.png", PAGE / "figures")
+        yield f"![{view.caption}](figures/{view.name}.png)"
+    yield from map(as_markdown, part.tables)
+
+
+def write_numbers(store: ResultStore, names: Iterable[str]) -> None:
+    """Write every number of some campaigns with its error and the key of its document."""
     update_catalogue(store)
     with (PAGE / "numbers.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, RESULT_COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(measured_numbers(store, name))
+        for name in names:
+            writer.writerows(measured_numbers(store, name))
 
 
-def page(contents: Contents, found: CampaignResults, n_replicas: int, folder: Path) -> str:
+def doubts(campaigns: Sequence[Measured]) -> Iterator[str]:
+    """Yield what cannot be concluded from each campaign."""
+    for each in campaigns:
+        yield f"`workflows/{each.name}.yaml`:\n"
+        yield from (f"- {statement.text}" for statement in each.contents.verdict.cannot)
+        yield ""
+
+
+def page(campaigns: Sequence[Measured], n_replicas: int) -> str:
     """Return the page in Markdown."""
-    rows = [f"| {c.claim} | {c.paper} | {c.here} | {c.verdict} |" for c in claims(found)]
-    paper = next(section for section in contents.sections if section.anchor == "paper")
+    rows = [f"| {c.claim} | {c.paper} | {c.here} | {c.verdict} |" for c in claims(campaigns)]
     blocks = {
         "claims": "\n".join(["| claim | paper | here | |", "|---|---|---|---|", *rows]),
-        "doubts": "\n".join(f"- {each.text}" for each in contents.verdict.cannot),
-        "paper": "\n\n".join(chapter(paper.blocks, folder)),
+        "doubts": "\n".join(doubts(campaigns)).rstrip(),
+        "paper": "\n\n".join(chapter(campaigns)),
     }
     text = (PAGE / "README.md").read_text(encoding="utf-8")
     for name, block in blocks.items():
@@ -346,15 +488,15 @@ def page(contents: Contents, found: CampaignResults, n_replicas: int, folder: Pa
 def main() -> None:
     """Write the page."""
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "store") as store:
-        submission, found, n_replicas = measured(store)
-        figures = Path(folder) / "figures"
-        keys = [submission.record.key, *found.document_keys()]
-        names = list(submission.campaign.measure.quantities)
-        contents = report_contents(store, keys, FolderAlbum(figures), names)
+        import_runs(store, PAGE / "runs")
+        first, n_replicas = measured(store, Path(folder))
+        paths = [ROOT / "workflows" / f"{name}.yaml" for name in OTHERS]
+        others = [measure_finished(store, read_campaign(path), Path(folder)) for path in paths]
+        campaigns = [first, *(each for each in others if each is not None)]
         shutil.rmtree(PAGE / "figures", ignore_errors=True)
-        text = page(contents, found, n_replicas, figures)
+        text = page(campaigns, n_replicas)
         (PAGE / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")
-        write_numbers(store, submission.campaign.name)
+        write_numbers(store, (each.name for each in campaigns))
 
 
 if __name__ == "__main__":

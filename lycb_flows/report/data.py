@@ -146,7 +146,7 @@ class ReportData:
     @property
     def measures_as_it_is(self) -> bool:
         """Whether production has begun with a model for which no round was made."""
-        return not self.rounds and bool(self.cell_runs)
+        return not self.rounds and bool(self.cell_runs or self.measurements)
 
     def find(self, kind: type[D], key: str | None) -> D | None:
         """Return the collected document of a kind and key.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from lycb_flows.labels import code_of, is_dft
-from lycb_flows.report import ReportData, Statement, counted, number
+from lycb_flows.report import ReportData, Statement, counted, listed, number
+from lycb_flows.schemas import Enumeration, Ranking
 from lycb_flows.units import EV_MEV
 
+_N_EACH: Final = 4  # of one kind; of more it is said together
 _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 
 
@@ -89,6 +91,7 @@ def dft_doubts(data: ReportData) -> Iterator[Statement]:
 
 def ranking_doubts(data: ReportData) -> Iterator[Statement]:
     """Yield where the lowest ordering by the model may not be it."""
+    ties: list[tuple[Ranking, int, float]] = []
     for ranking in data.rankings:
         candidates = data.candidates[ranking.key]
         lower = [c for c in candidates if c.volume_flag and c.above_best_ev_per_atom < 0]
@@ -103,17 +106,34 @@ def ranking_doubts(data: ReportData) -> Iterator[Statement]:
         tied = [c for c in candidates if c.tied_with_best and c.structure != ranking.ground_state]
         if tied:
             spread = max(abs(c.above_best_ev_per_atom) for c in tied) * EV_MEV
-            yield Statement(
-                f"{ranking.system}: the ground state is not unique; "
-                f"{counted(len(tied), 'ordering')} more within {number(spread, 2)} meV/atom.",
-                (ranking.key,),
-            )
+            ties.append((ranking, len(tied), spread))
         if ranking.n_not_converged:
             yield Statement(
                 f"{ranking.system}: {counted(ranking.n_not_converged, 'relaxation')} of "
                 f"{ranking.n_candidates} did not converge.",
                 (ranking.key,),
             )
+    yield from _tied(ties)
+
+
+def _tied(ties: Sequence[tuple[Ranking, int, float]]) -> Iterator[Statement]:
+    """Yield which ground states are not unique, with how many others within how many meV/atom."""
+    if len(ties) > _N_EACH:
+        most = counted(max(n for _, n, _ in ties), "ordering")
+        spread = max(spread for *_, spread in ties)
+        systems = listed([ranking.system for ranking, *_ in ties])
+        yield Statement(
+            f"The ground state is not unique in {len(ties)} systems, with up to {most} more "
+            f"within {number(spread, 2)} meV/atom: {systems}.",
+            tuple(ranking.key for ranking, *_ in ties),
+        )
+        return
+    for ranking, n, spread in ties:
+        yield Statement(
+            f"{ranking.system}: the ground state is not unique; "
+            f"{counted(n, 'ordering')} more within {number(spread, 2)} meV/atom.",
+            (ranking.key,),
+        )
 
 
 def arrangements_sampled(data: ReportData) -> Iterator[Statement]:
@@ -126,13 +146,31 @@ def arrangements_sampled(data: ReportData) -> Iterator[Statement]:
                 "The true ground state may be another.",
                 (enumeration.key,),
             )
-        elif not enumeration.exhaustive:
-            yield Statement(
-                f"{enumeration.formula}: only {enumeration.n_members:,} of {enumeration.count:,} "
-                "arrangements were looked at; the true ground state may be another.",
-                (enumeration.key,),
-            )
-        if enumeration.stratum_note is not None:
-            yield Statement(
-                f"{enumeration.formula}: {enumeration.stratum_note}.", (enumeration.key,)
-            )
+    yield from _partly_listed([e for e in data.enumerations if e.count and not e.exhaustive])
+    noted = [e for e in data.enumerations if e.stratum_note is not None]
+    more = f"; likewise {len(noted) - 1} others" if len(noted) > _N_EACH else ""
+    for enumeration in noted[:1] if more else noted:
+        yield Statement(
+            f"{enumeration.formula}: {enumeration.stratum_note}{more}.",
+            tuple(each.key for each in noted) if more else (enumeration.key,),
+        )
+
+
+def _partly_listed(enumerations: Sequence[Enumeration]) -> Iterator[Statement]:
+    """Yield how many of their arrangements were looked at."""
+    if len(enumerations) > _N_EACH:
+        seen = [each.n_members for each in enumerations]
+        counts = [each.count or 0 for each in enumerations]
+        yield Statement(
+            f"Of {len(enumerations)} compositions only {min(seen):,} to {max(seen):,} of "
+            f"{min(counts):,} to {max(counts):,} arrangements were looked at; their true ground "
+            "states may be others.",
+            tuple(each.key for each in enumerations),
+        )
+        return
+    for each in enumerations:
+        yield Statement(
+            f"{each.formula}: only {each.n_members:,} of {each.count:,} arrangements were looked "
+            "at; the true ground state may be another.",
+            (each.key,),
+        )

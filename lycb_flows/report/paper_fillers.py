@@ -37,6 +37,7 @@ from lycb_flows.schemas import (
     CompositionSeries,
     Density,
     ModelErrors,
+    SeriesPoint,
     Transport,
 )
 from lycb_flows.units import EV_MEV
@@ -354,6 +355,9 @@ def _relaxed_cells(data: ReportData, entry: Entry) -> Filled | str:
     documents = data.measured(CompositionSeries)
     if not documents:
         return _NO_SERIES
+    lowest: dict[tuple[str, float | None], SeriesPoint] = {}
+    for point in sorted(documents[0].points, key=lambda each: -each.energy_ev_per_atom):
+        lowest[point.lattice, point.x] = point  # a parent is a decoration, too
     rows = [
         ours(
             documents[0].key,
@@ -369,6 +373,7 @@ def _relaxed_cells(data: ReportData, entry: Entry) -> Filled | str:
             ),
         )
         for point in documents[0].points
+        if point in lowest.values()
     ]
     columns = ("lattice of", "x", "model (Å³/atom)", "DFT (Å³/atom)", "difference (%)")
     return Filled((Table("", columns, tuple(rows)),))

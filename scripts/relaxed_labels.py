@@ -1,0 +1,163 @@
+"""DFT of relaxed orderings: how well models rank them, and which lattice is lower at each x.
+
+    scripts/relaxed_labels.py [--orderings N] [--x X ...]
+
+Labels at the level `paper-pool`, one by one, and adds each to docs/results/orderings.extxyz as soon
+as it is made; what stands there is not computed again:
+
+    - the N orderings of Li3YBr6 in 20 atoms and of Li3YCl6 in 30 that CHGNet 0.3.0 finds lowest, in
+      turn, with their energies by CHGNet and by the Ewald sum of formal charges as refined;
+    - the ground states of `workflows/results_lattices.yaml` on both lattices at each x.
+
+All cells are those of `lycb-pbe-1-sevennet`, whose forces are 8 meV/Å from DFT's in relaxed cells.
+`scripts/results_page.py` compares what is there. Without options it makes no label and counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import ase.io
+from dft_frames import RELAXATION, monoclinic_orderings
+from label_pool import LEVEL
+from pymatgen.analysis.ewald import EwaldSummation
+
+import lycb_flows as lf
+from lycb_flows.campaign.finished import import_runs
+from lycb_flows.config import EnumerationConfig, GpawLabeler
+from lycb_flows.crystals.relaxed import Relaxed
+from lycb_flows.crystals.structures import canonical_structure, to_pymatgen
+from lycb_flows.labels.foreign.writing import labelled_atoms
+from lycb_flows.labels.gpaw.labeler import Gpaw
+from lycb_flows.machine.files import write_durably
+from lycb_flows.potentials.potential import Potential
+from lycb_flows.relaxation.by_model import relax_many
+from lycb_flows.schemas import CompositionSeries, Structure
+from lycb_flows.store import open_store
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+ORDERINGS = RESULTS / "orderings.extxyz"
+CHARGES = {"Li": 1, "Y": 3, "Cl": -1, "Br": -1}
+RANKS, RELAXES = "chgnet-0.3.0", "lycb-pbe-1-sevennet"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A crystal to relax and to label, with what is known of it.
+
+    Attributes
+    ----------
+    name
+        Of the crystal, in the file.
+    start
+        Its cell before `RELAXES` relaxes it.
+    facts
+        For the file, energies in eV per atom.
+    """
+
+    name: str
+    start: Structure
+    facts: dict[str, str | float] = field(default_factory=dict)
+
+
+def orderings(n_lowest: int) -> Iterator[Task]:
+    """Yield the lowest orderings of both crystals in turn, as relaxed by the model that ranks."""
+    trigonal = lf.enumerate_orderings(
+        lf.load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 1))
+    )
+    kinds = {
+        "Li3YBr6 C2/m": [canonical_structure(cell) for _, cell in monoclinic_orderings(20)],
+        "Li3YCl6 P-3m1": [trigonal.structure(i) for i in range(trigonal.count)],
+    }
+    potential = lf.load_model(RANKS)
+    ranked = (_ranked(kind, starts, potential, n_lowest) for kind, starts in kinds.items())
+    yield from filter(None, chain.from_iterable(zip_longest(*ranked)))
+
+
+def _ranked(kind: str, starts: list[Structure], potential: Potential, n_lowest: int) -> list[Task]:
+    outcomes = relax_many(starts, potential, RELAXATION)
+    found = [one for one in outcomes if isinstance(one, Relaxed) and one.converged]
+    found.sort(key=lambda one: one.energy_ev_per_atom)
+    print(f"{kind}: {len(found)} of {len(starts)} orderings relaxed by {RANKS}", flush=True)
+    return [
+        Task(
+            f"{kind} {rank}",
+            one.structure,
+            {
+                "kind": kind,
+                "chgnet_ev_per_atom": one.energy_ev_per_atom,
+                "ewald_ev_per_atom": _ewald_ev_per_atom(one.start),
+            },
+        )
+        for rank, one in enumerate(found[:n_lowest])
+    ]
+
+
+def _ewald_ev_per_atom(structure: Structure) -> float:
+    cell = to_pymatgen(structure)
+    cell.add_oxidation_state_by_element(CHARGES)
+    return float(EwaldSummation(cell).total_energy) / len(cell)
+
+
+def ground_states(compositions: list[float]) -> Iterator[Task]:
+    """Yield the ground states of both lattices at some x, as the finished campaign has them."""
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
+        import_runs(store, RESULTS / "runs")
+        points = [point for one in store.find_all(CompositionSeries) for point in one.points]
+        for x in compositions:
+            for lattice in ("LYB", "LYC"):
+                here = [p for p in points if (p.lattice, p.x) == (lattice, x)]
+                lowest = min(here, key=lambda point: point.energy_ev_per_atom)
+                facts = {"kind": "lattices", "x": x, "lattice": lattice}
+                start = store.load(Structure, lowest.start)
+                yield Task(f"lattices {lattice} {x:g}", start, facts)
+
+
+def make_label(task: Task, engine: Gpaw, potential: Potential) -> None:
+    """Relax a crystal, label it and add it to the file, which is whole before and after."""
+    (relaxed,) = relax_many([task.start], potential, RELAXATION)
+    if not isinstance(relaxed, Relaxed):
+        raise relaxed
+    label = engine.label(relaxed.structure)
+    atoms = labelled_atoms(relaxed.structure, label)
+    atoms.info |= task.facts | {"name": task.name, "model_ev_per_atom": relaxed.energy_ev_per_atom}
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    before = ORDERINGS.read_bytes() if ORDERINGS.exists() else b""
+    write_durably(ORDERINGS, before + text.getvalue().encode())
+    print(f"{task.name}: {label.energy_ev / len(atoms):.5f} eV/atom", flush=True)
+
+
+def names_in_file() -> list[str]:
+    """Return the names of what is labelled."""
+    if not ORDERINGS.exists():
+        return []
+    return [str(atoms.info["name"]) for atoms in ase.io.read(ORDERINGS, index=":")]
+
+
+def main() -> None:
+    """Label what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--orderings", type=int, default=0, help="Of each crystal.")
+    parser.add_argument("--x", type=float, nargs="*", default=[], help="Of the ground states.")
+    options = parser.parse_args()
+    tasks = [*ground_states(options.x)]
+    tasks += orderings(options.orderings) if options.orderings else ()
+    known = names_in_file()
+    missing = [task for task in tasks if task.name not in known]
+    print(dict(Counter(name.rpartition(" ")[0] for name in known)), f"{len(missing)} to make")
+    if missing:
+        engine, potential = Gpaw(GpawLabeler(theory=LEVEL)), lf.load_model(RELAXES)
+        for task in missing:
+            make_label(task, engine, potential)
+
+
+if __name__ == "__main__":
+    main()

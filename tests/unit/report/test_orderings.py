@@ -1,0 +1,101 @@
+"""What a report says of many orderings: one sentence for many compositions, one each for a few."""
+
+import hashlib
+
+import pytest
+
+from lycb_flows import schemas
+from lycb_flows.report.data import ReportData
+from lycb_flows.report.orderings import arrangements_sampled, ranking_doubts
+
+
+def key(name):
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+BLOB = schemas.Blob(sha256=key("table"), size=1, media_type="application/json")
+
+
+def listing(i, **facts):
+    return schemas.Enumeration(
+        key=key(f"enumeration {i}"), formula=f"Li3 Y{i}", n_atoms=10, count=100 * i, raw_count=None,
+        n_members=10 + i, exhaustive=False, coverage=None, members=BLOB, engine="ours", **facts,
+    )  # fmt: skip
+
+
+def candidate(i, above_ev=0.0, *, tied=False):
+    return schemas.RankedCandidate(
+        ordering=key(f"ordering {i}"), relaxation=key(f"relaxation {i}"),
+        structure=key(f"structure {i}"), space_group="P1 (1)", energy_ev_per_atom=-4 + above_ev,
+        above_best_ev_per_atom=above_ev, volume_ang3_per_atom=20, volume_flag=False,
+        refined_cell_rank=1, refined_cell_energy_ev_per_atom=-3.9, tied_with_best=tied,
+        stage="fine",
+    )  # fmt: skip
+
+
+def texts(rule, data):
+    return [each.text for each in rule(data)]
+
+
+def test_a_few_partly_listed_compositions_have_a_sentence_each():
+    data = ReportData(enumerations=[listing(i, stratum_note=f"note {i}") for i in (1, 2)])
+    assert texts(arrangements_sampled, data) == [
+        "Li3 Y1: only 11 of 100 arrangements were looked at; the true ground state may be another.",
+        "Li3 Y2: only 12 of 200 arrangements were looked at; the true ground state may be another.",
+        "Li3 Y1: note 1.",
+        "Li3 Y2: note 2.",
+    ]
+
+
+def test_many_partly_listed_compositions_have_one_sentence_together():
+    many = [listing(i, stratum_note=f"note {i}") for i in range(1, 8)]
+    data = ReportData(enumerations=many)
+    assert texts(arrangements_sampled, data) == [
+        (
+            "Of 7 compositions only 11 to 17 of 100 to 700 arrangements were looked at; their "
+            "true ground states may be others."
+        ),
+        "Li3 Y1: note 1; likewise 6 others.",
+    ]
+    assert next(arrangements_sampled(data)).keys == tuple(each.key for each in many)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (1, ["S0: the ground state is not unique; 1 ordering more within 0.5 meV/atom."]),
+        (
+            6,
+            [
+                (
+                    "The ground state is not unique in 6 systems, with up to 1 ordering more "
+                    "within 0.55 meV/atom: S0, S1, S2, S3, S4, S5."
+                ),
+            ],
+        ),
+    ],
+)
+def test_ties(n, expected):
+    rankings, candidates = [], {}
+    for i in range(n):
+        best = candidate(f"{i} best")
+        rankings.append(
+            schemas.Ranking(
+                key=key(f"ranking {i}"),
+                system=f"S{i}",
+                enumeration=key("e"),
+                model=key("m"),
+                n_candidates=2,
+                n_not_converged=0,
+                best=(best,),
+                table=BLOB,
+                ground_state=best.structure,
+                ground_state_note="",
+            )
+        )
+        candidates[rankings[-1].key] = [
+            best,
+            candidate(f"{i} next", (0.5 + i / 100) * 1e-3, tied=True),
+        ]
+    data = ReportData(rankings=rankings, candidates=candidates)
+    assert texts(ranking_doubts, data) == expected
