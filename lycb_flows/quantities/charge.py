@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -139,16 +139,15 @@ class Charge(Quantity[ChargeTransport]):
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
         """Yield the Haven ratios whose interval leaves out 1: ions that move together."""
+        groups: dict[tuple[str, float, str], list[ChargeTransport]] = {}
         for document in data.measured(ChargeTransport):
             found = document.estimate
             low, high = found.haven_ratio_low, found.haven_ratio_high
             if low is not None and high is not None and not low <= 1 <= high:
                 how = "together" if high < 1 else "against each other"
-                yield Statement(
-                    f"{place_text(document)}: {document.mobile_species} ions move {how}, Haven "
-                    f"ratio {fixed(found.haven_ratio)} (95 %: {fixed(low)} to {fixed(high)}).",
-                    (document.key,),
-                )
+                place = (document.system, document.pressure_bar, how)
+                groups.setdefault(place, []).append(document)
+        yield from (_moving(how, documents) for (*_, how), documents in groups.items())
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
         """Yield the runs whose collective motion is not resolved."""
@@ -184,3 +183,22 @@ def _estimate(
         tracer=transport.estimate,
         config=config,
     )
+
+
+def _moving(how: str, documents: Sequence[ChargeTransport]) -> Statement:
+    """Return how the ions of a system at a pressure move, with the range over temperatures."""
+    first, keys = documents[0], tuple(document.key for document in documents)
+    estimates = [document.estimate for document in documents]
+    lows = [found.haven_ratio_low for found in estimates if found.haven_ratio_low is not None]
+    highs = [found.haven_ratio_high for found in estimates if found.haven_ratio_high is not None]
+    ratios = [found.haven_ratio for found in estimates if found.haven_ratio is not None]
+    interval = f"(95 %: {fixed(min(lows))} to {fixed(max(highs))})"
+    move = f"{first.mobile_species} ions move {how}"
+    if len(documents) == 1:
+        text = f"{place_text(first)}: {move}, Haven ratio {fixed(ratios[0])} {interval}."
+    else:
+        text = (
+            f"{first.system} at {first.pressure_bar:g} bar: {move} in {len(documents)} runs, Haven "
+            f"ratios {fixed(min(ratios))} to {fixed(max(ratios))} {interval}."
+        )
+    return Statement(text, keys)

@@ -278,7 +278,7 @@ def _papers(data: ReportData, transport: Transport) -> str | None:
 
 def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
     paper_ps = paper_numbers()["md"]["production"]["length_ns"] * _PS_PER_NS
-    short = [t for t in transports if t.duration_ps < 0.99 * paper_ps]
+    short = [t for t in transports if t.healthy and t.duration_ps < 0.99 * paper_ps]
     if short:
         longest = max(t.duration_ps for t in short)
         yield Statement(

@@ -82,6 +82,19 @@ def test_a_report_says_how_ions_move_where_it_is_known(document, finding, limit)
         assert all(words in text for text in texts)
 
 
+def test_runs_of_a_system_at_a_pressure_are_told_together():
+    documents = [charge_of(haven, 0.1, replica=i) for i, haven in ((1, 0.33), (2, 0.5), (3, 2.0))]
+    together, against = find_quantity("charge").findings(
+        ReportData(measurements={"charge": documents})
+    )
+    assert together.text == (
+        "LYC at 1 bar: Li ions move together in 2 runs, Haven ratios 0.33 to 0.50 (95 %: 0.26 to "
+        "0.60)."
+    )
+    assert together.keys == tuple(each.key for each in documents[:2])
+    assert against.text.startswith("LYC 1 bar 500 K replica 3: Li ions move against each other")
+
+
 def test_a_row_has_every_interval_or_the_reason():
     quantity = find_quantity("charge")
     assert quantity.row(charge_of(0.33, 0.1)) == (
