@@ -4,9 +4,13 @@ import csv
 import shutil
 
 import pytest
+import results_claims
 import results_page
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from places import ROOT
 
+from lycb_flows import schemas
 from lycb_flows.jobs import dynamics
 
 
@@ -40,12 +44,86 @@ def test_the_page_is_made_again_from_the_runs(folder, monkeypatch):
 
 
 def test_a_verdict_follows_from_number_and_error():
-    value = results_page.Value(2.6, 0.2)
+    value = results_claims.Value(2.6, 0.2)
     assert value.agrees_with(2.0, 3.0) == "reproduced"
     assert value.agrees_with(3.0, 4.0) == "reproduced"
     assert value.agrees_with(3.1, 4.0) == "contradicted"
-    assert results_page.Value(2.6, 1.4).agrees_with(2.0, 3.0) == "not resolved"
+    assert results_claims.Value(2.6, 1.4).agrees_with(2.0, 3.0) == "not resolved"
     assert value.is_above(2.0) == "reproduced"
     assert value.is_above(2.5) == "not resolved"
     assert value.is_above(3.1) == "contradicted"
     assert str(value) == "2.60 ± 0.20"
+
+
+def test_a_number_is_zero_within_a_resolution():
+    verdict = {
+        error: results_claims.Value(0.3, error).is_zero(0.7) for error in (0.1, 0.2, 0.3, 0.5)
+    }
+    assert verdict == {
+        0.1: "contradicted", 0.2: "reproduced", 0.3: "reproduced", 0.5: "not resolved",
+    }  # fmt: skip
+
+
+def series(energies_mev):
+    differences = tuple(
+        schemas.LatticeDifference(
+            first="LYC", second="LYB", x=x, formula=f"x{x}", energy_ev_per_atom=energy / 1000
+        )
+        for x, energy in energies_mev.items()
+    )
+    return schemas.CompositionSeries(
+        key="1" * 64, model="2" * 64, points=(), differences=differences
+    )
+
+
+@pytest.mark.parametrize(
+    ("energies_mev", "where", "verdicts"),
+    [
+        ({0: -5, 1.5: -1, 2: 1, 6: 5}, "after x = 1.5", ["reproduced", "reproduced"]),
+        ({0: -9, 1.5: -8, 6: -1}, "below zero at all 3 x", ["not resolved", "reproduced"]),
+        ({0: -9, 1.5: -8, 6: -8}, "below zero at all 3 x", ["contradicted", "not resolved"]),
+        ({0: -2, 3: -1, 4: 3, 6: 9}, "after x = 3", ["changes elsewhere", "reproduced"]),
+    ],
+)
+def test_where_the_stable_lattice_changes(energies_mev, where, verdicts):
+    claims = list(results_claims.lattices(series(energies_mev)))
+    assert where in claims[0].here
+    assert [claim.verdict for claim in claims] == verdicts
+
+
+def labelled(energy_ev_per_atom, **facts):
+    atoms = Atoms("LiCl", positions=[[0, 0, 0], [2, 0, 0]], cell=[4, 4, 4], pbc=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=2 * energy_ev_per_atom)
+    atoms.info |= facts
+    return atoms
+
+
+def test_lattices_by_dft_are_compared_where_both_are_there():
+    frames = [
+        labelled(-3.690, kind="lattices", lattice="LYB", x=6.0),
+        labelled(-3.689, kind="lattices", lattice="LYC", x=6.0),
+        labelled(-4.100, kind="lattices", lattice="LYB", x=0.0),
+    ]
+    (claim,) = results_claims.lattices_by_dft(frames)
+    assert claim.here.startswith("+1.00 meV/atom")
+    assert (claim.paper, claim.verdict) == ("+5.22 meV/atom", "reproduced in sign")
+
+
+def test_orderings_are_ranked_by_every_model():
+    ewald = (3, 1, 4, 2, 5, 6)
+    frames = [
+        labelled(
+            -3 + i / 1000,
+            kind="Li3YBr6 C2/m",
+            chgnet_ev_per_atom=-3 + i / 500,
+            ewald_ev_per_atom=-float(ewald[i]),
+            model_ev_per_atom=-3 + i / 1000,
+        )
+        for i in range(6)
+    ]
+    (claim,) = results_claims.ranks(frames)
+    assert claim.verdict == "reproduced"
+    assert "CHGNet 1.00 (p < 0.0001), Ewald -0.71" in claim.here
+    (few,) = results_claims.ranks(frames[:3])
+    assert "6 lowest" in claim.claim
+    assert "3 lowest" in few.claim
