@@ -369,7 +369,7 @@ def _expansion_row(document: CellVolumes) -> tuple[Cell, ...]:
         *(place, between),
         _ppm(found.volume_per_k, found.volume_err_per_k),
         *map(_ppm, found.lengths_per_k, found.lengths_err_per_k),
-        number(found.volume_chi2, 2),
+        MISSING if found.n_temperatures <= MIN_TEMPERATURES else number(found.volume_chi2, 2),
     )
     return ours(document.key, texts)
 
