@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lycb_flows.config import RelaxationConfig, SystemConfig, decorated_name, name_of_ordering
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
+from lycb_flows.labels import code_of, is_dft
 from lycb_flows.machine import Stage
 from lycb_flows.quantities import MeasurementPlan
 from lycb_flows.relaxation import formation_energy_ev_per_atom, ranking, space_group
@@ -122,6 +123,8 @@ def _binary_energies_ev(
 def _by_dft(store: ResultStore, name: str, structure: str) -> dict[str, float | None]:
     """Return DFT's numbers of a ground state that DFT has chosen; {} where it has not."""
     for decision in store.find_all(GroundState, system=name, ground_state=structure):
+        if not is_dft(code_of(decision.theory_name)):
+            continue
         for candidate in decision.candidates:
             if candidate.structure == structure:
                 return {
