@@ -19,7 +19,7 @@ from lycb_flows.quantities.composition import lattice_differences, relaxed_point
 from lycb_flows.relaxation import relax
 from lycb_flows.report.data import ReportData
 from lycb_flows.report.page import collect, write_report
-from lycb_flows.schemas import LatticeDifference, SeriesPoint
+from lycb_flows.schemas import LatticeDifference, SeriesPoint, make_key
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -204,6 +204,32 @@ def test_formation_energies_of_a_student_are_limited(series):
         )
         sentences = [each.text for each in find_quantity("series").limits(data)]
         assert sum("a student's" in text for text in sentences) == n
+
+
+def test_energies_of_what_decided_are_dfts_where_it_is_dft(series):
+    store, plan, _ = series
+    for name, theory in (("LYB-x3", "gpaw: PBE (paper-relax)"), ("LYC-x3", "teacher: toy-soft")):
+        chosen = schemas.DftCandidate(
+            ordering="1" * 64,
+            model_rank=1,
+            model_above_best_ev_per_atom=0.0,
+            model_volume_flag=False,
+            structure=plan.starts[name],
+            energy_ev_per_atom=-3.5,
+            volume_ang3_per_atom=25.0,
+        )
+        store.insert(
+            schemas.GroundState(
+                key=make_key(schemas.GroundState, system=name), system=name, ranking="2" * 64,
+                theory="3" * 64, theory_name=theory, n=1, n_there=1, candidates=(chosen,),
+                ground_state=plan.starts[name], note="", at_edge=False, widened_to=None,
+            )
+        )  # fmt: skip
+    points = {point.name: point for point in relaxed_points(store, plan)}
+    by_dft, by_teacher = points["LYB-x3"], points["LYC-x3"]
+    assert (by_dft.dft_energy_ev_per_atom, by_dft.dft_volume_ang3_per_atom) == (-3.5, 25.0)
+    assert by_teacher.dft_energy_ev_per_atom is None
+    assert by_teacher.energy_ev_per_atom is not None
 
 
 def test_a_series_travels_without_runs(series, tmp_path):
