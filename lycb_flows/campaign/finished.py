@@ -100,11 +100,13 @@ def export_runs(store: ResultStore, folder: Path, campaign: str = "") -> Exporte
     Raises
     ------
     InputError
-        When there is no finished run, or the folder cannot be written.
+        When there is no finished run, series or ground state by DFT, or the folder cannot be
+        written.
     """
     done = Exported()
     documents = list(_chosen(store, campaign))
-    if not any(isinstance(document, (Run, CompositionSeries)) for document in documents):
+    ends = (Run, GroundState, CompositionSeries)
+    if not any(isinstance(document, ends) for document in documents):
         fix = "see `lycb query run`"
         if campaign:
             fix += "; before something is measured, leave the campaign out to write all runs"

@@ -12,7 +12,7 @@ from jobflow import Maker
 from lycb_flows.campaign import anchor_structure, dft_theory, ground_state_plan
 from lycb_flows.config import Campaign, DftConfig
 from lycb_flows.crystals import Relaxed
-from lycb_flows.errors import GivenBackError, LycbError, MachineError
+from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
 from lycb_flows.jobs.labelling import open_labeler, with_logs
 from lycb_flows.jobs.resources import open_store, static_job
 from lycb_flows.labels import Labeler, Relaxer, Theory, drive_fire
@@ -50,10 +50,19 @@ class DftRelaxMaker(Maker):
         candidates = plan.candidates(store)
         if self.place >= len(candidates):
             return _produced("", "no such candidate: the ranking has fewer")
-        start = store.load(Structure, candidates[self.place].structure)
-        key = plan.relaxation_key(start.key)
-        if plan.decision(store) is not None and store.find(Relaxation, key) is None:
+        key = plan.relaxation_key(candidates[self.place].structure)
+        if store.find(Relaxation, key) is not None:
+            return _produced(key, "")
+        if plan.decision(store) is not None:
             return _produced("", "decided without it")
+        start = store.find(Structure, candidates[self.place].structure)
+        if start is None:
+            raise InputError(
+                "a candidate's structure is not in the store: `lycb import runs` brings a ranking "
+                "with its fine stage alone",
+                fix="run in a store that has not imported this ranking, or lower ranking.dft.n",
+                job=self.name,
+            )
         return _produced(key, relax_by_dft(store, plan.dft, plan.theory, start, self.name))
 
 

@@ -25,6 +25,7 @@ from stand_in import run_stand_in
 
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.ground_states import correlations
 from lycb_flows.campaign.results import find_results, ranking_key
 from lycb_flows.campaign.submission import read_campaign, submit
@@ -644,3 +645,26 @@ def test_the_workflow_of_ground_states_has_both_parents_and_13_compositions():
     assert names == ["LYC", "LYB"]
     assert {len(system.decorations) for system in campaign.systems} == {13}
     assert campaign.ranking.dft.anchors
+
+
+def test_a_decision_travels_and_asks_for_no_relaxation(ranked, tmp_path):
+    campaign = one_parent(**CONTRARY)
+    with contextlib.closing(copy_of(ranked, tmp_path / "store")) as store:
+        before, _ = rank(store, campaign)
+        export_runs(store, tmp_path / "runs")
+    with open_store(tmp_path / "other") as other:
+        assert not import_runs(other, tmp_path / "runs").refused
+        after, names = rank(other, campaign)
+        assert after.ground_states == before.ground_states
+        assert any(name.startswith("dft-relax") for name in names)
+        assert not list(other.find_all(Relaxation))
+
+
+def test_a_ranking_without_its_candidates_structures_says_what_to_do(ranked, tmp_path):
+    with contextlib.closing(copy_of(ranked, tmp_path / "store")) as store:
+        rank(store, one_parent(**CONTRARY))
+        export_runs(store, tmp_path / "runs")
+    with open_store(tmp_path / "other") as other:
+        import_runs(other, tmp_path / "runs")
+        with pytest.raises(InputError, match=r"lower ranking\.dft\.n"):
+            rank(other, one_parent(**CONTRARY | {"n": 25, "limit": 25}))
