@@ -86,7 +86,7 @@ def series(energies_mev):
     ],
 )
 def test_where_the_stable_lattice_changes(energies_mev, where, verdicts):
-    claims = list(results_claims.lattices(series(energies_mev)))
+    claims = list(results_claims.lattices(series(energies_mev), 1.6))
     assert where in claims[0].here
     assert [claim.verdict for claim in claims] == verdicts
 
@@ -96,6 +96,15 @@ def labelled(energy_ev_per_atom, **facts):
     atoms.calc = SinglePointCalculator(atoms, energy=2 * energy_ev_per_atom)
     atoms.info |= facts
     return atoms
+
+
+def test_the_error_of_a_difference_is_that_of_two_ground_states():
+    frames = [
+        labelled(-3.690, kind="lattices", model_ev_per_atom=-3.688),
+        labelled(-3.700, kind="lattices", model_ev_per_atom=-3.702),
+        labelled(-3.700, kind="another", model_ev_per_atom=-2.000),
+    ]
+    assert results_claims.error_of_difference_mev(frames) == pytest.approx(2 * 2**0.5)
 
 
 def test_lattices_by_dft_are_compared_where_both_are_there():
