@@ -1,12 +1,12 @@
 """DFT of relaxed orderings: how well models rank them, and which lattice is lower at each x.
 
-    scripts/relaxed_labels.py [--orderings N] [--x X ...]
+    scripts/relaxed_labels.py [--bromide N] [--chloride N] [--x X ...]
 
 Labels at the level `paper-pool`, one by one, and adds each to docs/results/orderings.extxyz as soon
 as it is made; what stands there is not computed again:
 
-    - the N orderings of Li3YBr6 in 20 atoms and of Li3YCl6 in 30 that CHGNet 0.3.0 finds lowest, in
-      turn, with their energies by CHGNet and by the Ewald sum of formal charges as refined;
+    - the N orderings of Li3YBr6 in 20 atoms, or of Li3YCl6 in 30, that CHGNet 0.3.0 finds lowest,
+      with their energies by CHGNet and by the Ewald sum of formal charges as refined;
     - the ground states of `workflows/results_lattices.yaml` on both lattices at each x.
 
 All cells are those of `lycb-pbe-1-sevennet`, whose forces are 8 meV/Å from DFT's in relaxed cells.
@@ -21,7 +21,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
 from pathlib import Path
 
 import ase.io
@@ -67,22 +66,25 @@ class Task:
     facts: dict[str, str | float] = field(default_factory=dict)
 
 
-def orderings(n_lowest: int) -> Iterator[Task]:
-    """Yield the lowest orderings of both crystals in turn, as relaxed by the model that ranks."""
-    trigonal = lf.enumerate_orderings(
+def bromide_orderings(n_lowest: int) -> list[Task]:
+    """Return the lowest orderings of Li3YBr6 in 20 atoms (there are eight)."""
+    starts = [canonical_structure(cell) for _, cell in monoclinic_orderings(20)]
+    return _ranked("Li3YBr6 C2/m", starts, n_lowest)
+
+
+def chloride_orderings(n_lowest: int) -> list[Task]:
+    """Return the lowest orderings of Li3YCl6 in 30 atoms (there are 24)."""
+    listing = lf.enumerate_orderings(
         lf.load_parent("Li3YCl6"), EnumerationConfig(supercell=(1, 1, 1))
     )
-    kinds = {
-        "Li3YBr6 C2/m": [canonical_structure(cell) for _, cell in monoclinic_orderings(20)],
-        "Li3YCl6 P-3m1": [trigonal.structure(i) for i in range(trigonal.count)],
-    }
-    potential = lf.load_model(RANKS)
-    ranked = (_ranked(kind, starts, potential, n_lowest) for kind, starts in kinds.items())
-    yield from filter(None, chain.from_iterable(zip_longest(*ranked)))
+    starts = [listing.structure(i) for i in range(listing.count)]
+    return _ranked("Li3YCl6 P-3m1", starts, n_lowest)
 
 
-def _ranked(kind: str, starts: list[Structure], potential: Potential, n_lowest: int) -> list[Task]:
-    outcomes = relax_many(starts, potential, RELAXATION)
+def _ranked(kind: str, starts: list[Structure], n_lowest: int) -> list[Task]:
+    if not n_lowest:
+        return []
+    outcomes = relax_many(starts, lf.load_model(RANKS), RELAXATION)
     found = [one for one in outcomes if isinstance(one, Relaxed) and one.converged]
     found.sort(key=lambda one: one.energy_ev_per_atom)
     print(f"{kind}: {len(found)} of {len(starts)} orderings relaxed by {RANKS}", flush=True)
@@ -145,11 +147,12 @@ def names_in_file() -> list[str]:
 def main() -> None:
     """Label what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--orderings", type=int, default=0, help="Of each crystal.")
+    parser.add_argument("--bromide", type=int, default=0, help="Number of orderings.")
+    parser.add_argument("--chloride", type=int, default=0, help="Number of orderings.")
     parser.add_argument("--x", type=float, nargs="*", default=[], help="Of the ground states.")
     options = parser.parse_args()
     tasks = [*ground_states(options.x)]
-    tasks += orderings(options.orderings) if options.orderings else ()
+    tasks += bromide_orderings(options.bromide) + chloride_orderings(options.chloride)
     known = names_in_file()
     missing = [task for task in tasks if task.name not in known]
     print(dict(Counter(name.rpartition(" ")[0] for name in known)), f"{len(missing)} to make")
