@@ -136,3 +136,49 @@ def test_orderings_are_ranked_by_every_model():
     (few,) = results_claims.ranks(frames[:3])
     assert "6 lowest" in claim.claim
     assert "3 lowest" in few.claim
+
+
+def decision(energies_ev):
+    """What decides on orderings, given their energies in the model's order."""
+    candidates = [
+        schemas.DftCandidate(
+            ordering="1" * 64,
+            model_rank=rank,
+            model_above_best_ev_per_atom=rank / 1000,
+            model_volume_flag=False,
+            energy_ev_per_atom=energy,
+        )
+        for rank, energy in enumerate(energies_ev, 1)
+    ]
+    return schemas.GroundState(
+        key="2" * 64, system="LYB", ranking="3" * 64, theory="4" * 64, theory_name="teacher: m",
+        n=len(energies_ev), n_there=9, ground_state="5" * 64, note="", at_edge=False,
+        candidates=tuple(sorted(candidates, key=lambda one: one.energy_ev_per_atom)),
+        widened_to=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("energies_ev", "words", "verdict"),
+    [
+        (
+            [-5.006, -5.005, -5.004, -5.003, -5.002, -5.001],
+            "number 1 of CHGNet's order",
+            "reproduced",
+        ),
+        (
+            [-5.003, -5.006, -5.001, -5.004, -5.002, -5.005],
+            "number 2 of CHGNet's order, 3.0 meV/atom below its number 1",
+            "not resolved",
+        ),
+        (
+            [-5.001, -5.002, -5.003, -5.004, -5.005, -5.006],
+            "number 6 of CHGNet's order, 5.0 meV/atom",
+            "contradicted",
+        ),
+    ],
+)
+def test_what_decides_may_have_another_order(energies_ev, words, verdict):
+    (claim,) = results_claims.decisions([decision(energies_ev)])
+    assert words in claim.here
+    assert claim.verdict == verdict
