@@ -133,11 +133,16 @@ def measured_starts(campaign: Campaign, ground_states: dict[str, str]) -> dict[s
     """
     return {
         each: ground_states[each]
-        for name, _, x in system_names(campaign)
-        if x is None or campaign.measure.decorations
+        for name in measured_crystals(campaign)
         for place, each in ordering_names(campaign, name)
         if place == 1 or each in ground_states
     }
+
+
+def measured_crystals(campaign: Campaign) -> list[str]:
+    """Return the names of the systems, and of the mixed halides where they are measured."""
+    names = system_names(campaign)
+    return [name for name, _, x in names if x is None or campaign.measure.decorations]
 
 
 def measurement_plan(

@@ -12,7 +12,12 @@ from typing import TypeVar
 from lycb_flows.campaign.foundations import find_first_round
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.levers import find_round
-from lycb_flows.campaign.measurement import choose_model, measured_starts, measurement_plan
+from lycb_flows.campaign.measurement import (
+    choose_model,
+    measured_crystals,
+    measured_starts,
+    measurement_plan,
+)
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
@@ -357,6 +362,8 @@ def _final_evaluations(store: ResultStore, found: CampaignResults) -> dict[str, 
 def _follow_measurement(
     store: ResultStore, campaign: Campaign, found: CampaignResults, done: dict[str, Evaluation]
 ) -> None:
+    if not set(measured_crystals(campaign)) <= found.ground_states.keys():
+        return  # they are being ranked
     model = choose_model(campaign, found.rounds, done)
     starts = measured_starts(campaign, found.ground_states)
     student = student_plan(campaign, starts, model, found.rounds)

@@ -7,7 +7,7 @@ from places import CAMPAIGNS
 
 from lycb_flows.campaign import documented_progress, plan_campaign
 from lycb_flows.campaign.results import find_results
-from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign
 from lycb_flows.potentials import find_model
 from lycb_flows.report.page import write_report
@@ -49,6 +49,22 @@ def test_the_model_measures_and_no_label_is_made(alone):
     assert sorted(names) == sorted(job.name for step in planned for job in step.jobs)
     progress = documented_progress(store, submission, found, planned)
     assert progress["rest"] == "nothing"
+
+
+def test_it_can_be_followed_while_its_mixed_halides_are_ranked(tmp_path):
+    with open_store(tmp_path / "store") as store:
+        run_campaign(store, campaign_with(measure={"student": None}), ranking_only=True)
+        given = campaign_with(measure={"student": None, "decorations": True}).model_dump(
+            mode="json"
+        )
+        given["systems"][0]["decorations"] = [{"x": 3.0}]
+        submission = submit(store, Campaign.model_validate(given | {"name": "mixed"}))
+        found = find_results(store, submission.campaign, submission.theory)
+        assert list(found.ground_states) == [given["systems"][0]["name"]]
+        assert found.measurement is None
+        planned = plan_campaign(store, submission.campaign, submission.theory)
+        progress = documented_progress(store, submission, found, planned)
+        assert progress["rest"] != "nothing"
 
 
 def test_its_report_says_that_nothing_was_learned(alone, tmp_path):
