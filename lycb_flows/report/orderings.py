@@ -7,7 +7,7 @@ from typing import Final
 
 from lycb_flows.labels import code_of, is_dft
 from lycb_flows.report import ReportData, Statement, counted, listed, number
-from lycb_flows.schemas import Enumeration, Ranking
+from lycb_flows.schemas import Enumeration, GroundState, Ranking
 from lycb_flows.units import EV_MEV
 
 _N_EACH: Final = 4  # of one kind; of more it is said together
@@ -60,12 +60,9 @@ def arrangements_counted(data: ReportData) -> Iterator[Statement]:
 
 def dft_doubts(data: ReportData) -> Iterator[Statement]:
     """Yield where a ground state by DFT is in doubt."""
-    for found in data.decided_by_dft():
-        if not is_dft(code_of(found.theory_name)):
-            yield Statement(
-                f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
-                (found.key,),
-            )
+    decided = data.decided_by_dft()
+    yield from _without_dft([one for one in decided if not is_dft(code_of(one.theory_name))])
+    for found in decided:
         lost = [c for c in found.candidates if not c.converged]
         if lost:
             yield Statement(
@@ -89,11 +86,28 @@ def dft_doubts(data: ReportData) -> Iterator[Statement]:
             )
 
 
+def _without_dft(decided: Sequence[GroundState]) -> Iterator[Statement]:
+    """Yield the ground states that something else than DFT has decided on."""
+    if len(decided) > _N_EACH:
+        names = listed(list(dict.fromkeys(found.theory_name for found in decided)))
+        yield Statement(
+            f"No DFT stands behind the ground states of {len(decided)} systems ({names}).",
+            tuple(found.key for found in decided),
+        )
+        return
+    for found in decided:
+        yield Statement(
+            f"{found.system}: no DFT stands behind the ground state ({found.theory_name}).",
+            (found.key,),
+        )
+
+
 def ranking_doubts(data: ReportData) -> Iterator[Statement]:
-    """Yield where the lowest ordering by the model may not be it."""
+    """Yield where the lowest ordering by the model may not be it, and nothing else has decided."""
     ties: list[tuple[Ranking, int, float]] = []
+    decided = {found.ranking for found in data.decided_by_dft()}
     for ranking in data.rankings:
-        candidates = data.candidates[ranking.key]
+        candidates = [] if ranking.key in decided else data.candidates[ranking.key]
         lower = [c for c in candidates if c.volume_flag and c.above_best_ev_per_atom < 0]
         if lower:
             depth_mev = -min(c.above_best_ev_per_atom for c in lower) * EV_MEV

@@ -80,9 +80,10 @@ def series(energies_mev):
     ("energies_mev", "where", "verdicts"),
     [
         ({0: -5, 1.5: -1, 2: 1, 6: 5}, "after x = 1.5", ["reproduced", "reproduced"]),
-        ({0: -9, 1.5: -8, 6: -1}, "below zero at all 3 x", ["not resolved", "reproduced"]),
+        ({0: -9, 1.5: -2, 6: -1}, "below zero at all 3 x", ["not resolved", "reproduced"]),
         ({0: -9, 1.5: -8, 6: -8}, "below zero at all 3 x", ["contradicted", "not resolved"]),
-        ({0: -2, 3: -1, 4: 3, 6: 9}, "after x = 3", ["changes elsewhere", "reproduced"]),
+        ({0: -2, 1.5: 3, 6: 9}, "after x = 0", ["not resolved", "reproduced"]),
+        ({0: -2, 1.5: -9, 3: -1, 4: 3, 6: 9}, "after x = 3", ["contradicted", "reproduced"]),
     ],
 )
 def test_where_the_stable_lattice_changes(energies_mev, where, verdicts):

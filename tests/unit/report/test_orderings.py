@@ -6,7 +6,7 @@ import pytest
 
 from lycb_flows import schemas
 from lycb_flows.report.data import ReportData
-from lycb_flows.report.orderings import arrangements_sampled, ranking_doubts
+from lycb_flows.report.orderings import arrangements_sampled, dft_doubts, ranking_doubts
 
 
 def key(name):
@@ -99,3 +99,44 @@ def test_ties(n, expected):
         ]
     data = ReportData(rankings=rankings, candidates=candidates)
     assert texts(ranking_doubts, data) == expected
+
+
+def decision(i, theory_name, ranking="no ranking"):
+    chosen = schemas.DftCandidate(
+        ordering=key("o"), model_rank=1, model_above_best_ev_per_atom=0.0,
+        model_volume_flag=False, converged=True,
+    )  # fmt: skip
+    return schemas.GroundState(
+        key=key(f"decision {i}"), system=f"S{i}", ranking=key(ranking), theory=key("t"),
+        theory_name=theory_name, n=1, n_there=9, candidates=(chosen,), ground_state=key("g"),
+        note="", at_edge=False, widened_to=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("n", "theory_name", "expected"),
+    [
+        (1, "teacher: m", ["S0: no DFT stands behind the ground state (teacher: m)."]),
+        (6, "teacher: m", ["No DFT stands behind the ground states of 6 systems (teacher: m)."]),
+        (6, "gpaw: PBE (paper-relax)", []),
+    ],
+)
+def test_what_no_dft_has_decided(n, theory_name, expected):
+    data = ReportData(by_dft=[decision(i, theory_name) for i in range(n)])
+    assert texts(dft_doubts, data) == expected
+
+
+def test_a_tie_is_no_doubt_once_it_is_decided():
+    best = candidate("best")
+    ranking = schemas.Ranking(
+        key=key("ranking"), system="S", enumeration=key("e"), model=key("m"), n_candidates=2,
+        n_not_converged=0, best=(best,), table=BLOB, ground_state=best.structure,
+        ground_state_note="",
+    )  # fmt: skip
+    tied = {ranking.key: [best, candidate("next", 0.0005, tied=True)]}
+    undecided = ReportData(rankings=[ranking], candidates=tied)
+    decided = ReportData(
+        rankings=[ranking], candidates=tied, by_dft=[decision(0, "gpaw: PBE", "ranking")]
+    )
+    assert len(texts(ranking_doubts, undecided)) == 1
+    assert texts(ranking_doubts, decided) == []
