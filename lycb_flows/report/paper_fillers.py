@@ -297,6 +297,11 @@ def _maps(data: ReportData, entry: Entry) -> Filled | str:
 _NO_SERIES: Final = "no series over compositions exists: name series in measure.quantities."
 
 
+def _by_x(point: SeriesPoint) -> tuple[bool, float]:
+    """Sort points over x, those without at the end."""
+    return point.x is None, point.x or 0.0
+
+
 def _conduction_over_x(data: ReportData, entry: Entry) -> Filled | str:
     del entry
     lattice, documents = system_of_paper(data, "LYB"), data.measured(CompositionSeries)
@@ -312,7 +317,7 @@ def _conduction_over_x(data: ReportData, entry: Entry) -> Filled | str:
                 number(fit.conductivity_ms_per_cm),
             ),
         )
-        for point in documents[0].points
+        for point in sorted(documents[0].points, key=_by_x)
         if point.lattice == lattice and point.x is not None
         for fit in point.conduction
     ]
@@ -372,7 +377,7 @@ def _relaxed_cells(data: ReportData, entry: Entry) -> Filled | str:
                 ),
             ),
         )
-        for point in documents[0].points
+        for point in sorted(documents[0].points, key=lambda each: (each.lattice, *_by_x(each)))
         if point in lowest.values()
     ]
     columns = ("lattice of", "x", "model (Å³/atom)", "DFT (Å³/atom)", "difference (%)")
