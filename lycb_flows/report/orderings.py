@@ -61,7 +61,7 @@ def arrangements_counted(data: ReportData) -> Iterator[Statement]:
 def dft_doubts(data: ReportData) -> Iterator[Statement]:
     """Yield where a ground state by DFT is in doubt."""
     decided = data.decided_by_dft()
-    yield from _without_dft([one for one in decided if not is_dft(code_of(one.theory_name))])
+    yield from _without_dft([found for found in decided if not is_dft(code_of(found.theory_name))])
     for found in decided:
         lost = [c for c in found.candidates if not c.converged]
         if lost:
