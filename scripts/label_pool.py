@@ -22,6 +22,7 @@ from typing import Any
 
 import ase.io
 import numpy as np
+from ase import Atoms
 from dft_frames import RELAXATION, frames_of_run, monoclinic_orderings
 from pool_plan import Cell, Run, pool_plan
 
@@ -181,12 +182,17 @@ class Pool:
         """Add a label to the file, which is whole before and after."""
         atoms = labelled_atoms(structure, label)
         atoms.info |= _facts(run, frame) | {"cpu_s": round(cpu_s, 1)}
-        text = io.StringIO()
-        ase.io.write(text, atoms, format="extxyz")
-        before = self.path.read_bytes() if self.path.exists() else b""
-        write_durably(self.path, before + text.getvalue().encode())
+        append_frame(self.path, atoms)
         self._crystals.add(structure.key)
         self._slots.add((run.name, frame))
+
+
+def append_frame(path: Path, atoms: Atoms) -> None:
+    """Add a frame to an extended XYZ file, which is whole before and after."""
+    text = io.StringIO()
+    ase.io.write(text, atoms, format="extxyz")
+    before = path.read_bytes() if path.exists() else b""
+    write_durably(path, before + text.getvalue().encode())
 
 
 def _facts(run: Run, frame: int) -> dict[str, Any]:

@@ -9,6 +9,8 @@ as it is made; what stands there is not computed again:
       with their energies by CHGNet and by the Ewald sum of formal charges as refined;
     - the ground states of `workflows/results_lattices.yaml` on both lattices at each x.
 
+`proposed LYB 6` in the file is CHGNet's own lowest ordering of Li3YBr6 in 40 atoms.
+
 All cells are those of `lycb-pbe-1-sevennet`, whose forces are 8 meV/Å from DFT's in relaxed cells.
 `scripts/results_page.py` compares what is there. Without options it makes no label and counts.
 """
@@ -16,7 +18,6 @@ All cells are those of `lycb-pbe-1-sevennet`, whose forces are 8 meV/Å from DFT
 from __future__ import annotations
 
 import argparse
-import io
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import ase.io
 from dft_frames import RELAXATION, monoclinic_orderings
-from label_pool import LEVEL
+from label_pool import LEVEL, append_frame
 from pymatgen.analysis.ewald import EwaldSummation
 
 import lycb_flows as lf
@@ -35,7 +36,6 @@ from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import canonical_structure, to_pymatgen
 from lycb_flows.labels.foreign.writing import labelled_atoms
 from lycb_flows.labels.gpaw.labeler import Gpaw
-from lycb_flows.machine.files import write_durably
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.by_model import relax_many
 from lycb_flows.schemas import CompositionSeries, Structure
@@ -110,6 +110,8 @@ def _ewald_ev_per_atom(structure: Structure) -> float:
 
 def ground_states(compositions: list[float]) -> Iterator[Task]:
     """Yield the ground states of both lattices at some x, as the finished campaign has them."""
+    if not compositions:
+        return
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
         import_runs(store, RESULTS / "runs")
         points = [point for one in store.find_all(CompositionSeries) for point in one.points]
@@ -123,17 +125,14 @@ def ground_states(compositions: list[float]) -> Iterator[Task]:
 
 
 def make_label(task: Task, engine: Gpaw, potential: Potential) -> None:
-    """Relax a crystal, label it and add it to the file, which is whole before and after."""
+    """Relax a crystal, label it and add it to the file."""
     (relaxed,) = relax_many([task.start], potential, RELAXATION)
     if not isinstance(relaxed, Relaxed):
         raise relaxed
     label = engine.label(relaxed.structure)
     atoms = labelled_atoms(relaxed.structure, label)
     atoms.info |= task.facts | {"name": task.name, "model_ev_per_atom": relaxed.energy_ev_per_atom}
-    text = io.StringIO()
-    ase.io.write(text, atoms, format="extxyz")
-    before = ORDERINGS.read_bytes() if ORDERINGS.exists() else b""
-    write_durably(ORDERINGS, before + text.getvalue().encode())
+    append_frame(ORDERINGS, atoms)
     print(f"{task.name}: {label.energy_ev / len(atoms):.5f} eV/atom", flush=True)
 
 

@@ -62,7 +62,7 @@ def live_progress(store: ResultStore, submission: Submission) -> Iterator[Progre
 
 @contextmanager
 def _heard(show: Callable[[str], None]) -> Iterator[None]:
-    """Show what jobs log of how far they are."""
+    """Show what jobs and quantities log of how far they are."""
     logger, handler = logging.getLogger("lycb_flows"), _Handler(show)
     level = logger.level
     logger.setLevel(logging.INFO)

@@ -61,7 +61,9 @@ def arrangements_counted(data: ReportData) -> Iterator[Statement]:
 def dft_doubts(data: ReportData) -> Iterator[Statement]:
     """Yield where a ground state by DFT is in doubt."""
     decided = data.decided_by_dft()
-    yield from _without_dft([found for found in decided if not is_dft(code_of(found.theory_name))])
+    yield from _decided_without_dft(
+        [found for found in decided if not is_dft(code_of(found.theory_name))]
+    )
     for found in decided:
         lost = [c for c in found.candidates if not c.converged]
         if lost:
@@ -86,7 +88,7 @@ def dft_doubts(data: ReportData) -> Iterator[Statement]:
             )
 
 
-def _without_dft(decided: Sequence[GroundState]) -> Iterator[Statement]:
+def _decided_without_dft(decided: Sequence[GroundState]) -> Iterator[Statement]:
     """Yield the ground states that something else than DFT has decided on."""
     if len(decided) > _N_EACH:
         names = listed(list(dict.fromkeys(found.theory_name for found in decided)))

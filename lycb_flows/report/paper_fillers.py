@@ -377,8 +377,7 @@ def _relaxed_cells(data: ReportData, entry: Entry) -> Filled | str:
                 ),
             ),
         )
-        for point in sorted(documents[0].points, key=lambda each: (each.lattice, *_by_x(each)))
-        if point in lowest.values()
+        for point in sorted(lowest.values(), key=lambda each: (each.lattice, *_by_x(each)))
     ]
     columns = ("lattice of", "x", "model (Å³/atom)", "DFT (Å³/atom)", "difference (%)")
     return Filled((Table("", columns, tuple(rows)),))
