@@ -62,6 +62,7 @@ from .results import (
     find_ground_state as find_ground_state,
     find_results as find_results,
     ground_state_plan as ground_state_plan,
+    is_decided as is_decided,
     ranking_key as ranking_key,
 )
 from .rounds import (

@@ -213,6 +213,23 @@ def ground_state_plan(
     )
 
 
+def is_decided(store: ResultStore, campaign: Campaign) -> bool:
+    """Return whether DFT has decided on all that it is to decide on.
+
+    Parameters
+    ----------
+    store
+        Holds the parents and the decisions.
+    campaign
+        With keys for its parents and models, and with `ranking.dft`.
+    """
+    for _, system, x in system_names(campaign):  # a mixed halide is planned from its system's
+        plan = ground_state_plan(store, campaign, system, x)
+        if plan is not None and plan.decision(store) is None:
+            return False
+    return True
+
+
 def find_ground_state(
     store: ResultStore, campaign: Campaign, system: str, x: float | None = None
 ) -> str | None:

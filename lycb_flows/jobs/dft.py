@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from jobflow import Maker
 
-from lycb_flows.campaign import anchor_structure, dft_theory, ground_state_plan
+from lycb_flows.campaign import anchor_structure, dft_theory, ground_state_plan, is_decided
 from lycb_flows.config import Campaign, DftConfig
 from lycb_flows.crystals import Relaxed
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError
@@ -85,6 +85,8 @@ class AnchorMaker(Maker):
         start = anchor_structure(store, dft, self.binary)
         store.insert(start)
         key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
+        if store.find(Relaxation, key) is None and is_decided(store, self.campaign):
+            return _produced("", "decided without it")
         return _produced(key, relax_by_dft(store, dft, theory, start, self.name))
 
 

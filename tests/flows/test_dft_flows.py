@@ -514,9 +514,8 @@ def test_vasps_stand_in_is_driven_by_fire_and_its_name_is_on_the_result(
 # -- a whole campaign: anchors, mixed halides, and what follows ------------------------------------
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """One round and a measurement from DFT's ground states, a mixed halide among them."""
+def with_anchors():
+    """Return a campaign of one round with competing phases and a mixed halide, decided by DFT."""
     data = read_campaign(CAMPAIGNS / "loop.yaml").model_dump()
     (system,) = data["systems"]
     system["decorations"] = [{"x": 3.0, "cap": 10, "n_samples": 3}]
@@ -530,8 +529,14 @@ def whole(tmp_path_factory):
         "anchors": True,
     }
     data["learning"]["max_temperature_k"] = 200.0
+    return Campaign.model_validate(data)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """One round and a measurement from DFT's ground states, a mixed halide among them."""
     store = open_store(tmp_path_factory.mktemp("whole"))
-    submission, names = run_campaign(store, Campaign.model_validate(data))
+    submission, names = run_campaign(store, with_anchors())
     yield store, submission, find_results(store, submission.campaign, submission.theory), names
     store.close()
 
@@ -657,6 +662,17 @@ def test_a_decision_travels_and_asks_for_no_relaxation(ranked, tmp_path):
         after, names = rank(other, campaign)
         assert after.ground_states == before.ground_states
         assert any(name.startswith("dft-relax") for name in names)
+        assert not list(other.find_all(Relaxation))
+
+
+def test_the_competing_phases_of_imported_decisions_are_not_relaxed_again(whole, tmp_path):
+    store, _, before, _ = whole
+    export_runs(store, tmp_path / "runs")
+    with open_store(tmp_path / "other") as other:
+        assert not import_runs(other, tmp_path / "runs").refused
+        after, names = rank(other, with_anchors())
+        assert after.ground_states == before.ground_states
+        assert {f"dft-relax {binary}" for binary in BINARY_NAMES} <= set(names)
         assert not list(other.find_all(Relaxation))
 
 
