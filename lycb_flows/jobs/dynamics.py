@@ -30,13 +30,14 @@ from lycb_flows.jobs.resources import (
     process_pool,
     static_job,
 )
-from lycb_flows.machine import WALLTIME, Stage, load_settings
+from lycb_flows.machine import WALLTIME, Stage, count_pieces, load_settings
 from lycb_flows.md import (
     CHECKPOINT_MEDIA_TYPE,
     MEDIA_TYPE as TRAJECTORY_MEDIA_TYPE,
     Checkpoint,
     RunAhead,
     SegmentResult,
+    Snapshot,
     prepare_start,
     production_start,
     run_batch,
@@ -162,8 +163,10 @@ def compute_runs(runs: Sequence[RunConfig], job_name: str = "") -> tuple[str, ..
         models = dict.fromkeys(run.model for run in missing)
         batches = [[run for run in missing if run.model == model] for model in models]
     work = functools.partial(_run_batch, store.address, job_name)
-    progress = _Progress(store, missing)
-    done = process_pool().map_ordered(work, batches, meanwhile=progress.tell)
+    n_left = sum(run.steps - _n_stored_steps(store, run) for run in missing)
+    what = missing[0].name if len(missing) == 1 else f"{len(missing)} runs"
+    stage = Stage(_LOGGER.info, f"steps of {what}", n_left)
+    done = process_pool().map_ordered(work, batches, reached=stage.reach)
     claimed = [key for keys in done for key in keys]
     if claimed:
         raise GivenBackError("another worker computes these runs now", keys=claimed)
@@ -183,7 +186,8 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
     keeping = _Keeping(store, potential, job_name)
     ahead = keeping.ahead(runs)
     device = str(potential.device)
-    results = run_batch(ahead, potential, batch_size=len(runs), device=device)
+    watch = keeping.count
+    results = run_batch(ahead, potential, batch_size=len(runs), device=device, watch=watch)
     try:
         for place, result in results:
             keeping.keep(place, result)
@@ -191,27 +195,6 @@ def _run_batch(address: str, job_name: str, runs: Sequence[RunConfig]) -> list[s
         keeping.end(err)
         raise
     return keeping.claimed
-
-
-class _Progress:
-    """Logs how many steps of runs are done and how long the rest takes, every few seconds."""
-
-    def __init__(self, store: ResultStore, runs: Sequence[RunConfig]) -> None:
-        self._store, self._runs = store, runs
-        self._n_before = self._n_steps()
-        n_left = sum(run.steps for run in runs) - self._n_before
-        what = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-        self._stage = Stage(_LOGGER.info, f"steps of {what}", n_left)
-
-    def tell(self) -> None:
-        """Log it, unless it was logged a moment ago or no segment has ended since the start."""
-        n_done = self._n_steps() - self._n_before
-        if n_done > 0:
-            self._stage.reach(n_done)
-
-    def _n_steps(self) -> int:
-        runs = (_stored_segments(self._store, run) for run in self._runs)
-        return sum(segments[-1].last_step for segments in runs if segments)
 
 
 class _Keeping:
@@ -224,9 +207,9 @@ class _Keeping:
     def __init__(self, store: ResultStore, potential: HasEvaluator, job_name: str) -> None:
         self.store, self.potential, self.job_name = store, potential, job_name
         self.claimed: list[str] = []
-        self._progress: list[_Progress] = []
         self._keepers: list[Keeper] = []
         self._since: list[float] = []
+        self._counted: list[int] = []
 
     def ahead(self, runs: Sequence[RunConfig]) -> Iterator[RunAhead]:
         """Yield what is left of each run; runs that are claimed or complete are left out."""
@@ -241,8 +224,13 @@ class _Keeping:
             if run_ahead is not None:
                 self._keepers.append(keeper)
                 self._since.append(time.monotonic())
-                self._progress.append(_Progress(self.store, [run]))
+                self._counted.append(run_ahead.here.step)
                 yield run_ahead
+
+    def count(self, place: int, frame: Snapshot) -> None:
+        """Count the steps up to a frame as done."""
+        count_pieces(frame.steps - self._counted[place])
+        self._counted[place] = frame.steps
 
     def keep(self, place: int, result: SegmentResult) -> None:
         """Store a segment, and give the job back if the next one would pass the deadline."""
@@ -250,7 +238,6 @@ class _Keeping:
         self._since[place] = time.monotonic()
         with contextlib.suppress(StopIteration):
             self._keepers[place].send(result)
-            self._progress[place].tell()
             WALLTIME.leave_if_over(next_s=segment_s)
 
     def end(self, err: BaseException) -> None:
@@ -305,6 +292,11 @@ def _stored_segments(store: ResultStore, run: RunConfig) -> list[Segment]:
             break
         segments.append(found)
     return segments
+
+
+def _n_stored_steps(store: ResultStore, run: RunConfig) -> int:
+    segments = _stored_segments(store, run)
+    return segments[-1].last_step if segments else 0
 
 
 def _is_complete(run: RunConfig, segments: Sequence[Segment]) -> bool:

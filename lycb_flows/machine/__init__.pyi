@@ -22,6 +22,7 @@ from .looks import (
 )
 from .processes import (
     ProcessPool as ProcessPool,
+    count_pieces as count_pieces,
 )
 from .progress import (
     Stage as Stage,

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from contextlib import contextmanager
+from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
 from lycb_flows.errors import LycbError
@@ -23,6 +24,29 @@ T = TypeVar("T")
 R = TypeVar("R")
 _PARENT_CHECK_S = 0.5
 _MEANWHILE_S = 5.0
+Reached = Callable[[int], object]
+"""Called with how many pieces of the work are done."""
+
+
+class _Counting(threading.local):
+    """Where this thread's pieces of work are counted: nowhere, unless a pool does its work."""
+
+    add: Reached | None = None
+
+
+_COUNTING = _Counting()
+
+
+def count_pieces(n: int) -> None:
+    """Count pieces of the work of a pool as done, from within that work.
+
+    Parameters
+    ----------
+    n
+        Pieces since the last call.
+    """
+    if _COUNTING.add is not None:
+        _COUNTING.add(n)
 
 
 class ProcessPool:
@@ -39,13 +63,15 @@ class ProcessPool:
     def __init__(self, n_processes: int, threads: int = 1) -> None:
         self.n_processes, self.threads = n_processes, threads
         self._executor: ProcessPoolExecutor | None = None
+        self._context = multiprocessing.get_context("spawn")
+        self._pieces = self._context.Value("q", 0)
 
     def map_ordered(
         self,
         function: Callable[[T], R],
         items: Iterable[T],
         *,
-        meanwhile: Callable[[], object] | None = None,
+        reached: Reached | None = None,
     ) -> Iterator[R]:
         """Yield the results in the order of the items; the work runs side by side.
 
@@ -57,17 +83,19 @@ class ProcessPool:
             What is done with each item; it must pickle.
         items
             The work.
-        meanwhile
-            Called every few seconds here while other processes work.
+        reached
+            Called here with how many pieces the work has counted (`count_pieces`), now and then.
         """
         tasks = list(items)
         if self.n_processes == 1 or len(tasks) <= 1:
-            yield from map(function, tasks)
+            with _counting_here(reached):
+                yield from map(function, tasks)
             return
+        self._pieces.value = 0
         futures = [self._pool().submit(function, task) for task in tasks]
         try:
             for future in futures:
-                yield _result(future, meanwhile)
+                yield self._result(future, reached)
         finally:
             for future in futures:
                 future.cancel()
@@ -76,25 +104,49 @@ class ProcessPool:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
                 max_workers=self.n_processes,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=partial(_start_worker, os.getpid()),
+                mp_context=self._context,
+                initializer=_start_worker,
+                initargs=(os.getpid(), self._pieces),
             )
             os.environ["OMP_NUM_THREADS"] = str(self.threads)  # inherited by the workers
         return self._executor
 
+    def _result(self, future: Future[R], reached: Reached | None) -> R:
+        while reached is not None and not wait([future], timeout=_MEANWHILE_S).done:
+            reached(self._pieces.value)
+        try:
+            return future.result()
+        except BrokenProcessPool as err:
+            raise LycbError(
+                "a worker process died", fix="look for the kernel's out-of-memory message"
+            ) from err
 
-def _result(future: Future[R], meanwhile: Callable[[], object] | None) -> R:
-    while meanwhile is not None and not wait([future], timeout=_MEANWHILE_S).done:
-        meanwhile()
+
+@contextmanager
+def _counting_here(reached: Reached | None) -> Iterator[None]:
+    """Tell the pieces that are counted in this thread, each time that some are."""
+    before, n_done = _COUNTING.add, 0
+
+    def add(n: int) -> None:
+        nonlocal n_done
+        n_done += n
+        if reached is not None:
+            reached(n_done)
+
+    _COUNTING.add = add
     try:
-        return future.result()
-    except BrokenProcessPool as err:
-        raise LycbError(
-            "a worker process died", fix="look for the kernel's out-of-memory message"
-        ) from err
+        yield
+    finally:
+        _COUNTING.add = before
 
 
-def _start_worker(parent_pid: int) -> None:
+def _start_worker(parent_pid: int, pieces: Synchronized[int]) -> None:
+    def add(n: int) -> None:
+        with pieces.get_lock():
+            pieces.value += n
+
+    _COUNTING.add = add
+
     def leave_with_parent() -> None:
         while os.getppid() == parent_pid:
             time.sleep(_PARENT_CHECK_S)

@@ -44,12 +44,12 @@ class Stage:
         Parameters
         ----------
         done
-            Pieces so far, 1 or more.
+            Pieces so far; with none there is nothing to tell.
         note
             What else is known.
         """
         now = time.monotonic()
-        if now - self._told < EVERY_S or done >= self._total:
+        if now - self._told < EVERY_S or not 0 < done < self._total:
             return
         self._told = now
         left_s = (now - self._began) * (self._total / done - 1)

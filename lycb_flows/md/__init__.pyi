@@ -53,6 +53,7 @@ from .summary import (
 )
 from .trajectory import (
     MEDIA_TYPE as MEDIA_TYPE,
+    Snapshot as Snapshot,
     Trajectory as Trajectory,
     join as join,
     read_trajectory as read_trajectory,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import re
 import shlex
@@ -57,6 +58,7 @@ from lycb_flows.labels.theory import vasp_theory
 from lycb_flows.labels.vasp.inputs import vasp_inputs
 from lycb_flows.labels.vasp.labeler import Vasp
 from lycb_flows.labels.vasp.sets import LevelSetGenerator
+from lycb_flows.machine import progress
 from lycb_flows.potentials.models import find_model
 from lycb_flows.potentials.toy import TOYS
 from lycb_flows.store import open_store
@@ -205,6 +207,17 @@ def test_npt_gives_the_average_cell_that_another_run_starts_from(store):
     (second,) = keys_of(MD.make(first, model="toy-soft"))
     average = store.load(schemas.Run, first).average_structure
     assert store.load(schemas.Run, second).start == average is not None
+
+
+def test_a_run_tells_its_steps_before_its_first_segment_ends(store, caplog, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    with caplog.at_level(logging.INFO, logger="lycb_flows.jobs"):
+        (key,) = keys_of(MD.make(salt(), model="toy-soft"))
+    assert store.load(schemas.Run, key).n_steps == 30
+    told = [re.match(r"steps of md: (\d+) of 30, about", line) for line in caplog.messages]
+    reached = [int(match[1]) for match in told if match]
+    assert reached == list(range(2, 30, 2))
+    assert reached[0] < MD.config.steps(MD.config.segment_ps)
 
 
 def test_labels_of_a_flow_train_a_model(store, quick_stand_in):  # noqa: ARG001 - VASP is quick

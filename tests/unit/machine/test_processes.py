@@ -19,6 +19,7 @@ def square(number):
 
 def doze(_number):
     time.sleep(0.2)
+    processes.count_pieces(10)
 
 
 def fail_at_three(number):
@@ -44,9 +45,20 @@ def test_results_come_in_order_from_other_processes(pool):
 
 def test_progress_is_told_while_others_work(pool, monkeypatch):
     monkeypatch.setattr(processes, "_MEANWHILE_S", 0.05)
+    for _ in range(2):
+        calls = []
+        assert len(list(pool.map_ordered(doze, range(4), reached=calls.append))) == 4
+        assert len(calls) > 2
+        assert calls == sorted(calls)
+        assert 0 < calls[-1] <= 40
+
+
+def test_pieces_are_told_where_the_work_is_done_here():
     calls = []
-    assert len(list(pool.map_ordered(doze, range(4), meanwhile=lambda: calls.append(1)))) == 4
-    assert len(calls) > 2
+    list(ProcessPool(1).map_ordered(doze, range(2), reached=calls.append))
+    assert calls == [10, 20]
+    processes.count_pieces(5)  # of nobody's work
+    assert calls == [10, 20]
 
 
 def test_one_process_or_one_task_stays_here(pool):
