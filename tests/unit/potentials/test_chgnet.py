@@ -290,6 +290,13 @@ def test_a_crystal_does_not_notice_its_neighbours_in_the_batch():
 
 
 @pytest.mark.usefixtures("library")
+def test_afterwards_numbers_below_the_smallest_normal_one_are_numbers_again():
+    evaluate(potential_of("chgnet-0.3.0"), cells()[0])
+    assert np.float32(1e-38) / np.float32(8) > 0
+    assert torch.full((2,), 1e-38).div(8).gt(0).all()
+
+
+@pytest.mark.usefixtures("library")
 def test_the_number_of_threads_changes_nothing():
     potential, crystals = potential_of("chgnet-0.3.0"), [distorted(one, 3) for one in cells()]
     one_thread = evaluate(potential, *crystals)
