@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ase.io import read
 from results_claims import claims
+from results_models import claims_on_models
 
 from lycb_flows.campaign import Submission, find_results
 from lycb_flows.campaign.catalogue import update_catalogue
@@ -44,8 +45,14 @@ from lycb_flows.store import ResultStore, open_store
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results"
 CAMPAIGN = ROOT / "workflows" / "results_pbe.yaml"
-OTHERS = ("results_lattices", "results_series")
-"""Workflows that fill further panels."""
+VOLUMES = ("Figure 2d", "Figure 2e")
+OTHERS = {
+    "results_lattices": (),
+    "results_series": (),
+    "results_volumes": VOLUMES,
+    "results_sevennet": (*VOLUMES, "Figure 3a", "Figure 3b"),
+}
+"""Workflows that fill further panels, and panels of theirs that stand beside the first's."""
 BY_TEST_SET = (
     "Errors by test set of the pretrained models, of CHGNet after each round's labels, of both "
     "models fine-tuned on all labels and of one from random weights: the table of "
@@ -140,26 +147,33 @@ def as_markdown(table: Table) -> str:
 
 
 def chapter(campaigns: Sequence[Measured]) -> Iterator[str]:
-    """Yield the paper's chapter, each panel from the first campaign that fills it, with figures."""
+    """Yield the paper's chapter with figures: each panel from the first campaign that fills it.
+
+    Those of other campaigns that `OTHERS` names follow.
+    """
     panels = [{part.title: part for part in each.panels} for each in campaigns]
     for title, part in panels[0].items():
+        number = title.partition(":")[0]
         filled = [i for i, of_one in enumerate(panels) if title in of_one and of_one[title].tables]
         source = filled[0] if filled else 0
         shown = panels[source].get(title, part)
-        elsewhere = ELSEWHERE.get(title.partition(":")[0])
-        if elsewhere and not filled:
-            shown = replace(shown, lead=(*shown.lead[:-1], elsewhere))
-        yield from panel(shown, campaigns[source].figures)
+        if number in ELSEWHERE and not filled:
+            shown = replace(shown, lead=(*shown.lead[:-1], ELSEWHERE[number]))
+        yield f"### {title}"
+        yield from shown.lead
+        yield from views(shown, campaigns[source].figures)
+        for i in filled[1:]:
+            if number in OTHERS.get(campaigns[i].name, ()):
+                yield f"By `workflows/{campaigns[i].name}.yaml`:"
+                yield from views(panels[i][title], campaigns[i].figures, f"{campaigns[i].name}-")
 
 
-def panel(part: Part, folder: Path) -> Iterator[str]:
-    """Yield a panel in Markdown, and copy the figures that it shows."""
-    yield f"### {part.title}"
-    yield from part.lead
+def views(part: Part, folder: Path, prefix: str = "") -> Iterator[str]:
+    """Yield the figures and tables of a panel in Markdown, and copy the figures."""
     for view in (*part.figures, *part.seen):
         (PAGE / "figures").mkdir(exist_ok=True)
-        shutil.copy(folder / f"{view.name}.png", PAGE / "figures")
-        yield f"![{view.caption}](figures/{view.name}.png)"
+        shutil.copy(folder / f"{view.name}.png", PAGE / "figures" / f"{prefix}{view.name}.png")
+        yield f"![{view.caption}](figures/{prefix}{view.name}.png)"
     yield from map(as_markdown, part.tables)
 
 
@@ -184,9 +198,10 @@ def doubts(campaigns: Sequence[Measured]) -> Iterator[str]:
 def page(campaigns: Sequence[Measured], n_replicas: int) -> str:
     """Return the page in Markdown."""
     labelled = read(PAGE / "orderings.extxyz", index=":")
+    found = [each.found for each in campaigns]
     rows = [
         f"| {c.claim} | {c.paper} | {c.here} | {c.verdict} |"
-        for c in claims([each.found for each in campaigns], labelled)
+        for c in (*claims(found, labelled), *claims_on_models(found))
     ]
     blocks = {
         "claims": "\n".join(["| claim | paper | here | |", "|---|---|---|---|", *rows]),

@@ -5,12 +5,14 @@ import shutil
 
 import pytest
 import results_claims
+import results_models
 import results_page
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from places import ROOT
 
 from lycb_flows import schemas
+from lycb_flows.campaign.results import CampaignResults
 from lycb_flows.jobs import dynamics
 
 
@@ -183,3 +185,58 @@ def test_what_decides_may_have_another_order(energies_ev, words, verdict):
     (claim,) = results_claims.decisions([decision(energies_ev)])
     assert words in claim.here
     assert claim.verdict == verdict
+
+
+def volumes_of(system, volumes_by_model):
+    """Return mean volumes by model at 300, 600 and 800 K; None where a run left physics."""
+    by_model = tuple(
+        schemas.ModelVolumes(
+            model="2" * 64,
+            name=name,
+            cells=tuple(
+                schemas.CellAverage(
+                    run="3" * 64, temperature_k=t, equilibrated=True, volume_ang3_per_atom=volume
+                )
+                for t, volume in zip((300.0, 600.0, 800.0), volumes, strict=True)
+            ),
+        )
+        for name, volumes in volumes_by_model.items()
+    )
+    return schemas.CellVolumes(
+        key="1" * 64,
+        system=system,
+        pressure_bar=1.0,
+        model="2" * 64,
+        cells=by_model[0].cells,
+        by_model=by_model,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tuned", "pretrained", "verdicts"),
+    [
+        ((24, 26, 28), (25, None, None), ["reproduced", "reproduced"]),
+        ((24, 26, None), (25, 31, None), ["contradicted", "in part"]),
+        ((24, 26, 28), (25, 31, 40), ["reproduced", "contradicted"]),
+        ((24, None, 28), (None, None, None), ["contradicted", "reproduced"]),
+    ],
+)
+def test_which_model_is_stable_above_500_k(tuned, pretrained, verdicts):
+    documents = [volumes_of(name, {"a": tuned, "b": pretrained}) for name in ("LYC", "LYB")]
+    claims = list(results_models.stability_by_model(documents))
+    assert [claim.verdict for claim in claims] == verdicts
+    assert "LYC: 300 K 24.0 Å³/atom" in claims[0].here
+    assert ("600 K lost its framework" in claims[1].here) == (pretrained[1] is None)
+
+
+def test_fine_tuned_volumes_are_held_against_sevennets():
+    tuned = CampaignResults(
+        measured={"volumes": [volumes_of("LYC", {"chgnet": (24.2, 26.1, None), "b": (25, 31, 40)})]}
+    )
+    sevennet = CampaignResults(
+        measured={"volumes": [volumes_of("LYC", {"sevennet-0": (24.1, 25.0, 28.0)})]}
+    )
+    first, second = results_models.volumes_beside_sevennet([tuned], sevennet)
+    assert first.claim == "V of LYC at 300 K and 1 bar by chgnet within 1 % of SevenNet-0's"
+    assert (first.here, first.verdict) == ("24.20 against 24.10 Å³/atom (+0.4 %)", "reproduced")
+    assert second.verdict == "contradicted"
