@@ -85,7 +85,9 @@ class AnchorMaker(Maker):
         start = anchor_structure(store, dft, self.binary)
         store.insert(start)
         key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
-        if store.find(Relaxation, key) is None and is_decided(store, self.campaign):
+        if store.find(Relaxation, key) is not None:
+            return _produced(key, "")
+        if is_decided(store, self.campaign):
             return _produced("", "decided without it")
         return _produced(key, relax_by_dft(store, dft, theory, start, self.name))
 
@@ -97,13 +99,11 @@ def _produced(key: str, reason: str) -> Produced:
 def relax_by_dft(
     store: ResultStore, dft: DftConfig, theory: Theory, start: Structure, job: str
 ) -> str:
-    """Look a relaxation up, or try it; empty when it is there, else why it is not.
+    """Relax a crystal, and return why that failed; an empty string when it is done.
 
     A second try goes on where the first one ended: its steps are labels in the store.
     """
     key = Relaxation.key_of(start.key, dft.relaxation, theory=theory.fingerprint)
-    if store.find(Relaxation, key) is not None:
-        return ""
     labeler = open_labeler(store, dft.labeler)
     if labeler.theory != theory:
         raise LycbError(
