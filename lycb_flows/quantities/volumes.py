@@ -235,13 +235,15 @@ def volume_table(data: ReportData, system: str) -> Table:
         Name of the system.
     """
     paper = _papers_volumes(data, system) if data.of_paper else None
-    averages = {cell.run: cell for document in _of(data, system) for cell in document.cells}
     cells = [cell for cell in data.cell_runs if cell.system == system]
+    measured = any(cell.mean is not None for cell in cells)
     rows = [
-        _relaxed_row(r, paper, averages) for r in data.rankings if r.system == system and r.best
+        _relaxed_row(r, paper, measured=measured)
+        for r in data.rankings
+        if r.system == system and r.best
     ]
-    rows += [_volume_row(cell, paper, averages) for cell in cells]
-    here = ("here (Å³/atom)", "fluctuation (Å³/atom)") if averages else ("here (Å³/atom)",)
+    rows += [_volume_row(cell, paper, measured=measured) for cell in cells]
+    here = ("here (Å³/atom)", "fluctuation (Å³/atom)") if measured else ("here (Å³/atom)",)
     return Table(
         "",
         (
@@ -252,7 +254,7 @@ def volume_table(data: ReportData, system: str) -> Table:
         (
             "± is the standard error of the mean, from blocks; volumes without it belong to runs "
             "that the quantity does not average."
-            if averages
+            if measured
             else "± is the fluctuation from frame to frame, not an error."
         )
         + " Paper: at the same temperature and, for CHGNet_600K, the nearest of its pressures."
@@ -261,31 +263,24 @@ def volume_table(data: ReportData, system: str) -> Table:
 
 
 def _relaxed_row(
-    ranking: Ranking,
-    paper: dict[str, dict[float, float]] | None,
-    averages: dict[str, CellAverage],
+    ranking: Ranking, paper: dict[str, dict[float, float]] | None, *, measured: bool
 ) -> tuple[Cell, ...]:
     ground = next((c for c in ranking.best if c.structure == ranking.ground_state), ranking.best[0])
     volume = ground.volume_ang3_per_atom
-    here = (fixed(volume), MISSING) if averages else (fixed(volume),)
+    here = (fixed(volume), MISSING) if measured else (fixed(volume),)
     cells = ours(ranking.key, ("0", MISSING, "relaxed", *here, MISSING))
     return (*cells, *_paper_volume_cells(paper, "CHGNet600K_1bar", 0.0, volume))
 
 
 def _volume_row(
-    cell: CellRun, paper: dict[str, dict[float, float]] | None, averages: dict[str, CellAverage]
+    cell: CellRun, paper: dict[str, dict[float, float]] | None, *, measured: bool
 ) -> tuple[Cell, ...]:
-    run = cell.run
-    volume, pressure_bar = run.average_volume_ang3_per_atom, run.pressure_bar or 0.0
+    run, volume, pressure_bar = cell.run, cell.volume_ang3_per_atom, cell.run.pressure_bar or 0.0
     spread = run.means.volume_std_ang3_per_atom if run.means else None
     here = [with_error(volume, spread)]
-    if averages:
-        mean = averages.get(run.key)
-        volume = mean.volume_ang3_per_atom if mean else volume
-        here = [
-            with_error(volume, mean.volume_err_ang3_per_atom if mean else None),
-            number(spread, 2),
-        ]
+    if measured:
+        error = cell.mean.volume_err_ang3_per_atom if cell.mean else None
+        here = [with_error(volume, error), number(spread, 2)]
     trust = Cell("yes", run.key) if run.equilibrated else Cell("no", run.key, "warn")
     return (
         *ours(run.key, (f"{run.temperature_k:g}", f"{pressure_bar:g}", cell.role)),

@@ -342,21 +342,21 @@ class _Collector:
 
     def follow_runs(self) -> None:
         """Set the system of each NpT run, from the ground state it started from or its name."""
-        systems, others = self.data.ground_states(), self._compared_models()
+        systems, volumes = self.data.ground_states(), self.data.measured(CellVolumes)
+        by_others = [each for document in volumes for each in document.by_model[1:]]
+        others = {each.model: f"by {each.name}" for each in by_others}
+        cells = [cell for each in volumes for cell in each.cells]
+        cells += [cell for each in by_others for cell in each.cells]
+        means = {cell.run: cell for cell in cells}
         self.data.cell_runs = [
             CellRun(
                 systems.get(c.run.start) or c.run.name.split(" ")[0],
                 others.get(c.run.model, c.role),
                 c.run,
+                means.get(c.run.key),
             )
             for c in self.data.cell_runs
         ]
-
-    def _compared_models(self) -> dict[str, str]:
-        """Return the role of the runs of models that others are compared with, by model."""
-        volumes = self.data.measured(CellVolumes)
-        compared = (each for document in volumes for each in document.by_model[1:])
-        return {each.model: f"by {each.name}" for each in compared}
 
     def look_back(self) -> None:
         """Add what all ancestors tell: theories of labels, what was retracted, what it cost."""

@@ -13,6 +13,7 @@ from lycb_flows.errors import StoreError
 from lycb_flows.report.paper import paper_system
 from lycb_flows.schemas import (
     Blob,
+    CellAverage,
     Dataset,
     Document,
     Enumeration,
@@ -47,11 +48,35 @@ class LearnedRound:
 
 @dataclass(frozen=True)
 class CellRun:
-    """An NpT run: the volume of a system at a temperature, and what it was made for."""
+    """An NpT run: the volume of a system at a temperature, and what it was made for.
+
+    Attributes
+    ----------
+    system
+        Name of the system.
+    role
+        What the run was made for.
+    run
+        The run.
+    mean
+        Its mean cell, where the quantity `volumes` has measured it.
+    """
 
     system: str
     role: str
     run: Run
+    mean: CellAverage | None = None
+
+    @property
+    def volume_ang3_per_atom(self) -> float | None:
+        """Mean volume; where it was not measured, the volume of the average cell.
+
+        The latter is larger, by 0.1 % in 240 atoms and by 2 % in 40 whose angles swing: it is the
+        volume of the mean lengths and angles.
+        """
+        if self.mean is not None:
+            return self.mean.volume_ang3_per_atom
+        return self.run.average_volume_ang3_per_atom
 
 
 @dataclass(frozen=True)

@@ -259,8 +259,8 @@ def volume_figure(
     for colour, group in zip(series_colours(len(groups)), groups, strict=True):
         pressure_bar, role = group
         label: str | None = f"here: {pressure_bar:g} bar, {role}"
-        for run in (cell.run for cell in cell_runs if _volume_group(cell) == group):
-            volume = run.average_volume_ang3_per_atom
+        for cell in (each for each in cell_runs if _volume_group(each) == group):
+            run, volume = cell.run, cell.volume_ang3_per_atom
             lost = volume is None
             axes.plot(
                 [run.temperature_k], [0.97 if volume is None else volume],

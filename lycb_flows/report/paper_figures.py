@@ -116,12 +116,14 @@ def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[f
             volume = best[0].volume_ang3_per_atom
             found["here, relaxed"] = {0.0: (volume, ranking.key)}
     for document in data.measured(CellVolumes):
-        for each in document.by_model[1:] if document.system == system else ():
-            if each.at_rest_ang3_per_atom is not None and document.pressure_bar <= 1:
-                source = f"here by {each.name}, {document.pressure_bar:g} bar"
-                found[source] = {0.0: (each.at_rest_ang3_per_atom, document.key)}
+        is_cold = document.system == system and document.pressure_bar <= 1
+        for i, each in enumerate(document.by_model if is_cold else ()):
+            if each.at_rest_ang3_per_atom is not None:
+                source = f"here by {each.name}" if i else "here"
+                at_rest = {0.0: (each.at_rest_ang3_per_atom, document.key)}
+                found[f"{source}, {document.pressure_bar:g} bar"] = at_rest
     for cell in data.cell_runs:
-        volume_ang3 = cell.run.average_volume_ang3_per_atom
+        volume_ang3 = cell.volume_ang3_per_atom
         by_other = cell.role.startswith("by ")
         is_shown = by_other or cell.role == "production"
         if cell.system == system and is_shown and volume_ang3 is not None:

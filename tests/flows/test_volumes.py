@@ -15,7 +15,9 @@ from lycb_flows.md.summary import cell_parameters
 from lycb_flows.quantities.cells import thermal_expansion
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.quantities.volumes import volume_table
+from lycb_flows.report import ReportData
 from lycb_flows.report.page import collect, write_report
+from lycb_flows.report.paper_figures import volumes_here
 from lycb_flows.store import open_store
 from lycb_flows.store.trajectories import trajectory_of
 from lycb_flows.transport.averages import block_error
@@ -86,8 +88,7 @@ def test_other_models_find_the_same_cells_at_temperatures_of_their_own(
     assert own.cells == document.cells
     assert other.name == "toy-teacher"
     assert [cell.temperature_k for cell in (*own.cells, *other.cells)] == 2 * [150.0, 300.0]
-    runs = [finished.load(schemas.Run, cell.run) for cell in other.cells]
-    assert {run.model for run in runs} == {other.model}
+    assert {finished.load(schemas.Run, each.run).model for each in other.cells} == {other.model}
     assert own.at_rest_ang3_per_atom != other.at_rest_ang3_per_atom > 0
     assert set(document.parents) == {cell.run for each in document.by_model for cell in each.cells}
     page = Page(write_report(finished, "loop", found.document_keys(), tmp_path / "report"))
@@ -95,9 +96,13 @@ def test_other_models_find_the_same_cells_at_temperatures_of_their_own(
     assert "Volume by model at 1 bar" in page.text
     assert "here by toy-teacher, 1 bar" in page.text
     assert f"{other.at_rest_ang3_per_atom:.2f}" in page.text
+    means = {each.run: each.volume_ang3_per_atom for each in (*own.cells, *other.cells)}
+    cells = collect(finished, found.document_keys()).cell_runs
+    shown = {cell.run.key: cell.volume_ang3_per_atom for cell in cells}
+    assert means.items() <= shown.items()  # not the volume of the average cell
     steps = plan_campaign(finished, submission.campaign, submission.theory)
-    work = next(step.work for step in steps if step.jobs[0].name == "md npt production 00")
-    assert work.startswith("4 runs")
+    works = {step.jobs[0].name: step.work for step in steps}
+    assert works["md npt production 00"].startswith("4 runs")
 
 
 def test_without_options_the_key_of_a_mean_cell_is_as_before(loop_campaign):
@@ -183,6 +188,8 @@ def test_a_report_shows_errors_of_means_where_they_were_measured(campaign, tmp_p
     table = volume_table(collect(campaign.store, campaign.keys), "LYC")
     assert [row[3].text for row in table.rows] != [row[3].text for row in before.rows]
     assert "24.000 ± 0.020" in [row[3].text for row in table.rows]
+    (_, here) = volumes_here(collect(campaign.store, campaign.keys), "LYC").items()
+    assert [volume for volume, _ in here[1].values()] == pytest.approx([23.76, 24.0, 24.24])
     assert "LYC at 1 bar: the volume expands by 100.0 ± 5.9 × 10⁻⁶ per K" in page.text
     assert page.text.count("Thermal expansion") == 1
 
@@ -207,3 +214,20 @@ def test_what_limits_an_expansion_is_said(campaign, facts, words):
     sentences = list(find_quantity("volumes").limits(collect(campaign.store, campaign.keys)))
     assert bool(sentences) == bool(words)
     assert all(words in sentence.text for sentence in sentences)
+
+
+def test_every_models_volume_at_rest_is_shown_at_zero_kelvin():
+    by_model = tuple(
+        schemas.ModelVolumes(model=digit * 64, name=name, cells=(), at_rest_ang3_per_atom=volume)
+        for digit, name, volume in (("2", "own", 23.0), ("3", "other", 22.0), ("4", "lost", None))
+    )
+    facts = {"system": "LYC", "model": "2" * 64, "cells": (), "by_model": by_model}
+    documents = [
+        schemas.CellVolumes(key=digit * 64, pressure_bar=pressure_bar, **facts)
+        for digit, pressure_bar in (("5", 1.0), ("6", 10_000.0))
+    ]
+    found = volumes_here(ReportData(measurements={"volumes": documents}), "LYC")
+    assert found == {
+        "here, 1 bar": {0.0: (23.0, "5" * 64)},
+        "here by other, 1 bar": {0.0: (22.0, "5" * 64)},
+    }
