@@ -183,8 +183,17 @@ class Volumes(Quantity[CellVolumes]):
         from lycb_flows.report import volume_figure  # noqa: PLC0415 - matplotlib
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
-        caption = "Volume per atom. Hollow: not equilibrated. Lines: published values, if any."
-        figure = volume_figure(cells, _papers_volumes(data, system))
+        at_rest = {
+            (document.pressure_bar, f"by {each.name}" if i else "production"): volume
+            for document in _of(data, system)
+            for i, each in enumerate(document.by_model)
+            if document.pressure_bar <= 1 and (volume := each.at_rest_ang3_per_atom) is not None
+        }
+        caption = (
+            "Volume per atom. Hollow: not equilibrated. Star: left physics. At 0 K: relaxed. "
+            "Lines: published values, if any."
+        )
+        figure = volume_figure(cells, _papers_volumes(data, system), at_rest)
         shown = album.show(f"volume-{system}", figure, caption)
         tables = (volume_table(data, system), *_measured_tables(data, system))
         return Part(system, figures=(shown,), tables=tables)

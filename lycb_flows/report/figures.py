@@ -234,7 +234,9 @@ def _volume_group(cell: CellRun) -> tuple[float, str]:
 
 @styled
 def volume_figure(
-    cell_runs: Sequence[CellRun], paper: Mapping[str, Mapping[float, float]]
+    cell_runs: Sequence[CellRun],
+    paper: Mapping[str, Mapping[float, float]],
+    at_rest: Mapping[tuple[float, str], float] | None = None,
 ) -> Figure:
     """Return the volume per atom against temperature; a hollow marker was not equilibrated.
 
@@ -246,6 +248,8 @@ def volume_figure(
         NpT runs of a system.
     paper
         Volumes of the paper in Å^3 per atom, by series and by temperature in K.
+    at_rest
+        Volumes of relaxed cells in Å^3 per atom, by pressure in bar and role of the runs.
     """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
@@ -256,14 +260,17 @@ def volume_figure(
             marker=MARKERS[i % len(MARKERS)], label=f"paper: {name}",
         )  # fmt: skip
     groups = sorted({_volume_group(cell) for cell in cell_runs})
-    for colour, group in zip(series_colours(len(groups)), groups, strict=True):
+    for i, (colour, group) in enumerate(zip(series_colours(len(groups)), groups, strict=True)):
         pressure_bar, role = group
         label: str | None = f"here: {pressure_bar:g} bar, {role}"
+        if at_rest and group in at_rest:
+            marker = _VOLUME_MARKERS.get(role, "D")
+            axes.plot([0.0], [at_rest[group]], marker, color=colour, markersize=8, zorder=4)
         for cell in (each for each in cell_runs if _volume_group(each) == group):
             run, volume = cell.run, cell.volume_ang3_per_atom
             lost = volume is None
             axes.plot(
-                [run.temperature_k], [0.97 if volume is None else volume],
+                [run.temperature_k], [0.97 - 0.05 * i if volume is None else volume],
                 "*" if lost else _VOLUME_MARKERS.get(role, "D"), color=colour, markersize=8,
                 zorder=4, label=label, markerfacecolor=colour if run.equilibrated else "white",
                 transform=axes.get_xaxis_transform() if lost else axes.transData,

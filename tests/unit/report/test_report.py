@@ -204,6 +204,11 @@ def test_the_volume_of_a_run_that_left_physics_is_absent_not_invented(campaign):
     (star,) = axes.lines  # at a height of the axes: it stands for no volume
     assert star.get_marker() == "*"
     assert star.get_transform() == axes.get_xaxis_transform()
+    (axes,) = volume_figure(
+        data.cell_runs, {}, {(1.0, "production"): 23.5, (1.0, "by x"): 9.0}
+    ).axes
+    at_rest, _ = axes.lines
+    assert at_rest.get_xydata().tolist() == [[0.0, 23.5]]
 
 
 def test_the_same_documents_give_the_same_bytes(campaign, tmp_path):
