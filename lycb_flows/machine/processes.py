@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
@@ -62,9 +63,7 @@ class ProcessPool:
 
     def __init__(self, n_processes: int, threads: int = 1) -> None:
         self.n_processes, self.threads = n_processes, threads
-        self._executor: ProcessPoolExecutor | None = None
-        self._context = multiprocessing.get_context("spawn")
-        self._pieces = self._context.Value("q", 0)
+        self._workers: _Workers | None = None
 
     def map_ordered(
         self,
@@ -91,29 +90,42 @@ class ProcessPool:
             with _counting_here(reached):
                 yield from map(function, tasks)
             return
-        self._pieces.value = 0
-        futures = [self._pool().submit(function, task) for task in tasks]
+        workers = self._started()
+        workers.pieces.value = 0
+        futures = [workers.executor.submit(function, task) for task in tasks]
         try:
             for future in futures:
-                yield self._result(future, reached)
+                yield workers.result(future, reached)
         finally:
             for future in futures:
                 future.cancel()
 
-    def _pool(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
+    def _started(self) -> _Workers:
+        if self._workers is None:
+            context = multiprocessing.get_context("spawn")
+            pieces = context.Value("q", 0)
+            executor = ProcessPoolExecutor(
                 max_workers=self.n_processes,
-                mp_context=self._context,
+                mp_context=context,
                 initializer=_start_worker,
-                initargs=(os.getpid(), self._pieces),
+                initargs=(os.getpid(), pieces),
             )
+            self._workers = _Workers(executor, pieces)
             os.environ["OMP_NUM_THREADS"] = str(self.threads)  # inherited by the workers
-        return self._executor
+        return self._workers
 
-    def _result(self, future: Future[R], reached: Reached | None) -> R:
+
+@dataclass(frozen=True)
+class _Workers:
+    """Worker processes, and the number of pieces that they have counted."""
+
+    executor: ProcessPoolExecutor
+    pieces: Synchronized[int]
+
+    def result(self, future: Future[R], reached: Reached | None) -> R:
+        """Wait for a result, and tell every few seconds how many pieces are done."""
         while reached is not None and not wait([future], timeout=_MEANWHILE_S).done:
-            reached(self._pieces.value)
+            reached(self.pieces.value)
         try:
             return future.result()
         except BrokenProcessPool as err:
