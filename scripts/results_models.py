@@ -84,7 +84,7 @@ def lost_and_kept(model: ModelVolumes) -> str:
     texts = []
     for cell in model.cells:
         volume = cell.volume_ang3_per_atom
-        found = "lost its framework" if volume is None else f"{volume:.1f} Å³/atom"
+        found = "left physics" if volume is None else f"{volume:.1f} Å³/atom"
         texts.append(f"{cell.temperature_k:g} K {found}")
     return ", ".join(texts)
 

@@ -226,7 +226,7 @@ def test_which_model_is_stable_above_500_k(tuned, pretrained, verdicts):
     claims = list(results_models.stability_by_model(documents))
     assert [claim.verdict for claim in claims] == verdicts
     assert "LYC: 300 K 24.0 Å³/atom" in claims[0].here
-    assert ("600 K lost its framework" in claims[1].here) == (pretrained[1] is None)
+    assert ("600 K left physics" in claims[1].here) == (pretrained[1] is None)
 
 
 def test_fine_tuned_volumes_are_held_against_sevennets():

@@ -859,8 +859,8 @@ struct Engine {
     }
 };
 
-// Takes numbers below 1.2e-38 as zero in all threads, as long as it lives: an Intel core spends some
-// 150 cycles on each product with one, and a step of 60 atoms took 47 ms where it now takes 7.
+// Takes numbers below 1.2e-38 as zero in all threads, as long as it lives: on an Intel core
+// a step of 60 atoms took 47 ms with them, and takes 7 without.
 struct FlushDenormals {
 #ifdef __SSE__
     static constexpr unsigned FLUSH = 0x8040;  // FTZ and DAZ: results and operands
