@@ -14,12 +14,13 @@ import csv
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ase import Atoms
 from ase.io import read
-from results_claims import claims
+from results_claims import TEACHER, claims, differences_by_dft_mev
 from results_models import claims_on_models
 
 from lycb_flows.campaign import Submission, find_results
@@ -37,6 +38,7 @@ from lycb_flows.report import (
     FolderAlbum,
     Part,
     Table,
+    listed,
 )
 from lycb_flows.report.page import Contents, report_contents
 from lycb_flows.schemas import Run
@@ -104,10 +106,7 @@ def measured(store: ResultStore, folder: Path) -> tuple[Measured, int]:
     campaign = read_campaign(CAMPAIGN)
     for n_replicas in range(campaign.measure.replicas or 1, 0, -1):
         measure = campaign.measure.model_copy(update={"replicas": n_replicas})
-        name = f"{campaign.name}_{n_replicas}" if n_replicas > 1 else campaign.name
-        found = measure_finished(
-            store, campaign.model_copy(update={"measure": measure, "name": name}), folder
-        )
+        found = measure_finished(store, campaign.model_copy(update={"measure": measure}), folder)
         if found is not None:
             return found, n_replicas
     raise SystemExit("no replica is finished at all conditions: nothing to show yet")
@@ -146,10 +145,10 @@ def as_markdown(table: Table) -> str:
     return "\n".join([*head, *lines, *(["", table.note] if table.note else [])])
 
 
-def chapter(campaigns: Sequence[Measured]) -> Iterator[str]:
+def chapter(campaigns: Sequence[Measured], notes: Mapping[str, str]) -> Iterator[str]:
     """Yield the paper's chapter with figures: each panel from the first campaign that fills it.
 
-    Those of other campaigns that `OTHERS` names follow.
+    Those of other campaigns that `OTHERS` names follow, and what `notes` say of a panel.
     """
     panels = [{part.title: part for part in each.panels} for each in campaigns]
     for title, part in panels[0].items():
@@ -166,6 +165,17 @@ def chapter(campaigns: Sequence[Measured]) -> Iterator[str]:
             if number in OTHERS.get(campaigns[i].name, ()):
                 yield f"By `workflows/{campaigns[i].name}.yaml`:"
                 yield from views(panels[i][title], campaigns[i].figures, f"{campaigns[i].name}-")
+        if number in notes:
+            yield notes[number]
+
+
+def note_on_dft(labelled: Sequence[Atoms]) -> str:
+    """Return the differences of both lattices by DFT, which no campaign has computed."""
+    found = [f"{e:+.2f} meV/atom at x = {x:g}" for x, e in differences_by_dft_mev(labelled).items()]
+    return (
+        f"By DFT in the cells of `{TEACHER}` ([orderings.extxyz](orderings.extxyz)): "
+        f"{listed(found)}."
+    )
 
 
 def views(part: Part, folder: Path, prefix: str = "") -> Iterator[str]:
@@ -206,7 +216,7 @@ def page(campaigns: Sequence[Measured], n_replicas: int) -> str:
     blocks = {
         "claims": "\n".join(["| claim | paper | here | |", "|---|---|---|---|", *rows]),
         "doubts": "\n".join(doubts(campaigns)).rstrip(),
-        "paper": "\n\n".join(chapter(campaigns)),
+        "paper": "\n\n".join(chapter(campaigns, {"Table 3": note_on_dft(labelled)})),
     }
     text = (PAGE / "README.md").read_text(encoding="utf-8")
     for name, block in blocks.items():

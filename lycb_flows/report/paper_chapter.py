@@ -147,14 +147,15 @@ def _runs(data: ReportData, cited: _Cited) -> Iterator[str]:
     known = [model for model in models if model is not None]
     named = listed([model.name for model in known])
     steps_fs = listed([f"{fs:g}" for fs in sorted({run.time_step_fs for run in production})])
-    lengths = sorted({transport.duration_ps for transport in data.measured(Transport)})
+    lengths = sorted({t.duration_ps for t in data.measured(Transport) if t.healthy})
+    length = f" of {listed([f'{ps:g}' for ps in lengths])} ps" if lengths else ""
     pressures = sorted({t.pressure_bar for t in data.measured(Transport)})
     temperatures = sorted({run.temperature_k for run in production})
     yield (
         f"Molecular dynamics by {named}{cited(*(model.architecture for model in known))} used a "
         f"time step of {steps_fs} fs, Nosé-Hoover chains and a Martyna-Tobias-Klein barostat"
         f"{cited('mtk')}: the mean cell of an NpT run at {listed([f'{p:g}' for p in pressures])} "
-        f"bar, then NVT production of {listed([f'{ps:g}' for ps in lengths])} ps at "
+        f"bar, then NVT production{length} at "
         f"{temperatures[0]:g} to {temperatures[-1]:g} K."
     )
 

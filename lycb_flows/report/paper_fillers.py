@@ -6,7 +6,7 @@ Each function fills an entry of `paper_figures.yaml`, or returns the sentence wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from lycb_flows.report import (
     MISSING,
@@ -43,6 +43,7 @@ from lycb_flows.schemas import (
 from lycb_flows.units import EV_MEV
 
 Filler = Callable[[ReportData, Entry], Filled | str]
+OfRun = TypeVar("OfRun", Transport, Density)
 _TEMPERATURE_K: Final = 500.0
 _PRESSURE_BAR: Final = 10_000.0
 _ERRORS: Final = ("E (meV/atom)", "F (meV/Å)", "S (MPa)")
@@ -53,6 +54,16 @@ _SOURCES: Final = (
     "AIMD: Wang et al. 2019. Experiments: exp8 Schlem et al. 2021, exp2_10 Liu et al. 2024, exp3_7 "
     "Asano et al. 2018, exp4_9 van der Maas et al. 2023; star: another synthesis."
 )
+
+
+def _on_crystal(fill: Callable[[ReportData, str, str], Filled | str]) -> Filler:
+    """Return a filler from a function of the crystal that an entry is about, and of its system."""
+
+    def filler(data: ReportData, entry: Entry) -> Filled | str:
+        system = system_of_paper(data, entry.about)
+        return no_system(entry) if system is None else fill(data, entry.about, system)
+
+    return filler
 
 
 # -- figure 2: errors and volumes ------------------------------------------------------------------
@@ -129,15 +140,13 @@ def _kelvin(temperature_k: float | None) -> str:
     return MISSING if temperature_k is None else f"{temperature_k:g}"
 
 
-def _volumes(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
+@_on_crystal
+def _volumes(data: ReportData, about: str, system: str) -> Filled | str:
     here = volumes_here(data, system)
     if not here:
         return f"no NpT run of {system} has finished yet."
-    columns = {name: row for name, row in paper_volumes(entry.about).items() if row}
-    temperatures_k = sorted({t for row in columns.values() for t in row} | _known_k(here))
+    columns = {name: row for name, row in paper_volumes(about).items() if row}
+    temperatures_k = sorted(set[float]().union(*columns.values(), *here.values()))
     rows = [
         (
             Cell(f"{temperature_k:g}"),
@@ -152,10 +161,6 @@ def _volumes(data: ReportData, entry: Entry) -> Filled | str:
     names = (*here, *(f"paper, {name}" for name in columns))
     table = Table("Volume (Å³/atom)", ("T (K)", *names), tuple(rows), _SOURCES)
     return Filled((table,), (f"volume-{system}",))
-
-
-def _known_k(here: Mapping[str, Mapping[float, object]]) -> set[float]:
-    return {temperature_k for row in here.values() for temperature_k in row}
 
 
 # -- figures 3 and 4, tables 1 and 2: conduction ---------------------------------------------------
@@ -180,23 +185,19 @@ def _papers_rows(about: str) -> Iterator[tuple[str, tuple[Cell, ...]]]:
             yield source, papers(barrier, as_printed(row["sigma300_mS_cm"]))
 
 
-def _conduction(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
+@_on_crystal
+def _conduction(data: ReportData, about: str, system: str) -> Filled | str:
     here = list(_conduction_rows(data, system))
     if not here:
         return f"no Arrhenius fit of {system} exists yet."
-    rows = [(Cell(source), *cells) for source, cells in (*here, *_papers_rows(entry.about))]
+    rows = [(Cell(source), *cells) for source, cells in (*here, *_papers_rows(about))]
     columns = ("source", "E_A (eV)", "σ(300 K) (mS/cm)")
     return Filled((Table("", columns, tuple(rows), _SOURCES),))
 
 
-def _whole_table(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
-    theirs = paper_volumes(entry.about)
+@_on_crystal
+def _whole_table(data: ReportData, about: str, system: str) -> Filled | str:
+    theirs = paper_volumes(about)
     temperatures_k = sorted({t for row in theirs.values() for t in row})
     volumes = {
         source: [
@@ -212,7 +213,7 @@ def _whole_table(data: ReportData, entry: Entry) -> Filled | str:
         (Cell(source), *volumes.get(source, blank), *conduction.get(source, none))
         for source in dict.fromkeys([*volumes, *conduction])
     ]
-    printed = dict(_papers_rows(entry.about))
+    printed = dict(_papers_rows(about))
     for name in dict.fromkeys([*theirs, *(source.removeprefix("paper, ") for source in printed)]):
         source = name if name.startswith(_OTHERS) else f"paper, {name}"
         cells = papers(*(as_printed(theirs.get(name, {}).get(t)) for t in temperatures_k))
@@ -225,7 +226,7 @@ def _here(data: ReportData, system: str) -> list[Transport]:
     return [each for each in data.measured(Transport) if each.system == system]
 
 
-def _nearest(found: Sequence[Transport]) -> Transport:
+def _nearest(found: Sequence[OfRun]) -> OfRun:
     """Return the one nearest to the paper's pressure, then to its temperature."""
     return min(
         found,
@@ -236,21 +237,21 @@ def _nearest(found: Sequence[Transport]) -> Transport:
     )
 
 
-def _displacement(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
+@_on_crystal
+def _displacement(data: ReportData, about: str, system: str) -> Filled | str:
+    del about
     moved = [each for each in _here(data, system) if each.lags_ps]
     if not moved:
         return f"no production run of {system} has been analysed yet."
-    shown = _nearest(moved)
-    return Filled((_diffusivity_table([shown]),), (f"msd-{system} at {shown.pressure_bar:g} bar",))
+    nearest = _nearest(moved)
+    place = (nearest.pressure_bar, nearest.temperature_k)
+    shown = [each for each in moved if (each.pressure_bar, each.temperature_k) == place]
+    return Filled((_diffusivity_table(shown),), (f"msd-{system} at {place[0]:g} bar",))
 
 
-def _diffusivities(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
+@_on_crystal
+def _diffusivities(data: ReportData, about: str, system: str) -> Filled | str:
+    del about
     found = _here(data, system)
     if not found:
         return f"no production run of {system} has been analysed yet."
@@ -260,36 +261,36 @@ def _diffusivities(data: ReportData, entry: Entry) -> Filled | str:
 
 
 def _diffusivity_table(found: Sequence[Transport]) -> Table:
-    rows = []
+    """Return a row for each run; replicas of a condition are numbered."""
+    numbered, rows = any(each.replica for each in found), []
     for each in found:
         estimate, upper = each.estimate, each.estimate.diffusivity_upper_m2_per_s
         value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
         texts = (
             f"{each.temperature_k:g}",
             f"{each.pressure_bar:g}",
+            *([f"{each.replica or 1}"] if numbered else []),
             value if upper is None else f"< {scientific(upper)}",
             with_error(each.anisotropy, each.anisotropy_err),
             estimate.regime or MISSING,
         )
         rows.append(ours(each.key, texts))
-    columns = ("T (K)", "p (bar)", "D (m²/s)", "D_c/D_ab", "regime")
+    place = ("T (K)", "p (bar)", *(["replica"] if numbered else []))
+    columns = (*place, "D (m²/s)", "D_c/D_ab", "regime")
     return Table("", columns, tuple(rows), _NEAREST * (found[0].pressure_bar != _PRESSURE_BAR))
 
 
-def _maps(data: ReportData, entry: Entry) -> Filled | str:
-    system = system_of_paper(data, entry.about)
-    if system is None:
-        return no_system(entry)
+@_on_crystal
+def _maps(data: ReportData, about: str, system: str) -> Filled | str:
+    del about
     found = [each for each in data.measured(Density) if each.system == system and each.grid]
     if not found:
         return f"no density of {system} has been measured: name density in measure.quantities."
-    pressure_bar = min((each.pressure_bar for each in found), key=lambda p: abs(p - _PRESSURE_BAR))
-    here = [each for each in found if each.pressure_bar == pressure_bar]
-    shown = min(here, key=lambda each: abs(each.temperature_k - _TEMPERATURE_K))
-    texts = (f"{shown.temperature_k:g}", f"{pressure_bar:g}", number(shown.max_per_ang3))
-    table = Table("", ("T (K)", "p (bar)", "largest density (1/Å³)"), (ours(shown.key, texts),))
-    place = f"{system} at {pressure_bar:g} bar and {shown.temperature_k:g} K"
-    return Filled((table,), (f"density-{place}",))
+    shown = _nearest(found)
+    place = (f"{shown.temperature_k:g}", f"{shown.pressure_bar:g}")
+    row = ours(shown.key, (*place, number(shown.max_per_ang3)))
+    table = Table("", ("T (K)", "p (bar)", "largest density (1/Å³)"), (row,))
+    return Filled((table,), (f"density-{system} at {place[1]} bar and {place[0]} K",))
 
 
 # -- figure 5, table 3, figure S4: over x ----------------------------------------------------------

@@ -57,6 +57,19 @@ def test_a_verdict_follows_from_number_and_error():
     assert str(value) == "2.60 ± 0.20"
 
 
+def test_replicas_are_one_number_whose_error_is_not_below_their_scatter():
+    mean = results_claims.weighted_mean(
+        [results_claims.Value(2.0, 0.1), results_claims.Value(2.1, 0.1)]
+    )
+    assert (mean.value, mean.error) == pytest.approx((2.05, 0.1 / 2**0.5))
+    apart = results_claims.weighted_mean(
+        [results_claims.Value(2.0, 0.1), results_claims.Value(3.0, 0.1)]
+    )
+    assert (apart.value, apart.error) == pytest.approx((2.5, 0.5))
+    alone = results_claims.weighted_mean([results_claims.Value(2.6, 0.2)])
+    assert (alone.value, alone.error) == pytest.approx((2.6, 0.2))
+
+
 def test_a_number_is_zero_within_a_resolution():
     verdict = {
         error: results_claims.Value(0.3, error).is_zero(0.7) for error in (0.1, 0.2, 0.3, 0.5)

@@ -277,7 +277,9 @@ class Campaign:
             },
         )
 
-    def transport(self, system, ground, temperature_k, pressure_bar, regime, *, still=False):
+    def transport(
+        self, system, ground, temperature_k, pressure_bar, regime, *, still=False, **facts
+    ):
         """The transport of a run; `still` is a bound without a single hop."""
         measured = regime == "diffusive"
         npt = self.npt(system, ground, temperature_k, pressure_bar, "production")
@@ -318,25 +320,28 @@ class Campaign:
         )
         return self.put(
             schemas.Transport,
-            f"{system} {temperature_k:g} K {pressure_bar:g} bar",
+            f"{system} {temperature_k:g} K {pressure_bar:g} bar{facts.get('replica', '')}",
             parents=(run,),
             run=run,
             model=digest(["model", "chgnet-0.3.0"]),
             system=system,
             temperature_k=temperature_k,
             pressure_bar=pressure_bar,
-            volume_ang3_per_atom=24.0,
-            mobile_species="Li",
-            n_mobile=18,
-            n_atoms=60,
-            duration_ps=100.0,
-            lags_ps=tuple(lags.tolist()),
-            msd_ang2=tuple(msd.tolist()),
-            framework_msd_ang2=tuple((0.4 * (1 - np.exp(-lags / 0.3))).tolist()),
-            estimate=schemas.DiffusionEstimate(**estimate),
-            lattice_diffusivities_m2_per_s=(d, d, 2.4 * d) if measured else None,
-            healthy=True,
-            **conductivity,
+            **{
+                "volume_ang3_per_atom": 24.0,
+                "mobile_species": "Li",
+                "n_mobile": 18,
+                "n_atoms": 60,
+                "duration_ps": 100.0,
+                "lags_ps": tuple(lags.tolist()),
+                "msd_ang2": tuple(msd.tolist()),
+                "framework_msd_ang2": tuple((0.4 * (1 - np.exp(-lags / 0.3))).tolist()),
+                "estimate": schemas.DiffusionEstimate(**estimate),
+                "lattice_diffusivities_m2_per_s": (d, d, 2.4 * d) if measured else None,
+                "healthy": True,
+                **conductivity,
+                **facts,
+            },
         )
 
     def arrhenius(self, system, ground, pressure_bar, n_measured, other="bound"):

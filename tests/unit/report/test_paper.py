@@ -84,6 +84,24 @@ def test_the_methods_are_of_the_documents_and_cite_what_was_used(campaign, tmp_p
     assert "Mortensen" not in methods  # no label is by GPAW
 
 
+def test_replicas_are_numbered_and_a_lost_run_has_no_length(campaign, tmp_path):
+    finished(campaign)
+    lyc = campaign.ranking("LYC", "Cl")
+    campaign.keys += [
+        campaign.transport("LYC", lyc, 500.0, 10_000.0, "diffusive", replica=2),
+        campaign.transport(
+            "LYC", lyc, 600.0, 10_000.0, "unmeasured", replica=2, healthy=False, duration_ps=0.0
+        ),
+    ]
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report", only_paper=True)
+    bodies = papers_panels(path.read_text())
+    rows = re.findall(r'<tr><td><a href="#k-\w+">(\d+)<', bodies["Figure 4b"])
+    assert rows.count("500") == rows.count("600") == 2
+    assert [">replica<" in bodies[panel] for panel in ("Figure 4b", "Figure 4g")] == [True, False]
+    assert bodies["Figure 4a"].count(">500<") == 2
+    assert "NVT production of 100 ps at" in Page(path).text
+
+
 def test_a_composition_that_no_test_label_is_of_is_told(campaign, tmp_path):
     finished(campaign)  # its test labels are of LYC
     path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report")
