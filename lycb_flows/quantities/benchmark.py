@@ -18,6 +18,7 @@ from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.quantities.contenders import Contender, Labels, from_scratch, judge, read_labels
 from lycb_flows.report import (
     MISSING,
+    PRODUCTION,
     Album,
     Cell,
     Part,
@@ -185,7 +186,7 @@ class ModelBenchmark(Quantity[Benchmark]):
 
 def _measuring(data: ReportData) -> set[str]:
     """Return the keys of the models that the measured runs used."""
-    return {cell.run.model for cell in data.cell_runs if cell.role == "production"}
+    return {cell.run.model for cell in data.cell_runs if cell.series == PRODUCTION}
 
 
 def _errors_text(errors: ModelErrors) -> str:

@@ -36,6 +36,7 @@ from lycb_flows.report import (
     paper_system,
     paper_volumes,
     papers,
+    production_series,
     with_error,
 )
 from lycb_flows.schemas import (
@@ -184,7 +185,7 @@ class Volumes(Quantity[CellVolumes]):
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
         at_rest = {
-            (document.pressure_bar, f"by {each.name}" if i else "production"): volume
+            (document.pressure_bar, production_series(each.name if i else "")): volume
             for document in _of(data, system)
             for i, each in enumerate(document.by_model)
             if document.pressure_bar <= 1 and (volume := each.at_rest_ang3_per_atom) is not None
@@ -292,7 +293,7 @@ def _volume_row(
         here = [with_error(volume, error), number(spread, 2)]
     trust = Cell("yes", run.key) if run.equilibrated else Cell("no", run.key, "warn")
     return (
-        *ours(run.key, (f"{run.temperature_k:g}", f"{pressure_bar:g}", cell.role)),
+        *ours(run.key, (f"{run.temperature_k:g}", f"{pressure_bar:g}", cell.series)),
         *ours(run.key, here),
         trust if run.health.healthy else Cell("left physics", run.key, "warn"),
         *_paper_volume_cells(paper, paper_model_row(pressure_bar), run.temperature_k, volume),

@@ -12,10 +12,12 @@ from .blocks import (
     papers as papers,
 )
 from .data import (
+    PRODUCTION as PRODUCTION,
     CellRun as CellRun,
     LearnedRound as LearnedRound,
     ParityPoints as ParityPoints,
     ReportData as ReportData,
+    production_series as production_series,
 )
 from .figure_style import (
     BLUE as BLUE,

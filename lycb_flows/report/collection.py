@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from lycb_flows.errors import StoreError
-from lycb_flows.report.data import CellRun, LearnedRound, ReportData, parity_points
+from lycb_flows.report.data import PRODUCTION, CellRun, LearnedRound, ReportData, parity_points
 from lycb_flows.schemas import (
     CellVolumes,
     Dataset,
@@ -69,7 +69,7 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
         for kind, documents in data.measurements.items()
     }
     data.cell_runs.sort(
-        key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.role)
+        key=lambda c: (c.system, c.run.pressure_bar or 0.0, c.run.temperature_k, c.series)
     )
     collector.look_back()
     return data
@@ -318,9 +318,9 @@ class _Collector:
         if parent is None:
             self.data.missing[key] = role
         elif isinstance(parent, Run):
-            self.run(key, "production")
+            self.run(key, PRODUCTION)
             if isinstance(self.find(parent.start), Run):
-                self.run(parent.start, "production")
+                self.run(parent.start, PRODUCTION)
         elif parent.kind in self.quantities:
             self.measurement(parent)
         else:
@@ -344,16 +344,17 @@ class _Collector:
         """Set the system of each NpT run, from the ground state it started from or its name."""
         systems, volumes = self.data.ground_states(), self.data.measured(CellVolumes)
         by_others = [each for document in volumes for each in document.by_model[1:]]
-        others = {each.model: f"by {each.name}" for each in by_others}
+        others = {each.model: each.name for each in by_others}
         cells = [cell for each in volumes for cell in each.cells]
         cells += [cell for each in by_others for cell in each.cells]
         means = {cell.run: cell for cell in cells}
         self.data.cell_runs = [
             CellRun(
                 systems.get(c.run.start) or c.run.name.split(" ")[0],
-                others.get(c.run.model, c.role),
+                c.role,
                 c.run,
                 means.get(c.run.key),
+                others.get(c.run.model, ""),
             )
             for c in self.data.cell_runs
         ]

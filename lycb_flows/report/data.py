@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from lycb_flows.schemas import (
 from lycb_flows.store import Attempt
 
 D = TypeVar("D", bound=Document)
+PRODUCTION: Final = "production"
+"""Role of the runs that measure."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,21 @@ class CellRun:
         The run.
     mean
         Its mean cell, where the quantity `volumes` has measured it.
+    other_model
+        Name of its model, where that is not the one that measures; otherwise empty.
     """
 
     system: str
     role: str
     run: Run
     mean: CellAverage | None = None
+    other_model: str = ""
+
+    @property
+    def series(self) -> str:
+        """What the run is shown with: runs of the same role and the same model."""
+        is_production = self.role == PRODUCTION
+        return production_series(self.other_model) if is_production else self.role
 
     @property
     def volume_ang3_per_atom(self) -> float | None:
@@ -77,6 +88,11 @@ class CellRun:
         if self.mean is not None:
             return self.mean.volume_ang3_per_atom
         return self.run.average_volume_ang3_per_atom
+
+
+def production_series(other_model: str = "") -> str:
+    """Return what runs that measure are shown as: the campaign's, or another model's."""
+    return f"by {other_model}" if other_model else PRODUCTION
 
 
 @dataclass(frozen=True)

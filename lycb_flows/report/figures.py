@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
-from lycb_flows.report import CellRun, LearnedRound, ParityPoints, mae_triple
+from lycb_flows.report import PRODUCTION, CellRun, LearnedRound, ParityPoints, mae_triple
 from lycb_flows.report.figure_style import (
     BLUE,
     GREY,
@@ -223,13 +223,12 @@ def history_figure(models: Mapping[str, Model]) -> Figure:
     return figure
 
 
-_VOLUME_MARKERS = {"production": "o", "rounds": "s"}
+_VOLUME_MARKERS = {PRODUCTION: "o", "rounds": "s"}
 
 
 def _volume_group(cell: CellRun) -> tuple[float, str]:
-    """Return pressure and role; the runs of all rounds have one."""
-    is_own = cell.role == "production" or cell.role.startswith("by ")
-    return cell.run.pressure_bar or 0.0, cell.role if is_own else "rounds"
+    """Return pressure and series; the runs of all rounds are one."""
+    return cell.run.pressure_bar or 0.0, cell.series if cell.role == PRODUCTION else "rounds"
 
 
 @styled
@@ -249,7 +248,7 @@ def volume_figure(
     paper
         Volumes of the paper in Å^3 per atom, by series and by temperature in K.
     at_rest
-        Volumes of relaxed cells in Å^3 per atom, by pressure in bar and role of the runs.
+        Volumes of relaxed cells in Å^3 per atom, by pressure in bar and series of the runs.
     """
     figure = Figure((WIDE, 4.0))
     axes = figure.subplots()
@@ -261,17 +260,17 @@ def volume_figure(
         )  # fmt: skip
     groups = sorted({_volume_group(cell) for cell in cell_runs})
     for i, (colour, group) in enumerate(zip(series_colours(len(groups)), groups, strict=True)):
-        pressure_bar, role = group
-        label: str | None = f"here: {pressure_bar:g} bar, {role}"
+        pressure_bar, series = group
+        label: str | None = f"here: {pressure_bar:g} bar, {series}"
         if at_rest and group in at_rest:
-            marker = _VOLUME_MARKERS.get(role, "D")
+            marker = _VOLUME_MARKERS.get(series, "D")
             axes.plot([0.0], [at_rest[group]], marker, color=colour, markersize=8, zorder=4)
         for cell in (each for each in cell_runs if _volume_group(each) == group):
             run, volume = cell.run, cell.volume_ang3_per_atom
             lost = volume is None
             axes.plot(
                 [run.temperature_k], [0.97 - 0.05 * i if volume is None else volume],
-                "*" if lost else _VOLUME_MARKERS.get(role, "D"), color=colour, markersize=8,
+                "*" if lost else _VOLUME_MARKERS.get(series, "D"), color=colour, markersize=8,
                 zorder=4, label=label, markerfacecolor=colour if run.equilibrated else "white",
                 transform=axes.get_xaxis_transform() if lost else axes.transData,
             )  # fmt: skip

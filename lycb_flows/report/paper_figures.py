@@ -10,7 +10,7 @@ from typing import Final
 import yaml
 
 from lycb_flows.config import decorated_name, name_of_ordering
-from lycb_flows.report import ReportData, Table, paper_system
+from lycb_flows.report import PRODUCTION, ReportData, Table, paper_system
 from lycb_flows.schemas import CellVolumes, Enumeration, Transport
 
 FORMULAS: Final = {"LYC": "Li3YCl6", "LYB": "Li3YBr6", "LYCB": "Li3YCl3Br3"}
@@ -119,15 +119,16 @@ def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[f
         is_cold = document.system == system and document.pressure_bar <= 1
         for i, each in enumerate(document.by_model if is_cold else ()):
             if each.at_rest_ang3_per_atom is not None:
-                source = f"here by {each.name}" if i else "here"
-                at_rest = {0.0: (each.at_rest_ang3_per_atom, document.key)}
-                found[f"{source}, {document.pressure_bar:g} bar"] = at_rest
+                source = _source(each.name if i else "", document.pressure_bar)
+                found[source] = {0.0: (each.at_rest_ang3_per_atom, document.key)}
     for cell in data.cell_runs:
         volume_ang3 = cell.volume_ang3_per_atom
-        by_other = cell.role.startswith("by ")
-        is_shown = by_other or cell.role == "production"
-        if cell.system == system and is_shown and volume_ang3 is not None:
-            source = f"here {cell.role}" if by_other else "here"
-            series = found.setdefault(f"{source}, {cell.run.pressure_bar or 0.0:g} bar", {})
+        is_shown = cell.system == system and cell.role == PRODUCTION
+        if is_shown and volume_ang3 is not None:
+            series = found.setdefault(_source(cell.other_model, cell.run.pressure_bar or 0.0), {})
             series[cell.run.temperature_k] = (volume_ang3, cell.run.key)
     return found
+
+
+def _source(other_model: str, pressure_bar: float) -> str:
+    return f"here{other_model and f' by {other_model}'}, {pressure_bar:g} bar"
