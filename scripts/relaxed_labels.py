@@ -1,15 +1,14 @@
 """DFT of relaxed orderings: how well models rank them, and which lattice is lower at each x.
 
-    scripts/relaxed_labels.py [--bromide N] [--chloride N] [--x X ...]
+    scripts/relaxed_labels.py [--bromide N] [--chloride N] [--x X ...] [--proposed]
 
 Labels at the level `paper-pool`, one by one, and adds each to docs/results/orderings.extxyz as soon
 as it is made; what stands there is not computed again:
 
     - the N orderings of Li3YBr6 in 20 atoms, or of Li3YCl6 in 30, that CHGNet 0.3.0 finds lowest,
       with their energies by CHGNet and by the Ewald sum of formal charges as refined;
-    - the ground states of `workflows/results_lattices.yaml` on both lattices at each x.
-
-`proposed LYB 6` in the file is CHGNet's own lowest ordering of Li3YBr6 in 40 atoms.
+    - the ground states of `workflows/results_lattices.yaml` on both lattices at each x;
+    - CHGNet's own lowest ordering of Li3YBr6 in 40 atoms, as `workflows/results_pbe.yaml` has it.
 
 All cells are those of `lycb-pbe-1-sevennet`, whose forces are 8 meV/Å from DFT's in relaxed cells.
 `scripts/results_page.py` compares what is there. Without options it makes no label and counts.
@@ -38,8 +37,8 @@ from lycb_flows.labels.foreign.writing import labelled_atoms
 from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.relaxation.by_model import relax_many
-from lycb_flows.schemas import CompositionSeries, Structure
-from lycb_flows.store import open_store
+from lycb_flows.schemas import CompositionSeries, Ranking, Structure
+from lycb_flows.store import ResultStore, open_store
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 ORDERINGS = RESULTS / "orderings.extxyz"
@@ -108,20 +107,31 @@ def _ewald_ev_per_atom(structure: Structure) -> float:
     return float(EwaldSummation(cell).total_energy) / len(cell)
 
 
-def ground_states(compositions: list[float]) -> Iterator[Task]:
-    """Yield the ground states of both lattices at some x, as the finished campaign has them."""
-    if not compositions:
-        return
+def of_campaigns(compositions: list[float], *, proposed: bool) -> list[Task]:
+    """Return the ground states of finished campaigns that are asked for."""
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
         import_runs(store, RESULTS / "runs")
-        points = [point for one in store.find_all(CompositionSeries) for point in one.points]
-        for x in compositions:
-            for lattice in ("LYB", "LYC"):
-                here = [p for p in points if (p.lattice, p.x) == (lattice, x)]
-                lowest = min(here, key=lambda point: point.energy_ev_per_atom)
-                facts = {"kind": "lattices", "x": x, "lattice": lattice}
-                start = store.load(Structure, lowest.start)
-                yield Task(f"lattices {lattice} {x:g}", start, facts)
+        tasks = list(ground_states(store, compositions))
+        return [*tasks, proposed_bromide(store)] if proposed else tasks
+
+
+def ground_states(store: ResultStore, compositions: list[float]) -> Iterator[Task]:
+    """Yield the ground states of both lattices at some x."""
+    points = [point for one in store.find_all(CompositionSeries) for point in one.points]
+    for x in compositions:
+        for lattice in ("LYB", "LYC"):
+            here = [p for p in points if (p.lattice, p.x) == (lattice, x)]
+            lowest = min(here, key=lambda point: point.energy_ev_per_atom)
+            facts = {"kind": "lattices", "x": x, "lattice": lattice}
+            start = store.load(Structure, lowest.start)
+            yield Task(f"lattices {lattice} {x:g}", start, facts)
+
+
+def proposed_bromide(store: ResultStore) -> Task:
+    """Return the lowest ordering of Li3YBr6 by CHGNet."""
+    (ranking,) = store.find_all(Ranking, system="LYB")
+    facts = {"kind": "proposed", "x": 6.0, "lattice": "LYB"}
+    return Task("proposed LYB 6", store.load(Structure, ranking.ground_state), facts)
 
 
 def make_label(task: Task, engine: Gpaw, potential: Potential) -> None:
@@ -149,8 +159,9 @@ def main() -> None:
     parser.add_argument("--bromide", type=int, default=0, help="Number of orderings.")
     parser.add_argument("--chloride", type=int, default=0, help="Number of orderings.")
     parser.add_argument("--x", type=float, nargs="*", default=[], help="Of the ground states.")
+    parser.add_argument("--proposed", action="store_true", help="CHGNet's lowest Li3YBr6.")
     options = parser.parse_args()
-    tasks = [*ground_states(options.x)]
+    tasks = of_campaigns(options.x, proposed=options.proposed)
     tasks += bromide_orderings(options.bromide) + chloride_orderings(options.chloride)
     known = names_in_file()
     missing = [task for task in tasks if task.name not in known]
