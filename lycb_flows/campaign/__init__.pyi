@@ -53,7 +53,6 @@ from .names import (
 from .planned import (
     PlannedStep as PlannedStep,
     costs_of_jobs as costs_of_jobs,
-    duration_text as duration_text,
 )
 from .results import (
     CampaignResults as CampaignResults,

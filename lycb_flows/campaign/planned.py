@@ -40,9 +40,3 @@ def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
     The jobs of a step share its cost equally.
     """
     return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
-
-
-def duration_text(seconds: float) -> str:
-    """Return an expected duration in words, such as 'about 5 min'."""
-    minutes = seconds / 60
-    return f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"

@@ -15,7 +15,6 @@ from lycb_flows.campaign import (
     StagePlan,
     Submission,
     costs_of_jobs,
-    duration_text,
     enumerate_job,
     find_results,
     ground_state_plan,
@@ -30,7 +29,7 @@ from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.quantities import MeasurementPlan, find_quantity, readable_quantities
 from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round, Run
 from lycb_flows.store import ResultStore
-from lycb_flows.units import EV_MEV, GPA_MPA
+from lycb_flows.units import EV_MEV, GPA_MPA, duration_text
 
 _N_FAILURES = 3
 
@@ -192,7 +191,7 @@ def documented_progress(
     if rest == "unknown" and share > 0 and submission.record.made.ended_at:
         began = datetime.fromisoformat(submission.record.made.ended_at)
         rest_s = (datetime.now(UTC) - began).total_seconds() * (1 / share - 1)
-        rest = f"{duration_text(rest_s)} at the pace so far"
+        rest = f"about {duration_text(rest_s)} at the pace so far"
     return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}
 
 

@@ -25,6 +25,7 @@ from lycb_flows.cli.terminal import (
     print_table,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
@@ -283,17 +284,10 @@ def plan(campaign: CampaignFile, store: StoreOption = None, as_json: JsonOption 
         print_json([step.as_dict() for step in steps])
         return
     rows = [
-        [step.stage, step.jobs[0].name, str(len(step.jobs)), step.work, _duration(step.cpu_s)]
+        [step.stage, step.jobs[0].name, str(len(step.jobs)), step.work, duration_text(step.cpu_s)]
         for step in steps
     ]
     n_jobs, cpu_s = sum(len(step.jobs) for step in steps), sum(step.cpu_s for step in steps)
-    rows.append(["all", "", str(n_jobs), "", _duration(cpu_s)])
+    rows.append(["all", "", str(n_jobs), "", duration_text(cpu_s)])
     columns = ["stage", "first job", "jobs", "work", "CPU time, one core (estimate)"]
     print_table(f"Plan of {submission.campaign.name}", columns, rows)
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:,.1f} {unit}"
-    return f"{seconds:.0f} s"

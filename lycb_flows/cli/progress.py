@@ -19,7 +19,6 @@ from lycb_flows.campaign import (
     ProgressListener,
     Submission,
     costs_of_jobs,
-    duration_text,
     errors_text,
     find_results,
     plan_campaign,
@@ -27,6 +26,7 @@ from lycb_flows.campaign import (
 from lycb_flows.cli.terminal import PlainProgress
 from lycb_flows.schemas import Evaluation
 from lycb_flows.store import ResultStore
+from lycb_flows.units import duration_text
 
 
 @contextmanager
@@ -123,7 +123,7 @@ class _Listener:
             return ""
         elapsed = time.monotonic() - self.started_at
         rest_s = elapsed * (sum(self.costs.values()) / self.spent - 1)
-        return f"{duration_text(rest_s)} left"
+        return f"about {duration_text(rest_s)} left"
 
     def _show_rounds(self) -> None:
         campaign, theory = self.submission.campaign, self.submission.theory

@@ -11,6 +11,7 @@ import typer
 from lycb_flows.cli.dynamics import read_md_config, read_ordered, telling
 from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
 from lycb_flows.errors import InputError
+from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.learning import Certificate, DynamicsComparison
@@ -130,8 +131,6 @@ def certify(
 
 
 def _price_text(price_s: dict[str, float], n_atoms: int) -> str:
-    from lycb_flows.campaign import duration_text
-
     parts = (f"{name} {duration_text(seconds)}" for name, seconds in price_s.items())
     return f"Runs of {n_atoms} atoms cost about: {', '.join(parts)}."
 

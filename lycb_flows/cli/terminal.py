@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lycb_flows.errors import InputError
+from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -362,7 +363,7 @@ def share_progress(task: str) -> Iterator[Callable[[float], None]]:
 
         def tell_plainly(share: float) -> None:
             left_s = (time.monotonic() - start_s) * (1 / max(share, 1e-9) - 1)
-            plain.show(f"{task}: {share:.0%}, about {left_s:.0f} s left")
+            plain.show(f"{task}: {share:.0%}, about {duration_text(left_s)} left")
 
         yield tell_plainly
         return

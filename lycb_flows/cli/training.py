@@ -19,6 +19,7 @@ from lycb_flows.cli.terminal import (
     read_fields,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,8 +132,6 @@ def _say(line: str) -> None:
 
 def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
     """Return what prints an epoch, at most every ten seconds, with the time that is left."""
-    from lycb_flows.campaign import duration_text
-
     began = last = time.monotonic()
 
     def tell(record: EpochRecord) -> None:
@@ -146,7 +145,7 @@ def _epoch_teller(n_epochs: int) -> Callable[[EpochRecord], None]:
             f"epoch {record.epoch} of {n_epochs}: {1e3 * record.energy_mae_ev_per_atom:.1f} "
             f"meV/atom, {1e3 * record.force_mae_ev_per_ang:.0f} meV/Å, "
             f"{record.stress_mae_gpa:.3f} GPa on the labels that validate; "
-            f"{rest} left"
+            f"about {rest} left"
         )
 
     return tell

@@ -32,6 +32,7 @@ from lycb_flows.learning import (
 )
 from lycb_flows.potentials import Potential, require_trainable
 from lycb_flows.schemas import ModelErrors
+from lycb_flows.units import duration_text
 
 _SEARCHED = ("batch_size", "epochs", "learning_rate", "freeze_level")
 
@@ -163,4 +164,4 @@ def _line(place: int, configs: Sequence[TrainingConfig], passed_s: float) -> str
     if not done:
         return line
     left = sum(config.epochs for config in configs[place:])
-    return f"{line}; about {passed_s * left / done:.0f} s left"
+    return f"{line}; about {duration_text(passed_s * left / done)} left"

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from lycb_flows.units import duration_text
+
 Tell = Callable[[str], None]
 """Called with a line for people."""
 
@@ -53,5 +55,5 @@ class Stage:
             return
         self._told = now
         left_s = (now - self._began) * (self._total / done - 1)
-        parts = (f"{done} of {self._total}", note, f"about {left_s:.0f} s left")
+        parts = (f"{done:,} of {self._total:,}", note, f"about {duration_text(left_s)} left")
         self._tell(f"{self._doing}: {', '.join(filter(None, parts))}")

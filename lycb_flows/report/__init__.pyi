@@ -45,7 +45,6 @@ from .numbers import (
     MISSING as MISSING,
     as_printed as as_printed,
     counted as counted,
-    duration as duration,
     fixed as fixed,
     listed as listed,
     number as number,

@@ -12,8 +12,6 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ERROR_DIGITS = 2
 _DIGITS = 3
 _SMALLEST_P = 1e-4
-_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86400.0
-_SCALES = ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "min"))
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
@@ -160,20 +158,6 @@ def fixed(value: float | None, decimals: int = 2) -> str:
         How many.
     """
     return MISSING if value is None else f"{value:.{decimals}f}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in a unit that a person would choose.
-
-    Examples
-    --------
-    >>> duration(12.3), duration(5400)
-    ('12.3 s', '1.50 h')
-    """
-    for scale, unit in _SCALES:
-        if seconds >= scale:
-            return f"{number(seconds / scale)} {unit}"
-    return f"{number(seconds)} s"
 
 
 def counted(count: int, noun: str) -> str:

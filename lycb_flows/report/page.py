@@ -26,7 +26,6 @@ from lycb_flows.report import (
     Reported,
     Section,
     counted,
-    duration,
     figures,
     mae_targets,
     paper_numbers,
@@ -39,6 +38,7 @@ from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import Verdict, judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
+from lycb_flows.units import duration_text
 
 __all__ = ["Contents", "ReportData", "collect", "report_contents", "write_report"]
 
@@ -316,7 +316,7 @@ def _origin(document: Document, outcomes: Counter[str]) -> Provenance:
     made = document.made
     name = getattr(document, "name", "") or getattr(document, "system", "")
     by = [made.job, f"{made.worker or 'worker unknown'} on {made.host or 'host unknown'}"]
-    when = [made.ended_at[:19].replace("T", " ") + " UTC", duration(made.wall_s)]
+    when = [made.ended_at[:19].replace("T", " ") + " UTC", duration_text(made.wall_s)]
     words = [*by, *when] if made.ended_at else ["not timed: made within another document"]
     attempts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
     return Provenance(

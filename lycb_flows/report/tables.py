@@ -13,7 +13,6 @@ from lycb_flows.report import (
     ReportData,
     Table,
     as_printed,
-    duration,
     fixed,
     mae_targets,
     mae_triple,
@@ -38,7 +37,7 @@ from lycb_flows.schemas import (
     Structure,
 )
 from lycb_flows.store import Outcome
-from lycb_flows.units import EV_MEV, GPA_MPA
+from lycb_flows.units import EV_MEV, GPA_MPA, duration_text
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0
@@ -357,8 +356,8 @@ def cost_table(data: ReportData) -> Table:
                     Cell(f"{sum(attempt.outcome == outcome for attempt in mine):,}")
                     for outcome in outcomes
                 ),
-                Cell(duration(sum(attempt.wall_s for attempt in mine))),
-                Cell(duration(median(done)) if done else MISSING),
+                Cell(duration_text(sum(attempt.wall_s for attempt in mine))),
+                Cell(duration_text(median(done)) if done else MISSING),
                 *(papers(paper.get(kind, MISSING)) if papers_too else ()),
             )
         )

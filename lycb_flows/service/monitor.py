@@ -15,7 +15,6 @@ from lycb_flows.campaign import (
     PlannedStep,
     Submission,
     costs_of_jobs,
-    duration_text,
     plan_campaign,
 )
 from lycb_flows.service.launchpad import (
@@ -33,6 +32,7 @@ from lycb_flows.service.launchpad import (
     other_methods,
 )
 from lycb_flows.store import ResultStore, method_versions
+from lycb_flows.units import duration_text
 
 _N_FAILURES = 5
 
@@ -139,5 +139,5 @@ def _progress(
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])
         began = began if began.tzinfo else began.replace(tzinfo=UTC)
         rest_s = (launchpad.now() - began).total_seconds() * (1 / share - 1)
-        rest = f"{duration_text(rest_s)} at the pace so far"
+        rest = f"about {duration_text(rest_s)} at the pace so far"
     return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}

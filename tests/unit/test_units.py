@@ -1,5 +1,6 @@
-"""The conversion factors are those of `scipy.constants`, to the last bit."""
+"""The conversion factors are those of `scipy.constants`, to the last bit; durations in words."""
 
+import pytest
 from scipy import constants
 
 from lycb_flows import units
@@ -20,3 +21,20 @@ def test_factors_are_ratios_of_scipys_units():
     assert constants.pico / constants.femto == units.PS_FS
     assert 1 / constants.milli == units.EV_MEV
     assert constants.giga / constants.mega == units.GPA_MPA
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (0.0431, "0.043 s"),
+        (119.4, "119 s"),
+        (120.0, "2 min"),
+        (7199.0, "120 min"),
+        (9000.0, "2.5 h"),
+        (3 * 86400.0, "3 days"),
+        (1e11, "3,169 years"),
+    ],
+)
+def test_a_duration_is_told_in_a_unit_that_a_person_would_choose(seconds, text):
+    assert units.duration_text(seconds) == text

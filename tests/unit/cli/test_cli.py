@@ -15,7 +15,6 @@ import yaml
 from messages import assert_one_line
 from places import CAMPAIGNS, ROOT
 
-from lycb_flows.campaign import duration_text
 from lycb_flows.cli import terminal
 from lycb_flows.crystals import structures
 from lycb_flows.errors import PhysicsError
@@ -365,16 +364,3 @@ def test_help_keeps_what_stands_in_for_an_option(lycb):
     """Rich takes square brackets for markup, and prints nothing of them."""
     assert "(default: the CIF's name)" in lycb("init", "--help")[1]
     assert "(default: LYCB_STORE)" in lycb("status", "--help")[1]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "less than a minute"),
-        (59, "less than a minute"),
-        (61, "about 1 min"),
-        (6e3, "about 100 min"),
-    ],
-)
-def test_a_short_remainder_is_not_told_as_no_minutes(seconds, words):
-    assert duration_text(seconds) == words

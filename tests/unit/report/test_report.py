@@ -16,7 +16,7 @@ from lycb_flows.potentials import SinglePoint
 from lycb_flows.quantities.volumes import volume_table
 from lycb_flows.report.data import CellRun, LearnedRound, ReportData
 from lycb_flows.report.figures import volume_figure
-from lycb_flows.report.numbers import duration, number, scientific, with_error
+from lycb_flows.report.numbers import number, scientific, with_error
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper import paper_numbers, paper_system, paper_transport, supercell_atoms
 from lycb_flows.report.verdict import is_rehearsal, judge
@@ -241,7 +241,6 @@ def test_errors_are_written_to_their_second_digit():
     assert scientific(1.931e-10, 1.2e-11) == "(1.93 ± 0.12) × 10⁻¹⁰"
     assert scientific(1e-12, 5e-11) == "(0.1 ± 5.0) × 10⁻¹¹"
     assert number(None) == number(float("nan")) == "–"
-    assert duration(7200) == "2.00 h"
 
 
 def test_a_system_is_the_papers_by_composition_not_by_name():

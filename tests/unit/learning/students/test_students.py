@@ -124,6 +124,6 @@ def test_every_stage_of_a_distillation_tells_how_far_it_is(teacher, monkeypatch)
     recipe = StudentRecipe(updates=8, atoms_per_batch=64)
     plan = Plan((150.0, 200.0), rattled_per_start=3, rounds=1, run_ps=0.1, recipe=recipe)
     distil([SALT], teacher, STUDENT, plan, tell=lines.append)
-    stages = {line.split(":")[0] for line in lines if line.endswith(" s left")}
+    stages = {line.split(":")[0] for line in lines if line.endswith(" left")}
     assert stages == {"labelling frames", "round 1", "conditions", "last", "certificate"}
     assert "last: training on" in " ".join(lines)
