@@ -54,6 +54,7 @@ _COARSE_STEPS, _FINE_STEPS = 60, 60
 _DFT_STEPS = 50
 """Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 _SEARCH_S = 60.0
+_LONG_PS = 1e6  # told in nanoseconds from here on
 _ATOMS_PER_UPDATE = 240
 """Atoms in a batch of a student's training (`learning/students/training.py`)."""
 _UNKNOWN_COST = "their cost unknown and not counted"
@@ -268,7 +269,9 @@ class _Planner:
         )
         atom_steps = sum(run.steps * n_atoms[run.system] for run in runs if run.model not in others)
         total_ps = sum(run.steps for run in runs) * time_step_ps
-        work = f"{len(runs)} runs, {total_ps:,.6g} ps together"
+        is_long = total_ps >= _LONG_PS
+        length = f"{total_ps / 1000:,.0f} ns" if is_long else f"{total_ps:,.6g} ps"
+        work = f"{len(runs):,} runs, {length} together"
         jobs = tuple(job for job, _ in batches)
         return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate + others_s)
 

@@ -200,7 +200,9 @@ def test_plan_counts_every_job_of_the_paper(lycb, tmp_path):
     assert code == 0
     labels = [job for step in steps for job in step["jobs"] if job.startswith("label r")]
     assert len([job for job in labels if "200 K" in job]) == 220
-    assert any("5,794 relaxations of 60 atoms" in step["work"] for step in steps)
+    works = " ".join(step["work"] for step in steps)
+    assert "5,794 relaxations of 60 atoms" in works
+    assert "1,456 runs, 1,090 ns together" in works
     tested = [job for step in steps for job in step["jobs"] if job.startswith("label test")]
     own, orderings, parents, mixed = 2 * 50, 26 * 10, 2 * 9 * 50, 6 * 5 * 10
     assert len(tested) == own + orderings + parents + mixed
