@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lycb_flows.errors import InputError
+from lycb_flows.machine import pause_s
 from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
@@ -220,19 +221,18 @@ Key = Annotated[str, typer.Argument(help="Key, or its first digits (6 or more)."
 
 # -- output ----------------------------------------------------------------------------------
 
-PLAIN_EVERY_S = 5.0
-
 
 class PlainProgress:
     """Progress for an output that is no terminal: lines on stderr, at least five seconds apart."""
 
     def __init__(self) -> None:
-        self._shown_at = time.monotonic()
+        self._began_at = self._shown_at = time.monotonic()
 
     def show(self, text: str) -> None:
-        """Print a line of progress, unless the last one is less than `PLAIN_EVERY_S` old."""
-        if time.monotonic() - self._shown_at >= PLAIN_EVERY_S:
-            self._shown_at = time.monotonic()
+        """Print a line of progress, unless the last one was a moment ago (`pause_s`)."""
+        now = time.monotonic()
+        if now - self._shown_at >= pause_s(now - self._began_at):
+            self._shown_at = now
             typer.echo(text, err=True)
 
 

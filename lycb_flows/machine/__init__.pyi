@@ -28,6 +28,7 @@ from .progress import (
     Stage as Stage,
     Tell as Tell,
     no_tell as no_tell,
+    pause_s as pause_s,
 )
 from .settings import (
     Settings as Settings,

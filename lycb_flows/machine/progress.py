@@ -17,10 +17,22 @@ Tell = Callable[[str], None]
 
 EVERY_S = 5.0
 """Seconds between two lines of a stage, at least; a shorter stage tells nothing."""
+_STEADY_S, _LONGEST_S = 100.0, 60.0
 
 
 def no_tell(_: str) -> None:
     """Tell nobody."""
+
+
+def pause_s(elapsed_s: float) -> float:
+    """Return the seconds between two lines: `EVERY_S` at first, a minute after 20 minutes.
+
+    Parameters
+    ----------
+    elapsed_s
+        Time since the work began.
+    """
+    return min(_LONGEST_S, EVERY_S * max(1.0, elapsed_s / _STEADY_S))
 
 
 class Stage:
@@ -51,7 +63,7 @@ class Stage:
             What else is known.
         """
         now = time.monotonic()
-        if now - self._told < EVERY_S or not 0 < done < self._total:
+        if now - self._told < pause_s(now - self._began) or not 0 < done < self._total:
             return
         self._told = now
         left_s = (now - self._began) * (self._total / done - 1)

@@ -13,10 +13,10 @@ from messages import assert_one_line
 from walk_files import DIFFUSIVITY_M2_PER_S, FRAME_FS, STEP_FS, walk, write_dump, write_walk
 
 import lycb_flows as lf
-from lycb_flows.cli import terminal
 from lycb_flows.config import DiffusionConfig, EnumerationConfig
 from lycb_flows.crystals.structures import to_ase
 from lycb_flows.errors import InputError
+from lycb_flows.machine import progress
 from lycb_flows.quantities import trajectory as places
 from lycb_flows.quantities.trajectory import common_charge, find_carrier
 from lycb_flows.units import nernst_einstein_ms_per_cm
@@ -45,7 +45,7 @@ def test_a_long_file_tells_how_far_it_is_and_a_short_one_nothing(
     call = ("analyse", write_walk(trajectory, tmp_path / "run.extxyz"), "--time-step-fs", FRAME_FS)
     code, _, err = lycb(*call)
     assert (code, err) == (0, "")
-    monkeypatch.setattr(terminal, "PLAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     assert re.search(r"^reading: \d+%, about \d+ s left$", lycb(*call)[2], re.MULTILINE)
 
 

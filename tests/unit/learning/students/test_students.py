@@ -16,7 +16,7 @@ from lycb_flows.learning.students.distillation import Plan, distil
 from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import label, rattled
 from lycb_flows.learning.students.training import StudentRecipe, train_student
-from lycb_flows.machine import Stage
+from lycb_flows.machine import Stage, pause_s
 from lycb_flows.potentials.models import find_model, load_potential
 
 SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
@@ -116,6 +116,11 @@ def test_a_long_stage_tells_what_is_left_and_a_short_one_nothing(monkeypatch):
         "labelling: 3 of 40, loss 3, about 74 s left",
         "labelling: 5 of 40, loss 3, about 84 s left",
     ]
+
+
+@pytest.mark.parametrize(("elapsed_s", "expected_s"), [(0, 5), (100, 5), (400, 20), (9000, 60)])
+def test_long_work_is_told_of_less_often(elapsed_s, expected_s):
+    assert pause_s(elapsed_s) == expected_s
 
 
 def test_every_stage_of_a_distillation_tells_how_far_it_is(teacher, monkeypatch):
