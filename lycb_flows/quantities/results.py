@@ -53,6 +53,8 @@ def measured_numbers(
 ) -> Iterator[dict[str, Scalar | None]]:
     """Yield every number that campaigns have measured, as rows with `RESULT_COLUMNS`.
 
+    Each quantity's are sorted by campaign, system, pressure and temperature.
+
     Parameters
     ----------
     store
@@ -66,10 +68,18 @@ def measured_numbers(
         owners: dict[str, list[str]] = {}
         for row in found:
             owners.setdefault(str(row["key"]), []).append(str(row["campaign"]))
-        for document in store.find_documents(owners):
-            for number in quantity.numbers(document):
-                for owner in owners[document.key]:
-                    yield _row(owner, document, number)
+        rows = [
+            _row(owner, document, number)
+            for document in store.find_documents(owners)
+            for number in quantity.numbers(document)
+            for owner in owners[document.key]
+        ]
+        yield from sorted(rows, key=_place)
+
+
+def _place(row: dict[str, Scalar | None]) -> list[tuple[bool, Scalar]]:
+    """Return what to sort by: what has no temperature or other place comes first."""
+    return [(row[name] is not None, row[name] or 0) for name in ("campaign", *_PLACE, "key")]
 
 
 def _row(campaign: str, document: Document, number: Number) -> dict[str, Scalar | None]:

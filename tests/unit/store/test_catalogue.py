@@ -159,6 +159,19 @@ def test_every_document_of_a_campaign_has_its_place(tmp_path):
     assert {row["reduced_formula"] for row in store.query("run", "system=LYB")} == {"Li3YBr6"}
 
 
+def test_results_are_sorted_by_system_pressure_and_temperature(tmp_path, lycb):
+    store = unpack_store("quickstart", tmp_path)
+    lines = lycb("results", "--format", "json", "--store", store)[1].splitlines()
+    rows = [json.loads(line) for line in lines]
+    by_quantity = [[row for row in rows if row["quantity"] == name] for name in ("D", "E_A")]
+    assert [len(each) for each in by_quantity] == [6, 2]
+    for each in by_quantity:
+        places = [
+            (row["system"], row["pressure_bar"], row.get("temperature_k") or 0) for row in each
+        ]
+        assert places == sorted(places)
+
+
 def test_a_campaign_that_cannot_be_read_is_named(tmp_path):
     store = open_store(tmp_path)
     store.insert(CampaignRecord(key="a" * 64, name="broken", text="", resolved='{"x": 1}'))
