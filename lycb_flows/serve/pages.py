@@ -32,7 +32,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
-from lycb_flows.report import Contents, duration, number
+from lycb_flows.report import Contents, number
 from lycb_flows.serve import (
     CONTENT_TYPE,
     COOKIE,
@@ -50,6 +50,7 @@ from lycb_flows.serve import (
     refused,
 )
 from lycb_flows.store import explained
+from lycb_flows.units import duration_text
 
 T = TypeVar("T")
 MAX_STREAMS = 500
@@ -362,7 +363,7 @@ def _templates() -> Environment:
         "clock": _clock,
         "short": lambda key: key[:12],
         "minute": lambda text: text[:16].replace("T", " "),
-        "duration": duration,
+        "duration": duration_text,
         "number": number,
         "plain": lambda value: value if isinstance(value, str) else json.dumps(value),
     }
