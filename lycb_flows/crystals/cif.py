@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pymatgen.core.composition import Composition
 from pymatgen.core.periodic_table import Element
 from pymatgen.core.structure import Structure
-from pymatgen.io.cif import CifParser
+from pymatgen.io.cif import CifBlock, CifParser
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -50,19 +50,12 @@ _ROUTINE = (  # what pymatgen says of every file, or what is checked here
     "Issues encountered while parsing CIF",
     "Incorrect stoichiometry",
     "Cannot determine chemical composition",
-    "No structure parsed for section",
     "Some occupancies",
 )
 _UNREADABLE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    AssertionError,
-    ArithmeticError,
+    ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, ArithmeticError,
     RuntimeError,
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,32 +100,31 @@ def read_cif(name: str, content: bytes) -> ReadCif:
             plain = parseable(name, text)
             check_syntax(text)
             parser = CifParser.from_str(plain, occupancy_tolerance=OCCUPANCY_SUM + _EDGE)
-            blocks = _blocks_with_sites(parser)
-            notes = [note for block in blocks for note in _mended(name, block.data)]
-            found = parser.parse_structures(primitive=False, check_occu=True)
+            blocks = _blocks_with_sites(name, parser)
+            notes = [note for block in blocks for note in _mended(name, parser, block)]
+            (found,) = parser.parse_structures(check_occu=True, primitive=False, on_error="raise")
         except InputError:
             raise
         except _UNREADABLE as err:
-            what, fix = defect(text)
-            reason = str(err) or type(err).__name__
+            what, fix = defect(text, str(err))
+            reason = str(err).rpartition("\n")[2] or type(err).__name__
             raise InputError(what, fix=fix, file=name, reason=reason) from err
-    if len(found) != 1:
-        raise InputError(
-            "a CIF must hold exactly one structure",
-            fix="split the file",
-            file=name,
-            found=len(found),
-        )
-    structure, merged = _merged(found[0], blocks[0].data)
+    structure, merged = _merged(found, blocks[0].data)
     notes += _warned(caught) + merged + _formula_notes(blocks[0].data, structure.composition)
     return ReadCif(structure, text.encode(), tuple(dict.fromkeys(notes)))
 
 
-def _blocks_with_sites(parser: CifParser) -> list[Any]:
-    """Return the blocks that hold a crystal; the parser forgets the others, if there are any."""
+def _blocks_with_sites(name: str, parser: CifParser) -> list[Any]:
+    """Return the block that holds a crystal, if any; the parser then forgets the others."""
     read: Any = parser._cif  # type: ignore[attr-defined]  # noqa: SLF001 - no public way to mend a block
-    every = read.data
-    kept = {key: block for key, block in every.items() if "_atom_site_label" in block.data}
+    kept = {key: block for key, block in read.data.items() if "_atom_site_label" in block.data}
+    if len(kept) > 1:
+        raise InputError(
+            "a CIF must hold exactly one structure",
+            fix="split the file",
+            file=name,
+            found=", ".join(kept),
+        )
     if kept:
         read.data = kept
     return list(kept.values())
@@ -141,13 +133,17 @@ def _blocks_with_sites(parser: CifParser) -> list[Any]:
 # -- before pymatgen reads it ----------------------------------------------------------------
 
 
-def _mended(name: str, data: dict[str, Any]) -> list[str]:
+def _mended(name: str, parser: CifParser, block: CifBlock) -> list[str]:
     """Mend a block's symbols and symmetry in place; return notes."""
+    data = block.data
     notes = _without_vacancies(data)
     _check_elements(name, data)
     notes += _check_occupancies(name, data)
     _check_cell(name, data)
-    return notes + with_operations(name, data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = parser.get_symops(block)
+    return notes + with_operations(name, data, plain)
 
 
 def _symbols(data: dict[str, Any]) -> list[str]:
@@ -215,7 +211,7 @@ def _check_occupancies(name: str, data: dict[str, Any]) -> list[str]:
         )
     if not shares:
         return []
-    found = np.array([number(text, 1.0) for text in shares])
+    found = np.array([number(text, np.nan) for text in shares])
     is_share = np.isfinite(found) & (found > -_EDGE)
     if not is_share.all():
         row = int(np.flatnonzero(~is_share)[0])
@@ -354,18 +350,19 @@ def _one_site(
     """Return species, place and label of sites that are one: rows add up, copies do not."""
     coords = structure.frac_coords[copies]
     coords = coords - np.rint(coords - coords[0])
-    rows = {str(structure[i].label): structure[i].species for i in copies}
-    species = sum(rows.values(), Composition())
+    rows = dict.fromkeys((str(structure[i].label), structure[i].species) for i in copies)
+    labels = ", ".join(dict.fromkeys(label for label, _ in rows))
+    species = sum((species for _, species in rows), Composition())
     total = sum(species.values())
     if total > OCCUPANCY_SUM + _EDGE:
         raise InputError(
             "the occupancies of a site sum to more than one",
             fix="mend them in the CIF: these sites coincide",
-            site=", ".join(rows),
+            site=labels,
             sum=f"{total:g}",
             limit=OCCUPANCY_SUM,
         )
-    return species / max(total, 1.0), coords.mean(axis=0), ", ".join(rows)
+    return species / max(total, 1.0), coords.mean(axis=0), labels
 
 
 def _formula_notes(data: dict[str, Any], sites: Composition) -> list[str]:

@@ -114,14 +114,19 @@ def _check_once(name: str, message: str, found: Iterator[tuple[str, str]]) -> No
         known[tag] = text
 
 
-def defect(text: str) -> tuple[str, str]:
+def defect(text: str, reason: str) -> tuple[str, str]:
     """Return what is wrong with a file that the parser cannot read, and what to do about it.
 
     Parameters
     ----------
     text
         What was given to the parser.
+    reason
+        What the parser says.
     """
+    if "exceeded tolerance" in reason:
+        what = "the occupancies of a site sum to more than one"
+        return what, "mend them: symmetry brings sites of the CIF together"
     if not text.strip():
         return "the CIF is empty", "copy or download it again"
     if not _BLOCK.search(text):

@@ -76,6 +76,53 @@ def test_origin_that_a_name_states_is_taken(choice):
     assert counts == ({"Li": 8, "Ti": 8} if choice == "1" else {"Li": 8, "Ti": 16})
 
 
+@pytest.mark.parametrize(("suffix", "choice"), [(" Z", "2"), ("Z", "2"), (" S", "1"), (":S", "1")])
+def test_letters_of_origins_need_no_colon(suffix, choice):
+    rows = ["Li1 Li 0.125 0.125 0.125 1", "Ti1 Ti 0.5 0.5 0.5 1"]
+    given = {"cell": "8 8 8 90 90 90", "number": 227}
+    found = read(cif(rows, group=f"F d -3 m{suffix}", **given))
+    known = read(cif(rows, group=f"F d -3 m :{choice}", **given))
+    assert found.structure.composition == known.structure.composition
+    assert found.notes == known.notes
+
+
+def test_an_origin_that_is_not_stated_is_told():
+    rows = ["Li1 Li 0 0 0 1", "Ti1 Ti 0.5 0.5 0.5 1"]
+    (note,) = read(cif(rows, cell="8 8 8 90 90 90", group="F d -3 m", number=227)).notes
+    assert note == "no origin is stated: read with origin 1"
+    text = cif(rows, cell="8 8 8 90 90 90", group="F d -3 m", number=227)
+    hall = text.replace("loop_", "_symmetry_space_group_name_Hall '-F 4vw 2vw 3'\nloop_")
+    assert read(hall).notes == ("read in the setting F d -3 m:2",)
+
+
+MONOCLINIC = {"cell": "5 7 9 90 105 90", "rows": ["Y1 Y 0 0 0 1", "Cl1 Cl 0.1 0.2 0.3 1"]}
+
+
+@pytest.mark.parametrize("number", [14, "?"])
+@pytest.mark.parametrize(
+    ("short", "full"), [("P 21/n", "P 1 21/n 1"), ("P21/a", "P 1 21/a 1"), ("P 21/c", "P 1 21/c 1")]
+)
+def test_short_names_of_settings_are_those_settings(short, full, number):
+    found = read(cif(group=short, number=number, **MONOCLINIC)).structure
+    known = read(cif(group=full, number=14, **MONOCLINIC)).structure
+    assert found.composition.formula == "Y2 Cl4"
+    gaps = found.lattice.get_all_distances(found.frac_coords, known.frac_coords)
+    assert gaps.min(axis=1).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("group", "formula"), [("C 2/m", "Y2 Cl8"), ("I 2/m", "Y2 Cl8"), ("C2/c", "Y4 Cl8")]
+)
+def test_a_name_without_a_number_is_no_p1(group, formula):
+    assert read(cif(group=group, number="?", **MONOCLINIC)).structure.composition.formula == formula
+
+
+def test_a_name_that_nobody_knows_is_refused():
+    with pytest.raises(InputError, match=r"space group of a CIF is unknown.*name=P 7/x"):
+        read(cif(group="P 7/x", number="?", **MONOCLINIC))
+    assert len(read(cif(group="P 7/x", number=2, **MONOCLINIC)).structure) == 3
+
+
 @pytest.mark.parametrize(
     ("x", "y"), [("0.333", "0.667"), ("0.3333", "0.6667"), ("0.333(1)", "0.667(1)")]
 )
@@ -122,6 +169,39 @@ def test_sites_that_are_more_than_full_are_named(shares):
     rows = [f"{s}1 {s} 0 0 0 {n}" for s, n in zip(("Cl", "Br"), shares, strict=True)]
     with pytest.raises(InputError, match=r"site=Cl1, Br1, sum=1\.0[12].*limit=1.01"):
         read(cif([*rows, "Li1 Li 0.5 0.5 0.5 1"], **TETRAGONAL))
+
+
+@pytest.mark.parametrize("share", ["0,5", "1/3", "half", "50%", "0.5.", "0.5(", "nan", "-0.2"])
+def test_an_occupancy_that_is_no_number_is_refused(share):
+    rows = [f"Li1 Li 0 0 0 {share}", "Cl1 Cl 0.5 0.5 0.5 1"]
+    with pytest.raises(InputError, match=r"occupancy in a CIF is below zero or no number.*Li1"):
+        read(cif(rows, **TETRAGONAL))
+
+
+@pytest.mark.parametrize(("share", "amount"), [("0.50(3)", 0.5), (".", 1), ("?", 1), ("5e-1", 0.5)])
+def test_an_occupancy_with_its_error_or_without_a_value_is_read(share, amount):
+    rows = [f"Li1 Li 0 0 0 {share}", "Cl1 Cl 0.5 0.5 0.5 1"]
+    assert read(cif(rows, **TETRAGONAL)).structure.composition["Li"] == amount
+
+
+def test_sites_that_symmetry_brings_together_are_no_more_than_full():
+    rows = ["Li1 Li 0.25 0 0 1", "Li2 Li 0.75 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1"]
+    with pytest.raises(InputError, match=r"sum to more than one.*Occupancy 2.* symmetry"):
+        read(cif(rows, **TETRAGONAL))
+
+
+@pytest.mark.parametrize("second", ["Li2 Li 0.75 0 0 1", "Li2 Li 0.2 0 0 1"])
+def test_a_file_of_two_crystals_is_refused_also_where_only_one_can_be_read(second):
+    first = cif(["Li1 Li 0.25 0 0 1", second], **TETRAGONAL)
+    other = cif(["Y1 Y 0 0 0 1", "Cl1 Cl 0.5 0.5 0.5 1"], **TETRAGONAL)
+    with pytest.raises(InputError, match=r"exactly one structure.*found=x, y"):
+        read(first + other.replace("data_x", "data_y"))
+
+
+def test_rows_of_one_label_keep_their_elements():
+    rows = ["M1 Y 0.2500 0.25 0.25 0.5", "M1 In 0.2510 0.25 0.25 0.5", "Cl1 Cl 0 0 0 1"]
+    crystal = read(cif(rows, cell="8 8 8 90 90 90", group="P m m m", number=47))
+    assert crystal.structure.composition.get_el_amt_dict() == {"Y": 4, "In": 4, "Cl": 1}
 
 
 @pytest.mark.parametrize("symbol", ["Vac", "vac", "Va", "VAC1"])
