@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from lycb_flows.campaign.catalogue import update_catalogue
+from lycb_flows.campaign.measurement import measurements
 from lycb_flows.campaign.results import find_results
-from lycb_flows.campaign.submission import find_submission
+from lycb_flows.campaign.submission import Submission, find_submission, reopen
 from lycb_flows.errors import InputError
-from lycb_flows.quantities import readable_quantities
-from lycb_flows.schemas import Blob, Segment
+from lycb_flows.quantities import chosen_quantities
+from lycb_flows.schemas import Blob, CampaignRecord, Segment
 from lycb_flows.store import ResultStore
 
 
 def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
     """Return the trajectories that a finished campaign has for itself and that are still there.
 
+    All versions of the campaign, submitted under the same name, count as one: the runs of a changed
+    version go on from segments of the first.
+
     Parameters
     ----------
     store
         Holds the campaign; its catalogue is brought up to date.
     campaign
-        Name of the campaign.
+        Name of the campaign, or its file.
 
     Raises
     ------
     InputError
-        When the campaign is not finished.
+        When a version of the campaign is not finished, or measures what is not installed here.
     """
-    submission = find_submission(store, campaign)
-    measured = find_results(store, submission.campaign, submission.theory).measured
-    wanted = {quantity.name for quantity in readable_quantities(submission.campaign.measure)}
-    if not wanted or any(not measured.get(name) for name in wanted):
-        raise InputError(
-            "the campaign is not finished", fix="run it to its report first", campaign=campaign
-        )
+    name = find_submission(store, campaign).campaign.name
+    for record in list(store.find_all(CampaignRecord, name=name)):
+        if not _is_finished(store, reopen(store, record)):
+            raise InputError(
+                "the campaign is not finished",
+                fix="run it to its report first; retract the record of a version that was given up",
+                campaign=name,
+                record=record.key,
+            )
     update_catalogue(store)
-    name = submission.campaign.name
     owners: dict[str, set[str]] = {}
     for row in store.query("segment"):
         owners.setdefault(str(row["key"]), set()).add(str(row.get("campaign", "")))
@@ -42,3 +47,14 @@ def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
     found = (document for document in store.find_documents(keys) if isinstance(document, Segment))
     blobs = {segment.trajectory.sha256: segment.trajectory for segment in found}
     return [blob for sha256, blob in blobs.items() if store.blobs.has(sha256)]
+
+
+def _is_finished(store: ResultStore, submission: Submission) -> bool:
+    """Return whether every quantity of a campaign is measured at every condition."""
+    found = find_results(store, submission.campaign, submission.theory)
+    plan = found.measurement
+    if plan is None:
+        return False
+    done = {document.key for documents in found.measured.values() for document in documents}
+    wanted = measurements(plan, chosen_quantities(plan.campaign.measure))
+    return all(each.quantity.key(plan, each.condition) in done for each in wanted)

@@ -170,6 +170,7 @@ def prune(
 ) -> None:
     """Drop the trajectories of a finished campaign; what was measured from them stays.
 
+    All that it measures must be there, in every version that was submitted under its name.
     Those that another campaign has as well stay, too. A new analysis of dropped
     trajectories is no longer possible; `lycb verify` knows that they were dropped.
     """

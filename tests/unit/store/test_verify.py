@@ -9,9 +9,7 @@ from frozen import unpack_store
 from messages import assert_one_line
 from places import ROOT
 
-from lycb_flows.campaign import trajectories
-from lycb_flows.campaign.results import CampaignResults
-from lycb_flows.errors import LycbError, StoreError
+from lycb_flows.errors import LycbError
 from lycb_flows.schemas import CampaignRecord, Health, Import, Segment, Structure
 from lycb_flows.store import copies, differences, open_store, records
 from lycb_flows.store.checks import Counts, seal, verify
@@ -307,23 +305,3 @@ def test_a_backup_is_made_and_restored_as_the_page_says(tmp_path, lycb, monkeypa
     ):
         assert not any(differences(first, restored).values())
         assert list(restored.query("label", "round>=0"))
-
-
-def test_trajectories_of_a_finished_campaign_go_and_are_not_missed(tmp_path, lycb, monkeypatch):
-    with open_store(unpack_store("tiny", tmp_path)) as store:
-        segments = list(store.find_all(Segment))
-    assert_one_line(lycb("prune", "tiny", "--yes", "--store", tmp_path), "not finished")
-    found = CampaignResults(measured={"diffusion": segments[:1], "arrhenius": segments[:1]})
-    monkeypatch.setattr(trajectories, "find_results", lambda *_: found)
-    code, out, _ = lycb("prune", "tiny", "--store", tmp_path)
-    assert code == 0
-    assert "would be dropped" in out
-    code, out, _ = lycb("prune", "tiny", "--yes", "--store", tmp_path)
-    assert f"{len({s.trajectory.sha256 for s in segments})} trajectories dropped" in out
-    with open_store(tmp_path) as store:
-        with pytest.raises(StoreError, match="missing"):
-            store.blobs.read(segments[0].trajectory)
-        assert findings(store) == []
-        with open_store(tmp_path / "copy") as copy:
-            assert copy_documents(store, copy).left_out == {}
-    assert "0 trajectories" in lycb("prune", "tiny", "--store", tmp_path)[1]
