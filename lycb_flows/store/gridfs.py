@@ -6,6 +6,7 @@ string, and encoded bytes need gigabytes of memory.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,9 +14,9 @@ from typing import Any, BinaryIO
 
 from bson import ObjectId
 from gridfs import GridFSBucket, NoFile
-from gridfs.errors import CorruptGridFile
+from gridfs.errors import CorruptGridFile, FileExists
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from lycb_flows.errors import StoreError
 from lycb_flows.schemas import Blob
@@ -67,13 +68,13 @@ class GridFSBlobs(Blobs):
                 upload.write(piece)
             upload.filename = digest.hexdigest()
             upload.close()
-        except DuplicateKeyError:
+        except FileExists:  # another worker was first, or this one before an outage
             upload.abort()
             self.touch(digest.hexdigest())
-        except OperationFailure as err:
-            raise StoreError(
-                "the database refused a blob", fix="check its disk space and rights", size=size
-            ) from err
+        except OperationFailure:  # a database that is full is not filled up by each try
+            with contextlib.suppress(PyMongoError):
+                upload.abort()
+            raise
         return Blob(sha256=digest.hexdigest(), size=size, media_type=media_type)
 
     def write_to(self, blob: Blob, stream: BinaryIO) -> None:

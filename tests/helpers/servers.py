@@ -382,3 +382,17 @@ class MongoServer:
         tail = log.read_text()[-1000:] if log.exists() else "no log"
         msg = f"mongod did not come up (exit code {self.process.poll()}): {tail}"
         raise RuntimeError(msg)
+
+
+class QuotaServer(MongoServer):
+    """A real server that can be told to refuse what is written, as one whose quota is used up."""
+
+    def _arguments(self):
+        return [*super()._arguments(), "--setParameter", "enableTestCommands=1"]
+
+    def refuse(self, *, full, after=0):
+        """Refuse everything from now on, after so many writes; or nothing."""
+        data = {"errorCode": 14031, "failCommands": ["insert", "update", "findAndModify"]}
+        mode = {"skip": after} if full else "off"
+        with self.client() as client:
+            client.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from fireworks import FWorker, fw_config
 from places import CAMPAIGNS
-from servers import MongoServer
+from servers import QuotaServer
 from service_jobs import named, needs, note, notes, wait
 from waiting import wait_until
 from worker_processes import Service, service_on
@@ -186,19 +186,6 @@ def test_the_reaper_leaves_a_lock_of_lpad_as_long_as_fireworks_does(service, tmp
 
 
 # -- a database that is full ---------------------------------------------------------------------
-
-
-class QuotaServer(MongoServer):
-    """A real server that can be told to refuse what is written, as one whose quota is used up."""
-
-    def _arguments(self):
-        return [*super()._arguments(), "--setParameter", "enableTestCommands=1"]
-
-    def refuse(self, *, full):
-        data = {"errorCode": 14031, "failCommands": ["insert", "update", "findAndModify"]}
-        mode = "alwaysOn" if full else "off"
-        with self.client() as client:
-            client.admin.command("configureFailPoint", "failCommand", mode=mode, data=data)
 
 
 def test_workers_wait_while_the_database_is_full(tmp_path, mongo_server):  # noqa: ARG001 - without: not run

@@ -2,6 +2,7 @@
 
 import contextlib
 import filecmp
+import io
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import mongomock
 import pytest
 from bson import ObjectId
 from messages import assert_one_line
-from servers import MongoServer
+from servers import MongoServer, QuotaServer
 from waiting import wait_until
 
 from lycb_flows.errors import GivenBackError, InputError, StoreError
@@ -253,6 +254,37 @@ def test_an_upload_that_died_is_seen_and_can_be_removed(store):
     assert leftover.size == CHUNK_BYTES
     store.blobs.delete(leftover.name)
     assert list(store.blobs.stored()) == []
+
+
+def test_a_blob_that_is_there_is_stored_again_without_a_trace(store):
+    content = bytes(2 * CHUNK_BYTES + 1)  # by another worker, or before an outage
+    first, again = (store.blobs.put_stream(io.BytesIO(content), "x/y") for _ in range(2))
+    assert first == again
+    assert [kept.name for kept in store.blobs.stored()] == [first.sha256]
+    assert store.database["blobs.chunks"].count_documents({}) == 3
+    assert store.blobs.read(first) == content
+
+
+@pytest.mark.parametrize("n_writes", [0, 1], ids=["no chunk", "its chunks"])
+def test_a_blob_waits_for_a_database_that_is_full(n_writes, tmp_path, mongo_server):  # noqa: ARG001 - without: not run
+    with (
+        QuotaServer(tmp_path / "mongo") as server,
+        contextlib.closing(open_store(server.uri("full"))) as store,
+    ):
+        store.blobs.put(b"first", "x/y")
+        server.refuse(full=True, after=n_writes)
+        store.blobs.outage_s = 0.5
+        with pytest.raises(StoreError, match="disk is full"):
+            store.blobs.put_stream(io.BytesIO(b"second"), "x/y")
+        assert len(list(store.blobs.stored())) == 1
+        server.refuse(full=True, after=n_writes)
+        store.blobs.outage_s = 60.0
+        space = threading.Timer(1.0, lambda: server.refuse(full=False))
+        space.start()
+        blob = store.blobs.put_stream(io.BytesIO(b"second"), "x/y")
+        space.join()
+        assert store.blobs.read(blob) == b"second"
+        assert len(list(store.blobs.stored())) == 2
 
 
 def test_a_shared_folder_may_hold_the_blobs_of_a_database(mongo_uri, tmp_path, monkeypatch):
