@@ -95,7 +95,8 @@ def stop_after(
     Raises
     ------
     InputError
-        When it was decided already what follows the round.
+        When it was decided already what follows the round, or a later round makes the model that is
+        to measure.
     """
     begun = max((plan.index for plan in stages), default=TEST_STAGE)
     index = max(begun, 0) if index is None else index
@@ -105,6 +106,15 @@ def stop_after(
             "what follows this round is decided already",
             fix=f"give a round from {begun + decided} on",
             round=index,
+        )
+    rungs = [f"{temperature_k:g}" for temperature_k in campaign.learning.temperatures_k]
+    model = campaign.measure.model
+    if model in rungs[index + 1 :]:
+        raise InputError(
+            "a later round makes the model that is to measure",
+            fix=f"give a round from {rungs.index(model)} on",
+            round=index,
+            model=model,
         )
     changed = {"stop_after": index, "stop_note": _signature()}
     _write(store, campaign, levers_of(store, campaign), changed)

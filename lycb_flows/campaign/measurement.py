@@ -10,6 +10,7 @@ from typing import Any
 from lycb_flows.campaign.descriptions import MEASUREMENT, JobDescription, md_job
 from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.errors import InputError
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity
 from lycb_flows.schemas import Evaluation, Round, Run
 
@@ -107,6 +108,11 @@ def choose_model(
         Every round; where there is none, the campaign's first model measures.
     evaluations
         By model key, all on the same test sets.
+
+    Raises
+    ------
+    InputError
+        When the loop ended before the round whose model is to measure.
     """
     wanted = campaign.measure.model
     if not rounds:
@@ -118,6 +124,13 @@ def choose_model(
             (round_.model for round_ in rounds), key=lambda model: evaluations[model].overall.score
         )
     models = {f"{round_.temperature_k:g}": round_.model for round_ in rounds}
+    if wanted not in models:
+        raise InputError(
+            "the model that is to measure was not learned: the loop was stopped before its round",
+            fix="`lycb extend` until it is there, or another measure.model",
+            model=wanted,
+            learned=", ".join(models),
+        )
     return models[wanted]
 
 

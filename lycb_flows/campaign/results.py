@@ -22,7 +22,7 @@ from lycb_flows.campaign.names import ordering_names, system_names, tested_cryst
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
 from lycb_flows.config import Campaign, decorated_name
-from lycb_flows.errors import StoreError
+from lycb_flows.errors import InputError, StoreError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import (
@@ -299,8 +299,7 @@ def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> Camp
         plan = first_stage(campaign, theory, found.ground_states)
         found.stages.append(plan.model_copy(update={"tested": tested or None}))
         _follow_rounds(store, found)
-        done = _final_evaluations(store, found)
-        if done is not None:
+        if (done := _final_evaluations(store, found)) is not None:
             _follow_measurement(store, campaign, found, done)
     return found
 
@@ -381,7 +380,10 @@ def _follow_measurement(
 ) -> None:
     if not set(measured_crystals(campaign)) <= found.ground_states.keys():
         return  # they are being ranked
-    model = choose_model(campaign, found.rounds, done)
+    try:
+        model = choose_model(campaign, found.rounds, done)
+    except InputError:  # the loop ended before the round of that model
+        return
     starts = measured_starts(campaign, found.ground_states)
     student = student_plan(campaign, starts, model, found.rounds)
     if student is not None:

@@ -10,6 +10,8 @@ from lycb_flows.campaign.levers import extend, levers_of, stop_after
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import submit
 from lycb_flows.config import Levers
+from lycb_flows.errors import InputError
+from lycb_flows.schemas import CampaignRecord
 from lycb_flows.store import open_store, user_name
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -79,3 +81,45 @@ def test_a_campaign_stops_and_goes_on_as_asked_and_its_report_says_so(
     assert [round_.temperature_k for round_ in found.rounds] == [200.0, 400.0]
     assert lycb("report", "loop", *at, "--report", tmp_path / "report")[0] == 0
     assert f"asked for by {user_name()} on 20" in (tmp_path / "report" / "report.html").read_text()
+
+
+# -- the model of a round measures ---------------------------------------------------------------
+
+
+@pytest.fixture
+def hottest_measures(loop_campaign):
+    measure = loop_campaign.measure.model_copy(update={"model": "600"})
+    return loop_campaign.model_copy(update={"measure": measure})
+
+
+@pytest.mark.parametrize("index", [None, 0, 1])
+def test_a_loop_does_not_end_before_the_round_whose_model_measures(
+    tmp_path, hottest_measures, index
+):
+    with open_store(tmp_path / "store") as store:
+        campaign = submit(store, hottest_measures).campaign
+        with pytest.raises(InputError, match=r"measure.*give a round from 2 on"):
+            stop_after(store, campaign, [], index)
+        assert levers_of(store, campaign) == Levers()
+        assert "after round 2" in stop_after(store, campaign, [], 2)
+
+
+def test_a_loop_that_ended_before_that_round_says_so_and_can_be_extended(
+    tmp_path, hottest_measures, lycb
+):
+    at = ("--store", tmp_path / "store")
+    with open_store(tmp_path / "store") as store:
+        submission = submit(store, hottest_measures)
+        asked = Levers(stop_after=0, stop_note="ana, before this was refused")
+        name = f"levers {CampaignRecord.key_of(submission.campaign)}"
+        store.set_note(name, asked.model_dump(mode="json"))
+        with pytest.raises(InputError, match=r"not learned.*lycb extend"):
+            run_campaign(store, hottest_measures)
+        found = find_results(store, submission.campaign, submission.theory)
+        assert (len(found.rounds), found.measurement) == (1, None)
+        for command in ("status", "extend", "extend"):
+            assert lycb(command, "loop", *at)[0] == 0
+        run_campaign(store, hottest_measures)
+        found = find_results(store, submission.campaign, submission.theory)
+        assert found.measurement.model == found.rounds[2].model
+        assert found.measured["diffusion"]
