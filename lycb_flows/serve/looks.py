@@ -18,13 +18,12 @@ from lycb_flows.campaign import (
     plan_campaign,
     reopen,
 )
-from lycb_flows.errors import LycbError
 from lycb_flows.quantities import find_quantity, reported_names
 from lycb_flows.report import mae_triple
 from lycb_flows.schemas import CampaignRecord, Run
 from lycb_flows.serve import Connection
 from lycb_flows.service.monitor import service_status
-from lycb_flows.store import ResultStore
+from lycb_flows.store import ResultStore, in_one_line, is_of_database
 
 _MAX_FAILED_LABELS = 50
 _RUNNING, _FAILED, _PAUSED = "RUNNING", "FIZZLED", "PAUSED"
@@ -129,8 +128,10 @@ class Looker:
         }
         try:
             return CampaignLook(**about, **self._contents(connection, record, is_busy=is_busy))
-        except (LycbError, ValueError) as err:  # written by another version, or by hand
-            return CampaignLook(**about, trouble=" ".join(str(err).split()))
+        except Exception as err:  # such as of what another version or a hand has written
+            if is_of_database(err):
+                raise
+            return CampaignLook(**about, trouble=in_one_line(err))
 
     def _contents(
         self, connection: Connection, record: CampaignRecord, *, is_busy: bool

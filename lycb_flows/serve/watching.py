@@ -11,13 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo.errors import PyMongoError
-
-from lycb_flows.errors import LycbError, first_line
 from lycb_flows.schemas import CampaignRecord
 from lycb_flows.serve import QUERIES, CampaignLook, Connection, Desk, Looker
 from lycb_flows.service.launchpad import WorkerRecord, count_states, find_workers
-from lycb_flows.store import Attempt, explained
+from lycb_flows.store import Attempt, in_one_line
 
 QUERIES_PER_S = 10.0
 """What the poller asks of a database at most, on average."""
@@ -136,9 +133,8 @@ class Watch:
         begin, n_before, before = time.monotonic(), QUERIES.n_commands, self.sight
         try:
             seen = await self.desk.ask(self._see)
-        except (LycbError, PyMongoError, OSError) as err:
-            text = str(explained(err)) if isinstance(err, PyMongoError) else first_line(err)
-            seen = {"trouble": text}
+        except Exception as err:  # noqa: BLE001 - nobody else looks
+            seen = {"trouble": in_one_line(err)}
         content = {name: getattr(before, name) for name in _CONTENT} | {"trouble": ""} | seen
         differs = not before.at or any(getattr(before, k) != v for k, v in content.items())
         async with self._looked:

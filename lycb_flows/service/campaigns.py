@@ -36,7 +36,13 @@ from lycb_flows.service.launchpad import (
     why_given_up,
 )
 from lycb_flows.service.reaper.evidence import Reaping, last_ping
-from lycb_flows.store import ResultStore, method_versions, user_name
+from lycb_flows.store import (
+    ResultStore,
+    in_one_line,
+    is_of_database,
+    method_versions,
+    user_name,
+)
 
 REAPER = "reaper"
 _OVER = {"COMPLETED", "ARCHIVED", "DEFUSED"}
@@ -145,20 +151,25 @@ def close_open_stages(
     """
     return [
         found
-        for workflow, submission in _open_campaigns(launchpad, store)
-        for found in _close(launchpad, store, workflow, submission, dry_run=dry_run)
+        for workflow in campaign_workflows(launchpad, None)
+        if workflow.state not in _OVER
+        and not differing_methods(workflow)  # our plans would have other keys than its jobs
+        for found in _close_or_tell(launchpad, store, workflow, dry_run=dry_run)
     ]
 
 
-def _open_campaigns(
-    launchpad: ServiceLaunchPad, store: ResultStore
-) -> Iterator[tuple[CampaignWorkflow, Submission]]:
-    for workflow in campaign_workflows(launchpad, None):
-        if workflow.state in _OVER or differing_methods(workflow):
-            continue  # our plans would have other keys than its jobs
+def _close_or_tell(
+    launchpad: ServiceLaunchPad, store: ResultStore, workflow: CampaignWorkflow, *, dry_run: bool
+) -> Iterator[Reaping]:
+    """Close the stages of a campaign; one that cannot be read is named, and others go on."""
+    try:
         record = store.find(CampaignRecord, str(workflow.metadata.get(RECORD)))
         if record is not None:
-            yield workflow, reopen(store, record)
+            yield from _close(launchpad, store, workflow, reopen(store, record), dry_run=dry_run)
+    except Exception as err:
+        if is_of_database(err):
+            raise
+        yield Reaping("unreadable campaign", None, workflow.name, in_one_line(err), "none")
 
 
 def _close(

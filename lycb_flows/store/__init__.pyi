@@ -45,6 +45,8 @@ from .opening import (
 )
 from .outages import (
     explained as explained,
+    in_one_line as in_one_line,
+    is_of_database as is_of_database,
     is_outage as is_outage,
     survives_outages as survives_outages,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 
-from lycb_flows.errors import StoreError
+from lycb_flows.errors import LycbError, StoreError, first_line
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +45,12 @@ def is_full(error: BaseException) -> bool:
     """Return whether the database has no space left for what it is to write."""
     code, text = _code_of(error), str(error)
     return code in _NO_SPACE or _NO_SPACE_TEXT in text or (code == _ATLAS and _QUOTA in text)
+
+
+def is_of_database(error: BaseException) -> bool:
+    """Return whether it is the database that failed, as opposed to one thing that is in it."""
+    errors = (error, error.__cause__)
+    return any(isinstance(each, PyMongoError | sqlite3.Error) for each in errors)
 
 
 def patiently(
@@ -112,6 +119,14 @@ def explained(error: PyMongoError, **where: object) -> StoreError:
     return StoreError(
         "the database refuses a request", fix="see its log", **where, code=code, reason=text[:200]
     )
+
+
+def in_one_line(error: Exception) -> str:
+    """Return in one line what failed; of an unexpected error with its type."""
+    if isinstance(error, PyMongoError):
+        error = explained(error)
+    unexpected = "" if isinstance(error, LycbError) else f"{type(error).__name__}: "
+    return unexpected + first_line(error)
 
 
 def _code_of(error: BaseException) -> int | None:

@@ -325,7 +325,9 @@ def test_fault_5_a_disk_that_fills_up_under_the_server_is_waited_for(error, serv
     monkeypatch.setattr(passes, "reap", full_once)
     for _ in range(2):
         passes._serve_once(service.pad, said.append, None)
-    assert said == [f"the database's disk is full ({type(error).__name__}); trying again"]
+    assert said == [
+        "the database's disk is full: free space there, then run again; the reaper goes on"
+    ]
 
 
 def write_as(server, user, password):

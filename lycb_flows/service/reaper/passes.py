@@ -23,14 +23,12 @@ from datetime import datetime
 from types import FrameType
 
 import pymongo
-from pymongo.errors import PyMongoError
 
-from lycb_flows.errors import StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad import ServiceLaunchPad
 from lycb_flows.service.reaper.evidence import Reaping
 from lycb_flows.service.reaper.findings import Pass
-from lycb_flows.store.outages import explained, is_outage
+from lycb_flows.store import in_one_line
 
 __all__ = ["Reaping", "reap", "serve"]
 
@@ -87,7 +85,7 @@ def serve(
     say: Callable[[str], None],
     extra: Callable[[], list[Reaping]] | None = None,
 ) -> None:
-    """Reap again and again until SIGTERM or Ctrl-C, through outages of the database.
+    """Reap again and again until SIGTERM or Ctrl-C, whatever a pass fails with.
 
     Parameters
     ----------
@@ -96,7 +94,7 @@ def serve(
     interval_s
         Seconds between two passes.
     say
-        Receives a line for each action and each outage.
+        Receives a line for each action and each pass that failed.
     extra
         Called at the end of each pass; its findings are added.
     """
@@ -125,13 +123,8 @@ def _serve_once(
     try:
         with pymongo.timeout(min(_PASS_TIMEOUT_S, launchpad.outage_s)):
             found = reap(launchpad, extra=extra)
-    except PyMongoError as err:
-        if not is_outage(err):
-            raise
-        say(f"{explained(err).message} ({type(err).__name__}); trying again")
-        return
-    except StoreError as err:  # of `extra`: the result store is away, or locked
-        say(str(err))
+    except Exception as err:  # noqa: BLE001 - no other process gives lost jobs back
+        say(f"{in_one_line(err)}; the reaper goes on")
         return
     for reaping in found:
         if reaping.done:

@@ -6,6 +6,7 @@ import html
 import io
 import re
 import shutil
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from pages import Served, assert_no_inline, read_stream
+from pymongo.errors import AutoReconnect
 from starlette.exceptions import HTTPException
 from waiting import wait_until
 
@@ -25,7 +27,7 @@ from lycb_flows.errors import LabelError, StoreError
 from lycb_flows.report import FolderAlbum
 from lycb_flows.report.page import report_contents
 from lycb_flows.schemas import CampaignRecord, Label, Run
-from lycb_flows.serve import Desk, Sight, Watch, drawings
+from lycb_flows.serve import Desk, Sight, Watch, drawings, looks
 from lycb_flows.serve.connections import Connection
 from lycb_flows.serve.pages import Cache
 from lycb_flows.store import open_store, trajectory_of
@@ -344,6 +346,54 @@ def test_an_outage_is_told_and_what_was_seen_stays():
     assert (before.campaigns, before.trouble) == (("seen",), "")
     assert after.campaigns == ("seen",)
     assert "no database answers" in after.trouble
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), KeyError("facts")])
+def test_whatever_a_look_fails_with_is_told_and_looked_past(error):
+    async def fail():
+        desk = _Desk(campaigns=("seen",))
+        watch = Watch(desk, interval_s=0.05)
+        looking = asyncio.create_task(watch.keep_looking())
+        before = await watch.now()
+        async with asyncio.timeout(20.0):
+            desk.seen = error
+            told = await watch.after(before.version)
+            desk.seen = {"campaigns": ("anew",)}
+            after = await watch.after(told.version)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        return told, after
+
+    told, after = asyncio.run(fail())
+    assert (told.campaigns, type(error).__name__ in told.trouble) == (("seen",), True)
+    assert (after.campaigns, after.trouble) == (("anew",), "")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_of_the_store"),
+    [
+        (KeyError("facts"), False),
+        (StoreError("a document is damaged"), False),
+        (AutoReconnect("closed"), True),
+        (sqlite3.OperationalError("disk I/O error"), True),
+    ],
+)
+def test_a_campaign_that_fails_is_told_apart_from_the_store(
+    loop_run, monkeypatch, error, is_of_the_store
+):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(looks, "find_results", fail)
+    asked = Connection(loop_run[0], None), loop_run[1].record
+    if is_of_the_store:
+        with pytest.raises(type(error)):
+            looks.Looker().look(*asked, is_busy=False)
+    else:
+        look = looks.Looker().look(*asked, is_busy=False)
+        assert look.state == "unreadable"
+        assert str(error) in look.trouble
 
 
 def test_a_folder_that_may_only_be_read_is_read_anew_each_time():
