@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
-from lycb_flows.errors import LycbError
+from lycb_flows.errors import MachineError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,21 +84,36 @@ class ProcessPool:
             The work.
         reached
             Called here with how many pieces the work has counted (`count_pieces`), now and then.
+
+        Raises
+        ------
+        MachineError
+            When a process was killed; others take the place of all of them.
         """
         tasks = list(items)
         if self.n_processes == 1 or len(tasks) <= 1:
             with _counting_here(reached):
                 yield from map(function, tasks)
             return
-        workers = self._started()
+        workers, futures = self._started(), list[Future[R]]()
         workers.pieces.value = 0
-        futures = [workers.executor.submit(function, task) for task in tasks]
         try:
+            futures += [workers.executor.submit(function, task) for task in tasks]
             for future in futures:
                 yield workers.result(future, reached)
+        except BrokenProcessPool as err:
+            self._drop(workers)
+            fix = "look for the kernel's out-of-memory message"
+            raise MachineError("a worker process died", fix=fix) from err
         finally:
             for future in futures:
                 future.cancel()
+
+    def _drop(self, workers: _Workers) -> None:
+        """Let other processes do the next work."""
+        workers.executor.shutdown(wait=False, cancel_futures=True)
+        if self._workers is workers:
+            self._workers = None
 
     def _started(self) -> _Workers:
         if self._workers is None:
@@ -126,12 +141,7 @@ class _Workers:
         """Wait for a result, and tell every few seconds how many pieces are done."""
         while reached is not None and not wait([future], timeout=_MEANWHILE_S).done:
             reached(self.pieces.value)
-        try:
-            return future.result()
-        except BrokenProcessPool as err:
-            raise LycbError(
-                "a worker process died", fix="look for the kernel's out-of-memory message"
-            ) from err
+        return future.result()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Work spread over processes: ordered results, errors that arrive, nobody left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 from waiting import wait_until
 
-from lycb_flows.errors import InputError, LycbError
+from lycb_flows.errors import InputError, MachineError
 from lycb_flows.machine import processes
 from lycb_flows.machine.processes import ProcessPool
 
@@ -28,8 +29,10 @@ def fail_at_three(number):
     return number
 
 
-def die(_number):
-    os._exit(1)
+def die(number):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does that has no memory left
+    return number
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,16 @@ def test_an_error_keeps_its_one_line_across_the_border(pool):
     assert str(caught.value) == "three is no number (found=3): take another"
 
 
-def test_a_worker_that_dies_is_a_one_line_error():
-    with pytest.raises(LycbError, match="worker process died"):
-        list(ProcessPool(2).map_ordered(die, range(2)))
+def test_a_worker_that_dies_is_the_machines_fault_and_others_take_its_place():
+    pool = ProcessPool(2)
+    for _ in range(2):
+        with pytest.raises(MachineError, match="worker process died"):
+            list(pool.map_ordered(die, range(4)))
+        pids = {pid for _, pid in pool.map_ordered(square, range(4))}
+    os.kill(pids.pop(), signal.SIGKILL)  # between two jobs
+    with pytest.raises(MachineError, match="worker process died"):
+        wait_until(lambda: not list(pool.map_ordered(square, range(2))), "its end to be seen")
+    assert [value for value, _ in pool.map_ordered(square, range(2))] == [0, 1]
 
 
 def test_workers_leave_when_their_parent_is_killed(tmp_path):
