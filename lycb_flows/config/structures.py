@@ -78,7 +78,7 @@ class EnumerationConfig(Config):
     formula: str | None = Field(
         None,
         description="The formula unit of `substitute`, as Li6PS5Cl; default: the common divisor "
-        "of the elements whose atoms in the cell are whole numbers.",
+        "of the elements whose atoms in the primitive cell are whole numbers.",
     )
     keep_occupancies: tuple[str, ...] | None = Field(
         None,

@@ -9,7 +9,7 @@ Nothing is sorted or reduced, because a cached label's forces must belong to the
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class DisorderedCrystal:
         Occupants below this share are dropped by default.
     notes
         What is doubtful about the CIF, a line each.
+    origin
+        The crystal in the cell of its CIF; None where this is it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class DisorderedCrystal:
     provenance: str
     min_occupancy: float
     notes: tuple[str, ...] = ()
+    origin: DisorderedCrystal | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_built_in(self) -> bool:
@@ -75,13 +78,20 @@ class DisorderedCrystal:
         return self.provenance == _BUILT_IN.get(self.name, ("", ""))[1]
 
     def primitive(self) -> DisorderedCrystal:
-        """Return the same crystal in its reduced primitive cell; sites keep their labels."""
+        """Return the same crystal in its reduced primitive cell; sites keep their labels.
+
+        It is that of the CIF's cell, whatever cell this is.
+        """
+        return self._primitive if self.origin is None else self.origin.primitive()
+
+    @functools.cached_property
+    def _primitive(self) -> DisorderedCrystal:
         from lycb_flows.crystals.cif import SAME_SITE_ANG  # noqa: PLC0415 - takes a while
 
         labelled = self.structure.copy(site_properties={"site_label": list(self.site_labels)})
         cell = labelled.get_primitive_structure(SAME_SITE_ANG, use_site_props=True)
         labels = tuple(cell.site_properties["site_label"])
-        return replace(self, structure=cell, site_labels=labels)
+        return replace(self, structure=cell, site_labels=labels, origin=self)
 
     def transformed(self, matrix: ArrayLike) -> DisorderedCrystal:
         """Return the same crystal in a supercell; sites keep their labels.
@@ -98,7 +108,8 @@ class DisorderedCrystal:
             labels = ("site",) * len(labels)
         cell = self.structure.copy(site_properties={"site_label": list(labels)})
         cell.make_supercell(np.asarray(matrix), to_unit_cell=True)
-        return replace(self, structure=cell, site_labels=tuple(cell.site_properties["site_label"]))
+        labels = tuple(cell.site_properties["site_label"])
+        return replace(self, structure=cell, site_labels=labels, origin=self.origin or self)
 
     def document(self) -> Parent:
         """Return the parent as a document; its blob is `cif`."""

@@ -30,6 +30,8 @@ Shares = list[dict[str, float]]
 def shares_of(cell: DisorderedCrystal, config: EnumerationConfig) -> Shares:
     """Return element -> occupancy of each site, after what the config replaces.
 
+    A formula unit that is not named is that of the primitive cell, so one in every cell.
+
     Parameters
     ----------
     cell
@@ -46,7 +48,7 @@ def shares_of(cell: DisorderedCrystal, config: EnumerationConfig) -> Shares:
     if not config.substitute:
         return shares
     check_elements(config.brought)
-    parts = _parts(summed_shares(shares), config)
+    parts = _parts(summed_shares(element_shares(cell.primitive().structure)), config)
     found = []
     for site in shares:
         now: dict[str, float] = {}

@@ -19,6 +19,10 @@ from lycb_flows.crystals import (
     load_parent,
     parse_cif,
 )
+from lycb_flows.crystals.distances import summed_shares
+from lycb_flows.crystals.enumeration.occupancies import kept_mixing
+from lycb_flows.crystals.enumeration.site_mixing import shares_of
+from lycb_flows.crystals.structures import parent_cell
 from lycb_flows.errors import InputError
 
 ONE = {"supercell": (1, 1, 1)}
@@ -148,6 +152,54 @@ def test_a_disordered_crystal_is_as_if_refined_with_what_replaces():
     assert count_orderings(plain, replaced) == count_orderings(mixed, as_refined)
     found = enumerate_orderings(plain, replaced)
     assert Counter(found.structure(0).species) == {"Cs": 1, "Li": 2, "Cl": 1, "Br": 1}
+
+
+RICH_IN_CHLORINE = (  # Li5.5PS4.5Cl1.5: of its primitive cell only phosphorus is a whole number
+    ("Li1 Li 0.183 0.183 0.024 0.5", "Li1 Li 0.183 0.183 0.024 0.45833"),
+    ("0.25 0.385", "0.25 0.135"), ("0.25 0.615", "0.25 0.865"),
+    ("0 0.615", "0 0.365"), ("0 0.385", "0 0.635"),
+)  # fmt: skip
+
+
+def rich_in_chlorine():
+    text = (CIFS / "Li6PS5Cl.cif").read_text()
+    for before, after in RICH_IN_CHLORINE:
+        assert before in text
+        text = text.replace(before, after)
+    return parse_cif("mine", text.encode(), "a test", 0.1)
+
+
+@pytest.mark.parametrize("name", ["Li6PS5Cl.cif", "Na3PS4.cif", None])
+def test_a_formula_unit_is_the_same_in_every_cell(name):
+    crystal = load_parent(str(CIFS / name)) if name else rich_in_chlorine()
+    by = {"P": {"Sb": 0.25}} | ({} if name == "Na3PS4.cif" else {"Cl": {"Br": 0.5}})
+    settings = [{}, {"cell": "primitive"}, {"matrix": [[1, 0, 0], [0, 1, 0], [0, 1, 2]]}]
+    settings += [
+        {"cell": "primitive", "matrix": [[1, 0, 0], [0, 1, 0], [0, 0, n]]} for n in (2, 3, 4)
+    ]
+    for each in settings:
+        config = EnumerationConfig(substitute=by, **each)
+        sums = summed_shares(shares_of(parent_cell(crystal, config), config))
+        units = sums["P"] + sums["Sb"]
+        assert sums["Sb"] / units == pytest.approx(0.25)
+        assert sums.get("Br", 0.5 * units) / units == pytest.approx(0.5)
+
+
+def test_the_mixing_that_is_announced_is_the_one_that_is_made():
+    given = EnumerationConfig(
+        **ONE, substitute={"Cl": {"Br": 1.0}}, keep_occupancies=("S", "Cl"), n_search=1
+    )
+    crystal = rich_in_chlorine()
+    choice = choose(crystal, given, max_atoms=60)
+    cell = parent_cell(crystal, choice.config)
+    made = kept_mixing(cell, choice.config, choice.composition.atoms, 1)
+    texts = [
+        f"{each.n_atoms} of {each.n_sites} {each.site_label} hold {each.species}"
+        for each in made
+        if 0 < each.refined < 1
+    ]
+    assert len(texts) == 4
+    assert all(text in choice.reasons[0] for text in texts)
 
 
 def test_what_replaces_keeps_the_distances_of_what_it_replaces():
