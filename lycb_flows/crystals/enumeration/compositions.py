@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, product
+from heapq import nsmallest
+from operator import itemgetter
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,6 +22,7 @@ OCCUPANCY_TOLERANCE = 1e-3 + 1e-9
 """A refined occupancy has three digits; per site. The rest lets 0.999 and 0.501 hold as floats."""
 
 Shares = Sequence[Mapping[str, float]]
+_Distant = tuple[float, dict[str, int]]  # atoms, and the sum of squares of their relative changes
 
 _TWO_DIGITS = 5e-3 + 1e-9
 _NEUTRAL = 1e-6
@@ -169,10 +171,10 @@ def nearest_compositions(
     charges = {} if charges == {} else guessed_charges(sums, charges)
     refined = {s: n * n_cells for s, n in sums.items()}
     lattices = _sublattices(shares, n_cells)
-    exact = _exact(shares, n_cells)
+    exact = _exact(shares, n_cells, lattices)
     refined_charge = _charge(sums, charges) / sum(sums.values())
     least = {s: 0 if s in traces else 1 for s in refined}
-    tried = _candidates(refined, least, charges, fixed=_fixed(shares))
+    tried = _candidates(refined, least, charges, fixed=_fixed(shares), lattices=lattices)
     chosen = [
         ChosenComposition(
             atoms=atoms,
@@ -182,20 +184,19 @@ def nearest_compositions(
             refined_charge=refined_charge,
         )
         for atoms in [*([exact] if exact else []), *tried]
-        if all(lattice.holds(atoms) for lattice in lattices)
     ]
     order = sorted(chosen, key=lambda c: (round(abs(c.charge), 6), c.atoms != exact, _distance(c)))
     return order[:_KEPT]
 
 
-def _exact(shares: Shares, n_cells: int) -> dict[str, int] | None:
+def _exact(shares: Shares, n_cells: int, lattices: Sequence[_Sublattice]) -> dict[str, int] | None:
     n_sites, sums = Counter(s for site in shares for s in site), summed_shares(shares)
     atoms = {s: round(n * n_cells) for s, n in sums.items()}
     fits = all(
         n and abs(sums[s] - n / n_cells) <= OCCUPANCY_TOLERANCE * n_sites[s]
         for s, n in atoms.items()
     )
-    return atoms if fits else None
+    return atoms if fits and all(lattice.holds(atoms) for lattice in lattices) else None
 
 
 def _distance(chosen: ChosenComposition) -> float:
@@ -223,32 +224,54 @@ def _candidates(
     charges: Mapping[str, float],
     *,
     fixed: Collection[str],
+    lattices: Sequence[_Sublattice],
 ) -> list[dict[str, int]]:
     """Return whole numbers around the refined ones; one species balances what is not neutral."""
-    spans = {
-        s: range(round(n), round(n) + 1) if s in fixed else _span(n, least[s])
-        for s, n in sorted(refined.items())
-    }
-    every, carried = [spans], _charge(refined, charges)
+    spans = {s: range(round(n), round(n) + 1) for s, n in refined.items() if s in fixed}
+    every, carried = [refined], _charge(refined, charges)
     if abs(carried) > _MOST_CHARGE * sum(refined.values()):
-        balancing = [s for s in spans if charges.get(s) and s not in fixed]
-        every += [
-            spans | {s: _span(refined[s] - carried / charges[s], least[s])} for s in balancing
-        ]
-    found = dict.fromkeys(ns for each in every for ns in _near(list(each.values())))
-    return [dict(zip(spans, ns, strict=True)) for ns in found]
+        balancing = [s for s in sorted(refined) if charges.get(s) and s not in fixed]
+        every += [{**refined, s: refined[s] - carried / charges[s]} for s in balancing]
+    found = dict[tuple[int, ...], None]()
+    for centres in every:
+        numbers = {
+            s: [
+                (((n - centre) / refined[s]) ** 2, {s: n})
+                for n in spans.get(s, _span(centre, least[s]))
+            ]
+            for s, centre in centres.items()
+        }
+        near = _near(numbers, lattices)
+        found |= dict.fromkeys(sorted(tuple(atoms[s] for s in sorted(refined)) for atoms in near))
+    return [dict(zip(sorted(refined), ns, strict=True)) for ns in found]
 
 
 def _span(number: float, fewest: int) -> range:
     return range(max(fewest, math.floor(number) - _WINDOW + 1), math.floor(number) + _WINDOW + 1)
 
 
-def _near(spans: Sequence[range]) -> list[tuple[int, ...]]:
-    while math.prod(map(len, spans)) > _MOST_TRIED:
-        longest = max(range(len(spans)), key=lambda k: len(spans[k]))
-        span = spans[longest]
-        spans = [*spans[:longest], range(span.start + 1, span.stop), *spans[longest + 1 :]]
-    return list(islice(product(*spans), _MOST_TRIED))
+def _near(
+    numbers: Mapping[str, list[_Distant]], lattices: Sequence[_Sublattice]
+) -> Iterator[dict[str, int]]:
+    """Yield the atoms nearest to the refined ones that each sublattice can hold."""
+    found: list[_Distant] = [(0.0, {})]
+    for lattice in lattices:
+        inside: list[_Distant] = [(0.0, {})]
+        for species in lattice.species:
+            inside = _nearest_sums(inside, sorted(numbers[species], key=itemgetter(0)))
+        found = _nearest_sums(found, [each for each in inside if lattice.holds(each[1])])
+    return (atoms for _, atoms in found)
+
+
+def _nearest_sums(first: Sequence[_Distant], second: Sequence[_Distant]) -> list[_Distant]:
+    """Return atoms of both with the smallest sums of distances; both and the result ascend."""
+    # the first i and the second j come after (i + 1)(j + 1) - 1 pairs that are as near or nearer
+    pairs = (
+        (near + far, atoms | more)
+        for i, (near, atoms) in enumerate(first)
+        for far, more in second[: _MOST_TRIED // (i + 1)]
+    )
+    return nsmallest(_MOST_TRIED, pairs, key=itemgetter(0))
 
 
 def _sublattices(shares: Shares, n_cells: int) -> list[_Sublattice]:
