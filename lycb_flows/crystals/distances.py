@@ -30,7 +30,7 @@ _HYDROGEN_ANG = 0.75
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """All pairs of sites closer than `FURTHEST_ANG`, periodic images included."""
+    """All pairs of sites that a rule can reach, periodic images included."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -90,7 +90,7 @@ def rules_from(
         return ()
     amounts = summed_shares(shares)
     charges = guessed_charges(amounts, charges)
-    first, second, _, distance = structure.get_neighbor_list(FURTHEST_ANG)
+    first, second, _, distance = structure.get_neighbor_list(FURTHEST_ANG + 2 * _GAP_ANG)
     pairs = _Pairs(first, second, distance)
     rules = []
     for a, b in combinations_with_replacement(sorted(amounts), 2):
@@ -127,22 +127,22 @@ def _rule(
     """Return the distance below which two species exclude each other; None where none are."""
     own = np.array([site.get(species[0], 0.0) for site in shares])
     other = np.array([site.get(species[1], 0.0) for site in shares])
-    there = (own[pairs.first] > 0) & (other[pairs.second] > 0) & (pairs.distance_ang < limit)
-    total, distance = own[pairs.first] + other[pairs.second], pairs.distance_ang
-    together = distance[there & (total > 1 + _ROOM)]
-    if len(together):
-        limit = min(limit, float(together.min()) - 1e-3)
-    if not (there & (distance < limit)).any():
+    there = (own[pairs.first] > 0) & (other[pairs.second] > 0)
+    total = (own[pairs.first] + other[pairs.second])[there]
+    distance = pairs.distance_ang[there]
+    highest = float(distance[total > 1 + _ROOM].min(initial=np.inf)) - 1e-3
+    limit = min(limit, highest)
+    if not (distance < limit).any():
         return None
-    return round(_in_a_gap(distance[there], limit), 3)
+    return round(_in_a_gap(distance, limit, highest), 3)
 
 
-def _in_a_gap(distance_ang: NDArray[np.float64], limit: float) -> float:
-    """Return a limit that no pair lies within 0.01 Å of, at most the one that is given."""
+def _in_a_gap(distance_ang: NDArray[np.float64], limit: float, highest: float) -> float:
+    """Return a limit near the given one, at most the highest, that no pair is within 5 mÅ of."""
     inside = np.sort(distance_ang[distance_ang < limit])
     while len(inside) and limit - inside[-1] < _GAP_ANG:
         limit = float(inside[-1]) + _GAP_ANG
-        if not (abs(distance_ang - limit) < _GAP_ANG / 2).any():
+        if limit <= highest and not (abs(distance_ang - limit) < _GAP_ANG / 2).any():
             break
         limit, inside = float(inside[-1]) - _GAP_ANG, inside[:-1]
     return limit

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from places import CIFS
 from pymatgen.analysis.ewald import EwaldSummation
+from pymatgen.core.lattice import Lattice
+from pymatgen.core.structure import Structure
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals import (
@@ -272,6 +274,23 @@ def test_ordered_crystals_have_no_rules_and_pass():
 def test_sites_that_must_stand_side_by_side_exclude_nothing():
     rows = ["Na1 Na 0 0 0.25 0.9", "Cl1 Cl 0.5 0.5 0 1"]  # 2.5 Å apart, 0.9 + 0.9 > 1
     assert rules_from(read(cif(rows, **TETRAGONAL)).structure) == ()
+
+
+@pytest.mark.parametrize("alternatives_ang", [2.3, 2.32, 2.335])  # radii: below 2.34 Å
+@pytest.mark.parametrize("further_ang", [0.0015, 0.0035, 0.0055, 0.007, 0.009, 0.012, 0.021, 0.05])
+def test_no_rule_parts_sites_that_must_stand_side_by_side(alternatives_ang, further_ang):
+    side_by_side_ang = alternatives_ang + further_ang
+    a_ang = 20.0
+    x = [0, alternatives_ang / a_ang, 0.5, 0.5 + side_by_side_ang / a_ang]
+    structure = Structure(
+        Lattice.orthorhombic(a_ang, 10, 10),
+        [{"Li": 0.4}, {"Li": 0.4}, {"Li": 0.9}, {"Li": 0.9}, "Cl"],
+        [*([u, 0, 0] for u in x), [0.25, 0.5, 0.5]],
+    )
+    limits = {rule.species: rule.min_distance_ang for rule in rules_from(structure)}
+    assert limits["Li", "Li"] < side_by_side_ang
+    if further_ang > 0.02:
+        assert limits["Li", "Li"] > alternatives_ang
 
 
 def test_refusal_names_the_pair_and_its_distance():
