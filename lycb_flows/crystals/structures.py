@@ -93,18 +93,19 @@ class DisorderedCrystal:
         labels = tuple(cell.site_properties["site_label"])
         return replace(self, structure=cell, site_labels=labels, origin=self)
 
-    def transformed(self, matrix: ArrayLike) -> DisorderedCrystal:
-        """Return the same crystal in a supercell; sites keep their labels.
-
-        Labels of a crystal without symmetry, which name sites and not orbits, fall away.
+    def transformed(self, matrix: ArrayLike, *, keep_labels: bool = False) -> DisorderedCrystal:
+        """Return the same crystal in a supercell.
 
         Parameters
         ----------
         matrix
             Rows: the supercell's vectors in terms of a, b, c, (3, 3).
+        keep_labels
+            Whether sites keep their labels also where each label is there once. It then names a
+            site and no orbit, and would tell apart what an enumeration takes for equal.
         """
         labels = self.site_labels
-        if len(set(labels)) == len(labels):
+        if len(set(labels)) == len(labels) and not keep_labels:
             labels = ("site",) * len(labels)
         cell = self.structure.copy(site_properties={"site_label": list(labels)})
         cell.make_supercell(np.asarray(matrix), to_unit_cell=True)
@@ -197,7 +198,9 @@ def parse_cif(
     )
 
 
-def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
+def parent_cell(
+    parent: DisorderedCrystal, config: EnumerationConfig, *, keep_labels: bool = False
+) -> DisorderedCrystal:
     """Return the parent in the cell whose multiples are enumerated.
 
     Parameters
@@ -206,9 +209,13 @@ def parent_cell(parent: DisorderedCrystal, config: EnumerationConfig) -> Disorde
         The disordered crystal.
     config
         Its `cell` and `matrix` decide.
+    keep_labels
+        Whether every site keeps its label of the CIF: `DisorderedCrystal.transformed`.
     """
     cell = parent.primitive() if config.cell == "primitive" else parent
-    return cell if config.matrix is None else cell.transformed(config.matrix)
+    if config.matrix is None:
+        return cell
+    return cell.transformed(config.matrix, keep_labels=keep_labels)
 
 
 def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:

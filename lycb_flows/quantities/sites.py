@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lycb_flows.config import Campaign
+from lycb_flows.config import Campaign, EnumerationConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import (
     Condition,
@@ -215,7 +216,7 @@ def _analysed(
     motion = relative_motion(frames.frac_coords, frames.species, density.mobile_species)
     interval_steps = int(frames.steps[-1] - frames.steps[0]) / max(1, frames.n_frames - 1)
     frame_ps = interval_steps * frames.time_step_fs / PS_FS
-    placed, note = _placed(store, grid, campaign, system)
+    placed, note = placed_parent(store, grid, campaign, system)
     try:
         found = analyse_sites(motion.mobile, grid, frame_ps, placed)
     except InputError as err:
@@ -244,19 +245,37 @@ def _analysed(
     }
 
 
-def _placed(
+def placed_parent(
     store: ResultStore, grid: DensityGrid, campaign: Campaign, system: str
 ) -> tuple[PlacedParent | None, str]:
-    """Return the parent in the simulation cell, or why its sites cannot be told."""
-    from lycb_flows.store import load_crystal  # noqa: PLC0415 - pymatgen takes a while
+    """Return the parent in the simulation cell, or why its sites cannot be told.
+
+    The cell that was enumerated is placed under the labels of the CIF.
+
+    Parameters
+    ----------
+    store
+        Holds the parent.
+    grid
+        Knows the mean positions of the framework.
+    campaign
+        Knows how the system was enumerated and repeated.
+    system
+        Name of the system.
+    """
+    from lycb_flows.crystals import parent_cell  # noqa: PLC0415 - pymatgen takes a while
+    from lycb_flows.store import load_crystal  # noqa: PLC0415 - likewise
     from lycb_flows.transport import place_parent  # noqa: PLC0415 - likewise
 
     config = campaign.system_of(system)
     crystal = load_crystal(store, config.parent)
+    cell = parent_cell(crystal, config.enumeration, keep_labels=True)
+    as_it_is = EnumerationConfig(supercell=config.enumeration.supercell)
     try:
-        return place_parent(crystal, config.enumeration, campaign.repeat_of(system), grid), ""
+        placed = place_parent(cell, as_it_is, campaign.repeat_of(system), grid)
     except InputError as err:
         return None, err.message
+    return replace(placed, crystal=crystal), ""
 
 
 # -- words and tables ----------------------------------------------------------------------------
