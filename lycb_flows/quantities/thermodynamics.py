@@ -13,6 +13,7 @@ from pydantic import Field
 
 from lycb_flows.config import Config
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
+from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import RunThermodynamics
 from lycb_flows.store import ResultStore
@@ -45,7 +46,7 @@ class Thermodynamics(Quantity[RunThermodynamics]):
     def compute(
         self, store: ResultStore, plan: MeasurementPlan, condition: Condition
     ) -> RunThermodynamics:
-        """Return the means over a production run.
+        """Return the means over a production run; none where it or its NpT run left physics.
 
         Parameters
         ----------
@@ -63,10 +64,8 @@ class Thermodynamics(Quantity[RunThermodynamics]):
         frames = trajectory_of(store, run)
         discarded = round(options.discard_ps * PS_FS / run.time_step_fs)
         frames = frames.between(discarded, run.n_steps)
-        reason = ""
-        if not run.health.healthy:
-            reason = f"the run left physics at step {run.health.failed_step}"
-        elif frames.n_frames < 2 * options.n_blocks:
+        reason = failure_of(store, run)
+        if not reason and frames.n_frames < 2 * options.n_blocks:
             reason = f"{frames.n_frames} frames are too few for {options.n_blocks} blocks"
         means = {} if reason else _means(frames, options.n_blocks)
         return RunThermodynamics(

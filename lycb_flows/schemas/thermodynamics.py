@@ -8,9 +8,10 @@ from lycb_flows.schemas.base import Document
 
 
 class RunThermodynamics(Document):
-    """Means of a production run with errors from blocks; None where the run failed."""
+    """Means of a production run with errors from blocks; None where it or its NpT run failed."""
 
     kind = "thermodynamics"
+    method_version = 2
 
     run: str
     model: str

@@ -1,9 +1,16 @@
 """What production runs may say, by the health of what they rest on."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
+from lycb_flows.config import MeasurementConfig
+from lycb_flows.md.trajectory import Trajectory
+from lycb_flows.quantities import Condition
 from lycb_flows.quantities.arrhenius import mobile_density_per_ang3
 from lycb_flows.quantities.diffusion import failure_of
+from lycb_flows.quantities.thermodynamics import Thermodynamics
 from lycb_flows.schemas import DiffusionEstimate, Health, Run, Transport
 from lycb_flows.store import open_store
 
@@ -21,7 +28,7 @@ def run_of(key, start, ensemble, health=None):
         ensemble=ensemble,
         temperature_k=600.0,
         pressure_bar=1.0 if ensemble == "npt" else None,
-        n_steps=1000,
+        n_steps=4000,
         time_step_fs=1.0,
         segments=(),
         means=None,
@@ -33,7 +40,7 @@ def run_of(key, start, ensemble, health=None):
     )
 
 
-@pytest.mark.parametrize(
+HEALTHS = pytest.mark.parametrize(
     ("npt_health", "nvt_health", "reason"),
     [
         (None, None, ""),
@@ -41,6 +48,9 @@ def run_of(key, start, ensemble, health=None):
         (BROKEN, None, "the NpT run that was to find its cell left physics at step 812"),
     ],
 )
+
+
+@HEALTHS
 def test_a_run_in_a_cell_that_was_never_found_says_nothing(
     tmp_path, npt_health, nvt_health, reason
 ):
@@ -50,6 +60,37 @@ def test_a_run_in_a_cell_that_was_never_found_says_nothing(
     found = failure_of(store, production)
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
+
+
+@HEALTHS
+def test_such_a_run_has_no_mean_energy_and_pressure(
+    tmp_path, monkeypatch, npt_health, nvt_health, reason
+):
+    n, rng = 41, np.random.default_rng(0)
+    frames = Trajectory(
+        species=("Li", "Cl"),
+        time_step_fs=1.0,
+        steps=np.arange(n) * 100,
+        frac_coords=np.zeros((n, 2, 3), np.float32),
+        cells_ang=np.repeat(5.0 * np.eye(3)[None], n, 0),
+        potential_energy_ev=rng.normal(-8, 0.01, n),
+        temperature_k=rng.normal(600, 20, n),
+        stress_gpa=-np.eye(3) * rng.normal(3, 0.1, (n, 1, 1)),
+    )
+    monkeypatch.setattr("lycb_flows.store.trajectory_of", lambda *_: frames)
+    production = run_of("b", "a", "nvt", nvt_health)
+    monkeypatch.setattr(Thermodynamics, "only_run", lambda *_: production)
+    monkeypatch.setattr(Thermodynamics, "key", lambda *_: "k")
+    store = open_store(tmp_path)
+    store.insert_all([run_of("a", "5", "npt", npt_health), production])
+    plan = SimpleNamespace(campaign=SimpleNamespace(measure=MeasurementConfig()))
+    condition = Condition(system="LYC", pressure_bar=1.0, temperature_k=600.0)
+    document = Thermodynamics().compute(store, plan, condition)
+    assert document.reason.startswith(reason)
+    assert bool(document.reason) == bool(reason)
+    energy, pressure = Thermodynamics().numbers(document)
+    assert (energy.value is None, pressure.value is None) == (bool(reason), bool(reason))
+    assert energy.note == document.reason
 
 
 def transport_at(temperature_k, volume, *, healthy=True):
