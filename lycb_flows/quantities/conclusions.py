@@ -125,9 +125,13 @@ def _distance(fit: Arrhenius) -> str:
         return "extrapolated"
     if not fit.extrapolation_distance_k:
         return "within the measured temperatures"
+    nearest_k, end = fit.coldest_temperature_k, "below the coldest"
+    if fit.extrapolation_temperature_k > nearest_k:
+        nearest_k = fit.extrapolation_temperature_k - fit.extrapolation_distance_k
+        end = "above the hottest"
     return (
-        f"extrapolated {number(fit.extrapolation_distance_k)} K below the coldest measured run, "
-        f"{fit.coldest_temperature_k:g} K: {number(fit.extrapolation_distance_per_ev)} per eV in "
+        f"extrapolated {number(fit.extrapolation_distance_k)} K {end} measured run, "
+        f"{nearest_k:g} K: {number(fit.extrapolation_distance_per_ev)} per eV in "
         f"1/(k_B T), where the runs span {number(fit.measured_span_per_ev)}"
     )
 

@@ -80,7 +80,7 @@ class Arrhenius(Document):
     )
     coldest_temperature_k: float | None = Field(None, description="Lowest with a measured D.")
     extrapolation_temperature_k: float
-    extrapolation_distance_k: float | None = Field(None, description="Below the lowest.")
+    extrapolation_distance_k: float | None = Field(None, description="To the nearest measured one.")
     extrapolation_distance_per_ev: float | None = Field(None, description="In 1/(k_B T).")
     measured_span_per_ev: float | None = Field(None, description="Of measured D in 1/(k_B T).")
     extrapolated_diffusivity_m2_per_s: float | None = None

@@ -158,7 +158,7 @@ def fit_arrhenius(
         return fit
     density = (mobile_ions_per_ang3, extrapolation_temperature_k, charge_number)
     fit = replace(fit, **_extrapolated(choice, *density), **_paper_line(measured, *density))
-    return replace(fit, cautions=tuple(_cautions(fit)))
+    return replace(fit, cautions=tuple(_cautions(fit, measured)))
 
 
 # -- which runs enter -----------------------------------------------------------------------------
@@ -298,17 +298,24 @@ def _prediction(counts: Counts, temperature_k: float) -> Prediction:
 
 
 def _distance(fit: ArrheniusFit, measured: Sequence[ArrheniusPoint]) -> dict[str, Any]:
-    """Return how far the extrapolation temperature lies below the lowest measured one."""
-    temperatures = [p.temperature_k for p in measured]
-    coldest, hottest = min(temperatures), max(temperatures)
-    wanted = min(fit.extrapolation_temperature_k, coldest)
-    coldest_per_ev = 1 / (BOLTZMANN_EV_PER_K * coldest)
+    """Return how far the extrapolation temperature lies outside the measured ones."""
+    coldest, hottest = _measured_range(measured)
+    wanted = fit.extrapolation_temperature_k
+    nearest = min(max(wanted, coldest), hottest)
+    wanted_per_ev, nearest_per_ev, coldest_per_ev, hottest_per_ev = (
+        1 / (BOLTZMANN_EV_PER_K * t) for t in (wanted, nearest, coldest, hottest)
+    )
     return {
         "coldest_temperature_k": coldest,
-        "extrapolation_distance_k": coldest - wanted,
-        "extrapolation_distance_per_ev": 1 / (BOLTZMANN_EV_PER_K * wanted) - coldest_per_ev,
-        "measured_span_per_ev": coldest_per_ev - 1 / (BOLTZMANN_EV_PER_K * hottest),
+        "extrapolation_distance_k": abs(wanted - nearest),
+        "extrapolation_distance_per_ev": abs(wanted_per_ev - nearest_per_ev),
+        "measured_span_per_ev": coldest_per_ev - hottest_per_ev,
     }
+
+
+def _measured_range(measured: Sequence[ArrheniusPoint]) -> tuple[float, float]:
+    temperatures = [p.temperature_k for p in measured]
+    return min(temperatures), max(temperatures)
 
 
 def _why_no_conductivity(fit: ArrheniusFit) -> str:
@@ -322,7 +329,7 @@ def _why_no_conductivity(fit: ArrheniusFit) -> str:
     return ""
 
 
-def _cautions(fit: ArrheniusFit) -> Iterator[str]:
+def _cautions(fit: ArrheniusFit, measured: Sequence[ArrheniusPoint]) -> Iterator[str]:
     """Yield why the conductivity is not conclusive, as clauses."""
     if fit.p_value is not None and fit.p_value < MIN_P_VALUE:
         yield (
@@ -335,13 +342,19 @@ def _cautions(fit: ArrheniusFit) -> Iterator[str]:
             f"the extrapolation reaches {distance:.1f} in 1/(k_B T eV), further than the measured "
             f"range of {span:.1f}"
         )
-    colder = [
+    (coldest, hottest), wanted = _measured_range(measured), fit.extrapolation_temperature_k
+    between = [
         run
         for run in fit.left_out
-        if run.regime != "unmeasured" and run.temperature_k < (fit.coldest_temperature_k or 0)
+        if run.regime != "unmeasured"
+        and (
+            run.temperature_k < coldest
+            if wanted < coldest
+            else hottest < run.temperature_k <= wanted
+        )
     ]
-    if colder:
-        named = ", ".join(f"{run.temperature_k:g} K {run.regime}" for run in colder)
+    if between:
+        named = ", ".join(f"{run.temperature_k:g} K {run.regime}" for run in between)
         yield f"runs between the fit and the extrapolation do not diffuse: {named}"
 
 

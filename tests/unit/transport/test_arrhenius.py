@@ -190,6 +190,23 @@ def test_an_extrapolation_longer_than_the_measured_range_is_a_caution():
     assert not near.cautions
 
 
+@pytest.mark.usefixtures("no_band")
+@pytest.mark.parametrize(
+    ("wanted_k", "nearest_k"), [(300.0, 450.0), (450.0, 450.0), (500.0, 500.0), (900.0, 600.0)]
+)
+def test_the_distance_is_that_to_the_nearest_end_of_what_was_measured(wanted_k, nearest_k):
+    temperatures = np.array([450.0, 500.0, 550.0, 600.0])
+    still = [ArrheniusPoint(t, estimate(1e-9, 1e-11, "ageing")) for t in (400.0, 700.0)]
+    fit = fit_arrhenius([*exact(temperatures, straight(temperatures)), *still], wanted_k, 0.01)
+    assert fit.extrapolation_distance_k == abs(wanted_k - nearest_k)
+    per_ev = abs(1 / wanted_k - 1 / nearest_k) / KT_EV
+    assert fit.extrapolation_distance_per_ev == pytest.approx(per_ev)
+    far = [c for c in fit.cautions if "further than the measured range" in c]
+    assert bool(far) == (per_ev > fit.measured_span_per_ev)
+    between = [c[-12:] for c in fit.cautions if "between the fit and the extrapolation" in c]
+    assert between == {300.0: ["400 K ageing"], 900.0: ["700 K ageing"]}.get(wanted_k, [])
+
+
 def test_scatter_beyond_the_errors_is_a_caution():
     log_d = straight(PAPER_TEMPERATURES) + 0.6 * (-1.0) ** np.arange(8)
     fit = fit_arrhenius(exact(PAPER_TEMPERATURES, log_d), 300.0, 0.01)
