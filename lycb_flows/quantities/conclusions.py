@@ -41,10 +41,7 @@ def reservations(data: ReportData, fit: Arrhenius) -> list[str]:
     fit
         A fit with a conductivity.
     """
-    runs = (data.find(Transport, key) for key in fit.transports)
-    temperatures = {
-        run.temperature_k for run in runs if run is not None and regime_of(run) in FITTED_REGIMES
-    }
+    temperatures = set(_temperatures(data, fit))
     unseen = [
         f"{crossover_text(known)}, where too few runs are colder"
         for known in known_crossovers(data.structure_of_system(fit.system))
@@ -53,6 +50,14 @@ def reservations(data: ReportData, fit: Arrhenius) -> list[str]:
     ]
     untested = ["it was fitted before fits were tested"] if fit.deviance is None else []
     return [*fit.cautions, *unseen, *untested]
+
+
+def _temperatures(data: ReportData, fit: Arrhenius) -> list[float]:
+    """Return the temperature of every run in a fit that the report knows."""
+    runs = (data.find(Transport, key) for key in fit.transports)
+    return [
+        run.temperature_k for run in runs if run is not None and regime_of(run) in FITTED_REGIMES
+    ]
 
 
 def crossover_text(known: KnownCrossover) -> str:
@@ -76,11 +81,22 @@ def result_text(data: ReportData, fit: Arrhenius) -> str:
     """
     text = (
         f"{fit.system} at {fit.pressure_bar:g} bar, by {data.model_name(fit.model)}: "
-        f"Eₐ = {barrier_text(fit)} eV from {counted(fit.n_points, 'temperature')}"
+        f"Eₐ = {barrier_text(fit)} eV from {_points_text(data, fit)}"
         f"{_remark(fit)}; σ({fit.extrapolation_temperature_k:g} K) = "
         f"{number(fit.extrapolated_conductivity_ms_per_cm)} mS/cm ({interval_text(fit)})"
     )
     return " ".join([f"{text}, {_distance(fit)}.", *disagreements(data, fit)])
+
+
+def _points_text(data: ReportData, fit: Arrhenius) -> str:
+    """Return from how many temperatures a fit is, or from how many runs where these are more."""
+    temperatures = _temperatures(data, fit)
+    n_temperatures = len(set(temperatures))
+    if n_temperatures >= fit.n_points:
+        return counted(fit.n_points, "temperature")
+    are_all_known = len(temperatures) == fit.n_points
+    where = f" at {counted(n_temperatures, 'temperature')}" if are_all_known else ""
+    return f"{counted(fit.n_points, 'run')}{where}"
 
 
 def barrier_text(fit: Arrhenius) -> str:

@@ -34,7 +34,7 @@ def result_of(transports, wanted_k=300.0):
         key="k", system="LYC", pressure_bar=1.0, model="m", transports=[t.key for t in transports],
         **vars(fit),
     )  # fmt: skip
-    data = ReportData(measurements={schemas.Transport.kind: transports})
+    data = ReportData(documents={t.key: t for t in transports})
     return result_text(data, document)
 
 
@@ -49,3 +49,14 @@ def result_of(transports, wanted_k=300.0):
 )
 def test_a_conductivity_outside_the_measured_temperatures_is_called_extrapolated(wanted_k, words):
     assert words in result_of([transport(t) for t in TEMPERATURES_K], wanted_k)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "words"),
+    [
+        ((None,), "eV from 4 temperatures ("),
+        ((None, 2, 3), "eV from 12 runs at 4 temperatures ("),
+    ],
+)
+def test_runs_are_called_runs_and_temperatures_temperatures(replicas, words):
+    assert words in result_of([transport(t, n) for t in TEMPERATURES_K for n in replicas])
