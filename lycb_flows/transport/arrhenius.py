@@ -196,10 +196,9 @@ def _why_not_fitted(
         )
     if len({p.temperature_k for p in entering}) == 1:
         return "all runs are at one temperature"
-    if len({p.temperature_k for p in measured}) < 2:  # noqa: PLR2004 - a slope needs two
-        return (
-            f"D was measured at {len(measured)} of {len(points)} temperatures{remark}, 2 are needed"
-        )
+    n_measured, n_all = (len({p.temperature_k for p in some}) for some in (measured, points))
+    if n_measured < 2:  # noqa: PLR2004 - a slope needs two
+        return f"D was measured at {n_measured} of {n_all} temperatures{remark}, 2 are needed"
     return ""
 
 

@@ -270,11 +270,12 @@ def test_too_few_runs_are_not_fitted(temperatures, reason):
     assert reason in fit.reason
 
 
-def test_bounds_alone_are_not_fitted():
+@pytest.mark.parametrize("n_replicas", [1, 3])
+def test_bounds_alone_are_not_fitted(n_replicas):
     bound = estimate(0.0, EVENT, "bound")
     measured = exact(np.array([600.0]), straight(np.array([600.0])))
     points = [*(ArrheniusPoint(t, bound) for t in (400.0, 450.0, 500.0)), *measured]
-    fit = fit_arrhenius(points, 300.0, 0.01)
+    fit = fit_arrhenius(points * n_replicas, 300.0, 0.01)
     assert fit.reason == "D was measured at 1 of 4 temperatures, 2 are needed"
 
 
