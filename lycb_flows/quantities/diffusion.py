@@ -167,14 +167,14 @@ class Diffusion(Quantity[Transport]):
         if measured(transports):
             return f"{summary(transports)}."
         n_bounds, n_all = len(bounds(transports)), len(transports)
-        if n_bounds + len(of_regime(transports, "unmeasured")) < n_all:
+        if not n_bounds or n_bounds + len(of_regime(transports, "unmeasured")) < n_all:
             return (
-                f"{summary(transports)}: there is no diffusivity, no barrier and no conductivity "
-                "at 300 K."
+                f"{summary(transports)}: there is no diffusivity, no barrier and no conductivity."
             )
         return (
             f"No diffusion was resolved: {'every D' if n_bounds == n_all else 'D'} ({n_bounds}"
-            f" of {n_all}) is an upper bound, so there is no barrier and no conductivity at 300 K."
+            f" of {n_all}) is an upper bound, so there is no barrier and no extrapolated "
+            "conductivity."
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:

@@ -45,6 +45,29 @@ def test_confined_ions_are_what_the_first_line_says():
     assert not any("<" in text for text in printed)
 
 
+@pytest.mark.parametrize(
+    ("regimes", "words"),
+    [
+        (
+            ("unmeasured", "unmeasured"),
+            "D was measured in 0 of 2 runs; nothing was measured in 2: ",
+        ),
+        (("ageing", "unmeasured"), "D was measured in 0 of 2 runs; ageing in 1; nothing was "),
+        (("bound", "unmeasured"), "No diffusion was resolved: D (1 of 2) is an upper bound, so "),
+        (("bound", "bound"), "No diffusion was resolved: every D (2 of 2) is an upper bound, so "),
+    ],
+)
+def test_the_first_line_speaks_of_bounds_only_where_there_are_some(regimes, words):
+    bound = {"diffusivity_upper_m2_per_s": 1e-12}
+    runs = [
+        transport(400.0 + i, regime=regime, **bound if regime == "bound" else {})
+        for i, regime in enumerate(regimes)
+    ]
+    line = Diffusion().headline(data(*runs))
+    assert line.startswith(words)
+    assert "300 K" not in line  # that is the fit's to say
+
+
 def test_other_regimes_are_named_beside_what_was_measured():
     ageing = transport(500.0, regime="ageing", reason="D differs between the halves of the run")
     runs = [transport(400.0, **DIFFUSIVE), transport(450.0, **CONFINED), ageing]
