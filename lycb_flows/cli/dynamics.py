@@ -58,8 +58,12 @@ def md(
 
     config = read_md_config(protocol)
     how = _protocol(config, temperature_k, pressure_bar)
+    if (n_steps := config.steps(duration_ps)) < 1:
+        raise InputError(
+            "the run is shorter than one time step", fix="lengthen it", duration_ps=duration_ps
+        )
     start = prepare_start(read_ordered(structure), repeat=repeat)
-    run = SingleRun(start, how, seed, production_start(how) + config.steps(duration_ps))
+    run = SingleRun(start, how, seed, production_start(how) + n_steps)
     source, settings = find_model(model), load_settings()
     potential = load_potential(source.model, source.weights, settings.device)
     typer.echo(_length_text(how, run.n_steps), err=True)

@@ -15,6 +15,7 @@ from lycb_flows.config.measurement import MIN_MEASURED_FRAMES, MeasurementConfig
 from lycb_flows.config.ranking import RankingConfig
 from lycb_flows.config.structures import SystemConfig
 from lycb_flows.errors import InputError
+from lycb_flows.units import PS_FS
 
 
 class Decision(Config):
@@ -67,6 +68,23 @@ class Campaign(Config):
                 f"{self.ranking.n_fine}, the candidates that are relaxed finely"
             )
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _runs_hold_a_time_step(self) -> Self:
+        learning, measured = self.learning, self.measure
+        lengths_fs = {
+            "learning.npt_ps": learning.npt_ps * PS_FS,
+            "learning.nvt_ps": learning.nvt_ps * PS_FS,
+            "learning.selection.thinning_fs": learning.selection.thinning_fs,
+            "learning.test.run_ps": learning.test.run_ps * PS_FS,
+            "measure.npt_ps": measured.npt_ps * PS_FS,
+            "measure.nvt_ps": measured.nvt_ps * PS_FS,
+            "measure.sample_interval_fs": measured.sample_interval_fs,
+        }
+        if measured.student is not None:
+            lengths_fs["measure.student.run_ps"] = measured.student.run_ps * PS_FS
+        self.md.check_lengths(lengths_fs)
         return self
 
     @model_validator(mode="after")

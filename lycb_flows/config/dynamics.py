@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
 from lycb_flows.units import PS_FS
+
+_ROUNDED = 1 - 1e-9
+"""One time step, given in ps, may come out shorter in fs by a rounding error."""
 
 
 class HealthConfig(Config):
@@ -62,6 +66,39 @@ class MDConfig(Config):
     replicas_per_job: Annotated[int, Field(ge=1), NOT_KEYED] = Field(
         8, description="Runs per MD job."
     )
+
+    @model_validator(mode="after")
+    def _lengths_hold_a_time_step(self) -> Self:
+        self.check_lengths(
+            {
+                "heating_ps": self.heating_ps * PS_FS,
+                "equilibration_ps": self.equilibration_ps * PS_FS,
+                "sample_interval_fs": self.sample_interval_fs,
+                "segment_ps": self.segment_ps * PS_FS,
+            }
+        )
+        return self
+
+    def check_lengths(self, lengths_fs: Mapping[str, float]) -> None:
+        """Check that lengths are no shorter than a time step; one that is left out is 0.
+
+        Parameters
+        ----------
+        lengths_fs
+            Name -> length in fs.
+
+        Raises
+        ------
+        ValueError
+            At the first that is too short.
+        """
+        for name, length_fs in lengths_fs.items():
+            if 0 < length_fs < self.time_step_fs * _ROUNDED:
+                msg = (
+                    f"{name} is {length_fs:g} fs, less than one time step: "
+                    f"md.time_step_fs = {self.time_step_fs:g}"
+                )
+                raise ValueError(msg)
 
     def steps(self, duration_ps: float) -> int:
         """Return the number of time steps in a duration in ps."""

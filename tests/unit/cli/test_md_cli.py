@@ -61,6 +61,8 @@ def test_what_cannot_be_run_is_told_in_one_line(lycb, salt, protocol, tmp_path):
     nonsense = tmp_path / "nonsense.xyz"
     nonsense.write_text("no structure")
     assert_one_line(run(lycb, nonsense, protocol, out), "unreadable structure", "nonsense.xyz")
+    for ps in ("0.0009", "-1"):
+        assert_one_line(run(lycb, salt, protocol, out, "--duration-ps", ps), "time step", ps)
     disordered = tmp_path / "disordered.cif"
     disordered.write_bytes(load_parent("Li3YCl6").cif)
     assert_one_line(run(lycb, disordered, protocol, out), "ordered crystal", "disordered.cif")
