@@ -16,7 +16,13 @@ from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
-from lycb_flows.crystals import BINARY_NAMES, PARENT_NAMES, DisorderedCrystal, load_parent
+from lycb_flows.crystals import (
+    BINARY_NAMES,
+    PARENT_NAMES,
+    DisorderedCrystal,
+    check_elements,
+    load_parent,
+)
 from lycb_flows.errors import InputError, InstallationError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
@@ -269,6 +275,8 @@ def _keep(store: ResultStore, record: CampaignRecord) -> None:
 def _with_crystals(campaign: Campaign) -> tuple[Campaign, list[DisorderedCrystal]]:
     """Return the campaign with what its crystals answer, and the crystals."""
     crystals = [load_parent(system.parent) for system in campaign.systems]
+    for system, crystal in zip(campaign.systems, crystals, strict=True):
+        check_elements(crystal, system.enumeration)
     return with_facts(campaign, crystals), crystals
 
 

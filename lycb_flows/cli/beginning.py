@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.structures import Charges, read_charges
+from lycb_flows.cli.structures import Charges, read_charges, refuse
 from lycb_flows.cli.terminal import check_folder_of, checked
 from lycb_flows.errors import InputError
 
@@ -39,7 +39,9 @@ def init(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Campaign file (default: the CIF's name).")
     ] = None,
-    max_atoms: Annotated[int | None, typer.Option(min=1, help="Atoms of the cell at most.")] = None,
+    max_atoms: Annotated[
+        int | None, typer.Option(min=1, help="Atoms of the cell at most, where there is one.")
+    ] = None,
     charge: Charges = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the campaigns that come with the package.")
@@ -51,9 +53,11 @@ def init(
     `lycb plan` reads it as it is.
     """
     if listed or parent is None:
+        refuse("is of a campaign to write", output=output, max_atoms=max_atoms, charge=charge)
         _list_workflows()
         return
     if parent.name in (known := _workflows()) and not parent.exists():
+        refuse("is for a CIF: a campaign is copied as it is", max_atoms=max_atoms, charge=charge)
         path = output or Path(f"{parent.name}.yaml")
         _check_absent(path)
         _copy_crystals(known[parent.name], path.parent)
@@ -67,12 +71,13 @@ def _init_crystal(
     parent: Path, output: Path | None, max_atoms: int | None, charges: dict[str, float] | None
 ) -> None:
     from lycb_flows.config import EnumerationConfig
-    from lycb_flows.crystals import MAX_ATOMS, choose, load_parent
+    from lycb_flows.crystals import MAX_ATOMS, check_elements, choose, load_parent
 
     path = output or parent.with_suffix(".yaml")
     _check_absent(path)
     crystal = load_parent(str(parent))
     config = checked(EnumerationConfig, {"supercell": (1, 1, 1), "charges": charges})
+    check_elements(crystal, config)
     choice = choose(crystal, config, max_atoms or MAX_ATOMS)
     path.write_text(_text(crystal, choice, parent.resolve()))
     for reason in (*crystal.notes, *choice.reasons):

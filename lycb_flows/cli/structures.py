@@ -66,13 +66,16 @@ def enumerate_(
     ] = None,
     forbid: Annotated[
         list[str] | None,
-        typer.Option(help="Two species and their smallest distance in Å, as Li-Li:2.5, or none."),
+        typer.Option(
+            help="Two species and their smallest distance in Å, as Li-Li:2.5, or none; in place "
+            "of all rules found."
+        ),
     ] = None,
     charge: Charges = None,
     symprec: Annotated[
         float | None, typer.Option(help="How far a site may lie from its image, in Å.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="builtin or enumlib.")] = "builtin",
+    engine: Annotated[str | None, typer.Option(help="builtin or enumlib; default builtin.")] = None,
     count_only: Annotated[bool, typer.Option("--count-only", help="Count, do not list.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,27 +86,37 @@ def enumerate_(
     be counted in bounded time and memory is searched.
     """
     from lycb_flows.config import DecorationConfig, EnumerationConfig
-    from lycb_flows.crystals import load_parent
+    from lycb_flows.crystals import check_elements, load_parent
 
     crystal = load_parent(parent)
+    decorates = x is not None or bool(substitute and crystal.structure.is_ordered and not auto)
+    _refuse_without_effect(
+        crystal, decorates=decorates, auto=auto, supercell=supercell, max_atoms=max_atoms,
+        keep=keep, sqs=sqs, min_occupancy=min_occupancy, forbid=forbid, charge=charge,
+        symprec=symprec, engine=engine, count_only=count_only,
+    )  # fmt: skip
     for note in crystal.notes:
         typer.echo(f"note: {note}", err=True)
     replaced = {"substitute": _substitutes(substitute), "formula": formula}
-    if x is not None or (substitute and crystal.structure.is_ordered and not auto):
+    if decorates:
         decoration = checked(DecorationConfig, {"x": x} | replaced)
         summary = _describe_decorations(crystal, supercell or (1, 1, 2), decoration)
     else:
         options: dict[str, Any] = {
             "supercell": supercell or (1, 1, 1 if auto else 2),
-            "engine": engine,
-        }
-        options |= {"min_occupancy": min_occupancy, "symprec_ang": symprec}
-        options |= {"forbidden_pairs": _pairs(forbid), "charges": read_charges(charge)}
-        options |= replaced | {"keep_occupancies": keep, "sqs": sqs}
+            "engine": engine or "builtin",
+            "min_occupancy": min_occupancy,
+            "symprec_ang": symprec,
+            "forbidden_pairs": _pairs(forbid),
+            "charges": read_charges(charge),
+            "keep_occupancies": keep,
+            "sqs": sqs,
+        } | replaced
         describe = _describe_orderings
         if auto:
             describe = partial(_describe_choice, max_atoms=max_atoms)
         config = checked(EnumerationConfig, options)
+        check_elements(crystal, config)
         summary = describe(crystal, config, list_members=not count_only)
     summary = {"parent": crystal.name} | summary | {"notes": list(crystal.notes) or None}
     if as_json:
@@ -111,6 +124,46 @@ def enumerate_(
         return
     rows = [[name, _as_text(value)] for name, value in summary.items() if value is not None]
     print_table(f"Orderings of {parent}", ["", ""], rows)
+
+
+def _refuse_without_effect(
+    crystal: DisorderedCrystal,
+    *,
+    decorates: bool,
+    **options: Any,  # noqa: ANN401 - as given
+) -> None:
+    """Refuse the options of `lycb enumerate` that were given and would change nothing."""
+    if decorates:
+        others = {name: value for name, value in options.items() if name != "supercell"}
+        refuse("has no effect where an ordered cell is decorated", **others)
+    if options["auto"]:
+        refuse("contradicts --auto, which chooses one", supercell=options["supercell"])
+        return
+    refuse("has no effect without --auto", max_atoms=options["max_atoms"])
+    if options["forbid"] or crystal.is_built_in:
+        reason = "has no effect without --auto where rules are given or built in"
+        refuse(reason, charge=options["charge"])
+
+
+def refuse(reason: str, **options: object) -> None:
+    """Refuse options that were given although nothing would come of them.
+
+    Parameters
+    ----------
+    reason
+        Why, after the name of the option.
+    **options
+        Values by name; those not given are None, False or empty.
+
+    Raises
+    ------
+    InputError
+        At the first that was given.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False and value != []:
+            message = f"--{name.replace('_', '-')} {reason}"
+            raise InputError(message, fix="leave it out")
 
 
 def _pairs(texts: list[str] | None) -> list[dict[str, Any]] | None:

@@ -10,6 +10,7 @@ from .charges import (
     mobile_ion as mobile_ion,
 )
 from .distances import (
+    check_elements as check_elements,
     with_rules as with_rules,
 )
 from .enumeration import (

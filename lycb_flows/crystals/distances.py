@@ -19,6 +19,7 @@ from pymatgen.core.structure import Structure
 from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.charges import guessed_charges
 from lycb_flows.crystals.structures import DisorderedCrystal
+from lycb_flows.errors import InputError
 
 FURTHEST_ANG = 3.3
 _ROOM = 0.02
@@ -55,6 +56,32 @@ def with_rules(parent: DisorderedCrystal, config: EnumerationConfig) -> Enumerat
         else rules_from(parent.structure, config.charges)
     )
     return config.model_copy(update={"forbidden_pairs": rules})
+
+
+def check_elements(parent: DisorderedCrystal, config: EnumerationConfig) -> None:
+    """Check that rules and charges speak of the crystal's elements, or of what is brought in.
+
+    Parameters
+    ----------
+    parent
+        The disordered crystal.
+    config
+        With the rules and charges by hand.
+
+    Raises
+    ------
+    InputError
+        When they name another element: they would have no effect.
+    """
+    own = {element.symbol for element in parent.structure.composition.elements} | config.brought
+    ruled = {symbol for rule in config.forbidden_pairs or () for symbol in rule.species}
+    if others := sorted((ruled | set(config.charges or ())) - own):
+        raise InputError(
+            "a distance rule or a charge names what the crystal does not have",
+            fix=f"name some of {', '.join(sorted(own))}",
+            crystal=parent.name,
+            found=", ".join(others),
+        )
 
 
 def filled_in(parent: DisorderedCrystal, config: EnumerationConfig) -> EnumerationConfig:

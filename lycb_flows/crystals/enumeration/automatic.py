@@ -101,7 +101,11 @@ def choose(
         except InputError as error:
             refusal = refusal or error
             continue
-        reasons = (why, *_composition_reasons(chosen), *lowered)
+        beyond = sum(chosen.atoms.values()) > max_atoms
+        too_large = (
+            [f"no cell has --max-atoms {max_atoms} or fewer: it is larger"] if beyond else []
+        )
+        reasons = (why, *too_large, *_composition_reasons(chosen), *lowered)
         return _counted(AutomaticChoice(settled, chosen, reasons, None), cell)
     raise refusal or InputError("no composition near the refined one", fix="give composition")
 

@@ -5,6 +5,8 @@ import yaml
 from messages import assert_one_line
 from places import CAMPAIGNS
 
+from lycb_flows.crystals import load_parent
+
 TINY = (CAMPAIGNS / "tiny.yaml").read_text()
 
 
@@ -47,3 +49,53 @@ def test_a_length_below_one_time_step_is_refused_with_both_fields(section, field
 
 def test_a_time_step_longer_than_a_run_is_refused(lycb, tmp_path):
     assert_one_line(lycb("plan", edited(tmp_path, "md", time_step_fs=200.0)), "time_step_fs = 200")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"charges": {"Qq": 2.0}},
+        {"forbidden_pairs": [{"species": ["Li", "Na"], "min_distance_ang": 2.0}]},
+    ],
+)
+def test_rules_of_elements_that_the_crystal_lacks_are_refused(rule, lycb, tmp_path):
+    systems = [{"name": "LYC", "parent": "Li3YCl6", "enumeration": rule}]
+    assert_one_line(lycb("plan", edited(tmp_path, "", systems=systems)), "Li3YCl6", "Cl, Li, Y")
+
+
+# -- options ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--auto", "--supercell", 2, 2, 2), "--supercell"),
+        (("--max-atoms", 3), "--max-atoms"),
+        (("--charge", "Li=2"), "--charge"),
+        (("--auto", "--charge", "Qq=2"), "Qq"),
+        (("--forbid", "Li-Na:2"), "Na"),
+        (("--forbid", "Li-Li:2", "--charge", "Li=1"), "--charge"),
+        (("--x", 1, "--keep", "Li"), "--keep"),
+        (("--x", 1, "--min-occupancy", 0.0), "--min-occupancy"),
+        (("--x", 1, "--engine", "builtin"), "--engine"),
+    ],
+)
+def test_enumerate_refuses_options_without_effect(options, word, lycb):
+    assert_one_line(lycb("enumerate", "Li3YBr6", *options), word)
+
+
+def test_init_refuses_options_without_effect(lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(lycb("init", "tiny", "--max-atoms", 3), "--max-atoms")
+    assert_one_line(lycb("init", "tiny", "--charge", "Li=3"), "--charge")
+    assert_one_line(lycb("init", "--list", "--output", "a.yaml"), "--output")
+    assert_one_line(lycb("init", "Li3YBr6", "--charge", "Qq=2"), "Qq", "Br, Li, Y")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_cannot_be_kept_is_told(lycb, tmp_path):
+    assert "--max-atoms 3" in lycb("enumerate", "Li3YBr6", "--auto", "--max-atoms", 3)[1]
+    (tmp_path / "my.cif").write_bytes(load_parent("Li3YBr6").cif)
+    assert "--max-atoms 3" in lycb("init", tmp_path / "my.cif", "--max-atoms", 3)[1]
+    assert "# no cell has --max-atoms 3" in (tmp_path / "my.yaml").read_text()
+    assert "--max-atoms" not in lycb("enumerate", "Li3YBr6", "--auto", "--max-atoms", 10)[1]
