@@ -16,6 +16,7 @@ from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
+from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.crystals import (
     BINARY_NAMES,
     PARENT_NAMES,
@@ -66,13 +67,13 @@ def read_campaign(path: Path) -> Campaign:
             "a crystal, not a campaign", fix=f"`lycb init {path.name}` makes one of it", file=path
         )
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse_yaml(path.read_text())
     except OSError as err:
         raise InputError(
             "cannot read the campaign", fix="give a YAML file or a submitted name", file=path
         ) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise InputError("not a YAML file", fix="mend it there", file=path, reason=err) from err
+        raise InputError("unusable YAML", fix="mend it there", file=path, reason=err) from err
     if not isinstance(content, dict):
         raise InputError(
             "no campaign is in this file", fix="see `lycb init`", file=path, found=content

@@ -158,10 +158,12 @@ def read_fields(path: Path | None) -> dict[str, Any]:
     """
     import yaml
 
+    from lycb_flows.config.yaml_text import parse_yaml
+
     if path is None:
         return {}
     try:
-        fields = yaml.safe_load(path.read_text()) or {}
+        fields = parse_yaml(path.read_text()) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise InputError(
             "unreadable file of fields", fix="give YAML", file=path, reason=str(err)

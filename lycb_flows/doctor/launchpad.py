@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.doctor.context import Context, compare_clocks, say_hello
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InputError, first_line
 from lycb_flows.machine import Finding, NotApplicableError
 
 if TYPE_CHECKING:
@@ -79,9 +80,11 @@ def look_at_categories(context: Context) -> Finding:
     if not path.is_file():
         return Finding(None, f"no {path}: a worker without --category takes every job")
     try:
-        category = yaml.safe_load(path.read_text(encoding="utf-8")).get("category") or ()
+        category = parse_yaml(path.read_text(encoding="utf-8")).get("category") or ()
     except (yaml.YAMLError, AttributeError) as err:
-        raise InputError("not a worker's file", fix=f"correct {path}", path=path) from err
+        raise InputError(
+            "not a worker's file", fix=f"correct {path}", path=path, reason=first_line(err)
+        ) from err
     named = (category,) if isinstance(category, str) else tuple(map(str, category))
     unknown = [name for name in named if name not in CATEGORIES]
     if unknown:

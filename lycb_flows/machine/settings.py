@@ -11,6 +11,7 @@ from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 
+import yaml
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -19,12 +20,29 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
 
 
 def _settings_file() -> Path:
     return Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")).expanduser()
+
+
+class _YamlFile(YamlConfigSettingsSource):
+    """The settings' file, read as strictly as all others that people write."""
+
+    def _read_file(self, file_path: Path) -> dict[str, object]:  # type: ignore[override]
+        try:
+            fields = parse_yaml(file_path.read_text(encoding="utf-8")) or {}
+        except (yaml.YAMLError, UnicodeDecodeError) as err:
+            reason = discreet_reason(err) if isinstance(err, yaml.YAMLError) else "not UTF-8"
+            raise InputError("bad settings", fix="mend it", file=file_path, reason=reason) from None
+        if not isinstance(fields, dict):
+            raise InputError(
+                "settings are fields with values", fix="e.g. threads: 1", file=file_path
+            )
+        return fields
 
 
 class Settings(BaseSettings):
@@ -118,7 +136,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources, strongest first: arguments, environment, the YAML file."""
-        yaml_source = YamlConfigSettingsSource(settings_cls, yaml_file=_settings_file())
+        yaml_source = _YamlFile(settings_cls, yaml_file=_settings_file())
         return init_settings, env_settings, yaml_source
 
 

@@ -24,6 +24,7 @@ import yaml
 from pydantic import ValidationError
 
 from lycb_flows.config.models import IMPORT_PATH, CalculatorModel
+from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.errors import InputError, MachineError, first_line
 from lycb_flows.machine import name_python, python_of, run_bound
 from lycb_flows.potentials import calculator_process
@@ -124,7 +125,7 @@ def _read(name: str) -> CalculatorModel | None:
     path = Path(name)
     if name.endswith(_CARDS) and path.is_file():
         try:
-            config = CalculatorModel.model_validate(yaml.safe_load(path.read_text()))
+            config = CalculatorModel.model_validate(parse_yaml(path.read_text()))
         except (yaml.YAMLError, ValidationError, UnicodeDecodeError) as err:
             raise InputError(
                 "not the file of a calculator",

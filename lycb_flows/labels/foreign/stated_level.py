@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from lycb_flows.config import Config
+from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import Theory, read_levels
 
@@ -202,7 +203,7 @@ def _named_theory(name: str) -> Theory:
 def _theory_of_file(path: Path) -> Theory:
     """Return a level in full: fields that the file leaves out do not apply, or are `unknown`."""
     try:
-        fields: Any = yaml.safe_load(path.read_text())
+        fields: Any = parse_yaml(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise InputError(
             "cannot read the statement of a level of theory",

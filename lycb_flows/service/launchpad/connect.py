@@ -13,6 +13,7 @@ from fireworks import fw_config
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
+from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad
@@ -74,16 +75,17 @@ def default_path() -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise InputError(
             "no LaunchPad", fix="give --launchpad, FW_CONFIG_FILE or ./launchpad.yaml",
             path=path, reason=err.strerror,
         ) from err  # fmt: skip
-    except yaml.YAMLError:
+    except yaml.YAMLError as err:
         raise InputError(
-            "not YAML", fix="see launchpad.yaml of the repository", path=path
-        ) from None
+            "not YAML", fix="see launchpad.yaml of the repository", path=path,
+            reason=discreet_reason(err),
+        ) from None  # fmt: skip
     unknown = sorted(set(content) - set(_FIELDS)) if isinstance(content, dict) else ["no mapping"]
     if unknown:
         raise InputError(

@@ -5,7 +5,12 @@ import yaml
 from messages import assert_one_line
 from places import CAMPAIGNS
 
+from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.crystals import load_parent
+from lycb_flows.errors import InputError
+from lycb_flows.labels.foreign.stated_level import _named_theory
+from lycb_flows.potentials.models import find_model
+from lycb_flows.service.launchpad import load_launchpad
 
 TINY = (CAMPAIGNS / "tiny.yaml").read_text()
 
@@ -99,3 +104,40 @@ def test_a_size_that_cannot_be_kept_is_told(lycb, tmp_path):
     assert "--max-atoms 3" in lycb("init", tmp_path / "my.cif", "--max-atoms", 3)[1]
     assert "# no cell has --max-atoms 3" in (tmp_path / "my.yaml").read_text()
     assert "--max-atoms" not in lycb("enumerate", "Li3YBr6", "--auto", "--max-atoms", 10)[1]
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+def test_a_key_that_stands_twice_is_refused_in_every_file(lycb, tmp_path, monkeypatch):
+    twice = tmp_path / "twice.yaml"
+    twice.write_text(TINY + "  nvt_ps: 0.2\n")
+    lines = [n for n, line in enumerate(twice.read_text().splitlines(), 1) if "nvt_ps" in line]
+    where = f"'nvt_ps' stands in lines {lines[-2]} and {lines[-1]}"
+    assert_one_line(lycb("plan", twice), where)
+    twice.write_text("time_step_fs: 1.0\n# longer\ntime_step_fs: 2.0\n")
+    where = "'time_step_fs' stands in lines 1 and 3"
+    md = ("md", tmp_path / "a.cif", "--out", tmp_path / "run", "--protocol", twice)
+    assert_one_line(lycb(*md), where)
+    with pytest.raises(InputError, match=where):
+        _named_theory(str(twice))
+    with pytest.raises(InputError, match=where):
+        find_model(str(twice))
+    with pytest.raises(InputError, match=where):
+        load_launchpad(twice)
+    monkeypatch.setenv("LYCB_SETTINGS_FILE", str(twice))
+    assert_one_line(lycb("query", "run"), where)
+
+
+@pytest.mark.parametrize("text", ["store_password: [swordfish", "- swordfish", "{a: 1, a: 2}"])
+def test_unusable_settings_are_told_without_their_values(text, lycb, tmp_path, monkeypatch):
+    (tmp_path / "settings.yaml").write_text(text)
+    monkeypatch.setenv("LYCB_SETTINGS_FILE", str(tmp_path / "settings.yaml"))
+    result = lycb("query", "run")
+    assert_one_line(result, "settings.yaml")
+    assert "swordfish" not in result[2]
+
+
+def test_keys_may_be_the_same_in_different_mappings_and_after_a_merge():
+    text = "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3\n"
+    assert parse_yaml(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}
