@@ -173,20 +173,23 @@ class LabelMaker(Maker):
         """
         del after
         store = open_store()
-        frames = store.load(Frames, self.plan.frames_key).frames
-        keys: tuple[str, ...] = ()
-        reason = "no such frame: the selection found fewer"
-        if self.index < len(frames):
-            structure = frames[self.index].structure
-            key = Label.key_of(structure, self.plan.theory.fingerprint)
-            reason = self._label(store, structure, key)
-            keys = () if reason else (key,)
+        key, reason = self.label(store)
         part = self.plan.label_job(self.index, self.stamp).part
         dataset = close_stage(store, self.plan, self.name, part)
+        keys = () if reason else (key,)
         response = Response(Produced(kind=Label.kind, keys=keys, reason=reason))
         if dataset is not None and self._goes_on(part, closed_by(self.plan, dataset)):
             response.addition = after_stage(self.plan, dataset, self.makers)
         return response
+
+    def label(self, store: ResultStore) -> tuple[str, str]:
+        """Return the label's key, and the reason why there is no label; empty when there is."""
+        frames = store.load(Frames, self.plan.frames_key).frames
+        if self.index >= len(frames):
+            return "", "no such frame: the selection found fewer"
+        structure = frames[self.index].structure
+        key = Label.key_of(structure, self.plan.theory.fingerprint)
+        return key, self._label(store, structure, key)
 
     def _goes_on(self, part: str, closer: str) -> bool:
         """Return whether this job adds what comes next, on a rerun too.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from typing import cast
 
 from jobflow import Flow, Job, JobStore
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 
-from lycb_flows.campaign import ProgressListener, Submission, failed_labels, find_results
+from lycb_flows.campaign import (
+    ProgressListener,
+    Submission,
+    close_stage,
+    failed_labels,
+    find_results,
+    label_status,
+)
 from lycb_flows.errors import LycbError
-from lycb_flows.flows.campaign import relabel_flow
+from lycb_flows.flows.campaign import LabelMaker
 from lycb_flows.flows.makers import CampaignMakers
 from lycb_flows.flows.routing import description_of, jobs_of
 from lycb_flows.jobs import working_on
@@ -58,9 +64,10 @@ def _run(flow: Flow, outputs: JobStore, listener: ProgressListener) -> None:
 def relabel_embedded(
     store: ResultStore, submission: Submission, makers: CampaignMakers | None = None
 ) -> dict[str, int]:
-    """Try every label once more that has failed for good.
+    """Try every label once more that has failed for good; then close their stages.
 
-    What a repaired label makes possible comes with the next `lycb run`.
+    What a closed stage makes possible comes with the next `lycb run`, and so do labels that were
+    never tried.
 
     Parameters
     ----------
@@ -75,12 +82,20 @@ def relabel_embedded(
     -------
     dict
         How many labels were tried, by the title of their stage.
+
+    Raises
+    ------
+    LycbError
+        When too many labels of a stage have failed again.
     """
-    stamp, tried = time.strftime("%Y%m%d-%H%M%S", time.gmtime()), {}
-    for plan in find_results(store, submission.campaign, submission.theory).stages:
-        indices = failed_labels(store, plan)
-        if indices:
-            tried[plan.title] = len(indices)
-            flow = relabel_flow(plan, indices, stamp, makers)
-            run_embedded(store, flow, lambda _job, _done: None)
+    tried = {}
+    with store.lock(), working_on(store):
+        for plan in find_results(store, submission.campaign, submission.theory).stages:
+            indices = failed_labels(store, plan)
+            for index in indices:
+                LabelMaker(plan=plan, index=index, again=True, makers=makers).label(store)
+            if indices:
+                tried[plan.title] = len(indices)
+                if not label_status(store, plan).pending:
+                    close_stage(store, plan, "relabel")
     return tried

@@ -23,7 +23,7 @@ from lycb_flows.jobs import resources as machine
 from lycb_flows.labels.teacher import Teacher
 from lycb_flows.labels.vasp import labeler as vasp
 from lycb_flows.labels.vasp.process import run_custodian
-from lycb_flows.schemas import Label, Round
+from lycb_flows.schemas import Dataset, Label, Round
 from lycb_flows.service.launchpad import load_launchpad
 from lycb_flows.store import differences, open_store
 from lycb_flows.store.garbage import list_garbage
@@ -334,23 +334,29 @@ def test_no_password_is_anywhere(locked, tmp_path, monkeypatch):
 
 
 def test_the_embedded_store_can_relabel_too(tmp_path, lycb, monkeypatch):
-    campaign = read_campaign(campaign_file(tmp_path, labels={"quorum": 1.0, "max_attempts": 1}))
+    campaign = read_campaign(campaign_file(tmp_path, labels={"quorum": 0.5, "max_attempts": 1}))
     store, label = open_store(tmp_path / "store"), Teacher.label
-    broken = []
 
-    def unlucky(teacher, structure):
-        if not broken:
-            broken.append(structure.key)
-            raise LabelError("not now", fix="later")
-        return label(teacher, structure)
+    def broken(_teacher, _structure):
+        raise LabelError("not now", fix="later")
 
-    monkeypatch.setattr(Teacher, "label", unlucky)
+    def relabel():
+        return lycb("relabel", campaign.name, "--store", store.address)
+
+    monkeypatch.setattr(Teacher, "label", broken)
     with pytest.raises(Exception, match="too many labels failed"):
         run_campaign(store, campaign)
-    code, out, err = lycb("relabel", campaign.name, "--store", store.address)
-    assert (code, "1 labels tried again" in out) == (0, True), err
-    run_campaign(store, campaign)
-    assert len(list(store.find_all(Round))) == 3
+    n_labels = len(list(store.attempts(outcome="failed")))
+    assert n_labels > 1
+    assert_one_line(relabel(), "too many labels failed")
+    assert len(list(store.attempts(outcome="failed"))) == 2 * n_labels
+    monkeypatch.setattr(Teacher, "label", label)
+    code, out, err = relabel()
+    assert (code, f"{n_labels} labels tried again" in out) == (0, True), err
+    (dataset,) = store.find_all(Dataset)
+    assert (len(list(store.find_all(Label))), dataset.missing) == (n_labels, ())
+    submission, _ = run_campaign(store, campaign)
+    assert len(find_results(store, submission.campaign, submission.theory).rounds) == 3
 
 
 # -- labels by VASP's stand-in -------------------------------------------------------------------
