@@ -26,8 +26,8 @@ from lycb_flows.service.launchpad import (
     RECORD,
     CampaignWorkflow,
     ServiceLaunchPad,
+    archive,
     campaign_workflows,
-    cancel,
     differing_methods,
     find_job,
     find_jobs,
@@ -354,7 +354,7 @@ def begin_again(launchpad: ServiceLaunchPad, store: ResultStore, submission: Sub
     """Submit a campaign anew whose loop had come to its end, for one more round.
 
     A loop that goes on needs it not: its next decision sees what was asked for. All finished
-    steps are looked up.
+    steps are looked up. Other versions under its name go on as they are.
 
     Parameters
     ----------
@@ -379,5 +379,6 @@ def begin_again(launchpad: ServiceLaunchPad, store: ResultStore, submission: Sub
     if not workflows or not found.rounds or found.rounds[-1].next_temperature_k is not None:
         return False
     makers = _makers_of(launchpad, workflows[0], found.stages[0])
-    cancel(launchpad, submission.campaign.name)
+    for workflow in workflows:
+        archive(launchpad, workflow)
     return bool(submit_campaign(launchpad, submission, makers))

@@ -51,3 +51,19 @@ def test_one_more_round_after_the_last_is_submitted_anew(
         assert states == ["ARCHIVED", "READY"]
     (n_jobs,) = re.findall(r" of (\d+) jobs", lycb("status", "loop", *at)[1])
     assert int(n_jobs) == 47 + 12  # MD, selection, five labels, training, two looks, decision
+
+
+def test_one_more_round_leaves_other_versions_of_the_campaign_alone(
+    lycb, at, launchpad_file, mongo_uri, loop_campaign, tmp_path
+):
+    with contextlib.closing(open_store(mongo_uri)) as store:
+        first = run_campaign(store, loop_campaign)[0].record.key
+    assert lycb("submit", LOOP, *at)[0] == 0
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(LOOP.read_text() + "seed: 7\n")
+    assert lycb("submit", changed, *at)[0] == 0
+    assert "submitted anew" in lycb("extend", LOOP, *at)[1]
+    with contextlib.closing(load_launchpad(launchpad_file)) as pad:
+        old, other, new = pad.workflows.find({}).sort("_id", 1)
+    assert [row["state"] for row in (old, other, new)] == ["ARCHIVED", "READY", "READY"]
+    assert new["metadata"]["record"] == first != other["metadata"]["record"]

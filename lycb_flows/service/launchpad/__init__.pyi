@@ -47,6 +47,7 @@ from .streaming import (
 )
 from .submitted import (
     CampaignWorkflow as CampaignWorkflow,
+    archive as archive,
     campaign_workflows as campaign_workflows,
     cancel as cancel,
     count_interruptions as count_interruptions,

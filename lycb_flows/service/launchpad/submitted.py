@@ -128,7 +128,7 @@ def _replace_unloadable(launchpad: ServiceLaunchPad, record: str) -> None:
         return
     for workflow in campaign_workflows(launchpad, None):
         if workflow.metadata.get("record") == record:
-            _archive(launchpad, workflow)
+            archive(launchpad, workflow)
 
 
 def _replace_other_methods(
@@ -142,7 +142,7 @@ def _replace_other_methods(
         before = workflow.metadata.get(METHODS)
         differs = before is not None and before != metadata.get(METHODS)
         if differs and workflow.metadata.get(RECORD) == record:
-            _archive(launchpad, workflow)
+            archive(launchpad, workflow)
 
 
 def _is_loadable(launchpad: ServiceLaunchPad, fw_id: int) -> bool:
@@ -244,7 +244,7 @@ def count_interruptions(launchpad: ServiceLaunchPad, name: str) -> dict[str, int
 
 
 def cancel(launchpad: ServiceLaunchPad, name: str) -> int:
-    """Archive a campaign's workflows, so that none of their jobs runs again.
+    """Archive all workflows of a campaign's name, so that none of their jobs runs again.
 
     They are archived, not defused: `submit_flow` adds the campaign anew and finds its results by
     key, and no part of the old workflow can be reignited beside the new one. A running job stops
@@ -262,13 +262,25 @@ def cancel(launchpad: ServiceLaunchPad, name: str) -> int:
     int
         Number of jobs that will not run.
     """
-    return sum(_archive(launchpad, workflow) for workflow in _live(launchpad, name))
+    return sum(archive(launchpad, workflow) for workflow in _live(launchpad, name))
 
 
-def _archive(launchpad: ServiceLaunchPad, seen: CampaignWorkflow) -> int:
-    """Archive a workflow and return how many jobs were open.
+def archive(launchpad: ServiceLaunchPad, seen: CampaignWorkflow) -> int:
+    """Archive a single workflow of a campaign, as `cancel` does with all of its name.
 
     The workflow itself is written last: when this is interrupted, cancelling again completes it.
+
+    Parameters
+    ----------
+    launchpad
+        The LaunchPad.
+    seen
+        The workflow.
+
+    Returns
+    -------
+    int
+        Number of jobs that will not run.
     """
     node = seen.fw_ids[0]
     with OwnedLock(launchpad, node):
