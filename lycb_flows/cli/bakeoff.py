@@ -126,8 +126,10 @@ def _rows(entry: BakeoffEntry) -> list[list[str]]:
     errors, standard_errors = entry.errors, entry.spread
 
     def with_error(name: str, factor: float, digits: int) -> str:
-        value, error = factor * getattr(errors, name), factor * standard_errors[name]
-        return f"{value:.{digits}f} ± {error:.{digits}f}"
+        text = f"{factor * getattr(errors, name):.{digits}f}"
+        if not standard_errors:
+            return text
+        return f"{text} ± {factor * standard_errors[name]:.{digits}f}"
 
     cells = [
         with_error("energy_mae_ev_per_atom", 1e3, 1),

@@ -306,6 +306,11 @@ def _trial_facts(trial: Trial, best: Trial) -> dict[str, object]:
     }
 
 
+def _score_text(trial: Trial) -> str:
+    text, error = f"{trial.errors.score:.2f}", trial.score_error
+    return text if error is None else f"{text} ± {error:.2f}"
+
+
 def _tell_trials(
     trials: list[Trial], n_training: int, n_validation: int, n_combinations: int
 ) -> None:
@@ -319,7 +324,7 @@ def _tell_trials(
             f"{1e3 * trial.errors.energy_mae_ev_per_atom:.1f}",
             f"{1e3 * trial.errors.force_mae_ev_per_ang:.0f}",
             f"{trial.errors.stress_mae_gpa:.3f}",
-            f"{trial.errors.score:.2f} ± {trial.score_error:.2f}",
+            _score_text(trial),
             f"{trial.cpu_s:.0f}",
             "best" if trial is best else "as good" if trial.is_as_good_as(best) else "",
         ]

@@ -56,7 +56,7 @@ class BakeoffEntry:
     errors, by_system
         Errors on the test labels after the shift, overall and per system.
     spread
-        Standard errors of `errors` by name, and of the score.
+        Standard errors of `errors` by name, and of the score; empty with too few test labels.
     step_s_per_atom
         Wall time of energy, forces and stress per atom, in s.
     shift_ev
@@ -173,14 +173,18 @@ def _entry(
             system: model_errors([testing[i] for i in members], [points[i] for i in members])
             for system, members in systems.items()
         },
-        spread={
-            error: float(np.std([getattr(errors, error) for errors in resampled], ddof=1))
-            for error in _ERRORS
-        },
+        spread=_spread(resampled) if resampled else {},
         step_s_per_atom=_step_s_per_atom(potential, testing),
         shift_ev=shift_ev,
     )
     return entry, np.array([errors.score for errors in resampled])
+
+
+def _spread(resampled: Sequence[ModelErrors]) -> dict[str, float]:
+    return {
+        error: float(np.std([getattr(errors, error) for errors in resampled], ddof=1))
+        for error in _ERRORS
+    }
 
 
 def _step_s_per_atom(potential: Potential, labelled: Sequence[LabelledStructure]) -> float:
@@ -222,6 +226,8 @@ def _recommendation(
 ) -> tuple[str, str]:
     """Return the model to start from: of those that are not clearly worse, the cheapest."""
     first = entries[0]
+    if len(entries) > 1 and not first.spread:
+        return first.name, "its errors are the smallest, on too few test labels for their spread"
     equal = [
         entry
         for entry in entries

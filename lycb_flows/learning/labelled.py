@@ -13,6 +13,7 @@ from lycb_flows.potentials.evaluator import SinglePoint
 from lycb_flows.schemas import Label, ModelErrors, Structure
 
 _N_RESAMPLES = 200
+_FEWEST_RESAMPLED = 4
 _CLEAR = 2.0
 """A difference counts from so many standard errors on."""
 
@@ -124,7 +125,10 @@ def resampled_errors(
 
     All models that are compared on the same labels see the same resamples, so that differences
     between models are spread less than the errors themselves (Efron and Tibshirani, An
-    Introduction to the Bootstrap, 1993, chapter 6).
+    Introduction to the Bootstrap, 1993, chapter 6). Of fewer than four labels there are none: all
+    resamples of one are equal, and of two or three their spread is so small and so uncertain that
+    a model is called clearly above its equal in 20 and 12 % of cases (four: 9 %, many: 2 %; by
+    Student's distribution).
 
     Parameters
     ----------
@@ -132,6 +136,8 @@ def resampled_errors(
         As of `model_errors`.
     """
     n_labels = len(labelled)
+    if n_labels < _FEWEST_RESAMPLED:
+        return []
     draws = np.random.default_rng(0).integers(n_labels, size=(_N_RESAMPLES, n_labels))
     return [
         model_errors([labelled[i] for i in draw], [predictions[i] for i in draw]) for draw in draws
@@ -144,10 +150,12 @@ def is_clearly_above(scores: Array, lowest: Array, difference: float) -> bool:
     Parameters
     ----------
     scores, lowest
-        The two scores on the same resamples, shape (resamples,).
+        The two scores on the same resamples, shape (resamples,); without any, nothing is clear.
     difference
         Between the two scores on all labels.
     """
+    if not len(scores):
+        return False
     return difference > _CLEAR * float(np.std(scores - lowest, ddof=1))
 
 

@@ -69,9 +69,9 @@ class Trial:
         return {name: getattr(self.config, name) for name in _SEARCHED}
 
     @property
-    def score_error(self) -> float:
-        """Standard error of the score, from a bootstrap over the validation labels."""
-        return float(np.std(self.scores, ddof=1))
+    def score_error(self) -> float | None:
+        """Standard error of the score, from a bootstrap over validation labels; None: too few."""
+        return float(np.std(self.scores, ddof=1)) if len(self.scores) else None
 
     def is_as_good_as(self, best: Trial) -> bool:
         """Return whether the score is not clearly above another trial's.

@@ -295,7 +295,7 @@ def _errors(
     key: str, errors: ModelErrors, spread: Mapping[str, float] | None = None
 ) -> tuple[Cell, ...]:
     values = (*mae_triple(errors), errors.force_slope)
-    if spread is None:
+    if not spread:
         return ours(key, [number(value) for value in values])
     scales = (EV_MEV, EV_MEV, GPA_MPA, 1.0)
     names = ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa", "force_slope")

@@ -156,7 +156,9 @@ class CandidateErrors(Part):
     name: str
     errors: ModelErrors
     by_system: dict[str, ModelErrors]
-    spread: dict[str, float] = Field(description="Standard error of each error, by its name.")
+    spread: dict[str, float] = Field(
+        description="Standard error of each error, by its name; empty with too few test labels."
+    )
     shift_ev: dict[str, float] = Field(description="Added per atom of an element.")
 
 

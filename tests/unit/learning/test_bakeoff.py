@@ -114,6 +114,19 @@ def test_the_spread_is_that_of_other_test_sets_of_the_same_size(known):
     assert halves[0].reason == "it is the only one"
 
 
+@pytest.mark.parametrize("n_labels", [1, 2, 3])
+def test_few_labels_have_no_spread_and_nothing_is_clear_on_them(known, n_labels):
+    fitting, testing = known
+    models = {"better": Noisy(toy(), 0.05, pause_s=0.01), "worse": Noisy(toy(), 0.2)}
+    found = compared((fitting, testing[:n_labels]), **models)
+    assert [entry.spread for entry in found.entries] == [{}, {}]
+    assert found.best == "better"
+    assert "clearly" not in found.reason
+    assert "too few test labels" in found.reason
+    enough = compared((fitting, testing[:4]), **models)
+    assert enough.entries[0].spread["score"] > 0
+
+
 def test_an_element_without_a_shift_is_refused(known):
     fitting = [label for label in known[0] if label.system == "Li3YCl6"]
     with pytest.raises(InputError, match=r"no label that fits the shift of an element.*Br"):

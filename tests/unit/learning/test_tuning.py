@@ -85,6 +85,16 @@ def test_the_lowest_score_on_the_validation_labels_is_chosen(known):
     assert found[0].score_error > 0
 
 
+def test_on_a_few_validation_labels_no_trial_is_clearly_worse(known):
+    training, validation = known
+    configs = [FIRST, FIRST.model_copy(update={"learning_rate": 1e-6})]
+    for n_labels in (1, 2, 3):
+        found = tune(toy("toy-soft"), training, validation[:n_labels], configs, raw_pbe=False)
+        assert found[-1].errors.score > found[0].errors.score
+        assert found[-1].is_as_good_as(found[0])
+        assert [trial.score_error for trial in found] == [None, None]
+
+
 def test_the_model_of_a_trial_is_that_of_its_settings_and_its_errors_are_the_validations(known):
     training, validation = known
     configs, _ = trial_configs(FIRST, SEARCH)
