@@ -79,7 +79,8 @@ def read_lammps_dump(file: TextFile, source: Source, species: Sequence[str] | No
     Raises
     ------
     InputError
-        When atoms cannot be told apart, have no element, or no coordinates.
+        When atoms cannot be told apart, have no element, or no coordinates, or the dump states
+        other units than metal or real.
     """
     source.steps_are_md_steps = True
     atoms = None
@@ -132,10 +133,15 @@ def _header(items: dict[str, list[str]], columns: tuple[str, ...], units: str) -
             "a header of the LAMMPS dump is damaged", fix="look at the file", reason=repr(err)
         ) from err
     periodic = [word.startswith("p") for word in items[_BOX][0].split()[-3:]]
-    known = time is not None and unit in _PS_PER_TIME
+    if unit and unit not in _PS_PER_TIME:
+        raise InputError(
+            "the lengths of the LAMMPS dump are not in Å",
+            fix="convert it to metal or real units",
+            units=unit,
+        )
     return _Header(
         step=step,
-        time_ps=time * _PS_PER_TIME[unit] if known and time is not None else None,
+        time_ps=time * _PS_PER_TIME[unit] if time is not None and unit else None,
         n_atoms=n_atoms,
         cell_ang=cell,
         origin_ang=origin,

@@ -107,6 +107,20 @@ def test_packed_files_and_parts_are_read(tmp_path):
         read_walk(plain, start_ps=30)
 
 
+@pytest.mark.parametrize("columns", ["xu yu zu", "x y z ix iy iz"])
+@pytest.mark.parametrize("unit", ["nano", "electron", "si", "cgs", "micro", "lj"])
+def test_a_dump_that_states_other_units_than_angstroms_is_refused(unit, columns, tmp_path):
+    path = write_dump(walk(n_frames=20), tmp_path / "run.dump", columns)
+    text = path.read_text()
+    path.write_text(f"ITEM: UNITS\n{unit}\n{text}")
+    message = refusal(path, STEP_FS)
+    assert f"not in Å (units={unit})" in message
+    assert "\n" not in message
+    for known in ("metal", "real"):
+        path.write_text(f"ITEM: UNITS\n{known}\n{text}")
+        assert read_walk(path, STEP_FS).positions_ang.shape[0] == 20
+
+
 # -- times -------------------------------------------------------------------------------------
 
 
