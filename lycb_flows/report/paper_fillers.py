@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from lycb_flows.report import (
     MISSING,
+    ROOM_TEMPERATURE_K,
     Cell,
     ReportData,
     Table,
@@ -47,6 +48,7 @@ OfRun = TypeVar("OfRun", Transport, Density)
 _TEMPERATURE_K: Final = 500.0
 _PRESSURE_BAR: Final = 10_000.0
 _ERRORS: Final = ("E (meV/atom)", "F (meV/Å)", "S (MPa)")
+_CONDUCTION: Final = ("E_A (eV)", "σ(300 K) (mS/cm)")
 _OTHERS: Final = ("exp", "AIMD")
 """Beginnings of names of numbers that the paper quotes from others."""
 _NEAREST: Final = "Nothing was measured at 10 kbar: this is the nearest pressure."
@@ -77,7 +79,9 @@ def _errors_before(data: ReportData, entry: Entry) -> Filled | str:
             if row.role == "before learning":
                 rows += [
                     (
-                        *ours(document.key, (part.system or MISSING, _kelvin(part.temperature_k))),
+                        *ours(
+                            document.key, (part.system or MISSING, as_printed(part.temperature_k))
+                        ),
                         *_error_cells(document.key, part.errors),
                     )
                     for part in row.parts
@@ -136,10 +140,6 @@ def _error_cells(key: str, errors: ModelErrors) -> tuple[Cell, ...]:
     return ours(key, (str(errors.n_labels), *(number(value) for value in mae_triple(errors))))
 
 
-def _kelvin(temperature_k: float | None) -> str:
-    return MISSING if temperature_k is None else f"{temperature_k:g}"
-
-
 @_on_crystal
 def _volumes(data: ReportData, about: str, system: str) -> Filled | str:
     here = volumes_here(data, system)
@@ -171,8 +171,15 @@ def _conduction_rows(data: ReportData, system: str) -> Iterator[tuple[str, tuple
     for fit in data.measured(Arrhenius):
         if fit.system == system:
             barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
-            sigma = number(fit.extrapolated_conductivity_ms_per_cm)
+            sigma = _sigma_text(fit.extrapolated_conductivity_ms_per_cm, fit)
             yield f"here, {fit.pressure_bar:g} bar", ours(fit.key, (barrier, sigma))
+
+
+def _sigma_text(conductivity_ms_per_cm: float | None, fit: Arrhenius | None) -> str:
+    """Return a conductivity of a fit for a column at 300 K; one of another temperature says so."""
+    at_k = ROOM_TEMPERATURE_K if fit is None else fit.extrapolation_temperature_k
+    is_elsewhere = conductivity_ms_per_cm is not None and at_k != ROOM_TEMPERATURE_K
+    return number(conductivity_ms_per_cm) + f" at {at_k:g} K" * is_elsewhere
 
 
 def _papers_rows(about: str) -> Iterator[tuple[str, tuple[Cell, ...]]]:
@@ -191,8 +198,7 @@ def _conduction(data: ReportData, about: str, system: str) -> Filled | str:
     if not here:
         return f"no Arrhenius fit of {system} exists yet."
     rows = [(Cell(source), *cells) for source, cells in (*here, *_papers_rows(about))]
-    columns = ("source", "E_A (eV)", "σ(300 K) (mS/cm)")
-    return Filled((Table("", columns, tuple(rows), _SOURCES),))
+    return Filled((Table("", ("source", *_CONDUCTION), tuple(rows), _SOURCES),))
 
 
 @_on_crystal
@@ -218,8 +224,8 @@ def _whole_table(data: ReportData, about: str, system: str) -> Filled | str:
         source = name if name.startswith(_OTHERS) else f"paper, {name}"
         cells = papers(*(as_printed(theirs.get(name, {}).get(t)) for t in temperatures_k))
         rows.append((Cell(source), *cells, *printed.get(source, papers(MISSING, MISSING))))
-    columns = (*(f"V({t:g} K) (Å³/atom)" for t in temperatures_k), "E_A (eV)", "σ(300 K) (mS/cm)")
-    return Filled((Table("", ("source", *columns), tuple(rows), _SOURCES),))
+    columns = ("source", *(f"V({t:g} K) (Å³/atom)" for t in temperatures_k), *_CONDUCTION)
+    return Filled((Table("", columns, tuple(rows), _SOURCES),))
 
 
 def _here(data: ReportData, system: str) -> list[Transport]:
@@ -295,7 +301,18 @@ def _maps(data: ReportData, about: str, system: str) -> Filled | str:
 
 # -- figure 5, table 3, figure S4: over x ----------------------------------------------------------
 
-_NO_SERIES: Final = "no series over compositions exists: name series in measure.quantities."
+
+def _on_series(fill: Callable[[ReportData, CompositionSeries], Filled | str]) -> Filler:
+    """Return a filler from a function of the series over compositions."""
+
+    def filler(data: ReportData, entry: Entry) -> Filled | str:
+        del entry
+        documents = data.measured(CompositionSeries)
+        if not documents:
+            return "no series over compositions exists: name series in measure.quantities."
+        return fill(data, documents[0])
+
+    return filler
 
 
 def _by_x(point: SeriesPoint) -> tuple[bool, float]:
@@ -303,11 +320,9 @@ def _by_x(point: SeriesPoint) -> tuple[bool, float]:
     return point.x is None, point.x or 0.0
 
 
-def _conduction_over_x(data: ReportData, entry: Entry) -> Filled | str:
-    del entry
-    lattice, documents = system_of_paper(data, "LYB"), data.measured(CompositionSeries)
-    if not documents:
-        return _NO_SERIES
+@_on_series
+def _conduction_over_x(data: ReportData, document: CompositionSeries) -> Filled | str:
+    lattice = system_of_paper(data, "LYB")
     rows = [
         ours(
             fit.arrhenius,
@@ -315,26 +330,22 @@ def _conduction_over_x(data: ReportData, entry: Entry) -> Filled | str:
                 f"{point.x:g}",
                 f"{fit.pressure_bar:g}",
                 with_error(fit.activation_energy_ev, fit.activation_energy_err_ev),
-                number(fit.conductivity_ms_per_cm),
+                _sigma_text(fit.conductivity_ms_per_cm, data.find(Arrhenius, fit.arrhenius)),
             ),
         )
-        for point in sorted(documents[0].points, key=_by_x)
+        for point in sorted(document.points, key=_by_x)
         if point.lattice == lattice and point.x is not None
         for fit in point.conduction
     ]
     if not rows:
         return "no composition on the lattice of Li3YBr6 has an Arrhenius fit yet."
-    table = Table("", ("x", "p (bar)", "E_A (eV)", "σ(300 K) (mS/cm)"), tuple(rows))
+    table = Table("", ("x", "p (bar)", *_CONDUCTION), tuple(rows))
     return Filled((table,), ("series-conduction",))
 
 
-def _lattices(data: ReportData, entry: Entry) -> Filled | str:
-    del entry
+@_on_series
+def _lattices(data: ReportData, document: CompositionSeries) -> Filled | str:
     lyc, lyb = system_of_paper(data, "LYC"), system_of_paper(data, "LYB")
-    documents = data.measured(CompositionSeries)
-    if not documents:
-        return _NO_SERIES
-    document = documents[0]
     theirs = {float(x): value for x, value in paper_numbers()["phase_stability_meV_atom"].items()}
     signs = {(lyc, lyb): 1.0, (lyb, lyc): -1.0}
     found = {
@@ -356,30 +367,18 @@ def _lattices(data: ReportData, entry: Entry) -> Filled | str:
     return Filled((Table("", columns, tuple(rows)),), ("series-energy",))
 
 
-def _relaxed_cells(data: ReportData, entry: Entry) -> Filled | str:
-    del entry
-    documents = data.measured(CompositionSeries)
-    if not documents:
-        return _NO_SERIES
+@_on_series
+def _relaxed_cells(data: ReportData, document: CompositionSeries) -> Filled | str:
+    del data
     lowest: dict[tuple[str, float | None], SeriesPoint] = {}
-    for point in sorted(documents[0].points, key=lambda each: -each.energy_ev_per_atom):
+    for point in sorted(document.points, key=lambda each: -each.energy_ev_per_atom):
         lowest[point.lattice, point.x] = point  # a parent is a decoration, too
-    rows = [
-        ours(
-            documents[0].key,
-            (
-                point.lattice,
-                MISSING if point.x is None else f"{point.x:g}",
-                fixed(point.volume_ang3_per_atom),
-                fixed(point.dft_volume_ang3_per_atom),
-                fixed(
-                    point.dft_volume_ang3_per_atom
-                    and 100 * (point.volume_ang3_per_atom / point.dft_volume_ang3_per_atom - 1)
-                ),
-            ),
-        )
-        for point in sorted(lowest.values(), key=lambda each: (each.lattice, *_by_x(each)))
-    ]
+    rows = []
+    for point in sorted(lowest.values(), key=lambda each: (each.lattice, *_by_x(each))):
+        model, dft = point.volume_ang3_per_atom, point.dft_volume_ang3_per_atom
+        percent = dft and 100 * (model / dft - 1)
+        texts = (point.lattice, as_printed(point.x), fixed(model), fixed(dft), fixed(percent))
+        rows.append(ours(document.key, texts))
     columns = ("lattice of", "x", "model (Å³/atom)", "DFT (Å³/atom)", "difference (%)")
     return Filled((Table("", columns, tuple(rows)),))
 

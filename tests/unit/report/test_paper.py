@@ -8,6 +8,7 @@ from report_campaign import Campaign, finished
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
+from lycb_flows.report import ReportData, paper_fillers
 from lycb_flows.report.page import write_report
 from lycb_flows.report.paper_figures import paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
@@ -66,6 +67,32 @@ def test_ours_stand_beside_the_papers_and_the_experiments(campaign, tmp_path):
     volume = 22.7 * (1 + 1.6e-4 * 400)
     assert f"{volume:.2f}" in bodies["Figure 2d"]
     assert "22.1" in bodies["Figure 2d"]  # experiment at 400 K
+
+
+@pytest.mark.parametrize("here", ["conduction", "whole_table", "conduction_over_x"])
+@pytest.mark.parametrize(
+    ("temperature_k", "sigma", "text"),
+    [(300.0, 55.0, "55.0"), (400.0, 55.0, "55.0 at 400 K"), (400.0, None, "–")],
+)
+def test_a_conductivity_at_another_temperature_says_at_which(
+    monkeypatch, here, temperature_k, sigma, text
+):
+    monkeypatch.setattr(paper_fillers, "system_of_paper", lambda *_: "LYB")
+    fit = schemas.Arrhenius(
+        key="fit", system="LYB", pressure_bar=1.0, model="m", transports=(), n_points=4,
+        fitted=True, extrapolation_temperature_k=temperature_k, activation_energy_ev=0.25,
+        activation_energy_err_ev=0.02, extrapolated_conductivity_ms_per_cm=sigma,
+    )  # fmt: skip
+    conduction = schemas.SeriesConduction(
+        arrhenius="fit", pressure_bar=1.0, conductivity_ms_per_cm=sigma
+    )
+    point = schemas.SeriesPoint.model_construct(lattice="LYB", x=3.0, conduction=(conduction,))
+    series = schemas.CompositionSeries.model_construct(points=(point,))
+    data = ReportData(documents={"fit": fit}, measurements={"arrhenius": [fit], "series": [series]})
+    entry = next(entry for entry in paper_entries() if entry.here == here)
+    (table,) = FILLERS[here](data, entry).tables
+    assert table.columns[-1] == "σ(300 K) (mS/cm)"
+    assert table.rows[0][-1].text == text
 
 
 def test_the_methods_are_of_the_documents_and_cite_what_was_used(campaign, tmp_path):
