@@ -170,7 +170,8 @@ class IonSites(Quantity[Sites]):
     def limits(self, data: ReportData) -> Iterator[Statement]:
         """Yield where occupancies are the start's, and where they are not the refined ones."""
         documents = [found for found in data.measured(Sites) if found.orbits]
-        still = [f for f in documents if all(o.occupancy_err is None for o in f.orbits)]
+        several = [found for found in documents if len(found.orbits) > 1]
+        still = [f for f in several if all(o.occupancy_err is None for o in f.orbits)]
         if still:
             yield Statement(
                 "Too few ions went from one kind of site to another, so the occupancies are those "
@@ -327,7 +328,7 @@ def _orbit_table(mine: Sequence[Sites]) -> Table:
         tuple(rows),
         "Sites are the parent's, by the labels of its CIF, and those that only the density "
         "shows. `lycb export sites` writes a CIF with these occupancies. Without an error the "
-        "run is too short to forget its start.",
+        "run is too short to forget its start, or the ions have no other kind of site.",
     )  # fmt: skip
 
 

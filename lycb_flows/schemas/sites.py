@@ -42,7 +42,8 @@ class SiteOrbit(Part):
     refined_occupancy: float | None = Field(None, description="The mobile ion's, in the CIF.")
     occupancy: float = Field(description="Ions per site.")
     occupancy_err: float | None = Field(
-        None, description="None: the run is too short to forget its start."
+        None,
+        description="None: the run is too short to forget its start, or there is no other kind.",
     )
     residence_ps: float | None = Field(None, description="Mean stay; None without departures.")
     residence_err_ps: float | None = None

@@ -57,7 +57,7 @@ def test_it_is_said_how_far_jumps_lead():
 
 def test_occupancies_that_say_nothing_or_differ_are_named():
     assert texts(IonSites().limits(data_of(measured()))) == []
-    still = measured(300.0, orbits=(orbit("Li0", 1.0, None, 0.875),))
+    still = measured(300.0, orbits=(orbit("Li0", 1.0, None, 0.875), orbit("Li1", 0.5, None, 0.6)))
     far = measured(400.0, orbits=(orbit("Li0", 0.6, 0.02, 0.875), orbit("Li1", 0.9, 0.1, 0.62)))
     astray = measured(700.0, parent_note="the framework is not on the parent's sites")
     found = texts(IonSites().limits(data_of(still, far, astray)))
@@ -65,6 +65,11 @@ def test_occupancies_that_say_nothing_or_differ_are_named():
     assert start.endswith("the occupancies are those of the start: LYC 1 bar 300 K.")
     assert differs.startswith("LYC 1 bar 400 K: the occupancy of Li0 is more than 3 standard")
     assert alone.endswith("the framework is not on the parent's sites: LYC 1 bar 700 K.")
+
+
+def test_a_crystal_with_one_kind_of_site_has_no_run_that_is_too_short():
+    alone = measured(orbits=(orbit("Li0", 0.5, None, 0.5, residence_low_ps=90.0),))
+    assert texts(IonSites().limits(data_of(alone))) == []
 
 
 def test_tables_show_the_simulation_beside_the_refinement(tmp_path):
