@@ -144,8 +144,8 @@ def _number_error(
     It is that of the means of blocks or, where it is larger, that of a number of ions whose
     variance is v and which K departures renew: v sqrt(2 / K), as its time constant is v T / K.
     Blocks see too little of what changes once in a run. What leaves an orbit goes to the
-    others: 1/v = 1/v_own + 1/v_others. A run shorter than ten time constants remembers its start, as
-    does every run of ions that have a single orbit.
+    others: 1/v = 1/v_own + 1/v_others. A run shorter than ten time constants remembers its start,
+    as does every run of ions that have a single orbit.
     """
     jumps = stays.jumps
     renewals = float((here[jumps] != here[jumps + 1]).sum()) / 2
