@@ -1,7 +1,9 @@
 """The place of each document in a campaign: its system, round, temperature and pressure.
 
 The plans that the flows are made of name most documents. Any other, such as a segment of a run,
-gets the place of the document that was made from it or that it is a product of.
+gets the place of the document that was made from it or that it is a product of. A place is never
+handed from a product to what it was born in: any number of runs of other campaigns may start from
+one structure.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from lycb_flows.campaign.names import ordering_names, system_names
 from lycb_flows.campaign.results import CampaignResults, find_results
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import Submission
+from lycb_flows.config import RankingConfig
 from lycb_flows.errors import StoreError
 from lycb_flows.quantities import readable_quantities
-from lycb_flows.schemas import Evaluation, Frames, Ranking, Run
+from lycb_flows.relaxation.ranking import EARLY_STAGES, stage_config
+from lycb_flows.schemas import Evaluation, Frames, Ranking, Relaxation, Run
 from lycb_flows.store import ResultStore, Row, RowId, Settled, pages
 
 _PAGE = 500
@@ -172,6 +176,7 @@ class _Naming:
         record = submission.record
         self.campaign = record.name
         self._store, self._record = store, record
+        self._ranking_config = submission.campaign.ranking
         self._found = find_results(store, submission.campaign, submission.theory)
         self._whole = Place(campaign=record.name, owner=record.made.owner)
         ground_states = self._found.ground_states
@@ -186,12 +191,15 @@ class _Naming:
         found, systems, whole = self._found, self._systems, self._whole
         named = CampaignPlaces()
         named.add((key, whole) for key in (self._record.key, *self._record.parents))
+        named.add((key, systems[name]) for name, key in found.ground_states.items())
+        if found.student is not None:
+            named.add([(found.student.key, whole), (found.student.model, whole)])
         for name, ranking in found.rankings.items():
             documents = (ranking, *found.by_dft.get(name, ()))
             named.add((document.key, systems[name]) for document in documents)
             group = (ranking.key, self.campaign)
             if not growth.is_settled(group):
-                candidates = _candidates(self._store, ranking)
+                candidates = _candidates(self._store, ranking, self._ranking_config)
                 named.add_group(group, [(key, systems[name]) for key in candidates])
         for plan in found.stages:
             runs = _run_places(plan, systems)
@@ -228,12 +236,21 @@ def states(row: Row, place: Place) -> bool:
     return stated == (place.system, place.round, place.temperature_k)
 
 
-def _candidates(store: ResultStore, ranking: Ranking) -> Iterator[str]:
-    """Yield the keys of the orderings and relaxations in the table of a ranking."""
+def _candidates(store: ResultStore, ranking: Ranking, config: RankingConfig) -> Iterator[str]:
+    """Yield the keys of the orderings in the table of a ranking and of all their relaxations.
+
+    The table has the last relaxation of each, which began where those before it ended.
+    """
     with contextlib.suppress(StoreError):  # without its blob; `lycb verify` reports it
-        for candidate in json.loads(store.blobs.read(ranking.table)):
-            yield candidate["ordering"]
-            yield candidate["relaxation"]
+        table = json.loads(store.blobs.read(ranking.table))
+        found = [candidate["ordering"] for candidate in table]
+        yield from found
+        yield from (candidate["relaxation"] for candidate in table)
+        for stage in EARLY_STAGES:
+            settings, products = stage_config(config, stage), store.products(found)
+            starts = dict.fromkeys(key for each in found for key in products.get(each, ()))
+            found = [Relaxation.key_of(key, settings, model=ranking.model) for key in starts]
+            yield from found
 
 
 def _run_places(plan: StagePlan, systems: dict[str, Place]) -> dict[str, Place]:
@@ -328,10 +345,10 @@ def _find_heirs(
 
     They were made from it or it is a product of theirs, see `_add_neighbours`.
     """
-    products = store.products(list({other for key in keys for other in makers.get(key, ())}))
+    products = store.products(list({*keys, *_all_of(makers)}))
     return {
         key: [
-            *made.get(key, ()),
+            *(other for other in made.get(key, ()) if other not in products.get(key, ())),
             *(other for other in makers.get(key, ()) if key in products.get(other, ())),
         ]
         for key in keys
@@ -347,15 +364,27 @@ def _add_neighbours(store: ResultStore, places: dict[str, Place], find_rows: Fin
     while keys:
         neighbours: Neighbours = {}
         for page in pages(keys, _PAGE):
-            for lists in (store.makers(page), store.products(page)):
+            for lists in (_find_parents(store, page), store.products(page)):
                 for key, others in lists.items():
                     neighbours.setdefault(key, []).extend(others)
-        listed = find_rows(
-            {other for others in neighbours.values() for other in others} - places.keys()
-        )
+        listed = find_rows(_all_of(neighbours) - places.keys())
         n_places = len(places)
         for key in keys:
             for other in neighbours.get(key, ()):
                 if other not in listed:
                     places.setdefault(other, places[key])
         keys = list(places)[n_places:]
+
+
+def _find_parents(store: ResultStore, keys: Sequence[str]) -> Neighbours:
+    """Return what each document was made from, without what it was born in."""
+    makers = store.makers(keys)
+    products = store.products(list(_all_of(makers)))
+    return {
+        key: [other for other in others if key not in products.get(other, ())]
+        for key, others in makers.items()
+    }
+
+
+def _all_of(neighbours: Neighbours) -> set[str]:
+    return {other for others in neighbours.values() for other in others}

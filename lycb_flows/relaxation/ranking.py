@@ -56,6 +56,8 @@ class Candidate:
 
 
 Stage = Literal["refined cell", "coarse", "fine"]
+EARLY_STAGES: tuple[Stage, ...] = ("refined cell", "coarse")
+"""What every candidate goes through, in this order."""
 StageRelaxer = Callable[[Stage, Sequence[Structure]], Sequence[Relaxed | PhysicsError]]
 """Relaxes structures as a stage asks; a job's looks each result up first."""
 

@@ -159,6 +159,43 @@ def test_every_document_of_a_campaign_has_its_place(tmp_path):
     assert {row["reduced_formula"] for row in store.query("run", "system=LYB")} == {"Li3YBr6"}
 
 
+@pytest.mark.parametrize("name", ["tiny", "quickstart"])
+def test_what_another_campaign_made_of_the_same_things_is_not_of_this_one(tmp_path, name):
+    """It may have been stored before the campaign's documents, among them or after."""
+    whole = open_store(unpack_store(name, tmp_path / "whole"))
+    own = list(whole.find_documents(list(whole.keys())))
+    others = [each.model_copy(update={"key": f"{'f' * 8}{each.key[8:]}"}) for each in own]
+    others = [each for each in others if not isinstance(each, CampaignRecord)]
+    together = [*others[::2], *own, *others[1::2]]
+    for number, orders in enumerate([[together], [others, own], [own, others]]):
+        store = open_store(tmp_path / str(number))
+        store.blobs = whole.blobs
+        for documents in orders:
+            store.insert_all(documents)
+            update_catalogue(store)
+        placed = {
+            str(row["key"]) for kind in store.kinds() for row in store.query(kind, "campaign!=null")
+        }
+        assert placed == {document.key for document in own}
+
+
+@pytest.mark.parametrize("name", ["tiny", "quickstart"])
+def test_what_several_runs_start_from_has_the_condition_of_none(tmp_path, name):
+    """Though what it was made from is not here, as where only finished runs were imported."""
+    whole = open_store(unpack_store(name, tmp_path / "whole"))
+    documents = whole.find_documents(list(whole.keys()))
+    store = open_store(tmp_path / "store")
+    store.blobs = whole.blobs
+    kinds = {"campaign", "parent", "model", "ranking", "run", "structure"}
+    store.insert_all(document for document in documents if document.kind in kinds)
+    update_catalogue(store)
+    rows = {str(row["key"]): row for kind in store.kinds() for row in store.query(kind)}
+    starts = [rows[str(row["start"])] for row in rows.values() if row["kind"] == "run"]
+    shared = [row for row in starts if row["kind"] == "structure"]
+    assert {row["system"] for row in shared} == {"LYC", "LYB"}
+    assert not any({"round", "temperature_k", "pressure_bar"} & row.keys() for row in shared)
+
+
 def test_results_are_sorted_by_system_pressure_and_temperature(tmp_path, lycb):
     store = unpack_store("quickstart", tmp_path)
     lines = lycb("results", "--format", "json", "--store", store)[1].splitlines()
