@@ -62,8 +62,8 @@ def query(
 ) -> None:
     """List the documents of a kind that meet all conditions.
 
-    Without options, or with --where FIELD=VALUE on fields of the document only, the
-    documents are listed with their facts. Other conditions, --sort, --limit,
+    Without options, or with one --where FIELD=VALUE for each of some fields of the
+    document, the documents are listed with their facts. Other conditions, --sort, --limit,
     --columns and --format query the catalogue, which is brought up to date first. It
     has formula, campaign, round, temperature and the numbers of every document. A
     VALUE is read as JSON, or as text where it is none.
@@ -195,7 +195,8 @@ def _facts_asked_for(kind: str, where: Sequence[str]) -> dict[str, Any] | None:
     fields = document_class(kind).model_fields.keys() - Document.model_fields.keys()
     if any(c.operator != "=" or c.name not in fields for c in conditions):
         return None
-    return {condition.name: condition.value for condition in conditions}
+    equal = {condition.name: condition.value for condition in conditions}
+    return equal if len(equal) == len(conditions) else None
 
 
 def _print_facts(results: ResultStore, kind: str, equal: dict[str, Any], *, as_json: bool) -> None:

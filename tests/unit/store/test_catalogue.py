@@ -209,6 +209,16 @@ def test_results_are_sorted_by_system_pressure_and_temperature(tmp_path, lycb):
         assert places == sorted(places)
 
 
+@pytest.mark.parametrize("options", [(), ("--json",), ("--columns", "key"), ("--limit", "9")])
+def test_all_conditions_hold_though_several_are_on_one_field(tmp_path, lycb, options):
+    address = unpack_store("tiny", tmp_path)
+    at_800, at_600 = ("--where", "temperature_k=800"), ("--where", "temperature_k=600")
+    either = lycb("query", "transport", *at_800, *options, "--store", address)[1].splitlines()
+    both = lycb("query", "transport", *at_600, *at_800, *options, "--store", address)[1]
+    assert len(either) > 1
+    assert both in {"", "transport\n0 rows\n"}
+
+
 def test_a_campaign_that_cannot_be_read_is_named(tmp_path):
     store = open_store(tmp_path)
     store.insert(CampaignRecord(key="a" * 64, name="broken", text="", resolved='{"x": 1}'))
