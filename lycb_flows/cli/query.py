@@ -77,11 +77,11 @@ def query(
     results = open_results(store)
     if kind not in {*KINDS, *results.kinds()} and kind not in all_kinds():
         raise InputError("no such kind", fix=f"one of {', '.join(all_kinds())}", found=kind)
+    results.query(kind, *(where or ()), sort=sort, limit=0)  # checks names and values first
     equal = _facts_asked_for(kind, where or [])
     if equal is not None and all(option is None for option in (sort, limit, columns, how)):
         _print_facts(results, kind, equal, as_json=as_json)
         return
-    results.query(kind, *(where or ()), sort=sort, limit=0)  # checks names before the update
     chosen = _chosen_columns(kind, columns, where or [], sort)
     bring_up_to_date(results, as_is=as_is)
     if as_json or how in {Format.JSON, Format.CSV}:

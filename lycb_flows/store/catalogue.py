@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
 from lycb_flows.errors import InputError
@@ -115,6 +116,41 @@ def check_columns(kind: str, names: Iterable[str]) -> None:
             raise InputError(
                 "no such field", fix=f"one of {', '.join(known)}", kind=kind, found=name
             )
+
+
+def read_question(
+    kind: str, conditions: Iterable[str], sort: str | None
+) -> tuple[list[Condition], Order | None]:
+    """Return the conditions and the order that texts state.
+
+    Parameters
+    ----------
+    kind
+        Kind of the documents.
+    conditions
+        As `read_condition` reads them.
+    sort
+        As `read_order` reads it; None: no order.
+
+    Raises
+    ------
+    InputError
+        When a text is no condition, names no column, or compares a number with what is none.
+    """
+    wanted = [read_condition(text) for text in conditions]
+    order = None if sort is None else read_order(sort)
+    check_columns(kind, [*(each.name for each in wanted), *([order.name] if order else [])])
+    types = {column.name: column.type for column in catalogue_columns(kind)}
+    for each in wanted:
+        is_of_number = types.get(each.name) in {"number", "integer"}
+        if is_of_number and type(each.value) not in {int, float, NoneType}:
+            raise InputError(
+                "a number is compared with what is none",
+                fix="write e.g. 400 behind one of = != < <= > >=",
+                field=each.name,
+                found=each.value,
+            )
+    return wanted, order
 
 
 class Catalogue(ABC):

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from lycb_flows.errors import GivenBackError, InputError, LycbError, MachineError, StoreError
 from lycb_flows.schemas import Document
 from lycb_flows.store.backend import Backend
-from lycb_flows.store.catalogue import Row, check_columns, read_condition, read_order
+from lycb_flows.store.catalogue import Row, read_question
 from lycb_flows.store.kinds import document_class
 from lycb_flows.store.provenance import MadeNow
 from lycb_flows.store.records import (
@@ -184,12 +184,9 @@ class ResultStore(Backend):
         Raises
         ------
         InputError
-            When a condition cannot be read or a column does not exist.
+            When a condition cannot be read, is on no column, or is of a number with a word.
         """
-        wanted = [read_condition(text) for text in conditions]
-        order = None if sort is None else read_order(sort)
-        names = [condition.name for condition in wanted] + ([order.name] if order else [])
-        check_columns(kind, names)
+        wanted, order = read_question(kind, conditions, sort)
         return self.catalogue.find(kind, wanted, order=order, limit=limit)
 
     def products(self, keys: Sequence[str]) -> dict[str, list[str]]:

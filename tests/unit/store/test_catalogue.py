@@ -87,6 +87,20 @@ def test_what_is_no_condition_is_refused(tmp_path, wrong):
         open_store(tmp_path).query("label", wrong)
 
 
+@pytest.mark.parametrize("column", ["temperature_k", "n_atoms"])
+@pytest.mark.parametrize(
+    "wrong", [">=banana", " => 400", "=400 K", "=true", '="400"', "~4", "=[4]"]
+)
+def test_a_number_is_compared_with_numbers_only(tmp_path, lycb, column, wrong):
+    store = open_store(tmp_path)
+    assert found(store, f"{column}>=4e2") == found(store, f"{column}!=null") == ""
+    with pytest.raises(InputError, match="a number is compared"):
+        store.query("label", f"{column}{wrong}")
+    for option in ("--json", "--as-is"):
+        words = ("query", "run", "--where", f"temperature_k{wrong}", option, "--store", tmp_path)
+        assert_one_line(lycb(*words), "a number is compared", "found=")
+
+
 def test_columns_that_do_not_exist_are_refused(tmp_path):
     store = open_store(tmp_path)
     for conditions, options in ((["forces=1"], {}), ([], {"sort": "x') OR (1=1"})):
