@@ -16,6 +16,7 @@ from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
+from lycb_flows.config.base import first_fault
 from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.crystals import (
     BINARY_NAMES,
@@ -78,7 +79,9 @@ def read_campaign(path: Path) -> Campaign:
         raise InputError(
             "no campaign is in this file", fix="see `lycb init`", file=path, found=content
         )
-    return _with_absolute_paths(_validated(content, str(path)), path.parent)
+    campaign = _validated(content, str(path))
+    check_quantities(campaign)
+    return _with_absolute_paths(campaign, path.parent)
 
 
 def _validated(content: object, source: str) -> Campaign:
@@ -90,15 +93,10 @@ def _validated(content: object, source: str) -> Campaign:
 
 def _first_error(source: str, content: object, error: ValidationError) -> InputError:
     first = error.errors()[0]
-    place = ".".join(map(str, first["loc"])) or "the whole file"
+    fault = first_fault(error)
+    place = ".".join(fault.place) or "the whole file"
     if first["type"] != "extra_forbidden":
-        return InputError(
-            first["msg"].removeprefix("Value error, "),
-            fix="mend it there",
-            file=source,
-            at=place,
-            found=str(first["input"])[:80],
-        )
+        return InputError(fault.message, fix="mend it there", file=source, at=place, **fault.found)
     known = _fields_at(first["loc"][:-1], content)
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
     return InputError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lycb_flows.cli.structures import Charges, read_charges, refuse
+from lycb_flows.cli.structures import OPTION_NAMES, Charges, read_charges, refuse
 from lycb_flows.cli.terminal import check_folder_of, checked
 from lycb_flows.errors import InputError
 
@@ -76,7 +76,8 @@ def _init_crystal(
     path = output or parent.with_suffix(".yaml")
     _check_absent(path)
     crystal = load_parent(str(parent))
-    config = checked(EnumerationConfig, {"supercell": (1, 1, 1), "charges": charges})
+    stated = {"supercell": (1, 1, 1), "charges": charges}
+    config = checked(EnumerationConfig, stated, named=OPTION_NAMES)
     check_elements(crystal, config)
     choice = choose(crystal, config, max_atoms or MAX_ATOMS)
     path.write_text(_text(crystal, choice, parent.resolve()))

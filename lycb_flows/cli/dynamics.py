@@ -100,7 +100,7 @@ def read_md_config(path: Path | None) -> MDConfig:
 
     if path is None:
         return MDConfig()
-    return checked(MDConfig, read_fields(path), prefix=f"{path.name}: ")
+    return checked(MDConfig, read_fields(path), file=path)
 
 
 def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None) -> MDProtocol:

@@ -31,6 +31,14 @@ Charges = Annotated[
     typer.Option(help="An oxidation state, as Ti=4, or none; default: guessed."),
 ]
 
+OPTION_NAMES = {
+    "forbidden_pairs": "forbid",
+    "charges": "charge",
+    "symprec_ang": "symprec",
+    "keep_occupancies": "keep",
+}
+"""Fields of `EnumerationConfig` whose options have shorter names."""
+
 
 def enumerate_(
     parent: Annotated[str, typer.Argument(help="Li3YCl6, Li3YBr6, or the path of a CIF.")],
@@ -115,7 +123,7 @@ def enumerate_(
         describe = _describe_orderings
         if auto:
             describe = partial(_describe_choice, max_atoms=max_atoms)
-        config = checked(EnumerationConfig, options)
+        config = checked(EnumerationConfig, options, named=OPTION_NAMES)
         check_elements(crystal, config)
         summary = describe(crystal, config, list_members=not count_only)
     summary = {"parent": crystal.name} | summary | {"notes": list(crystal.notes) or None}

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -113,7 +113,13 @@ def open_submission(campaign: str, store: ResultStore, *, to_run: bool = True) -
     return find_submission(store, campaign, to_run=to_run)
 
 
-def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> C:
+def checked(
+    config: type[C],
+    options: dict[str, Any],
+    *,
+    named: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> C:
     """Return the config that command-line options or a file state.
 
     Parameters
@@ -122,8 +128,10 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
         Class of the config.
     options
         Values by field.
-    prefix
-        Text before the name of a field in an error message.
+    named
+        Field -> its option's name, where that is another.
+    file
+        Where the values stand; None: in options.
 
     Raises
     ------
@@ -132,15 +140,20 @@ def checked(config: type[C], options: dict[str, Any], *, prefix: str = "--") -> 
     """
     from pydantic import ValidationError
 
+    from lycb_flows.config.base import first_fault
+
     try:
         return config.model_validate(options)
     except ValidationError as err:
-        first = err.errors()[0]
-        name = str((*first["loc"], "options")[0])
-        option = prefix + (name.replace("_", "-") if prefix == "--" else name)
-        raise InputError(
-            first["msg"], fix="see --help", option=option, found=first["input"]
-        ) from err
+        fault = first_fault(err)
+        facts: dict[str, str] = fault.found
+        if file is not None:
+            facts = {"file": file.name, "at": ".".join(fault.place)} | facts
+        elif fault.place:
+            name = (named or {}).get(fault.place[0], fault.place[0])
+            facts = {"option": f"--{name.replace('_', '-')}"} | facts
+        fix = "see --help" if file is None else "mend it there"
+        raise InputError(fault.message, fix=fix, **facts) from err
 
 
 def read_fields(path: Path | None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def train(
     if out.suffix != ".safetensors":
         raise InputError("weights are safetensors", fix="end it in .safetensors", found=out.name)
     check_folder_of(out)
-    config = _config_of(read_fields(settings), epochs, seed, from_scratch=from_scratch)
+    config = _config_of(settings, epochs, seed, from_scratch=from_scratch)
     sets = read_training_labels(labels, [read_condition(text) for text in where or ()], by, _say)
     source = find_model(model)
     parent = _parent_of(source, seed, from_scratch=from_scratch)
@@ -105,11 +105,13 @@ def train(
 
 
 def _config_of(
-    fields: dict[str, Any], epochs: int | None, seed: int, *, from_scratch: bool
+    settings: Path | None, epochs: int | None, seed: int, *, from_scratch: bool
 ) -> TrainingConfig:
     """Return the settings: those of the command line, then of the file, then the defaults."""
     from lycb_flows.config import TrainingConfig
 
+    fields = read_fields(settings)
+    checked(TrainingConfig, fields, file=settings)
     options: dict[str, Any] = {"recipe": "scaled-schedule", "seed": seed}
     options |= {"freeze_level": 0} if from_scratch else {}
     given = {} if epochs is None else {"epochs": epochs}

@@ -7,9 +7,10 @@ Numbers have three homes: science in `lycb_flows/config`, machine settings in
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+import re
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lycb_flows.errors import MachineError
 
@@ -21,6 +22,78 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Supercell = tuple[
     Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+]
+
+
+_LONGEST_SHOWN = 80
+
+
+class Fault(NamedTuple):
+    """What is wrong first with settings.
+
+    Attributes
+    ----------
+    place
+        Names of the section and of the field in it; empty where the whole is wrong.
+    message
+        What is wrong there.
+    found
+        The value of a single field as the fact `found`; of a section nothing, as its message says
+        what was found.
+    """
+
+    place: tuple[str, ...]
+    message: str
+    found: dict[str, str]
+
+
+def first_fault(error: ValidationError) -> Fault:
+    """Return what is wrong first, in words for a person.
+
+    Parameters
+    ----------
+    error
+        Raised by pydantic.
+    """
+    first = error.errors()[0]
+    place, value = tuple(map(str, first["loc"])), first["input"]
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("tuple_type", "list_type"):
+        message = "this is a list" + (f", such as [{value}]" if _is_single(value) else "")
+    is_shown = place and (_is_single(value) or isinstance(value, list | tuple))
+    return Fault(place, message, {"found": str(value)[:_LONGEST_SHOWN]} if is_shown else {})
+
+
+def _is_single(value: object) -> bool:
+    return isinstance(value, str | int | float)
+
+
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Return the check of a text by a pattern, which says in words what may stand there.
+
+    Parameters
+    ----------
+    pattern
+        Regular expression of the whole text.
+    words
+        What it allows.
+    """
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(words)
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+        "a name has letters without accents, digits, '.', '_' and '-', and begins with a letter "
+        "or digit",
+    ),
 ]
 
 
@@ -53,12 +126,12 @@ class Config(BaseModel):
         try:
             return cls.model_validate({k: v for k, v in data.items() if not k.startswith("@")})
         except ValidationError as err:
-            first = err.errors()[0]
+            fault = first_fault(err)
             raise MachineError(
                 "the settings of a job cannot be read here",
                 fix="install the version and the plug-ins with which it was submitted",
-                at=".".join(map(str, first["loc"])) or cls.__name__,
-                reason=first["msg"].removeprefix("Value error, "),
+                at=".".join(fault.place) or cls.__name__,
+                reason=fault.message,
             ) from err
 
     def keyed(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from lycb_flows.config.base import NOT_KEYED, Config, Count, Supercell
+from lycb_flows.config.base import NOT_KEYED, Config, Count, Name, Supercell
 from lycb_flows.config.decorations import decorated_name, name_of_ordering
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
@@ -39,7 +39,7 @@ class Levers(Config):
 class Campaign(Config):
     """A campaign as its YAML file states it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Unique per store.")
+    name: Name = Field(description="Unique per store.")
     comment: Annotated[str, NOT_KEYED] = ""
     seed: Count = Field(0, description="Root of every seed of the campaign.")
     systems: tuple[SystemConfig, ...] = Field(min_length=1)
@@ -94,19 +94,25 @@ class Campaign(Config):
             if name == "learning" and not learning.temperatures_k:
                 continue
             if npt_ps * 1000 * md.average_fraction < md.sample_interval_fs:
-                msg = f"{name}.npt_ps is too short for one frame of md.sample_interval_fs"
+                msg = (
+                    f"{name}.npt_ps = {npt_ps:g} holds no frame: md.sample_interval_fs = "
+                    f"{md.sample_interval_fs:g}, md.average_fraction = {md.average_fraction:g}"
+                )
                 raise ValueError(msg)
         n_frames = int(learning.nvt_ps * 1000 / learning.selection.thinning_fs)
         if learning.temperatures_k and n_frames < learning.selection.n_frames:
             msg = (
-                f"learning.nvt_ps holds {n_frames} frames that are selection.thinning_fs apart, "
+                f"learning.nvt_ps = {learning.nvt_ps:g} holds {n_frames} frames that are "
+                f"selection.thinning_fs = {learning.selection.thinning_fs:g} apart, "
                 f"fewer than selection.n_frames = {learning.selection.n_frames}"
             )
             raise ValueError(msg)
         measured_ps = measured.nvt_ps - measured.diffusion.discard_ps
         if measured_ps * 1000 < MIN_MEASURED_FRAMES * measured.sample_interval_fs:
             msg = (
-                f"measure.nvt_ps must leave {MIN_MEASURED_FRAMES} frames after diffusion.discard_ps"
+                f"measure.nvt_ps = {measured.nvt_ps:g} leaves fewer than {MIN_MEASURED_FRAMES} "
+                f"frames of measure.sample_interval_fs = {measured.sample_interval_fs:g} after "
+                f"measure.diffusion.discard_ps = {measured.diffusion.discard_ps:g}"
             )
             raise ValueError(msg)
         return self

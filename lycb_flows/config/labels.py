@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive
-from lycb_flows.config.models import IMPORT_PATH, ModelName
+from lycb_flows.config.models import ImportPath, ModelName
 from lycb_flows.config.plugins import Registry
 from lycb_flows.errors import InputError
 
@@ -129,8 +129,7 @@ class AseLabeler(LabelerConfig):
     """Labels by any calculator of ASE; what cannot be known of it is stated here."""
 
     type: Literal["ase"] = "ase"
-    calculator: str = Field(
-        pattern=IMPORT_PATH,
+    calculator: ImportPath = Field(
         description="Import path of the class, e.g. ase.calculators.cp2k.CP2K.",
     )
     version: str = Field(min_length=1, description="Version of the code that computes.")

@@ -219,7 +219,10 @@ class LearningConfig(Config):
             msg = f"model must be a list of different models, found {list(self.candidates)}"
             raise ValueError(msg)
         if self.test.n_frames < _FEWEST_TEST_FRAMES:
-            msg = f"test.n_frames must be at least {_FEWEST_TEST_FRAMES} to choose among models"
+            msg = (
+                f"test.n_frames = {self.test.n_frames} cannot choose among models: at least "
+                f"{_FEWEST_TEST_FRAMES}"
+            )
             raise ValueError(msg)
         return self
 
@@ -233,6 +236,9 @@ class LearningConfig(Config):
     @model_validator(mode="after")
     def _ladder_climbs(self) -> Self:
         if self.max_temperature_k < self.start_temperature_k:
-            msg = "max_temperature_k lies below start_temperature_k"
+            msg = (
+                f"max_temperature_k = {self.max_temperature_k:g} lies below "
+                f"start_temperature_k = {self.start_temperature_k:g}"
+            )
             raise ValueError(msg)
         return self

@@ -8,16 +8,19 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from lycb_flows.config.base import Config
+from lycb_flows.config.base import Config, matching
 
-IMPORT_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+IMPORT_PATH = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+"
+ImportPath = Annotated[
+    str, matching(IMPORT_PATH, "an import path has a module and a name, as ase.calculators.emt.EMT")
+]
+_Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "a SHA-256 has 64 digits of 0-9 and a-f")]
 
 
 class CalculatorModel(Config):
     """A calculator of ASE that is a model, e.g. in a campaign or in a file of its own."""
 
-    calculator: str = Field(
-        pattern=IMPORT_PATH,
+    calculator: ImportPath = Field(
         description="Import path of a class, or of a function that makes a calculator.",
     )
     arguments: dict[str, JsonValue] = Field(
@@ -26,7 +29,7 @@ class CalculatorModel(Config):
         "torch device of the machine.",
     )
     weights: str | None = Field(None, description="File of its weights.")
-    trust_sha256: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] | None = Field(
+    trust_sha256: tuple[_Sha256, ...] | None = Field(
         None, description="SHA-256 of files whose code may run: a file of weights is a program."
     )
     python: str | None = Field(

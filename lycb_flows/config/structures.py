@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lycb_flows.config.base import Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.base import Config, Count, Fraction, Name, Positive, Supercell
 from lycb_flows.config.decorations import DecorationConfig
 
 IntVector = tuple[int, int, int]
@@ -130,7 +130,7 @@ class EnumerationConfig(Config):
 class SystemConfig(Config):
     """One material of a campaign: a parent, its supercell and, if mixed, its x."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Short, unique.")
+    name: Name = Field(description="Short, unique.")
     parent: str = Field(description="Built-in parent (Li3YCl6, Li3YBr6) or path of a CIF.")
     enumeration: EnumerationConfig = EnumerationConfig()
     decorations: tuple[DecorationConfig, ...] = Field(

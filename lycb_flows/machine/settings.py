@@ -20,6 +20,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from lycb_flows.config.base import first_fault
 from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
@@ -160,10 +161,10 @@ def _read_settings(_sources: tuple[object, ...]) -> Settings:
     try:
         return Settings()
     except ValidationError as err:
-        first = err.errors()[0]
+        fault = first_fault(err)  # a value may be a password
         raise InputError(
             "bad setting",
             fix=f"see the LYCB_* variables and {_settings_file()}",
-            setting=".".join(map(str, first["loc"])),
-            reason=first["msg"],
+            setting=".".join(fault.place),
+            reason=fault.message,
         ) from err

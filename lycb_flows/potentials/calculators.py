@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TRUSTED = "trusted"
 """Source of a model whose files of weights the user vouched for."""
 _CARDS = (".yaml", ".yml")
-_CALL = re.compile(rf"({IMPORT_PATH.strip('^$')})(\(.*\))?", re.DOTALL)
+_CALL = re.compile(rf"({IMPORT_PATH})(\(.*\))?", re.DOTALL)
 
 
 class Calculators:

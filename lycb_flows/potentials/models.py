@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,9 +176,7 @@ def _media_type(path: Path) -> str:
 def _no_such_model(name: str) -> InputError:
     broken = ARCHITECTURES.broken()
     facts = {"plug-ins that do not load": ", ".join(broken)} if broken else {}
-    return InputError(
-        "no such model",
-        fix=f"give one of {', '.join(model_names())}, or the path of a model file",
-        found=name,
-        **facts,
-    )
+    fix = f"give one of {', '.join(model_names())}, or the path of a model file"
+    if near := difflib.get_close_matches(Path(name).name, model_names(), n=1):
+        name, fix = Path(name).name, f"did you mean {near[0]}?"
+    return InputError("no such model: neither a known one nor a file", fix=fix, found=name, **facts)

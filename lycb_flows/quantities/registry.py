@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from lycb_flows.config import Campaign, MeasurementConfig
+from lycb_flows.config.base import first_fault
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.base import Quantity
 from lycb_flows.store.kinds import QUANTITIES
@@ -112,11 +113,11 @@ def check_quantities(campaign: Campaign) -> None:
         try:
             quantity.settings(campaign)
         except ValidationError as err:
-            first = err.errors()[0]
+            fault = first_fault(err)
             known = quantity.options.model_fields if quantity.options else ()
             raise InputError(
-                first["msg"].removeprefix("Value error, "),
+                fault.message,
                 fix=f"known here: {', '.join(known)}",
-                at=".".join(["measure.quantities", name, *map(str, first["loc"])]),
-                found=str(first["input"])[:80],
+                at=".".join(["measure.quantities", name, *fault.place]),
+                **fault.found,
             ) from err

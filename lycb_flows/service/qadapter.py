@@ -15,10 +15,14 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from lycb_flows.config import Config
+from lycb_flows.config.base import first_fault, matching
 from lycb_flows.errors import InputError
 
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@:+,/-]+$")]
-Line = Annotated[str, Field(pattern=r"^[^\n]*$")]
+Word = Annotated[
+    str,
+    matching(r"[A-Za-z0-9_.@:+,/-]+", "a word has letters without accents, digits and _.@:+,/-"),
+]
+Line = Annotated[str, matching(r"[^\n]*", "this is a single line")]
 
 _PBS_TEMPLATE = Path(__file__).with_name("pbs_template.txt")
 _HEADER = "# Written by `lycb qadapter` for FireWorks' qlaunch.\n"
@@ -62,7 +66,10 @@ class QueueConfig(Config):
     @model_validator(mode="after")
     def _warning_lies_within_the_walltime(self) -> Self:
         if self.worker_walltime_minutes < 1:
-            msg = "signal_before_s leaves less than a minute of walltime_minutes"
+            msg = (
+                f"signal_before_s = {self.signal_before_s} leaves less than a minute of "
+                f"walltime_minutes = {self.walltime_minutes}"
+            )
             raise ValueError(msg)
         return self
 
@@ -88,12 +95,12 @@ def check_queue_config(fields: dict[str, Any]) -> QueueConfig:
     try:
         return QueueConfig.model_validate(fields)
     except ValidationError as err:
-        first = err.errors()[0]
+        fault = first_fault(err)
         raise InputError(
-            first["msg"].removeprefix("Value error, "),
+            fault.message,
             fix="see `lycb qadapter --help`",
-            at=".".join(map(str, first["loc"])) or "the queue",
-            found=str(first["input"])[:80],
+            at=".".join(fault.place) or "the queue",
+            **fault.found,
         ) from err
 
 

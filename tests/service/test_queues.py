@@ -142,7 +142,7 @@ def test_a_relative_launchpad_becomes_absolute(tmp_path, monkeypatch):
     [
         ({"walltime_minutes": 1}, ("walltime_minutes", "found=1")),
         ({"walltime_minutes": 2, "signal_before_s": 100}, ("less than a minute",)),
-        ({"queue": "gpu\n#SBATCH --exclusive"}, ("queue", "pattern")),
+        ({"queue": "gpu\n#SBATCH --exclusive"}, ("queue", "letters")),
         ({"pre_rocket": ["a\nb"]}, ("pre_rocket.0",)),
         ({"queue_type": "SGE"}, ("queue_type", "SGE")),
         ({"wall": 3}, ("wall",)),

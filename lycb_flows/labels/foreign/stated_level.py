@@ -16,6 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from lycb_flows.config import Config
+from lycb_flows.config.base import first_fault
 from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import Theory, read_levels
@@ -214,10 +215,11 @@ def _theory_of_file(path: Path) -> Theory:
     try:
         return Theory.model_validate(fields)
     except ValidationError as err:
-        first = err.errors()[0]
+        fault = first_fault(err)
         raise InputError(
-            first["msg"],
+            fault.message,
             fix="see the levels in lycb_flows/labels/levels.yaml",
             file=path,
-            at=".".join(map(str, first["loc"])) or "the whole file",
+            at=".".join(fault.place) or "the whole file",
+            **fault.found,
         ) from err

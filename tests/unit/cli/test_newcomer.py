@@ -68,6 +68,30 @@ def test_rules_of_elements_that_the_crystal_lacks_are_refused(rule, lycb, tmp_pa
     assert_one_line(lycb("plan", edited(tmp_path, "", systems=systems)), "Li3YCl6", "Cl, Li, Y")
 
 
+MISTAKES = (
+    ("measure", {"nvt_ps": 0.4, "diffusion": {"discard_ps": 5.0}}, ("nvt_ps = 0.4", "_ps = 5")),
+    ("learning.selection", {"n_frames": 400}, ("nvt_ps = 0.1", "_fs = 8", "n_frames = 400")),
+    ("md", {"sample_interval_fs": 90.0}, ("npt_ps = 0.06", "sample_interval_fs = 90")),
+    ("learning", {"max_temperature_k": 100.0}, ("= 100", "start_temperature_k = 200")),
+    ("", {"systems": 2 * [{"name": "A", "parent": "Li3YCl6"}]}, ("must differ", "['A', 'A']")),
+    ("measure", {"temperatures_k": 600}, ("measure.temperatures_k", "a list, such as [600]")),
+    ("measure", {"temperatures_k": {"low": 600}}, ("measure.temperatures_k", "a list")),
+    ("measure", {"quantities": {"benchmark": {"models": 3}}}, ("benchmark.models", "such as [3]")),
+    ("", {"name": "a campaign"}, ("letters", "digits", "begins", "a campaign")),
+    ("", {"systems": [{"name": "é", "parent": "Li3YCl6"}]}, ("letters", "systems.0.name")),
+    ("learning", {"model": {"calculator": "LJ"}}, ("a module and a name", "LJ")),
+    ("labels.labeler", {"model": "chgnet-r2scam"}, ("neither", "mean chgnet-r2scan?")),
+)
+
+
+@pytest.mark.parametrize(("section", "fields", "words"), MISTAKES)
+def test_a_mistake_is_told_by_what_was_found_and_in_words(section, fields, words, lycb, tmp_path):
+    result = lycb("plan", edited(tmp_path, section, **fields))
+    assert_one_line(result, *words)
+    for noise in ("{'", "Value error", "tuple", "pattern", "^", "found=/"):
+        assert noise not in result[2]
+
+
 # -- options ---------------------------------------------------------------------------------
 
 
@@ -87,6 +111,37 @@ def test_rules_of_elements_that_the_crystal_lacks_are_refused(rule, lycb, tmp_pa
 )
 def test_enumerate_refuses_options_without_effect(options, word, lycb):
     assert_one_line(lycb("enumerate", "Li3YBr6", *options), word)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("enumerate", "Li3YBr6", "--forbid", "Li-Li:-2"), ("option=--forbid,", "found=-2.0")),
+        (("enumerate", "Li3YBr6", "--symprec", -1), ("option=--symprec,", "found=-1.0")),
+        (("enumerate", "Li3YBr6", "--formula", "Li3YBr7"), ("formula belongs to substitute",)),
+        (("enumerate", "Li3YBr6", "--substitute", "Cl=Br:-1"), ("option=--substitute,",)),
+        (("enumerate", "Li3YBr6", "--min-occupancy", 2), ("option=--min-occupancy,",)),
+        (("tune", __file__, "--model", "a", "--batch-size", 0), ("option=--batch-size,",)),
+        (("qadapter", "--queue", "a b"), ("letters", "a b")),
+    ],
+)
+def test_a_wrong_option_is_named_as_it_is_given(command, words, lycb):
+    result = lycb(*command)
+    assert_one_line(result, *words)
+    for noise in ("{'", "Value error", "pattern", "option=--options"):
+        assert noise not in result[2]
+    if "option=" in result[2]:
+        option = result[2].partition("option=")[2].partition(",")[0]
+        assert f" {option} " in lycb(command[0], "--help")[1]
+
+
+def test_a_wrong_field_of_a_settings_file_is_named_there(lycb, tmp_path):
+    (tmp_path / "s.yaml").write_text("batch_size: 0\n")
+    (tmp_path / "a.xyz").write_text("")
+    command = ("train", tmp_path / "a.xyz", "--out", tmp_path / "m.safetensors")
+    result = lycb(*command, "--model", "a", "--settings", tmp_path / "s.yaml")
+    assert_one_line(result, "file=s.yaml", "at=batch_size", "found=0")
+    assert "--batch-size" not in result[2]
 
 
 def test_init_refuses_options_without_effect(lycb, tmp_path, monkeypatch):
