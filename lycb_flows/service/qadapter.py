@@ -121,12 +121,17 @@ def write_qadapter(config: QueueConfig, path: Path) -> None:
     Raises
     ------
     InputError
-        When the file cannot be written.
+        When the file cannot be written, or is there with another content: people edit it.
     """
+    text = _HEADER + yaml.dump(_adapter(config), Dumper=_Dumper, sort_keys=False, width=1000)
     try:
-        path.write_text(
-            _HEADER + yaml.dump(_adapter(config), Dumper=_Dumper, sort_keys=False, width=1000)
-        )
+        if path.exists() and path.read_bytes() != text.encode():
+            raise InputError(
+                "the queue adapter is there, with another content",
+                fix="remove it, or name another file",
+                file=path,
+            )
+        path.write_text(text)
     except OSError as err:
         raise InputError(
             "cannot write the queue adapter",

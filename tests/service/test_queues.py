@@ -162,6 +162,17 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
         write_qadapter(QueueConfig(), tmp_path / "absent" / "q.yaml")
 
 
+def test_an_edited_adapter_is_not_replaced(tmp_path):
+    path = tmp_path / "q.yaml"
+    for _ in range(2):  # the same again is no loss
+        write_qadapter(QueueConfig(queue="gpu"), path)
+    edited = path.read_text() + "# mine\n"
+    path.write_text(edited)
+    with pytest.raises(InputError, match="another content"):
+        write_qadapter(QueueConfig(queue="gpu"), path)
+    assert path.read_text() == edited
+
+
 def in_queue(command, **fields):
     """For the tests' Slurm, whose node has no GPU."""
     return QueueConfig(queue="debug", walltime_minutes=10, command=command, **fields)
