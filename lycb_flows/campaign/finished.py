@@ -75,12 +75,15 @@ class Imported:
         Documents that were added, by kind, structures among them.
     n_known
         Documents that the store had before, with the same facts.
+    keys
+        Those of all of them; several files may hold a structure or a model.
     refused
         Why a file was refused, by its name.
     """
 
     n_new: dict[str, int] = field(default_factory=dict)
     n_known: int = 0
+    keys: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -246,7 +249,8 @@ def _import_file(store: ResultStore, path: Path, done: Imported) -> None:
             raise InputError("a blob is not what it says it is", fix=fix, says=sha256[:12])
         store.blobs.put(content, packed["media_type"])
     store.insert_all(new)
-    done.n_known += len(documents) - len(new)
+    done.n_known += len({each.key for each in documents} - {each.key for each in new} - done.keys)
+    done.keys |= {document.key for document in documents}
     for document in new:
         done.n_new[document.kind] = done.n_new.get(document.kind, 0) + 1
 

@@ -101,6 +101,10 @@ def import_runs(
         typer.echo(f"refused {name}: {reason}")
     counts = ", ".join(f"{n} {kind}" for kind, n in sorted(done.n_new.items())) or "nothing"
     typer.echo(f"{counts} imported, {done.n_known} already there, {len(done.refused)} refused")
+    if done.n_new:
+        typer.echo(
+            "`lycb query run` lists runs; `lycb report FILE` finds those of a campaign's file"
+        )
     if done.refused and not (done.n_new or done.n_known):
         raise typer.Exit(1)
 

@@ -16,10 +16,12 @@ from lycb_flows.cli.terminal import (
     Key,
     StoreOption,
     open_results,
+    open_submission,
     print_attempts,
     print_json,
     print_table,
     share_progress,
+    tell_of_no_campaign,
     write_logs,
 )
 from lycb_flows.errors import InputError
@@ -324,7 +326,7 @@ def _print_ancestors(ancestors: Iterable[Document]) -> None:
 
 def results(
     campaign: Annotated[
-        str | None, typer.Argument(help="Name of a campaign (default: every campaign).")
+        str | None, typer.Argument(help="File or submitted name (default: every campaign).")
     ] = None,
     how: FormatOption = None,
     as_is: AsIsOption = False,
@@ -336,8 +338,14 @@ def results(
     There is a row for each number. An upper bound is a row with a `high` and no value.
     """
     from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
+    from lycb_flows.schemas import CampaignRecord
 
     opened = open_results(store)
+    names = {record.name for record in opened.find_all(CampaignRecord)}
+    if campaign is not None and (campaign not in names or Path(campaign).is_file()):
+        campaign = open_submission(campaign, opened).campaign.name
+    elif not names:
+        tell_of_no_campaign()
     bring_up_to_date(opened, as_is=as_is)
     rows = measured_numbers(opened, campaign)
     shape = Format.JSON if as_json else how or Format.TABLE

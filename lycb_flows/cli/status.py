@@ -20,6 +20,7 @@ from lycb_flows.cli.terminal import (
     open_submission,
     print_json,
     print_table,
+    tell_of_no_campaign,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def status(
 
     Jobs and workers are shown for campaigns on a LaunchPad.
     """
-    for found in _Watched(campaign, store, launchpad, mine=mine).look():
+    looked_at = _Watched(campaign, store, launchpad, mine=mine).look()
+    if not looked_at:
+        tell_of_no_campaign(" of yours" if mine else "")
+    for found in looked_at:
         if as_json:
             print_json(found)
         else:

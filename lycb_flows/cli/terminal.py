@@ -113,6 +113,18 @@ def open_submission(campaign: str, store: ResultStore, *, to_run: bool = True) -
     return find_submission(store, campaign, to_run=to_run)
 
 
+def tell_of_no_campaign(whose: str = "") -> None:
+    """Say on stderr that a store has no campaign, and what puts one there.
+
+    Parameters
+    ----------
+    whose
+        Words for those that were looked for, where it is not all.
+    """
+    fix = "`lycb report FILE` or `lycb run FILE` reads a campaign's file"
+    typer.echo(f"no campaign{whose} is in this store: {fix}", err=True)
+
+
 def checked(
     config: type[C],
     options: dict[str, Any],

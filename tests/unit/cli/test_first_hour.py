@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from frozen import unpack_store
 from messages import assert_one_line
 from places import ROOT
 
@@ -11,6 +12,7 @@ from lycb_flows.cli.dynamics import _length_text
 from lycb_flows.config import MDConfig
 from lycb_flows.crystals import load_parent
 from lycb_flows.errors import InputError
+from lycb_flows.store import open_store
 
 CIF = (ROOT / "workflows" / "cifs" / "Li6PS5Cl.cif").read_text()
 
@@ -76,3 +78,31 @@ def test_tables_of_students_break_no_word_at_80_columns(head, row, monkeypatch, 
     assert all(len(line) <= 80 for line in printed.splitlines())
     shown = set(printed.split())
     assert {word for cell in (*head, *row) for word in cell.split()} <= shown
+
+
+def test_imported_runs_are_counted_once_and_lead_on(lycb, tmp_path):
+    first, second = unpack_store("tiny", tmp_path / "first"), tmp_path / "second"
+    assert lycb("export", "runs", tmp_path / "runs", "--store", first)[0] == 0
+    code, out, _ = lycb("import", "runs", tmp_path / "runs", "--store", second)
+    assert (code, "32 run" in out, "imported, 0 already there" in out) == (0, True, True)
+    assert "lycb report FILE" in out
+    with open_store(second) as store:
+        n_new = len(list(store.keys()))
+    again = lycb("import", "runs", tmp_path / "runs", "--store", second)[1]
+    assert again.startswith(f"nothing imported, {n_new} already there")
+
+
+@pytest.mark.parametrize("command", ["results", "status"])
+def test_a_store_without_a_campaign_says_how_one_gets_there(command, lycb, tmp_path):
+    open_store(tmp_path).close()
+    code, _, err = lycb(command, "--store", tmp_path)
+    assert (code, err.count("\n"), "no campaign is in this store" in err) == (0, 1, True)
+    assert_one_line(lycb(command, "nosuch", "--store", tmp_path), "cannot read the campaign")
+
+
+def test_results_are_asked_for_by_name_or_by_file(lycb, tmp_path):
+    address = unpack_store("tiny", tmp_path)
+    by_name = lycb("results", "tiny", "--store", address)
+    assert by_name[0] == 0
+    assert "LYC" in by_name[1]
+    assert lycb("results", ROOT / "workflows" / "tiny.yaml", "--store", address)[1] == by_name[1]
