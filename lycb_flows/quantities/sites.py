@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lycb_flows.config import Campaign, EnumerationConfig
+from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import (
     Condition,
@@ -249,9 +248,7 @@ def _analysed(
 def placed_parent(
     store: ResultStore, grid: DensityGrid, campaign: Campaign, system: str
 ) -> tuple[PlacedParent | None, str]:
-    """Return the parent in the simulation cell, or why its sites cannot be told.
-
-    The cell that was enumerated is placed under the labels of the CIF.
+    """Return the parent in the simulation cell, and why its sites cannot be told.
 
     Parameters
     ----------
@@ -264,19 +261,16 @@ def placed_parent(
     system
         Name of the system.
     """
-    from lycb_flows.crystals import parent_cell  # noqa: PLC0415 - pymatgen takes a while
-    from lycb_flows.store import load_crystal  # noqa: PLC0415 - likewise
+    from lycb_flows.store import load_crystal  # noqa: PLC0415 - pymatgen takes a while
     from lycb_flows.transport import place_parent  # noqa: PLC0415 - likewise
 
     config = campaign.system_of(system)
     crystal = load_crystal(store, config.parent)
-    cell = parent_cell(crystal, config.enumeration, keep_labels=True)
-    as_it_is = EnumerationConfig(supercell=config.enumeration.supercell)
     try:
-        placed = place_parent(cell, as_it_is, campaign.repeat_of(system), grid)
+        placed = place_parent(crystal, config.enumeration, campaign.repeat_of(system), grid)
     except InputError as err:
         return None, err.message
-    return replace(placed, crystal=crystal), ""
+    return placed, placed.note(grid.mobile_species)
 
 
 # -- words and tables ----------------------------------------------------------------------------

@@ -39,7 +39,9 @@ class SiteOrbit(Part):
     from_parent: bool
     shape: str = Field(description="By the anions around: octahedral, tetrahedral, n-fold.")
     n_sites: int = Field(description="In the simulation cell.")
-    refined_occupancy: float | None = Field(None, description="The mobile ion's, in the CIF.")
+    refined_occupancy: float | None = Field(
+        None, description="The mobile ion's, in the CIF, or of what it replaces there."
+    )
     occupancy: float = Field(description="Ions per site.")
     occupancy_err: float | None = Field(
         None,

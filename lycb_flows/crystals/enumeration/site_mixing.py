@@ -8,9 +8,10 @@ the crystal was made, such as the S/Cl exchange of an argyrodite, and that an en
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from pymatgen.core.structure import Structure
 
 from lycb_flows.config import EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.distances import element_shares, summed_shares
@@ -59,6 +60,20 @@ def shares_of(cell: DisorderedCrystal, config: EnumerationConfig) -> Shares:
                     now[species] = now.get(species, 0.0) + share * part
         found.append(now)
     return found
+
+
+def substituted(cell: DisorderedCrystal, config: EnumerationConfig) -> DisorderedCrystal:
+    """Return a parent on whose sites stands what the config brings, in the same cell.
+
+    Parameters
+    ----------
+    cell, config
+        As of `shares_of`.
+    """
+    if not config.substitute:
+        return cell
+    old = cell.structure
+    return replace(cell, structure=Structure(old.lattice, shares_of(cell, config), old.frac_coords))
 
 
 def _parts(amounts: Mapping[str, float], config: EnumerationConfig) -> dict[str, dict[str, float]]:

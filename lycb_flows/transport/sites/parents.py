@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from lycb_flows.config import EnumerationConfig, Supercell
 from lycb_flows.crystals import DisorderedCrystal, parent_cell
+from lycb_flows.crystals.enumeration.site_mixing import substituted
 from lycb_flows.errors import InputError
 from lycb_flows.transport.density import DensityGrid, Floats, Ints
 from lycb_flows.transport.sites.finding import differences, site_tree
@@ -41,7 +42,7 @@ class PlacedParent:
     Attributes
     ----------
     crystal
-        The parent in the cell of its CIF.
+        The parent in the cell of its CIF, with what replaced its species.
     multiples
         How often `cell` stands in the simulation cell along a, b, c.
     cell
@@ -80,6 +81,16 @@ class PlacedParent:
         holds = [species in _elements(self.cell, s) for s in range(len(self.cell.structure))]
         chosen = np.repeat(holds, len(coords) // len(holds))
         return coords[chosen] + self.shift, [n for n, c in zip(labels, chosen, strict=True) if c]
+
+    def note(self, species: str) -> str:
+        """Return why sites of a species cannot be the parent's; empty where it has some.
+
+        Parameters
+        ----------
+        species
+            An element.
+        """
+        return "" if self.sites_of(species)[1] else f"no site of the parent holds {species}"
 
     def refined(self, species: str) -> dict[str, float]:
         """Return the occupancies of a species as refined, by label.
@@ -164,7 +175,7 @@ def place_parent(
     crystal
         The parent.
     enumeration
-        How its orderings were made: which cell, which supercell.
+        How its orderings were made: which cell, which supercell, what was replaced.
     repeat
         Repeats of an ordering in the simulation.
     grid
@@ -175,7 +186,7 @@ def place_parent(
     InputError
         When the framework is not on the parent's sites.
     """
-    cell = parent_cell(crystal, enumeration)
+    cell = substituted(parent_cell(crystal, enumeration, keep_labels=True), enumeration)
     na, nb, nc = (n * m for n, m in zip(enumeration.supercell, repeat, strict=True))
     multiples = (na, nb, nc)
     coords, labels = _ideal(cell, multiples)
@@ -205,7 +216,8 @@ def place_parent(
     shares: dict[str, dict[str, float]] = {label: {} for label in sites}
     for (label, name), count in sorted(held.items()):
         shares[label][name] = count / sites[label]
-    return PlacedParent(crystal, multiples, cell, shift, rms, shares)
+    simulated = substituted(crystal, enumeration)
+    return PlacedParent(simulated, multiples, cell, shift, rms, shares)
 
 
 def _ideal(cell: DisorderedCrystal, multiples: Supercell) -> tuple[Floats, list[str]]:

@@ -11,7 +11,7 @@ from pymatgen.core.structure import Structure
 from scipy.optimize import brentq
 
 from lycb_flows.config import EnumerationConfig
-from lycb_flows.crystals import load_parent, parse_cif
+from lycb_flows.crystals import DisorderedCrystal, load_parent, parse_cif
 from lycb_flows.errors import InputError
 from lycb_flows.testing.hopping import LatticeGas, neighbours
 from lycb_flows.transport.density import density_grid, relative_motion
@@ -332,6 +332,41 @@ def test_a_primitive_cell_leads_back_to_the_cell_of_the_cif():
                 (gap - np.rint(gap)) @ crystal.structure.lattice.matrix, axis=1
             )
             assert np.count_nonzero(distance < 0.05) == 4
+
+
+@pytest.mark.parametrize("cell", [None, "primitive"])
+@pytest.mark.parametrize(
+    ("substitute", "mobile", "refined"),
+    [
+        (None, "Li", (0.5, 0.25)),
+        ({"Li": {"Na": 3.0}}, "Na", (0.5, 0.25)),
+        ({"Li": {"Na": 1.0}}, "Na", (1 / 6, 1 / 12)),
+        ({"Li": {"Na": 1.0}}, "Li", (1 / 3, 1 / 6)),
+        ({"Cl": {"Br": 1.0}, "Li": {"Ag": 3.0}}, "Ag", (0.5, 0.25)),
+    ],
+)
+def test_sites_are_those_of_what_the_mobile_ion_replaces(substitute, mobile, refined, cell):
+    coords = {"Li1": (0, 0, 0), "Li2": (0.5, 0.5, 0), "Cl1": (0.5, 0.5, 0.5)}
+    shares = {"Li1": {"Li": 0.5}, "Li2": {"Li": 0.25}, "Cl1": {"Cl": 1.0}}
+    lattice = 4.0 * np.eye(3)
+    structure = Structure(lattice, list(shares.values()), list(coords.values()))
+    crystal = DisorderedCrystal("mine", structure, tuple(coords), b"", "a test", 0.1)
+    config = EnumerationConfig(
+        supercell=(2, 2, 2), substitute=substitute, cell=cell, formula=substitute and "Li3Cl4"
+    )
+    images = np.indices((2, 2, 2)).reshape(3, -1).T
+    atoms = np.concatenate([(np.array(coords[name]) + images) / 2 for name in ("Li1", "Cl1")])
+    species = [mobile] * 8 + ["Cl"] * 8
+    vibration = np.random.default_rng(0).normal(0, 0.01, (200, *atoms.shape))
+    motion = relative_motion(atoms + vibration, species, mobile)
+    grid = density_grid(motion, 2 * lattice, mobile)
+    placed = place_parent(crystal, config, (1, 1, 1), grid)
+    found = analyse_sites(motion.mobile, grid, 0.1, placed)
+    assert [orbit.label for orbit in found.orbits] == ["Li1", "Li2"]
+    assert [orbit.occupancy for orbit in found.orbits] == [1.0, 0.0]
+    assert [orbit.refined_occupancy for orbit in found.orbits] == pytest.approx(refined)
+    assert placed.note(mobile) == ""
+    assert placed.note("K") == "no site of the parent holds K"
 
 
 def test_a_framework_that_left_its_sites_has_no_parent():
