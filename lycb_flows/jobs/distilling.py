@@ -6,6 +6,7 @@ import functools
 import io
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -260,9 +261,10 @@ class _Distillation:
         batches = [keys[i : i + size] for i in range(0, len(keys), size)]
         work = functools.partial(label_batch, self.store.address, self.teacher.key, self.job_name)
         stage = Stage(_LOGGER.info, "labelling batches of frames", len(batches))
-        for done, _ in enumerate(process_pool().map_ordered(work, batches), 1):
-            stage.reach(done)
-            WALLTIME.leave_if_over(next_s=0.0)
+        with closing(process_pool().map_ordered(work, batches)) as results:
+            for done, _ in enumerate(results, 1):
+                stage.reach(done)
+                WALLTIME.leave_if_over(next_s=0.0)
         found = [
             (structure, self.store.find(Label, Label.key_of(key, self.theory.fingerprint)))
             for structure, key in zip(structures, keys, strict=True)

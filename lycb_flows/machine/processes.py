@@ -1,8 +1,8 @@
 """Independent work spread over processes that die with their parent.
 
 Workers are spawned, because a fork after torch has started threads may hang. They stay for
-many tasks, because importing torch takes seconds. They leave when the parent is gone, so that
-a run killed with -9 leaves no process behind that still writes results.
+many tasks, because importing torch takes seconds. They leave when the parent is gone or leaves
+their work, so that no run leaves a process behind that still computes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from ctypes import c_byte
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
@@ -23,7 +24,7 @@ from lycb_flows.errors import MachineError
 
 T = TypeVar("T")
 R = TypeVar("R")
-_PARENT_CHECK_S = 0.5
+_CHECK_S = 0.5
 _MEANWHILE_S = 5.0
 Reached = Callable[[int], object]
 """Called with how many pieces of the work are done."""
@@ -71,10 +72,12 @@ class ProcessPool:
         items: Iterable[T],
         *,
         reached: Reached | None = None,
-    ) -> Iterator[R]:
+    ) -> Generator[R, None, None]:
         """Yield the results in the order of the items; the work runs side by side.
 
-        The first exception is raised after the results before it were yielded.
+        The first exception is raised after the results before it were yielded. Work that has begun
+        goes on then to its end or restart point. It ends at once when this process is interrupted
+        or the iterator is closed.
 
         Parameters
         ----------
@@ -105,12 +108,16 @@ class ProcessPool:
             self._drop(workers)
             fix = "look for the kernel's out-of-memory message"
             raise MachineError("a worker process died", fix=fix) from err
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            self._drop(workers)
+            raise
         finally:
             for future in futures:
                 future.cancel()
 
     def _drop(self, workers: _Workers) -> None:
-        """Let other processes do the next work."""
+        """End worker processes in the midst of their work; others do the next."""
+        workers.is_over.value = 1
         workers.executor.shutdown(wait=False, cancel_futures=True)
         if self._workers is workers:
             self._workers = None
@@ -119,23 +126,25 @@ class ProcessPool:
         if self._workers is None:
             context = multiprocessing.get_context("spawn")
             pieces = context.Value("q", 0)
+            is_over = context.RawValue("b")  # without a lock that the dead might hold
             executor = ProcessPoolExecutor(
                 max_workers=self.n_processes,
                 mp_context=context,
                 initializer=_start_worker,
-                initargs=(os.getpid(), pieces),
+                initargs=(os.getpid(), pieces, is_over),
             )
-            self._workers = _Workers(executor, pieces)
+            self._workers = _Workers(executor, pieces, is_over)
             os.environ["OMP_NUM_THREADS"] = str(self.threads)  # inherited by the workers
         return self._workers
 
 
 @dataclass(frozen=True)
 class _Workers:
-    """Worker processes, and the number of pieces that they have counted."""
+    """Worker processes, the number of pieces that they have counted, and whether they leave."""
 
     executor: ProcessPoolExecutor
     pieces: Synchronized[int]
+    is_over: c_byte
 
     def result(self, future: Future[R], reached: Reached | None) -> R:
         """Wait for a result, and tell every few seconds how many pieces are done."""
@@ -162,7 +171,7 @@ def _counting_here(reached: Reached | None) -> Iterator[None]:
         _COUNTING.add = before
 
 
-def _start_worker(parent_pid: int, pieces: Synchronized[int]) -> None:
+def _start_worker(parent_pid: int, pieces: Synchronized[int], is_over: c_byte) -> None:
     def add(n: int) -> None:
         with pieces.get_lock():
             pieces.value += n
@@ -170,8 +179,8 @@ def _start_worker(parent_pid: int, pieces: Synchronized[int]) -> None:
     _COUNTING.add = add
 
     def leave_with_parent() -> None:
-        while os.getppid() == parent_pid:
-            time.sleep(_PARENT_CHECK_S)
+        while os.getppid() == parent_pid and not is_over.value:
+            time.sleep(_CHECK_S)
         os._exit(1)
 
     threading.Thread(target=leave_with_parent, daemon=True).start()

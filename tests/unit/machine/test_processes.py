@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from waiting import wait_until
@@ -33,6 +34,23 @@ def die(number):
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does that has no memory left
     return number
+
+
+def write_pid(path):
+    """Work for longer than any test; a path that ends with 0 is done at once."""
+    path.write_text(str(os.getpid()))
+    if path.name != "0":
+        time.sleep(600)
+
+
+def fail_beside_others(path):
+    begun = path.with_name("begun")
+    if path.name == "0":
+        wait_until(begun.exists, "the other")
+        raise InputError("this one fails")
+    begun.touch()
+    time.sleep(0.5)
+    path.write_text("done")
 
 
 @pytest.fixture(scope="module")
@@ -87,22 +105,57 @@ def test_a_worker_that_dies_is_the_machines_fault_and_others_take_its_place():
     assert [value for value, _ in pool.map_ordered(square, range(2))] == [0, 1]
 
 
-def test_workers_leave_when_their_parent_is_killed(tmp_path):
+def is_written(path):
+    return path.exists() and path.read_text()
+
+
+@pytest.mark.parametrize("way", ["interrupted", "closed"])
+def test_work_that_is_left_ends_at_once(tmp_path, monkeypatch, way):
+    pool, paths = ProcessPool(2), [tmp_path / str(number) for number in range(3)]
+    monkeypatch.setattr(processes, "_MEANWHILE_S", 0.05)
+
+    def interrupt(_n):
+        if way == "interrupted" and all(map(is_written, paths)):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with closing(pool.map_ordered(write_pid, paths, reached=interrupt)) as results:
+        next(results)
+        wait_until(lambda: all(map(is_written, paths)), "the work")
+        if way == "interrupted":
+            with pytest.raises(KeyboardInterrupt):
+                next(results)
+    pids = {int(path.read_text()) for path in paths}
+    wait_until(lambda: not any(map(is_alive, pids)), "their end")
+    assert not {pid for _, pid in pool.map_ordered(square, range(4))} & pids
+
+
+def test_an_error_of_one_lets_the_others_end(tmp_path, pool):
+    """They keep what they have computed, and stop by themselves at a restart point."""
+    paths = [tmp_path / str(number) for number in range(2)]
+    with pytest.raises(InputError, match="this one fails"):
+        list(pool.map_ordered(fail_beside_others, paths))
+    wait_until(lambda: is_written(paths[1]), "the other")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_leave_when_their_parent_is_ended(tmp_path, number):
     script = tmp_path / "parent.py"
     script.write_text(
-        "import os, time\n"
+        "import os, signal, sys, time\n"
         "from lycb_flows.machine.processes import ProcessPool\n"
         "def work(n):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(600)\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n"
         "    list(ProcessPool(2).map_ordered(work, range(2)))\n"
     )
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         workers = [int(parent.stdout.readline()) for _ in range(2)]
         assert all(is_alive(pid) for pid in workers)
-        parent.kill()
+        parent.send_signal(number)
         wait_until(lambda: not any(is_alive(pid) for pid in workers), "their end")
+        assert parent.wait() == (0 if number == signal.SIGTERM else -number)
 
 
 def is_alive(pid):
