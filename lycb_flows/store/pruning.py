@@ -15,9 +15,10 @@ _PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
 def pruned_blobs(store: ResultStore) -> set[str]:
-    """Return the SHA-256 of every blob that was pruned."""
+    """Return the SHA-256 of every blob that was pruned and is not there again."""
     notes = (store.note(_note(prefix)) for prefix in _PREFIXES)
-    return {sha256 for note in notes if note for sha256 in note}
+    pruned = (sha256 for note in notes if note for sha256 in note)
+    return {sha256 for sha256 in pruned if not store.blobs.has(sha256)}
 
 
 def prune(store: ResultStore, blobs: Iterable[Blob]) -> int:

@@ -14,6 +14,7 @@ from lycb_flows.schemas import CampaignRecord, Health, Import, Segment, Structur
 from lycb_flows.store import copies, differences, open_store, records
 from lycb_flows.store.checks import Counts, seal, verify
 from lycb_flows.store.copies import copy_documents
+from lycb_flows.store.pruning import prune
 
 N_MUTATIONS, N_STRUCTURES, N_ALL = 300, 12, 15
 
@@ -305,3 +306,16 @@ def test_a_backup_is_made_and_restored_as_the_page_says(tmp_path, lycb, monkeypa
     ):
         assert not any(differences(first, restored).values())
         assert list(restored.query("label", "round>=0"))
+
+
+def test_a_trajectory_that_was_made_again_is_copied_and_checked(tmp_path):
+    with open_store(tmp_path / "store") as store, open_store(tmp_path / "copy") as copy:
+        fill(store)
+        trajectory = store.find(Segment, "a" * 64).trajectory
+        prune(store, [trajectory])
+        assert store.blobs.put(b"trajectory" * 10, "x/y") == trajectory
+        copy_documents(store, copy)
+        assert copy.blobs.has(trajectory.sha256)
+        assert findings(copy) == findings(store) == []
+        store.blobs.path(trajectory).write_bytes(b"damaged")
+        assert [finding.where for finding in findings(store)] == [trajectory.sha256]
