@@ -1,7 +1,10 @@
 """The LaunchPad: submitted once, whole; paused, resumed, cancelled; and written together."""
 
+import os
+import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from fireworks import FWorker, LaunchPad
@@ -290,6 +293,34 @@ def test_a_dead_process_is_known_to_be_gone_and_others_are_not():
     assert not is_gone(f"elsewhere/{machine}/{child.pid}/1")
     assert not is_gone(f"{host}/other/{child.pid}/1")
     assert not is_gone("")
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
+@pytest.mark.parametrize("as_other_user", [False, True])
+def test_a_process_that_proc_hides_counts_as_gone_only_when_it_is(
+    monkeypatch, error, as_other_user
+):
+    """As where /proc is mounted with hidepid=2 or 1."""
+    host, machine, *_ = this_process().split("/")
+    read, send = Path.read_text, os.kill
+
+    def hide(self, *args, **kwargs):
+        if self.name == "stat":
+            raise error(self)
+        return read(self, *args, **kwargs)
+
+    def refuse(pid, number):
+        send(pid, number)
+        raise PermissionError(pid)
+
+    monkeypatch.setattr(Path, "read_text", hide)
+    if as_other_user:
+        monkeypatch.setattr(os, "kill", refuse)
+    with subprocess.Popen(["sleep", "600"]) as child:  # noqa: S607
+        assert not is_gone(f"{host}/{machine}/{child.pid}/17")
+        send(child.pid, signal.SIGKILL)
+        child.wait()
+    assert is_gone(f"{host}/{machine}/{child.pid}/17")
 
 
 def test_faults_are_told_from_failures():

@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 _STATE, _START = 0, 19  # fields of /proc/PID/stat after the command's name
+_UNKNOWN = "-"
 
 
 def this_process() -> str:
@@ -34,7 +35,7 @@ def is_gone(owner: str) -> bool:
     if (host, machine) != (socket.gethostname(), _machine()):
         return False
     state, started = _stat(int(pid))
-    return state in {"", "Z", "X"} or started != start
+    return state in {"", "Z", "X"} or (_UNKNOWN not in {start, started} and started != start)
 
 
 def host_and_pid(owner: str) -> str:
@@ -56,23 +57,21 @@ def _machine() -> str:
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """Return state letter and start time of a process on this machine; empty without one."""
+    """Return state letter and start time of a process on this machine; no letter without one."""
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return _signalled(pid)
     fields = line.rpartition(")")[2].split()
     return fields[_STATE], fields[_START]
 
 
 def _signalled(pid: int) -> tuple[str, str]:
-    """Return the same as `_stat` where there is no /proc; the start time is unknown there."""
-    if Path("/proc/self/stat").exists():
-        return "", ""
+    """Return the same as `_stat` where /proc is not there, or hides the processes of others."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return "", "-"
+        return "", _UNKNOWN
     except PermissionError:
         pass
-    return "S", "-"
+    return "S", _UNKNOWN
