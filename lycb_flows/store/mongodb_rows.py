@@ -19,11 +19,18 @@ _DUPLICATE_KEY = 11000
 
 
 def insert_new(collection: Collection[dict[str, Any]], rows: list[dict[str, Any]]) -> int:
-    """Insert the rows that are not there yet; return how many those were."""
+    """Insert the rows that are not there yet; return how many those were.
+
+    Raises
+    ------
+    BulkWriteError
+        When a row was refused, or the majority did not confirm them; all may be inserted again.
+    """
     try:
         collection.insert_many(rows, ordered=False)
     except BulkWriteError as err:
-        if any(error["code"] != _DUPLICATE_KEY for error in err.details["writeErrors"]):
+        refused = {each["code"] for each in err.details["writeErrors"]} - {_DUPLICATE_KEY}
+        if refused or err.details.get("writeConcernErrors"):
             raise
         return int(err.details["nInserted"])
     return len(rows)

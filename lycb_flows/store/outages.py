@@ -25,6 +25,8 @@ _NO_SPACE = frozenset({28, 14031})
 """Codes of the server: AuthenticationFailed, AtlasError, the system's ENOSPC and OutOfDiskSpace."""
 _NO_SPACE_TEXT = "28: No space left on device"
 """What the storage engine says under the code of an unknown error."""
+_NEW_PRIMARY = frozenset({91, 189, 10107, 11600, 11602, 13435})
+"""Codes of writes that a shutdown or the step-down of a primary has interrupted or refused."""
 _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError", "NetworkError")
 
 
@@ -38,7 +40,8 @@ def is_outage(error: BaseException) -> bool:
     if is_full(error):
         return True
     labelled = any(error.has_error_label(label) for label in _OUTAGE_LABELS)
-    return isinstance(error, ConnectionFailure) or bool(error.timeout) or labelled
+    away = isinstance(error, ConnectionFailure) or bool(error.timeout) or labelled
+    return away or bool(_NEW_PRIMARY & _codes_of_writes(error))
 
 
 def is_full(error: BaseException) -> bool:
@@ -127,6 +130,14 @@ def in_one_line(error: Exception) -> str:
         error = explained(error)
     unexpected = "" if isinstance(error, LycbError) else f"{type(error).__name__}: "
     return unexpected + first_line(error)
+
+
+def _codes_of_writes(error: BaseException) -> set[int]:
+    """Return the server's codes of all that failed among many writes, which carry no label."""
+    if not isinstance(error, BulkWriteError):
+        return set()
+    kinds = ("writeErrors", "writeConcernErrors")
+    return {int(each["code"]) for kind in kinds for each in error.details.get(kind, ())}
 
 
 def _code_of(error: BaseException) -> int | None:

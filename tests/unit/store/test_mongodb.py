@@ -12,6 +12,7 @@ import mongomock
 import pytest
 from bson import ObjectId
 from messages import assert_one_line
+from pymongo.errors import BulkWriteError
 from servers import MongoServer, QuotaServer
 from waiting import wait_until
 
@@ -85,6 +86,38 @@ def test_a_write_repeated_after_an_outage_is_still_the_first(store):
             assert _add(store, record(1), made.attempt)
         store.insert(record(1, made=made()), made.attempt)
     assert [one.outcome for one in store.attempts()] == ["done"]
+
+
+def stepping_down(store, monkeypatch, where, code):
+    """The primary's first command inserts, but tells of an error; returns how often it is asked."""
+    documents, asked = store._documents, []
+    insert, failure = documents.insert_many, {"index": 0, "code": code, "errmsg": "interrupted"}
+
+    def insert_many(rows, **options):
+        asked.append(len(rows))
+        if len(asked) > 1:
+            return insert(rows, **options)
+        insert(rows if where == "writeConcernErrors" else rows[1:], **options)
+        details = {"writeErrors": [], "writeConcernErrors": [], "nInserted": len(rows)}
+        raise BulkWriteError(details | {where: [failure]})
+
+    monkeypatch.setattr(documents, "insert_many", insert_many, raising=False)
+    return asked
+
+
+@pytest.mark.parametrize("where", ["writeErrors", "writeConcernErrors"])
+@pytest.mark.parametrize("code", [91, 189, 10107, 11600, 11602, 13435])
+def test_rows_that_the_majority_did_not_confirm_are_written_again(store, monkeypatch, where, code):
+    asked = stepping_down(store, monkeypatch, where, code)
+    store.insert_all([record(1), record(2)])
+    assert asked == [2, 2]
+    assert set(store.keys()) == {record(1).key, record(2).key}
+
+
+def test_a_majority_that_never_comes_is_an_error(store, monkeypatch):
+    stepping_down(store, monkeypatch, "writeConcernErrors", 79)
+    with pytest.raises(StoreError, match="refuses a request"):
+        store.insert_all([record(1)])
 
 
 # -- claims ---------------------------------------------------------------------------------
