@@ -175,17 +175,20 @@ def _title(found: TrajectoryAnalysis, frames: UnwrappedTrajectory, name: str) ->
 
 def _rows(found: TrajectoryAnalysis, frames: UnwrappedTrajectory) -> list[list[str]]:
     from lycb_flows.quantities.transports import diffusivity_text
-    from lycb_flows.report import fixed
+    from lycb_flows.report import confidence_text, fixed
 
     estimate, charge = found.estimate, found.charge
+    confidence = confidence_text([found.config.confidence])
     interval = estimate.diffusivity_low_m2_per_s, estimate.diffusivity_high_m2_per_s
     haven = fixed(charge.haven_ratio)
     if charge.haven_ratio_low is not None and charge.haven_ratio_high is not None:
-        haven += f" (95 %: {fixed(charge.haven_ratio_low)} to {fixed(charge.haven_ratio_high)})"
+        haven += (
+            f" ({confidence}: {fixed(charge.haven_ratio_low)} to {fixed(charge.haven_ratio_high)})"
+        )
     rows = [
         ["regime", f"{estimate.regime}{': ' if estimate.reason else ''}{estimate.reason}"],
         ["D (m²/s)", diffusivity_text(estimate)],
-        ["95 % interval (m²/s)", _interval(interval)],
+        [f"{confidence} interval (m²/s)", _interval(interval)],
         ["σ (mS/cm), independent ions", _conductivity(found)],
         ["Haven ratio", haven if charge.resolved else f"not resolved: {charge.reason}"],
         ["D along a, b, c (m²/s)", _directions(found)],

@@ -34,6 +34,7 @@ from lycb_flows.config.learning import (
     TuningConfig,
 )
 from lycb_flows.config.measurement import (
+    CONFIDENCE,
     MIN_MEASURED_FRAMES,
     DiffusionConfig,
     MeasurementConfig,
@@ -50,6 +51,7 @@ from lycb_flows.config.structures import (
 )
 
 __all__ = [
+    "CONFIDENCE",
     "HALIDE_FORBIDDEN_PAIRS",
     "LABELERS",
     "MIN_MEASURED_FRAMES",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
 
 from lycb_flows.config.base import Config, Fraction, Positive, Supercell
 from lycb_flows.config.models import ModelName
+
+CONFIDENCE: Final = 0.95
+"""Of upper bounds and intervals, where a campaign states no other."""
 
 
 class DiffusionConfig(Config):
@@ -32,7 +35,7 @@ class DiffusionConfig(Config):
         description="Start of production that is left out (ours): fresh velocities settle there.",
     )
     confidence: Fraction = Field(
-        0.95, description="Confidence level of upper bounds and intervals."
+        CONFIDENCE, description="Confidence level of upper bounds and intervals."
     )
 
 

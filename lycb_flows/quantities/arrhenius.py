@@ -26,7 +26,7 @@ from lycb_flows.quantities.conclusions import (
     spread_text,
 )
 from lycb_flows.quantities.diffusion import Diffusion, measured
-from lycb_flows.quantities.transports import summary
+from lycb_flows.quantities.transports import confidence_of, summary
 from lycb_flows.report import (
     MISSING,
     ROOM_TEMPERATURE_K,
@@ -241,10 +241,12 @@ def _figures(data: ReportData, album: Album, system: str) -> tuple[FigureView, .
     known = [t for t in data.measured(Transport) if t.system == system and t.lags_ps]
     if not known:
         return ()
+    confidence = confidence_of(known)
     caption = (
-        "Diffusivity against inverse temperature, with 95 % intervals. Arrows: 95 % upper bounds. "
-        "Open grey: left out of the fit, at the slope of the displacement; the motion is not "
-        "diffusive. Band: 95 % interval of what the fit predicts; star: extrapolated."
+        f"Diffusivity against inverse temperature, with {confidence} intervals. Arrows: "
+        f"{confidence} upper bounds. Open grey: left out of the fit, at the slope of the "
+        "displacement; the motion is not diffusive. Band: 95 % interval of what the fit predicts; "
+        "star: extrapolated."
     )
     others = references(data, fits, known)
     if others:

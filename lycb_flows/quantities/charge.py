@@ -21,6 +21,7 @@ from lycb_flows.report import (
     MISSING,
     ReportData,
     Statement,
+    confidence_text,
     fixed,
     listed,
     number,
@@ -42,8 +43,8 @@ class Charge(Quantity[ChargeTransport]):
     noun = "collective conductivity"
     title = "Charge transport"
     columns = (
-        "collective D (m²/s)", "95 % interval (m²/s)", "collective σ(T) (mS/cm)",
-        "95 % interval (mS/cm)", "Haven ratio", "95 % interval", "",
+        "collective D (m²/s)", "interval (m²/s)", "collective σ(T) (mS/cm)", "interval (mS/cm)",
+        "Haven ratio", "interval", "",
     )  # fmt: skip
 
     def compute(
@@ -102,6 +103,7 @@ class Charge(Quantity[ChargeTransport]):
             low=found.diffusivity_low_m2_per_s,
             high=found.diffusivity_high_m2_per_s,
             note=found.reason,
+            confidence=found.confidence,
         )
         yield Number(
             "collective sigma",
@@ -109,6 +111,7 @@ class Charge(Quantity[ChargeTransport]):
             value=document.conductivity_ms_per_cm,
             low=document.conductivity_low_ms_per_cm,
             high=document.conductivity_high_ms_per_cm,
+            confidence=found.confidence,
         )
         yield Number(
             "Haven ratio",
@@ -116,6 +119,7 @@ class Charge(Quantity[ChargeTransport]):
             value=found.haven_ratio,
             low=found.haven_ratio_low,
             high=found.haven_ratio_high,
+            confidence=found.confidence,
         )
 
     def row(self, document: ChargeTransport) -> tuple[str, ...]:
@@ -134,7 +138,7 @@ class Charge(Quantity[ChargeTransport]):
             f"{number(low)} to {number(high)}",
             fixed(found.haven_ratio),
             f"{fixed(found.haven_ratio_low)} to {fixed(found.haven_ratio_high)}",
-            "",
+            f"{confidence_text([found.confidence])} intervals",
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
@@ -192,7 +196,8 @@ def _moving(how: str, documents: Sequence[ChargeTransport]) -> Statement:
     lows = [found.haven_ratio_low for found in estimates if found.haven_ratio_low is not None]
     highs = [found.haven_ratio_high for found in estimates if found.haven_ratio_high is not None]
     ratios = [found.haven_ratio for found in estimates if found.haven_ratio is not None]
-    interval = f"(95 %: {fixed(min(lows))} to {fixed(max(highs))})"
+    confidence = confidence_text(found.confidence for found in estimates)
+    interval = f"({confidence}: {fixed(min(lows))} to {fixed(max(highs))})"
     move = f"{first.mobile_species} ions move {how}"
     if len(documents) == 1:
         text = f"{place_text(first)}: {move}, Haven ratio {fixed(ratios[0])} {interval}."

@@ -21,6 +21,7 @@ from lycb_flows.quantities.orderings import ordering_tables
 from lycb_flows.quantities.replicas import replica_limits, replica_tables
 from lycb_flows.quantities.transports import (
     REGIME_WORDS,
+    confidence_of,
     of_regime,
     regime_of,
     summary,
@@ -118,6 +119,7 @@ class Diffusion(Quantity[Transport]):
             error=found.diffusivity_err_m2_per_s,
             low=found.diffusivity_low_m2_per_s,
             high=found.diffusivity_high_m2_per_s or found.diffusivity_upper_m2_per_s,
+            confidence=found.confidence,
             note=note,
         )
         yield Number(
@@ -126,6 +128,7 @@ class Diffusion(Quantity[Transport]):
             value=document.conductivity_ms_per_cm,
             error=document.conductivity_err_ms_per_cm,
             high=document.conductivity_upper_ms_per_cm,
+            confidence=found.confidence,
             note="Nernst-Einstein",
         )
 
@@ -196,7 +199,12 @@ class Diffusion(Quantity[Transport]):
             found = of_regime(transports, regime)
             if found:
                 n_all = len(transports)
-                counts = words.format(n=len(found), all=n_all, runs=counted(n_all, "run"))
+                counts = words.format(
+                    n=len(found),
+                    all=n_all,
+                    runs=counted(n_all, "run"),
+                    confidence=confidence_of(found),
+                )
                 places = listed([place_text(t) for t in found])
                 yield Statement(f"{counts}: {places}.", tuple(t.key for t in found))
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 from numpy.typing import NDArray
 
+from lycb_flows.quantities.transports import confidence_of
 from lycb_flows.report import (
     GREY,
     HALF,
@@ -125,7 +126,7 @@ def arrhenius_figure(
 
 
 def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marker: str) -> None:
-    """Draw measured D with 95 % intervals, and bounds as arrows that point down."""
+    """Draw measured D with their intervals, and bounds as arrows that point down."""
     label: str | None = f"{transports[0].pressure_bar:g} bar" if transports else None
     for transport in transports:
         x, estimate = 1000 / transport.temperature_k, transport.estimate
@@ -144,7 +145,7 @@ def _draw_points(axes: Axes, transports: Sequence[Transport], colour: str, marke
             _draw_bound(axes, x, estimate.diffusivity_upper_m2_per_s, colour)
     if label is not None:
         n_bounds = sum(t.estimate.diffusivity_upper_m2_per_s is not None for t in transports)
-        remark = "95 % bounds only" if n_bounds else "no diffusivity"
+        remark = f"{confidence_of(transports)} bounds only" if n_bounds else "no diffusivity"
         axes.plot([], [], "_", color=colour, label=f"{label}: {remark}")
 
 

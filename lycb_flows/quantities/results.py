@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lycb_flows.config import CONFIDENCE
+from lycb_flows.report import confidence_text
 from lycb_flows.schemas import Document, Scalar
 from lycb_flows.store import QUANTITIES, ResultStore
 
@@ -31,11 +33,13 @@ class Number:
     error
         Standard error.
     low, high
-        Interval, of 95 % unless the note says otherwise.
+        Interval.
     note
         What the number is, or why there is none.
     temperature_k
         Where it holds, if that is not the temperature of its document.
+    confidence
+        Of the interval or the bound.
     """
 
     quantity: str
@@ -46,6 +50,14 @@ class Number:
     high: float | None = None
     note: str = ""
     temperature_k: float | None = None
+    confidence: float = CONFIDENCE
+
+    @property
+    def remark(self) -> str:
+        """The note, and the confidence of an interval that is not of 95 %."""
+        is_usual = self.high is None or self.confidence == CONFIDENCE
+        level = "" if is_usual else f"confidence {confidence_text([self.confidence])}"
+        return "; ".join(filter(None, (self.note, level)))
 
 
 def measured_numbers(
@@ -85,4 +97,5 @@ def _place(row: dict[str, Scalar | None]) -> list[tuple[bool, Scalar]]:
 def _row(campaign: str, document: Document, number: Number) -> dict[str, Scalar | None]:
     row = {name: getattr(document, name, None) for name in _PLACE}
     row |= {"campaign": campaign, "key": document.key}
-    return row | {name: value for name, value in vars(number).items() if value is not None}
+    row |= {name: value for name, value in vars(number).items() if value is not None}
+    return row | {"note": number.remark}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from lycb_flows.quantities import temperature_text
@@ -13,6 +13,7 @@ from lycb_flows.report import (
     ReportData,
     Statement,
     Table,
+    confidence_text,
     counted,
     listed,
     number,
@@ -26,7 +27,7 @@ from lycb_flows.report import (
     together,
     with_error,
 )
-from lycb_flows.schemas import DiffusionEstimate, Regime, Run, Transport
+from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, Regime, Run, Transport
 
 
 def regime_of(transport: Transport) -> Regime:
@@ -52,8 +53,15 @@ def of_regime(transports: Sequence[Transport], regime: str) -> list[Transport]:
     return [t for t in transports if regime_of(t) == regime]
 
 
+def confidence_of(transports: Iterable[Transport]) -> str:
+    """Return the confidence of the intervals and bounds of some runs, as in '95 %'."""
+    return confidence_text(
+        t.estimate.confidence for t in transports if regime_of(t) in FITTED_REGIMES
+    )
+
+
 REGIME_WORDS: Final = {
-    "bound": "{n} of {all} diffusivities are upper bounds (95 %), not values",
+    "bound": "{n} of {all} diffusivities are upper bounds ({confidence}), not values",
     "confined": "{n} of {runs} show confined ions, which move and come back: D may be zero",
     "sub-diffusive": "{n} of {runs} are sub-diffusive: the displacement grows as a power of time, "
     "so there is no D",
@@ -103,16 +111,17 @@ def transport_table(data: ReportData, system: str) -> Table:
     """
     measured_here = [t for t in data.measured(Transport) if t.system == system]
     rows = [_transport_row(data, t) for t in measured_here]
+    confidence = confidence_of(measured_here)
     columns: tuple[str, ...] = (
-        "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", "95 % interval (m²/s)",
+        "T (K)", "p (bar)", "length (ps)", "regime", "D (m²/s)", f"{confidence} interval (m²/s)",
         "the paper's way (m²/s)", "eff. hops", "log slope", "D along a, b, c (m²/s)",
         "D_c/D_ab", "σ(T) (mS/cm)",
     )  # fmt: skip
     ions = " and ".join(dict.fromkeys(t.mobile_species for t in measured_here)) or "the mobile ion"
     note = (
         f"D of {ions}: the most likely one, ± its standard error, where the motion is diffusion. "
-        "“<”: 95 % upper bound. The paper's way: slope of the displacement over its window, ± "
-        "He's error (He et al. 2018). D_c/D_ab: D along c over the mean along a and b."
+        f"“<”: {confidence} upper bound. The paper's way: slope of the displacement over its "
+        "window, ± He's error (He et al. 2018). D_c/D_ab: D along c over the mean along a and b."
     )
     structure = data.structure_of_system(system)
     if structure and paper_system(structure):

@@ -44,6 +44,7 @@ from .figures import (
 from .numbers import (
     MISSING as MISSING,
     as_printed as as_printed,
+    confidence_text as confidence_text,
     counted as counted,
     fixed as fixed,
     listed as listed,

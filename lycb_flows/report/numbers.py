@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from lycb_flows.config import CONFIDENCE
 
 MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -130,6 +132,17 @@ def together(values: Sequence[float], separator: str) -> str:
 def power_of_ten(exponent: int) -> str:
     """Return 10ⁿ without mark-up, with the exponent in superscript."""
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def confidence_text(levels: Iterable[float]) -> str:
+    """Return the confidence of some intervals, as in '95 %'.
+
+    Parameters
+    ----------
+    levels
+        That of each; without any it is the default.
+    """
+    return " or ".join(f"{100 * level:g} %" for level in sorted(set(levels) or {CONFIDENCE}))
 
 
 def as_printed(value: float | None, error: float | None = None) -> str:

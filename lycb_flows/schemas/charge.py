@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from lycb_flows.config.measurement import CONFIDENCE
 from lycb_flows.schemas.base import Document, Part
 
 
 class ChargeEstimate(Part):
     """The collective diffusivity of the mobile ions and their Haven ratio, or why they are unknown.
 
-    Intervals hold 95 % and are symmetric in the logarithm.
+    Intervals are symmetric in the logarithm.
     """
 
     resolved: bool
@@ -27,6 +28,11 @@ class ChargeEstimate(Part):
     )
     haven_ratio_low: float | None = None
     haven_ratio_high: float | None = None
+    confidence: float = Field(
+        CONFIDENCE,
+        exclude_if=lambda confidence: confidence == CONFIDENCE,
+        description="Of the intervals; no fact where it is 0.95.",
+    )
     n_modes: float = Field(
         0.0, description="Modes of diffusive motion that would give the same error."
     )

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lycb_flows.config.measurement import DiffusionConfig
+from lycb_flows.config.measurement import CONFIDENCE, DiffusionConfig
 from lycb_flows.schemas.base import Document, Matrix, Part, Vector
 
 Regime = Literal[
@@ -37,6 +37,11 @@ class DiffusionEstimate(Part):
     diffusivity_low_m2_per_s: float | None = Field(None, description="Interval, by default 95 %.")
     diffusivity_high_m2_per_s: float | None = Field(None, description="Interval, by default 95 %.")
     diffusivity_upper_m2_per_s: float | None = Field(None, description="Where it is bound.")
+    confidence: float = Field(
+        CONFIDENCE,
+        exclude_if=lambda confidence: confidence == CONFIDENCE,
+        description="Of the interval or the bound; no fact where it is 0.95.",
+    )
     most_likely_m2_per_s: float | None = Field(
         None, description="Maximum of the likelihood of D >= 0, in every regime."
     )

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from lycb_flows.config import DiffusionConfig
+from lycb_flows.config import CONFIDENCE, DiffusionConfig
 from lycb_flows.schemas import ChargeEstimate, DiffusionEstimate
 from lycb_flows.transport.diffusion import Walk
 from lycb_flows.transport.fits import Fit, Powers
@@ -94,7 +94,7 @@ def charge_of_walk(walk: Walk, tracer: DiffusionEstimate, confidence: float) -> 
 
 
 def estimate_charge(
-    spectrum: Spectrum, motion: Motion, tracer: DiffusionEstimate, confidence: float = 0.95
+    spectrum: Spectrum, motion: Motion, tracer: DiffusionEstimate, confidence: float = CONFIDENCE
 ) -> ChargeEstimate:
     """Return the collective diffusivity and the Haven ratio from mode powers.
 
@@ -135,6 +135,7 @@ def estimate_charge(
         haven_ratio_log_err=ratio_err,
         haven_ratio_low=float(ratio / reach),
         haven_ratio_high=float(ratio * reach),
+        confidence=confidence,
         n_modes=2 / (n_directions * log_err**2),
     )
 

@@ -292,6 +292,7 @@ def _estimate(
     facts: dict[str, Any] = vars(verdict) | {
         "most_likely_m2_per_s": d * _SI,
         "event_m2_per_s": motion.event * _SI,
+        "confidence": config.confidence,
     }
     along = None
     if verdict.regime == "diffusive":

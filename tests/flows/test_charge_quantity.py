@@ -31,7 +31,7 @@ def test_charge_needs_a_diffusivity_and_no_new_run(loop_run, loop_campaign, tmp_
     store.close()
 
 
-def charge_of(haven, log_err, replica=None):
+def charge_of(haven, log_err, replica=None, level=0.95):
     estimate = ChargeEstimate(resolved=False, reason="a collective diffusivity of zero")
     if haven is not None:
         estimate = ChargeEstimate(
@@ -42,6 +42,7 @@ def charge_of(haven, log_err, replica=None):
             haven_ratio=haven,
             haven_ratio_low=haven * (1 - 2 * log_err),
             haven_ratio_high=haven * (1 + 2 * log_err),
+            confidence=level,
         )
     return ChargeTransport(
         key="1" * 64,
@@ -67,6 +68,7 @@ def charge_of(haven, log_err, replica=None):
     ("document", "finding", "limit"),
     [
         (charge_of(0.33, 0.1), "Li ions move together, Haven ratio 0.33 (95 %: 0.26 to 0.40)", ""),
+        (charge_of(0.33, 0.1, level=0.68), "Haven ratio 0.33 (68 %: 0.26 to 0.40)", ""),
         (charge_of(2.0, 0.1), "Li ions move against each other", ""),
         (charge_of(0.9, 0.1), "", ""),
         (charge_of(None, None), "", "not resolved in 1 of 1 runs: LYC 1 bar 500 K."),
@@ -99,8 +101,16 @@ def test_a_row_has_every_interval_or_the_reason():
     quantity = find_quantity("charge")
     assert quantity.row(charge_of(0.33, 0.1)) == (
         "3.03 × 10⁻¹⁰", "(2.42 to 3.79) × 10⁻¹⁰", "15.7", "12.0 to 19.0", "0.33",
-        "0.26 to 0.40", "",
+        "0.26 to 0.40", "95 % intervals",
     )  # fmt: skip
+    assert quantity.row(charge_of(0.33, 0.1, level=0.68))[-1] == "68 % intervals"
+    assert not any("%" in column for column in quantity.columns)
     row = quantity.row(charge_of(None, None))
     assert row[-1] == "not resolved: a collective diffusivity of zero"
     assert len(row) == len(quantity.columns)
+
+
+@pytest.mark.parametrize(("level", "note"), [(0.95, ""), (0.68, "confidence 68 %")])
+def test_the_note_of_a_number_has_the_confidence_that_is_not_95_percent(level, note):
+    numbers = find_quantity("charge").numbers(charge_of(0.33, 0.1, level=level))
+    assert [number.remark for number in numbers] == [note] * 3

@@ -3,9 +3,11 @@
 import pytest
 
 from lycb_flows import schemas
+from lycb_flows.quantities.arrhenius import ArrheniusLaw
 from lycb_flows.quantities.diffusion import Diffusion
+from lycb_flows.quantities.figures import arrhenius_figure
 from lycb_flows.quantities.transports import summary, transport_table
-from lycb_flows.report import ReportData
+from lycb_flows.report import FolderAlbum, ReportData
 
 
 def transport(temperature_k, **estimate):
@@ -66,6 +68,32 @@ def test_the_first_line_speaks_of_bounds_only_where_there_are_some(regimes, word
     line = Diffusion().headline(data(*runs))
     assert line.startswith(words)
     assert "300 K" not in line  # that is the fit's to say
+
+
+@pytest.mark.parametrize("level", [0.95, 0.68])
+def test_intervals_and_bounds_are_printed_with_their_confidence(tmp_path, level):
+    upper = {"regime": "bound", "diffusivity_upper_m2_per_s": 1e-12}
+    runs = [
+        transport(400.0, **upper, confidence=level),
+        transport(500.0, **DIFFUSIVE, confidence=level),
+        transport(600.0, regime="unmeasured"),
+    ]
+    fit = schemas.Arrhenius(
+        key="a", system="LYC", pressure_bar=1.0, model="m", transports=(), n_points=2,
+        fitted=False, extrapolation_temperature_k=300.0,
+    )  # fmt: skip
+    own = ReportData(measurements={schemas.Transport.kind: runs, schemas.Arrhenius.kind: [fit]})
+    table = transport_table(own, "LYC")
+    (figure,) = ArrheniusLaw().part(own, FolderAlbum(tmp_path), "LYC").figures
+    with_interval, with_arrows, *_ = figure.caption.split(". ")
+    (bound, _) = Diffusion().doubts(own)
+    (legend,) = arrhenius_figure(runs[:1], []).legends[0].get_texts()
+    said = [" ".join(table.columns), table.note, with_interval, with_arrows, bound.text]
+    for text in (*said, legend.get_text()):
+        assert f"{100 * level:g} %" in text
+        assert ("95 %" in text) == (level == 0.95)
+    notes = [number.remark for run in runs[:2] for number in Diffusion().numbers(run)]
+    assert ["68 %" in note for note in notes] == [level != 0.95, False] * 2
 
 
 def test_other_regimes_are_named_beside_what_was_measured():

@@ -13,6 +13,7 @@ from lycb_flows.testing import lattice_walkers
 from lycb_flows.testing.confinement import boxed
 from lycb_flows.testing.walks import Clock, free_walkers, sub_diffusive, vibrating
 from lycb_flows.transport import msd as msd_module
+from lycb_flows.transport.charge import analyse_charge
 from lycb_flows.transport.diffusion import analyse_diffusion, he_relative_error
 from lycb_flows.transport.msd import (
     mean_squared_displacement,
@@ -199,6 +200,18 @@ def test_unusable_input_is_refused(n_frames, n_mobile, message):
     positions = np.random.default_rng(0).normal(size=(n_frames, 4, 3))
     with pytest.raises(InputError, match=message):
         analyse_diffusion(positions, 0.1, np.arange(4) < n_mobile, CUBE, 300.0, CONFIG)
+
+
+def test_an_estimate_knows_the_confidence_of_its_interval():
+    walkers = lattice_walkers(18, 1e-9, 200, 0.5, seed=0)
+    positions, mobile = with_framework(walkers)
+    for level in (0.95, 0.68):
+        config = CONFIG.model_copy(update={"confidence": level})
+        tracer = analyse(walkers, 0.5, config).estimate
+        found = [tracer, analyse_charge(positions, 0.5, mobile, tracer, config)]
+        assert [each.confidence for each in found] == [level, level]
+        kept = ["confidence" in each.model_dump(mode="json") for each in found]
+        assert kept == [level != 0.95] * 2  # facts of the default are those of before
 
 
 def test_nan_is_no_position():
