@@ -25,6 +25,7 @@ from lycb_flows.report import (
     ReportData,
     Statement,
     Table,
+    counted,
     fixed,
     listed,
     number,
@@ -279,11 +280,13 @@ def placed_parent(
 def _reach(found: Sites) -> str:
     if not found.percolates_in:
         return "no dimension"
-    dimensions = "1 dimension" if found.percolates_in == 1 else f"{found.percolates_in} dimensions"
+    dimensions = counted(found.percolates_in, "dimension")
     if found.percolation_direction is None:
         return dimensions
     indices = " ".join(map(str, found.percolation_direction))
-    return f"{dimensions} ({'along' if found.percolates_in == 1 else 'normal to'} [{indices}])"
+    if found.percolates_in == 1:
+        return f"{dimensions} (along [{indices}])"
+    return f"{dimensions} in the planes ({indices})"
 
 
 def _is_far(orbit: SiteOrbit) -> bool:

@@ -98,7 +98,7 @@ class Sites(Document):
     correlation_factor_err: float | None = None
     percolates_in: int | None = Field(None, description="Dimensions, 0 to 3.")
     percolation_direction: tuple[int, int, int] | None = Field(
-        None, description="Along the path (1 dimension) or normal to the layer (2)."
+        None, description="[u v w] of the path (1 dimension) or (h k l) of the layers (2)."
     )
     percolating_share: float | None = Field(
         None, description="Share of the ions' time on sites of such a network."

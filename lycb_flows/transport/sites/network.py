@@ -58,7 +58,8 @@ class Percolation:
     dimensions
         0 (no way out) to 3, the largest of all its parts.
     direction
-        Along the path in 1 dimension, normal to the layer in 2 (lattice indices); else None.
+        Lattice indices [u v w] of the path in 1 dimension, Miller indices (h k l) of the layers
+        in 2; else None.
     sites
         The sites of the parts that reach so far.
     """
@@ -135,14 +136,14 @@ def _cells_in_tree(edges: Edges, links: csr_array, part: Ints) -> Ints:
 
 
 def _direction(vectors: Ints, rank: int) -> _Direction | None:
-    """Return lattice indices of the line that vectors of rank 1 span, or normal to a layer."""
+    """Return lattice indices of the line that vectors span, or Miller indices of their plane."""
     moving = vectors[vectors.any(axis=1)]
     if rank not in {1, 2}:
         return None
     found = moving[0]
     if rank == 2:  # noqa: PLR2004 - a layer
-        normals = np.cross(moving[0], moving)
-        found = normals[normals.any(axis=1)][0]
+        planes = np.cross(moving[0], moving)
+        found = planes[planes.any(axis=1)][0]
     a, b, c = (found // np.gcd.reduce(found) * np.sign(found[np.flatnonzero(found)[0]])).tolist()
     return a, b, c
 

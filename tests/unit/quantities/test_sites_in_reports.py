@@ -46,11 +46,13 @@ def data_of(*documents):
 
 def test_it_is_said_how_far_jumps_lead():
     chain = measured(400.0, percolates_in=1, percolation_direction=(0, 0, 1))
+    layers = measured(450.0, percolates_in=2, percolation_direction=(0, 0, 1))
     stuck = measured(300.0, percolates_in=0)
-    (text,) = texts(IonSites().findings(data_of(stuck, chain, measured())))
+    (text,) = texts(IonSites().findings(data_of(stuck, chain, layers, measured())))
     assert text == (
         "LYC 1 bar: jumps of Li lead through the crystal in no dimension at 300 K, "
-        "1 dimension (along [0 0 1]) at 400 K, 3 dimensions at 500 K."
+        "1 dimension (along [0 0 1]) at 400 K, 2 dimensions in the planes (0 0 1) at 450 K, "
+        "3 dimensions at 500 K."
     )
     assert texts(IonSites().findings(data_of(measured(percolates_in=None)))) == []
 
