@@ -155,7 +155,8 @@ class Series(Quantity[CompositionSeries]):
                     (document.key,),
                 )
             model = data.find(Model, document.model)
-            if model is not None and model.source == "distilled":
+            has_any = any(p.formation_energy_ev_per_atom is not None for p in document.points)
+            if has_any and model is not None and model.source == "distilled":
                 yield Statement(
                     "Energies of formation are a student's, which has learned no binary halide.",
                     (document.key, model.key),
