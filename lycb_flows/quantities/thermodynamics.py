@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from lycb_flows.config import Config
-from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
+from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope, place_text
 from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import RunThermodynamics
@@ -132,10 +132,9 @@ class Thermodynamics(Quantity[RunThermodynamics]):
             )
             wrong = [text for text, value, error, target in rows if _is_far(value, error, target)]
             if wrong:
-                place = f"{document.system} {document.pressure_bar:g} bar"
                 yield Statement(
-                    f"{place} {document.temperature_k:g} K: the {' and the '.join(wrong)}, by more "
-                    f"than {_FAR:g} standard errors.",
+                    f"{place_text(document)}: the {' and the '.join(wrong)}, by more than "
+                    f"{_FAR:g} standard errors.",
                     (document.key,),
                 )
 

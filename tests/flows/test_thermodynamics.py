@@ -70,6 +70,14 @@ def test_a_run_that_misses_what_it_was_held_at_is_named(facts, words):
     assert all(word in text for word, text in zip(words, sentences, strict=True))
 
 
+def test_replicas_that_miss_it_are_told_apart():
+    runs = [document_with(mean_pressure_gpa=0.9, replica=replica) for replica in (None, 2)]
+    data = ReportData(measurements={"thermodynamics": runs})
+    first, second = (each.text for each in find_quantity("thermodynamics").limits(data))
+    assert first.startswith("LYC 10000 bar 600 K: the mean pressure")
+    assert second.startswith("LYC 10000 bar 600 K replica 2: the mean pressure")
+
+
 def test_a_run_without_means_says_why():
     nothing = dict.fromkeys(RunThermodynamics.model_fields)
     absent = {name: None for name in nothing if name.endswith(("_k", "_gpa", "_per_atom"))}
