@@ -112,13 +112,13 @@ class IonSites(Quantity[Sites]):
         run = self.only_run(store, plan, condition)
         (needed,) = self.needed_keys(plan, condition)
         density = store.load(Density, needed)
-        system = plan.campaign.system_of(condition.system or "")
+        name = condition.system or ""
         facts: dict[str, Any] = {"reason": density.reason}
         if density.grid is not None:
-            facts = _analysed(store, run, density, plan.campaign, system.name)
+            facts = _analysed(store, run, density, plan.campaign, name)
         return Sites(
             key=self.key(plan, condition),
-            parents=(run.key, density.key, system.parent),
+            parents=(run.key, density.key, plan.campaign.system_of(name).parent),
             run=run.key,
             model=run.model,
             mobile_species=density.mobile_species,
