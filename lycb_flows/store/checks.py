@@ -116,7 +116,16 @@ class _Check:
             yield Finding(stored.key, str(err))
         self._note_relatives(record)
 
-    def _note_relatives(self, record: Record) -> None:
+    def _read_again(self, key: str) -> bool:
+        """Return whether a document is here now: others may store results during a check."""
+        with contextlib.suppress(LycbError):
+            record = self.store._find_record(key)  # noqa: SLF001 - a check is of records
+            if record is not None:
+                self._note_relatives(record, edges_seen=True)
+                return True
+        return False
+
+    def _note_relatives(self, record: Record, *, edges_seen: bool = False) -> None:
         with contextlib.suppress(LycbError, ValueError, TypeError, OSError):
             parents = [str(key) for key in unspilled(record.parents, self.store.blobs)]
             products = [str(key) for key in unspilled(record.products, self.store.blobs)]
@@ -125,18 +134,25 @@ class _Check:
             if self.store.seals.keeps_edges_of(record):
                 edges = [(parent, record.key) for parent in parents]
                 edges += [(record.key, product) for product in products]
-                self.stated |= dict.fromkeys(edges, False)
+                for edge in edges:
+                    self.stated.setdefault(edge, edges_seen)
 
     def ancestry(self) -> Iterator[Finding]:
         """Yield relatives that are missing, and edges that no document states or that are gone."""
-        for key, by in self.named.items():
-            if key not in self.here:
+        for key, by in list(self.named.items()):
+            if key not in self.here and not self._read_again(key):
                 yield Finding(by, f"parent or product {key} is not here")
+        unstated = []
         for edge in self.store.seals.edges():
             if edge in self.stated:
                 self.stated[edge] = True
             else:
-                yield Finding(edge[1], f"no document states the edge from {edge[0]}")
+                unstated.append(edge)
+        for ancestor, descendant in unstated:
+            self._read_again(ancestor)
+            self._read_again(descendant)
+            if (ancestor, descendant) not in self.stated:
+                yield Finding(descendant, f"no document states the edge from {ancestor}")
         for (ancestor, descendant), seen in self.stated.items():
             if not seen:
                 yield Finding(descendant, f"the edge from {ancestor} is gone")
@@ -150,7 +166,8 @@ class _Check:
             return
         for attempt in attempts:
             self._find_blobs(attempt.key, [attempt.model_dump()["logs"]])
-            if attempt.outcome == "done" and attempt.key not in self.here:
+            is_here = attempt.key in self.here or attempt.outcome != "done"
+            if not is_here and not self._read_again(attempt.key):
                 yield Finding(attempt.key, f"a {attempt.kind} was made but is not here")
 
     def _find_blobs(self, key: str, values: list[Any]) -> None:

@@ -75,6 +75,28 @@ def test_a_sound_store_has_no_findings(store):
     assert findings(store) == []
 
 
+def test_documents_that_come_during_a_check_are_no_damage(store, monkeypatch):
+    """Each in turn is as if it had come after the documents were read."""
+    fill(store)
+    made = CampaignRecord(key="d" * 64, name="n", text="t", parents=("b" * 64,))
+    store.once(CampaignRecord, made.key, lambda: made)
+    read = list(store.seals.records())
+    for late in [each.key for each in read]:
+        before = [each for each in read if each.key != late]
+        monkeypatch.setattr(store.seals, "records", lambda before=before: iter(before))
+        assert findings(store) == []
+
+
+def test_a_document_that_is_made_anew_during_a_check_is_no_damage(tmp_path, monkeypatch):
+    with open_store(tmp_path) as store:
+        fill(store)
+        read = list(store.seals.records())
+        store.retract("b" * 64, "wrong")
+        store.insert(CampaignRecord(key="b" * 64, name="n", text="t", parents=("c" * 64,)))
+        monkeypatch.setattr(store.seals, "records", lambda: iter(read))
+        assert findings(store) == []
+
+
 # -- mutations of a folder -----------------------------------------------------------------------
 
 
