@@ -37,7 +37,13 @@ from lycb_flows.schemas import (
     Structure,
     Student,
 )
-from lycb_flows.store import QUANTITIES, ResultStore, blobs_in, document_class
+from lycb_flows.store import (
+    QUANTITIES,
+    ResultStore,
+    blobs_in,
+    document_class,
+    note_left_behind,
+)
 
 _FORM = "finished run, form 1"
 _MAX_BLOB_BYTES = 2_000_000
@@ -77,6 +83,8 @@ class Imported:
         Documents that the store had before, with the same facts.
     keys
         Those of all of them; several files may hold a structure or a model.
+    named
+        Keys of the parents and products of those that were added.
     refused
         Why a file was refused, by its name.
     """
@@ -84,6 +92,7 @@ class Imported:
     n_new: dict[str, int] = field(default_factory=dict)
     n_known: int = 0
     keys: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -206,7 +215,8 @@ def _packed(content: bytes) -> str:
 def import_runs(store: ResultStore, folder: Path) -> Imported:
     """Add the documents of files that `export_runs` wrote, under their keys.
 
-    Importing again adds nothing. A file is added as a whole or not at all.
+    What they rest on and is not here is remembered, so that `lycb verify` does not take it for
+    lost. Importing again adds nothing. A file is added as a whole or not at all.
 
     Parameters
     ----------
@@ -233,6 +243,7 @@ def import_runs(store: ResultStore, folder: Path) -> Imported:
         except (OSError, ValueError, TypeError, LookupError, zlib.error) as err:
             reason = f"unreadable: {type(err).__name__}: {err}"
             done.refused[path.name] = " ".join(reason.split())[:300]
+    note_left_behind(store, done.named)
     return done
 
 
@@ -252,6 +263,7 @@ def _import_file(store: ResultStore, path: Path, done: Imported) -> None:
     done.n_known += len({each.key for each in documents} - {each.key for each in new} - done.keys)
     done.keys |= {document.key for document in documents}
     for document in new:
+        done.named.update(document.parents, document.products)
         done.n_new[document.kind] = done.n_new.get(document.kind, 0) + 1
 
 

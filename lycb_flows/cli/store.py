@@ -115,6 +115,8 @@ def verify(
             typer.echo(f"{finding.where}: {finding.what}")
             n_wrong += 1
     typer.echo(f"{counts.n_documents} documents, {counts.n_blobs} blobs, {n_wrong} findings")
+    if counts.n_not_imported:
+        typer.echo(f"{counts.n_not_imported} ancestors were not imported: no finding")
     n_unsealed = len(counts.unsealed)
     if n_unsealed and not seal:
         typer.echo(f"{n_unsealed} documents of before seals: `lycb verify --seal` seals them")

@@ -36,6 +36,9 @@ from .kinds import (
     document_class as document_class,
     method_versions as method_versions,
 )
+from .left_behind import (
+    note_left_behind as note_left_behind,
+)
 from .mongodb import (
     MongoStore as MongoStore,
 )

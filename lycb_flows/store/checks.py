@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from lycb_flows.errors import LycbError, StoreError
 from lycb_flows.schemas import Blob
 from lycb_flows.store.copies import blobs_in
+from lycb_flows.store.left_behind import left_behind
 from lycb_flows.store.pruning import pruned_blobs
 from lycb_flows.store.records import Record, document_of, seal_of, unspilled
 from lycb_flows.store.results import ResultStore
@@ -43,10 +44,14 @@ class Finding:
 
 @dataclass
 class Counts:
-    """What a check has looked at; `unsealed` are documents of before seals, with their seals."""
+    """What a check has looked at; `unsealed` are documents of before seals, with their seals.
+
+    `n_not_imported` are parents and products that an import left behind, which is no finding.
+    """
 
     n_documents: int = 0
     n_blobs: int = 0
+    n_not_imported: int = 0
     unsealed: dict[str, str] = field(default_factory=dict)
 
 
@@ -139,9 +144,7 @@ class _Check:
 
     def ancestry(self) -> Iterator[Finding]:
         """Yield relatives that are missing, and edges that no document states or that are gone."""
-        for key, by in list(self.named.items()):
-            if key not in self.here and not self._read_again(key):
-                yield Finding(by, f"parent or product {key} is not here")
+        yield from self._relatives()
         unstated = []
         for edge in self.store.seals.edges():
             if edge in self.stated:
@@ -156,6 +159,16 @@ class _Check:
         for (ancestor, descendant), seen in self.stated.items():
             if not seen:
                 yield Finding(descendant, f"the edge from {ancestor} is gone")
+
+    def _relatives(self) -> Iterator[Finding]:
+        """Yield relatives that are missing, without those that an import left behind."""
+        named = list(self.named.items())
+        missing = {k: by for k, by in named if k not in self.here and not self._read_again(k)}
+        not_imported = left_behind(self.store) & missing.keys() if missing else set()
+        self.counts.n_not_imported = len(not_imported)
+        for key, by in missing.items():
+            if key not in not_imported:
+                yield Finding(by, f"parent or product {key} is not here")
 
     def attempts(self) -> Iterator[Finding]:
         """Yield tries that cannot be read, and those whose result is not here."""

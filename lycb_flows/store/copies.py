@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lycb_flows.errors import LycbError
 from lycb_flows.schemas import Blob
+from lycb_flows.store.left_behind import left_behind, note_left_behind
 from lycb_flows.store.pruning import pruned_blobs
 from lycb_flows.store.records import Edges, Record, damaged, pages, seal_of, unspilled
 from lycb_flows.store.results import ResultStore
@@ -46,7 +47,8 @@ def copy_documents(
 ) -> Copied:
     """Copy the live documents that a store lacks, with their blobs; stopped, it may be repeated.
 
-    A document comes after its blobs. Tries, notes and the catalogue stay where they are. Documents
+    A document comes after its blobs. Tries and the catalogue stay where they are, and of notes
+    only what an import into the source left behind comes along. Documents
     that were withdrawn from the target, or are not as they were sealed, are left out.
 
     Parameters
@@ -62,6 +64,7 @@ def copy_documents(
     for number, page in enumerate(pages(new, _PAGE)):
         copy.page(list(page))
         tell(min(1.0, (number + 1) * _PAGE / len(new)))
+    note_left_behind(target, left_behind(source))
     return copy.done
 
 
