@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.rows import Format, FormatOption, print_aligned, print_rows, text_of
+from lycb_flows.cli.rows import (
+    Format,
+    FormatOption,
+    JsonRowsOption,
+    format_of,
+    print_aligned,
+    print_rows,
+    text_of,
+)
 from lycb_flows.cli.terminal import (
     JsonOption,
     Key,
@@ -35,7 +43,7 @@ AsIsOption = Annotated[
     typer.Option("--as-is", help="Do not bring the catalogue up to date before the query."),
 ]
 _SHOWN_OF_ALL = ("key", "campaign", "system", "round", "temperature_k", "reduced_formula")
-_N_NUMBERS, _N_KEYS = 6, 3
+_N_OWN, _N_KEYS, _N_LETTERS = 8, 3, 16
 _SHORTEST_KEY = 6
 
 
@@ -60,18 +68,18 @@ def query(
     ] = False,
     as_is: AsIsOption = False,
     store: StoreOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonRowsOption = False,
 ) -> None:
     """List the documents of a kind that meet all conditions.
 
-    Without options, or with one --where FIELD=VALUE for each of some fields of the
-    document, the documents are listed with their facts. Other conditions, --sort, --limit,
-    --columns and --format query the catalogue, which is brought up to date first. It
-    has formula, campaign, round, temperature and the numbers of every document. A
-    VALUE is read as JSON, or as text where it is none.
+    A row has formula, campaign, round, temperature and the first numbers of a document;
+    they are those of the catalogue, which is brought up to date first. With --json, and
+    nothing but one --where FIELD=VALUE for each of some fields of the document, all facts
+    of each document are printed instead. A VALUE is read as JSON, or as text where it is
+    none.
     """
-    from lycb_flows.schemas import KINDS
-    from lycb_flows.store import all_kinds
+    from lycb_flows.schemas import COMMON_COLUMNS, KINDS
+    from lycb_flows.store import all_kinds, check_columns
 
     if kinds or kind is None:
         _print_kinds(kind)
@@ -79,16 +87,22 @@ def query(
     results = open_results(store)
     if kind not in {*KINDS, *results.kinds()} and kind not in all_kinds():
         raise InputError("no such kind", fix=f"one of {', '.join(all_kinds())}", found=kind)
+    shape = format_of(how, as_json=as_json)
     results.query(kind, *(where or ()), sort=sort, limit=0)  # checks names and values first
     equal = _facts_asked_for(kind, where or [])
-    if equal is not None and all(option is None for option in (sort, limit, columns, how)):
-        _print_facts(results, kind, equal, as_json=as_json)
+    if as_json and equal is not None and all(each is None for each in (sort, limit, columns, how)):
+        for key, facts in results.list_facts(kind, **equal):
+            print_json({"key": key, **facts})
         return
-    chosen = _chosen_columns(kind, columns, where or [], sort)
+    own = _own_columns(results, kind)
+    if columns is not None:
+        chosen = [name.strip() for name in columns.split(",")]
+        check_columns(kind, chosen)
+    elif shape == Format.TABLE:
+        chosen = _table_columns(kind, own, where or [], sort)
+    else:
+        chosen = list(dict.fromkeys([*(column.name for column in COMMON_COLUMNS), *own]))
     bring_up_to_date(results, as_is=as_is)
-    if as_json or how in {Format.JSON, Format.CSV}:
-        chosen = chosen if columns else _all_columns(kind)
-    shape = Format.JSON if as_json else how or Format.TABLE
     rows = results.query(kind, *(where or ()), sort=sort, limit=limit)
     print_rows(rows, chosen, shape, title=kind, whole=columns is not None)
 
@@ -135,32 +149,33 @@ def index(store: StoreOption = None) -> None:
 # -- which columns ---------------------------------------------------------------------------
 
 
-def _all_columns(kind: str) -> list[str]:
-    from lycb_flows.store import catalogue_columns
+def _own_columns(results: ResultStore, kind: str) -> list[str]:
+    """Return the columns of a kind beside those of every row, or what a document of it holds."""
+    from lycb_flows.schemas import Scalar, columns_of
+    from lycb_flows.store import document_class
 
-    return [column.name for column in catalogue_columns(kind)]
+    columns = [column.name for column in columns_of(document_class(kind))]
+    if columns:
+        return columns
+    _, facts = next(results.list_facts(kind), ("", {}))  # its package is not installed
+    return [name for name, value in facts.items() if isinstance(value, Scalar)]
 
 
-def _chosen_columns(
-    kind: str, columns: str | None, where: Sequence[str], sort: str | None
+def _table_columns(
+    kind: str, own: Sequence[str], where: Sequence[str], sort: str | None
 ) -> list[str]:
-    """Return the columns of --columns, or the default ones with those of --where and --sort."""
-    from lycb_flows.store import (
-        catalogue_columns,
-        check_columns,
-        document_class,
-        read_condition,
-    )
+    """Return the columns that a table shows of itself, with those of --where and --sort.
 
-    if columns is not None:
-        chosen = [name.strip() for name in columns.split(",")]
-        check_columns(kind, chosen)
-        return chosen
-    numbers = [c.name for c in catalogue_columns(kind) if c.type == "number"]
-    own = document_class(kind).table_columns or numbers[:_N_NUMBERS]
+    Keys of what a document was made from, which are called after its kind, are left out.
+    """
+    from lycb_flows.store import all_kinds, document_class, read_condition
+
+    left_out = {*all_kinds(), *_SHOWN_OF_ALL}
+    telling = [name for name in own if name not in left_out][:_N_OWN]
     named = [read_condition(text).name for text in where]
     named += [sort.removeprefix("-")] if sort else []
-    return list(dict.fromkeys([*_SHOWN_OF_ALL, *own, *named]))
+    shown = document_class(kind).table_columns or telling
+    return list(dict.fromkeys([*_SHOWN_OF_ALL, *shown, *named]))
 
 
 def _print_kinds(kind: str | None) -> None:
@@ -201,26 +216,22 @@ def _facts_asked_for(kind: str, where: Sequence[str]) -> dict[str, Any] | None:
     return equal if len(equal) == len(conditions) else None
 
 
-def _print_facts(results: ResultStore, kind: str, equal: dict[str, Any], *, as_json: bool) -> None:
-    found = results.list_facts(kind, **equal)
-    if as_json:
-        for key, facts in found:
-            print_json({"key": key, **facts})
-        return
-    rows = ({"key": key, "facts": _short(facts)} for key, facts in found)
-    print_rows(rows, ["key", "facts"], Format.TABLE, title=kind)
-
-
 def _short(facts: dict[str, Any]) -> str:
     """Return single facts, and those of parts such as a transport's estimate, in one line."""
     parts = [part for part in facts.values() if isinstance(part, dict)]
     values = {
-        name: value[:16] if isinstance(value, str) else value
+        name: _cut(value) if isinstance(value, str) else value
         for some in (facts, *parts)
         for name, value in some.items()
         if isinstance(value, str | int | float | bool)
     }
     return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _cut(text: str) -> str:
+    """Return a text as part of a line, with a mark where it goes on; keys are cut as in tables."""
+    shown = text_of(text)
+    return shown if len(shown) <= _N_LETTERS else f"{shown[: _N_LETTERS - 1]}…"
 
 
 # -- one document ------------------------------------------------------------------------------
@@ -331,7 +342,7 @@ def results(
     how: FormatOption = None,
     as_is: AsIsOption = False,
     store: StoreOption = None,
-    as_json: JsonOption = False,
+    as_json: JsonRowsOption = False,
 ) -> None:
     """Show the results of campaigns with their errors: D, sigma, E_A, volumes.
 
@@ -340,6 +351,7 @@ def results(
     from lycb_flows.quantities.results import RESULT_COLUMNS, measured_numbers
     from lycb_flows.schemas import CampaignRecord
 
+    shape = format_of(how, as_json=as_json)
     opened = open_results(store)
     names = {record.name for record in opened.find_all(CampaignRecord)}
     if campaign is not None and (campaign not in names or Path(campaign).is_file()):
@@ -348,5 +360,4 @@ def results(
         tell_of_no_campaign()
     bring_up_to_date(opened, as_is=as_is)
     rows = measured_numbers(opened, campaign)
-    shape = Format.JSON if as_json else how or Format.TABLE
     print_rows(rows, RESULT_COLUMNS, shape, title="Results", whole=False)

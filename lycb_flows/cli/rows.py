@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lycb_flows.cli.terminal import print_json
+from lycb_flows.errors import InputError
 
 Value = str | int | float | bool | None
 _ROWS_PER_TABLE = 500
@@ -29,6 +30,31 @@ class Format(StrEnum):
 FormatOption = Annotated[
     Format | None, typer.Option("--format", help="A table, CSV, or a JSON object per line.")
 ]
+
+
+JsonRowsOption = Annotated[
+    bool, typer.Option("--json", help="A JSON object per row instead of a table.")
+]
+
+
+def format_of(how: Format | None, *, as_json: bool) -> Format:
+    """Return the format that --format and --json ask for together.
+
+    Parameters
+    ----------
+    how
+        Value of --format.
+    as_json
+        Whether --json is given.
+
+    Raises
+    ------
+    InputError
+        When they contradict each other.
+    """
+    if as_json and how not in {None, Format.JSON}:
+        raise InputError("--json contradicts --format", fix="leave one of them out", found=how)
+    return Format.JSON if as_json else how or Format.TABLE
 
 
 def print_rows(

@@ -96,7 +96,7 @@ class Document(Part):
     listed
         Names of properties that the catalogue lists beside the fields.
     table_columns
-        Columns that a table of its rows shows; by default its first numbers.
+        Columns that a table of its rows shows; by default its first ones, without keys.
     """
 
     kind: ClassVar[str]

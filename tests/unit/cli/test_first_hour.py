@@ -106,3 +106,34 @@ def test_results_are_asked_for_by_name_or_by_file(lycb, tmp_path):
     assert by_name[0] == 0
     assert "LYC" in by_name[1]
     assert lycb("results", ROOT / "workflows" / "tiny.yaml", "--store", address)[1] == by_name[1]
+
+
+def test_a_table_of_any_kind_can_be_read(lycb, tmp_path):
+    address = unpack_store("quickstart", tmp_path)
+    with open_store(address) as store:
+        kinds = store.kinds()
+    for kind in kinds:
+        code, out, _ = lycb("query", kind, "--store", address)
+        assert (code, out.splitlines()[-1] in {"0 rows", "1 row"} or "rows" in out) == (0, True)
+        assert max(map(len, out.splitlines())) < 200
+        facts = lycb("query", kind, "--json", "--store", address)[1].splitlines()
+        assert f"{len(facts)} row" in out
+
+
+def test_a_text_that_is_cut_says_so(lycb, tmp_path):
+    address = unpack_store("tiny", tmp_path)
+    key = lycb("query", "evaluation", "--format", "csv", "--columns", "key", "--store", address)[1]
+    out = lycb("show", key.splitlines()[1], "--ancestry", "--store", address)[1]
+    cut = re.findall(r"=([^,│]*?…)", out)
+    assert cut
+    assert {len(text) for text in cut} == {16}
+
+
+@pytest.mark.parametrize("command", [("query", "run"), ("results",)])
+def test_two_formats_at_once_are_refused(command, lycb, tmp_path):
+    open_store(tmp_path).close()
+    for how in ("csv", "table"):
+        asked = (*command, "--json", "--format", how, "--store", tmp_path)
+        assert_one_line(lycb(*asked), "--json contradicts", how)
+    assert lycb(*command, "--json", "--format", "json", "--store", tmp_path)[0] == 0
+    assert "per row" in lycb(command[0], "--help")[1]

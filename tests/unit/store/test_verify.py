@@ -264,7 +264,9 @@ def test_damage_is_one_line(tmp_path, lycb):
         store._db.execute("UPDATE documents SET facts = '{' WHERE key = ?", ("a" * 64,))
         store._db.execute("UPDATE documents SET schema_version = 99 WHERE key = ?", ("b" * 64,))
     assert_one_line(lycb("show", "a" * 12, "--store", tmp_path), "a document is damaged", "verify")
-    assert_one_line(lycb("query", "segment", "--store", tmp_path), "a document is damaged")
+    listed = lycb("query", "segment", "--json", "--store", tmp_path)
+    assert_one_line(listed, "a document is damaged")
+    assert_one_line(lycb("query", "segment", "--store", tmp_path), "a newer version")
     assert_one_line(lycb("show", "b" * 12, "--store", tmp_path), "a newer version")
 
 
