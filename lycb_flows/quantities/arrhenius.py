@@ -135,13 +135,15 @@ class ArrheniusLaw(Quantity[Arrhenius]):
             error=document.activation_energy_err_ev,
             note=document.reason or "below the crossover" * (document.n_regimes > 1),
         )
+        sigma = document.extrapolated_conductivity_ms_per_cm
+        extrapolated = "; ".join(["extrapolated", *document.cautions])
         yield Number(
             "sigma",
             "mS/cm",
-            value=document.extrapolated_conductivity_ms_per_cm,
+            value=sigma,
             low=document.extrapolated_conductivity_low95_ms_per_cm,
             high=document.extrapolated_conductivity_high95_ms_per_cm,
-            note="; ".join(["extrapolated", *document.cautions]),
+            note=document.reason if sigma is None else extrapolated,
             temperature_k=document.extrapolation_temperature_k,
         )
 

@@ -112,6 +112,7 @@ class Charge(Quantity[ChargeTransport]):
             low=document.conductivity_low_ms_per_cm,
             high=document.conductivity_high_ms_per_cm,
             confidence=found.confidence,
+            note=found.reason,
         )
         yield Number(
             "Haven ratio",
@@ -120,6 +121,7 @@ class Charge(Quantity[ChargeTransport]):
             low=found.haven_ratio_low,
             high=found.haven_ratio_high,
             confidence=found.confidence,
+            note=found.reason,
         )
 
     def row(self, document: ChargeTransport) -> tuple[str, ...]:

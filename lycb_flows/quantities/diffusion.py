@@ -122,14 +122,15 @@ class Diffusion(Quantity[Transport]):
             confidence=found.confidence,
             note=note,
         )
+        sigma, upper = document.conductivity_ms_per_cm, document.conductivity_upper_ms_per_cm
         yield Number(
             "sigma",
             "mS/cm",
-            value=document.conductivity_ms_per_cm,
+            value=sigma,
             error=document.conductivity_err_ms_per_cm,
-            high=document.conductivity_upper_ms_per_cm,
+            high=upper,
             confidence=found.confidence,
-            note="Nernst-Einstein",
+            note=note if sigma is None and upper is None else "Nernst-Einstein",
         )
 
     # -- report ------------------------------------------------------------------------------

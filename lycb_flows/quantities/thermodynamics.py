@@ -93,6 +93,7 @@ class Thermodynamics(Quantity[RunThermodynamics]):
             "GPa",
             value=document.mean_pressure_gpa,
             error=document.mean_pressure_err_gpa,
+            note=document.reason,
         )
 
     def row(self, document: RunThermodynamics) -> tuple[str, ...]:

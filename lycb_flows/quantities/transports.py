@@ -151,12 +151,12 @@ def _transport_row(data: ReportData, transport: Transport) -> tuple[Cell, ...]:
     texts = (
         temperature_text(transport),
         f"{transport.pressure_bar:g}",
-        number(transport.duration_ps),
+        number(transport.duration_ps or None),
         regime_of(transport),
         diffusivity_text(estimate),
         _interval(estimate),
         _papers_way(estimate),
-        number(estimate.effective_hops, 2),
+        number(estimate.effective_hops if transport.duration_ps else None, 2),
         number(estimate.log_slope, 2),
         _along(transport),
         MISSING

@@ -4,10 +4,12 @@ import pytest
 
 from lycb_flows import schemas
 from lycb_flows.quantities.arrhenius import ArrheniusLaw
+from lycb_flows.quantities.charge import Charge
 from lycb_flows.quantities.diffusion import Diffusion
 from lycb_flows.quantities.figures import arrhenius_figure
+from lycb_flows.quantities.thermodynamics import Thermodynamics
 from lycb_flows.quantities.transports import summary, transport_table
-from lycb_flows.report import FolderAlbum, ReportData
+from lycb_flows.report import MISSING, FolderAlbum, ReportData
 
 
 def transport(temperature_k, **estimate):
@@ -117,3 +119,41 @@ def test_other_regimes_are_named_beside_what_was_measured():
 def test_documents_of_method_version_2_have_a_row(old, regime):
     (row,) = transport_table(data(transport(400.0, **old)), "LYC").rows
     assert row[3].text == regime
+
+
+# -- what is not there ---------------------------------------------------------------------------
+
+LEFT = "left physics at step 487600"
+
+
+def lost():
+    """A run that left physics: of no length, with nothing measured."""
+    estimate = schemas.DiffusionEstimate(
+        regime="unmeasured", reason=LEFT, effective_hops=0, max_msd_ang2=0, plateau_msd_ang2=0
+    )
+    return transport(500.0).model_copy(update={"duration_ps": 0.0, "estimate": estimate})
+
+
+NO_CHARGE = schemas.ChargeEstimate(resolved=False, reason=LEFT, n_modes=0)
+NOT_MEASURED = {
+    Diffusion(): lost(),
+    Charge(): schemas.ChargeTransport.model_construct(estimate=NO_CHARGE),
+    ArrheniusLaw(): schemas.Arrhenius.model_construct(
+        reason=LEFT, extrapolation_temperature_k=300.0
+    ),
+    Thermodynamics(): schemas.RunThermodynamics.model_construct(reason=LEFT),
+}
+
+
+@pytest.mark.parametrize(("quantity", "document"), NOT_MEASURED.items())
+def test_each_number_that_is_not_there_says_why(quantity, document):
+    numbers = list(quantity.numbers(document))
+    assert len(numbers) > 1
+    assert {(number.value, number.high, number.note) for number in numbers} == {(None, None, LEFT)}
+
+
+def test_what_was_not_measured_is_a_dash_and_no_zero():
+    (row,) = transport_table(data(lost()), "LYC").rows
+    texts = [cell.text for cell in row]
+    assert texts[3] == "unmeasured"
+    assert {*texts[2:3], *texts[4:]} == {MISSING}
