@@ -23,6 +23,7 @@ from lycb_flows.crystals import (
     PARENT_NAMES,
     DisorderedCrystal,
     check_elements,
+    check_size,
     load_parent,
 )
 from lycb_flows.errors import InputError, InstallationError
@@ -276,6 +277,7 @@ def _with_crystals(campaign: Campaign) -> tuple[Campaign, list[DisorderedCrystal
     crystals = [load_parent(system.parent) for system in campaign.systems]
     for system, crystal in zip(campaign.systems, crystals, strict=True):
         check_elements(crystal, system.enumeration)
+        check_size(crystal, system.enumeration, campaign.repeat_of(system.name))
     return with_facts(campaign, crystals), crystals
 
 

@@ -108,7 +108,8 @@ def enumerate_(
     replaced = {"substitute": _substitutes(substitute), "formula": formula}
     if decorates:
         decoration = checked(DecorationConfig, {"x": x} | replaced)
-        summary = _describe_decorations(crystal, supercell or (1, 1, 2), decoration)
+        cells = checked(EnumerationConfig, {"supercell": supercell or (1, 1, 2)})
+        summary = _describe_decorations(crystal, cells, decoration)
     else:
         options: dict[str, Any] = {
             "supercell": supercell or (1, 1, 1 if auto else 2),
@@ -294,9 +295,9 @@ def _describe_choice(
 
 
 def _describe_decorations(
-    crystal: DisorderedCrystal, supercell: tuple[int, int, int], config: DecorationConfig
+    crystal: DisorderedCrystal, cells: EnumerationConfig, config: DecorationConfig
 ) -> dict[str, Any]:
-    from lycb_flows.crystals import canonical_structure, enumerate_decorations
+    from lycb_flows.crystals import canonical_structure, check_size, enumerate_decorations
 
     if not crystal.structure.is_ordered:
         raise InputError(
@@ -304,8 +305,9 @@ def _describe_decorations(
             fix="give the CIF of one, e.g. from `lycb export structures`, or --substitute",
             found=f"{crystal.name}, which is disordered",
         )
-    cell = canonical_structure(crystal.structure * supercell)
-    shown = {"x": config.x, "supercell": supercell}
+    check_size(crystal, cells)
+    cell = canonical_structure(crystal.structure * cells.supercell)
+    shown = {"x": config.x, "supercell": cells.supercell}
     return shown | _describe(enumerate_decorations(cell, config))
 
 

@@ -9,6 +9,7 @@ Nothing is sorted or reduced, because a cached label's forces must belong to the
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -19,10 +20,14 @@ from numpy.typing import ArrayLike
 from pymatgen.core.lattice import Lattice
 from pymatgen.core.structure import Structure as PymatgenStructure
 
-from lycb_flows.config import EnumerationConfig
+from lycb_flows.config import EnumerationConfig, Supercell
 from lycb_flows.errors import InputError
 from lycb_flows.schemas import Matrix, Parent, Structure, Vector, blob_of
 
+MOST_ENUMERATED_ATOMS = 10_000
+"""ours: the symmetry of 7,000 atoms takes 15 s, and four times that for twice as many."""
+MOST_ATOMS = 100_000
+"""ours, of a cell for MD: CHGNet takes 1.5 MB for each atom, and no machine has much more."""
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
 USER_MIN_OCCUPANCY = 0.15
@@ -211,11 +216,72 @@ def parent_cell(
         Its `cell` and `matrix` decide.
     keep_labels
         Whether every site keeps its label of the CIF: `DisorderedCrystal.transformed`.
+
+    Raises
+    ------
+    InputError
+        When the supercell is too large.
     """
+    check_size(parent, config)
     cell = parent.primitive() if config.cell == "primitive" else parent
     if config.matrix is None:
         return cell
     return cell.transformed(config.matrix, keep_labels=keep_labels)
+
+
+def check_size(
+    parent: DisorderedCrystal, config: EnumerationConfig, repeat: Supercell = (1, 1, 1)
+) -> None:
+    """Check that a supercell can be enumerated, and run in molecular dynamics when repeated.
+
+    Parameters
+    ----------
+    parent
+        The disordered crystal.
+    config
+        Its `cell`, `matrix` and `supercell` decide.
+    repeat
+        Repeats of the supercell along a, b, c for molecular dynamics.
+
+    Raises
+    ------
+    InputError
+        When it has too many atoms.
+    """
+    cell = parent.primitive() if config.cell == "primitive" else parent
+    n_cells = math.prod(config.supercell) * abs(np.linalg.det(config.matrix or np.eye(3)))
+    n_atoms = round(cell.structure.composition.num_atoms, 3) * float(n_cells)
+    if n_atoms > MOST_ENUMERATED_ATOMS:
+        raise _too_large("to be enumerated", n_atoms, MOST_ENUMERATED_ATOMS)
+    if n_atoms * math.prod(repeat) > MOST_ATOMS:
+        raise _too_large("for molecular dynamics", n_atoms * math.prod(repeat), MOST_ATOMS)
+
+
+def _too_large(purpose: str, n_atoms: float, most: int) -> InputError:
+    message = f"a cell of {n_atoms:,.0f} atoms is too large {purpose}"
+    return InputError(message, fix=f"repeat it less: {most:,} atoms at most")
+
+
+def repeated(structure: Structure, repeat: Supercell) -> Atoms:
+    """Return a crystal's atoms, repeated along a, b, c.
+
+    Parameters
+    ----------
+    structure
+        The crystal.
+    repeat
+        How often.
+
+    Raises
+    ------
+    InputError
+        When these are too many atoms for molecular dynamics.
+    """
+    n_atoms = len(structure.species) * math.prod(repeat)
+    if n_atoms > MOST_ATOMS:
+        raise _too_large("for molecular dynamics", n_atoms, MOST_ATOMS)
+    atoms: Atoms = to_ase(structure).repeat(repeat)
+    return atoms
 
 
 def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:

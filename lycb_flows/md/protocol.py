@@ -30,7 +30,7 @@ import torch
 from ase.data import atomic_masses, chemical_symbols
 
 from lycb_flows.config import MDProtocol, Supercell
-from lycb_flows.crystals import canonical_structure, to_ase
+from lycb_flows.crystals import canonical_structure, repeated, to_ase
 from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
@@ -118,7 +118,7 @@ def prepare_start(
     repeat
         Repeats along a, b, c.
     """
-    atoms = to_ase(structure).repeat(repeat)
+    atoms = repeated(structure, repeat)
     atoms.set_cell(atoms.cell.array * (1 + strain), scale_atoms=True)
     return canonical_structure(atoms)
 

@@ -27,7 +27,11 @@ from lycb_flows.crystals.enumeration.occupancies import (
 )
 from lycb_flows.crystals.enumeration.search import N_SEARCHES, has_placement
 from lycb_flows.crystals.enumeration.site_mixing import Kept, shares_of
-from lycb_flows.crystals.structures import DisorderedCrystal, parent_cell
+from lycb_flows.crystals.structures import (
+    MOST_ENUMERATED_ATOMS,
+    DisorderedCrystal,
+    parent_cell,
+)
 from lycb_flows.errors import InputError
 
 MAX_ATOMS = 120
@@ -87,6 +91,12 @@ def choose(
     InputError
         When no composition near the refined one fits the sites under any rules.
     """
+    if max_atoms > MOST_ENUMERATED_ATOMS:
+        raise InputError(
+            "too many atoms to be enumerated",
+            fix=f"at most {MOST_ENUMERATED_ATOMS:,}",
+            max_atoms=f"{max_atoms:,}",
+        )
     given = filled_in(parent, config)
     refusal: InputError | None = None
     for cells, chosen, why in _sizes(parent, config, max_atoms):

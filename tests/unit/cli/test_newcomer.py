@@ -1,7 +1,9 @@
 """What a newcomer tried who wrote campaigns and options wrongly: one line tells each mistake."""
 
+import ase.io
 import pytest
 import yaml
+from ase.build import bulk
 from messages import assert_one_line
 from places import CAMPAIGNS
 
@@ -90,6 +92,39 @@ def test_a_mistake_is_told_by_what_was_found_and_in_words(section, fields, words
     assert_one_line(result, *words)
     for noise in ("{'", "Value error", "tuple", "pattern", "^", "found=/"):
         assert noise not in result[2]
+
+
+HUGE = {"supercell": [40, 40, 40]}
+LARGE_MATRIX = {
+    "matrix": [[40, 0, 0], [0, 40, 0], [0, 0, 40]],
+    "cell": "primitive",
+    "supercell": [1, 1, 1],
+}
+
+
+@pytest.mark.parametrize(
+    ("enumeration", "measure", "words"),
+    [
+        (HUGE, {}, ("1,280,000 atoms", "to be enumerated", "10,000 atoms at most")),
+        (LARGE_MATRIX, {}, ("640,000 atoms", "to be enumerated")),
+        ({}, {"repeat": [20, 20, 20]}, ("320,000 atoms", "molecular dynamics", "100,000 atoms")),
+    ],
+)
+def test_a_huge_cell_is_refused_at_once(enumeration, measure, words, lycb, tmp_path):
+    systems = [{"name": "LYB", "parent": "Li3YBr6", "enumeration": enumeration}]
+    path = edited(tmp_path, "measure", **measure)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"systems": systems}))
+    assert_one_line(lycb("plan", path), *words)
+
+
+def test_commands_refuse_huge_cells_too(lycb, tmp_path):
+    assert_one_line(lycb("enumerate", "Li3YBr6", "--supercell", 40, 40, 40), "1,280,000 atoms")
+    assert_one_line(lycb("enumerate", "Li3YBr6", "--auto", "--max-atoms", 10**7), "10,000")
+    ase.io.write(tmp_path / "salt.cif", bulk("LiCl", "rocksalt", a=5.1, cubic=True))
+    x = ("--substitute", "Cl=Br:0.5", "--supercell", 40, 40, 40)
+    assert_one_line(lycb("enumerate", tmp_path / "salt.cif", *x), "512,000 atoms")
+    md = ("md", tmp_path / "salt.cif", "--out", tmp_path / "run", "--model", "toy-soft")
+    assert_one_line(lycb(*md, "--repeat", 40, 40, 40), "512,000 atoms", "molecular dynamics")
 
 
 # -- options ---------------------------------------------------------------------------------
