@@ -80,8 +80,8 @@ def _init_crystal(
     config = checked(EnumerationConfig, stated, named=OPTION_NAMES)
     check_elements(crystal, config)
     choice = choose(crystal, config, max_atoms or MAX_ATOMS)
-    path.write_text(_text(crystal, choice, parent.resolve()))
-    for reason in (*crystal.notes, *choice.reasons):
+    path.write_text(_text(crystal, choice, parent))
+    for reason in (*crystal.notes, *choice.reasons, _occupants_text(crystal, choice)):
         typer.echo(reason)
     typer.echo(f"{path}: `lycb plan {path}` says what it will do")
 
@@ -131,19 +131,62 @@ def _list_workflows() -> None:
 def _text(crystal: DisorderedCrystal, choice: AutomaticChoice, parent: Path) -> str:
     import yaml
 
-    from lycb_flows.campaign.mobile import ion_of
-
     dumped = choice.config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     dumped["supercell"] = list(choice.config.supercell)
-    ion = ion_of(crystal)
-    mobile = f"mobile_species: {ion}" if ion else "# mobile_species:   # no usual one was found"
-    settings = yaml.safe_dump(dumped, sort_keys=False, default_flow_style=None)
+    place = parent if crystal.is_built_in else parent.resolve()
+    comments = _comments(crystal, choice)
+    settings = yaml.safe_dump(dumped, sort_keys=False, default_flow_style=None).splitlines()
     lines = (*crystal.notes, *choice.reasons)
     return _TEMPLATE.format(
         source=parent.name,
         name=re.sub(r"[^A-Za-z0-9_.-]+", "-", crystal.name).strip("-._") or "crystal",
-        mobile=mobile,
-        parent=yaml.safe_dump(str(parent)).splitlines()[0],
+        mobile=_mobile_line(crystal),
+        parent=yaml.safe_dump(str(place)).splitlines()[0],
         reasons="\n".join(f"    # {line}" for line in lines),
-        settings="\n".join(f"      {line}" for line in settings.splitlines()),
+        settings="\n".join(
+            f"      {line}"
+            for setting in settings
+            for line in (*comments.get(setting.partition(":")[0], ()), setting)
+        ),
     )
+
+
+def _comments(crystal: DisorderedCrystal, choice: AutomaticChoice) -> dict[str, tuple[str, ...]]:
+    """Return a line with the reason of each field that the choice itself gives none for."""
+    excluding = "sites closer than two ions can be are alternatives"
+    comments = {
+        "min_occupancy": _occupants_text(crystal, choice),
+        "forbidden_pairs": excluding
+        if choice.config.forbidden_pairs
+        else f"{excluding}: none are so close",
+        "composition": "whole atoms, nearest to the refined composition",
+        "charges": "given by --charge",
+        "cap": "so many orderings are listed at most; of more, a sample",
+        "n_search": "the orderings cannot be counted: so many searches find the candidates",
+    }
+    return {name: (f"# {comment}",) for name, comment in comments.items()}
+
+
+def _occupants_text(crystal: DisorderedCrystal, choice: AutomaticChoice) -> str:
+    """Return which occupants are left out, in words."""
+    from lycb_flows.crystals.enumeration.occupancies import disordered_cell
+
+    dropped = ", ".join(
+        f"{each.species} {each.occupancy:g} on {each.site_label}"
+        for each in disordered_cell(crystal, choice.config).dropped
+    )
+    below = f"below min_occupancy {choice.config.min_occupancy or 0:g}"
+    return f"dropped, as they are {below}: {dropped}" if dropped else f"no occupant is {below}"
+
+
+def _mobile_line(crystal: DisorderedCrystal) -> str:
+    from lycb_flows.campaign.mobile import ion_of
+    from lycb_flows.crystals.distances import element_shares
+
+    ion = ion_of(crystal)
+    if ion is None:
+        return "# mobile_species:   # no usual one was found"
+    shares = element_shares(crystal.structure)
+    mixed = any(ion in share for share in shares if share.get(ion, 1.0) < 1)
+    where = "on sites that it occupies in part" if mixed else "and none of its sites is partial"
+    return f"mobile_species: {ion}   # one of the ions that usually conduct, {where}"

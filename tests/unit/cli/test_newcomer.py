@@ -5,7 +5,7 @@ import pytest
 import yaml
 from ase.build import bulk
 from messages import assert_one_line
-from places import CAMPAIGNS
+from places import CAMPAIGNS, ROOT
 
 from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.crystals import load_parent
@@ -231,3 +231,24 @@ def test_unusable_settings_are_told_without_their_values(text, lycb, tmp_path, m
 def test_keys_may_be_the_same_in_different_mappings_and_after_a_merge():
     text = "a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3\n"
     assert parse_yaml(text) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}
+
+
+def test_init_gives_a_reason_for_every_choice_and_what_it_drops(lycb, tmp_path):
+    page = (ROOT / "docs" / "tutorials" / "own_crystal.md").read_text()
+    (tmp_path / "my.cif").write_text(page.partition("END'\n")[2].partition("END")[0])
+    code, out, _ = lycb("init", tmp_path / "my.cif")
+    assert code == 0
+    assert "In 0.05 on Li1" in out
+    lines = (tmp_path / "my.yaml").read_text().splitlines()
+    for name in ("supercell", "min_occupancy", "forbidden_pairs", "composition", "cap"):
+        at = next(i for i, line in enumerate(lines) if line.strip().startswith(f"{name}:"))
+        before = lines[at - 1 - (name == "supercell")]  # under the line `enumeration:`
+        assert before.strip().startswith("# ")
+    assert any(line.startswith("mobile_species: Li   # ") for line in lines)
+    assert sum("In 0.05 on Li1" in line for line in lines) == 1
+
+
+def test_init_of_a_built_in_crystal_can_be_planned(lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lycb("init", "Li3YBr6")[0] == 0
+    assert lycb("plan", "Li3YBr6.yaml")[0] == 0
