@@ -103,12 +103,28 @@ class ReadingOptions:
     start_ps, stop_ps
         Part to read, from the first frame of the file; None: all, and of our own runs the
         production.
+
+    Raises
+    ------
+    InputError
+        When the part begins before the file or ends before it begins.
     """
 
     time_step_fs: float | None = None
     species: str | Sequence[str] | None = None
     start_ps: float | None = None
     stop_ps: float | None = None
+
+    def __post_init__(self) -> None:
+        start_ps = 0.0 if self.start_ps is None else self.start_ps
+        stop_ps = np.inf if self.stop_ps is None else self.stop_ps
+        if not 0 <= start_ps < stop_ps:
+            raise InputError(
+                "no part of a file is between start and stop",
+                fix="--start-ps is at least 0, and --stop-ps after it",
+                start_ps=f"{start_ps:g}",
+                stop_ps=f"{stop_ps:g}",
+            )
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -330,12 +346,14 @@ def _selected(times: Times, options: ReadingOptions, source: Source) -> tuple[in
         (times.times_ps > start_ps - SAME_PS) & (times.times_ps < stop_ps + SAME_PS)
     )
     if inside.size < 2:  # noqa: PLR2004 - an interval has two ends
+        last_ps = times.times_ps.max()  # of the file, unless reading ended at the stop
+        length = {"file_ps": f"0 to {last_ps:g}"} if last_ps < stop_ps - SAME_PS else {}
         raise InputError(
             "no two frames between start and stop",
             fix="choose --start-ps and --stop-ps within the file",
             start_ps=f"{start_ps:g}",
             stop_ps=f"{stop_ps:g}",
-            file_ps=f"0 to {times.times_ps.max():g}",
+            **length,
         )
     return int(inside[0]), int(inside[-1])
 

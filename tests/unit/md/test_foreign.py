@@ -1,6 +1,7 @@
 """Trajectories of other programs: the same walk from every format."""
 
 import gzip
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -103,7 +104,7 @@ def test_packed_files_and_parts_are_read(tmp_path):
     np.testing.assert_allclose(
         found.positions_ang - found.positions_ang[0], expected - expected[0], atol=1e-5
     )
-    with pytest.raises(InputError, match="within the file"):
+    with pytest.raises(InputError, match=r"file_ps=0 to 20.*within the file"):
         read_walk(plain, start_ps=30)
 
 
@@ -119,6 +120,19 @@ def test_a_dump_that_states_other_units_than_angstroms_is_refused(unit, columns,
     for known in ("metal", "real"):
         path.write_text(f"ITEM: UNITS\n{known}\n{text}")
         assert read_walk(path, STEP_FS).positions_ang.shape[0] == 20
+
+
+@pytest.mark.parametrize("part", [(5, 4), (4, 4), (-5, None), (None, -1), (math.nan, None)])
+def test_parts_that_are_none_are_refused_before_reading(part, tmp_path):
+    with pytest.raises(InputError, match="at least 0, and --stop-ps after it"):
+        read_walk(tmp_path / "absent.extxyz", start_ps=part[0], stop_ps=part[1])
+
+
+def test_a_part_between_two_frames_tells_no_wrong_length_of_the_file(tmp_path):
+    plain = write_walk(walk(n_frames=101), tmp_path / "run.extxyz")
+    with pytest.raises(InputError, match="no two frames") as told:
+        read_walk(plain, start_ps=4.05, stop_ps=4.15)
+    assert "file_ps" not in str(told.value)
 
 
 # -- times -------------------------------------------------------------------------------------
