@@ -5,6 +5,7 @@ Imports that cost time stand inside the commands, so that `lycb --help` is quick
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -95,26 +96,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _add(
+    group: typer.Typer, name: str, command: Callable[..., None], panel: str | None = None
+) -> None:
+    """Add a command whose paragraphs are single lines: Rich keeps line breaks and adds its own."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    group.command(name, help=text, rich_help_panel=panel)(command)
+
+
 for _title, _commands in _GROUPS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_title)(_command)
+        _add(app, _name, _command, _title)
 
 export_app = typer.Typer(
     help="Write labels, a model, structures, runs or a trajectory to files.", no_args_is_help=True
 )
-export_app.command("labels")(export.export_labels)
-export_app.command("model")(export.export_model)
-export_app.command("trajectory")(export.export_trajectory)
-export_app.command("structures")(export.export_structures)
-export_app.command("sites")(export.export_sites)
-export_app.command("runs")(export.export_runs)
+_add(export_app, "labels", export.export_labels)
+_add(export_app, "model", export.export_model)
+_add(export_app, "trajectory", export.export_trajectory)
+_add(export_app, "structures", export.export_structures)
+_add(export_app, "sites", export.export_sites)
+_add(export_app, "runs", export.export_runs)
 app.add_typer(export_app, name="export", rich_help_panel="Answers")
 
 import_app = typer.Typer(
     help="Read labels of others, or finished runs, into the store.", no_args_is_help=True
 )
-import_app.command("labels")(importing.import_labels)
-import_app.command("runs")(importing.import_runs)
+_add(import_app, "labels", importing.import_labels)
+_add(import_app, "runs", importing.import_runs)
 app.add_typer(import_app, name="import", rich_help_panel="The store")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +18,7 @@ from lycb_flows.errors import InputError
 if TYPE_CHECKING:
     from lycb_flows.crystals import AutomaticChoice, DisorderedCrystal
 
+_WIDTH = 80
 _TEMPLATE = """# Written by `lycb init {source}`; every choice below may be changed.
 name: {name}
 {mobile}
@@ -71,8 +75,18 @@ def _init_crystal(
     parent: Path, output: Path | None, max_atoms: int | None, charges: dict[str, float] | None
 ) -> None:
     from lycb_flows.config import EnumerationConfig
-    from lycb_flows.crystals import MAX_ATOMS, check_elements, choose, load_parent
+    from lycb_flows.crystals import MAX_ATOMS, PARENT_NAMES, check_elements, choose, load_parent
 
+    if not parent.is_file() and str(parent) not in PARENT_NAMES:
+        names = _workflows()
+        near = difflib.get_close_matches(str(parent), [*names, *PARENT_NAMES], n=1)
+        raise InputError(
+            "neither a crystal nor a campaign",
+            fix=f"did you mean {near[0]}?"
+            if near
+            else f"give the path of a CIF, or one of {', '.join([*PARENT_NAMES, *names])}",
+            found=parent,
+        )
     path = output or parent.with_suffix(".yaml")
     _check_absent(path)
     crystal = load_parent(str(parent))
@@ -122,10 +136,17 @@ def _workflows() -> dict[str, Path]:
 
 
 def _list_workflows() -> None:
+    wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent=22 * " ", break_on_hyphens=False)
     for name, path in _workflows().items():
-        comment = path.read_text().splitlines()[0].removeprefix("# ")
-        typer.echo(f"{name:20}  {comment}")
+        typer.echo(wrapper.fill(f"{name:20}  {_first_sentence(path)}"))
     typer.echo("`lycb init NAME` writes a copy here, `lycb init my.cif` a campaign for a crystal")
+
+
+def _first_sentence(campaign: Path) -> str:
+    """Return the first sentence of the comment at the head of a campaign's file."""
+    head = itertools.takewhile(lambda line: line[:2] == "# ", campaign.read_text().splitlines())
+    comment = " ".join(line.removeprefix("# ") for line in head)
+    return re.split(r"(?<=\.) ", comment)[0]
 
 
 def _text(crystal: DisorderedCrystal, choice: AutomaticChoice, parent: Path) -> str:

@@ -25,7 +25,7 @@ from lycb_flows.cli.terminal import (
     print_table,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import duration_text
+from lycb_flows.units import counted, duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
@@ -55,8 +55,9 @@ def submit(
     else:
         typer.echo(f"{name}: already there, nothing added")
     for other in other_versions(pad, submission):
+        jobs = counted(len(other.fw_ids), "job")
         typer.echo(
-            f"another version of {name} is {other.state.lower()} with {len(other.fw_ids)} jobs: "
+            f"another version of {name} is {other.state.lower()} with {jobs}: "
             f"`lycb cancel {name}` and submit again to have only this one"
         )
 
@@ -212,7 +213,7 @@ def relabel(
     if not tried:
         typer.echo(f"{submission.campaign.name}: no label has failed for good")
     for stage, n_labels in tried.items():
-        typer.echo(f"{stage}: {n_labels} labels {verb}")
+        typer.echo(f"{stage}: {counted(n_labels, 'label')} {verb}")
 
 
 def run(

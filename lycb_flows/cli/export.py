@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lycb_flows.cli.terminal import Key, StoreOption, open_results
+from lycb_flows.units import counted, size_text
 
 
 def export_labels(
@@ -34,7 +35,7 @@ def export_labels(
     n_labels = write_labels(
         results, path, file_format=file_format, theory=theory, campaign=campaign
     )
-    typer.echo(f"{n_labels} labels in {path}")
+    typer.echo(f"{counted(n_labels, 'label')} in {path}")
 
 
 def export_model(
@@ -63,7 +64,7 @@ def export_trajectory(
     """
     from lycb_flows.campaign.export import write_run
 
-    typer.echo(f"{write_run(open_results(store), key, path)} frames in {path}")
+    typer.echo(f"{counted(write_run(open_results(store), key, path), 'frame')} in {path}")
 
 
 def export_structures(
@@ -98,7 +99,7 @@ def export_runs(
 
     done = into(open_results(store), folder, campaign)
     counts = ", ".join(f"{n} {kind}" for kind, n in sorted(done.n_written.items()))
-    typer.echo(f"{counts} in {folder}, {done.n_bytes / 1e6:.1f} MB")
+    typer.echo(f"{counts} in {folder}, {size_text(done.n_bytes)}")
     for key, reason in done.left_out.items():
         typer.echo(f"left out {key[:12]}: {reason}")
 

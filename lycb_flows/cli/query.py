@@ -274,7 +274,8 @@ def show(
         )
         return
     _print_summary(document, facts=facts)
-    print_attempts(attempts)
+    if attempts:
+        print_attempts(attempts)
     if ancestry:
         rows = [[found.kind, found.key[:12], _short(found.facts())] for found in ancestors]
         print_table("Rests on, nearest first", ["kind", "key", "facts"], rows)
@@ -314,7 +315,10 @@ def _print_summary(document: Document, *, facts: bool) -> None:
             [[f"  {name}", text_of(value), descriptions.get(name, "")] for name, value in values]
         )
     made = document.made
-    typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    if made.ended_at:
+        typer.echo(f"made by {made.worker} on {made.host}, {made.ended_at}, {made.wall_s:.1f} s")
+    else:
+        typer.echo("no job made it: it was given, or comes with the package")
     if made.job:
         typer.echo(f"job: {made.job}")
 

@@ -14,11 +14,10 @@ from lycb_flows.cli.terminal import (
     share_progress,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.units import counted, size_text
 
 if TYPE_CHECKING:
     from lycb_flows.store import ResultStore
-
-_MEGABYTE = 1e6
 
 
 def retract(
@@ -80,7 +79,7 @@ def gc(
         listed = list_garbage(results, now=now)
         rows = [[blob.name, f"{blob.size:,}", f"{blob.listed_at:%F %R}"] for blob in listed.blobs]
         print_table(
-            f"{len(rows)} blobs that nothing names, {listed.n_bytes:,} bytes",
+            f"{counted(len(rows), 'blob')} that nothing names, {listed.n_bytes:,} bytes",
             ["name", "bytes", "on the list since"],
             rows,
         )
@@ -88,7 +87,8 @@ def gc(
     swept = remove_garbage(results, now=now, dry=not yes)
     rows = [[blob.name, f"{blob.size:,}"] for blob in swept.removed]
     verb = "to be removed with --yes" if swept.dry else "removed"
-    print_table(f"{len(rows)} blobs {verb}, {swept.n_bytes:,} bytes", ["name", "bytes"], rows)
+    title = f"{counted(len(rows), 'blob')} {verb}, {swept.n_bytes:,} bytes"
+    print_table(title, ["name", "bytes"], rows)
     typer.echo(f"{swept.n_waiting} not yet listed for a day, {swept.n_spared} named meanwhile")
 
 
@@ -114,14 +114,16 @@ def verify(
         for finding in check(results, counts, with_blobs=blobs, tell=tell):
             typer.echo(f"{finding.where}: {finding.what}")
             n_wrong += 1
-    typer.echo(f"{counts.n_documents} documents, {counts.n_blobs} blobs, {n_wrong} findings")
+    looked_at = f"{counted(counts.n_documents, 'document')}, {counted(counts.n_blobs, 'blob')}"
+    typer.echo(f"{looked_at}, {counted(n_wrong, 'finding')}")
     if counts.n_not_imported:
-        typer.echo(f"{counts.n_not_imported} ancestors were not imported: no finding")
+        typer.echo(f"not imported, which is no finding: {counts.n_not_imported:,} ancestors")
     n_unsealed = len(counts.unsealed)
     if n_unsealed and not seal:
-        typer.echo(f"{n_unsealed} documents of before seals: `lycb verify --seal` seals them")
+        of_before = f"{counted(n_unsealed, 'document')} of before seals"
+        typer.echo(f"{of_before}: `lycb verify --seal` seals them")
     elif seal:
-        typer.echo(f"{add_seals(results, counts)} documents sealed, as they are now")
+        typer.echo(f"{counted(add_seals(results, counts), 'document')} sealed, as they are now")
     if n_wrong:
         raise typer.Exit(1)
 
@@ -156,8 +158,8 @@ def _copy(source: ResultStore, target: ResultStore) -> None:
     with share_progress("copy") as tell:
         done = copy_documents(source, target, tell)
     typer.echo(
-        f"{done.n_copied} documents copied, {done.n_there} there already; "
-        f"{done.n_blobs} blobs, {done.n_bytes / _MEGABYTE:.1f} MB"
+        f"{counted(done.n_copied, 'document')} copied, {done.n_there} there already; "
+        f"{counted(done.n_blobs, 'blob')}, {size_text(done.n_bytes)}"
     )
     for key, reason in done.left_out.items():
         typer.echo(f"left out {key}: {reason}")
@@ -181,9 +183,10 @@ def prune(
 
     results = open_results(store)
     found = trajectories_to_prune(results, campaign)
-    size = sum(blob.size for blob in found) / _MEGABYTE
+    size = size_text(sum(blob.size for blob in found))
+    n_found = counted(len(found), "trajectory", "trajectories")
     if not yes:
-        typer.echo(f"{len(found)} trajectories, {size:.1f} MB, would be dropped with --yes")
+        typer.echo(f"{n_found}, {size}, would be dropped with --yes")
         return
-    freed = drop(results, found) / _MEGABYTE
-    typer.echo(f"{len(found)} trajectories dropped, {freed:.1f} MB freed")
+    freed = size_text(drop(results, found))
+    typer.echo(f"{n_found} dropped, {freed} freed")

@@ -20,6 +20,7 @@ from lycb_flows.cli.terminal import (
     share_progress,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.units import counted
 
 if TYPE_CHECKING:
     from lycb_flows.config import DecorationConfig, EnumerationConfig
@@ -371,7 +372,7 @@ def rank(campaign: CampaignFile, store: StoreOption = None) -> None:
             "",
             "structure",
         ]
-        print_table(f"{name}: {ranking.n_candidates} candidates", columns, rows)
+        print_table(f"{name}: {counted(ranking.n_candidates, 'candidate')}", columns, rows)
         typer.echo(ranking.ground_state_note)
         for decided in found.by_dft.get(name, []):
             _print_dft_order(decided)

@@ -346,13 +346,15 @@ def write_logs(results: ResultStore, attempts: Sequence[Attempt], folder: Path |
     if folder is not None:
         for attempt in attempts:
             _write_logs(results, attempt, folder)
+        if not any(attempt.logs for attempt in attempts):
+            typer.echo(f"no logs are kept of it: nothing to write into {folder}", err=True)
 
 
 def _write_logs(results: ResultStore, attempt: Attempt, folder: Path) -> None:
     from lycb_flows.labels.logs import ENDINGS
 
-    folder.mkdir(parents=True, exist_ok=True)
     for name, blob in attempt.logs.items():
+        folder.mkdir(parents=True, exist_ok=True)
         suffix = ENDINGS.get(blob.media_type, "")
         path = folder / f"{attempt.key[:12]}_{attempt.number}_{name}{suffix}"
         path.write_bytes(results.blobs.read(blob))

@@ -19,6 +19,7 @@ from lycb_flows.cli.terminal import (
     print_table,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.units import counted
 
 if TYPE_CHECKING:
     from lycb_flows.service import Reaping, ServiceLaunchPad
@@ -140,7 +141,7 @@ def reap(
         ]
         for reaping in found
     ]
-    print_table(f"{len(found)} findings", ["what", "job", "evidence", "action", ""], rows)
+    print_table(counted(len(found), "finding"), ["what", "job", "evidence", "action", ""], rows)
 
 
 def serve_reaper(

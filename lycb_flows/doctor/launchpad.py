@@ -16,6 +16,7 @@ from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.doctor.context import Context, compare_clocks, say_hello
 from lycb_flows.errors import InputError, first_line
 from lycb_flows.machine import Finding, NotApplicableError
+from lycb_flows.units import counted
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad
@@ -38,7 +39,7 @@ def look_at_launchpad(context: Context) -> Finding:
     hello = say_hello(context.launchpad.connection)
     where = f"{context.launchpad.name} on {hello.get('me', 'a sharded cluster')}"
     n_workflows = context.launchpad.workflows.estimated_document_count()
-    return Finding(ok=True, found=f"{where}: {n_workflows} workflows")
+    return Finding(ok=True, found=f"{where}: {counted(n_workflows, 'workflow')}")
 
 
 def look_at_launchpad_writes(context: Context) -> Finding:
@@ -106,7 +107,7 @@ def look_at_workers(context: Context) -> Finding:
     # plain rlaunch is in no register
     taken |= set(launchpad.launches.distinct("fworker.category", {"state": "RUNNING"}))
     n_jobs = _open_jobs(launchpad)
-    found = f"{len(alive)} workers alive, {sum(n_jobs.values())} jobs open"
+    found = f"{counted(len(alive), 'worker')} alive, {counted(sum(n_jobs.values()), 'job')} open"
     everything = any(not worker.categories for worker in alive) or "" in taken
     left = {} if everything else {name: n for name, n in n_jobs.items() if name not in taken}
     if not left:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lycb_flows.doctor.context import Context, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
 from lycb_flows.machine import Finding, NotApplicableError, count_cores
+from lycb_flows.units import counted, size_text
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""
@@ -33,7 +34,7 @@ def look_at_models(_context: Context) -> Finding:
     found = []
     for architecture in ARCHITECTURES.usable().values():
         names = architecture.model_names
-        sizes = [f"{name} {len(find_model(name).weights) / 1e6:.1f} MB" for name in names]
+        sizes = [f"{name} {size_text(len(find_model(name).weights))}" for name in names]
         found += sizes or [f"{architecture.name}: {architecture.description}"]
     return Finding(ok=True, found=", ".join(found))
 
@@ -148,7 +149,8 @@ def look_at_threads(context: Context) -> Finding:
             fix=f"export OMP_NUM_THREADS={settings.threads}, or set LYCB_THREADS",
         )
     n_cores = count_cores()
-    found = f"{settings.processes} processes of {settings.threads} threads on {n_cores} cores"
+    processes = counted(settings.processes, "process", "processes")
+    found = f"{processes} of {counted(settings.threads, 'thread')} on {counted(n_cores, 'core')}"
     if settings.processes * settings.threads > n_cores:
         most = max(1, n_cores // settings.threads)
         return Finding(ok=False, found=found, fix=f"set LYCB_PROCESSES to {most} or less")
@@ -161,7 +163,7 @@ def look_at_memory(context: Context) -> Finding:
     Each needs about `PROCESS_GB` for torch and a batch.
     """
     n_processes, total_gb = context.settings.processes, _memory_bytes() / _GB
-    found = f"{total_gb:.1f} GB for {n_processes} processes"
+    found = f"{total_gb:.1f} GB for {counted(n_processes, 'process', 'processes')}"
     if total_gb >= n_processes * PROCESS_GB:
         return Finding(ok=True, found=found)
     most = max(1, int(total_gb / PROCESS_GB))

@@ -38,3 +38,14 @@ def test_factors_are_ratios_of_scipys_units():
 )
 def test_a_duration_is_told_in_a_unit_that_a_person_would_choose(seconds, text):
     assert units.duration_text(seconds) == text
+
+
+def test_counts_and_sizes_read_as_a_person_says_them():
+    assert [units.counted(n, "label") for n in (0, 1, 1200)] == [
+        "0 labels",
+        "1 label",
+        "1,200 labels",
+    ]
+    assert units.counted(2, "process", "processes") == "2 processes"
+    sizes = [units.size_text(n) for n in (1, 1_234, 3_468_536)]
+    assert sizes == ["1 byte", "1.2 kB", "3.5 MB"]

@@ -2,17 +2,20 @@
 
 import ase.io
 import pytest
+import typer
 import yaml
 from ase.build import bulk
 from messages import assert_one_line
 from places import CAMPAIGNS, ROOT
 
+from lycb_flows.cli.app import app
 from lycb_flows.config.yaml_text import parse_yaml
 from lycb_flows.crystals import load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.stated_level import _named_theory
 from lycb_flows.potentials.models import find_model
 from lycb_flows.service.launchpad import load_launchpad
+from lycb_flows.store import open_store
 
 TINY = (CAMPAIGNS / "tiny.yaml").read_text()
 
@@ -252,3 +255,64 @@ def test_init_of_a_built_in_crystal_can_be_planned(lycb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert lycb("init", "Li3YBr6")[0] == 0
     assert lycb("plan", "Li3YBr6.yaml")[0] == 0
+
+
+# -- texts -----------------------------------------------------------------------------------
+
+
+def every_command(group, words=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def test_help_breaks_no_line_that_the_terminal_does_not():
+    for words, command in every_command(typer.main.get_command(app)):
+        broken = [text for text in command.help.split("\n\n") if "\n" in text]
+        assert not broken, (words, broken)
+
+
+def test_campaigns_are_listed_in_whole_sentences_of_80_columns(lycb):
+    *lines, _ = lycb("init", "--list")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    names = {path.stem for path in (ROOT / "workflows").glob("*.yaml")}
+    starts = [i for i, line in enumerate(lines) if not line.startswith(" ")]
+    assert {lines[i].split()[0] for i in starts} == names
+    assert all(lines[i - 1].endswith(".") for i in [*starts[1:], len(lines)])
+
+
+def test_init_of_nothing_offers_crystals_and_campaigns(lycb, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(lycb("init", "nonsense"), "nonsense", "CIF", "Li3YBr6", "quickstart")
+    assert_one_line(lycb("init", "quikstart"), "mean quickstart?")
+
+
+def test_what_no_job_made_is_shown_as_such_and_without_attempts(lycb, tmp_path):
+    source = find_model("toy-soft")
+    with open_store(tmp_path / "store") as store:
+        store.blobs.put(source.weights, source.model.weights.media_type)
+        store.insert(source.model)
+    shown = ("show", source.model.key, "--store", tmp_path / "store")
+    code, out, err = lycb(*shown, "--logs", tmp_path / "logs")
+    assert code == 0
+    assert "no job made it" in out
+    assert "made by" not in out
+    assert "Attempts" not in out
+    assert "no logs are kept" in err
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_single_thing_is_no_plural(lycb, tmp_path, monkeypatch):
+    monkeypatch.setenv("LYCB_PROCESSES", "1")
+    monkeypatch.setenv("LYCB_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    doctor = lycb("doctor", "--store", tmp_path / "store")[1]
+    assert "1 process of 1 thread on " in doctor
+    assert " 0.0 MB" not in doctor
+    with open_store(tmp_path / "other") as store:
+        store.insert(find_model("toy-soft").model)
+    out = lycb("verify", "--store", tmp_path / "other")[1]
+    assert "1 document, " in out

@@ -290,7 +290,7 @@ def test_jobs_that_no_worker_takes(mongo_uri, launchpad_file):
     assert found.fix == "start `lycb worker --category dft`"
     entry = Registration(launchpad, name="w", categories=("dft",), device="cpu")
     entry.update(state="idle")
-    assert look("workers", mongo_uri, launchpad_file).found == "1 workers alive, 2 jobs open"
+    assert look("workers", mongo_uri, launchpad_file).found == "1 worker alive, 2 jobs open"
     launchpad.fireworks.insert_one({"fw_id": 4, "state": "READY", "spec": {}})
     found = look("workers", mongo_uri, launchpad_file)
     assert "1 without category" in found.found
