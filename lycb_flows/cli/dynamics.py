@@ -44,7 +44,8 @@ def md(
     """Run molecular dynamics; the same command again goes on where it was stopped.
 
     The trajectory is HDF5 and readable while the run goes on. A larger
-    --duration-ps lengthens a finished run.
+    --duration-ps lengthens a finished run. A folder of another run or model
+    is refused, and so is one that does not say which model ran it.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.md import (
@@ -63,8 +64,8 @@ def md(
             "the run is shorter than one time step", fix="lengthen it", duration_ps=duration_ps
         )
     start = prepare_start(read_ordered(structure), repeat=repeat)
-    run = SingleRun(start, how, seed, production_start(how) + n_steps)
     source, settings = find_model(model), load_settings()
+    run = SingleRun(start, how, seed, production_start(how) + n_steps, source.model.key)
     potential = load_potential(source.model, source.weights, settings.device)
     typer.echo(_length_text(how, run.n_steps), err=True)
     with telling(how.time_step_fs) as tell:

@@ -115,7 +115,15 @@ def certify(
     small, large = (load_potential(each.model, each.weights, settings.device) for each in sources)
     config = config_for(start.species)
     with telling(plan.md.time_step_fs) as tell:
-        runs = DynamicsRuns(out, small, large, start, plan, tell=lambda _label, now: tell(now))
+        runs = DynamicsRuns(
+            out,
+            small,
+            large,
+            start,
+            plan,
+            tell=lambda _label, now: tell(now),
+            models={"student": sources[0].model.key, "teacher": sources[1].model.key},
+        )
         price = runs.price_s()
         typer.echo(_price_text(price, len(start.species)), err=True)
         if not dynamics:

@@ -46,17 +46,21 @@ class SingleRun:
         Seed of the velocities.
     n_steps
         Length, ramp and equilibration included.
+    model
+        Key of the Model that runs it; None: the folder does not say which.
     """
 
     start: Structure
     protocol: MDProtocol
     seed: int
     n_steps: int
+    model: str | None = None
 
-    def identity_json(self) -> str:
-        """Return what the folder belongs to."""
+    def identity(self) -> dict[str, object]:
+        """Return what the folder belongs to, as plain data."""
         protocol = self.protocol.model_dump(mode="json")
-        return json.dumps({"start": self.start.key, "seed": self.seed, "protocol": protocol})
+        found = {"start": self.start.key, "seed": self.seed, "protocol": protocol}
+        return found if self.model is None else found | {"model": self.model}
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def run_in_folder(
     Parameters
     ----------
     folder
-        Made if need be; belongs to this run and this potential.
+        Made if need be; belongs to this run and, where `run` names it, to this model.
     run
         What is run.
     potential
@@ -95,7 +99,7 @@ def run_in_folder(
     Raises
     ------
     InputError
-        When the folder belongs to another run.
+        When the folder belongs to another run or model, or does not say to which model.
     PhysicsError
         When the start itself is not physical.
     """
@@ -122,9 +126,8 @@ def run_in_folder(
 def _begin(folder: Path, run: SingleRun, potential: HasEvaluator) -> Checkpoint:
     here = start_run(run.start, potential, run.protocol, run.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    create(
-        folder / TRAJECTORY_NAME, run.start.species, run.protocol.time_step_fs, run.identity_json()
-    )
+    identity = json.dumps(run.identity())
+    create(folder / TRAJECTORY_NAME, run.start.species, run.protocol.time_step_fs, identity)
     write_durably(folder / CHECKPOINT_NAME, here.to_bytes())
     return here
 
@@ -133,10 +136,13 @@ def _resume(folder: Path, run: SingleRun) -> Checkpoint | None:
     checkpoint = folder / CHECKPOINT_NAME
     if not checkpoint.exists():
         return None
-    found = read_run(folder / TRAJECTORY_NAME)
-    if found != run.identity_json():
+    found, given = json.loads(read_run(folder / TRAJECTORY_NAME)), run.identity()
+    if differing := [name for name in found | given if found.get(name) != given.get(name)]:
         raise InputError(
-            "this folder belongs to another run", fix="give another folder", folder=folder
+            "this folder belongs to another run",
+            fix="give another folder",
+            folder=folder,
+            differs_in=" and ".join(differing),
         )
     for torn in folder.glob(".writing-*"):
         torn.unlink()

@@ -18,7 +18,7 @@ number of independent events n, D / sqrt(n) (`transport.replicas`). With r = s /
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,6 +193,9 @@ class DynamicsRuns:
         What is compared.
     tell
         Told of every run.
+    models
+        Keys of the two Models by name of the potential, so that no folder is taken for another
+        model's; without them a run is known by the rest alone.
     """
 
     folder: Path
@@ -201,6 +204,7 @@ class DynamicsRuns:
     start: Structure
     plan: DynamicsPlan
     tell: Tell | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
     def price_s(self) -> dict[str, float]:
         """Return the estimated seconds of each potential's runs, from a few evaluations here."""
@@ -251,7 +255,7 @@ class DynamicsRuns:
         found = {}
         for temperature_k in self.plan.npt_temperatures_k:
             protocol, n_steps = self.plan.npt(temperature_k)
-            run = SingleRun(self.start, protocol, self.plan.seed, n_steps)
+            run = SingleRun(self.start, protocol, self.plan.seed, n_steps, self.models.get(name))
             frames = self._run(f"{name}-npt-{temperature_k:g}K", run, potential)
             found[temperature_k] = frames.between(*averaging_window(protocol, n_steps))
         return found
@@ -263,7 +267,8 @@ class DynamicsRuns:
         n_last = self.plan.md.steps(self.plan.nvt_ps)
         found = []
         for replica in range(self.plan.n_replicas):
-            run = SingleRun(start, protocol, self.plan.seed + replica, n_steps)
+            seed = self.plan.seed + replica
+            run = SingleRun(start, protocol, seed, n_steps, self.models.get(name))
             label = f"{name}-nvt-{self.plan.temperature_k:g}K-{replica}"
             frames = self._run(label, run, potential).between(n_steps - n_last, n_steps)
             result = analyse_diffusion(

@@ -56,6 +56,12 @@ def test_a_run_from_a_cif_is_written_exported_and_continued(lycb, salt, protocol
     assert len(ase.io.read(exported, ":")) == after.n_frames
 
 
+def test_a_folder_of_another_model_is_refused(lycb, salt, protocol, tmp_path):
+    assert run(lycb, salt, protocol, tmp_path / "run", "--duration-ps", "0.02")[0] == 0
+    other = ("--duration-ps", "0.02", "--model", "toy-teacher")
+    assert_one_line(run(lycb, salt, protocol, tmp_path / "run", *other), "another run", "model")
+
+
 def test_what_cannot_be_run_is_told_in_one_line(lycb, salt, protocol, tmp_path):
     out = tmp_path / "run"
     nonsense = tmp_path / "nonsense.xyz"

@@ -164,6 +164,20 @@ def test_a_run_in_a_folder_is_the_run_and_goes_on_when_called_again(tmp_path):
         run_in_folder(tmp_path / "a", SingleRun(fcc(), how, seed=1, n_steps=60), Crystal(fcc()))
 
 
+@pytest.mark.parametrize("n_steps", [40, 60], ids=["finished", "unfinished"])
+@pytest.mark.parametrize("began", ["a" * 64, None], ids=["another model", "no model noted"])
+def test_a_folder_is_refused_to_another_model_than_began_it(tmp_path, began, n_steps):
+    how = protocol(segment_steps=20)
+    single = SingleRun(fcc(), how, seed=0, n_steps=40, model=began)
+    run_in_folder(tmp_path, single, Crystal(fcc()))
+    before = (tmp_path / "trajectory.h5").read_bytes()
+    other = SingleRun(fcc(), how, seed=0, n_steps=n_steps, model="b" * 64)
+    with pytest.raises(InputError, match="another run") as caught:
+        run_in_folder(tmp_path, other, Crystal(fcc()))
+    assert caught.value.facts["differs_in"] == "model"
+    assert (tmp_path / "trajectory.h5").read_bytes() == before
+
+
 def test_a_run_that_fails_in_a_folder_keeps_its_frames(tmp_path):
     single = SingleRun(fcc(), protocol(segment_steps=20), seed=0, n_steps=60)
     health = run_in_folder(tmp_path, single, Crystal(fcc(), break_after=14))

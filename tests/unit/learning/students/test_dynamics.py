@@ -138,6 +138,23 @@ def test_what_is_found_joins_the_certificate_and_is_not_run_again(lycb, files, t
     assert [path.read_bytes() for path in files_of_runs] == before
 
 
+def test_folders_of_another_teacher_or_of_the_student_before_its_training_are_refused(
+    lycb, files, teacher, salt, tmp_path
+):
+    assert certify(lycb, files, tmp_path / "runs", "--dynamics")[0] == 0
+    code, out, err = certify(
+        lycb, files, tmp_path / "runs", "--dynamics", "--teacher", "toy-teacher"
+    )
+    after_price = (code, out, err.splitlines()[-1])
+    assert_one_line(after_price, "another run", "differs_in=model", "teacher-npt")
+    labelled = label(teacher, rattled(salt, 4, seed=1))
+    again = train_student(STUDENT, labelled, StudentRecipe(updates=4, atoms_per_batch=64))
+    files[0].write_bytes(again.weights_bytes())
+    code, out, err = certify(lycb, files, tmp_path / "runs", "--dynamics")
+    after_price = (code, out, err.splitlines()[-1])
+    assert_one_line(after_price, "another run", "differs_in=model", "student-npt")
+
+
 def test_a_single_replica_is_refused_in_one_line(lycb, files, tmp_path):
     with pytest.raises(InputError, match="a single run has no scatter"):
         DynamicsPlan(n_replicas=1)
