@@ -285,7 +285,7 @@ def _test_set(plan: StagePlan, name: str, labels: list[str]) -> TestSet:
         crystals = dict.fromkeys(crystal for crystal, _ in plan.set_orderings()[name])
         how = f"orderings as they were ranked: {', '.join(crystals)}"
     return TestSet(
-        key=TestSet.key_of(labels),
+        key=TestSet.key_of(labels, name or None),
         parents=tuple(sorted(labels)),
         name=name or plan.title,
         labels=tuple(sorted(labels)),

@@ -227,13 +227,16 @@ class StagePlan(Config):
 
         Frames chosen by earlier stages are part of it, since they are not chosen again.
         """
+        ranked = {
+            name: [key for _, key in orderings] for name, orderings in self.set_orderings().items()
+        }
         return Frames.key_of(
             self.campaign.learning,
             runs=[Run.key_of(run) for run in self.nvt_runs()],
             test_runs=[Run.key_of(run) for run in self.test_runs()],
             n_test_frames=self.n_test_frames,
             already_labelled=self.earlier_frames,
-            ranked=[key for each in self.set_orderings().values() for _, key in each] or None,
+            sets={name: ranked[name] or each.n_frames for name, each in self.sets.items()} or None,
         )
 
     def label_keys(self, structures: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -49,7 +49,7 @@ class Frames(Document):
         test_runs: Sequence[str],
         n_test_frames: int,
         already_labelled: Sequence[str],
-        ranked: Sequence[str] | None = None,
+        sets: Mapping[str, Sequence[str] | int] | None = None,
     ) -> str:
         """Return the key of the frames that a stage chooses.
 
@@ -65,8 +65,9 @@ class Frames(Document):
             Test frames per system.
         already_labelled
             Keys of the Frames of earlier stages.
-        ranked
-            Keys of orderings that test; None where no test set has any.
+        sets
+            Name of each named test set -> keys of its orderings, or frames of each of its runs;
+            None where the stage makes none.
         """
         return cls.key_from(
             runs=runs,
@@ -75,7 +76,7 @@ class Frames(Document):
             validation_fraction=config.training.validation_fraction,
             n_test_frames=n_test_frames,
             already_labelled=already_labelled,
-            ranked=ranked,
+            sets=sets,
         )
 
 
@@ -173,6 +174,14 @@ class TestSet(Document):
         return len(self.labels)
 
     @classmethod
-    def key_of(cls, labels: Iterable[str]) -> str:
-        """Return the key of the test set of these labels, given by key in any order."""
-        return cls.key_from(labels=sorted(labels))
+    def key_of(cls, labels: Iterable[str], name: str | None = None) -> str:
+        """Return the key of a test set.
+
+        Parameters
+        ----------
+        labels
+            Keys of its labels, in any order.
+        name
+            As the campaign names it; None: a stage's own.
+        """
+        return cls.key_from(labels=sorted(labels), name=name)

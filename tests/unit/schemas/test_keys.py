@@ -11,7 +11,14 @@ from places import DATA
 from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import read_campaign, submit
-from lycb_flows.config import Campaign, DftConfig, DiffusionConfig, EnumerationConfig, RankingConfig
+from lycb_flows.config import (
+    Campaign,
+    DftConfig,
+    DiffusionConfig,
+    EnumerationConfig,
+    RankingConfig,
+    TestConfig,
+)
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary
 from lycb_flows.crystals.structures import (
     PARENT_NAMES,
@@ -36,6 +43,7 @@ from lycb_flows.schemas import (
     Ranking,
     Run,
     Structure,
+    TestSet,
     at_versions,
 )
 from lycb_flows.schemas.keys import canonical, make_key
@@ -194,6 +202,42 @@ def test_a_change_of_t_max_or_of_the_measurement_touches_no_finished_round():
     )
     one.pop("a arrhenius"), two.pop("a arrhenius")
     assert one == two
+
+
+@pytest.mark.parametrize(
+    ("sets", "others"),
+    [
+        (
+            {"hot": {"temperatures_k": [600.0], "n_frames": 5}},
+            {"hot": {"temperatures_k": [600.0], "n_frames": 50}},
+        ),
+        ({"low": {"orderings": 2}}, {"lowest": {"orderings": 2}}),
+    ],
+    ids=["frames of a run", "name"],
+)
+def test_what_a_named_test_set_holds_is_in_the_keys_of_its_frames(sets, others):
+    campaign = read_campaign(TINY)
+    tested = {system.name: ("6" * 64, "7" * 64) for system in campaign.systems}
+    found = set()
+    for named in (sets, others):
+        test = TestConfig.model_validate({**campaign.learning.test.model_dump(), "sets": named})
+        learning = campaign.learning.model_copy(update={"test": test})
+        plan = StagePlan(
+            campaign=campaign.model_copy(update={"learning": learning}),
+            theory=teacher_theory(find_model("toy-teacher").model),
+            starts=dict.fromkeys(tested, "1" * 64),
+            tested=tested,
+            model="2" * 64,
+        )
+        found |= {plan.frames_key, plan.dataset_key}
+    assert len(found) == 4
+
+
+def test_test_sets_of_the_same_labels_are_told_apart_by_their_names():
+    labels = ["8" * 64, "9" * 64]
+    keys = {TestSet.key_of(labels, name) for name in (None, "low", "lowest")}
+    assert len(keys) == 3
+    assert TestSet.key_of(labels[::-1], "low") in keys
 
 
 def test_a_key_of_an_earlier_method_version_is_the_one_of_then():
