@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.base import (
+    DIFFERENT,
+    NOT_KEYED,
+    Config,
+    Count,
+    Fraction,
+    Positive,
+    Supercell,
+)
 from lycb_flows.config.campaign import Campaign, Decision, Levers
 from lycb_flows.config.decorations import (
     DecorationConfig,
@@ -52,6 +60,7 @@ from lycb_flows.config.structures import (
 
 __all__ = [
     "CONFIDENCE",
+    "DIFFERENT",
     "HALIDE_FORBIDDEN_PAIRS",
     "LABELERS",
     "MIN_MEASURED_FRAMES",

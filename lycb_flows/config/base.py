@@ -87,6 +87,19 @@ def matching(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _differ(values: tuple[float, ...]) -> tuple[float, ...]:
+    shown = [f"{value:g}" for value in values]  # as names of runs and columns have them
+    for text in shown:
+        if shown.count(text) > 1:
+            msg = f"values must differ, found {text} twice"
+            raise ValueError(msg)
+    return values
+
+
+DIFFERENT = AfterValidator(_differ)
+"""Checks that no number stands in a list twice."""
+
+
 Name = Annotated[
     str,
     matching(

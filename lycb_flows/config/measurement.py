@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 
-from lycb_flows.config.base import Config, Fraction, Positive, Supercell
+from lycb_flows.config.base import DIFFERENT, Config, Fraction, Positive, Supercell
 from lycb_flows.config.models import ModelName
 
 CONFIDENCE: Final = 0.95
@@ -49,7 +49,7 @@ class StudentConfig(Config):
     teacher: ModelName | None = Field(
         None, description="Name, key or file of a potential; default: the model that was learned."
     )
-    temperatures_k: tuple[Positive, ...] | None = Field(
+    temperatures_k: Annotated[tuple[Positive, ...], DIFFERENT] | None = Field(
         None, min_length=1, description="Of its own runs for training; default: those measured."
     )
     rattled_per_start: int = Field(16, ge=1, description="Rattled copies of every crystal.")
@@ -84,10 +84,12 @@ class MeasurementConfig(Config):
     model: str = Field(
         "best", description="'best', 'pretrained', or a round's temperature such as '600'."
     )
-    temperatures_k: tuple[Positive, ...] = Field(
+    temperatures_k: Annotated[tuple[Positive, ...], DIFFERENT] = Field(
         (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0), description="paper: 400-750 K."
     )
-    pressures_bar: tuple[float, ...] = Field((1.0,), description="paper: 1 and 10,000 bar.")
+    pressures_bar: Annotated[tuple[float, ...], DIFFERENT] = Field(
+        (1.0,), description="paper: 1 and 10,000 bar."
+    )
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(2000.0, description="paper: 2 ns.")
     sample_interval_fs: Positive = Field(100.0, description="ours: hops last longer than 0.1 ps.")

@@ -7,11 +7,11 @@ quantity. What such a volume lacks is the error of its mean.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from lycb_flows.config import Config, ModelName, Positive, RunConfig
+from lycb_flows.config import DIFFERENT, Config, ModelName, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.quantities.cells import (
     MIN_TEMPERATURES,
@@ -60,7 +60,7 @@ class VolumesOptions(Config):
     """How an NpT run is averaged."""
 
     n_blocks: int = Field(10, ge=4, description="Stretches whose means give the error.")
-    temperatures_k: tuple[Positive, ...] | None = Field(
+    temperatures_k: Annotated[tuple[Positive, ...], DIFFERENT] | None = Field(
         None,
         min_length=1,
         description="Of the NpT runs, in K; default: those that the campaign measures at.",

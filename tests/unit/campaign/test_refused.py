@@ -1,0 +1,38 @@
+"""What a campaign may not say: it is refused before anything is paid for."""
+
+import pytest
+from pydantic import ValidationError
+
+from lycb_flows.config import Campaign
+from lycb_flows.quantities.volumes import VolumesOptions
+
+
+def campaign(**sections):
+    """Return the smallest campaign with these sections."""
+    systems = [{"name": "LYC", "parent": "Li3YCl6"}]
+    return Campaign.model_validate({"name": "c", "systems": systems, **sections})
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        {"temperatures_k": [500, 600, 600.0, 700]},
+        {"temperatures_k": [600, 600.0000001]},
+        {"pressures_bar": [1, 1.0]},
+        {"student": {"temperatures_k": [300, 300]}},
+    ],
+    ids=str,
+)
+def test_a_condition_is_measured_once(measure):
+    with pytest.raises(ValidationError, match=r"must differ, found \d+ twice"):
+        campaign(measure=measure)
+
+
+def test_volumes_are_at_different_temperatures():
+    with pytest.raises(ValidationError, match="must differ, found 300 twice"):
+        VolumesOptions(temperatures_k=(300, 600, 300.0))
+
+
+def test_test_runs_may_repeat_a_temperature_or_a_strain_as_their_seeds_differ():
+    test = {"temperatures_k": [300, 300], "strains": [0.0, 0.0, 0.03]}
+    assert campaign(learning={"test": test}).learning.test.temperatures_k == (300.0, 300.0)
