@@ -76,8 +76,8 @@ class TrainingConfig(Config):
         description="Crystals of other elements, labelled by the parent itself, that train beside "
         "each label, so that it forgets less. None: there are none.",
     )
-    validation_fraction: Fraction = Field(
-        0.15, description="Last share of each trajectory in time that validates."
+    validation_fraction: float = Field(
+        0.15, gt=0, lt=1, description="Last share of each trajectory in time that validates."
     )
     shift_ridge_ev_per_atom: Positive = Field(
         1.0, description="Prior width of the reference shift per element (raw-PBE theories only)."

@@ -36,3 +36,9 @@ def test_volumes_are_at_different_temperatures():
 def test_test_runs_may_repeat_a_temperature_or_a_strain_as_their_seeds_differ():
     test = {"temperatures_k": [300, 300], "strains": [0.0, 0.0, 0.03]}
     assert campaign(learning={"test": test}).learning.test.temperatures_k == (300.0, 300.0)
+
+
+@pytest.mark.parametrize("fraction", [0, 1])
+def test_some_labels_train_and_some_validate(fraction):
+    with pytest.raises(ValidationError, match="validation_fraction"):
+        campaign(learning={"training": {"validation_fraction": fraction}})
