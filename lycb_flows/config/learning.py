@@ -13,6 +13,7 @@ _FEWEST_TEST_FRAMES = 2
 """One that fits the reference energies, one that judges."""
 AtLeastOne = Annotated[int, Field(ge=1)]
 FreezeLevel = Annotated[int, Field(ge=0, le=4)]
+Strain = Annotated[float, Field(ge=-0.5, le=1)]
 
 
 class SelectionConfig(Config):
@@ -130,9 +131,11 @@ class TestConfig(Config):
     __test__: ClassVar[bool] = False  # keeps pytest from collecting it
 
     temperatures_k: tuple[Positive, ...] = Field(
-        (300.0, 600.0, 800.0), description="ours: up to T_max."
+        (300.0, 600.0, 800.0), min_length=1, description="ours: up to T_max."
     )
-    strains: tuple[float, ...] = Field((-0.03, 0.0, 0.03), description="One run each, in turn.")
+    strains: tuple[Strain, ...] = Field(
+        (-0.03, 0.0, 0.03), min_length=1, description="One run each, in turn."
+    )
     run_ps: Positive = Field(2.0, description="NVT after the ramp.")
     n_frames: int = Field(12, ge=1, description="Frames per system, over its test runs.")
     n_frames_per_round: Count = Field(6, description="Frames per system that a later round adds.")
@@ -156,7 +159,9 @@ class LearningConfig(Config):
         description="Name, key or file of the foundation model; of several, test labels choose.",
     )
     candidates: tuple[ModelName, ...] | None = Field(
-        None, description="The models when `model` is a list; its first one runs the test MD."
+        None,
+        min_length=1,
+        description="The models when `model` is a list; its first one runs the test MD.",
     )
     rounds: Literal[0] | None = Field(
         None,

@@ -85,10 +85,12 @@ class MeasurementConfig(Config):
         "best", description="'best', 'pretrained', or a round's temperature such as '600'."
     )
     temperatures_k: Annotated[tuple[Positive, ...], DIFFERENT] = Field(
-        (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0), description="paper: 400-750 K."
+        (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0),
+        min_length=1,
+        description="paper: 400-750 K.",
     )
     pressures_bar: Annotated[tuple[float, ...], DIFFERENT] = Field(
-        (1.0,), description="paper: 1 and 10,000 bar."
+        (1.0,), min_length=1, description="paper: 1 and 10,000 bar."
     )
     npt_ps: Positive = Field(140.0, description="paper: 140 ps.")
     nvt_ps: Positive = Field(2000.0, description="paper: 2 ns.")

@@ -42,3 +42,25 @@ def test_test_runs_may_repeat_a_temperature_or_a_strain_as_their_seeds_differ():
 def test_some_labels_train_and_some_validate(fraction):
     with pytest.raises(ValidationError, match="validation_fraction"):
         campaign(learning={"training": {"validation_fraction": fraction}})
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"learning": {"candidates": []}},
+        {"learning": {"test": {"strains": []}}},
+        {"learning": {"test": {"temperatures_k": []}}},
+        {"measure": {"temperatures_k": []}},
+        {"measure": {"pressures_bar": []}},
+    ],
+    ids=str,
+)
+def test_a_list_of_what_is_run_is_not_empty(sections):
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        campaign(**sections)
+
+
+@pytest.mark.parametrize("strain", [-1.0, -0.6, 2.0])
+def test_a_strained_crystal_is_one(strain):
+    with pytest.raises(ValidationError, match=r"strains\.0"):
+        campaign(learning={"test": {"strains": [strain]}})
