@@ -28,11 +28,26 @@ from .descriptions import (
     rank_job as rank_job,
     read_description as read_description,
 )
+from .export import (
+    write_labels as write_labels,
+    write_run as write_run,
+    write_sites as write_sites,
+    write_stored_model as write_stored_model,
+    write_structure as write_structure,
+)
+from .finished import (
+    export_runs as export_runs,
+    import_runs as import_runs,
+)
 from .foundations import (
     find_first_round as find_first_round,
 )
 from .ground_states import (
     decide_ground_state as decide_ground_state,
+)
+from .importing import (
+    Summary as Summary,
+    import_labels as import_labels,
 )
 from .levers import (
     extend as extend,

@@ -21,22 +21,20 @@ from pymatgen.core.structure import StructureError
 
 from lycb_flows.errors import InputError, LabelError, LycbError
 from lycb_flows.labels import (
+    ForeignLabel,
+    Found,
+    Keys,
     Level,
+    Refusal,
     Statement,
     checked_numbers,
     contradictions,
     level_of_fingerprint,
-    read_run,
-    stated_level,
-)
-from lycb_flows.labels.foreign.reading import (
-    ForeignLabel,
-    Found,
-    Keys,
-    Refusal,
     read_ase_db,
     read_extxyz,
     read_mptrj,
+    read_run,
+    stated_level,
 )
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lycb_flows.config import Campaign
-from lycb_flows.crystals import DisorderedCrystal, guessed_charges, mobile_ion, with_rules
-from lycb_flows.crystals.distances import element_shares, summed_shares
+from lycb_flows.crystals import (
+    DisorderedCrystal,
+    element_shares,
+    guessed_charges,
+    mobile_ion,
+    summed_shares,
+    with_rules,
+)
 from lycb_flows.errors import InputError
 
 _PLACES = (("md", "health"), ("learning", "selection"), ("measure", "diffusion"))

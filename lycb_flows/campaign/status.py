@@ -26,10 +26,11 @@ from lycb_flows.campaign import (
     system_names,
 )
 from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.machine import duration_text
 from lycb_flows.quantities import MeasurementPlan, find_quantity, readable_quantities
 from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round, Run
 from lycb_flows.store import ResultStore
-from lycb_flows.units import EV_MEV, GPA_MPA, duration_text
+from lycb_flows.units import EV_MEV, GPA_MPA
 
 _N_FAILURES = 3
 

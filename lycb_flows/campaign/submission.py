@@ -15,9 +15,14 @@ from pydantic import BaseModel, ValidationError
 from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.mobile import with_facts
-from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
-from lycb_flows.config.base import first_fault
-from lycb_flows.config.yaml_text import parse_yaml
+from lycb_flows.config import (
+    LABELERS,
+    STATED_THEORY,
+    Campaign,
+    LabelerConfig,
+    first_fault,
+    parse_yaml,
+)
 from lycb_flows.crystals import (
     BINARY_NAMES,
     PARENT_NAMES,

@@ -12,8 +12,7 @@ from lycb_flows.cli.terminal import JsonOption, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lycb_flows.learning import LabelledStructure
-    from lycb_flows.learning.bakeoff import Bakeoff, BakeoffEntry
+    from lycb_flows.learning import Bakeoff, BakeoffEntry, LabelledStructure
     from lycb_flows.potentials import Potential
 
 LabelFiles = Annotated[
@@ -53,7 +52,7 @@ def bakeoff(
     from pydantic import TypeAdapter
 
     from lycb_flows.campaign.labelled_files import read_split_labels
-    from lycb_flows.learning.bakeoff import Bakeoff, bake_off
+    from lycb_flows.learning import Bakeoff, bake_off
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.potentials import find_model, load_potential
 

@@ -25,7 +25,7 @@ from lycb_flows.cli.terminal import (
     print_table,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import counted, duration_text
+from lycb_flows.machine import counted, duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lycb_flows.cli.terminal import Key, StoreOption, open_results
-from lycb_flows.units import counted, size_text
+from lycb_flows.machine import counted, size_text
 
 
 def export_labels(
@@ -29,7 +29,7 @@ def export_labels(
     Labels of several levels of theory go into one file only in formats that can
     tell them apart; --theory chooses a level.
     """
-    from lycb_flows.campaign.export import write_labels
+    from lycb_flows.campaign import write_labels
 
     results = open_results(store)
     n_labels = write_labels(
@@ -47,7 +47,7 @@ def export_model(
 
     The weights are safetensors, which cannot carry code; the card is JSON.
     """
-    from lycb_flows.campaign.export import write_stored_model
+    from lycb_flows.campaign import write_stored_model
 
     write_stored_model(open_results(store), key, path)
     typer.echo(path)
@@ -62,7 +62,7 @@ def export_trajectory(
 
     The format follows from the file's name.
     """
-    from lycb_flows.campaign.export import write_run
+    from lycb_flows.campaign import write_run
 
     typer.echo(f"{counted(write_run(open_results(store), key, path), 'frame')} in {path}")
 
@@ -76,7 +76,7 @@ def export_structures(
 
     Each file is named by its key.
     """
-    from lycb_flows.campaign.export import write_structure
+    from lycb_flows.campaign import write_structure
 
     results = open_results(store)
     for key in keys:
@@ -95,7 +95,7 @@ def export_runs(
     Trajectories stay behind. `lycb import runs` puts them under their keys in
     another store, whose campaign then runs none of them again.
     """
-    from lycb_flows.campaign.finished import export_runs as into
+    from lycb_flows.campaign import export_runs as into
 
     done = into(open_results(store), folder, campaign)
     counts = ", ".join(f"{n} {kind}" for kind, n in sorted(done.n_written.items()))
@@ -114,7 +114,7 @@ def export_sites(
     The CIF is the parent's with the occupancies of the simulation. A .json file
     holds every site and every jump. Each file is named by its key.
     """
-    from lycb_flows.campaign.export import write_sites
+    from lycb_flows.campaign import write_sites
 
     results = open_results(store)
     for key in keys:

@@ -12,7 +12,7 @@ from lycb_flows.cli.terminal import JsonOption, StoreOption, checked, open_resul
 from lycb_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from lycb_flows.campaign.importing import Summary
+    from lycb_flows.campaign import Summary
 
 _KEYS = (None, "plain", "REF")
 _FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db", "mptrj": "mptrj"}
@@ -49,7 +49,7 @@ def import_labels(
     by --code, --version, --functional and --raw-pbe. Labels whose level is
     unknown do not train unless a campaign allows it.
     """
-    from lycb_flows.campaign.importing import import_labels as into
+    from lycb_flows.campaign import import_labels as into
     from lycb_flows.labels.foreign.stated_level import Statement
 
     if file_format not in _FORMATS or steps not in {"last", "all"} or keys not in _KEYS:
@@ -94,7 +94,7 @@ def import_runs(
     A file whose documents are of another method version is refused, and so is
     one that the store has with other facts.
     """
-    from lycb_flows.campaign.finished import import_runs as into
+    from lycb_flows.campaign import import_runs as into
 
     done = into(open_results(store, create=True), folder)
     for name, reason in done.refused.items():

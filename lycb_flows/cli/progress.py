@@ -24,9 +24,9 @@ from lycb_flows.campaign import (
     plan_campaign,
 )
 from lycb_flows.cli.terminal import PlainProgress
+from lycb_flows.machine import duration_text
 from lycb_flows.schemas import Evaluation
 from lycb_flows.store import ResultStore
-from lycb_flows.units import duration_text
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from lycb_flows.cli.terminal import (
     share_progress,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import counted, size_text
+from lycb_flows.machine import counted, size_text
 
 if TYPE_CHECKING:
     from lycb_flows.store import ResultStore

@@ -20,7 +20,7 @@ from lycb_flows.cli.terminal import (
     share_progress,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import counted
+from lycb_flows.machine import counted
 
 if TYPE_CHECKING:
     from lycb_flows.config import DecorationConfig, EnumerationConfig

@@ -11,7 +11,7 @@ import typer
 from lycb_flows.cli.dynamics import read_md_config, read_ordered, telling
 from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
 from lycb_flows.errors import InputError
-from lycb_flows.units import duration_text
+from lycb_flows.machine import duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.learning import Certificate, DynamicsComparison

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lycb_flows.errors import InputError
-from lycb_flows.machine import pause_s
-from lycb_flows.units import duration_text
+from lycb_flows.machine import duration_text, pause_s
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +46,7 @@ def open_results(address: str | None, *, create: bool = False) -> ResultStore:
     create
         Whether to make the folder when it does not exist.
     """
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.store import open_store
 
     settings = load_settings()
@@ -67,7 +66,7 @@ def open_results_to_plan(address: str | None) -> ResultStore:
     address
         Value of --store; None for the store of the settings.
     """
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.store import MONGODB_SCHEMES
 
     chosen = address or load_settings().store
@@ -152,7 +151,7 @@ def checked(
     """
     from pydantic import ValidationError
 
-    from lycb_flows.config.base import first_fault
+    from lycb_flows.config import first_fault
 
     try:
         return config.model_validate(options)
@@ -183,7 +182,7 @@ def read_fields(path: Path | None) -> dict[str, Any]:
     """
     import yaml
 
-    from lycb_flows.config.yaml_text import parse_yaml
+    from lycb_flows.config import parse_yaml
 
     if path is None:
         return {}
@@ -227,7 +226,7 @@ def open_service_store(address: str | None) -> ResultStore:
     InputError
         When the store is a folder.
     """
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.store import MONGODB_SCHEMES
 
     settings = load_settings()

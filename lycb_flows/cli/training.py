@@ -19,7 +19,7 @@ from lycb_flows.cli.terminal import (
     read_fields,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import duration_text
+from lycb_flows.machine import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def _config_of(
 
 def _parent_of(source: ModelSource, seed: int, *, from_scratch: bool) -> Trainable:
     """Return the potential that the training starts from."""
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.potentials import load_potential, require_trainable
 
     potential = load_potential(source.model, source.weights, load_settings().device)
@@ -259,7 +259,7 @@ def tune(
     from lycb_flows.campaign.labelled_files import read_training_labels
     from lycb_flows.config import TrainingConfig, TuningConfig
     from lycb_flows.learning import trial_configs, tune
-    from lycb_flows.machine.settings import load_settings
+    from lycb_flows.machine import load_settings
     from lycb_flows.potentials import find_model, load_potential
 
     given = {

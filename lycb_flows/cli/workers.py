@@ -19,7 +19,7 @@ from lycb_flows.cli.terminal import (
     print_table,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.units import counted
+from lycb_flows.machine import counted
 
 if TYPE_CHECKING:
     from lycb_flows.service import Reaping, ServiceLaunchPad

@@ -10,6 +10,8 @@ from lycb_flows.config.base import (
     Fraction,
     Positive,
     Supercell,
+    first_fault,
+    matching,
 )
 from lycb_flows.config.campaign import Campaign, Decision, Levers
 from lycb_flows.config.decorations import (
@@ -48,7 +50,7 @@ from lycb_flows.config.measurement import (
     MeasurementConfig,
     StudentConfig,
 )
-from lycb_flows.config.models import ModelName
+from lycb_flows.config.models import IMPORT_PATH, CalculatorModel, ModelName
 from lycb_flows.config.ranking import DftConfig, RankingConfig, RelaxationConfig
 from lycb_flows.config.structures import (
     HALIDE_FORBIDDEN_PAIRS,
@@ -57,11 +59,13 @@ from lycb_flows.config.structures import (
     Matrix3,
     SystemConfig,
 )
+from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
 
 __all__ = [
     "CONFIDENCE",
     "DIFFERENT",
     "HALIDE_FORBIDDEN_PAIRS",
+    "IMPORT_PATH",
     "LABELERS",
     "MIN_MEASURED_FRAMES",
     "NAMES_MODEL",
@@ -70,6 +74,7 @@ __all__ = [
     "AbsentLabeler",
     "AnyLabeler",
     "AseLabeler",
+    "CalculatorModel",
     "Campaign",
     "Config",
     "Count",
@@ -107,6 +112,10 @@ __all__ = [
     "TuningConfig",
     "VaspLabeler",
     "decorated_name",
+    "discreet_reason",
+    "first_fault",
+    "matching",
     "name_of_ordering",
     "ordering_name",
+    "parse_yaml",
 ]

@@ -11,6 +11,8 @@ from .charges import (
 )
 from .distances import (
     check_elements as check_elements,
+    element_shares as element_shares,
+    summed_shares as summed_shares,
     with_rules as with_rules,
 )
 from .enumeration import (

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lycb_flows.config.yaml_text import parse_yaml
+from lycb_flows.config import parse_yaml
 from lycb_flows.doctor.context import Context, compare_clocks, say_hello
 from lycb_flows.errors import InputError, first_line
-from lycb_flows.machine import Finding, NotApplicableError
-from lycb_flows.units import counted
+from lycb_flows.machine import Finding, NotApplicableError, counted
 
 if TYPE_CHECKING:
     from lycb_flows.service.launchpad import ServiceLaunchPad

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from lycb_flows.doctor.context import Context, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
-from lycb_flows.machine import Finding, NotApplicableError, count_cores
-from lycb_flows.units import counted, size_text
+from lycb_flows.machine import Finding, NotApplicableError, count_cores, counted, size_text
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""

@@ -19,7 +19,12 @@ from .engine import (
 )
 from .foreign.reading import (
     ForeignLabel as ForeignLabel,
+    Found as Found,
+    Keys as Keys,
+    Refusal as Refusal,
+    read_ase_db as read_ase_db,
     read_extxyz as read_extxyz,
+    read_mptrj as read_mptrj,
 )
 from .foreign.stated_level import (
     Level as Level,

@@ -1,4 +1,6 @@
 from .bakeoff import (
+    Bakeoff as Bakeoff,
+    BakeoffEntry as BakeoffEntry,
     bake_off as bake_off,
 )
 from .evaluation import (

@@ -30,9 +30,9 @@ from lycb_flows.learning import (
     model_errors,
     resampled_errors,
 )
+from lycb_flows.machine import duration_text
 from lycb_flows.potentials import Potential, require_trainable
 from lycb_flows.schemas import ModelErrors
-from lycb_flows.units import duration_text
 
 _SEARCHED = ("batch_size", "epochs", "learning_rate", "freeze_level")
 

@@ -1,4 +1,7 @@
 from .bound_programs import (
+    GRACE_S as GRACE_S,
+    bound_command as bound_command,
+    end_group as end_group,
     read_ended as read_ended,
     run_bound as run_bound,
 )
@@ -39,4 +42,9 @@ from .time_limits import (
 )
 from .walltime import (
     WALLTIME as WALLTIME,
+)
+from .words import (
+    counted as counted,
+    duration_text as duration_text,
+    size_text as size_text,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from lycb_flows.units import duration_text
+from lycb_flows.machine.words import duration_text
 
 Tell = Callable[[str], None]
 """Called with a line for people."""

@@ -20,8 +20,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from lycb_flows.config.base import first_fault
-from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
+from lycb_flows.config import discreet_reason, first_fault, parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
 

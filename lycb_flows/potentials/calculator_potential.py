@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from lycb_flows.errors import InputError, MachineError
-from lycb_flows.machine import python_of
-from lycb_flows.machine.bound_programs import GRACE_S, bound_command, end_group, read_ended
+from lycb_flows.machine import GRACE_S, bound_command, end_group, python_of, read_ended
 from lycb_flows.potentials import calculator_process
 from lycb_flows.potentials.calculator_process import read_message, write_message
 from lycb_flows.potentials.calculators import environment, places

@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from lycb_flows.config.models import IMPORT_PATH, CalculatorModel
-from lycb_flows.config.yaml_text import parse_yaml
+from lycb_flows.config import IMPORT_PATH, CalculatorModel, parse_yaml
 from lycb_flows.errors import InputError, MachineError, first_line
 from lycb_flows.machine import name_python, python_of, run_bound
 from lycb_flows.potentials import calculator_process

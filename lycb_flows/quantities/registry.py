@@ -11,8 +11,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from lycb_flows.config import Campaign, MeasurementConfig
-from lycb_flows.config.base import first_fault
+from lycb_flows.config import Campaign, MeasurementConfig, first_fault
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.base import Quantity
 from lycb_flows.store.kinds import QUANTITIES

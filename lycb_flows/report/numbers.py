@@ -1,4 +1,4 @@
-"""Numbers as text: value ± error with two digits of the error, powers of ten, durations."""
+"""Numbers as text: value ± error with two digits of the error, powers of ten."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lycb_flows.config import CONFIDENCE
+from lycb_flows.machine import counted as counted  # noqa: PLC0414 - of a report's numbers, too
 
 MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -171,24 +172,6 @@ def fixed(value: float | None, decimals: int = 2) -> str:
         How many.
     """
     return MISSING if value is None else f"{value:.{decimals}f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a count with its noun, in singular or plural.
-
-    Parameters
-    ----------
-    count
-        How many.
-    noun
-        In singular.
-
-    Examples
-    --------
-    >>> counted(1, "label"), counted(2000, "label")
-    ('1 label', '2,000 labels')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def listed(names: Sequence[str], at_most: int = 8) -> str:

@@ -18,6 +18,7 @@ from typing import Final, cast
 from jinja2 import Environment, StrictUndefined, Template
 
 from lycb_flows.errors import InputError, StoreError
+from lycb_flows.machine import duration_text
 from lycb_flows.report import (
     Album,
     FolderAlbum,
@@ -38,7 +39,6 @@ from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import Verdict, judge, round_title
 from lycb_flows.schemas import KINDS, CampaignRecord, Document, Round, Structure
 from lycb_flows.store import QUANTITIES, ResultStore
-from lycb_flows.units import duration_text
 
 __all__ = ["Contents", "ReportData", "collect", "report_contents", "write_report"]
 

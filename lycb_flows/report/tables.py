@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, get_args
 
+from lycb_flows.machine import duration_text
 from lycb_flows.report import (
     MISSING,
     Cell,
@@ -37,7 +38,7 @@ from lycb_flows.schemas import (
     Structure,
 )
 from lycb_flows.store import Outcome
-from lycb_flows.units import EV_MEV, GPA_MPA, duration_text
+from lycb_flows.units import EV_MEV, GPA_MPA
 
 _N_CANDIDATES: Final = 10
 _PERCENT: Final = 100.0

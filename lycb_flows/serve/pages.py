@@ -32,6 +32,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
+from lycb_flows.machine import duration_text
 from lycb_flows.report import Contents, number
 from lycb_flows.serve import (
     CONTENT_TYPE,
@@ -50,7 +51,6 @@ from lycb_flows.serve import (
     refused,
 )
 from lycb_flows.store import explained
-from lycb_flows.units import duration_text
 
 T = TypeVar("T")
 MAX_STREAMS = 500

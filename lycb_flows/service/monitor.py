@@ -17,6 +17,7 @@ from lycb_flows.campaign import (
     costs_of_jobs,
     plan_campaign,
 )
+from lycb_flows.machine import duration_text
 from lycb_flows.service.launchpad import (
     BROKEN,
     RECORD,
@@ -32,7 +33,6 @@ from lycb_flows.service.launchpad import (
     other_methods,
 )
 from lycb_flows.store import ResultStore, method_versions
-from lycb_flows.units import duration_text
 
 _N_FAILURES = 5
 

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from lycb_flows.config import Config
-from lycb_flows.config.base import first_fault, matching
+from lycb_flows.config import Config, first_fault, matching
 from lycb_flows.errors import InputError
 
 Word = Annotated[

@@ -15,9 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lycb_flows.config import Config
-from lycb_flows.config.base import first_fault
-from lycb_flows.config.yaml_text import parse_yaml
+from lycb_flows.config import Config, first_fault, parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.labels.theory import Theory, read_levels
 

@@ -29,8 +29,7 @@ from lycb_flows.labels.vasp.inputs import VaspInputs, vasp_inputs
 from lycb_flows.labels.vasp.installation import check_vasp, command_of
 from lycb_flows.labels.vasp.policy import Outcome, Request
 from lycb_flows.labels.vasp.results import quarantined, read_static
-from lycb_flows.machine import read_ended, run_bound
-from lycb_flows.machine.engines import Machine
+from lycb_flows.machine import Machine, read_ended, run_bound
 from lycb_flows.schemas import Label, Structure
 
 CUSTODIAN = (sys.executable, "-m", "lycb_flows.labels.vasp.process")

@@ -28,6 +28,11 @@ from .identity import (
 from .listener import (
     JobListener as JobListener,
 )
+from .locking import (
+    OwnedLock as OwnedLock,
+    patience_s as patience_s,
+    stale_reason as stale_reason,
+)
 from .losses import (
     give_back_lost as give_back_lost,
     give_up as give_up,

@@ -13,7 +13,7 @@ from fireworks import fw_config
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 
-from lycb_flows.config.yaml_text import discreet_reason, parse_yaml
+from lycb_flows.config import discreet_reason, parse_yaml
 from lycb_flows.errors import InputError, StoreError
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.service.launchpad.pad import ServiceLaunchPad

@@ -17,17 +17,19 @@ from lycb_flows.service.launchpad import (
     FAULT,
     GIVEN_BACK,
     LOST,
+    OwnedLock,
     ServiceLaunchPad,
     forget_workers,
     give_back_lost,
     give_up,
     is_gone,
     is_last_loss,
+    patience_s,
     requeue_counts,
+    stale_reason,
     why_given_up,
     why_unfinished,
 )
-from lycb_flows.service.launchpad.locking import OwnedLock, patience_s, stale_reason
 from lycb_flows.service.reaper.evidence import (
     PendingReaping,
     Reaping,

@@ -9,7 +9,7 @@ from messages import assert_one_line
 from places import CAMPAIGNS, ROOT
 
 from lycb_flows.cli.app import app
-from lycb_flows.config.yaml_text import parse_yaml
+from lycb_flows.config import parse_yaml
 from lycb_flows.crystals import load_parent
 from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.stated_level import _named_theory
