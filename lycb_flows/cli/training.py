@@ -62,7 +62,10 @@ def train(
         typer.Option("--from-scratch", help="Draw new weights; keep layers, reference energies."),
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="Default: that of the settings.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the order of the labels.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of the order of labels, and of new weights; default: the settings'."),
+    ] = None,
     raw_pbe: RawPbe = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,7 +89,7 @@ def train(
     config = _config_of(settings, epochs, seed, from_scratch=from_scratch)
     sets = read_training_labels(labels, [read_condition(text) for text in where or ()], by, _say)
     source = find_model(model)
-    parent = _parent_of(source, seed, from_scratch=from_scratch)
+    parent = _parent_of(source, config.seed, from_scratch=from_scratch)
     counts = f"{len(sets.training)} labels train, {len(sets.validation)} validate"
     _say(f"{counts}, {len(sets.test)} judge; {config.epochs} epochs")
     trained = fine_tune(
@@ -105,17 +108,16 @@ def train(
 
 
 def _config_of(
-    settings: Path | None, epochs: int | None, seed: int, *, from_scratch: bool
+    settings: Path | None, epochs: int | None, seed: int | None, *, from_scratch: bool
 ) -> TrainingConfig:
     """Return the settings: those of the command line, then of the file, then the defaults."""
     from lycb_flows.config import TrainingConfig
 
     fields = read_fields(settings)
     checked(TrainingConfig, fields, file=settings)
-    options: dict[str, Any] = {"recipe": "scaled-schedule", "seed": seed}
-    options |= {"freeze_level": 0} if from_scratch else {}
-    given = {} if epochs is None else {"epochs": epochs}
-    return checked(TrainingConfig, options | fields | given)
+    options = {"epochs": epochs, "seed": seed, "freeze_level": 0 if from_scratch else None}
+    given = {name: value for name, value in options.items() if value is not None}
+    return checked(TrainingConfig, {"recipe": "scaled-schedule"} | fields | given)
 
 
 def _parent_of(source: ModelSource, seed: int, *, from_scratch: bool) -> Trainable:

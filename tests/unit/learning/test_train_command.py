@@ -12,11 +12,12 @@ from messages import assert_one_line
 from places import ROOT
 
 from lycb_flows.campaign.labelled_files import read_training_labels
+from lycb_flows.cli import training
 from lycb_flows.config import TrainingConfig
 from lycb_flows.errors import InputError
 from lycb_flows.labels import our_levels
 from lycb_flows.learning import evaluate, fine_tune
-from lycb_flows.potentials import find_model, load_potential
+from lycb_flows.potentials import CHGNetPotential, find_model, load_potential
 from lycb_flows.store import read_condition
 
 FOLDER = ROOT / "docs" / "dft_labels"
@@ -152,12 +153,30 @@ def test_from_scratch_draws_weights_by_the_seed_and_keeps_the_reference_energies
         toy().untrained(0)
 
 
-def test_a_training_from_scratch_says_so_and_trains_every_layer(lycb, small, tmp_path):
-    out = tmp_path / "scratch.safetensors"
-    options = ("--model", "chgnet-0.3.0", "--out", out, "--epochs", 1, "--from-scratch", "--json")
-    code, printed, err = lycb("train", small, *options)
+def test_a_training_from_scratch_says_so_and_trains_every_layer(lycb, small, tmp_path, monkeypatch):
+    seeds, untrained = [], CHGNetPotential.untrained
+    monkeypatch.setattr(
+        CHGNetPotential, "untrained", lambda self, seed: seeds.append(seed) or untrained(self, seed)
+    )
+    out, settings = tmp_path / "scratch.safetensors", tmp_path / "settings.yaml"
+    settings.write_text("{freeze_level: 2, seed: 7, epochs: 1}")
+    options = ("--model", "chgnet-0.3.0", "--out", out, "--from-scratch", "--json")
+    code, printed, err = lycb("train", small, *options, "--settings", settings)
     assert code == 0, err
+    assert seeds == [7]
     facts = json.loads(printed)
     assert facts["from_scratch"]
     assert facts["settings"]["freeze_level"] == 0
     assert out.with_suffix(".licences.txt").exists()
+
+
+@pytest.mark.parametrize("field", ["seed", "epochs", "freeze_level"])
+def test_the_command_line_comes_before_the_file_and_the_file_before_the_defaults(field, tmp_path):
+    file, default = tmp_path / "settings.yaml", getattr(TrainingConfig(), field)
+    file.write_text(f"{field}: 3")
+    given = {"epochs": None, "seed": None, "from_scratch": False}
+    assert getattr(training._config_of(None, **given), field) == default
+    assert getattr(training._config_of(file, **given), field) == 3
+    stated = {"epochs": 2, "seed": 0, "freeze_level": 0}[field]
+    given |= {"from_scratch": True} if field == "freeze_level" else {field: stated}
+    assert getattr(training._config_of(file, **given), field) == stated
