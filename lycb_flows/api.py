@@ -203,14 +203,15 @@ def analyse_diffusion(
         The mobile species and the rules of the fit; None: those of `mobile` and `charge`, and all
         frames.
     mobile
-        The ion that moves; None: the only one of Li, Na, K, Ag and Cu.
+        The ion that moves, without a config; None: the only one of Li, Na, K, Ag and Cu.
     charge
-        Its charge in e; None: its common one.
+        Its charge in e, without a config; None: its common one.
     tell
         Called now and then with the share of the file that has been read.
     **options
-        What a file does not say, as in `lycb analyse`: `time_step_fs` between stored frames (of
-        LAMMPS dumps: of an MD step), `species` of a dump's types, `start_ps` and `stop_ps`.
+        As in `lycb analyse`: `start_ps` and `stop_ps`, from the first frame; and what a file does
+        not say: `time_step_fs` between stored frames (of LAMMPS dumps: of an MD step), `species`
+        of a dump's types.
 
     Returns
     -------
@@ -221,14 +222,21 @@ def analyse_diffusion(
     Raises
     ------
     InputError
-        When the file cannot be used: no times, uneven or repeated frames, other atoms.
+        When the file cannot be used: no times, uneven or repeated frames, other atoms; when the
+        temperature is not above 0 K, or an option would have no effect.
     """
+    if config is not None and (mobile, charge) != (None, None):
+        raise InputError(
+            "mobile and charge stand in the config", fix="state them there", mobile=mobile,
+            charge=charge,
+        )  # fmt: skip
+    reading = ReadingOptions(**options)
     if isinstance(trajectory, Trajectory):
-        frames = as_unwrapped(trajectory)
+        frames = as_unwrapped(trajectory, reading)
     else:
-        frames = read_any_trajectory(Path(trajectory), ReadingOptions(**options), tell)
+        frames = read_any_trajectory(Path(trajectory), reading, tell)
     config = config or config_for(frames.species, mobile, charge)
-    return analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
+    return analyse_trajectory(frames, temperature_k, config)
 
 
 def run_campaign(campaign: Path | str, store: Path | str) -> CampaignResults:

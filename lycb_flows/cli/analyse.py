@@ -66,7 +66,7 @@ def analyse(
     with share_progress("reading") as tell:
         frames = read_any_trajectory(trajectory, options, tell)
     config = config_for(frames.species, mobile, charge)
-    found = analyse_trajectory(frames, temperature_k or frames.temperature_k, config)
+    found = analyse_trajectory(frames, temperature_k, config)
     places = None
     if out is not None or crystal is not None:
         places = places_of(frames, config.mobile_species, crystal)

@@ -75,15 +75,22 @@ def analyse_trajectory(
     trajectory
         Unwrapped positions at equal intervals.
     temperature_k
-        Temperature of the run in K; None: not known.
+        Temperature of the run in K; None: the trajectory's, and without one there is no
+        conductivity.
     config
         The mobile species, its charge and the rules of the fit.
 
     Raises
     ------
     InputError
-        When there is no mobile ion, no framework, or too few frames.
+        When there is no mobile ion, no framework, or too few frames, or the temperature is not
+        above 0 K.
     """
+    temperature_k = trajectory.temperature_k if temperature_k is None else temperature_k
+    if temperature_k is not None and not 0 < temperature_k < np.inf:
+        raise InputError(
+            "a temperature is above 0 K", fix="state the run's", temperature_k=temperature_k
+        )
     mobile = np.array(trajectory.species) == config.mobile_species
     if not mobile.any():
         raise InputError(

@@ -163,21 +163,36 @@ def read_any_trajectory(
     return prepare(collected, source, options)
 
 
-def as_unwrapped(trajectory: Trajectory) -> UnwrappedTrajectory:
-    """Return a trajectory in memory as an analysis needs it; all of its frames.
+def as_unwrapped(trajectory: Trajectory, options: ReadingOptions) -> UnwrappedTrajectory:
+    """Return a trajectory in memory as an analysis needs it.
+
+    Parameters
+    ----------
+    trajectory
+        The trajectory, with times and elements of its own.
+    options
+        Part to take, from its first frame.
 
     Raises
     ------
     InputError
-        When its frames are not evenly spaced.
+        When its frames are not evenly spaced, fewer than two of them are in the part, or the
+        options state times or elements.
     """
+    for name in ("time_step_fs", "species"):
+        if (value := getattr(options, name)) is not None:
+            raise InputError(
+                "a trajectory in memory has times and elements", fix="leave it out", **{name: value}
+            )
     times = Times(trajectory.times_ps - trajectory.times_ps[:1], trajectory.steps, "the trajectory")
+    first, last = _selected(times, options, Source())
+    chosen = slice(first, last + 1)
     return UnwrappedTrajectory(
         species=trajectory.species,
-        positions_ang=trajectory.unwrapped_ang(),
-        cells_ang=trajectory.cells_ang,
-        frame_interval_ps=check_even(times, 0, trajectory.n_frames - 1),
-        start_ps=0.0,
+        positions_ang=trajectory.unwrapped_ang()[chosen],
+        cells_ang=trajectory.cells_ang[chosen],
+        frame_interval_ps=check_even(times, first, last),
+        start_ps=float(times.times_ps[first]),
         temperature_k=float(trajectory.temperature_k.mean()),
         remarks=(),
     )

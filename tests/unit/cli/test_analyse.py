@@ -151,6 +151,36 @@ def test_python_reads_the_same_files(trajectory, tmp_path):
         lf.analyse_diffusion(replace(trajectory, steps=np.arange(1000) ** 2))
 
 
+def test_a_part_of_a_trajectory_in_memory_is_that_of_its_file(trajectory, tmp_path):
+    path = write_walk(trajectory, tmp_path / "run.h5")
+    part = {"start_ps": 200 * FRAME_FS / 1000, "stop_ps": 900 * FRAME_FS / 1000}
+    from_file, from_memory = (lf.analyse_diffusion(it, 600, **part) for it in (path, trajectory))
+    assert from_memory.duration_ps == pytest.approx(from_file.duration_ps)
+    assert from_memory.estimate.diffusivity_m2_per_s == pytest.approx(
+        from_file.estimate.diffusivity_m2_per_s, rel=1e-4
+    )
+    assert from_memory.duration_ps < lf.analyse_diffusion(trajectory, 600).duration_ps
+    with pytest.raises(InputError, match="no two frames"):
+        lf.analyse_diffusion(trajectory, 600, start_ps=1e9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"time_step_fs": 5.0},
+        {"species": "Na,Y,Cl"},
+        {"mobile": "Cl", "config": DiffusionConfig()},
+        {"charge": 2, "config": DiffusionConfig()},
+        *({"temperature_k": temperature_k} for temperature_k in (-600, 0, np.nan, np.inf)),
+    ],
+)
+def test_an_option_that_could_have_no_effect_is_refused(options, trajectory):
+    with pytest.raises(InputError, match=next(iter(options))):
+        lf.analyse_diffusion(trajectory, **options)
+    with pytest.raises(TypeError, match="nonsense"):
+        lf.analyse_diffusion(trajectory, nonsense=1)
+
+
 @pytest.mark.parametrize(
     ("symbol", "charge"),
     [
