@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lycb_flows.cli.numbers import above_zero
 from lycb_flows.cli.terminal import JsonOption, print_json, print_table, share_progress
 from lycb_flows.errors import InputError
 
@@ -26,10 +27,16 @@ def analyse(
     ],
     time_step_fs: Annotated[
         float | None,
-        typer.Option(help="Between stored frames; LAMMPS: per MD step (default: the file's)."),
+        typer.Option(
+            help="Between stored frames; LAMMPS: per MD step (default: the file's).",
+            callback=above_zero,
+        ),
     ] = None,
     temperature_k: Annotated[
-        float | None, typer.Option(help="Of the run, for the conductivity (default: the file's).")
+        float | None,
+        typer.Option(
+            help="Of the run, for the conductivity (default: the file's).", callback=above_zero
+        ),
     ] = None,
     mobile: Annotated[
         str | None, typer.Option(help="The ion that moves (default: the only alkali, Ag or Cu).")
@@ -61,7 +68,8 @@ def analyse(
     from lycb_flows.quantities.trajectory import analyse_trajectory, config_for, places_of
 
     crystal = None if parent is None else load_parent(parent)
-    _check_options(time_step_fs=time_step_fs, temperature_k=temperature_k, charge=charge)
+    if charge == 0:
+        raise InputError("what conducts has a charge", fix="see --help", option="--charge", found=0)
     options = ReadingOptions(time_step_fs, species, start_ps, stop_ps)
     with share_progress("reading") as tell:
         frames = read_any_trajectory(trajectory, options, tell)
@@ -78,13 +86,6 @@ def analyse(
     print_table(_title(found, frames, trajectory.name), ["", ""], _rows(found, frames))
     if places is not None:
         _print_sites(places)
-
-
-def _check_options(**options: float | None) -> None:
-    for name, value in options.items():
-        if value is not None and (value == 0 or (value < 0 and name != "charge")):
-            option = f"--{name.replace('_', '-')}"
-            raise InputError("an option must be above 0", fix="see --help", **{option: value})
 
 
 def _numbers(found: TrajectoryAnalysis) -> dict[str, str | float | None]:

@@ -30,6 +30,7 @@ from lycb_flows.cli import (
     training,
     workers,
 )
+from lycb_flows.cli.numbers import FiniteCommand
 from lycb_flows.cli.terminal import AT_THE_END
 from lycb_flows.errors import LycbError
 
@@ -104,7 +105,7 @@ def _add(
     """Add a command whose paragraphs are single lines: Rich keeps line breaks and adds its own."""
     paragraphs = (inspect.getdoc(command) or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    group.command(name, help=text, rich_help_panel=panel)(command)
+    group.command(name, help=text, rich_help_panel=panel, cls=FiniteCommand)(command)
 
 
 for _title, _commands in _GROUPS.items():

@@ -1,0 +1,36 @@
+"""Numbers among the options of all commands: what is no number, or beyond its range, is told."""
+
+import pytest
+import typer.main
+
+from lycb_flows.cli.app import app
+
+
+def commands(group, *names):
+    """Yield the words of each command with its parameters."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command.params
+
+
+def with_numbers():
+    """Yield each option that takes floats, with a call of its command that lacks nothing else."""
+    for words, params in commands(typer.main.get_command(app)):
+        needed = [param for param in params if param.required]
+        call = [*words]
+        for param in needed:
+            call += ["x"] if param.param_type_name == "argument" else [param.opts[0], "x"]
+        for param in params:
+            if "float" in param.bare_type():
+                yield call, param.opts[0]
+
+
+@pytest.mark.parametrize(("call", "option"), list(with_numbers()))
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_every_number_is_finite(call, option, value, lycb):
+    code, printed, message = lycb(*call, option, value)
+    assert (code != 0, printed) == (True, "")
+    assert option in message
+    assert f"found={value}" in message or "Invalid value" in message  # Typer's, of its min
