@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lycb_flows.cli.numbers import above_zero, not_negative
 from lycb_flows.cli.terminal import PlainProgress, checked, read_fields
 from lycb_flows.errors import InputError, PhysicsError
 
@@ -26,7 +27,9 @@ def md(
         Path, typer.Argument(help="An ordered crystal: a CIF, or what ASE reads.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of trajectory and checkpoint.")],
-    temperature_k: Annotated[float, typer.Option(help="Target temperature.")] = 600.0,
+    temperature_k: Annotated[
+        float, typer.Option(help="Target temperature.", callback=above_zero)
+    ] = 600.0,
     duration_ps: Annotated[float, typer.Option(help="Length after ramp and equilibration.")] = 10.0,
     pressure_bar: Annotated[
         float | None, typer.Option(help="NpT at this pressure; without it the cell is fixed.")
@@ -35,8 +38,10 @@ def md(
     protocol: Annotated[
         Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
     ] = None,
-    repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
-    seed: Annotated[int, typer.Option(help="Seed of the velocities.")] = 0,
+    repeat: Annotated[
+        tuple[int, int, int], typer.Option(help="Repeats of a, b, c.", callback=above_zero)
+    ] = (1, 1, 1),
+    seed: Annotated[int, typer.Option(help="Seed of the velocities.", callback=not_negative)] = 0,
     export: Annotated[
         Path | None, typer.Option(help="Also write .extxyz, .traj, .lammpstrj or XDATCAR.")
     ] = None,
@@ -105,8 +110,6 @@ def read_md_config(path: Path | None) -> MDConfig:
 
 
 def _protocol(config: MDConfig, temperature_k: float, pressure_bar: float | None) -> MDProtocol:
-    if temperature_k <= 0:
-        raise InputError("a temperature is above 0 K", fix="see --help", found=temperature_k)
     if pressure_bar is None:
         return config.nvt(temperature_k, ramp=True)
     return config.npt(temperature_k, pressure_bar)

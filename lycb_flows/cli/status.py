@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lycb_flows.cli.numbers import above_zero
 from lycb_flows.cli.terminal import (
     JsonOption,
     LaunchPadOption,
@@ -63,7 +64,9 @@ def watch(
     mine: MineOption = False,
     store: StoreOption = None,
     launchpad: LaunchPadOption = None,
-    interval_s: Annotated[float, typer.Option(help="Time between two looks.")] = 5.0,
+    interval_s: Annotated[
+        float, typer.Option(help="Time between two looks.", callback=above_zero)
+    ] = 5.0,
 ) -> None:
     """Show the status live, until Ctrl-C.
 

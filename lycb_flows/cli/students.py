@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lycb_flows.cli.dynamics import read_md_config, read_ordered, telling
+from lycb_flows.cli.numbers import above_zero, not_negative
 from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
 from lycb_flows.errors import InputError
 from lycb_flows.machine import duration_text
@@ -25,12 +26,20 @@ def distil(
     teacher: Annotated[str, typer.Option(help="Name or file of a potential.")] = "chgnet-0.3.0",
     temperatures_k: Annotated[
         list[float] | None,
-        typer.Option("--temperature-k", help="Of its runs (default: 300 600 900)."),
+        typer.Option(
+            "--temperature-k", help="Of its runs (default: 300 600 900).", callback=above_zero
+        ),
     ] = None,
-    rounds: Annotated[int, typer.Option(help="How often frames of its own runs are added.")] = 3,
-    updates: Annotated[int, typer.Option(help="Steps of the last training.")] = 6000,
-    neurons: Annotated[int, typer.Option(help="Of the hidden layer.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of frames, velocities and weights.")] = 0,
+    rounds: Annotated[
+        int, typer.Option(help="How often frames of its own runs are added.", callback=not_negative)
+    ] = 3,
+    updates: Annotated[
+        int, typer.Option(help="Steps of the last training.", callback=above_zero)
+    ] = 6000,
+    neurons: Annotated[int, typer.Option(help="Of the hidden layer.", callback=above_zero)] = 40,
+    seed: Annotated[
+        int, typer.Option(help="Of frames, velocities and weights.", callback=not_negative)
+    ] = 0,
 ) -> None:
     """Train a NEP on frames that a teacher labels, and certify its statics.
 
@@ -77,18 +86,27 @@ def certify(
     dynamics: Annotated[
         bool, typer.Option("--dynamics", help="Run; without it only the price is printed.")
     ] = False,
-    temperature_k: Annotated[float, typer.Option(help="Where both diffuse.")] = 600.0,
+    temperature_k: Annotated[
+        float, typer.Option(help="Where both diffuse.", callback=above_zero)
+    ] = 600.0,
     volume_temperature_k: Annotated[
-        list[float] | None, typer.Option(help="Where volumes are compared, too (default: 300).")
+        list[float] | None,
+        typer.Option(help="Where volumes are compared, too (default: 300).", callback=above_zero),
     ] = None,
     replicas: Annotated[int, typer.Option(help="Runs of each in which ions diffuse.")] = 3,
-    duration_ps: Annotated[float, typer.Option(help="Of a run in which ions diffuse.")] = 60.0,
-    npt_ps: Annotated[float, typer.Option(help="Of a run in which the cell moves.")] = 20.0,
-    repeat: Annotated[tuple[int, int, int], typer.Option(help="Repeats of a, b, c.")] = (1, 1, 1),
+    duration_ps: Annotated[
+        float, typer.Option(help="Of a run in which ions diffuse.", callback=above_zero)
+    ] = 60.0,
+    npt_ps: Annotated[
+        float, typer.Option(help="Of a run in which the cell moves.", callback=above_zero)
+    ] = 20.0,
+    repeat: Annotated[
+        tuple[int, int, int], typer.Option(help="Repeats of a, b, c.", callback=above_zero)
+    ] = (1, 1, 1),
     protocol: Annotated[
         Path | None, typer.Option(help="YAML with fields of a campaign's `md` section.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the velocities.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the velocities.", callback=not_negative)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a student's volumes and diffusivity with its teacher's, in runs of both.

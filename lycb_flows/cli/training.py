@@ -272,14 +272,15 @@ def tune(
         "freeze_level": freeze_level,
     }
     search = checked(TuningConfig, {name: each for name, each in given.items() if each is not None})
-    first = TrainingConfig(
-        recipe="whole-schedule",
-        seed=seed,
-        batch_size=search.batch_size[0],
-        epochs=search.epochs[0],
-        learning_rate=search.learning_rate[0],
-        freeze_level=search.freeze_level[0],
-    )
+    options = {
+        "recipe": "whole-schedule",
+        "seed": seed,
+        "batch_size": search.batch_size[0],
+        "epochs": search.epochs[0],
+        "learning_rate": search.learning_rate[0],
+        "freeze_level": search.freeze_level[0],
+    }
+    first = checked(TrainingConfig, options)
     sets = read_training_labels(labels, tell=_say)
     source = find_model(model)
     potential = load_potential(source.model, source.weights, load_settings().device)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lycb_flows.cli.numbers import above_zero, not_negative
 from lycb_flows.cli.terminal import (
     LaunchPadOption,
     StoreOption,
@@ -35,13 +36,22 @@ def worker(
     ] = None,
     launchpad: LaunchPadOption = None,
     nlaunches: Annotated[
-        int | None, typer.Option(help="Jobs to run; 0: until none is left (default: no limit).")
+        int | None,
+        typer.Option(
+            help="Jobs to run; 0: until none is left (default: no limit).", callback=not_negative
+        ),
     ] = None,
     max_idle_s: Annotated[
-        float | None, typer.Option(help="Leave after so long without a job (default: never).")
+        float | None,
+        typer.Option(
+            help="Leave after so long without a job (default: never).", callback=not_negative
+        ),
     ] = None,
     walltime_minutes: Annotated[
-        float | None, typer.Option(help="Time until the queue ends it (default: what Slurm says).")
+        float | None,
+        typer.Option(
+            help="Time until the queue ends it (default: what Slurm says).", callback=above_zero
+        ),
     ] = None,
     name: Annotated[
         str, typer.Option(help="Name written into results (default: host and pid).")
@@ -112,7 +122,10 @@ def reap(
         bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")
     ] = False,
     lost_after_s: Annotated[
-        float | None, typer.Option(help="Silence that means lost (default: LYCB_LOST_AFTER_S).")
+        float | None,
+        typer.Option(
+            help="Silence that means lost (default: LYCB_LOST_AFTER_S).", callback=above_zero
+        ),
     ] = None,
     launchpad: LaunchPadOption = None,
     store: StoreOption = None,
@@ -145,7 +158,9 @@ def reap(
 
 
 def serve_reaper(
-    interval_s: Annotated[float, typer.Option(help="Time between two passes.")] = 60.0,
+    interval_s: Annotated[
+        float, typer.Option(help="Time between two passes.", callback=above_zero)
+    ] = 60.0,
     notify: Annotated[
         str | None, typer.Option(help="Shell command at an end or a failure; gets the text.")
     ] = None,

@@ -79,8 +79,6 @@ def test_what_cannot_be_run_is_told_in_one_line(lycb, salt, protocol, tmp_path):
     assert_one_line(run(lycb, salt, typo, out), "list of fields")
     typo.write_text("{")
     assert_one_line(run(lycb, salt, typo, out), "unreadable file of fields")
-    cold = run(lycb, salt, protocol, out, "--temperature-k", "-5")
-    assert_one_line(cold, "above 0 K")
     assert_one_line(lycb("bench", "speed"), "no such benchmark", "memory")
     assert not out.exists()
 
