@@ -883,7 +883,7 @@ using namespace lycb;
 extern "C" {
 
 void* lycb_chgnet_new(const Shape* shape, const float* packed) {
-    try { return new Engine(*shape, packed); } catch (const std::bad_alloc&) { return nullptr; }
+    try { return new Engine(*shape, packed); } catch (const std::exception&) { return nullptr; }
 }
 
 void lycb_chgnet_delete(void* engine) { delete static_cast<Engine*>(engine); }
@@ -895,7 +895,7 @@ int lycb_chgnet_run(void* engine, const Pairs* pairs, const double* positions, c
         FlushDenormals here;
         static_cast<Engine*>(engine)->run(*pairs, positions, cells, *results);
         return 0;
-    } catch (const std::bad_alloc&) { return 1; }
+    } catch (const std::exception&) { return 1; }
 }
 
 // The rate of `product` on a block that stays in cache, one thread: what a step is held against.

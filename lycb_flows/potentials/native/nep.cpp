@@ -2,6 +2,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#include <exception>
 #include <memory>
 
 #include "nep_dynamics.hpp"
@@ -10,19 +11,37 @@ using namespace nep;
 
 namespace {
 
+// Call body(0) to body(n - 1) on several threads; no exception may leave such a loop, so one of
+// them is thrown after it.
+template <class Body> void side_by_side(int64_t n, int threads, Body&& body) {
+    std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int64_t i = 0; i < n; ++i) {
+        try {
+            body(i);
+        } catch (...) {
+#pragma omp critical
+            failure = std::current_exception();
+        }
+    }
+    if (failure) std::rethrow_exception(failure);
+}
+
+int thread_number() {
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 struct System {
     std::unique_ptr<Weights> weights;
     std::vector<std::unique_ptr<Crystal>> crystals;
     std::vector<std::unique_ptr<Scratch>> scratches;
     std::vector<size_t> offsets;  // of each crystal's first atom
 
-    Scratch& scratch() {
-#ifdef _OPENMP
-        return *scratches[omp_get_thread_num()];
-#else
-        return *scratches[0];
-#endif
-    }
+    Scratch& scratch() { return *scratches[thread_number()]; }
 
     void set_threads(int n) {
         while ((int)scratches.size() < n) scratches.emplace_back(new Scratch);
@@ -30,19 +49,16 @@ struct System {
 
     void evaluate(int threads) {
         set_threads(threads);
-        if (crystals.size() > 1 || threads == 1) {
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-            for (size_t c = 0; c < crystals.size(); ++c) crystals[c]->evaluate(scratch());
-        } else evaluate_alone(*crystals[0], threads);
+        if (crystals.size() > 1 || threads == 1)
+            side_by_side(crystals.size(), threads, [&](int64_t c) { crystals[c]->evaluate(scratch()); });
+        else evaluate_alone(*crystals[0], threads);
     }
 
     void evaluate_alone(Crystal& crystal, int threads) {
         crystal.prepare();
-        if (crystal.described) {
-            threads = std::min(threads, crystal.chunks);
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
-            for (int c = 0; c < crystal.chunks; ++c) crystal.run_chunk(c, scratch());
-        }
+        if (crystal.described)
+            side_by_side(crystal.chunks, std::min(threads, crystal.chunks),
+                         [&](int64_t c) { crystal.run_chunk(c, scratch()); });
         crystal.collect();
     }
 };
@@ -69,7 +85,7 @@ void* lycb_nep_new(const double* cutoffs, const double* numbers, double skin, in
             offset += sizes[c];
         }
         return system.release();
-    } catch (const std::bad_alloc&) { return nullptr; }
+    } catch (const std::exception&) { return nullptr; }
 }
 
 // From now on take extrapolation grades by an active set.
@@ -97,7 +113,7 @@ int lycb_nep_run(void* pointer, int threads, const double* positions, const doub
                     forces[3 * (system.offsets[c] + crystal.order[i]) + x] = crystal.force[x][i];
         }
         return 0;
-    } catch (const std::bad_alloc&) { return 1; }
+    } catch (const std::exception&) { return 1; }
 }
 
 // Descriptors (n, D) of the last evaluation, unscaled.
@@ -132,13 +148,13 @@ int lycb_nep_advance(void* pointer, int threads, int64_t steps, const double* ta
             Replica replica(crystal, motions[c]);
             done[c] = replica.advance(steps, targets + c * steps, evaluate);
         };
-        if (m > 1 || threads == 1) {
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-            for (int64_t c = 0; c < m; ++c)
+        if (m > 1 || threads == 1)
+            side_by_side(m, threads, [&](int64_t c) {
                 advance(c, [&] { system.crystals[c]->evaluate(system.scratch()); });
-        } else advance(0, [&] { system.evaluate_alone(*system.crystals[0], threads); });
+            });
+        else advance(0, [&] { system.evaluate_alone(*system.crystals[0], threads); });
         return 0;
-    } catch (const std::bad_alloc&) { return 1; }
+    } catch (const std::exception&) { return 1; }
 }
 
 }

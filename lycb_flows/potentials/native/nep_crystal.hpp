@@ -55,6 +55,7 @@ template <class T> struct Aligned {
 template <class T> using Array = std::vector<T, Aligned<T>>;
 
 constexpr double MAX_GHOSTS = 1e7;  // a cell that has collapsed has too many images
+constexpr double MAX_BINS = 128;    // along an edge of the cell; those of a huge cell are wider
 constexpr int CHUNK = 128;  // atoms whose forces share a buffer: a matter of the crystal alone
 
 class Crystal {
@@ -212,7 +213,7 @@ private:
 
     __attribute__((noinline)) void build() {
         ++built;
-        fresh = false, identity = true;
+        fresh = identity = true;  // fresh until all is done: memory may run out
         for (int x = 0; x < 3; ++x) birth[x] = position[x];
         std::fill(moved.begin(), moved.end(), real(0));
         birth_cell = cell;
@@ -227,7 +228,7 @@ private:
         const double parts[3] = {2, 2, 4};  // bins within a reach
         double widths[3];
         for (int x = 0; x < 3; ++x) {
-            widths[x] = reaches[x] / parts[x];
+            widths[x] = std::max(reaches[x] / parts[x], 1 / MAX_BINS);
             lowest[x] = (int)parts[x] + 1;
             counts[x] = (int)std::ceil(1 / widths[x]) + 2 * lowest[x] + 1;
         }

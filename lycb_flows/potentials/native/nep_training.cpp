@@ -50,30 +50,32 @@ int lycb_nep_place(void* pointer, const double* positions, const double* cells) 
             if (!system.crystals[c]->described) return 2;
         }
         return 0;
-    } catch (const std::bad_alloc&) { return 1; }
+    } catch (const std::exception&) { return 1; }
 }
 
 void lycb_nep_set_numbers(void* pointer, const double* cutoffs, const double* numbers) {
     *static_cast<System*>(pointer)->weights = Weights(cutoffs, numbers);
 }
 
-// Energies, forces and virials of some crystals, one after the other.
-void lycb_nep_forwards(void* pointer, int threads, int64_t n, const int64_t* chosen, double* energies,
-                       double* forces, double* virials) {
+// Energies, forces and virials of some crystals, one after the other; 0, or 1 when memory ran out.
+int lycb_nep_forwards(void* pointer, int threads, int64_t n, const int64_t* chosen, double* energies,
+                      double* forces, double* virials) {
     System& system = *static_cast<System*>(pointer);
-    system.set_threads(threads);
-    std::vector<size_t> begin(n + 1, 0);
-    for (int64_t c = 0; c < n; ++c) begin[c + 1] = begin[c] + system.crystals[chosen[c]]->n;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t c = 0; c < n; ++c) {
-        Crystal& crystal = *system.crystals[chosen[c]];
-        crystal.evaluate(system.scratch());
-        energies[c] = crystal.energy;
-        const int places[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
-        for (int x = 0; x < 9; ++x) virials[9 * c + x] = crystal.virial[places[x]];
-        for (int i = 0; i < crystal.n; ++i)
-            for (int x = 0; x < 3; ++x) forces[3 * (begin[c] + crystal.order[i]) + x] = crystal.force[x][i];
-    }
+    try {
+        system.set_threads(threads);
+        std::vector<size_t> begin(n + 1, 0);
+        for (int64_t c = 0; c < n; ++c) begin[c + 1] = begin[c] + system.crystals[chosen[c]]->n;
+        side_by_side(n, threads, [&](int64_t c) {
+            Crystal& crystal = *system.crystals[chosen[c]];
+            crystal.evaluate(system.scratch());
+            energies[c] = crystal.energy;
+            const int places[9] = {0, 5, 4, 5, 1, 3, 4, 3, 2};
+            for (int x = 0; x < 9; ++x) virials[9 * c + x] = crystal.virial[places[x]];
+            for (int i = 0; i < crystal.n; ++i)
+                for (int x = 0; x < 3; ++x) forces[3 * (begin[c] + crystal.order[i]) + x] = crystal.force[x][i];
+        });
+        return 0;
+    } catch (const std::exception&) { return 1; }
 }
 
 // Derivatives of a loss by all numbers, from those by the energies, forces and virials of some
@@ -88,19 +90,13 @@ int lycb_nep_backwards(void* pointer, int threads, int64_t n, const int64_t* cho
         for (auto& each : slopes) each.reset(new Slopes());
         std::vector<std::unique_ptr<TrainingScratch>> scratches(threads);
         for (auto& each : scratches) each.reset(new TrainingScratch);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-        for (int64_t c = 0; c < n; ++c) {
-#ifdef _OPENMP
-            TrainingScratch& scratch = *scratches[omp_get_thread_num()];
-#else
-            TrainingScratch& scratch = *scratches[0];
-#endif
+        side_by_side(n, threads, [&](int64_t c) {
             differentiate(*system.crystals[chosen[c]], energy_slopes[c], force_slopes + 3 * begin[c],
-                          virial_slopes + 9 * c, scratch, *slopes[c]);
-        }
+                          virial_slopes + 9 * c, *scratches[thread_number()], *slopes[c]);
+        });
         for (const auto& each : slopes) add_up(*each, out);
         return 0;
-    } catch (const std::bad_alloc&) { return 1; }
+    } catch (const std::exception&) { return 1; }
 }
 
 }

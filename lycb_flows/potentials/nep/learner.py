@@ -81,13 +81,15 @@ class NepLearner:
         self._kernel.set_weights(self.module.get_weights())
         n_atoms = sum(self.sizes[i] for i in chosen)
         outputs = np.empty(len(chosen)), np.empty((n_atoms, 3)), np.empty((len(chosen), 3, 3))
-        self._kernel.library.lycb_nep_forwards(
+        failed = self._kernel.library.lycb_nep_forwards(
             self._kernel.system,
             torch.get_num_threads(),
             ctypes.c_int64(len(chosen)),
             address(chosen),
             *map(address, outputs),
         )
+        if failed:
+            raise MemoryError
         energies, forces, virials = (torch.from_numpy(output).float() for output in outputs)
         return energies, forces, virials
 

@@ -1,6 +1,9 @@
 """NEP4: the file, exactness against calorine and finite differences, the compiled kernel."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +190,48 @@ def test_a_crystal_that_is_no_crystal_has_nan_and_its_neighbour_does_not_notice(
     assert torch.equal(now.forces_ev_per_ang[len(bad) :], alone.forces_ev_per_ang)
     bad.positions[:] = CRYSTAL["positions"]
     assert evaluate(*tensors(bad, good)).energies_ev.isfinite().all()
+
+
+@pytest.mark.parametrize("edge_ang", [300.0, 3e3, 1e6])
+@pytest.mark.parametrize("axes", [[0, 1, 2], [0], [2]])
+def test_a_pair_has_its_energy_and_forces_in_a_box_of_any_size(axes, edge_ang):
+    pair = Atoms("LiCl", [[-0.8, 0.1, 0.3], [1.1, 0.2, -0.4]], pbc=True)
+    found = []
+    for edge in (60.0, edge_ang):
+        pair.set_cell(np.where(np.isin(range(3), axes), edge, 7.0))
+        found.append(kernel(SHAPES["other sizes"], pair, pair)(*tensors(pair, pair)))
+    close = {"atol": 1e-8, "rtol": 0}
+    torch.testing.assert_close(found[1].energies_ev, found[0].energies_ev, **close)
+    torch.testing.assert_close(found[1].forces_ev_per_ang, found[0].forces_ev_per_ang, **close)
+
+
+_SHORT_OF_MEMORY = """
+import resource
+from test_nep import *
+
+good, collapsed = Atoms(**CRYSTAL, pbc=True), Atoms("Li", cell=[0.07, 0.07, 0.07], pbc=True)
+evaluate = kernel(SHAPES["other sizes"], collapsed, good)
+alone = kernel(SHAPES["other sizes"], good)(*tensors(good))
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, ((64 << 20) + pages * resource.getpagesize(), limits[1]))
+for _ in range(2):
+    with pytest.raises(MemoryError):
+        evaluate(*tensors(collapsed, good))
+resource.setrlimit(resource.RLIMIT_AS, limits)
+now = evaluate(*tensors(collapsed, good))
+assert now.energies_ev[0].isnan()
+assert torch.equal(now.energies_ev[1:], alone.energies_ev)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_runs_out_in_a_thread_is_a_memory_error_and_nothing_half_made_is_used():
+    command = [sys.executable, "-c", _SHORT_OF_MEMORY]
+    places = [str(Path(__file__).parent), *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_is_a_model_by_its_path(tmp_path):
