@@ -14,7 +14,14 @@ from pathlib import Path
 
 from lycb_flows.doctor.context import Context, find_room, nearest_folder, write_file
 from lycb_flows.errors import LycbError
-from lycb_flows.machine import Finding, NotApplicableError, count_cores, counted, size_text
+from lycb_flows.machine import (
+    Finding,
+    NotApplicableError,
+    count_cores,
+    counted,
+    in_full,
+    size_text,
+)
 
 PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""
@@ -128,7 +135,7 @@ def _output(*command: str) -> str:
 
 def look_at_scratch(context: Context) -> Finding:
     """Check that the launch folders' disk can be written and has room."""
-    folder = nearest_folder(context.settings.scratch.expanduser())
+    folder = nearest_folder(in_full(context.settings.scratch))
     write_file(folder)
     free = shutil.disk_usage(folder).free
     fix = "free the disk, set LYCB_SCRATCH elsewhere, or lower LYCB_MIN_FREE_GB"

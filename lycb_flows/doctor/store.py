@@ -18,6 +18,7 @@ from lycb_flows.doctor.context import (
     write_file,
 )
 from lycb_flows.errors import InputError
+from lycb_flows.machine.home import in_full
 from lycb_flows.machine.looks import Finding, NotApplicableError
 from lycb_flows.store import now, open_store
 
@@ -44,7 +45,7 @@ def look_at_store(context: Context) -> Finding:
         return Finding(ok=True, found=context.store.label)
     if "://" in context.address:
         raise InputError("neither a folder nor mongodb://", fix="correct `store` in the settings")
-    folder = Path(context.address).expanduser()
+    folder = in_full(Path(context.address))
     if not (folder / "results.sqlite").is_file():
         write_file(nearest_folder(folder))
         return Finding(None, f"none in {folder} yet; the first campaign makes it")

@@ -18,6 +18,9 @@ from .files import (
     sync_folder as sync_folder,
     write_durably as write_durably,
 )
+from .home import (
+    in_full as in_full,
+)
 from .looks import (
     Finding as Finding,
     Look as Look,

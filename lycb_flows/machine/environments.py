@@ -6,6 +6,7 @@ import json
 import os
 import sys
 
+from lycb_flows.machine.home import in_full
 from lycb_flows.machine.settings import load_settings
 
 _VARIABLE = "LYCB_PYTHONS"
@@ -14,7 +15,7 @@ _VARIABLE = "LYCB_PYTHONS"
 def python_of(package: str) -> str:
     """Return the Python in whose environment a package is; this one where none is named."""
     named = load_settings().pythons.get(package)
-    return sys.executable if named is None else str(named.expanduser())
+    return sys.executable if named is None else str(in_full(named))
 
 
 def name_python(package: str, python: str) -> None:

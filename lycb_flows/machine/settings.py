@@ -23,10 +23,11 @@ from pydantic_settings import (
 from lycb_flows.config import discreet_reason, first_fault, parse_yaml
 from lycb_flows.errors import InputError
 from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
+from lycb_flows.machine.home import in_full
 
 
 def _settings_file() -> Path:
-    return Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")).expanduser()
+    return in_full(Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")))
 
 
 class _YamlFile(YamlConfigSettingsSource):

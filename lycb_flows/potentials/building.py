@@ -53,7 +53,7 @@ def build_library(
         paths = [folder / name for name in (source, *headers)]
         try:
             return ctypes.CDLL(str(_built(paths, compiler, (*_FLAGS, *flags))))
-        except (OSError, subprocess.SubprocessError) as err:
+        except (OSError, RuntimeError, subprocess.SubprocessError) as err:  # Runtime: no home
             _LOGGER.warning("cannot build %s, torch is used: %s", source, err)
             return None
 

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from lycb_flows.config import IMPORT_PATH, CalculatorModel, parse_yaml
 from lycb_flows.errors import InputError, MachineError, first_line
-from lycb_flows.machine import name_python, python_of, run_bound
+from lycb_flows.machine import in_full, name_python, python_of, run_bound
 from lycb_flows.potentials import calculator_process
 from lycb_flows.potentials.architecture import ModelSource
 
@@ -104,7 +104,7 @@ def absolute_model(name: str, folder: Path) -> str:
     if config is None:
         return name if _imported(name) else str((folder / name).resolve())
     paths = {
-        field: str((folder / Path(path).expanduser()).absolute())  # a link to Python stays one
+        field: str((folder / in_full(Path(path))).absolute())  # a link to Python stays one
         for field in ("weights", "python")
         if (path := getattr(config, field)) is not None
     }

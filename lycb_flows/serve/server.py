@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from lycb_flows.errors import InputError
+from lycb_flows.machine.home import in_full
 from lycb_flows.machine.settings import load_settings
 from lycb_flows.serve import (
     HANDLERS,
@@ -154,7 +155,7 @@ def serve(options: ServerOptions, say: Callable[[str], None]) -> None:
     names = () if options.is_loopback else _names(options.host)
     access = Access(names=names, with_levers=options.with_levers)
     listener = _listen(options)
-    path = options.token_file or Path(f"~/.lycb_serve_{options.port}.token").expanduser()
+    path = options.token_file or in_full(Path(f"~/.lycb_serve_{options.port}.token"))
     config = uvicorn.Config(
         build(options, access, say),
         access_log=False,  # it would write the code of the log-in link

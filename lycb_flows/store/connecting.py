@@ -16,6 +16,7 @@ from pymongo.errors import (
 )
 
 from lycb_flows.errors import InputError, StoreError
+from lycb_flows.machine.home import in_full
 from lycb_flows.machine.settings import Settings
 from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
@@ -54,7 +55,7 @@ def connect(address: str, settings: Settings) -> MongoStore:
     if settings.blobs in {None, "gridfs"}:
         blobs = GridFSBlobs(database, settings.outage_s)
     else:
-        blobs = BlobFolder(Path(str(settings.blobs)).expanduser().resolve())
+        blobs = BlobFolder(in_full(Path(str(settings.blobs))).resolve())
     store = MongoStore(database, blobs, address=address, label=label, settings=settings)
     try:
         client.admin.command("ping")

@@ -13,6 +13,7 @@ from pathlib import Path
 from fireworks import FWorker, fw_config
 
 from lycb_flows.errors import InputError
+from lycb_flows.machine.home import in_full
 from lycb_flows.machine.settings import Settings
 from lycb_flows.service.launchpad import placed_here, query_of, worker_settings
 
@@ -70,8 +71,8 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
     threads = str(settings.threads)
     variables = {
         "LYCB_WORKER_NAME": name,
-        "LYCB_SCRATCH": str(settings.scratch.expanduser().resolve()),
-        "LYCB_SETTINGS_FILE": str(settings.settings_file.expanduser().resolve()),
+        "LYCB_SCRATCH": str(in_full(settings.scratch).resolve()),
+        "LYCB_SETTINGS_FILE": str(in_full(settings.settings_file).resolve()),
         # a machine is filled by several workers, not by several processes of each
         "LYCB_PROCESSES": os.environ.get("LYCB_PROCESSES", "1"),
         "OMP_NUM_THREADS": threads,
@@ -79,7 +80,7 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
     if options.device:
         variables["LYCB_DEVICE"] = options.device
     if settings.blobs and settings.blobs != "gridfs":
-        variables["LYCB_BLOBS"] = str(Path(settings.blobs).expanduser().resolve())
+        variables["LYCB_BLOBS"] = str(in_full(Path(settings.blobs)).resolve())
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(settings.threads)
     before = {variable: os.environ.get(variable) for variable in variables}
