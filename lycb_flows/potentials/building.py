@@ -7,6 +7,7 @@ the hashes of sources, flags, compiler and processor. Where there is no compiler
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,6 +20,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
+
+from lycb_flows.machine import write_durably
 
 _LOGGER = logging.getLogger(__name__)
 _FLAGS = (
@@ -52,13 +55,13 @@ def build_library(
     with resources.as_file(resources.files("lycb_flows.potentials") / "native") as folder:
         paths = [folder / name for name in (source, *headers)]
         try:
-            return ctypes.CDLL(str(_built(paths, compiler, (*_FLAGS, *flags))))
+            return _loaded(paths, compiler, (*_FLAGS, *flags))
         except (OSError, RuntimeError, subprocess.SubprocessError) as err:  # Runtime: no home
             _LOGGER.warning("cannot build %s, torch is used: %s", source, err)
             return None
 
 
-def _built(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> Path:
+def _loaded(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> ctypes.CDLL:
     version = subprocess.run(  # noqa: S603 - the compiler that was found
         [compiler, "--version"], capture_output=True, check=True, timeout=_BUILD_TIMEOUT_S
     ).stdout
@@ -67,18 +70,19 @@ def _built(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> Path
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lycb_flows"
     target = cache / f"{sources[0].stem}-{digest}.so"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            built = Path(folder) / target.name
-            subprocess.run(  # noqa: S603
-                [compiler, *flags, str(sources[0]), "-o", str(built)],
-                check=True,
-                capture_output=True,
-                timeout=_BUILD_TIMEOUT_S,
-            )
-            built.replace(target)  # another process may do the same: either file will do
-    return target
+    with contextlib.suppress(OSError):  # it is not there, or damaged
+        return ctypes.CDLL(str(target))
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        built = Path(folder) / target.name
+        subprocess.run(  # noqa: S603
+            [compiler, *flags, str(sources[0]), "-o", str(built)],
+            check=True,
+            capture_output=True,
+            timeout=_BUILD_TIMEOUT_S,
+        )
+        write_durably(target, built.read_bytes())  # another process may do the same: either will do
+    return ctypes.CDLL(str(target))
 
 
 def _processor() -> bytes:
