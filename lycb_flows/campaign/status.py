@@ -28,7 +28,16 @@ from lycb_flows.campaign import (
 from lycb_flows.config import Campaign, RunConfig
 from lycb_flows.machine import duration_text
 from lycb_flows.quantities import MeasurementPlan, find_quantity, readable_quantities
-from lycb_flows.schemas import Dataset, Evaluation, Frames, Model, ModelErrors, Round, Run
+from lycb_flows.schemas import (
+    Dataset,
+    Evaluation,
+    Frames,
+    Model,
+    ModelErrors,
+    Round,
+    Run,
+    StudentCondition,
+)
 from lycb_flows.store import ResultStore
 from lycb_flows.units import EV_MEV, GPA_MPA
 
@@ -119,17 +128,23 @@ def _student_status(
     return {
         "student": [f"of {teacher}, {found.student.n_frames} frames"]
         + [
-            f"{condition.temperature_k:g} K {condition.ensemble}: "
+            f"{condition.temperature_k:g} K {_ensemble_text(condition)}: "
             + ("no frames" if condition.errors is None else errors_text(condition.errors))
             for condition in found.student.conditions
         ]
     }
 
 
+def _ensemble_text(condition: StudentCondition) -> str:
+    pressure_bar = condition.pressure_bar
+    at = "" if pressure_bar is None else f" {pressure_bar:g} bar"
+    return condition.ensemble + at
+
+
 def _measured_status(found: CampaignResults) -> dict[str, list[str]]:
     """Return what has been measured so far: a line for each quantity that is installed here."""
     return {
-        quantity.status_name: [quantity.status(document) for document in documents]
+        quantity.status_name: [quantity.place(document) for document in documents]
         for quantity, documents in (
             (find_quantity(name), documents) for name, documents in found.measured.items()
         )

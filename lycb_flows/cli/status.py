@@ -23,12 +23,13 @@ from lycb_flows.cli.terminal import (
     print_table,
     tell_of_no_campaign,
 )
+from lycb_flows.units import duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission
 
-_OF_THE_STORE = {"attempts", "wall_s"}
-"""What is counted for all campaigns of a store together."""
+_OF_THE_STORE = {"attempts": "attempts in store", "wall_s": "computing in store"}
+"""Names of what is counted for all campaigns of a store together."""
 _SERVED_OUTAGE_S = 20
 """A page says that the database is away, instead of waiting for it as a worker does."""
 MineOption = Annotated[bool, typer.Option("--mine", help="Only campaigns that you submitted.")]
@@ -173,8 +174,10 @@ class _Watched:
 def _status_rows(found: dict[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
     for name, value in found.items():
-        field = f"{name}, whole store" if name in _OF_THE_STORE else name
-        if isinstance(value, dict):
+        field = _OF_THE_STORE.get(name, name)
+        if name == "wall_s":
+            rows.append([field, duration_text(value)])
+        elif isinstance(value, dict):
             rows += [[f"{field} {part}", _as_text(entry)] for part, entry in value.items()]
         elif isinstance(value, list):
             rows.append([field, "\n".join(map(str, value))])

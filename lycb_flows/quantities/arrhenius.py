@@ -69,7 +69,6 @@ class ArrheniusLaw(Quantity[Arrhenius]):
     needs = (Diffusion,)
     work = "Arrhenius"
     noun = "Arrhenius fit"
-    status_fields = ("system",)
     title = "Barrier and conductivity"
     rests_on = "a transport"
 

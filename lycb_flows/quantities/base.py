@@ -8,7 +8,7 @@ plan, status, results and report iterate over the quantities of a campaign and n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
@@ -99,14 +99,6 @@ class Quantity(ABC, Generic[D]):
     def status_name(self) -> str:
         """Name of its line in the status of a campaign."""
         return self.name
-
-    @property
-    def status_fields(self) -> tuple[str, ...]:
-        """Fields of a condition that the status of a campaign shows.
-
-        By default they are all that its scope distinguishes.
-        """
-        return _FIELDS_OF_SCOPE[self.scope]
 
     @property
     def title(self) -> str:
@@ -288,16 +280,10 @@ class Quantity(ABC, Generic[D]):
             if isinstance(document, self.document):
                 yield document
 
-    def status(self, document: D) -> str:
-        """Return where a finished document was measured.
-
-        The text holds the fields in `status_fields`.
-        """
-        return _place(document, self.status_fields)
-
     def place(self, document: D) -> str:
         """Return where a finished document was measured, with all that its scope distinguishes."""
-        return _place(document, _FIELDS_OF_SCOPE[self.scope])
+        place = {name: getattr(document, name, None) for name in _FIELDS_OF_SCOPE[self.scope]}
+        return Condition.model_validate(place).title or "done"
 
     def numbers(self, document: D) -> Iterator[Number]:  # noqa: ARG002 - for those with numbers
         """Yield what `lycb results` shows of a document: numbers with their errors."""
@@ -382,8 +368,3 @@ class Quantity(ABC, Generic[D]):
         A report lists them after its other weaknesses.
         """
         yield from ()
-
-
-def _place(document: Document, fields: Iterable[str]) -> str:
-    place = {name: getattr(document, name, None) for name in fields}
-    return Condition.model_validate(place).title or "done"

@@ -63,7 +63,6 @@ class Diffusion(Quantity[Transport]):
     noun = "transport"
     absence = "No production run has been analysed yet."
     status_name = "measured"
-    status_fields = ("system", "temperature_k", "replica")
     of_mobile_ions = True
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -38,6 +39,8 @@ SETTINGS = {
 }
 NOT_FROZEN = {"store", "owner", "workers", "rest", "attempts", "wall_s"}
 """Parts of a status that tell who looks where, and when, and what was measured anew."""
+PRESSURES_NAMED = {"measured", "arrhenius"}
+"""Lines of a status that named no pressure when it was frozen, so that two looked the same."""
 KEYED_BY_PLAN = ["arrhenius", "dataset", "frames", "model", "round", "run", "segment", "transport"]
 """Kinds whose keys are known before anything runs, whatever machine then runs it."""
 MEASURED_ANEW = {"transport", "arrhenius"}
@@ -89,7 +92,10 @@ def assert_tells_the_same(command, name, *where, launchpad=()):
 
 def status_of(command, named, *where):
     status = json.loads(command("status", named, "--json", *where))
-    return {field: value for field, value in status.items() if field not in NOT_FROZEN}
+    found = {field: value for field, value in status.items() if field not in NOT_FROZEN}
+    for field in PRESSURES_NAMED & set(found):
+        found[field] = [re.sub(r" \d+ bar", "", line) for line in found[field]]
+    return found
 
 
 def frozen_status(name):
@@ -172,6 +178,15 @@ def test_a_finished_campaign_has_the_jobs_and_the_tables_that_it_had(
     assert status_of(command, name, "--store", store) == frozen_status(name)
     assert_shows_the_same(command, name, "--store", store)
     assert_only_measured_anew(before, attempts_in(store))
+
+
+def test_two_pressures_are_told_apart_in_a_status(command, tmp_path):
+    where = ("--store", unpack_store("by_dft", tmp_path / "store"))
+    status = json.loads(command("status", "by_dft", "--json", *where))
+    for lines in (status["measured"], status["arrhenius"]):
+        assert len(set(lines)) == len(lines)
+        assert len({line.replace(" 10000 bar", " 1 bar") for line in lines}) == len(lines) / 2
+    assert re.search(r"attempts in store done +│ [0-9]+ ", command("status", "by_dft", *where))
 
 
 def test_what_an_earlier_method_measured_is_shown_until_it_is_measured_again(command, tmp_path):

@@ -119,7 +119,7 @@ def test_replicas_are_added_to_a_finished_campaign(loop_run, loop_campaign, tmp_
     (runs,) = [step for step in steps if step.stage == MEASUREMENT and " runs, " in step.work]
     assert runs.work.startswith("3 runs, 0.18 ps together")  # each of 0.06 ps
     status = campaign_status(store, submission)
-    assert status["measured"] == ["LYB 600 K", "LYB 600 K replica 2"]
+    assert status["measured"] == ["LYB 1 bar 600 K", "LYB 1 bar 600 K replica 2"]
     found = find_results(store, submission.campaign, submission.theory)
     transports = found.documents(Transport)
     assert [t.replica for t in transports] == [None, 2]

@@ -222,7 +222,7 @@ def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
         "the SCF did not converge: look at it"
     }
     monkeypatch.setattr(Teacher, "label", label)
-    assert "1 labels submitted again" in service("relabel", path)[1]
+    assert "1 label submitted again" in service("relabel", path)[1]
     work(service)
     assert "given back" in service("reap")[1]  # the job that had said it
     work(service)
