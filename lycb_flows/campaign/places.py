@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lycb_flows.campaign.levers import levers_of
-from lycb_flows.campaign.measurement import run_batches
-from lycb_flows.campaign.names import ordering_names, system_names
-from lycb_flows.campaign.results import CampaignResults, find_results
-from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
-from lycb_flows.campaign.submission import Submission
+from lycb_flows.campaign import (
+    TEST_STAGE,
+    CampaignResults,
+    StagePlan,
+    Submission,
+    find_results,
+    levers_of,
+    ordering_names,
+    run_batches,
+    system_names,
+)
 from lycb_flows.config import RankingConfig
 from lycb_flows.errors import StoreError
 from lycb_flows.quantities import readable_quantities

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from lycb_flows.campaign import Submission, find_results, find_submission, measurements, reopen
 from lycb_flows.campaign.catalogue import update_catalogue
-from lycb_flows.campaign.measurement import measurements
-from lycb_flows.campaign.results import find_results
-from lycb_flows.campaign.submission import Submission, find_submission, reopen
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import chosen_quantities
 from lycb_flows.schemas import Blob, CampaignRecord, Segment

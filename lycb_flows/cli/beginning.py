@@ -190,7 +190,7 @@ def _comments(crystal: DisorderedCrystal, choice: AutomaticChoice) -> dict[str, 
 
 def _occupants_text(crystal: DisorderedCrystal, choice: AutomaticChoice) -> str:
     """Return which occupants are left out, in words."""
-    from lycb_flows.crystals.enumeration.occupancies import disordered_cell
+    from lycb_flows.crystals import disordered_cell
 
     dropped = ", ".join(
         f"{each.species} {each.occupancy:g} on {each.site_label}"
@@ -202,7 +202,7 @@ def _occupants_text(crystal: DisorderedCrystal, choice: AutomaticChoice) -> str:
 
 def _mobile_line(crystal: DisorderedCrystal) -> str:
     from lycb_flows.campaign.mobile import ion_of
-    from lycb_flows.crystals.distances import element_shares
+    from lycb_flows.crystals import element_shares
 
     ion = ion_of(crystal)
     if ion is None:

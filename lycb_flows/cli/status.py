@@ -23,7 +23,7 @@ from lycb_flows.cli.terminal import (
     print_table,
     tell_of_no_campaign,
 )
-from lycb_flows.units import duration_text
+from lycb_flows.machine import duration_text
 
 if TYPE_CHECKING:
     from lycb_flows.campaign import Submission

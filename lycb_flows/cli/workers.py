@@ -89,7 +89,7 @@ def worker(
 
 def _run_side_by_side(fields: dict[str, Any]) -> None:
     """Run several workers, each a process that gets the same options but for its name."""
-    from lycb_flows.machine.side_by_side import run_side_by_side
+    from lycb_flows.machine import run_side_by_side
 
     n_workers, first = fields.pop("workers"), fields.pop("name") or f"{gethostname()}-{os.getpid()}"
     words = [str(Path(sys.executable).with_name("lycb")), "worker"]

@@ -23,8 +23,10 @@ from .enumeration import (
     EnumerationResult as EnumerationResult,
     choose as choose,
     count_orderings as count_orderings,
+    disordered_cell as disordered_cell,
     enumerate_decorations as enumerate_decorations,
     enumerate_orderings as enumerate_orderings,
+    substituted as substituted,
     supercell_text as supercell_text,
 )
 from .relaxed import (

@@ -18,8 +18,7 @@ from lycb_flows.doctor.context import (
     write_file,
 )
 from lycb_flows.errors import InputError
-from lycb_flows.machine.home import in_full
-from lycb_flows.machine.looks import Finding, NotApplicableError
+from lycb_flows.machine import Finding, NotApplicableError, in_full
 from lycb_flows.store import now, open_store
 
 _OUTAGE_S = 5.0

@@ -40,6 +40,9 @@ from .settings import (
     Settings as Settings,
     load_settings as load_settings,
 )
+from .side_by_side import (
+    run_side_by_side as run_side_by_side,
+)
 from .time_limits import (
     call_within as call_within,
 )

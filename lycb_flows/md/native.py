@@ -20,8 +20,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
 from lycb_flows.md.integrators import Dynamics, Limits
 from lycb_flows.md.motion import Replica
-from lycb_flows.potentials import HasEvaluator
-from lycb_flows.potentials.building import fields
+from lycb_flows.potentials import HasEvaluator, fields
 from lycb_flows.potentials.nep.kernel import NepEvaluator, address
 from lycb_flows.units import EV_PER_ANG3_GPA
 

@@ -5,6 +5,9 @@ from .architecture import (
     model_names as model_names,
     rates_of as rates_of,
 )
+from .building import (
+    fields as fields,
+)
 from .calculators import (
     absolute_model as absolute_model,
     is_file as is_file,

@@ -88,7 +88,7 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
 
 def _max_atoms(potential: Potential) -> int:
     """Return how many atoms move together: on a CPU one crystal at a time is as fast."""
-    from lycb_flows.relaxation.by_model import MAX_ATOMS  # noqa: PLC0415 - torch
+    from lycb_flows.relaxation import MAX_ATOMS  # noqa: PLC0415 - torch
 
     return 1 if potential.device.type == "cpu" else MAX_ATOMS
 

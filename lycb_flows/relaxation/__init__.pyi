@@ -3,6 +3,7 @@ from . import (
     ranking as ranking,
 )
 from .by_model import (
+    MAX_ATOMS as MAX_ATOMS,
     relax as relax,
     relax_many as relax_many,
 )

@@ -46,6 +46,7 @@ from .numbers import (
     as_printed as as_printed,
     confidence_text as confidence_text,
     counted as counted,
+    duration_text as duration_text,
     fixed as fixed,
     listed as listed,
     number as number,

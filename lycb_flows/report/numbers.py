@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from lycb_flows.config import CONFIDENCE
-from lycb_flows.machine import counted as counted  # noqa: PLC0414 - of a report's numbers, too
+from lycb_flows.machine import counted as counted, duration_text as duration_text  # noqa: PLC0414
 
 MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

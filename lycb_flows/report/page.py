@@ -18,7 +18,6 @@ from typing import Final, cast
 from jinja2 import Environment, StrictUndefined, Template
 
 from lycb_flows.errors import InputError, StoreError
-from lycb_flows.machine import duration_text
 from lycb_flows.report import (
     Album,
     FolderAlbum,
@@ -27,6 +26,7 @@ from lycb_flows.report import (
     Reported,
     Section,
     counted,
+    duration_text,
     figures,
     mae_targets,
     paper_numbers,

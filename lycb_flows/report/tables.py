@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, get_args
 
-from lycb_flows.machine import duration_text
 from lycb_flows.report import (
     MISSING,
     Cell,
@@ -14,6 +13,7 @@ from lycb_flows.report import (
     ReportData,
     Table,
     as_printed,
+    duration_text,
     fixed,
     mae_targets,
     mae_triple,

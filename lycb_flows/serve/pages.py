@@ -32,8 +32,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from lycb_flows.errors import LycbError, first_line
-from lycb_flows.machine import duration_text
-from lycb_flows.report import Contents, number
+from lycb_flows.report import Contents, duration_text, number
 from lycb_flows.serve import (
     CONTENT_TYPE,
     COOKIE,

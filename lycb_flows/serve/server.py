@@ -18,8 +18,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from lycb_flows.errors import InputError
-from lycb_flows.machine.home import in_full
-from lycb_flows.machine.settings import load_settings
+from lycb_flows.machine import in_full, load_settings
 from lycb_flows.serve import (
     HANDLERS,
     Access,

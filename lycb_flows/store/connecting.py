@@ -16,8 +16,7 @@ from pymongo.errors import (
 )
 
 from lycb_flows.errors import InputError, StoreError
-from lycb_flows.machine.home import in_full
-from lycb_flows.machine.settings import Settings
+from lycb_flows.machine import Settings, in_full
 from lycb_flows.store.blobs import BlobFolder, Blobs
 from lycb_flows.store.gridfs import GridFSBlobs
 from lycb_flows.store.mongodb import MongoStore

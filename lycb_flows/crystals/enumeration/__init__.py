@@ -18,13 +18,14 @@ from lycb_flows.crystals.enumeration.automatic import MAX_ATOMS, AutomaticChoice
 from lycb_flows.crystals.enumeration.colourings import CountOutOfReachError
 from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
 from lycb_flows.crystals.enumeration.listing import Member
-from lycb_flows.crystals.enumeration.occupancies import supercell_text
+from lycb_flows.crystals.enumeration.occupancies import disordered_cell, supercell_text
 from lycb_flows.crystals.enumeration.orderings import (
     EnumerationResult,
     count_orderings,
     enumerate_orderings,
 )
 from lycb_flows.crystals.enumeration.search import N_SEARCHES
+from lycb_flows.crystals.enumeration.site_mixing import substituted
 
 __all__ = [
     "MAX_ATOMS",
@@ -35,7 +36,9 @@ __all__ = [
     "Member",
     "choose",
     "count_orderings",
+    "disordered_cell",
     "enumerate_decorations",
     "enumerate_orderings",
+    "substituted",
     "supercell_text",
 ]

@@ -13,8 +13,7 @@ from pathlib import Path
 from fireworks import FWorker, fw_config
 
 from lycb_flows.errors import InputError
-from lycb_flows.machine.home import in_full
-from lycb_flows.machine.settings import Settings
+from lycb_flows.machine import Settings, in_full
 from lycb_flows.service.launchpad import placed_here, query_of, worker_settings
 
 _LAST_MINUTE_S, _LAST_SHARE = 60.0, 0.05

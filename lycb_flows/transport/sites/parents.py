@@ -18,8 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from lycb_flows.config import EnumerationConfig, Supercell
-from lycb_flows.crystals import DisorderedCrystal, parent_cell
-from lycb_flows.crystals.enumeration.site_mixing import substituted
+from lycb_flows.crystals import DisorderedCrystal, parent_cell, substituted
 from lycb_flows.errors import InputError
 from lycb_flows.transport.density import DensityGrid, Floats, Ints
 from lycb_flows.transport.sites.finding import differences, site_tree
