@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from lycb_flows.config.base import NOT_KEYED, Config, Count, Name, Supercell
-from lycb_flows.config.decorations import decorated_name, name_of_ordering
+from lycb_flows.config.decorations import name_of_ordering
 from lycb_flows.config.dynamics import MDConfig
 from lycb_flows.config.labels import LabelConfig
 from lycb_flows.config.learning import LearningConfig
@@ -53,10 +53,10 @@ class Campaign(Config):
     measure: MeasurementConfig = MeasurementConfig()
 
     @model_validator(mode="after")
-    def _systems_have_distinct_names(self) -> Self:
-        names = [system.name for system in self.systems]
+    def _crystals_have_distinct_names(self) -> Self:
+        names = [name for system in self.systems for name in system.names]
         if len(set(names)) < len(names):
-            msg = f"system names must differ, found {names}"
+            msg = f"names of systems and of what is made from them must differ, found {names}"
             raise ValueError(msg)
         return self
 
@@ -167,8 +167,7 @@ class Campaign(Config):
         """
         name = name_of_ordering(name)
         for system in self.systems:
-            mixed = {decorated_name(system.name, entry.x) for entry in system.decorations}
-            if name in {system.name, *mixed}:
+            if name in system.names:
                 return system
         names = ", ".join(system.name for system in self.systems)
         raise InputError("no such system", fix=f"one of {names}", found=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -143,5 +144,4 @@ def name_of_ordering(name: str) -> str:
     name
         Name of an ordering, or any other name, which stays as it is.
     """
-    base, separator, place = name.rpartition(_ORDERING)
-    return base if separator and place.isdigit() else name
+    return re.sub(rf"({_ORDERING}\d+)+$", "", name)

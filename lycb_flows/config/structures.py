@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lycb_flows.config.base import Config, Count, Fraction, Name, Positive, Supercell
-from lycb_flows.config.decorations import DecorationConfig
+from lycb_flows.config.decorations import DecorationConfig, decorated_name, name_of_ordering
 
 IntVector = tuple[int, int, int]
 Matrix3 = tuple[IntVector, IntVector, IntVector]
@@ -146,10 +146,23 @@ class SystemConfig(Config):
         "measure.repeat.",
     )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its own name, and those of the crystals that are made from its ground state."""
+        return self.name, *(decorated_name(self.name, entry.x) for entry in self.decorations)
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_ordering(cls, name: str) -> str:
+        if name != name_of_ordering(name):
+            msg = f"{name} is the name of an ordering of {name_of_ordering(name)}: give another"
+            raise ValueError(msg)
+        return name
+
     @model_validator(mode="after")
     def _each_x_is_there_once(self) -> Self:
-        xs = [decoration.x for decoration in self.decorations]
-        if len(set(xs)) < len(xs):
+        if len(set(self.names)) < len(self.names):
+            xs = [decoration.x for decoration in self.decorations]
             msg = f"decorations of one system need different x, found {xs}: give it a second name"
             raise ValueError(msg)
         return self

@@ -24,6 +24,7 @@ from lycb_flows.config import (
     RelaxationConfig,
     SystemConfig,
     decorated_name,
+    name_of_ordering,
 )
 from lycb_flows.crystals import (
     EnumerationResult,
@@ -87,7 +88,7 @@ def _system_of(
     if isinstance(parent, CampaignSystem):
         return parent
     document = stored_parent(store, parent)
-    name = _NOT_IN_A_NAME.sub("-", document.name).strip("-._") or "parent"
+    name = name_of_ordering(_NOT_IN_A_NAME.sub("-", document.name).strip("-._")) or "parent"
     enumeration = with_rules(load_crystal(store, document.key), enumeration)
     system = SystemConfig(name=name, parent=document.key, enumeration=enumeration)
     campaign = Campaign(name=name, systems=(system,), ranking=ranking or RankingConfig())

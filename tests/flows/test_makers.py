@@ -129,6 +129,14 @@ def test_orderings_of_a_built_in_parent_or_of_ones_own_cif(store, tmp_path):
     assert len(store.attempts(key)) == 1
 
 
+def test_a_cif_may_have_the_name_of_an_ordering(store, tmp_path):
+    path = tmp_path / "LYC-ordering2.cif"
+    path.write_bytes(load_parent("Li3YCl6").cif)
+    strict = SMALL.model_copy(update={"min_occupancy": 0.5})
+    (key,) = keys_of(EnumerateMaker(config=strict).make(path))
+    assert store.load(schemas.Enumeration, key).count == 24
+
+
 @pytest.mark.parametrize(
     ("enumeration", "ranking", "n"),
     [({}, {"n_searched": 9}, 9), ({"n_search": 2}, {}, 24)],

@@ -64,3 +64,36 @@ def test_a_list_of_what_is_run_is_not_empty(sections):
 def test_a_strained_crystal_is_one(strain):
     with pytest.raises(ValidationError, match=r"strains\.0"):
         campaign(learning={"test": {"strains": [strain]}})
+
+
+@pytest.mark.parametrize(
+    "systems",
+    [
+        {"A": [], "A ": []},
+        {"A": [3], "A-x3": []},
+        {"A": [3], "A-x3": [1]},
+        {"A": [0.3333333, 0.3333334]},
+        {"A-x1": [2], "A": [1, 2]},
+    ],
+    ids=str,
+)
+def test_no_two_crystals_have_one_name(systems):
+    given = [
+        {"name": name.strip(), "parent": "Li3YCl6", "decorations": [{"x": x} for x in xs]}
+        for name, xs in systems.items()
+    ]
+    with pytest.raises(ValidationError, match="differ"):
+        campaign(systems=given)
+
+
+@pytest.mark.parametrize("name", ["LYC-ordering2", "A-x3-ordering12", "A-ordering2-ordering3"])
+def test_a_system_is_not_named_as_an_ordering(name):
+    with pytest.raises(ValidationError, match="is the name of an ordering"):
+        campaign(systems=[{"name": name, "parent": "Li3YCl6"}])
+
+
+@pytest.mark.parametrize("name", ["LYC-ordering", "ordering2", "LYC-ordering2b"])
+def test_every_system_is_found_by_its_name(name):
+    found = campaign(systems=[{"name": name, "parent": "Li3YCl6", "decorations": [{"x": 3}]}])
+    for crystal in (name, f"{name}-x3", f"{name}-ordering2", f"{name}-x3-ordering2"):
+        assert found.system_of(crystal).name == name
