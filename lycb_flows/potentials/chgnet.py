@@ -48,6 +48,7 @@ from lycb_flows.potentials.evaluator import (
     Numbers,
     lost_crystals,
     mark_lost,
+    require_known,
 )
 from lycb_flows.potentials.graph import SkinList, find_pairs, join_pairs
 from lycb_flows.potentials.trainable import BatchOutput, Trainable
@@ -55,6 +56,7 @@ from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _COSINE_SCALE = 1 - 1e-6  # chgnet's guard of the arc cosine
+_ELEMENTS = range(1, 95)  # rows of its embedding and of AtomRef
 
 SKIN_ANG = 0.15
 """Bonds and angles within the skin are computed in vain, 8 % more of a step at 0.4; a graph costs
@@ -104,6 +106,7 @@ class CHGNetPotential(Trainable):
 
     def graph(self, atoms: Atoms) -> CHGNetGraph:
         """Return bonds and angles of one crystal, no longer than the cutoffs."""
+        require_known(atoms.numbers, _ELEMENTS)
         cutoffs = self.module.graph_converter
         reach_ang = cutoffs.atom_graph_cutoff
         pairs = join_pairs([find_pairs(atoms.positions, atoms.cell.array, reach_ang)], [len(atoms)])
@@ -129,7 +132,8 @@ class CHGNetPotential(Trainable):
         virials = (graph.bond_vectors_ang[:, :, None] * gradients[:, None, :]).flatten(1)
         stresses = gradients.new_zeros((len(sizes), 9))
         stresses = stresses.index_add(0, graph.owners[graph.bonds[:, 0]], virials)
-        energies = self._per_crystal(graph, (site_energies + self._references_ev(graph)).double())
+        per_atom = (site_energies + self._references_ev(graph)).double()
+        energies = per_atom.new_zeros(len(sizes)).index_add(0, graph.owners, per_atom)
         return BatchOutput(
             energies_ev_per_atom=(energies if create_graph else energies.detach()) / sizes,
             forces_ev_per_ang=forces,
@@ -140,6 +144,7 @@ class CHGNetPotential(Trainable):
 
     def evaluator(self, numbers: Sequence[Numbers]) -> Evaluator:
         """Return the compiled evaluator where there is a compiler, else the layers in torch."""
+        require_known(np.concatenate(list(numbers)), _ELEMENTS)
         references = self.reference_energies_ev
         library = compiled.load_library()
         on_cpu = references.device.type == "cpu" and references.dtype == torch.float32
@@ -236,10 +241,6 @@ class CHGNetPotential(Trainable):
 
     def _references_ev(self, graph: CHGNetGraph) -> Tensor:
         return self.reference_energies_ev.index_select(0, graph.numbers - 1)
-
-    @staticmethod
-    def _per_crystal(graph: CHGNetGraph, values: Tensor) -> Tensor:
-        return values.new_zeros(len(graph.sizes)).index_add(0, graph.owners, values)
 
 
 class _Biased:

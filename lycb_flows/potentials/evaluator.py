@@ -11,16 +11,17 @@ skin); what it returns depends on positions and cells alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lycb_flows.errors import PhysicsError
+from lycb_flows.errors import InputError, PhysicsError
 
 Numbers = NDArray[np.integer[Any]]
 
@@ -112,6 +113,30 @@ class HasEvaluator(Protocol):
         numbers
             Atomic numbers of each crystal, one array each.
         """
+
+
+def require_known(numbers: Numbers, known: Collection[int]) -> None:
+    """Refuse atoms of elements that a model does not know.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers.
+    known
+        Those that the model knows.
+
+    Raises
+    ------
+    InputError
+        When there are others.
+    """
+    unknown = [number for number in np.unique(numbers).tolist() if number not in known]
+    if unknown:
+        raise InputError(
+            "this model does not know an element",
+            fix="use another model",
+            found=" ".join(chemical_symbols[number] for number in unknown),
+        )
 
 
 def lost_crystals(

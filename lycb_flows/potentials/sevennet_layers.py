@@ -20,13 +20,13 @@ from ase import Atoms
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lycb_flows.errors import InputError
 from lycb_flows.potentials.evaluator import (
     BatchPrediction,
     Evaluator,
     Numbers,
     lost_crystals,
     mark_lost,
+    require_known,
 )
 from lycb_flows.potentials.graph import Floats, Pairs, SkinList, find_pairs, join_pairs
 from lycb_flows.potentials.trainable import BatchOutput, Trainable
@@ -194,7 +194,7 @@ class SevenNetPotential(Trainable):
             When the model does not know an element.
         """
         all_numbers = np.concatenate(numbers).astype(np.int64)
-        self._check_elements(all_numbers)
+        require_known(all_numbers, self.module.settings[keys.TYPE_MAP])
         owners = np.repeat(np.arange(len(numbers)), [len(each) for each in numbers])
         vectors = pairs.vectors_ang(positions_ang, cells_ang[owners[pairs.ends[:, 0]]])
         near = np.einsum("pi,pi->p", vectors, vectors) < self.cutoff_ang**2
@@ -207,15 +207,6 @@ class SevenNetPotential(Trainable):
             np.abs(np.linalg.det(cells_ang)),
         )
         return SevenNetGraph(*(torch.from_numpy(array).to(self.device) for array in arrays))
-
-    def _check_elements(self, numbers: Numbers) -> None:
-        unknown = set(numbers.tolist()) - set(self.module.settings[keys.TYPE_MAP])
-        if unknown:
-            raise InputError(
-                "this SevenNet does not know an element",
-                fix="use another model",
-                found=Atoms(numbers=sorted(unknown)).get_chemical_formula(),
-            )
 
     def forward(self, graphs: Sequence[SevenNetGraph], *, create_graph: bool) -> BatchOutput:
         """Return one pass of the layers over the batch and its derivative."""

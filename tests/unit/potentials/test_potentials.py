@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ase import units
+from ase import Atoms, units
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
 
@@ -135,6 +135,14 @@ def test_the_toy_refuses_other_elements():
     salt = structure_from_arrays(np.eye(3) * 4, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     with pytest.raises(InputError, match="knows only Li"):
         load("toy-soft").predict([salt])
+
+
+@pytest.mark.parametrize("symbols", ["LiX", "LiAm", "XAm2"])
+@pytest.mark.parametrize("make", ["evaluator", "graph"])
+def test_chgnet_refuses_what_is_beyond_its_elements(symbols, make):
+    atoms, potential = Atoms(symbols, cell=np.eye(3) * 4, pbc=True), load("chgnet-0.3.0")
+    with pytest.raises(InputError, match=r"does not know an element.*(X|Am)"):
+        potential.graph(atoms) if make == "graph" else potential.evaluator([[3], atoms.numbers])
 
 
 def test_names_have_distinct_stable_keys_and_deterministic_weights():
