@@ -285,8 +285,9 @@ class CompiledEvaluator:
         positions = np.ascontiguousarray(positions_ang.numpy())
         cells = np.ascontiguousarray(cells_ang.numpy())
         energies, forces, virials = self.run(positions, cells)
-        volumes = np.abs(np.linalg.det(cells))[:, None, None]
-        stresses = virials * (EV_PER_ANG3_GPA / volumes)
+        with np.errstate(all="ignore"):  # lost crystals
+            volumes = np.abs(np.linalg.det(cells))[:, None, None]
+            stresses = virials * (EV_PER_ANG3_GPA / volumes)
         energies += self._references_ev
         owners = self.skin_list.owners
         prediction = BatchPrediction(*map(torch.from_numpy, (energies, forces, stresses)))

@@ -142,7 +142,7 @@ def require_known(numbers: Numbers, known: Collection[int]) -> None:
 def lost_crystals(
     positions_ang: NDArray[np.float64], cells_ang: NDArray[np.float64], owners: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which crystals have positions or a cell that are not finite, shape (m,).
+    """Return which crystals have no volume, or positions or a cell that are not finite, shape (m,).
 
     Parameters
     ----------
@@ -153,7 +153,10 @@ def lost_crystals(
     owners
         The crystal of each atom, shape (n,).
     """
-    lost: NDArray[np.bool_] = np.array(~np.isfinite(cells_ang).all(axis=(1, 2)))
+    finite = np.isfinite(cells_ang).all(axis=(1, 2))
+    with np.errstate(all="ignore"):
+        volumes = np.linalg.det(np.where(finite[:, None, None], cells_ang, 0))
+    lost: NDArray[np.bool_] = np.asarray((volumes == 0) | ~np.isfinite(volumes))
     lost[owners[~np.isfinite(positions_ang).all(axis=1)]] = True
     return lost
 

@@ -286,7 +286,6 @@ class SevenNetEvaluator:
         """Evaluate pass by pass."""
         positions, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
         lost = lost_crystals(positions, cells, self.owners)
-        lost |= np.linalg.det(np.where(lost[:, None, None], np.eye(3), cells)) == 0
         outputs = [
             part.output(positions[part.atoms], cells[part.crystals], lost[part.crystals])
             for part in self.passes

@@ -377,13 +377,17 @@ def test_an_isolated_atom_has_the_energy_that_atoms_have_far_apart():
 
 
 @pytest.mark.parametrize("make", ["compiled", "torch"])
+@pytest.mark.parametrize("fault", ["exploded", "flat"])
 @pytest.mark.usefixtures("library")
-def test_an_exploded_crystal_is_nan_and_the_others_do_not_notice(make):
+def test_a_crystal_that_is_none_is_nan_and_the_others_do_not_notice(make, fault):
     potential = potential_of("chgnet-0.3.0")
     of = potential.evaluator if make == "compiled" else functools.partial(TorchEvaluator, potential)
     lyc, lyb = (distorted(one, 2) for one in cells())
     lost = lyc.copy()
-    lost.positions[3, 1] = np.inf
+    if fault == "flat":
+        lost.set_cell(lost.cell.array[[0, 1, 1]])
+    else:
+        lost.positions[3, 1] = np.inf
     crystals = [lost, lyb]
     said = of([atoms.numbers for atoms in crystals])(
         torch.from_numpy(np.concatenate([atoms.positions for atoms in crystals])),
@@ -392,6 +396,7 @@ def test_an_exploded_crystal_is_nan_and_the_others_do_not_notice(make):
     (healthy,) = ours(of, [lyb])
     assert torch.isnan(said.energies_ev[0])
     assert torch.isnan(said.forces_ev_per_ang[: len(lyc)]).all()
+    assert torch.isnan(said.stresses_gpa[0]).all()
     assert np.abs(said.forces_ev_per_ang[len(lyc) :].numpy() - healthy["f"]).max() < 1e-6
     assert abs(float(said.energies_ev[1]) / len(lyb) - healthy["e"]) < 1e-6
 
