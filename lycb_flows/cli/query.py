@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lycb_flows.cli.attempts import print_attempts, write_logs
 from lycb_flows.cli.rows import (
     Format,
     FormatOption,
@@ -25,12 +26,10 @@ from lycb_flows.cli.terminal import (
     StoreOption,
     open_results,
     open_submission,
-    print_attempts,
     print_json,
     print_table,
     share_progress,
     tell_of_no_campaign,
-    write_logs,
 )
 from lycb_flows.errors import InputError
 
