@@ -153,7 +153,7 @@ def lost_crystals(
     owners
         The crystal of each atom, shape (n,).
     """
-    finite = np.isfinite(cells_ang).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(cells_ang).all(axis=(1, 2)))
     with np.errstate(all="ignore"):
         volumes = np.linalg.det(np.where(finite[:, None, None], cells_ang, 0))
     lost: NDArray[np.bool_] = np.asarray((volumes == 0) | ~np.isfinite(volumes))

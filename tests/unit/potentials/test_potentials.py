@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
 
@@ -129,6 +130,29 @@ def test_overlapping_atoms_and_exploded_positions_are_physics_errors(name):
     atoms.positions[0, 0] = np.nan
     with pytest.raises(PhysicsError, match="not finite"):
         potential.predict_atoms(atoms)
+
+
+def no_crystals() -> list[Atoms]:
+    """Atoms that are no crystal: open in some direction, without a cell, flat, none."""
+    salt, pair = bulk("LiCl", "rocksalt", a=5.1, cubic=True), Atoms("LiCl", [[0, 0, 0], [2, 0, 0]])
+    open_in = [salt.copy() for _ in range(3)]
+    for atoms, pbc in zip(open_in, (False, (True, True, False), (False, False, True)), strict=True):
+        atoms.pbc = pbc
+    flat = Atoms("LiCl", pair.positions, cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]], pbc=True)
+    without_cell = Atoms("LiCl", pair.positions, pbc=True)
+    return [*open_in, pair, without_cell, flat, Atoms(), Atoms(cell=[4, 4, 4], pbc=True)]
+
+
+@pytest.mark.parametrize("atoms", no_crystals(), ids=str)
+@pytest.mark.parametrize("name", ["toy-soft", "chgnet-0.3.0"])
+def test_atoms_that_are_no_crystal_are_refused(name, atoms):
+    potential = load(name)
+    with pytest.raises(InputError, match=r"for crystals.*set pbc=True and a cell"):
+        potential.predict_atoms(atoms)
+    atoms = atoms.copy()
+    atoms.calc = potential.calculator()
+    with pytest.raises(InputError, match="for crystals"):
+        atoms.get_potential_energy()
 
 
 def test_the_toy_refuses_other_elements():
