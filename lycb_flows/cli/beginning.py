@@ -75,7 +75,25 @@ def _init_crystal(
     parent: Path, output: Path | None, max_atoms: int | None, charges: dict[str, float] | None
 ) -> None:
     from lycb_flows.config import EnumerationConfig
-    from lycb_flows.crystals import MAX_ATOMS, PARENT_NAMES, check_elements, choose, load_parent
+    from lycb_flows.crystals import MAX_ATOMS, check_elements, choose, load_parent
+
+    path = output or parent.with_suffix(".yaml")
+    _check_absent(path)
+    _check_crystal(parent)
+    crystal = load_parent(str(parent))
+    stated = {"supercell": (1, 1, 1), "charges": charges}
+    config = checked(EnumerationConfig, stated, named=OPTION_NAMES)
+    check_elements(crystal, config)
+    choice = choose(crystal, config, max_atoms or MAX_ATOMS)
+    path.write_text(_text(crystal, choice, parent))
+    for reason in (*crystal.notes, *choice.reasons, _occupants_text(crystal, choice)):
+        typer.echo(reason)
+    typer.echo(f"{path}: `lycb plan {path}` says what it will do")
+
+
+def _check_crystal(parent: Path) -> None:
+    """Refuse what is neither a file nor built in, and offer crystals and campaigns."""
+    from lycb_flows.crystals import PARENT_NAMES
 
     if not parent.is_file() and str(parent) not in PARENT_NAMES:
         names = _workflows()
@@ -87,17 +105,6 @@ def _init_crystal(
             else f"give the path of a CIF, or one of {', '.join([*PARENT_NAMES, *names])}",
             found=parent,
         )
-    path = output or parent.with_suffix(".yaml")
-    _check_absent(path)
-    crystal = load_parent(str(parent))
-    stated = {"supercell": (1, 1, 1), "charges": charges}
-    config = checked(EnumerationConfig, stated, named=OPTION_NAMES)
-    check_elements(crystal, config)
-    choice = choose(crystal, config, max_atoms or MAX_ATOMS)
-    path.write_text(_text(crystal, choice, parent))
-    for reason in (*crystal.notes, *choice.reasons, _occupants_text(crystal, choice)):
-        typer.echo(reason)
-    typer.echo(f"{path}: `lycb plan {path}` says what it will do")
 
 
 def _copy_crystals(campaign: Path, folder: Path) -> None:
