@@ -21,13 +21,7 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from lycb_flows.errors import InputError, first_line
-from lycb_flows.potentials.evaluator import (
-    BatchPrediction,
-    Evaluator,
-    Numbers,
-    lost_crystals,
-    mark_lost,
-)
+from lycb_flows.potentials.evaluator import BatchPrediction, Evaluator, Numbers, lost_crystals
 from lycb_flows.potentials.potential import Potential
 from lycb_flows.schemas import Model
 
@@ -257,23 +251,21 @@ class GraphEvaluator:
     def __init__(self, potential: Trainable, numbers: Sequence[Numbers]) -> None:
         self.potential = potential
         self.crystals = [Atoms(numbers=each, pbc=True) for each in numbers]
-        self.sizes = [len(atoms) for atoms in self.crystals]
-        self.owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        self.owners = np.repeat(np.arange(len(numbers)), [len(each) for each in numbers])
 
     def __call__(self, positions_ang: Tensor, cells_ang: Tensor) -> BatchPrediction:
-        """Evaluate with one graph and one pass per crystal."""
-        parts, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
-        lost = lost_crystals(parts, cells, self.owners)
-        outputs = []
-        for index, atoms in enumerate(self.crystals):
-            atoms.set_cell(np.eye(3) if lost[index] else cells[index])
-            atoms.positions[:] = 0 if lost[index] else parts[self.owners == index]
-            graph = self.potential.graph(atoms)
-            outputs.append(self.potential.forward([graph], create_graph=False))
-        energies = torch.cat([output.energies_ev_per_atom for output in outputs]).double()
-        evaluation = BatchPrediction(
-            energies * torch.tensor(self.sizes, device=energies.device),
-            torch.cat([output.forces_ev_per_ang for output in outputs]).double(),
-            torch.cat([output.stresses_gpa for output in outputs]).double(),
-        )
-        return mark_lost(evaluation, lost, self.owners)
+        """Evaluate with one graph and one pass per crystal, and none of a crystal that is lost."""
+        positions, cells = positions_ang.cpu().numpy(), cells_ang.cpu().numpy()
+        lost = lost_crystals(positions, cells, self.owners)
+        shapes = ((len(cells),), positions.shape, cells.shape)
+        blank = torch.tensor(torch.nan, dtype=torch.float64, device=self.potential.device)
+        found = BatchPrediction(*(blank.repeat(shape) for shape in shapes))
+        for index in np.flatnonzero(~lost):
+            atoms, rows = self.crystals[index], self.owners == index
+            atoms.set_cell(cells[index])
+            atoms.positions[:] = positions[rows]
+            output = self.potential.forward([self.potential.graph(atoms)], create_graph=False)
+            found.energies_ev[index] = output.energies_ev_per_atom[0].double() * len(atoms)
+            found.forces_ev_per_ang[rows] = output.forces_ev_per_ang.double()
+            found.stresses_gpa[index] = output.stresses_gpa[0].double()
+        return found

@@ -155,6 +155,29 @@ def test_atoms_that_are_no_crystal_are_refused(name, atoms):
         atoms.get_potential_energy()
 
 
+@pytest.mark.parametrize("fault", ["position", "cell", "flat"])
+def test_a_lost_crystal_costs_no_graph_and_the_others_do_not_notice(fault, crystal, monkeypatch):
+    potential, atoms = load("toy-soft"), to_ase(crystal)
+    crystals = [atoms.copy() for _ in range(3)]
+    if fault == "position":
+        crystals[1].positions[3, 1] = np.inf
+    else:
+        crystals[1].cell[2] = crystals[1].cell[1] if fault == "flat" else np.nan
+    made = []
+    graph = potential.graph
+    monkeypatch.setattr(potential, "graph", lambda each: made.append(each) or graph(each))
+    positions = torch.from_numpy(np.concatenate([each.positions for each in crystals]))
+    cells = torch.from_numpy(np.array([each.cell.array for each in crystals]))
+    found = potential.evaluator([atoms.numbers] * 3)(positions, cells)
+    assert len(made) == 2
+    assert found.energies_ev.isnan().tolist() == [False, True, False]
+    assert (
+        found.forces_ev_per_ang.isnan().all(1).tolist() == np.repeat([0, 1, 0], len(atoms)).tolist()
+    )
+    assert found.stresses_gpa.isnan().all(2).all(1).tolist() == [False, True, False]
+    assert found.energies_ev[0] == found.energies_ev[2] == potential.predict_atoms(atoms).energy_ev
+
+
 def test_the_toy_refuses_other_elements():
     salt = structure_from_arrays(np.eye(3) * 4, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     with pytest.raises(InputError, match="knows only Li"):
