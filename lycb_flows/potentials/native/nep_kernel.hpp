@@ -38,6 +38,7 @@ typedef integer VI __attribute__((vector_size(W * sizeof(real))));
 constexpr int up(int n) { return (n + W - 1) / W * W; }
 constexpr int STARTS[] = {0, 3, 8, 15, 24};
 constexpr int LM = STARTS[LMAX], CH = LMAX + FOUR + FIVE;
+static_assert(!FOUR || LMAX >= 2, "the 4-body term is of the moments of l = 2");
 constexpr int NRP = up(NR), NAP = up(NA), KRP = up(KR), NP = up(NEURONS);
 constexpr int DP = NRP + CH * NAP, DIM = NR + CH * NA;
 constexpr int GP = (DIM + 4) / 4 * 4;  // descriptors and a one, whole vectors of four doubles

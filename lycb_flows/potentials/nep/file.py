@@ -193,10 +193,12 @@ def _read_shape(first: list[str], head: dict[str, list[str]]) -> NepShape:
         _refuse("it has one cutoff per species")
     n_radial, n_angular = (int(word) + 1 for word in head["n_max"])
     k_radial, k_angular = (int(word) + 1 for word in head["basis_size"])
+    if min(n_radial, n_angular, k_radial, k_angular) < 1:
+        _refuse("n_max or basis_size is below 0")
     l_max, four_body, five_body, *more = [*map(int, head["l_max"]), 0, 0][
         : max(3, len(head["l_max"]))
     ]
-    if any(more) or not 1 <= l_max <= _LARGEST_L or four_body not in {0, 2}:
+    if any(more) or not max(1, four_body) <= l_max <= _LARGEST_L or four_body not in {0, 2}:
         _refuse(f"its l_max is {' '.join(head['l_max'])}")
     radial_ang, angular_ang = map(float, head["cutoff"][:2])
     if not 0 < angular_ang <= radial_ang:
