@@ -36,6 +36,7 @@ from .structures import (
     PARENT_NAMES as PARENT_NAMES,
     DisorderedCrystal as DisorderedCrystal,
     canonical_structure as canonical_structure,
+    check_crystal as check_crystal,
     check_size as check_size,
     load_parent as load_parent,
     parent_cell as parent_cell,

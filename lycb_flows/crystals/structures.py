@@ -30,6 +30,7 @@ MOST_ATOMS = 100_000
 """ours, of a cell for MD: CHGNet takes 1.5 MB for each atom, and no machine has much more."""
 LATTICE_DECIMALS = 8
 FRAC_DECIMALS = 10
+_MIN_VOLUME_ANG3 = 1e-3
 USER_MIN_OCCUPANCY = 0.15
 
 _SCHLEM = (
@@ -290,9 +291,10 @@ def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:
     Raises
     ------
     InputError
-        When a site is partially occupied.
+        When a site is partially occupied, or ASE's atoms are no crystal.
     """
     if isinstance(structure, Atoms):
+        check_crystal(structure)
         return structure_from_arrays(
             structure.cell.array,
             structure.get_chemical_symbols(),
@@ -302,6 +304,24 @@ def canonical_structure(structure: PymatgenStructure | Atoms) -> Structure:
         raise InputError("a structure must be ordered", fix="enumerate it", found=structure.formula)
     symbols = [site.specie.symbol for site in structure]
     return structure_from_arrays(structure.lattice.matrix, symbols, structure.frac_coords)
+
+
+def check_crystal(atoms: Atoms) -> None:
+    """Check that ASE's atoms are a crystal.
+
+    Raises
+    ------
+    InputError
+        When there are no atoms, or no cell that repeats in all directions.
+    """
+    if not len(atoms) or not atoms.pbc.all() or atoms.cell.volume < _MIN_VOLUME_ANG3:
+        raise InputError(
+            "this is no crystal, and the potentials are for crystals",
+            fix="set pbc=True and a cell",
+            atoms=len(atoms),
+            pbc=atoms.pbc.tolist(),
+            volume_ang3=f"{atoms.cell.volume:g}",
+        )
 
 
 def structure_from_arrays(

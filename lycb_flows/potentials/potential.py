@@ -16,14 +16,12 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from lycb_flows.crystals import to_ase
-from lycb_flows.errors import InputError
+from lycb_flows.crystals import check_crystal, to_ase
 from lycb_flows.potentials.evaluator import Evaluator, Numbers, SinglePoint
 from lycb_flows.schemas import Structure
 from lycb_flows.units import EV_PER_ANG3_GPA
 
 _ATOMS_PER_BATCH = 2000
-_MIN_VOLUME_ANG3 = 1e-3
 
 
 class Potential(ABC):
@@ -71,7 +69,7 @@ class Potential(ABC):
         PhysicsError
             When it is not finite.
         """
-        _check_crystal(atoms)
+        check_crystal(atoms)
         (prediction,) = self._predict([atoms])
         return prediction
 
@@ -132,7 +130,7 @@ class PotentialCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         now = cast("Atoms", self.atoms)
-        _check_crystal(now)
+        check_crystal(now)
         if self._evaluator is None or not np.array_equal(now.numbers, self._numbers):
             self._evaluator = self.potential.evaluator([now.numbers])
             self._numbers = now.numbers.copy()
@@ -148,17 +146,6 @@ class PotentialCalculator(Calculator):
             "forces": prediction.forces_ev_per_ang,
             "stress": full_3x3_to_voigt_6_stress(stress_ev_per_ang3),
         }
-
-
-def _check_crystal(atoms: Atoms) -> None:
-    if not len(atoms) or not atoms.pbc.all() or atoms.cell.volume < _MIN_VOLUME_ANG3:
-        raise InputError(
-            "the potentials are for crystals",
-            fix="set pbc=True and a cell",
-            atoms=len(atoms),
-            pbc=atoms.pbc.tolist(),
-            volume_ang3=f"{atoms.cell.volume:g}",
-        )
 
 
 def _batches(crystals: Sequence[Atoms]) -> Iterator[list[Atoms]]:

@@ -67,6 +67,9 @@ def test_what_cannot_be_run_is_told_in_one_line(lycb, salt, protocol, tmp_path):
     nonsense = tmp_path / "nonsense.xyz"
     nonsense.write_text("no structure")
     assert_one_line(run(lycb, nonsense, protocol, out), "unreadable structure", "nonsense.xyz")
+    molecule = tmp_path / "molecule.xyz"
+    molecule.write_text("2\n\nLi 0 0 0\nCl 2 0 0\n")
+    assert_one_line(run(lycb, molecule, protocol, out), "no crystal", "pbc=[False, False, False]")
     for ps in ("0.0009", "-1"):
         assert_one_line(run(lycb, salt, protocol, out, "--duration-ps", ps), "time step", ps)
     disordered = tmp_path / "disordered.cif"

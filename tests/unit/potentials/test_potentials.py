@@ -149,6 +149,8 @@ def test_atoms_that_are_no_crystal_are_refused(name, atoms):
     potential = load(name)
     with pytest.raises(InputError, match=r"for crystals.*set pbc=True and a cell"):
         potential.predict_atoms(atoms)
+    with pytest.raises(InputError, match="for crystals"):
+        canonical_structure(atoms)
     atoms = atoms.copy()
     atoms.calc = potential.calculator()
     with pytest.raises(InputError, match="for crystals"):
