@@ -280,8 +280,10 @@ def test_a_wrong_card_is_refused_in_one_line(tmp_path: Path, card, complaint):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_name_lists_the_known_ones():
+def test_an_unknown_name_lists_the_known_ones_or_names_the_near_one():
     with pytest.raises(InputError, match="toy-teacher"):
+        find_model("mace-mp")
+    with pytest.raises(InputError, match=r"found=chgnet-9.*did you mean chgnet-0.3.0\?"):
         find_model("chgnet-9")
 
 
