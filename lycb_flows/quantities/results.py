@@ -97,5 +97,6 @@ def _place(row: dict[str, Scalar | None]) -> list[tuple[bool, Scalar]]:
 def _row(campaign: str, document: Document, number: Number) -> dict[str, Scalar | None]:
     row = {name: getattr(document, name, None) for name in _PLACE}
     row |= {"campaign": campaign, "key": document.key}
-    row |= {name: value for name, value in vars(number).items() if value is not None}
-    return row | {"note": number.remark}
+    stated = {name: value for name, value in vars(number).items() if value is not None}
+    del stated["confidence"]  # the note has it
+    return row | stated | {"note": number.remark}

@@ -15,6 +15,7 @@ from store_at_size import fill
 import lycb_flows as lf
 from lycb_flows.campaign.catalogue import Place, catalogue_row, update_catalogue
 from lycb_flows.errors import InputError, StoreError
+from lycb_flows.quantities.results import RESULT_COLUMNS
 from lycb_flows.schemas import CampaignRecord, Label, values_of
 from lycb_flows.store import is_behind, open_store
 
@@ -214,6 +215,9 @@ def test_results_are_sorted_by_system_pressure_and_temperature(tmp_path, lycb):
     store = unpack_store("quickstart", tmp_path)
     lines = lycb("results", "--format", "json", "--store", store)[1].splitlines()
     rows = [json.loads(line) for line in lines]
+    assert all(set(row) <= set(RESULT_COLUMNS) for row in rows)
+    head, *table = lycb("results", "--format", "csv", "--store", store)[1].splitlines()
+    assert (head.split(","), len(table)) == (list(RESULT_COLUMNS), len(rows))
     by_quantity = [[row for row in rows if row["quantity"] == name] for name in ("D", "E_A")]
     assert [len(each) for each in by_quantity] == [6, 2]
     for each in by_quantity:
