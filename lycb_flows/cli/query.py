@@ -42,7 +42,7 @@ AsIsOption = Annotated[
     typer.Option("--as-is", help="Do not bring the catalogue up to date before the query."),
 ]
 _SHOWN_OF_ALL = ("key", "campaign", "system", "round", "temperature_k", "reduced_formula")
-_N_OWN, _N_KEYS, _N_LETTERS = 8, 3, 16
+_N_OWN, _N_KEYS, _N_LETTERS = 8, 3, 40
 _SHORTEST_KEY = 6
 
 

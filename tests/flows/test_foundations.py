@@ -112,7 +112,9 @@ def test_a_list_that_is_none_is_refused(models, message):
 
 
 def test_one_test_label_cannot_fit_and_judge():
-    with pytest.raises(ValueError, match=r"test.n_frames must be at least 2"):
+    with pytest.raises(
+        ValueError, match=r"test.n_frames = 1 cannot choose among models: at least 2"
+    ):
         starting_from("toy-soft", "toy-teacher", n_test_frames=1)
 
 

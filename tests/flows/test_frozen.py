@@ -283,7 +283,7 @@ def test_a_half_finished_campaign_comes_to_its_end_and_no_result_is_computed_twi
     for name, n_rounds in (("loop", 3), ("second", 1)):
         status = json.loads(command("status", name, "--json", *pad))
         assert len(status["rounds"]) == n_rounds
-        assert status["arrhenius"] == ["LYB"]
+        assert status["arrhenius"] == ["LYB 1 bar"]
         assert status["done"].endswith("100% of the cost")
         assert set(databases.states(name)) == {"COMPLETED"}
     jobs = [row[:3] for row in jobs_on(databases.launchpad, "loop")]

@@ -189,7 +189,7 @@ def test_a_campaign_that_has_measured_by_an_absent_package_is_reported(uninstall
     store = uninstalled.store
     submission = find_submission(store, "loop")
     status = campaign_status(store, submission)
-    assert (status["arrhenius"], "census" in status) == (["LYB"], False)
+    assert (status["arrhenius"], "census" in status) == (["LYB 1 bar"], False)
     code, _, _ = lycb("report", "loop", "--store", store.folder, "--report", tmp_path)
     assert code == 0
     assert "The quantity census is not installed" in (tmp_path / "report.html").read_text()
@@ -307,7 +307,7 @@ def test_a_quantity_is_measured_where_its_scope_says_after_what_it_needs(loop_ca
     assert len(both().needed_keys(plan, Condition())) == 5
     each = scoped("pressure", needs=(hot,))()
     assert len(each.needed_keys(plan, Condition(system="LYB", pressure_bar=5.0))) == 2
-    assert both().status(Atlas(key="1" * 64, maps={}, remark="")) == "done"
+    assert both().place(Atlas(key="1" * 64, maps={}, remark="")) == "done"
 
 
 class Atlas(Document):

@@ -47,8 +47,10 @@ def test_a_program_of_our_environment_has_its_path_as_a_batch_job_has_another(
 
 def rendered(config, folder):
     """The lines of the script that qlaunch would submit."""
-    write_qadapter(config, folder / "my_qadapter.yaml")
-    adapter = CommonAdapter.from_file(str(folder / "my_qadapter.yaml"))
+    path = folder / "my_qadapter.yaml"
+    path.unlink(missing_ok=True)  # another one stays
+    write_qadapter(config, path)
+    adapter = CommonAdapter.from_file(str(path))
     lines = adapter.get_script_str(str(folder)).splitlines()
     return [line for line in lines if line and not line.startswith("# ")]
 

@@ -192,7 +192,7 @@ def test_a_label_that_hangs_holds_nothing_the_reaper_closes_the_round(
     service("worker", *no_dft)
     (status,) = json_lines(service("status", "--json"))
     assert len(status["rounds"]) == 3
-    assert status["arrhenius"] == ["LYB"]
+    assert status["arrhenius"] == ["LYB 1 bar"]
     assert [one["pending"] for one in status["labels"].values()] == [0, 0, 0, 1]
     assert [one["late"] for one in status["labels"].values()] == [0, 1, 1, 0]
 

@@ -333,7 +333,7 @@ def test_a_label_tells_its_file_its_place_and_its_level(lycb, tmp_path):
     assert label.parents == (label.structure, document.key)
     out = lycb("show", label.key, "--ancestry", "--store", address)[1]
     assert "import li3ybr6_pbe.extxyz, frame 5" in out
-    assert document.sha256[:16] in out
+    assert document.sha256[:12] in out
 
 
 def test_what_nobody_states_is_unknown_and_is_no_level_of_ours(store, tmp_path):
