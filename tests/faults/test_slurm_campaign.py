@@ -41,6 +41,7 @@ class Cluster:
 
     def adapter(self, *options):
         path = self.folder / "my_qadapter.yaml"
+        path.unlink(missing_ok=True)  # another one stays
         self.lycb("qadapter", path, "--queue", "debug", "--walltime-minutes", 30, *options)
         return path
 
