@@ -108,9 +108,7 @@ def _operations_in_place_of(
     named = _named_setting(name, symbol, _text(data, *_HALL_NAMES), stated, plain)
     group, choice = stated if named is None else named.number, _choice(symbol)
     if group in _RHOMBOHEDRAL:
-        if not _is_rhombohedral(lattice):  # what pymatgen takes, in its own order of sites
-            return [], []
-        choice = "R"
+        choice = "R" if _is_rhombohedral(lattice) else None
     hall = _hall_number(group, choice)
     if hall is not None:
         note = "read in rhombohedral axes" if choice == "R" else f"read with origin {choice}"

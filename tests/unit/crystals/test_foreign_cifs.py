@@ -119,6 +119,13 @@ def test_a_name_without_a_number_is_no_p1(group, formula):
     assert read(cif(group=group, number="?", **MONOCLINIC)).structure.composition.formula == formula
 
 
+@pytest.mark.parametrize("group", ["R -3 m", "R-3m:H", "R -3 m H", "R-3mH"])
+def test_a_rhombohedral_name_without_a_number_is_no_p1(group):
+    rows = ["Y1 Y 0 0 0 1", "Cl1 Cl 0 0 0.25 1"]
+    found = read(cif(rows, cell="4 4 18 90 90 120", group=group, number="?"))
+    assert found.structure.composition.formula == "Y3 Cl6"
+
+
 def test_a_name_that_nobody_knows_is_refused():
     with pytest.raises(InputError, match=r"space group of a CIF is unknown.*name=P 7/x"):
         read(cif(group="P 7/x", number="?", **MONOCLINIC))
