@@ -98,6 +98,7 @@ from .status import (
     documented_progress as documented_progress,
     errors_text as errors_text,
     failed_label_reasons as failed_label_reasons,
+    rest_text as rest_text,
 )
 from .students import (
     StudentPlan as StudentPlan,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lycb_flows.campaign import (
@@ -206,9 +206,22 @@ def documented_progress(
     rest = "nothing" if len(done) == len(costs) else "unknown"
     if rest == "unknown" and share > 0 and submission.record.made.ended_at:
         began = datetime.fromisoformat(submission.record.made.ended_at)
-        rest_s = (datetime.now(UTC) - began).total_seconds() * (1 / share - 1)
-        rest = f"about {duration_text(rest_s)} at the pace so far"
+        rest = rest_text(datetime.now(UTC) - began, share)
     return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}
+
+
+def rest_text(elapsed: timedelta, share: float) -> str:
+    """Return how long the rest of some work takes.
+
+    Parameters
+    ----------
+    elapsed
+        Time since it began.
+    share
+        What is done of its cost, above 0.
+    """
+    rest_s = elapsed.total_seconds() * (1 / share - 1)
+    return f"about {duration_text(rest_s)} at the pace so far"
 
 
 def _done_jobs(

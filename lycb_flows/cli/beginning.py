@@ -215,6 +215,8 @@ def _mobile_line(crystal: DisorderedCrystal) -> str:
     if ion is None:
         return "# mobile_species:   # no usual one was found"
     shares = element_shares(crystal.structure)
-    mixed = any(ion in share for share in shares if share.get(ion, 1.0) < 1)
-    where = "on sites that it occupies in part" if mixed else "and none of its sites is partial"
+    is_partial = any(share.get(ion, 1.0) < 1 for share in shares)
+    where = (
+        "on sites that it occupies in part" if is_partial else "and none of its sites is partial"
+    )
     return f"mobile_species: {ion}   # one of the ions that usually conduct, {where}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -24,9 +24,7 @@ class FiniteCommand(TyperCommand):
             When one of them is not finite.
         """
         for param in self.params:
-            for number in _numbers(ctx.params.get(param.name)):
-                if isinstance(number, float) and not math.isfinite(number):
-                    raise _wrong("a number must be finite", param, number)
+            _hold(param, ctx.params.get(param.name), math.isfinite, "finite")
         return super().invoke(ctx)
 
 
@@ -38,9 +36,7 @@ def above_zero(param: typer.CallbackParam, value: Any) -> Any:  # noqa: ANN401 -
     InputError
         When one of them is not.
     """
-    for number in _numbers(value):
-        if not number > 0:
-            raise _wrong("a number must be above 0", param, number)
+    _hold(param, value, lambda number: number > 0, "above 0")
     return value
 
 
@@ -52,17 +48,17 @@ def not_negative(param: typer.CallbackParam, value: Any) -> Any:  # noqa: ANN401
     InputError
         When one of them is not.
     """
-    for number in _numbers(value):
-        if not number >= 0:
-            raise _wrong("a number must be 0 or more", param, number)
+    _hold(param, value, lambda number: number >= 0, "0 or more")
     return value
 
 
-def _numbers(value: object) -> Iterator[float]:
-    for each in value if isinstance(value, list | tuple) else (value,):
-        if isinstance(each, float | int):
-            yield each
-
-
-def _wrong(message: str, param: Any, number: float) -> InputError:  # noqa: ANN401 - Typer's own
-    return InputError(message, fix="see --help", option=param.opts[0], found=number)
+def _hold(
+    param: Any,  # noqa: ANN401 - Typer's own
+    value: object,
+    is_right: Callable[[float], bool],
+    words: str,
+) -> None:
+    for number in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(number, float | int) and not is_right(number):
+            message = f"a number must be {words}"
+            raise InputError(message, fix="see --help", option=param.opts[0], found=number)

@@ -16,8 +16,8 @@ from lycb_flows.campaign import (
     Submission,
     costs_of_jobs,
     plan_campaign,
+    rest_text,
 )
-from lycb_flows.machine import duration_text
 from lycb_flows.service.launchpad import (
     BROKEN,
     RECORD,
@@ -138,6 +138,5 @@ def _progress(
     if rest == "unknown" and first is not None and share > 0:
         began = datetime.fromisoformat(first["state_history"][0]["created_on"])
         began = began if began.tzinfo else began.replace(tzinfo=UTC)
-        rest_s = (launchpad.now() - began).total_seconds() * (1 / share - 1)
-        rest = f"about {duration_text(rest_s)} at the pace so far"
+        rest = rest_text(launchpad.now() - began, share)
     return {"done": f"{len(done)} of {len(costs)} jobs, {share:.0%} of the cost", "rest": rest}

@@ -30,10 +30,12 @@ def note_left_behind(store: ResultStore, named: Iterable[str]) -> None:
     """
     wanted = {*named, *left_behind(store)}
     here = {key for page in pages(list(wanted)) for key in store.find_ends(page)}
-    for prefix in sorted({key[:2] for key in wanted}):
+    absent: dict[str, list[str]] = {key[:2]: [] for key in sorted(wanted)}
+    for key in sorted(wanted - here):
+        absent[key[:2]].append(key)
+    for prefix, keys in absent.items():
         before = store.note(_note(prefix)) or {}
-        absent = sorted(key for key in wanted - here if key.startswith(prefix))
-        after = {key: before.get(key) or now() for key in absent}
+        after = {key: before.get(key) or now() for key in keys}
         if after != before:
             store.set_note(_note(prefix), after)
 
