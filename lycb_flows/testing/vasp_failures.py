@@ -10,7 +10,7 @@ folder, "edddav,always" in every run.
 | killed | SIGKILL to itself, as from a kernel that is out of memory |
 | memory | VASP's message in stderr, exit code 1 |
 | time | the words of Slurm in stderr, ended by SIGTERM |
-| hangs | sleeps until it is killed |
+| hangs | says so in stdout and sleeps until it is killed |
 | disk | ENOSPC while WAVECAR is written, exit code 38 |
 | exit | everything is written, then exit code 1 |
 | truncated | vasprun.xml ends in the middle, exit code 0 |
@@ -100,6 +100,8 @@ def strike_early(failure: str, outputs: Outputs) -> None:
         sys.exit(code)
     if failure == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if failure == "hangs":
+        outputs.say("hangs until it is killed")
     while failure == "hangs":
         time.sleep(1)
 

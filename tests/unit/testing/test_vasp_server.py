@@ -45,9 +45,14 @@ def end(program):
 
 @pytest.fixture
 def hanging(folder, stand_in_server):
-    """A run that hangs: the program and its fork's process id."""
+    """A run that hangs: the program and its fork's process id.
+
+    It hangs already: a KeyboardInterrupt while a file's first line runs leaves coverage's lock
+    taken for good, for which the fork would wait at its end.
+    """
     program = start(folder, stand_in_server, "hangs,always")
     assert "stand-in" in program.stdout.readline()
+    assert any("hangs" in line for line in program.stdout)
     (fork,) = set(processes_in(folder)) - {program.pid}
     yield program, fork
     program.kill()
