@@ -5,6 +5,7 @@ Each calls the function that the jobs call, with data from memory instead of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,13 @@ def run_md(
 
     Raises
     ------
+    InputError
+        When the length is not positive or the seed is no whole number from 0 on.
     PhysicsError
         When ions or the cell leave the limits of a healthy run.
     """
+    if not (math.isfinite(duration_ps) and duration_ps > 0):
+        raise InputError("a run needs a length", fix="give picoseconds", duration_ps=duration_ps)
     first_step = production_start(protocol)
     n_steps = first_step + round(duration_ps * 1000 / protocol.time_step_fs)
     segments = list(run_segments(start, potential, protocol, seed=seed, n_steps=n_steps))

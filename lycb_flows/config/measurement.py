@@ -38,6 +38,13 @@ class DiffusionConfig(Config):
         CONFIDENCE, description="Confidence level of upper bounds and intervals."
     )
 
+    @field_validator("charge_number")
+    @classmethod
+    def _carries_charge(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("an ion that conducts has a charge, such as 1 or -2")
+        return value
+
 
 class StudentConfig(Config):
     """A student: a small, fast potential that repeats a teacher and measures in its place.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 import numpy as np
 from ase import units
 from ase.data import atomic_masses
 
 from lycb_flows.config import MDProtocol
+from lycb_flows.errors import InputError
 from lycb_flows.md.chains import CHAIN_LENGTH, FloatArray
 from lycb_flows.potentials.evaluator import Numbers
 
@@ -92,6 +94,24 @@ class Replica:
     motion: Motion
     protocol: MDProtocol
     start_cell_ang: FloatArray
+
+
+def velocity_draws(seed: int) -> np.random.Generator:
+    """Return the source of randomness of a run's initial velocities.
+
+    Parameters
+    ----------
+    seed
+        Of the run.
+
+    Raises
+    ------
+    InputError
+        When the seed is no whole number from 0 on; none at all would make another run each time.
+    """
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError("a seed is a whole number from 0 on", fix="give another", found=seed)
+    return np.random.default_rng(seed)
 
 
 def thermal_momenta(

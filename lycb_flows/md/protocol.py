@@ -35,7 +35,7 @@ from lycb_flows.errors import InputError, PhysicsError
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.health import Reference, StepLimits, collision, frame_failure, framework_mask
 from lycb_flows.md.integrators import Dynamics
-from lycb_flows.md.motion import Motion, Replica, begin_motion, thermal_momenta
+from lycb_flows.md.motion import Motion, Replica, begin_motion, thermal_momenta, velocity_draws
 from lycb_flows.md.native import make_dynamics
 from lycb_flows.md.schedule import Schedule, production_start
 from lycb_flows.md.trajectory import Snapshot, mean_thermodynamics, to_trajectory, write_trajectory
@@ -144,7 +144,7 @@ def start_run(
     PhysicsError
         When atoms overlap or the potential gives no numbers.
     InputError
-        When there are fewer than two atoms, which have no temperature.
+        When there are fewer than two atoms, which have no temperature, or the seed is none.
     """
     atoms = to_ase(start)
     if len(atoms) < 2:  # noqa: PLR2004 - one atom at zero momentum stands still
@@ -166,7 +166,7 @@ def start_run(
             structure=start.key,
         )
     momenta = thermal_momenta(
-        atomic_masses[numbers], protocol.start_temperature_k, np.random.default_rng(seed)
+        atomic_masses[numbers], protocol.start_temperature_k, velocity_draws(seed)
     )
     return Checkpoint(
         step=0,

@@ -97,3 +97,8 @@ def test_every_system_is_found_by_its_name(name):
     found = campaign(systems=[{"name": name, "parent": "Li3YCl6", "decorations": [{"x": 3}]}])
     for crystal in (name, f"{name}-x3", f"{name}-ordering2", f"{name}-x3-ordering2"):
         assert found.system_of(crystal).name == name
+
+
+def test_an_ion_that_conducts_has_a_charge():
+    with pytest.raises(ValidationError, match="an ion that conducts has a charge"):
+        campaign(measure={"diffusion": {"charge_number": 0}})
