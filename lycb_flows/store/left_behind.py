@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lycb_flows.store.provenance import now
+from lycb_flows.store.key_notes import KeyNotes
 from lycb_flows.store.records import pages
 from lycb_flows.store.results import ResultStore
-
-_PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
 def left_behind(store: ResultStore) -> set[str]:
     """Return the keys of what imported documents name and no import has brought."""
-    return {key for prefix in _PREFIXES for key in store.note(_note(prefix)) or {}}
+    return _notes(store).noted()
 
 
 def note_left_behind(store: ResultStore, named: Iterable[str]) -> None:
@@ -30,15 +28,8 @@ def note_left_behind(store: ResultStore, named: Iterable[str]) -> None:
     """
     wanted = {*named, *left_behind(store)}
     here = {key for page in pages(list(wanted)) for key in store.find_ends(page)}
-    absent: dict[str, list[str]] = {key[:2]: [] for key in sorted(wanted)}
-    for key in sorted(wanted - here):
-        absent[key[:2]].append(key)
-    for prefix, keys in absent.items():
-        before = store.note(_note(prefix)) or {}
-        after = {key: before.get(key) or now() for key in keys}
-        if after != before:
-            store.set_note(_note(prefix), after)
+    _notes(store).change(add=wanted - here, remove=here)
 
 
-def _note(prefix: str) -> str:
-    return f"left behind {prefix}"
+def _notes(store: ResultStore) -> KeyNotes:
+    return KeyNotes(store, "left behind")

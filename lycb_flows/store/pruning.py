@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lycb_flows.schemas import Blob
-from lycb_flows.store.provenance import now
+from lycb_flows.store.key_notes import KeyNotes
 from lycb_flows.store.results import ResultStore
-
-_PREFIXES = [f"{number:02x}" for number in range(256)]
 
 
 def pruned_blobs(store: ResultStore) -> set[str]:
     """Return the SHA-256 of every blob that was pruned and is not there again."""
-    notes = (store.note(_note(prefix)) for prefix in _PREFIXES)
-    pruned = (sha256 for note in notes if note for sha256 in note)
-    return {sha256 for sha256 in pruned if not store.blobs.has(sha256)}
+    return {sha256 for sha256 in _notes(store).noted() if not store.blobs.has(sha256)}
 
 
 def prune(store: ResultStore, blobs: Iterable[Blob]) -> int:
@@ -39,12 +35,11 @@ def prune(store: ResultStore, blobs: Iterable[Blob]) -> int:
     freed = 0
     for blob in blobs:
         if store.blobs.has(blob.sha256):
-            name = _note(blob.sha256[:2])
-            store.set_note(name, {**(store.note(name) or {}), blob.sha256: now()})
+            _notes(store).change(add=[blob.sha256])
             store.blobs.delete(blob.sha256)
             freed += blob.size
     return freed
 
 
-def _note(prefix: str) -> str:
-    return f"pruned {prefix}"
+def _notes(store: ResultStore) -> KeyNotes:
+    return KeyNotes(store, "pruned")
