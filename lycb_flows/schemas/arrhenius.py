@@ -34,11 +34,11 @@ class Arrhenius(Document):
     """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature.
 
     Until method version 2 a fit was a single line through measured D, and what is None or empty
-    by default was not known.
+    by default was not known. Until version 3 runs that scatter beyond their errors widened none.
     """
 
     kind = "arrhenius"
-    method_version = 3
+    method_version = 4
     shown_version = 2
     table_columns: ClassVar[tuple[str, ...]] = (
         "pressure_bar", "n_points", "activation_energy_ev", "activation_energy_err_ev",
@@ -61,7 +61,12 @@ class Arrhenius(Document):
     relative_scatter: float | None = Field(
         None, description="Relative error of D that more events do not reduce."
     )
-    deviance: float | None = Field(None, description="Of the fit, like a chi².")
+    dispersion: float = Field(
+        1.0, description="Variance of the runs as a multiple of that by their errors; 1: as theirs."
+    )
+    deviance: float | None = Field(
+        None, description="Of the fit, like a chi², by the runs' own errors."
+    )
     degrees_of_freedom: int | None = None
     p_value: float | None = Field(None, description="Probability of a larger deviance.")
     n_regimes: int = Field(1, description="Lines: 1, or 2 that meet.")

@@ -3,7 +3,8 @@
 Every run that is diffusive or a bound enters with the likelihood of its D (`lines.py`); what is
 confined, sub-diffusive or ageing has no D, stays out and is named. Whether the runs lie on one
 line or on two that meet (another mechanism in the cold) is decided by the data: two need a gain
-of 2 ln L above 8 (`line_choice.py`). The interval of the extrapolated conductivity is that of both
+of 2 ln L above 8 (`line_choice.py`). Runs that scatter beyond their errors widen all errors of
+the fit and lower that gain. The interval of the extrapolated conductivity is that of both
 models, each weighted by its likelihood with that gain as the price of the second line.
 
 | equation                                                   | code           |
@@ -23,18 +24,19 @@ import numpy as np
 
 from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, LeftOut, Prediction
 from lycb_flows.transport.line_choice import (
+    MIN_P_VALUE,
     ONE_SIGMA,
     Choice,
     Covariance,
     barriers,
     choose_lines,
     goodness,
+    widened,
 )
 from lycb_flows.transport.lines import Array, Counts, quantiles
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
-MIN_P_VALUE = 0.01
 MIN_BARRIER_ERRORS = 2.0
 _SCATTER_GAIN = 4.0
 _N_PREDICTIONS = 9
@@ -74,6 +76,7 @@ class ArrheniusFit:
     cautions: tuple[str, ...] = ()
     event_m2_per_s: float | None = None
     relative_scatter: float | None = None
+    dispersion: float = 1.0
     deviance: float | None = None
     degrees_of_freedom: int | None = None
     p_value: float | None = None
@@ -144,7 +147,7 @@ def fit_arrhenius(
     )
     if fit.reason:
         return fit
-    counts = _pool_events(entering)
+    counts = widened(_pool_events(entering), extrapolation_temperature_k)
     choice = choose_lines(counts, extrapolation_temperature_k)
     fit = replace(
         fit, fitted=True, **goodness(choice), **barriers(choice), **_distance(fit, measured)
@@ -333,7 +336,8 @@ def _cautions(fit: ArrheniusFit, measured: Sequence[ArrheniusPoint]) -> Iterator
     if fit.p_value is not None and fit.p_value < MIN_P_VALUE:
         yield (
             f"the runs do not lie on the fit: deviance {fit.deviance:.1f} for "
-            f"{fit.degrees_of_freedom} degrees of freedom, p = {fit.p_value:.1g}"
+            f"{fit.degrees_of_freedom} degrees of freedom, p = {fit.p_value:.1g}, for which all "
+            f"errors are widened by a factor of {np.sqrt(fit.dispersion):.1f}"
         )
     distance, span = fit.extrapolation_distance_per_ev, fit.measured_span_per_ev
     if distance is not None and span is not None and distance > span:

@@ -3,14 +3,17 @@
 | equation                                            | code           |
 |-----------------------------------------------------|----------------|
 | weight of two lines = 1 / (1 + exp((8 - gain) / 2)) | `choose_lines` |
-| p = P(χ²(runs - parameters) > deviance)             | `goodness`     |
+| p = P(χ²(runs - parameters) > deviance)             | `chance`       |
 
-The gain is the decrease of the deviance from one line to two.
+The gain is the decrease of the deviance from one line to two. Where p < 0.01 of the chosen one the
+runs scatter beyond their errors: all errors are widened by √φ (`lines.py`), and the choice is made
+again, with a gain that is smaller by φ (as by QAIC: Burnham and Anderson, Model Selection and
+Multimodel Inference, 2nd ed. 2002, section 2.5).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +24,8 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 REGIME_GAIN = 8.0
 """2 ln L that a second line must gain; 2 % of fits to straight data gain more."""
+MIN_P_VALUE = 0.01
+"""Below, the runs do not lie on the fit."""
 ONE_SIGMA = (float(ndtr(-1.0)), float(ndtr(1.0)))
 _NEGLIGIBLE = 1e-3
 
@@ -74,17 +79,43 @@ def choose_lines(counts: Counts, temperature_k: float) -> Choice:
     return Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
 
 
+def widened(counts: Counts, temperature_k: float) -> Counts:
+    """Return the runs with the dispersion with which they lie on the lines that are chosen.
+
+    Parameters
+    ----------
+    counts
+        The runs with their own errors.
+    temperature_k
+        Temperature in K for which ln D is wanted.
+    """
+    while True:
+        model = choose_lines(counts, temperature_k).model
+        p_value = chance(model.deviance, model.degrees_of_freedom)
+        if p_value is None or p_value >= MIN_P_VALUE:
+            return counts
+        counts = replace(counts, dispersion=counts.dispersion * model.dispersion())
+
+
+def chance(deviance: float, n_free: int) -> float | None:
+    """Return the probability of a larger deviance; None without degrees of freedom."""
+    return float(gammaincc(n_free / 2, deviance / 2)) if n_free > 0 else None
+
+
 def goodness(choice: Choice) -> dict[str, Any]:
-    """Return how well the chosen model fits, as fields of an Arrhenius fit."""
+    """Return how well the chosen model fits, as fields of an Arrhenius fit.
+
+    Deviance and p are those of the runs' own errors.
+    """
     model = choice.model
-    n_free = len(model.counts.numbers) - 2 * model.n_lines
-    deviance = model.deviance
+    dispersion, n_free = model.counts.dispersion, model.degrees_of_freedom
     return {
         "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
         "relative_scatter": model.counts.scatter,
-        "deviance": deviance,
+        "dispersion": dispersion,
+        "deviance": model.deviance * dispersion,
         "degrees_of_freedom": n_free,
-        "p_value": float(gammaincc(n_free / 2, deviance / 2)) if n_free > 0 else None,
+        "p_value": chance(model.deviance * dispersion, n_free),
         "n_regimes": model.n_lines,
         "regime_gain": choice.gain,
     }

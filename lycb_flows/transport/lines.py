@@ -3,10 +3,11 @@
 | equation                                                     | code                     |
 |--------------------------------------------------------------|--------------------------|
 | var D = e D + r² D²                                          | `Counts`                 |
-| deviance = 2 Σ [n ln(n/m) - (n+κ) ln((n+κ)/(m+κ))], κ = 1/r² | `Counts.deviance`        |
+| deviance = 2 Σ [n ln(n/m) - (n+κ) ln((n+κ)/(m+κ))]/φ, κ = 1/r² | `Counts.deviance`      |
 | ln D = x - E (b - b*)                                        | `line`                   |
 | ln D = x - E₁ Δmax(b, b_c) - E₂ Δmin(b, b_c)                 | `two_lines`              |
-| β += (XᵀWX)⁻¹ Xᵀ W (n - m)/m, W = m / (1 + m/κ)              | `_maximise`              |
+| β += (XᵀWX)⁻¹ Xᵀ W (n - m)/m, W = m / (1 + m/κ) / φ          | `_maximise`              |
+| φ = max(deviance/ν, lack of fit/(temperatures - parameters)) | `Model.dispersion`       |
 | P(x ≤ v) = Φ(±√(deviance(v) - least deviance))               | `Model.confidence`       |
 
 b = 1/(k_B T), b* where x is wanted, Δf the difference of f from its value at b*. A run is a
@@ -14,7 +15,10 @@ count n = D/e of independent events, m is what the line expects of it: r = 0 is 
 likelihood, the general one is that of a negative binomial count (McCullagh and Nelder,
 Generalized Linear Models, 2nd ed. 1989, chapter 9 and section 11.2; scoring: section 2.5). A run
 in which nothing moved is the count zero, so nothing has to be left out and nothing is selected
-on its outcome. The confidence distribution is the signed root of the profile likelihood
+on its outcome. The dispersion φ is 1 until runs are found to scatter beyond their errors (McCullagh
+and Nelder, section 4.5; the lack of fit is what the deviance exceeds that of a free D at each
+temperature by, so that replicas which agree with each other do not hide that a line misses them).
+The confidence distribution is the signed root of the profile likelihood
 (Barndorff-Nielsen and Cox, Inference and Asymptotics, 1994, section 3.4).
 """
 
@@ -59,12 +63,15 @@ class Counts:
         The D that a single event contributes to each run.
     scatter
         The relative standard deviation of D that more events do not reduce.
+    dispersion
+        φ, the factor by which the variance of all runs is larger than their errors say.
     """
 
     inverse_kt_per_ev: Array
     diffusivities_m2_per_s: Array
     events_m2_per_s: Array
     scatter: float = 0.0
+    dispersion: float = 1.0
 
     @property
     def numbers(self) -> Array:
@@ -87,11 +94,11 @@ class Counts:
         """
         n, m, size = self.numbers, self.expected(log_diffusivities), self._size
         terms = xlogy(n, n / m) - (n + size) * np.log1p((n - m) / (m + size))
-        return np.asarray(np.maximum(2 * np.sum(terms, axis=-1), 0))
+        return np.asarray(np.maximum(2 * np.sum(terms, axis=-1), 0) / self.dispersion)
 
     def weights(self, expected: Array) -> Array:
         """Return the information on ln D in runs with so many expected events."""
-        return np.asarray(expected / (1 + expected / self._size))
+        return np.asarray(expected / (1 + expected / self._size) / self.dispersion)
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,22 @@ class Model:
     def most_likely(self) -> Array:
         """The coefficients of the most likely curve."""
         return np.asarray(self.coefficients[self.best])
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """The number of runs beyond that of the parameters."""
+        return len(self.counts.numbers) - 2 * self.n_lines
+
+    def dispersion(self) -> float:
+        """Return the φ with which the runs lie on the most likely curve, 1 at least."""
+        temperatures = np.unique(self.counts.inverse_kt_per_ev)
+        n_free = len(temperatures) - 2 * self.n_lines
+        if n_free < 1:
+            return max(1.0, self.deviance / max(self.degrees_of_freedom, 1))
+        each = (self.counts.inverse_kt_per_ev[:, None] == temperatures).astype(float)
+        at_each = _fitted(self.counts, self.wanted_per_ev, each[None], np.array([np.nan]))
+        lack_of_fit = (self.deviance - at_each.deviance) / n_free
+        return max(1.0, self.deviance / self.degrees_of_freedom, lack_of_fit)
 
     def covariances(self) -> Array:
         """Return the covariance of each design's coefficients, from the expected information."""
