@@ -1,126 +1,72 @@
-"""The paper's claims beside what is found here, each with a verdict from two standard errors on.
+"""The paper's claims on how ions move, beside what is found here.
 
->>> for claim in claims([each.found for each in campaigns], labelled):
+>>> for claim in claims_on_motion([each.found for each in campaigns]):
 ...     print(claim.claim, claim.here, claim.verdict)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from ase import Atoms
-from scipy.stats import spearmanr
+from results_values import (
+    CONTRADICTED,
+    NOT_RESOLVED,
+    REPRODUCED,
+    Claim,
+    LogValue,
+    Value,
+    of_number,
+    weighted_mean,
+)
 
 from lycb_flows.campaign.results import CampaignResults
-from lycb_flows.report import as_printed, paper_numbers, probability, with_error
-from lycb_flows.schemas import Arrhenius, CompositionSeries, GroundState, Transport
-from lycb_flows.units import EV_MEV
+from lycb_flows.report import as_printed, number, paper_numbers, scientific
+from lycb_flows.schemas import Arrhenius, CompositionSeries, Transport
+from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 HIGH_BAR, LOW_BAR = 10_000.0, 1.0
-MAP_K = 500.0
+MAP_K, ROOM_K = 500.0, 300.0
+PAPER_K = (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0)
+CRYSTALS = ("LYC", "LYB")
+PAPERS_SEVENNET = "SevenNet-MF-ompa"
+PAPER_ROWS = ((LOW_BAR, "CHGNet600K_1bar"), (HIGH_BAR, "CHGNet600K_10kbar"))
 Fits = Mapping[tuple[str, float], Arrhenius]
 """By system and pressure in bar."""
-DECISIVE = 2.0
-"""Standard errors between two numbers that contradict each other."""
-UNRESOLVED = 0.5
-"""Relative error from which a number says nothing."""
-SIGNIFICANT = 0.05
-"""Probability of a rank correlation by chance, below which it is one."""
-TEACHER = "lycb-pbe-1-sevennet"
-CRYSTALS = ("LYC", "LYB")
+State = tuple[str, float, float]
+"""System, pressure in bar, temperature in K."""
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper, what is found here, and whether that agrees."""
-
-    claim: str
-    paper: str
-    here: str
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number with its standard error."""
-
-    value: float
-    error: float
-
-    def __str__(self) -> str:
-        """Return it with its error, as a report has it."""
-        return with_error(self.value, self.error)
-
-    def agrees_with(self, low: float, high: float) -> str:
-        """Return the verdict on a claim that the number is between two others."""
-        if self.error > UNRESOLVED * abs(self.value):
-            return "not resolved"
-        gap = max(low - self.value, self.value - high, 0.0)
-        return "reproduced" if gap <= DECISIVE * self.error else "contradicted"
-
-    def is_above(self, limit: float) -> str:
-        """Return the verdict on a claim that the number is above another."""
-        distance = (self.value - limit) / self.error
-        if abs(distance) < DECISIVE:
-            return "not resolved"
-        return "reproduced" if distance > 0 else "contradicted"
-
-    def is_zero(self, resolution: float) -> str:
-        """Return the verdict on a claim that the number is zero, to be told from `resolution`."""
-        if abs(self.value) > DECISIVE * self.error:
-            return "contradicted"
-        return "reproduced" if DECISIVE * self.error < resolution else "not resolved"
-
-
-def weighted_mean(values: Sequence[Value]) -> Value:
-    """Return the mean of least error, that widened where the values scatter more than theirs."""
-    weights = [each.error**-2 for each in values]
-    mean = sum(w * each.value for w, each in zip(weights, values, strict=True)) / sum(weights)
-    chi2 = sum(w * (each.value - mean) ** 2 for w, each in zip(weights, values, strict=True))
-    scatter = math.sqrt(chi2 / (len(values) - 1)) if len(values) > 1 else 1.0
-    return Value(mean, max(1.0, scatter) / math.sqrt(sum(weights)))
-
-
-def claims(campaigns: Sequence[CampaignResults], labelled: Sequence[Atoms]) -> Iterator[Claim]:
-    """Yield the claims that finished campaigns speak of, the two crystals' first.
+def claims_on_motion(campaigns: Sequence[CampaignResults]) -> Iterator[Claim]:
+    """Yield the claims on D, barriers and conductivities.
 
     Parameters
     ----------
     campaigns
-        Their documents; the first has measured both crystals.
-    labelled
-        Relaxed orderings with DFT's energies (`relaxed_labels.py`).
+        Their documents; the first has measured both crystals by a fine-tuned model. Another one
+        that did is SevenNet's without fine-tuning.
     """
-    yield from claims_on_crystals(campaigns[0])
-    for found in campaigns:
-        for series in found.documents(CompositionSeries):
-            if series.differences:
-                yield from lattices(series, error_of_difference_mev(labelled))
-            by_key = {fit.key: fit for fit in found.documents(Arrhenius)}
-            fits = {p.x: by_key[p.conduction[0].arrhenius] for p in series.points if p.conduction}
-            if fits:
-                yield from conduction_over_x(fits)
-        yield from decisions(found.by_dft[name][-1] for name in CRYSTALS if name in found.by_dft)
-    yield from lattices_by_dft(labelled)
-    yield from ranks(labelled)
-
-
-def claims_on_crystals(found: CampaignResults) -> Iterator[Claim]:
-    """Yield the claims on Li3YCl6 and Li3YBr6."""
-    transports = found.documents(Transport)
-    fits, numbers = fits_of(found), paper_numbers()
-    yield from anisotropy(transports, numbers)
-    yield order_of_conductivities(fits, numbers)
+    transports, fits = campaigns[0].documents(Transport), fits_of(campaigns[0])
+    yield from anisotropy(transports)
+    yield from diffusivity(transports)
+    yield order_of_conductivities(fits)
     for system in CRYSTALS:
-        yield effect_of_pressure(system, fits, numbers)
-        for pressure_bar, row in ((LOW_BAR, "CHGNet600K_1bar"), (HIGH_BAR, "CHGNet600K_10kbar")):
-            yield from barrier(fits[system, pressure_bar], numbers["transport"][system][row])
-    yield stability(transports)
-    yield from volumes(transports, numbers["volumes_A3_per_atom"])
+        yield effect_of_pressure(system, fits)
+        for pressure_bar, row in PAPER_ROWS:
+            yield from conduction(fits[system, pressure_bar], row)
+        yield beside_aimd(system, fits)
+    for found in campaigns:
+        by_key = {fit.key: fit for fit in found.documents(Arrhenius)}
+        for series in found.documents(CompositionSeries):
+            over_x = {p.x: by_key[p.conduction[0].arrhenius] for p in series.points if p.conduction}
+            if over_x:
+                yield from conduction_over_x(over_x)
+    for found in campaigns[1:]:
+        if ("LYC", LOW_BAR) in fits_of(found):
+            yield from by_sevennet(fits, fits_of(found))
 
 
 def fits_of(found: CampaignResults) -> Fits:
@@ -128,109 +74,89 @@ def fits_of(found: CampaignResults) -> Fits:
     return {(fit.system, fit.pressure_bar): fit for fit in found.documents(Arrhenius)}
 
 
-def anisotropy(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iterator[Claim]:
-    """Yield how D along c compares with D in the ab plane, at 500 K and 10 kbar."""
-    low, high = numbers["transport"]["LYC"]["anisotropy_500K"]["Dc_over_Dab"]
-    for system, paper, bounds in (
-        ("LYC", f"{low} to {high}", (low, high)),
-        ("LYB", "isotropic", (1, 1)),
-    ):
-        here = [t for t in transports if place(t) == (system, HIGH_BAR, MAP_K)]
-        ratios = [
-            Value(t.anisotropy, t.anisotropy_err)
-            for t in here
-            if t.anisotropy is not None and t.anisotropy_err is not None
-        ]
-        if ratios:
-            value = weighted_mean(ratios)
-            found, verdict = str(value), value.agrees_with(*bounds)
-        else:
-            found, verdict = f"no D ({here[0].estimate.regime})", "not resolved"
-        yield Claim(f"D_c / D_ab of {system} at 500 K, 10 kbar", paper, found, verdict)
+def rows_of(system: str) -> Mapping[str, Any]:
+    """Return the paper's barriers and conductivities of a crystal, by their source."""
+    rows: Mapping[str, Any] = paper_numbers()["transport"][system]
+    return rows
 
 
-def order_of_conductivities(fits: Fits, numbers: Mapping[str, Any]) -> Claim:
-    """Return whether Li3YCl6 conducts better than Li3YBr6 at 10 kbar and 300 K."""
-    rows = [numbers["transport"][system]["CHGNet600K_10kbar"] for system in CRYSTALS]
-    paper = rows[0]["sigma300_mS_cm"] / rows[1]["sigma300_mS_cm"]
-    ratio = log_ratio(fits["LYC", HIGH_BAR], fits["LYB", HIGH_BAR])
-    return Claim(
-        "σ(LYC) above σ(LYB) at 300 K and 10 kbar",
-        f"{paper:.0f} times",
-        times(ratio),
-        "not resolved" if ratio is None else ratio.is_above(0.0),
-    )
+# -- runs ------------------------------------------------------------------------------------------
 
 
-def effect_of_pressure(system: str, fits: Fits, numbers: Mapping[str, Any]) -> Claim:
-    """Return how much more a crystal conducts at 1 bar, on its too large volume."""
-    rows = numbers["transport"][system]
-    paper = rows["CHGNet600K_1bar"]["sigma300_mS_cm"] / rows["CHGNet600K_10kbar"]["sigma300_mS_cm"]
-    ratio = log_ratio(fits[system, LOW_BAR], fits[system, HIGH_BAR])
-    return Claim(
-        f"σ(300 K) of {system} larger at 1 bar than at 10 kbar",
-        f"{paper:.0f} times",
-        times(ratio),
-        "not resolved" if ratio is None else ratio.is_above(0.0),
-    )
-
-
-def barrier(fit: Arrhenius, paper: Mapping[str, float]) -> Iterator[Claim]:
-    """Yield barrier and conductivity beside the paper's."""
-    where = f"{fit.system} at {printed_pressure(fit.pressure_bar)}"
-    spread, sigma = paper.get("Ea_err", 0.0), paper["sigma300_mS_cm"]
-    printed = f"{as_printed(paper['Ea_eV'], spread or None)} eV"
-    here, conductivity = barrier_of(fit), fit.extrapolated_conductivity_ms_per_cm
-    if here is None:
-        yield Claim(f"E_A of {where}", printed, fit.reason, "not resolved")
-    else:
-        limits = (paper["Ea_eV"] - 2 * spread, paper["Ea_eV"] + 2 * spread)
-        cold = f" below {fit.crossover_temperature_k:.0f} K" if fit.crossover_temperature_k else ""
-        recipe = f"{fit.paper_activation_energy_ev:.3f}"
-        text = f"{here} eV{cold}; by the paper's recipe {recipe}"
-        yield Claim(f"E_A of {where}", printed, text, here.agrees_with(*limits))
-    if conductivity is None or fit.extrapolated_log_err is None:
-        yield Claim(f"σ(300 K) of {where}", f"{sigma} mS/cm", fit.reason, "not resolved")
-        return
-    log_error = fit.extrapolated_log_err * widening(fit)
-    low, high = (conductivity * math.exp(sign * DECISIVE * log_error) for sign in (-1, 1))
+def anisotropy(transports: Sequence[Transport]) -> Iterator[Claim]:
+    """Yield how D along the axes compares, at 500 K and 10 kbar."""
+    low, high = rows_of("LYC")["anisotropy_500K"]["Dc_over_Dab"]
+    along_c = {system: ratio_along_c(at_map(transports, system)) for system in CRYSTALS}
+    title = f"D_c / D_ab of {{}} at {MAP_K:g} K, 10 kbar"
+    here = along_c["LYC"]
     yield Claim(
-        f"σ(300 K) of {where}",
-        f"{sigma} mS/cm",
-        f"{conductivity:.3g} ({low:.3g} to {high:.3g}); by the paper's recipe "
-        f"{fit.paper_conductivity_ms_per_cm:.3g} mS/cm",
-        "reproduced" if low <= sigma <= high else "contradicted",
+        title.format("LYC"),
+        f"{low} to {high}",
+        str(here or "no D"),
+        NOT_RESOLVED if here is None else here.as_paper(Value(low), Value(high)),
+        None if here is None else here.distance(Value(low), Value(high)),
     )
+    in_plane = ratio_of_a_to_b(at_map(transports, "LYB"))
+    for name, here in ((title.format("LYB"), along_c["LYB"]), ("D_a / D_b of LYB there", in_plane)):
+        yield Claim(
+            name,
+            "nearly isotropic",
+            str(here or "no D"),
+            NOT_RESOLVED if here is None else here.as_paper(Value(1.0)),
+            None if here is None else here.distance(Value(1.0)),
+        )
 
 
-def widening(fit: Arrhenius) -> float:
-    """Return the factor of a fit's errors where its runs scatter more than their errors."""
-    if fit.deviance is None or not fit.degrees_of_freedom:
-        return 1.0
-    return max(1.0, math.sqrt(fit.deviance / fit.degrees_of_freedom))
+def at_map(transports: Sequence[Transport], system: str) -> list[Transport]:
+    """Return the runs at 500 K and 10 kbar, all replicas."""
+    return [t for t in transports if place(t) == (system, HIGH_BAR, MAP_K)]
 
 
-def stability(transports: Sequence[Transport]) -> Claim:
-    """Return whether the runs stayed crystals."""
-    lost = [t for t in transports if not t.healthy]
-    hottest_k = max(t.temperature_k for t in transports)
-    n = len(transports)
-    text = f"{n - len(lost)} of {n} runs of 2 ns to {hottest_k:g} K"
-    if lost:
-        text += ", not " + ", ".join(title(t) for t in lost)
-    return Claim(
-        "MD of the fine-tuned model is stable to 800 K",
-        "yes",
-        text,
-        f"contradicted where {len(lost)} runs lost their framework" if lost else "reproduced",
-    )
+def ratio_along_c(transports: Sequence[Transport]) -> Value | None:
+    """Return D along c over the mean along a and b; None without D."""
+    ratios = [
+        Value(t.anisotropy, t.anisotropy_err)
+        for t in transports
+        if t.anisotropy is not None and t.anisotropy_err is not None
+    ]
+    return weighted_mean(ratios) if ratios else None
 
 
-def title(transport: Transport) -> str:
-    """Return where a transport was measured."""
-    system, pressure_bar, temperature_k = place(transport)
-    replica = "" if transport.replica is None else f" (replica {transport.replica})"
-    return f"{system} at {printed_pressure(pressure_bar)} and {temperature_k:g} K{replica}"
+def ratio_of_a_to_b(transports: Sequence[Transport]) -> Value | None:
+    """Return D along a over D along b; None without D."""
+    ratios = []
+    for t in transports:
+        if t.lattice_diffusivities_m2_per_s and t.lattice_errors_m2_per_s:
+            (a, b, _), (a_err, b_err, _) = (
+                t.lattice_diffusivities_m2_per_s,
+                t.lattice_errors_m2_per_s,
+            )
+            ratios.append(Value(a / b, a / b * math.hypot(a_err / a, b_err / b)))
+    return weighted_mean(ratios) if ratios else None
+
+
+def diffusivity(transports: Sequence[Transport]) -> Iterator[Claim]:
+    """Yield D of Li3YBr6 at 500 K, the one number of the paper that nothing is extrapolated to."""
+    paper = rows_of("LYB")["D_500K_m2_s"]
+    found = [
+        Value(t.estimate.diffusivity_m2_per_s, t.estimate.diffusivity_err_m2_per_s)
+        for t in at_map(transports, "LYB")
+        if t.estimate.diffusivity_m2_per_s and t.estimate.diffusivity_err_m2_per_s
+    ]
+    if found:
+        here = weighted_mean(found)
+        yield Claim(
+            f"D of LYB at {MAP_K:g} K, 10 kbar",
+            f"{scientific(paper)} m²/s",
+            f"{scientific(here.value, here.error)} m²/s",
+            here.as_paper(Value(paper)),
+            here.distance(Value(paper)),
+        )
+
+
+def place(transport: Transport) -> State:
+    """Return system, pressure in bar and temperature in K."""
+    return transport.system, transport.pressure_bar, transport.temperature_k
 
 
 def printed_pressure(pressure_bar: float) -> str:
@@ -238,231 +164,179 @@ def printed_pressure(pressure_bar: float) -> str:
     return f"{pressure_bar / 1000:g} kbar" if pressure_bar >= 1000 else f"{pressure_bar:g} bar"  # noqa: PLR2004
 
 
-def volumes(transports: Sequence[Transport], numbers: Mapping[str, Any]) -> Iterator[Claim]:
-    """Yield mean volumes at 1 bar beside the paper's and those of experiments."""
-    percent = numbers["claims"]["ft_vs_exp_pct_max"]
-    for system, temperature_k in (("LYC", 400.0), ("LYC", 600.0), ("LYB", 400.0), ("LYB", 600.0)):
-        here = next(t for t in transports if place(t) == (system, LOW_BAR, temperature_k))
-        volume, k = here.volume_ang3_per_atom, int(temperature_k)
-        sevennet = numbers[system]["SevenNet_1bar"][k]
-        chgnet = numbers[system]["CHGNet600K_1bar"][k]
-        change = 100 * (volume / sevennet - 1)
-        yield Claim(
-            f"V of {system} at {k} K and 1 bar within 1 % of SevenNet's",
-            f"{chgnet} against {sevennet} Å³/atom",
-            f"{volume:.2f} Å³/atom: {change:+.1f} % from the paper's SevenNet, "
-            f"{100 * (volume / chgnet - 1):+.1f} % from its CHGNet",
-            "reproduced" if abs(change) <= 1 else "contradicted",
-        )
-        found = [row[k] for name, row in numbers[system].items() if "exp" in name and k in row]
-        if found:
-            mean = sum(found) / len(found)
-            change = 100 * (volume / mean - 1)
-            yield Claim(
-                f"V of {system} at {k} K and 1 bar within {percent} % of experiment",
-                f"{chgnet} Å³/atom",
-                f"{volume:.2f} against {mean:.1f} Å³/atom ({change:+.1f} %)",
-                "reproduced" if abs(change) <= percent else "contradicted",
-            )
+# -- fits ------------------------------------------------------------------------------------------
 
 
-def error_of_difference_mev(labelled: Sequence[Atoms]) -> float:
-    """Return √2 times the model's rms deviation from DFT in ground states of both lattices."""
-    deviations = [
-        (per_atom(atoms) - atoms.info["model_ev_per_atom"]) * EV_MEV
-        for atoms in labelled
-        if atoms.info["kind"] == "lattices"
-    ]
-    return math.sqrt(2 * sum(each**2 for each in deviations) / len(deviations))
+def conduction(fit: Arrhenius, row: str) -> Iterator[Claim]:
+    """Yield barrier and conductivity by the paper's recipe beside the paper's, and our own fit's.
 
-
-def lattices(series: CompositionSeries, error_mev: float) -> Iterator[Claim]:
-    """Yield where the stable lattice changes, and how the difference follows x."""
-    energies_mev = {
-        each.x: each.energy_ev_per_atom * EV_MEV
-        for each in sorted(series.differences, key=lambda one: one.x)
-    }
-    paper = {float(x): e for x, e in paper_numbers()["phase_stability_meV_atom"].items()}
-    values = {x: Value(energy, error_mev) for x, energy in energies_mev.items()}
-    ends = [values[x] for x in (0.0, 6.0)]
-    changes = [
-        x for x, after in pairwise(energies_mev) if energies_mev[x] * energies_mev[after] < 0
-    ]
-    where = f"{'above' if ends[0].value > 0 else 'below'} zero at all {len(energies_mev)} x"
-    if changes:
-        where = f"changes sign after x = {', '.join(f'{x:g}' for x in changes)}"
-    yield Claim(
-        "E(P-3c1) - E(C2) changes sign near x = 1.5 to 2",
-        f"{paper[0.0]} at x = 0, +{paper[6.0]} meV/atom at x = 6",
-        f"{where}: {ends[0]} at x = 0, {ends[1]} at x = 6",
-        sign_change(values, changes),
-    )
-    rise = Value(ends[1].value - ends[0].value, math.hypot(*(end.error for end in ends)))
-    yield Claim(
-        "Bromine favours C2: the difference rises from x = 0 to 6",
-        f"by {paper[6.0] - paper[0.0]:.1f} meV/atom",
-        f"by {rise} meV/atom",
-        rise.is_above(0.0),
-    )
-
-
-def sign_change(values: Mapping[float, Value], changes: Sequence[float]) -> str:
-    """Return the verdict on a change of sign near x = 1.5 to 2.
-
-    Parameters
-    ----------
-    values
-        The numbers by x, from 0 to 6.
-    changes
-        Each x after which the sign changes.
+    The recipe is the paper's: D from its window of the MSD, and a single line through all of them.
     """
-    near = [value for x, value in values.items() if 1.0 <= x <= 2.0]  # noqa: PLR2004
-    if changes and all(1.0 <= x <= 2.0 for x in changes):  # noqa: PLR2004
-        return "reproduced"
-    if any(abs(value.value) < DECISIVE * value.error for value in near):
-        return "not resolved"
-    return "contradicted"
-
-
-def differences_by_dft_mev(frames: Sequence[Atoms]) -> dict[float, float]:
-    """Return E(P-3c1) - E(C2) by DFT over x, in meV/atom, of the cells that the model relaxed."""
-    energies_mev = {
-        (atoms.info["lattice"], atoms.info["x"]): per_atom(atoms) * EV_MEV
-        for atoms in frames
-        if atoms.info["kind"] == "lattices"
-    }
-    return {
-        x: energies_mev[lattice, x] - energies_mev["LYB", x]
-        for lattice, x in sorted(energies_mev)
-        if lattice == "LYC" and ("LYB", x) in energies_mev
-    }
-
-
-def lattices_by_dft(frames: Sequence[Atoms]) -> Iterator[Claim]:
-    """Yield the sign of the difference of both lattices by DFT."""
-    for x, here in differences_by_dft_mev(frames).items():
-        paper = paper_numbers()["phase_stability_meV_atom"][x]
-        yield Claim(
-            f"E(P-3c1) - E(C2) by DFT at x = {x:g}",
-            f"{paper:+} meV/atom",
-            f"{here:+.2f} meV/atom (PBE by GPAW)",
-            "reproduced in sign" if (here > 0) == (paper > 0) else "contradicted in sign",
-        )
-
-
-def ranks(frames: Sequence[Atoms]) -> Iterator[Claim]:
-    """Yield how the orderings that CHGNet finds lowest rank by it, by an Ewald sum, and by DFT."""
-    kinds = dict.fromkeys(
-        atoms.info["kind"] for atoms in frames if "ewald_ev_per_atom" in atoms.info
-    )
-    for kind in kinds:
-        chosen = [atoms for atoms in frames if atoms.info["kind"] == kind]
-        dft = [per_atom(atoms) for atoms in chosen]
-        found = {
-            name: spearmanr([atoms.info[column] for atoms in chosen], dft)
-            for name, column in (
-                ("CHGNet", "chgnet_ev_per_atom"),
-                ("Ewald", "ewald_ev_per_atom"),
-                (TEACHER, "model_ev_per_atom"),
-            )
-        }
-        texts = [
-            f"{name} {one.statistic:.2f} (p {probability(one.pvalue)})"
-            for name, one in found.items()
-        ]
-        yield Claim(
-            f"CHGNet ranks the {len(chosen)} lowest orderings of {kind} as DFT does",
-            "its best go to DFT",
-            f"Spearman's ρ with PBE: {', '.join(texts)}",
-            is_correlated(found["CHGNet"].statistic, found["CHGNet"].pvalue),
-        )
-
-
-def is_correlated(rho: float, p_value: float) -> str:
-    """Return the verdict on a claim that two orders agree."""
-    if p_value >= SIGNIFICANT:
-        return "not resolved"
-    return "reproduced" if rho > 0 else "contradicted"
-
-
-def decisions(decided: Iterable[GroundState]) -> Iterator[Claim]:
-    """Yield how CHGNet ranks the orderings that are relaxed by what decides."""
-    for one in decided:
-        done = [each for each in one.candidates if each.energy_ev_per_atom is not None]
-        found = spearmanr(
-            [each.model_above_best_ev_per_atom for each in done],
-            [each.energy_ev_per_atom for each in done],
-        )
-        lowest, own = done[0], next(each for each in done if each.model_rank == 1)
-        gap_mev = (own.energy_ev_per_atom - lowest.energy_ev_per_atom) * EV_MEV
-        text = f"Spearman's ρ {found.statistic:.2f} (p {probability(found.pvalue)}) with {TEACHER}"
-        text += f"; the lowest is number {lowest.model_rank} of CHGNet's order"
-        if gap_mev > 0:
-            text += f", {gap_mev:.1f} meV/atom below its number 1"
-        yield Claim(
-            f"CHGNet ranks its {one.n} lowest orderings of {one.system} as what decides does",
-            "its best go to DFT",
-            text,
-            is_correlated(found.statistic, found.pvalue),
-        )
-
-
-def per_atom(atoms: Atoms) -> float:
-    """Return the energy by DFT in eV per atom."""
-    return float(atoms.get_potential_energy()) / len(atoms)
-
-
-def conduction_over_x(fits: Mapping[float, Arrhenius]) -> Iterator[Claim]:
-    """Yield how conductivity and barrier change with x in C2 at 10 kbar, by fits over x."""
-    plateau = paper_numbers()["transport"]["LYCB_C2"]["sigma300_plateau_mS_cm_x5_to_6"]
-    same, more = log_ratio(fits[5.0], fits[6.0]), log_ratio(fits[3.0], fits[5.0])
-    yield Claim(
-        "σ(300 K) of C2 at x = 5 as at x = 6, 10 kbar",
-        f"{plateau} mS/cm at both",
-        times(same),
-        "not resolved" if same is None else same.is_zero(math.log(2)),
-    )
-    yield Claim(
-        "σ(300 K) of C2 rises from x = 5 to x = 3, 10 kbar",
-        "monotonically",
-        times(more),
-        "not resolved" if more is None else more.is_above(0.0),
-    )
-    barriers = [barrier_of(fits[x]) for x in (3.0, 5.0)]
-    if None in barriers:
-        yield Claim("E_A of C2 falls from x = 5 to x = 3, 10 kbar", "yes", "–", "not resolved")
+    where = f"{fit.system} at {printed_pressure(fit.pressure_bar)}"
+    paper = rows_of(fit.system)[row]
+    printed = f"{as_printed(paper['Ea_eV'], paper.get('Ea_err'))} eV"
+    theirs, ours = barrier_by_recipe(fit), barrier_of(fit)
+    if theirs is None:
+        yield Claim(f"E_A of {where}", printed, fit.reason, NOT_RESOLVED)
+        yield Claim(f"σ(300 K) of {where}", printed_sigma(paper), fit.reason, NOT_RESOLVED)
         return
-    fall = barriers[1].value - barriers[0].value
-    change = Value(fall, math.hypot(*(each.error for each in barriers)))
-    text = f"{barriers[1]} to {barriers[0]} eV"
-    yield Claim("E_A of C2 falls from x = 5 to x = 3, 10 kbar", "yes", text, change.is_above(0.0))
+    written = Value(paper["Ea_eV"], paper.get("Ea_err", 0.0))
+    cold = f" below {fit.crossover_temperature_k:.0f} K" if fit.crossover_temperature_k else ""
+    yield Claim(
+        f"E_A of {where}",
+        printed,
+        f"{theirs} eV; our fit {ours}{cold}",
+        theirs.as_paper(written),
+        theirs.distance(written),
+        experiments(fit.system, "Ea_eV", "eV"),
+    )
+    sigma, written_sigma = conductivity_by_recipe(fit), papers_conductivity(paper)
+    yield Claim(
+        f"σ(300 K) of {where}",
+        printed_sigma(paper),
+        f"{sigma} mS/cm; our fit {conductivity_of(fit)}",
+        sigma.as_paper(written_sigma),
+        sigma.distance(written_sigma),
+        experiments(fit.system, "sigma300_mS_cm", "mS/cm"),
+    )
 
 
 def barrier_of(fit: Arrhenius) -> Value | None:
-    """Return a barrier in eV with its widened error."""
+    """Return the barrier of our fit in eV."""
     if fit.activation_energy_ev is None or fit.activation_energy_err_ev is None:
         return None
-    return Value(fit.activation_energy_ev, fit.activation_energy_err_ev * widening(fit))
+    return Value(fit.activation_energy_ev, fit.activation_energy_err_ev)
 
 
-def place(transport: Transport) -> tuple[str, float, float]:
-    """Return system, pressure in bar and temperature in K."""
-    return transport.system, transport.pressure_bar, transport.temperature_k
-
-
-def log_ratio(first: Arrhenius, second: Arrhenius) -> Value | None:
-    """Return the logarithm of the ratio of two conductivities at 300 K, with its error."""
-    values = [each.extrapolated_conductivity_ms_per_cm for each in (first, second)]
-    errors = [each.extrapolated_log_err for each in (first, second)]
-    if None in values or None in errors:
+def barrier_by_recipe(fit: Arrhenius) -> Value | None:
+    """Return the barrier of the paper's recipe in eV."""
+    if fit.paper_activation_energy_ev is None or fit.paper_activation_energy_err_ev is None:
         return None
-    wide = [error * widening(fit) for error, fit in zip(errors, (first, second), strict=True)]
-    return Value(math.log(values[0] / values[1]), math.hypot(*wide))
+    return Value(fit.paper_activation_energy_ev, fit.paper_activation_energy_err_ev)
 
 
-def times(ratio: Value | None) -> str:
-    """Return a ratio with its 95 % interval."""
-    if ratio is None:
-        return "no conductivity of one of them"
-    low, high = (math.exp(ratio.value + sign * 1.96 * ratio.error) for sign in (-1, 1))
-    return f"{math.exp(ratio.value):.2g} times ({low:.2g} to {high:.2g})"
+def conductivity_of(fit: Arrhenius) -> LogValue | None:
+    """Return the conductivity of our fit at 300 K in mS/cm."""
+    sigma, log_error = fit.extrapolated_conductivity_ms_per_cm, fit.extrapolated_log_err
+    return None if sigma is None or log_error is None else of_number(sigma, log_error)
+
+
+def conductivity_by_recipe(fit: Arrhenius) -> LogValue:
+    """Return the conductivity of the paper's recipe at 300 K in mS/cm."""
+    return of_number(fit.paper_conductivity_ms_per_cm, fit.paper_conductivity_log_err)
+
+
+def papers_conductivity(row: Mapping[str, float]) -> LogValue:
+    """Return a conductivity of the paper, with the error that the barrier's error gives it.
+
+    The paper has none. Its line turns about the middle of its runs in 1/T, so that an error of E_A
+    moves ln σ(300 K) by that times the distance from there.
+    """
+    middle_per_ev = sum(1 / (BOLTZMANN_EV_PER_K * t) for t in PAPER_K) / len(PAPER_K)
+    distance_per_ev = 1 / (BOLTZMANN_EV_PER_K * ROOM_K) - middle_per_ev
+    return of_number(row["sigma300_mS_cm"], row.get("Ea_err", 0.0) * distance_per_ev)
+
+
+def printed_sigma(row: Mapping[str, float]) -> str:
+    """Return a conductivity as the paper has it."""
+    return f"{row['sigma300_mS_cm']} mS/cm"
+
+
+def experiments(system: str, column: str, unit: str) -> str:
+    """Return the lowest and the highest of the experiments that the paper cites."""
+    found = [row[column] for name, row in rows_of(system).items() if name.startswith("exp")]
+    return f"{min(found):g} to {max(found):g} {unit}"
+
+
+def order_of_conductivities(fits: Fits) -> Claim:
+    """Return whether Li3YCl6 conducts better than Li3YBr6 at 10 kbar and 300 K."""
+    rows = [papers_conductivity(rows_of(system)["CHGNet600K_10kbar"]) for system in CRYSTALS]
+    pair = [fits[system, HIGH_BAR] for system in CRYSTALS]
+    return ratio_claim("σ(LYC) over σ(LYB) at 300 K and 10 kbar", rows[0] / rows[1], pair)
+
+
+def effect_of_pressure(system: str, fits: Fits) -> Claim:
+    """Return how much more a crystal conducts at 1 bar, on its too large volume."""
+    rows = [papers_conductivity(rows_of(system)[row]) for _, row in PAPER_ROWS]
+    pair = [fits[system, pressure_bar] for pressure_bar, _ in PAPER_ROWS]
+    name = f"σ(300 K) of {system} at 1 bar over that at 10 kbar"
+    return ratio_claim(name, rows[0] / rows[1], pair)
+
+
+def ratio_claim(name: str, paper: LogValue, pair: Sequence[Arrhenius]) -> Claim:
+    """Return a claim on the ratio of two conductivities, by the paper's recipe."""
+    printed = f"{number(math.exp(paper.log.value), 2)} times"
+    if any(barrier_by_recipe(fit) is None for fit in pair):
+        return Claim(name, printed, "no conductivity of one of them", NOT_RESOLVED)
+    here = conductivity_by_recipe(pair[0]) / conductivity_by_recipe(pair[1])
+    verdict = here.as_papers_ratio(paper)
+    return Claim(name, printed, f"{here} times", verdict, here.distance(paper))
+
+
+def beside_aimd(system: str, fits: Fits) -> Claim:
+    """Return whether the conductivity at 10 kbar is that of AIMD, as the paper finds."""
+    row = rows_of(system)["AIMD31"]
+    paper = rows_of(system)["CHGNet600K_10kbar"]
+    name = f"σ(300 K) of {system} at 10 kbar in agreement with AIMD"
+    printed = f"{printed_sigma(paper)} against {row['sigma300_mS_cm']}"
+    fit = fits[system, HIGH_BAR]
+    if barrier_by_recipe(fit) is None:
+        return Claim(name, printed, fit.reason, NOT_RESOLVED)
+    here, aimd = conductivity_by_recipe(fit), of_number(row["sigma300_mS_cm"])
+    text = f"{here} against {row['sigma300_mS_cm']} mS/cm"
+    return Claim(name, printed, text, here.as_paper(aimd), here.distance(aimd))
+
+
+# -- composition and SevenNet ----------------------------------------------------------------------
+
+
+def conduction_over_x(fits: Mapping[float, Arrhenius]) -> Iterator[Claim]:
+    """Yield how conductivity and barrier change with x in C2 at 10 kbar, by our fits."""
+    plateau = paper_numbers()["transport"]["LYCB_C2"]["sigma300_plateau_mS_cm_x5_to_6"]
+    sigma = {x: conductivity_of(fit) for x, fit in fits.items()}
+    barriers = {x: barrier_of(fit) for x, fit in fits.items()}
+    if None in sigma.values() or None in barriers.values():
+        names = ", ".join(f"{x:g}" for x, found in sigma.items() if found is None)
+        yield Claim("σ(300 K) and E_A of C2 over x", "", f"none at x = {names}", NOT_RESOLVED)
+        return
+    same = sigma[5.0] / sigma[6.0]
+    yield Claim(
+        "σ(300 K) of C2 at x = 5 about that at x = 6, 10 kbar",
+        f"around {plateau} mS/cm at both",
+        f"{same} times",
+        same.log.is_within(math.log(2)),
+    )
+    falling = sorted((x for x in fits if x <= 5.0), reverse=True)  # noqa: PLR2004 - from x = 5 on
+    yield Claim(
+        "σ(300 K) of C2 rises monotonically from x = 5 to x = 3, 10 kbar",
+        "yes",
+        "; ".join(f"x = {x:g}: {sigma[x]} mS/cm" for x in falling),
+        in_turn([(sigma[after] / sigma[x]).log for x, after in pairwise(falling)]),
+    )
+    yield Claim(
+        "E_A of C2 falls monotonically from x = 5 to x = 3, 10 kbar",
+        "yes",
+        "; ".join(f"x = {x:g}: {barriers[x]} eV" for x in falling),
+        in_turn([barriers[x] - barriers[after] for x, after in pairwise(falling)]),
+    )
+
+
+def in_turn(steps: Sequence[Value]) -> str:
+    """Return the verdict on a claim that all steps are above zero."""
+    verdicts = {step.is_above(0.0) for step in steps}
+    if CONTRADICTED in verdicts:
+        return CONTRADICTED
+    return NOT_RESOLVED if NOT_RESOLVED in verdicts else REPRODUCED
+
+
+def by_sevennet(tuned: Fits, pretrained: Fits) -> Iterator[Claim]:
+    """Yield the claims on SevenNet at 1 bar, and on how the fine-tuned model compares with it."""
+    for system in CRYSTALS:
+        rows = rows_of(system)
+        for claim in conduction(pretrained[system, LOW_BAR], "SevenNet_1bar"):
+            printed = f"{claim.paper} ({PAPERS_SEVENNET})"
+            yield replace(claim, claim=f"{claim.claim} by SevenNet-0", paper=printed)
+        theirs = [papers_conductivity(rows[name]) for name in ("CHGNet600K_1bar", "SevenNet_1bar")]
+        pair = [fits[system, LOW_BAR] for fits in (tuned, pretrained)]
+        name = f"σ(300 K) of {system} at 1 bar, fine-tuned over SevenNet"
+        yield ratio_claim(name, theirs[0] / theirs[1], pair)

@@ -1,45 +1,39 @@
-"""The paper's claims on models beside each other: pretrained, fine-tuned, and SevenNet.
+"""The paper's claims on stable runs and on volumes: pretrained, fine-tuned, and SevenNet.
 
->>> for claim in claims_on_models(campaigns):
+>>> for claim in claims_on_cells([each.found for each in campaigns]):
 ...     print(claim.claim, claim.here, claim.verdict)
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from results_claims import (
     CRYSTALS,
-    DECISIVE,
     LOW_BAR,
-    TEACHER,
-    Claim,
-    barrier,
+    PAPERS_SEVENNET,
+    State,
     fits_of,
-    log_ratio,
     place,
-    times,
+    printed_pressure,
 )
+from results_orderings import TEACHER
+from results_values import CONTRADICTED, REPRODUCED, Claim, Value
 
 from lycb_flows.campaign.results import CampaignResults
 from lycb_flows.report import paper_numbers
 from lycb_flows.schemas import CellVolumes, ModelVolumes, Transport
 
-State = tuple[str, float, float]
-"""System, pressure in bar, temperature in K."""
-PAPERS_SEVENNET = "SevenNet-MF-ompa"
+STUDENT = f"the student of {TEACHER}"
 COLD_K = 500.0
-"""Above it the paper's pretrained model fails."""
-COMPARED_K = (300.0, 600.0)
-AGREED_PERCENT = 1.0
-"""Between the volumes of the paper's fine-tuned CHGNet and of SevenNet."""
+"""Above it several runs of the paper's pretrained model failed."""
+SAME_PERCENT = 1.0
+"""Between volumes that are taken for the same: what the paper states beside SevenNet's."""
 
 
-def claims_on_models(campaigns: Sequence[CampaignResults]) -> Iterator[Claim]:
-    """Yield the claims that several models' runs speak of.
+def claims_on_cells(campaigns: Sequence[CampaignResults]) -> Iterator[Claim]:
+    """Yield the claims on what stays a crystal, then those on volumes.
 
     Parameters
     ----------
@@ -47,15 +41,48 @@ def claims_on_models(campaigns: Sequence[CampaignResults]) -> Iterator[Claim]:
         Their documents; the first has measured both crystals by a fine-tuned model. Another one
         that did is SevenNet's without fine-tuning.
     """
+    yield stability(campaigns[0].documents(Transport))
+    compared = {}
     for found in campaigns:
-        compared = [each for each in found.documents(CellVolumes) if each.by_model]
-        if compared:
-            yield from stability_by_model(compared)
-    for found in campaigns[1:]:
-        if ("LYC", LOW_BAR) in fits_of(found):
-            yield from by_sevennet(campaigns[0], found)
-            others = [each for each in campaigns if each is not found]
-            yield from volumes_beside_sevennet(others, found)
+        by_model = [each for each in found.documents(CellVolumes) if each.by_model]
+        compared[id(found)] = by_model[0].by_model[0].name if by_model else STUDENT
+        if by_model:
+            yield from stability_by_model(by_model)
+    yield from as_in_paper(mean_volumes(campaigns[0]))
+    for sevennet in campaigns[1:]:
+        if ("LYC", LOW_BAR) in fits_of(sevennet):
+            for found in campaigns:
+                if found is not sevennet:
+                    model = compared[id(found)]
+                    yield from beside_sevennet(model, mean_volumes(found), mean_volumes(sevennet))
+
+
+# -- stability -------------------------------------------------------------------------------------
+
+
+def stability(transports: Sequence[Transport]) -> Claim:
+    """Return whether the production runs stayed crystals."""
+    lost = Counter(title(t) for t in transports if not t.healthy)
+    hottest_k = max(t.temperature_k for t in transports)
+    n, n_lost = len(transports), lost.total()
+    text = f"{n - n_lost} of {n} runs of {STUDENT}"
+    if lost:
+        text += ", not " + ", ".join(
+            f"{where} ({n_there} times)" if n_there > 1 else where
+            for where, n_there in lost.items()
+        )
+    return Claim(
+        f"2 ns of NVT by the fine-tuned model to {hottest_k:g} K stay crystals",
+        "yes, CHGNet",
+        text,
+        CONTRADICTED if lost else REPRODUCED,
+    )
+
+
+def title(transport: Transport) -> str:
+    """Return where a transport was measured."""
+    system, pressure_bar, temperature_k = place(transport)
+    return f"{system} at {printed_pressure(pressure_bar)} and {temperature_k:g} K"
 
 
 def stability_by_model(documents: Sequence[CellVolumes]) -> Iterator[Claim]:
@@ -64,19 +91,18 @@ def stability_by_model(documents: Sequence[CellVolumes]) -> Iterator[Claim]:
     for i, name in enumerate(names):
         runs = {document.system: document.by_model[i] for document in documents}
         text = "; ".join(f"{system}: {lost_and_kept(model)}" for system, model in runs.items())
-        hot = [
+        lost = [
             cell.volume_ang3_per_atom is None
             for model in runs.values()
             for cell in model.cells
             if cell.temperature_k > COLD_K or i == 0
         ]
-        if i == 0:
-            verdict = "contradicted" if any(hot) else "reproduced"
-            claim = f"NpT of CHGNet fine-tuned on PBE ({name}) is stable to 800 K"
-        else:
-            verdict = "reproduced" if all(hot) else "in part" if any(hot) else "contradicted"
-            claim = f"NpT of the pretrained model ({name}) fails above {COLD_K:g} K"
-        yield Claim(claim, "yes", text, verdict)
+        claim = f"NpT of CHGNet fine-tuned on PBE ({name}) is stable to 800 K"
+        paper, agrees = "yes", not any(lost)
+        if i > 0:
+            claim = f"Several NpT runs of the pretrained model ({name}) fail above {COLD_K:g} K"
+            paper, agrees = "yes", sum(lost) > 1
+        yield Claim(claim, paper, text, REPRODUCED if agrees else CONTRADICTED)
 
 
 def lost_and_kept(model: ModelVolumes) -> str:
@@ -89,56 +115,91 @@ def lost_and_kept(model: ModelVolumes) -> str:
     return ", ".join(texts)
 
 
-def by_sevennet(tuned: CampaignResults, pretrained: CampaignResults) -> Iterator[Claim]:
-    """Yield the claims on SevenNet, and on how the fine-tuned model compares with it."""
-    numbers = paper_numbers()
-    here, theirs = fits_of(pretrained), fits_of(tuned)
-    for system in CRYSTALS:
-        rows = numbers["transport"][system]
-        for claim in barrier(here[system, LOW_BAR], rows["SevenNet_1bar"]):
-            paper = f"{claim.paper} ({PAPERS_SEVENNET})"
-            yield replace(claim, claim=f"{claim.claim} by SevenNet-0", paper=paper)
-        paper = rows["CHGNet600K_1bar"]["sigma300_mS_cm"] / rows["SevenNet_1bar"]["sigma300_mS_cm"]
-        ratio = log_ratio(theirs[system, LOW_BAR], here[system, LOW_BAR])
-        verdict = "not resolved"
-        if ratio is not None:
-            is_near = abs(ratio.value - math.log(paper)) <= DECISIVE * ratio.error
-            verdict = "reproduced" if is_near else "contradicted"
+# -- volumes ---------------------------------------------------------------------------------------
+
+
+def mean_volumes(found: CampaignResults) -> dict[State, Value]:
+    """Return mean volumes in Å^3 per atom whose errors are known."""
+    return {
+        (document.system, document.pressure_bar, cell.temperature_k): Value(
+            cell.volume_ang3_per_atom, cell.volume_err_ang3_per_atom
+        )
+        for document in found.documents(CellVolumes)
+        for cell in document.cells
+        if cell.volume_ang3_per_atom is not None and cell.volume_err_ang3_per_atom is not None
+    }
+
+
+def at_low_pressure(volumes: Mapping[State, Value]) -> list[tuple[State, Value]]:
+    """Return the volumes of both crystals at 1 bar, in the paper's order and by temperature."""
+    chosen = [item for item in volumes.items() if item[0][1] == LOW_BAR and item[0][0] in CRYSTALS]
+    return sorted(chosen, key=lambda item: (CRYSTALS.index(item[0][0]), item[0][2]))
+
+
+def as_in_paper(volumes: Mapping[State, Value]) -> Iterator[Claim]:
+    """Yield volumes at 1 bar beside those of the paper's fine-tuned model, and of experiments."""
+    numbers = paper_numbers()["volumes_A3_per_atom"]
+    limit = float(numbers["claims"]["ft_vs_exp_pct_max"])
+    for (system, _, temperature_k), here in at_low_pressure(volumes):
+        rows, k = numbers[system], int(temperature_k)
+        paper = rows["CHGNet600K_1bar"].get(k)
+        if paper is None:
+            continue
+        where, found = f"V of {system} at {k} K and 1 bar", experiments(rows, k)
+        change = percent(here, Value(paper))
         yield Claim(
-            f"σ(300 K) of {system} at 1 bar, fine-tuned over SevenNet",
-            f"{paper:.1f} times",
-            times(ratio),
-            verdict,
+            f"{where} by {STUDENT}, within {SAME_PERCENT:g} % of the paper's",
+            f"{paper} Å³/atom",
+            f"{here} Å³/atom ({change.value:+.1f} %)",
+            change.is_within(SAME_PERCENT),
+            experiment="" if found is None else f"{found:.1f} Å³/atom",
+        )
+        if found is not None:
+            change = percent(here, Value(found))
+            yield Claim(
+                f"{where} by {STUDENT}, within {limit:g} % of experiment",
+                f"{percent(Value(paper), Value(found)).value:+.1f} %",
+                f"{change.value:+.1f} %",
+                change.is_within(limit),
+                experiment=f"{found:.1f} Å³/atom",
+            )
+
+
+def experiments(rows: Mapping[str, Mapping[int, float]], temperature_k: int) -> float | None:
+    """Return the mean of the volumes that experiments have at a temperature, in Å^3 per atom."""
+    found = [
+        row[temperature_k] for name, row in rows.items() if "exp" in name and temperature_k in row
+    ]
+    return sum(found) / len(found) if found else None
+
+
+def beside_sevennet(
+    model: str, volumes: Mapping[State, Value], sevennet: Mapping[State, Value]
+) -> Iterator[Claim]:
+    """Yield how far a fine-tuned model's volumes at 1 bar are from SevenNet-0's."""
+    numbers = paper_numbers()["volumes_A3_per_atom"]
+    for where, here in at_low_pressure(volumes):
+        if where not in sevennet:
+            continue
+        system, _, temperature_k = where
+        rows, k = numbers[system], int(temperature_k)
+        papers = [rows[name].get(k) for name in ("CHGNet600K_1bar", "SevenNet_1bar")]
+        printed = "yes"
+        if None not in papers:
+            printed = f"{percent(*map(Value, papers)).value:+.1f} % ({PAPERS_SEVENNET})"
+        theirs = sevennet[where]
+        change = percent(here, theirs)
+        name = f"V of {system} at {k} K and 1 bar by {model}"
+        yield Claim(
+            f"{name}, within {SAME_PERCENT:g} % of SevenNet-0's",
+            printed,
+            f"{here} against {theirs} Å³/atom ({change.value:+.1f} %)",
+            change.is_within(SAME_PERCENT),
         )
 
 
-def volumes_beside_sevennet(
-    others: Sequence[CampaignResults], sevennet: CampaignResults
-) -> Iterator[Claim]:
-    """Yield how far the fine-tuned models' volumes at 1 bar are from SevenNet-0's."""
-    theirs = mean_volumes(sevennet)
-    for found in others:
-        compared = [each.by_model[0].name for each in found.documents(CellVolumes) if each.by_model]
-        model = compared[0] if compared else f"student of {TEACHER}"
-        here = mean_volumes(found)
-        for where in itertools.product(CRYSTALS, (LOW_BAR,), COMPARED_K):
-            if where in here and where in theirs:
-                change = 100 * (here[where] / theirs[where] - 1)
-                yield Claim(
-                    f"V of {where[0]} at {where[2]:g} K and 1 bar by {model} within "
-                    f"{AGREED_PERCENT:g} % of SevenNet-0's",
-                    "yes, CHGNet",
-                    f"{here[where]:.2f} against {theirs[where]:.2f} Å³/atom ({change:+.1f} %)",
-                    "reproduced" if abs(change) <= AGREED_PERCENT else "contradicted",
-                )
-
-
-def mean_volumes(found: CampaignResults) -> dict[State, float]:
-    """Return mean volumes in Å^3 per atom by system, pressure in bar and temperature in K."""
-    volumes = {
-        (document.system, document.pressure_bar, cell.temperature_k): cell.volume_ang3_per_atom
-        for document in found.documents(CellVolumes)
-        for cell in document.cells
-        if cell.volume_ang3_per_atom is not None
-    }
-    return volumes | {place(t): t.volume_ang3_per_atom for t in found.documents(Transport)}
+def percent(here: Value, other: Value) -> Value:
+    """Return how much larger a number is than another one, in percent."""
+    ratio = here.value / other.value
+    spread = abs(ratio) * ((here.error / here.value) ** 2 + (other.error / other.value) ** 2) ** 0.5
+    return Value(100 * (ratio - 1), 100 * spread)

@@ -20,8 +20,10 @@ from pathlib import Path
 
 from ase import Atoms
 from ase.io import read
-from results_claims import TEACHER, claims, differences_by_dft_mev
-from results_models import claims_on_models
+from results_claims import claims_on_motion
+from results_models import claims_on_cells
+from results_orderings import TEACHER, claims_on_energies, differences_by_dft_mev
+from results_replicas import replicas_text
 
 from lycb_flows.campaign import Submission, find_results
 from lycb_flows.campaign.catalogue import update_catalogue
@@ -55,6 +57,7 @@ OTHERS = {
     "results_sevennet": (*VOLUMES, "Figure 3a", "Figure 3b"),
 }
 """Workflows that fill further panels, and panels of theirs that stand beside the first's."""
+CLAIM_COLUMNS = ("claim", "paper", "here", "errors apart", "experiment", "verdict")
 BY_TEST_SET = (
     "Errors by test set of the pretrained models, of CHGNet after each round's labels, of both "
     "models fine-tuned on all labels and of one from random weights: the table of "
@@ -205,16 +208,20 @@ def doubts(campaigns: Sequence[Measured]) -> Iterator[str]:
         yield ""
 
 
-def page(campaigns: Sequence[Measured], n_replicas: int) -> str:
-    """Return the page in Markdown."""
+def page(campaigns: Sequence[Measured], n_replicas: int, replicas: str) -> str:
+    """Return the page in Markdown, with words on the replicas."""
     labelled = read(PAGE / "orderings.extxyz", index=":")
     found = [each.found for each in campaigns]
     rows = [
-        f"| {c.claim} | {c.paper} | {c.here} | {c.verdict} |"
-        for c in (*claims(found, labelled), *claims_on_models(found))
+        CLAIM_COLUMNS,
+        ("---",) * len(CLAIM_COLUMNS),
+        *(claim.cells for claim in claims_on_motion(found)),
+        *(claim.cells for claim in claims_on_energies(found, labelled)),
+        *(claim.cells for claim in claims_on_cells(found)),
     ]
     blocks = {
-        "claims": "\n".join(["| claim | paper | here | |", "|---|---|---|---|", *rows]),
+        "claims": "\n".join(f"| {' | '.join(row)} |" for row in rows),
+        "replicas": replicas,
         "doubts": "\n".join(doubts(campaigns)).rstrip(),
         "paper": "\n\n".join(chapter(campaigns, {"Table 3": note_on_dft(labelled)})),
     }
@@ -235,7 +242,7 @@ def main() -> None:
         others = [measure_finished(store, read_campaign(path), Path(folder)) for path in paths]
         campaigns = [first, *(each for each in others if each is not None)]
         shutil.rmtree(PAGE / "figures", ignore_errors=True)
-        text = page(campaigns, n_replicas)
+        text = page(campaigns, n_replicas, replicas_text(store, read_campaign(CAMPAIGN)))
         (PAGE / "README.md").write_text(text.rstrip() + "\n", encoding="utf-8")
         write_numbers(store, (each.name for each in campaigns))
 
