@@ -3,7 +3,7 @@
     scripts/relaxed_labels.py [--bromide N] [--chloride N] [--x X ...] [--proposed]
 
 Labels at the level `paper-pool`, one by one, and adds each to docs/results/orderings.extxyz as soon
-as it is made; what stands there is not computed again:
+as it is made; what stands there is not computed again, and is refused where it began elsewhere:
 
     - the N orderings of Li3YBr6 in 20 atoms, or of Li3YCl6 in 30, that CHGNet 0.3.0 finds lowest,
       with their energies by CHGNet and by the Ewald sum of formal charges as refined;
@@ -33,6 +33,7 @@ from lycb_flows.campaign.finished import import_runs
 from lycb_flows.config import EnumerationConfig, GpawLabeler
 from lycb_flows.crystals.relaxed import Relaxed
 from lycb_flows.crystals.structures import canonical_structure, to_pymatgen
+from lycb_flows.errors import InputError
 from lycb_flows.labels.foreign.writing import labelled_atoms
 from lycb_flows.labels.gpaw.labeler import Gpaw
 from lycb_flows.potentials.potential import Potential
@@ -56,12 +57,15 @@ class Task:
         Of the crystal, in the file.
     start
         Its cell before `RELAXES` relaxes it.
+    origin
+        Key of the ordering as it was listed or stored.
     facts
         For the file, energies in eV per atom.
     """
 
     name: str
     start: Structure
+    origin: str
     facts: dict[str, str | float] = field(default_factory=dict)
 
 
@@ -91,6 +95,7 @@ def _ranked(kind: str, starts: list[Structure], n_lowest: int) -> list[Task]:
         Task(
             f"{kind} {rank}",
             one.structure,
+            one.start.key,
             {
                 "kind": kind,
                 "chgnet_ev_per_atom": one.energy_ev_per_atom,
@@ -124,14 +129,15 @@ def ground_states(store: ResultStore, compositions: list[float]) -> Iterator[Tas
             lowest = min(here, key=lambda point: point.energy_ev_per_atom)
             facts = {"kind": "lattices", "x": x, "lattice": lattice}
             start = store.load(Structure, lowest.start)
-            yield Task(f"lattices {lattice} {x:g}", start, facts)
+            yield Task(f"lattices {lattice} {x:g}", start, start.key, facts)
 
 
 def proposed_bromide(store: ResultStore) -> Task:
     """Return the lowest ordering of Li3YBr6 by CHGNet."""
     (ranking,) = store.find_all(Ranking, system="LYB")
     facts = {"kind": "proposed", "x": 6.0, "lattice": "LYB"}
-    return Task("proposed LYB 6", store.load(Structure, ranking.ground_state), facts)
+    start = store.load(Structure, ranking.ground_state)
+    return Task("proposed LYB 6", start, start.key, facts)
 
 
 def make_label(task: Task, engine: Gpaw, potential: Potential) -> None:
@@ -141,16 +147,37 @@ def make_label(task: Task, engine: Gpaw, potential: Potential) -> None:
         raise relaxed
     label = engine.label(relaxed.structure)
     atoms = labelled_atoms(relaxed.structure, label)
-    atoms.info |= task.facts | {"name": task.name, "model_ev_per_atom": relaxed.energy_ev_per_atom}
+    atoms.info |= task.facts | {"name": task.name, "origin": task.origin}
+    atoms.info["model_ev_per_atom"] = relaxed.energy_ev_per_atom
     append_frame(ORDERINGS, atoms)
     print(f"{task.name}: {label.energy_ev / len(atoms):.5f} eV/atom", flush=True)
 
 
-def names_in_file() -> list[str]:
-    """Return the names of what is labelled."""
+def origins_in_file() -> dict[str, str]:
+    """Return the origin of what is labelled, by its name."""
     if not ORDERINGS.exists():
-        return []
-    return [str(atoms.info["name"]) for atoms in ase.io.read(ORDERINGS, index=":")]
+        return {}
+    frames = ase.io.read(ORDERINGS, index=":")
+    return {str(atoms.info["name"]): str(atoms.info["origin"]) for atoms in frames}
+
+
+def to_make(tasks: list[Task], known: dict[str, str]) -> list[Task]:
+    """Return the tasks that have no label yet.
+
+    Raises
+    ------
+    InputError
+        When the label of a name began from another ordering: another decision, or another order.
+    """
+    for task in tasks:
+        if known.get(task.name, task.origin) != task.origin:
+            raise InputError(
+                "a label of this name began from another ordering",
+                fix="rename it in the file, or take it out",
+                name=task.name,
+                file=ORDERINGS,
+            )
+    return [task for task in tasks if task.name not in known]
 
 
 def main() -> None:
@@ -163,8 +190,8 @@ def main() -> None:
     options = parser.parse_args()
     tasks = of_campaigns(options.x, proposed=options.proposed)
     tasks += bromide_orderings(options.bromide) + chloride_orderings(options.chloride)
-    known = names_in_file()
-    missing = [task for task in tasks if task.name not in known]
+    known = origins_in_file()
+    missing = to_make(tasks, known)
     print(dict(Counter(name.rpartition(" ")[0] for name in known)), f"{len(missing)} to make")
     if missing:
         engine, potential = Gpaw(GpawLabeler(theory=LEVEL)), lf.load_model(RELAXES)

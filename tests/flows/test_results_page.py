@@ -4,6 +4,7 @@ import csv
 import shutil
 
 import pytest
+import relaxed_labels
 import results_claims
 import results_models
 import results_orderings
@@ -16,6 +17,7 @@ from results_values import Value, of_number, weighted_mean
 
 from lycb_flows import schemas
 from lycb_flows.campaign.results import CampaignResults
+from lycb_flows.errors import InputError
 from lycb_flows.jobs import dynamics
 
 
@@ -341,3 +343,10 @@ def test_replicas_are_compared_in_units_of_their_errors():
     assert "a median of 26 % and at most 43 %" in text
     assert "χ² is 7 for 2 conditions (p = 0.033)" in text
     assert results_replicas.differences_text("replica 2", first, {}).startswith("No condition")
+
+
+def test_a_label_that_began_from_another_ordering_is_refused():
+    tasks = [relaxed_labels.Task(f"lattices LYB {x}", None, f"origin {x}") for x in (0, 3)]
+    assert relaxed_labels.to_make(tasks, {"lattices LYB 0": "origin 0"}) == tasks[1:]
+    with pytest.raises(InputError, match="began from another ordering"):
+        relaxed_labels.to_make(tasks, {"lattices LYB 3": "of another decision"})
