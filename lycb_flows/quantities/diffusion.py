@@ -109,7 +109,7 @@ class Diffusion(Quantity[Transport]):
         )
 
     def numbers(self, document: Transport) -> Iterator[Number]:
-        """Yield D and the conductivity at the temperature of the run, or their upper bounds."""
+        """Yield D, the conductivity at the run's temperature, or their bounds; D_c over D_ab."""
         found, note = document.estimate, document.estimate.reason or regime_of(document)
         yield Number(
             "D",
@@ -131,6 +131,8 @@ class Diffusion(Quantity[Transport]):
             confidence=found.confidence,
             note=note if sigma is None and upper is None else "Nernst-Einstein",
         )
+        if document.anisotropy is not None:
+            yield Number("D_c/D_ab", "", value=document.anisotropy, error=document.anisotropy_err)
 
     # -- report ------------------------------------------------------------------------------
 
