@@ -54,6 +54,7 @@ OTHERS = {
     "results_lattices": (),
     "results_series": (),
     "results_volumes": VOLUMES,
+    "results_stability": (),
     "results_sevennet": (*VOLUMES, "Figure 3a", "Figure 3b"),
 }
 """Workflows that fill further panels, and panels of theirs that stand beside the first's."""
