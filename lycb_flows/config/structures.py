@@ -122,6 +122,12 @@ class EnumerationConfig(Config):
         return self.n_search is not None or self.sqs is not None
 
     @property
+    def finds_composition(self) -> bool:
+        """Whether amounts of atoms are found by a rule: a formula unit, or the nearest ones."""
+        has_no_unit = bool(self.substitute) and self.formula is None
+        return has_no_unit or self.composition == "nearest"
+
+    @property
     def brought(self) -> set[str]:
         """The elements that replace others."""
         return {species for by in (self.substitute or {}).values() for species in by}

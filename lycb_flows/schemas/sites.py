@@ -72,6 +72,7 @@ class Sites(Document):
     """Sites, occupancies, residence times and jumps of the mobile ion in one production run."""
 
     kind = "sites"
+    method_version = 2
 
     run: str
     model: str

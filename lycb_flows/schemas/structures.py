@@ -9,6 +9,9 @@ from pydantic import Field
 from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, DecorationConfig, EnumerationConfig
 from lycb_flows.schemas.base import Blob, Document, Matrix, Part, Vector
 
+_COMPOSITION_METHOD = 2
+"""Rises when other atoms are found for `substitute` without `formula`, or as the nearest ones."""
+
 
 class Structure(Document):
     """An ordered crystal, canonical at birth (`crystals.structures.canonical_structure`)."""
@@ -146,6 +149,8 @@ class Enumeration(Document):
             keyed["min_occupancy"] = parent.min_occupancy
         if isinstance(config, EnumerationConfig) and config.forbidden_pairs is None:
             keyed["forbidden_pairs"] = HALIDE_FORBIDDEN_PAIRS  # what older keys were made with
+        if isinstance(config, EnumerationConfig) and config.finds_composition:
+            keyed["composition_method"] = _COMPOSITION_METHOD
         return cls.key_from(parent=parent.key, **keyed)
 
 

@@ -12,6 +12,7 @@ from lycb_flows.campaign.ground_states import GroundStatePlan
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import (
+    HALIDE_FORBIDDEN_PAIRS,
     Campaign,
     DftConfig,
     DiffusionConfig,
@@ -249,6 +250,39 @@ def test_a_key_of_an_earlier_method_version_is_the_one_of_then():
     with at_versions({"arrhenius": 2, "transport": None}):
         assert Arrhenius.key_of(["0" * 64], 300.0) == made
     assert Arrhenius.key_of(["0" * 64], 300.0) != made
+
+
+BY_TIN = {"Y": {"Sn": 0.25}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_found_anew"),
+    [
+        ({}, False),
+        ({"substitute": BY_TIN}, True),
+        ({"substitute": BY_TIN, "formula": "Li3YCl6"}, False),
+        ({"composition": "nearest"}, True),
+        ({"composition": {"Li": 9, "Y": 3, "Cl": 18}}, False),
+        ({"composition": "nearest", "substitute": BY_TIN, "formula": "Li3YCl6"}, True),
+    ],
+)
+def test_where_other_atoms_are_found_now_an_earlier_list_is_not(settings, is_found_anew):
+    parent, config = load_parent("Li3YCl6").document(), EnumerationConfig(**settings)
+    keyed = config.keyed() | {
+        "min_occupancy": parent.min_occupancy,
+        "forbidden_pairs": HALIDE_FORBIDDEN_PAIRS,
+    }
+    earlier = make_key(Enumeration, parent=parent.key, **keyed)
+    assert (Enumeration.key_of(parent, config) != earlier) == is_found_anew
+
+
+def test_sites_that_were_sought_in_the_parent_alone_are_not_found_again():
+    campaign = read_campaign(TINY)
+    plan = MeasurementPlan(campaign=campaign, starts={"LYC": "1" * 64}, model="5" * 64)
+    place = Condition(system="LYC", pressure_bar=1.0, temperature_k=400.0)
+    with at_versions({"sites": 1}):
+        earlier = find_quantity("sites").key(plan, place)
+    assert find_quantity("sites").key(plan, place) != earlier
 
 
 def test_many_keys_made_at_once_are_those_made_one_by_one(monkeypatch):
