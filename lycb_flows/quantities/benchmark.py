@@ -31,6 +31,7 @@ from lycb_flows.report import (
     number,
     ours,
     papers,
+    told_apart,
 )
 from lycb_flows.schemas import (
     Benchmark,
@@ -75,12 +76,13 @@ class ModelBenchmark(Quantity[Benchmark]):
     rests_on = "a model, or labels"
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key: the rounds, the model that measures, and the options."""
+        """Return the key: all models that are compared, by rounds, candidates and options."""
         del condition
         return make_key(
             Benchmark,
             foundation=plan.campaign.learning.model,
             rounds=list(plan.rounds),
+            candidates=plan.campaign.learning.candidates,
             model=plan.model,
             options=self.settings(plan.campaign),
         )
@@ -194,6 +196,12 @@ def _errors_text(errors: ModelErrors) -> str:
     return f"{energy} meV/atom, {force} meV/Å, {stress} MPa"
 
 
+def _names(document: Benchmark) -> list[str]:
+    """Return what the models are called: with their roles, and keys, where names are the same."""
+    names = told_apart([row.name for row in document.models], [row.role for row in document.models])
+    return told_apart(names, [row.model for row in document.models])
+
+
 def _overall_table(document: Benchmark, *, of_paper: bool) -> Table:
     rows = [
         (
@@ -221,13 +229,13 @@ def _overall_table(document: Benchmark, *, of_paper: bool) -> Table:
 def _parts_table(document: Benchmark) -> Table:
     rows = [
         (
-            Cell(row.name, row.model),
+            Cell(name, row.model),
             Cell(part.system or MISSING),
             Cell(MISSING if part.temperature_k is None else f"{part.temperature_k:g}"),
             Cell(str(part.errors.n_labels), document.key),
             *_error_cells(document, part.errors),
         )
-        for row in document.models
+        for name, row in zip(_names(document), document.models, strict=True)
         for part in row.parts
     ]
     return Table(
@@ -251,7 +259,7 @@ def benchmark_figure(document: Benchmark, *, of_paper: bool = False) -> Figure:
     """
     from lycb_flows.report import errors_figure  # noqa: PLC0415 - matplotlib
 
-    lines = {row.name: _by_temperature(row) for row in document.models}
+    lines = dict(zip(_names(document), map(_by_temperature, document.models), strict=True))
     return errors_figure(lines, mae_targets() if of_paper else None, "temperature of the run (K)")
 
 

@@ -158,10 +158,13 @@ class Volumes(Quantity[CellVolumes]):
                 temperature_k=cell.temperature_k,
             )
         found = document.expansion
-        if found is not None:
-            yield Number(
-                "volume expansion", "1/K", value=found.volume_per_k, error=found.volume_err_per_k
-            )
+        yield Number(
+            "volume expansion",
+            "1/K",
+            value=None if found is None else found.volume_per_k,
+            error=None if found is None else found.volume_err_per_k,
+            note=document.reason,
+        )
 
     # -- report ------------------------------------------------------------------------------
 
@@ -184,10 +187,11 @@ class Volumes(Quantity[CellVolumes]):
         from lycb_flows.report import volume_figure  # noqa: PLC0415 - matplotlib
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
+        others = data.other_models()
         at_rest = {
-            (document.pressure_bar, production_series(each.name if i else "")): volume
+            (document.pressure_bar, production_series(others.get(each.model, ""))): volume
             for document in _of(data, system)
-            for i, each in enumerate(document.by_model)
+            for each in document.by_model
             if document.pressure_bar <= 1 and (volume := each.at_rest_ang3_per_atom) is not None
         }
         caption = (
@@ -317,7 +321,7 @@ def _paper_volume_cells(
 def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
     """Yield the cell parameters and the thermal expansion, where the quantity was measured."""
     documents = _of(data, system)
-    yield from (_model_table(document) for document in documents if document.by_model)
+    yield from (_model_table(each, data.other_models()) for each in documents if each.by_model)
     if documents:
         names = ("a (Å)", "b (Å)", "c (Å)", "α (°)", "β (°)", "γ (°)", "")
         rows = (_cell_row(document, cell) for document in documents for cell in document.cells)
@@ -336,7 +340,7 @@ def _measured_tables(data: ReportData, system: str) -> Iterator[Table]:
         )
 
 
-def _model_table(document: CellVolumes) -> Table:
+def _model_table(document: CellVolumes, others: dict[str, str]) -> Table:
     """Return the volumes of all models at a pressure, a column for each."""
     models = document.by_model
     rows = [("0, relaxed, 0 bar", *(fixed(each.at_rest_ang3_per_atom) for each in models))]
@@ -346,7 +350,7 @@ def _model_table(document: CellVolumes) -> Table:
     ]
     return Table(
         f"Volume by model at {document.pressure_bar:g} bar (Å³/atom)",
-        ("T (K)", *(each.name for each in models)),
+        ("T (K)", *(others.get(each.model, each.name) for each in models)),
         tuple(ours(document.key, row) for row in rows),
         "The first is the one that measures. Means of NpT runs ± standard errors from blocks.",
     )

@@ -53,6 +53,7 @@ from .numbers import (
     probability as probability,
     scientific as scientific,
     together as together,
+    told_apart as told_apart,
     with_error as with_error,
 )
 from .page import (

@@ -343,10 +343,9 @@ class _Collector:
     def follow_runs(self) -> None:
         """Set the system of each NpT run, from the ground state it started from or its name."""
         systems, volumes = self.data.ground_states(), self.data.measured(CellVolumes)
-        by_others = [each for document in volumes for each in document.by_model[1:]]
-        others = {each.model: each.name for each in by_others}
+        others = self.data.other_models()
         cells = [cell for each in volumes for cell in each.cells]
-        cells += [cell for each in by_others for cell in each.cells]
+        cells += [cell for each in volumes for by in each.by_model for cell in by.cells]
         means = {cell.run: cell for cell in cells}
         self.data.cell_runs = [
             CellRun(

@@ -10,10 +10,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from lycb_flows.errors import StoreError
+from lycb_flows.report.numbers import told_apart
 from lycb_flows.report.paper import paper_system
 from lycb_flows.schemas import (
     Blob,
     CellAverage,
+    CellVolumes,
     Dataset,
     Document,
     Enumeration,
@@ -254,6 +256,16 @@ class ReportData:
         teachers = {student.model: student.teacher for student in self.students}
         model = self.find(Model, teachers.get(key, key))
         return None if model is None else model.architecture
+
+    def other_models(self) -> dict[str, str]:
+        """Return what models are called that find cells beside the one that measures, by key."""
+        names = {
+            each.model: each.name
+            for document in self.measured(CellVolumes)
+            for each in document.by_model
+            if each.model != document.model
+        }
+        return dict(zip(names, told_apart(names.values(), names), strict=True))
 
     def model_name(self, key: str) -> str:
         """Return the name of a model, given by key, or the start of its key where it is absent."""

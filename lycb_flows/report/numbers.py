@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _ERROR_DIGITS = 2
 _DIGITS = 3
 _SMALLEST_P = 1e-4
+_DETAIL = 16
 
 
 def number(value: float | None, digits: int = _DIGITS) -> str:
@@ -191,6 +193,29 @@ def listed(names: Sequence[str], at_most: int = 8) -> str:
     """
     rest = len(names) - at_most
     return ", ".join(names[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def told_apart(names: Iterable[str], details: Iterable[str]) -> list[str]:
+    """Return names, and beside each that occurs more than once what tells it from the others.
+
+    Parameters
+    ----------
+    names
+        Some texts.
+    details
+        Of each name; of a detail the first words or digits are enough.
+
+    Examples
+    --------
+    >>> told_apart(["a", "b", "a"], ["old", "old", "new"])
+    ['a (old)', 'b', 'a (new)']
+    """
+    names = list(names)
+    counts = Counter(names)
+    return [
+        name if counts[name] == 1 else f"{name} ({detail[:_DETAIL]})"
+        for name, detail in zip(names, details, strict=True)
+    ]
 
 
 def _exponent(value: float) -> int:

@@ -110,6 +110,7 @@ def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[f
         Name of the system.
     """
     found: dict[str, dict[float, tuple[float, str]]] = {}
+    others = data.other_models()
     for ranking in data.rankings:
         best = [each for each in ranking.best if each.structure == ranking.ground_state]
         if ranking.system == system and best:
@@ -117,9 +118,9 @@ def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[f
             found["here, relaxed"] = {0.0: (volume, ranking.key)}
     for document in data.measured(CellVolumes):
         is_cold = document.system == system and document.pressure_bar <= 1
-        for i, each in enumerate(document.by_model if is_cold else ()):
+        for each in document.by_model if is_cold else ():
             if each.at_rest_ang3_per_atom is not None:
-                source = _source(each.name if i else "", document.pressure_bar)
+                source = _source(others.get(each.model, ""), document.pressure_bar)
                 found[source] = {0.0: (each.at_rest_ang3_per_atom, document.key)}
     for cell in data.cell_runs:
         volume_ang3 = cell.volume_ang3_per_atom

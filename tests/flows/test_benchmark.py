@@ -13,6 +13,8 @@ from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
 from lycb_flows.potentials import find_model
+from lycb_flows.quantities.benchmark import benchmark_figure
+from lycb_flows.quantities.plan import Condition, MeasurementPlan
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper_figures import paper_entries
@@ -149,3 +151,47 @@ def test_every_figure_and_table_of_the_paper_is_in_the_report_of_a_small_campaig
     assert f"{before.parts[0].errors.energy_mae_ev_per_atom * 1000:.3g}" in panels["Figure 2a"]
     assert "no Li3YCl6" in panels["Figure 3a"]  # the campaign has Li3YBr6 alone
     assert "no production run of LYB" in panels["Figure 4f"]
+
+
+def key_with(model):
+    data = comparing(OPTIONS).model_dump(exclude={"learning": {"model", "candidates"}})
+    data["learning"]["model"] = model
+    plan = MeasurementPlan(
+        campaign=Campaign.model_validate(data), starts={}, model="1" * 64, rounds=("2" * 64,)
+    )
+    return find_quantity("benchmark").key(plan, Condition())
+
+
+def test_candidates_that_are_compared_are_in_the_key():
+    (learned,) = {key_with("toy-soft"), key_with(["toy-soft"])}
+    assert key_with(["toy-soft", "toy-teacher"]) != learned
+
+
+def benchmarked(model, name, role):
+    errors = schemas.ModelErrors(
+        n_labels=2, energy_mae_ev_per_atom=0.01, force_mae_ev_per_ang=0.1, stress_mae_gpa=0.1,
+        energy_rmse_ev_per_atom=0.01, force_rmse_ev_per_ang=0.1, stress_rmse_gpa=0.1, force_slope=1,
+    )  # fmt: skip
+    return schemas.BenchmarkedModel(
+        name=name, model=model * 64, role=role, overall=errors,
+        parts=(schemas.BenchmarkPart(system="LYC", temperature_k=400.0, errors=errors),),
+    )  # fmt: skip
+
+
+def test_models_of_one_name_have_a_line_each():
+    models = [
+        benchmarked("1", "chgnet r03 800 K", "round 4, 800 K"),
+        benchmarked("2", "chgnet r03 800 K", "other"),
+        benchmarked("3", "chgnet r03 800 K", "other"),
+        benchmarked("4", "chgnet", "before learning"),
+    ]
+    document = schemas.Benchmark(
+        key="5" * 64, dataset="6" * 64, test_sets=(), n_training=1, models=models, best="1" * 64
+    )
+    labels = [line.get_label() for line in benchmark_figure(document).axes[0].get_lines()]
+    assert labels == [
+        "chgnet r03 800 K (round 4, 800 K)",
+        f"chgnet r03 800 K (other) ({'2' * 16})",
+        f"chgnet r03 800 K (other) ({'3' * 16})",
+        "chgnet",
+    ]

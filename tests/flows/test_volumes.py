@@ -216,11 +216,27 @@ def test_what_limits_an_expansion_is_said(campaign, facts, words):
     assert all(words in sentence.text for sentence in sentences)
 
 
+@pytest.mark.parametrize("n_equilibrated", [1, 3])
+def test_an_expansion_that_was_not_found_is_a_row_with_its_reason(n_equilibrated):
+    cells = [cell_at(t) for t in (400.0, 500.0, 600.0)[:n_equilibrated]]
+    expansion, reason = thermal_expansion(cells)
+    document = schemas.CellVolumes(
+        key="1" * 64, system="LYC", pressure_bar=1.0, model="2" * 64, cells=cells,
+        expansion=expansion, reason=reason,
+    )  # fmt: skip
+    *_, last = find_quantity("volumes").numbers(document)
+    assert (last.quantity, last.note) == ("volume expansion", reason)
+    assert (last.value is None) == (last.error is None) == bool(reason) == (n_equilibrated == 1)
+
+
 def test_every_models_volume_at_rest_is_shown_at_zero_kelvin():
     by_model = tuple(
         schemas.ModelVolumes(model=digit * 64, name=name, cells=(), at_rest_ang3_per_atom=volume)
-        for digit, name, volume in (("2", "own", 23.0), ("3", "other", 22.0), ("4", "lost", None))
-    )
+        for digit, name, volume in (
+            ("2", "own", 23.0), ("3", "other", 22.0), ("4", "lost", None), ("7", "twin", 21.0),
+            ("8", "twin", 20.0),
+        )
+    )  # fmt: skip
     facts = {"system": "LYC", "model": "2" * 64, "cells": (), "by_model": by_model}
     documents = [
         schemas.CellVolumes(key=digit * 64, pressure_bar=pressure_bar, **facts)
@@ -230,4 +246,6 @@ def test_every_models_volume_at_rest_is_shown_at_zero_kelvin():
     assert found == {
         "here, 1 bar": {0.0: (23.0, "5" * 64)},
         "here by other, 1 bar": {0.0: (22.0, "5" * 64)},
+        f"here by twin ({'7' * 16}), 1 bar": {0.0: (21.0, "5" * 64)},
+        f"here by twin ({'8' * 16}), 1 bar": {0.0: (20.0, "5" * 64)},
     }
