@@ -69,15 +69,17 @@ from .planned import (
     PlannedStep as PlannedStep,
     costs_of_jobs as costs_of_jobs,
 )
-from .results import (
-    CampaignResults as CampaignResults,
+from .rankings import (
     dft_theory as dft_theory,
     enumeration_key as enumeration_key,
     find_ground_state as find_ground_state,
-    find_results as find_results,
     ground_state_plan as ground_state_plan,
     is_decided as is_decided,
     ranking_key as ranking_key,
+)
+from .results import (
+    CampaignResults as CampaignResults,
+    find_results as find_results,
 )
 from .rounds import (
     close_stage as close_stage,

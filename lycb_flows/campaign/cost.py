@@ -31,7 +31,8 @@ from lycb_flows.campaign.levers import levers_of
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.planned import PlannedStep
-from lycb_flows.campaign.results import dft_theory, enumeration_key, first_stage
+from lycb_flows.campaign.rankings import dft_theory, enumeration_key
+from lycb_flows.campaign.results import first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
 from lycb_flows.config import (

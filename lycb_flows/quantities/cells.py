@@ -19,6 +19,8 @@ __all__ = ["MIN_TEMPERATURES", "average_cell", "thermal_expansion", "volume_at_r
 def volume_at_rest(store: ResultStore, model: Model, structure: str) -> float | None:
     """Return the volume at 0 K and no pressure in Å^3 per atom; None where a model fails.
 
+    It fails where the crystal flies apart, and where it does not come to rest.
+
     Parameters
     ----------
     store
@@ -35,6 +37,8 @@ def volume_at_rest(store: ResultStore, model: Model, structure: str) -> float | 
     try:
         relaxed = relax(store.load(Structure, structure), potential, RelaxationConfig())
     except PhysicsError:
+        return None
+    if not relaxed.converged:
         return None
     lattice_ang = np.array(relaxed.structure.lattice_ang)
     return float(abs(np.linalg.det(lattice_ang))) / len(relaxed.structure.species)

@@ -56,7 +56,7 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
     config = ranking.stage_config(plan.campaign.ranking, "fine")
     names = [name for name in plan.starts if name == name_of_ordering(name)]
     starts = [store.load(Structure, plan.starts[name]) for name in names]
-    binaries = _binary_energies_ev(starts, potential, config)
+    binaries = binary_energies_ev(starts, potential, config)
     phases = {name: load_binary(name).species for name in BINARY_NAMES}
     stage = Stage(_LOGGER.info, "relaxing compositions", len(starts))
     points = []
@@ -103,10 +103,22 @@ def _undecorated_x(system: SystemConfig, structure: Structure) -> float | None:
     return 6 * amounts["Br"] / (amounts["Br"] + amounts["Cl"])
 
 
-def _binary_energies_ev(
+def binary_energies_ev(
     starts: Sequence[Structure], potential: Potential, config: RelaxationConfig
 ) -> dict[str, float]:
-    """Return the energies of the cells of binaries that the model has relaxed."""
+    """Return the energies of the cells of binaries that the model has relaxed.
+
+    One that flies apart or has not converged is left out, so that nothing is counted from it.
+
+    Parameters
+    ----------
+    starts
+        The compositions, whose elements say which binaries there are.
+    potential
+        The model.
+    config
+        When a relaxation ends.
+    """
     from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch, for this alone
 
     elements = {symbol for start in starts for symbol in start.species}
@@ -116,7 +128,7 @@ def _binary_energies_ev(
     return {
         name: found.energy_ev
         for name, found in zip(usable, relaxed, strict=True)
-        if not isinstance(found, PhysicsError)  # it flies apart: no energy of formation
+        if not isinstance(found, PhysicsError) and found.converged
     }
 
 

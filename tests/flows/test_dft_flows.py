@@ -27,7 +27,8 @@ from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.ground_states import correlations
-from lycb_flows.campaign.results import find_results, ranking_key
+from lycb_flows.campaign.rankings import ranking_key
+from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DftConfig, RelaxationConfig
 from lycb_flows.crystals.binaries import BINARY_NAMES, load_binary

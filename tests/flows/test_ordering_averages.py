@@ -9,11 +9,17 @@ from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.measurement import measured_starts
 from lycb_flows.campaign.names import ordering_names
 from lycb_flows.campaign.places import places_in
-from lycb_flows.campaign.results import find_results
+from lycb_flows.campaign.results import CampaignResults, find_results, low_orderings
 from lycb_flows.config import MeasurementConfig, name_of_ordering, ordering_name
 from lycb_flows.quantities.orderings import average_orderings, ordering_tables
 from lycb_flows.report.data import ReportData
-from lycb_flows.schemas import DiffusionEstimate, Structure, Transport
+from lycb_flows.schemas import (
+    DftCandidate,
+    DiffusionEstimate,
+    GroundState,
+    Structure,
+    Transport,
+)
 from lycb_flows.store import open_store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
@@ -64,6 +70,24 @@ def test_low_orderings_are_measured_beside_the_ground_state(loop_run, loop_campa
     placed = places_in(store, submission).places
     assert placed[runs[1].key].system == "LYB-ordering2"
     store.close()
+
+
+def test_an_ordering_that_dft_has_not_brought_to_rest_is_none_of_the_lowest():
+    rows = [
+        DftCandidate(
+            ordering=digit * 64, model_rank=i, model_above_best_ev_per_atom=0.0,
+            model_volume_flag=False, structure=digit * 64, energy_ev_per_atom=-3.0 - i,
+            converged=converged,
+        )
+        for i, (digit, converged) in enumerate([("1", False), ("2", True), ("3", True)])
+    ]  # fmt: skip
+    decided = GroundState(
+        key="4" * 64, system="LYB", ranking="5" * 64, theory="6" * 64, theory_name="gpaw: PBE",
+        n=3, n_there=3, candidates=tuple(rows), ground_state="3" * 64, note="", at_edge=False,
+        widened_to=None,
+    )  # fmt: skip
+    found = CampaignResults(by_dft={"LYB": [decided]}, ground_states={"LYB": "3" * 64})
+    assert low_orderings(found, "LYB") == ["3" * 64, "2" * 64]
 
 
 def transport_of(system, diffusivity, error, replica=None):

@@ -15,7 +15,12 @@ from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import find_model, load_potential
 from lycb_flows.quantities import Condition, MeasurementPlan, chosen_quantities, find_quantity
-from lycb_flows.quantities.composition import lattice_differences, relaxed_points, sign_changes
+from lycb_flows.quantities.composition import (
+    binary_energies_ev,
+    lattice_differences,
+    relaxed_points,
+    sign_changes,
+)
 from lycb_flows.relaxation import relax
 from lycb_flows.report.data import ReportData
 from lycb_flows.report.page import collect, write_report
@@ -264,6 +269,19 @@ def test_a_binary_that_flies_apart_leaves_no_energy_of_formation(series, monkeyp
     points = relaxed_points(store, plan)
     assert len(points) == len(plan.starts)
     assert {point.formation_energy_ev_per_atom for point in points} == {None}
+
+
+def test_a_binary_that_did_not_come_to_rest_leaves_no_energy_of_formation(series):
+    store, plan, _ = series
+    source = find_model("toy-soft")
+    potential = load_potential(source.model, source.weights)
+    start = store.load(schemas.Structure, plan.starts["LYB-x3"])
+    at_rest, moving = (
+        binary_energies_ev([start], potential, RelaxationConfig(fmax_ev_per_ang=f, max_steps=n))
+        for f, n in ((0.1, 200), (1e-9, 1))
+    )
+    assert set(at_rest) == {"LiCl", "LiBr", "YCl3", "YBr3"}
+    assert moving == {}
 
 
 def test_the_report_stands_beside_the_papers_table(series, tmp_path):

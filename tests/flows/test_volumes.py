@@ -11,8 +11,12 @@ from report_campaign import Campaign
 from lycb_flows import schemas
 from lycb_flows.campaign import plan_campaign
 from lycb_flows.campaign.results import find_results
+from lycb_flows.config import RelaxationConfig
+from lycb_flows.crystals import load_binary
 from lycb_flows.md.summary import cell_parameters
-from lycb_flows.quantities.cells import thermal_expansion
+from lycb_flows.potentials import find_model
+from lycb_flows.quantities import cells
+from lycb_flows.quantities.cells import thermal_expansion, volume_at_rest
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.quantities.volumes import volume_table
 from lycb_flows.report import ReportData
@@ -103,6 +107,17 @@ def test_other_models_find_the_same_cells_at_temperatures_of_their_own(
     steps = plan_campaign(finished, submission.campaign, submission.theory)
     works = {step.jobs[0].name: step.work for step in steps}
     assert works["md npt production 00"].startswith("4 runs")
+
+
+def test_a_volume_that_is_not_at_rest_is_none(tmp_path, monkeypatch):
+    source, start = find_model("toy-soft"), load_binary("LiCl")
+    with open_store(tmp_path / "store") as store:
+        store.blobs.put(source.weights, source.model.weights.media_type)
+        store.insert(start)
+        assert volume_at_rest(store, source.model, start.key) > 0
+        in_one_step = RelaxationConfig(fmax_ev_per_ang=1e-9, max_steps=1)
+        monkeypatch.setattr(cells, "RelaxationConfig", lambda: in_one_step)
+        assert volume_at_rest(store, source.model, start.key) is None
 
 
 def test_without_options_the_key_of_a_mean_cell_is_as_before(loop_campaign):
