@@ -180,7 +180,7 @@ def _estimate(
     from lycb_flows.transport.charge import analyse_charge  # noqa: PLC0415
 
     if not transport.healthy:
-        return ChargeEstimate(resolved=False, reason="the run left physics")
+        return ChargeEstimate(resolved=False, reason=transport.estimate.reason)
     species = store.load(Structure, run.start_structure).species
     return analyse_charge(
         trajectory_of(store, run).unwrapped_ang(),

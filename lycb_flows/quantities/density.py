@@ -10,7 +10,7 @@ from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, by_pressure
-from lycb_flows.quantities.diffusion import failure_of
+from lycb_flows.quantities.diffusion import failure_of, n_frames_of_failure
 from lycb_flows.report import (
     Album,
     FigureView,
@@ -19,7 +19,7 @@ from lycb_flows.report import (
     fixed,
     number,
 )
-from lycb_flows.schemas import Density, Run, make_key
+from lycb_flows.schemas import Density, Run, Structure, make_key
 from lycb_flows.store import ResultStore
 from lycb_flows.units import PS_FS
 
@@ -108,10 +108,15 @@ class IonDensity(Quantity[Density]):
         )
 
         run = self.only_run(store, plan, condition)
-        frames = measured_frames(store, run, plan.campaign)
-        species = plan.campaign.measure.diffusion.mobile_species
-        reason = failure_of(store, run) or ("" if frames.n_frames else "the run left no frame")
-        facts = {}
+        diffusion = plan.campaign.measure.diffusion
+        species, facts = diffusion.mobile_species, {}
+        reason = failure_of(store, run)
+        if reason:
+            (config,) = self.runs(plan, condition)
+            n_frames = n_frames_of_failure(run, config, diffusion.discard_ps)
+        else:
+            frames = measured_frames(store, run, plan.campaign)
+            n_frames, reason = frames.n_frames, "" if frames.n_frames else "the run left no frame"
         if not reason:
             options = DensityOptions.model_validate(self.settings(plan.campaign))
             motion = relative_motion(frames.frac_coords, frames.species, species)
@@ -125,8 +130,8 @@ class IonDensity(Quantity[Density]):
             run=run.key,
             model=run.model,
             mobile_species=species,
-            n_mobile=frames.species.count(species),
-            n_frames=frames.n_frames,
+            n_mobile=store.load(Structure, run.start_structure).species.count(species),
+            n_frames=n_frames,
             reason=reason,
             **condition.model_dump(),
             **facts,

@@ -48,6 +48,7 @@ from lycb_flows.schemas import (
     Transport,
 )
 from lycb_flows.store import ResultStore
+from lycb_flows.units import PS_FS
 
 _PS_PER_NS: Final = 1000.0
 
@@ -243,6 +244,24 @@ def failure_of(store: ResultStore, run: Run) -> str:
             health = document.health
             return f"the {name} left physics at step {health.failed_step}: {health.reason}"
     return ""
+
+
+def n_frames_of_failure(run: Run, run_config: RunConfig, discard_ps: float) -> int:
+    """Return how many frames a run left that says nothing; its trajectory may be elsewhere.
+
+    Parameters
+    ----------
+    run
+        The production run, of which `failure_of` tells something.
+    run_config
+        What it was asked for.
+    discard_ps
+        Left out at its start.
+    """
+    interval_steps = run_config.protocol.sample_interval_steps
+    discarded_steps = round(discard_ps * PS_FS / run.time_step_fs)
+    kept_steps = run.n_steps if run.health.healthy else run.n_steps - 1  # the last left physics
+    return max(0, kept_steps // interval_steps - discarded_steps // interval_steps)
 
 
 def _analyse(

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from lycb_flows.config import Config
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope, place_text
-from lycb_flows.quantities.diffusion import failure_of
+from lycb_flows.quantities.diffusion import failure_of, n_frames_of_failure
 from lycb_flows.report import ReportData, Statement, with_error
 from lycb_flows.schemas import RunThermodynamics
 from lycb_flows.store import ResultStore
@@ -61,19 +61,25 @@ class Thermodynamics(Quantity[RunThermodynamics]):
 
         run = self.only_run(store, plan, condition)
         options = ThermodynamicsOptions.model_validate(self.settings(plan.campaign))
-        frames = trajectory_of(store, run)
-        discarded = round(options.discard_ps * PS_FS / run.time_step_fs)
-        frames = frames.between(discarded, run.n_steps)
         reason = failure_of(store, run)
-        if not reason and frames.n_frames < 2 * options.n_blocks:
-            reason = f"{frames.n_frames} frames are too few for {options.n_blocks} blocks"
-        means = {} if reason else _means(frames, options.n_blocks)
+        means: dict[str, float] = {}
+        if reason:
+            (config,) = self.runs(plan, condition)
+            n_frames = n_frames_of_failure(run, config, options.discard_ps)
+        else:
+            discarded = round(options.discard_ps * PS_FS / run.time_step_fs)
+            frames = trajectory_of(store, run).between(discarded, run.n_steps)
+            n_frames = frames.n_frames
+            if n_frames < 2 * options.n_blocks:
+                reason = f"{n_frames} frames are too few for {options.n_blocks} blocks"
+            else:
+                means = _means(frames, options.n_blocks)
         return RunThermodynamics(
             key=self.key(plan, condition),
             parents=(run.key,),
             run=run.key,
             model=run.model,
-            n_frames=frames.n_frames,
+            n_frames=n_frames,
             reason=reason,
             **condition.model_dump(),
             **means,

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from lycb_flows.config import MeasurementConfig
+from lycb_flows.crystals import structure_from_arrays
 from lycb_flows.md.trajectory import Trajectory
-from lycb_flows.quantities import Condition
+from lycb_flows.quantities import Condition, charge
 from lycb_flows.quantities.arrhenius import mobile_density_per_ang3
+from lycb_flows.quantities.density import IonDensity
 from lycb_flows.quantities.diffusion import failure_of
 from lycb_flows.quantities.thermodynamics import Thermodynamics
 from lycb_flows.schemas import DiffusionEstimate, Health, Run, Transport
@@ -62,6 +64,47 @@ def test_a_run_in_a_cell_that_was_never_found_says_nothing(
     assert bool(found) == bool(reason)
 
 
+def measured_alone(monkeypatch, quantity, run):
+    """The quantity measures this run, whatever the plan; a frame every 100 steps of 1 fs."""
+    config = SimpleNamespace(protocol=SimpleNamespace(sample_interval_steps=100))
+    monkeypatch.setattr(quantity, "only_run", lambda *_: run)
+    monkeypatch.setattr(quantity, "runs", lambda *_: (config,))
+    monkeypatch.setattr(quantity, "key", lambda *_: "k")
+
+
+@pytest.mark.parametrize("quantity", [Thermodynamics, IonDensity])
+@pytest.mark.parametrize(
+    ("npt_health", "nvt_health", "n_frames"),
+    [(None, BROKEN, 8 - 2), (BROKEN, None, 40 - 2), (BROKEN, BROKEN, 8 - 2)],
+)
+def test_a_run_that_left_physics_elsewhere_needs_no_frames(
+    tmp_path, monkeypatch, quantity, npt_health, nvt_health, n_frames
+):
+    start = structure_from_arrays(5 * np.eye(3), ["Li", "Cl"], [[0.0] * 3, [0.5] * 3])
+    facts = {"segments": ("9" * 64,), "start_structure": start.key}
+    facts |= {} if nvt_health is None else {"n_steps": 812}
+    production = run_of("b", "a", "nvt", nvt_health).model_copy(update=facts)
+    measured_alone(monkeypatch, quantity, production)
+    with open_store(tmp_path) as store:  # without the segment, as `lycb import runs` leaves it
+        store.insert_all([run_of("a", "5", "npt", npt_health), production, start])
+        measure = MeasurementConfig(diffusion={"discard_ps": 0.2})
+        measure = measure.model_copy(
+            update={"quantities": {"thermodynamics": {"discard_ps": 0.2}, "density": {}}}
+        )
+        plan = SimpleNamespace(campaign=SimpleNamespace(measure=measure))
+        condition = Condition(system="LYC", pressure_bar=1.0, temperature_k=600.0)
+        document = quantity().compute(store, plan, condition)
+    assert "left physics at step 812" in document.reason
+    assert document.n_frames == n_frames
+
+
+def test_charge_says_what_the_diffusivity_said():
+    reason = "the NpT run that was to find its cell left physics at step 812: volume doubled"
+    failed = transport_at(600.0, 20.0, healthy=False, reason=reason)
+    estimate = charge._estimate(None, failed, None, None, None)
+    assert (estimate.resolved, estimate.reason) == (False, reason)
+
+
 @HEALTHS
 def test_such_a_run_has_no_mean_energy_and_pressure(
     tmp_path, monkeypatch, npt_health, nvt_health, reason
@@ -79,8 +122,7 @@ def test_such_a_run_has_no_mean_energy_and_pressure(
     )
     monkeypatch.setattr("lycb_flows.store.trajectory_of", lambda *_: frames)
     production = run_of("b", "a", "nvt", nvt_health)
-    monkeypatch.setattr(Thermodynamics, "only_run", lambda *_: production)
-    monkeypatch.setattr(Thermodynamics, "key", lambda *_: "k")
+    measured_alone(monkeypatch, Thermodynamics, production)
     store = open_store(tmp_path)
     store.insert_all([run_of("a", "5", "npt", npt_health), production])
     plan = SimpleNamespace(campaign=SimpleNamespace(measure=MeasurementConfig()))
@@ -93,14 +135,14 @@ def test_such_a_run_has_no_mean_energy_and_pressure(
     assert energy.note == document.reason
 
 
-def transport_at(temperature_k, volume, *, healthy=True):
+def transport_at(temperature_k, volume, *, healthy=True, reason=""):
     return Transport.model_construct(
         temperature_k=temperature_k,
         volume_ang3_per_atom=volume,
         n_atoms=10,
         n_mobile=3,
         healthy=healthy,
-        estimate=DiffusionEstimate.model_construct(),
+        estimate=DiffusionEstimate.model_construct(reason=reason),
     )
 
 
