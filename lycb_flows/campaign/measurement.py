@@ -159,7 +159,11 @@ def measured_crystals(campaign: Campaign) -> list[str]:
 
 
 def measurement_plan(
-    campaign: Campaign, ground_states: dict[str, str], model: str, rounds: Sequence[Round]
+    campaign: Campaign,
+    ground_states: dict[str, str],
+    model: str,
+    rounds: Sequence[Round],
+    by_dft: Mapping[str, str] | None = None,
 ) -> MeasurementPlan:
     """Return the plan of the measurement.
 
@@ -173,10 +177,14 @@ def measurement_plan(
         Key of the model that measures.
     rounds
         Every round.
+    by_dft
+        Key of DFT's decision on each system, where DFT has decided.
     """
+    starts = measured_starts(campaign, ground_states)
     return MeasurementPlan(
         campaign=campaign,
-        starts=measured_starts(campaign, ground_states),
+        starts=starts,
         model=model,
         rounds=tuple(round_.key for round_ in rounds),
+        by_dft={name: key for name, key in (by_dft or {}).items() if name in starts} or None,
     )

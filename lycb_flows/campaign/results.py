@@ -23,7 +23,7 @@ from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
 from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
-from lycb_flows.labels import Theory
+from lycb_flows.labels import Theory, code_of, is_dft
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.schemas import (
     Dataset,
@@ -84,6 +84,12 @@ class CampaignResults:
     measurement: MeasurementPlan | None = None
     measured: dict[str, list[Document]] = field(default_factory=dict)
     earlier: dict[str, list[Document]] = field(default_factory=dict)
+
+    @property
+    def decisions(self) -> dict[str, str]:
+        """Key of the last decision on each ranking that DFT has made, and not a model for it."""
+        last = {name: lists[-1] for name, lists in self.by_dft.items() if lists}
+        return {name: each.key for name, each in last.items() if is_dft(code_of(each.theory_name))}
 
     def document_keys(self) -> list[str]:
         """Return the keys of what a report starts from; it finds all else by references."""
@@ -245,7 +251,9 @@ def _follow_measurement(
         if found.student is None:
             return  # a student without a certificate measures nothing
         model = student.model_key
-    plan = found.measurement = measurement_plan(campaign, found.ground_states, model, found.rounds)
+    plan = found.measurement = measurement_plan(
+        campaign, found.ground_states, model, found.rounds, found.decisions
+    )
     quantities = readable_quantities(campaign.measure)
     found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
     changed = [q for q in quantities if q.document.shown_version is not None]

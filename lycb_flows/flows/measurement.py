@@ -55,12 +55,13 @@ class ChooseMaker(Maker):
         rounds = [store.load(Round, key) for key in self.rounds]
         evaluations = evaluate_all(store, rounds, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
-        starts = find_results(store, self.campaign, self.theory).ground_states
+        found = find_results(store, self.campaign, self.theory)
+        starts = found.ground_states
         student = student_plan(
             self.campaign, measured_starts(self.campaign, starts), chosen, rounds
         )
         model = chosen if student is None else student.model_key
-        plan = measurement_plan(self.campaign, starts, model, rounds)
+        plan = measurement_plan(self.campaign, starts, model, rounds, found.decisions)
         return Response(
             Produced(kind=Model.kind, keys=(chosen,)),
             addition=measurement_flow(plan, self.makers, student),

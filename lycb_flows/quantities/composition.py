@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from lycb_flows.config import RelaxationConfig, SystemConfig, decorated_name, name_of_ordering
 from lycb_flows.crystals import BINARY_NAMES, load_binary
 from lycb_flows.errors import PhysicsError
-from lycb_flows.labels import code_of, is_dft
 from lycb_flows.machine import Stage
 from lycb_flows.quantities import MeasurementPlan
 from lycb_flows.relaxation import formation_energy_ev_per_atom, ranking, space_group
@@ -79,7 +78,7 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
                 volume_ang3_per_atom=found.volume_ang3_per_atom,
                 converged=found.converged,
                 formation_energy_ev_per_atom=formation,
-                **_by_dft(store, name, start.key),
+                **_by_dft(store, plan, name),
             )
         )
         stage.reach(len(points))
@@ -132,19 +131,18 @@ def binary_energies_ev(
     }
 
 
-def _by_dft(store: ResultStore, name: str, structure: str) -> dict[str, float | None]:
+def _by_dft(store: ResultStore, plan: MeasurementPlan, name: str) -> dict[str, float | None]:
     """Return DFT's numbers of a ground state that DFT has chosen; {} where it has not."""
-    for decision in store.find_all(GroundState, system=name, ground_state=structure):
-        if not is_dft(code_of(decision.theory_name)):
-            continue
-        for candidate in decision.candidates:
-            if candidate.structure == structure:
-                return {
-                    "dft_energy_ev_per_atom": candidate.energy_ev_per_atom,
-                    "dft_formation_energy_ev_per_atom": candidate.formation_energy_ev_per_atom,
-                    "dft_volume_ang3_per_atom": candidate.volume_ang3_per_atom,
-                }
-    return {}
+    key = (plan.by_dft or {}).get(name)
+    if key is None:
+        return {}
+    candidates = store.load(GroundState, key).candidates
+    chosen = next(each for each in candidates if each.structure == plan.starts[name])
+    return {
+        "dft_energy_ev_per_atom": chosen.energy_ev_per_atom,
+        "dft_formation_energy_ev_per_atom": chosen.formation_energy_ev_per_atom,
+        "dft_volume_ang3_per_atom": chosen.volume_ang3_per_atom,
+    }
 
 
 def _formula(structure: Structure) -> str:

@@ -64,6 +64,11 @@ class MeasurementPlan(Config):
     starts: dict[str, str] = Field(description="System -> key of its ground-state structure.")
     model: str = Field(description="Key of the model that measures.")
     rounds: tuple[str, ...] = Field((), description="Keys of all rounds, with their models.")
+    by_dft: dict[str, str] | None = Field(
+        None,
+        exclude_if=lambda by_dft: by_dft is None,
+        description="System -> key of the GroundState, where DFT has chosen its structure.",
+    )
 
     @property
     def temperatures_k(self) -> tuple[float, ...]:

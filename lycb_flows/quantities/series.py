@@ -57,7 +57,7 @@ class Series(Quantity[CompositionSeries]):
     rests_on = "a ground state, or an Arrhenius fit"
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key: the model, what is relaxed and how, and the Arrhenius fits."""
+        """Return the key: the model, what is relaxed and how, the fits, and DFT's decisions."""
         ranking = plan.campaign.ranking
         return make_key(
             CompositionSeries,
@@ -66,6 +66,7 @@ class Series(Quantity[CompositionSeries]):
             fmax_ev_per_ang=ranking.fine_fmax_ev_per_ang,
             max_steps=ranking.max_steps,
             documents=list(self.needed_keys(plan, condition)),
+            by_dft=plan.by_dft,
         )
 
     def cost_s(
@@ -99,9 +100,10 @@ class Series(Quantity[CompositionSeries]):
             for point in relaxed_points(store, plan)
         ]
         lattices = [system.name for system in plan.campaign.systems]
+        starts, by_dft = [point.start for point in points], (plan.by_dft or {}).values()
         return CompositionSeries(
             key=self.key(plan, condition),
-            parents=(plan.model, *(point.start for point in points), *(fit.key for fit in found)),
+            parents=(plan.model, *starts, *(fit.key for fit in found), *by_dft),
             model=plan.model,
             points=tuple(points),
             differences=tuple(lattice_differences(points, lattices)),

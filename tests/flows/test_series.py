@@ -8,7 +8,8 @@ from lycb_flows import relaxation, schemas
 from lycb_flows.campaign.cost import plan_campaign
 from lycb_flows.campaign.descriptions import MEASUREMENT
 from lycb_flows.campaign.finished import export_runs, import_runs
-from lycb_flows.campaign.measurement import run_batches
+from lycb_flows.campaign.measurement import measurement_plan, run_batches
+from lycb_flows.campaign.results import CampaignResults
 from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.config import Campaign, DecorationConfig, EnumerationConfig, RelaxationConfig
 from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
@@ -221,30 +222,60 @@ def test_formation_energies_of_a_student_are_limited(series):
         assert sum("a student's" in text for text in sentences) == n
 
 
-def test_energies_of_what_decided_are_dfts_where_it_is_dft(series):
+def decision(name, structure, theory_name="gpaw: PBE (paper-relax)", **facts):
+    """A decision on one candidate, with the key of its rules."""
+    chosen = schemas.DftCandidate(
+        ordering="1" * 64,
+        model_rank=1,
+        model_above_best_ev_per_atom=0.0,
+        model_volume_flag=False,
+        structure=structure,
+        converged=True,
+        **{"energy_ev_per_atom": -3.5, "volume_ang3_per_atom": 25.0} | facts,
+    )
+    return schemas.GroundState(
+        key=make_key(schemas.GroundState, system=name, theory=theory_name, **facts), system=name,
+        ranking="2" * 64, theory="3" * 64, theory_name=theory_name, n=1, n_there=1,
+        candidates=(chosen,), ground_state=structure, note="", at_edge=False, widened_to=None,
+    )  # fmt: skip
+
+
+def test_numbers_by_dft_are_those_of_the_campaigns_own_decisions(series):
     store, plan, _ = series
-    for name, theory in (("LYB-x3", "gpaw: PBE (paper-relax)"), ("LYC-x3", "teacher: toy-soft")):
-        chosen = schemas.DftCandidate(
-            ordering="1" * 64,
-            model_rank=1,
-            model_above_best_ev_per_atom=0.0,
-            model_volume_flag=False,
-            structure=plan.starts[name],
-            energy_ev_per_atom=-3.5,
-            volume_ang3_per_atom=25.0,
-        )
-        store.insert(
-            schemas.GroundState(
-                key=make_key(schemas.GroundState, system=name), system=name, ranking="2" * 64,
-                theory="3" * 64, theory_name=theory, n=1, n_there=1, candidates=(chosen,),
-                ground_state=plan.starts[name], note="", at_edge=False, widened_to=None,
-            )
-        )  # fmt: skip
-    points = {point.name: point for point in relaxed_points(store, plan)}
-    by_dft, by_teacher = points["LYB-x3"], points["LYC-x3"]
-    assert (by_dft.dft_energy_ev_per_atom, by_dft.dft_volume_ang3_per_atom) == (-3.5, 25.0)
-    assert by_teacher.dft_energy_ev_per_atom is None
-    assert by_teacher.energy_ev_per_atom is not None
+    structure = plan.starts["LYB-x3"]
+    with_anchors = decision("named by another", structure, formation_energy_ev_per_atom=-0.1)
+    without = decision("LYB-x3", structure)
+    store.insert_all([with_anchors, without])
+    quantity, keys = find_quantity("series"), set()
+    for by_dft, formation_ev in ((with_anchors, -0.1), (without, None)):
+        own = plan.model_copy(update={"by_dft": {"LYB-x3": by_dft.key}})
+        points = {point.name: point for point in relaxed_points(store, own)}
+        assert points["LYB-x3"].dft_energy_ev_per_atom == -3.5
+        assert points["LYB-x3"].dft_formation_energy_ev_per_atom == formation_ev
+        assert points["LYC-x3"].dft_energy_ev_per_atom is None
+        keys.add(quantity.key(own, Condition()))
+    others = {point.dft_energy_ev_per_atom for point in relaxed_points(store, plan)}
+    assert others == {None}  # whatever else is in the store
+    assert len(keys | {quantity.key(plan, Condition())}) == 3
+
+
+def test_only_what_dft_has_decided_is_in_the_plan(series):
+    _, plan, document = series
+    structure = plan.starts["LYB-x3"]
+    lists = {
+        "LYB-x3": [decision("first", structure), decision("LYB-x3", structure)],
+        "LYC-x3": [decision("LYC-x3", structure, "teacher: toy-soft (a potential, not DFT)")],
+        "LYC": [],
+    }
+    decisions = CampaignResults(by_dft=lists).decisions
+    assert decisions == {"LYB-x3": lists["LYB-x3"][-1].key}
+    own, by_model = (
+        measurement_plan(plan.campaign, plan.starts, plan.model, (), each)
+        for each in (decisions, {})
+    )
+    assert own.by_dft == decisions
+    assert find_quantity("series").key(by_model, Condition()) == document.key
+    assert "by_dft" not in by_model.model_dump()
 
 
 def test_a_series_travels_without_runs(series, tmp_path):
