@@ -49,8 +49,9 @@ def md(
     """Run molecular dynamics; the same command again goes on where it was stopped.
 
     The trajectory is HDF5 and readable while the run goes on. A larger
-    --duration-ps lengthens a finished run. A folder of another run or model
-    is refused, and so is one that does not say which model ran it.
+    --duration-ps lengthens a finished run, a smaller one is refused. So is a
+    folder of another run or model, one that does not say which model ran it,
+    and one in which another process runs.
     """
     from lycb_flows.machine.settings import load_settings
     from lycb_flows.md import (

@@ -1,13 +1,20 @@
-"""Files that survive a kill or a power cut: written whole, then renamed."""
+"""Files that survive a kill or a power cut, written whole, then renamed; locks that end with it."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
 import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from lycb_flows.errors import LycbError
 
 TEMPORARY_PREFIX = ".writing-"
 """Names of files that are being written begin with this."""
+_HAS_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -39,3 +46,36 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def holding(lock: Path, refusal: Callable[[str], LycbError]) -> Iterator[None]:
+    """Hold a lock that one process has at a time; it ends with the process, however that ends.
+
+    On a file system without locks, as some of clusters are, everyone gets it.
+
+    Parameters
+    ----------
+    lock
+        A file for nothing else; made if need be, never removed.
+    refusal
+        Returns what is raised where another has it, given the id of that process.
+
+    Raises
+    ------
+    LycbError
+        What `refusal` returns.
+    """
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            file.seek(0)
+            raise refusal(file.read().strip()) from err
+        except OSError as err:
+            if err.errno not in _HAS_NO_LOCKS:
+                raise
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

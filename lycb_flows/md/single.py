@@ -5,7 +5,7 @@
 The same call again goes on from the last checkpoint, also with a larger `n_steps`. First the
 frames of a segment are written, then its checkpoint replaces the last; frames beyond the
 checkpoint are cut off on return. So the frames equal those of an undisturbed run bit by bit,
-and so do the bytes of the finished file.
+and so do the bytes of the finished file. One process at a time has the folder.
 """
 
 from __future__ import annotations
@@ -18,16 +18,26 @@ from pathlib import Path
 
 from lycb_flows.config import MDProtocol
 from lycb_flows.errors import InputError
-from lycb_flows.machine.files import write_durably
+from lycb_flows.machine.files import TEMPORARY_PREFIX, holding, write_durably
 from lycb_flows.md.checkpoint import Checkpoint
 from lycb_flows.md.protocol import RunAhead, run_batch, start_run
+from lycb_flows.md.schedule import production_start
 from lycb_flows.md.trajectory import Snapshot
-from lycb_flows.md.trajectory_file import GrowingTrajectory, compact, create, cut, read_run
+from lycb_flows.md.trajectory_file import (
+    GrowingTrajectory,
+    compact,
+    create,
+    cut,
+    read_run,
+    read_steps,
+)
 from lycb_flows.potentials.evaluator import HasEvaluator
 from lycb_flows.schemas import Health, Structure
+from lycb_flows.units import PS_FS
 
 TRAJECTORY_NAME = "trajectory.h5"
 CHECKPOINT_NAME = "checkpoint.safetensors"
+_LOCK_NAME = "lock"
 _S_PER_DAY = 86_400
 _NS_FS = 1_000_000
 
@@ -99,10 +109,28 @@ def run_in_folder(
     Raises
     ------
     InputError
-        When the folder belongs to another run or model, or does not say to which model.
+        When the folder belongs to another run or model, or does not say to which model; when
+        another process works in it; when its run is longer than this, or frames are missing.
     PhysicsError
         When the start itself is not physical.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with holding(folder / _LOCK_NAME, lambda pid: _in_use(folder, pid)):
+        return _run(folder, run, potential, device, tell)
+
+
+def _in_use(folder: Path, pid: str) -> InputError:
+    fix = "wait for it, or give another folder"
+    return InputError("another process runs in this folder", fix=fix, folder=folder, pid=pid)
+
+
+def _run(
+    folder: Path,
+    run: SingleRun,
+    potential: HasEvaluator,
+    device: str,
+    tell: Callable[[Progress], None] | None,
+) -> Health:
     here = _resume(folder, run) or _begin(folder, run, potential)
     began, health = time.perf_counter(), Health()
 
@@ -124,10 +152,17 @@ def run_in_folder(
 
 
 def _begin(folder: Path, run: SingleRun, potential: HasEvaluator) -> Checkpoint:
+    trajectory = folder / TRAJECTORY_NAME
+    # a run that was killed before its first checkpoint has left no frame
+    if trajectory.exists() and len(steps := read_steps(trajectory)):
+        raise InputError(
+            "this folder has frames, but no checkpoint to go on from",
+            fix="give another folder, or move the frames elsewhere",
+            file=trajectory,
+            frames=len(steps),
+        )
     here = start_run(run.start, potential, run.protocol, run.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = json.dumps(run.identity())
-    create(folder / TRAJECTORY_NAME, run.start.species, run.protocol.time_step_fs, identity)
+    create(trajectory, run.start.species, run.protocol.time_step_fs, json.dumps(run.identity()))
     write_durably(folder / CHECKPOINT_NAME, here.to_bytes())
     return here
 
@@ -144,9 +179,41 @@ def _resume(folder: Path, run: SingleRun) -> Checkpoint | None:
             folder=folder,
             differs_in=" and ".join(differing),
         )
-    for torn in folder.glob(".writing-*"):
-        torn.unlink()
     here = Checkpoint.from_bytes(checkpoint.read_bytes())
+    _check_length(folder, run, here.step)
+    for torn in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        torn.unlink()
     # step 0 is a frame of the first segment, which begins anew
     cut(folder / TRAJECTORY_NAME, here.step or -1)
     return here
+
+
+def _check_length(folder: Path, run: SingleRun, reached: int) -> None:
+    """Check that a run does not end before its checkpoint, and that all frames before it are there.
+
+    Raises
+    ------
+    InputError
+        When it does, or they are not.
+    """
+    if run.n_steps < reached:
+        before = production_start(run.protocol)
+        ps = run.protocol.time_step_fs / PS_FS
+        raise InputError(
+            "the run in this folder is longer",
+            fix="ask for its length or more, or give another folder",
+            folder=folder,
+            production_ps=f"{(reached - before) * ps:g}",
+            asked_ps=f"{(run.n_steps - before) * ps:g}",
+        )
+    steps = read_steps(folder / TRAJECTORY_NAME)
+    n_found = int((steps <= reached).sum())
+    n_frames = 1 + reached // run.protocol.sample_interval_steps
+    if reached and n_found < n_frames:
+        raise InputError(
+            "frames of this run are missing",
+            fix="give another folder: the run cannot go on",
+            folder=folder,
+            found=n_found,
+            before_the_checkpoint=n_frames,
+        )

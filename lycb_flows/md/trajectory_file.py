@@ -17,6 +17,7 @@ from typing import Self
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from lycb_flows.errors import InputError
 from lycb_flows.machine.files import sync_folder
@@ -140,9 +141,19 @@ def read_run(path: Path) -> str:
         return str(file.attrs[RUN])
 
 
+def read_steps(path: Path) -> NDArray[np.int64]:
+    """Return the steps of the whole frames of a file, finished or growing."""
+    with _reading(path) as file:
+        return _steps_of(file)
+
+
+def _steps_of(file: h5py.File) -> NDArray[np.int64]:
+    steps: NDArray[np.int64] = file["steps"][: file[COMMITTED][()] if COMMITTED in file else None]
+    return steps
+
+
 def _copy(source: h5py.File, target: h5py.File, last_step: int, *, grows: bool) -> int:
-    steps = source["steps"][: source[COMMITTED][()] if COMMITTED in source else None]
-    n_frames = int(np.searchsorted(steps, last_step, side="right"))
+    n_frames = int(np.searchsorted(_steps_of(source), last_step, side="right"))
     species = [symbol.decode() for symbol in source.attrs["species"]]
     arrays = create_arrays(
         target, species, source.attrs["time_step_fs"], None if grows else n_frames

@@ -6,7 +6,6 @@ Any number of processes may write. WAL needs a local disk, not a network file sy
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sqlite3
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lycb_flows.errors import StoreError
+from lycb_flows.machine.files import holding
 from lycb_flows.schemas import Document, Made
 from lycb_flows.store.blobs import BlobFolder
 from lycb_flows.store.provenance import now
@@ -280,30 +280,23 @@ class SqliteStore(ResultStore):
                 (name, json.dumps(value)),
             )
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Take the right to run a campaign in this folder; it ends with the process.
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Return the right to run a campaign in this folder; it ends with the process.
 
         Raises
         ------
         StoreError
             When another process has it.
         """
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as err:
-                file.seek(0)
-                raise StoreError(
-                    "this store is in use by another run",
-                    fix="wait for it, or give another folder with --store",
-                    folder=self.folder,
-                    pid=file.read().strip(),
-                ) from err
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        return holding(
+            self.folder / "lock",
+            lambda pid: StoreError(
+                "this store is in use by another run",
+                fix="wait for it, or give another folder with --store",
+                folder=self.folder,
+                pid=pid,
+            ),
+        )
 
     def claim(self, key: str) -> contextlib.AbstractContextManager[None]:
         """Return an empty context: `lock` keeps a second campaign out."""

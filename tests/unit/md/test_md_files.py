@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from places import HELPERS
 from springs import Crystal, fcc, frames_of, protocol, run
 
 from lycb_flows.errors import InputError
+from lycb_flows.machine import files
 from lycb_flows.md.export import export_trajectory
 from lycb_flows.md.single import SingleRun, run_in_folder
 from lycb_flows.md.trajectory import (
@@ -185,6 +187,69 @@ def test_a_run_that_fails_in_a_folder_keeps_its_frames(tmp_path):
     assert read_trajectory_file(tmp_path / "trajectory.h5").steps.tolist() == [0, 5, 10]
 
 
+def test_a_second_run_in_a_folder_is_refused_while_the_first_one_runs(tmp_path):
+    single, refused = SingleRun(fcc(), protocol(segment_steps=20), seed=0, n_steps=60), []
+
+    def second(progress):
+        if progress.frame.steps == 30:
+            with pytest.raises(InputError, match="another process runs in this folder") as caught:
+                run_in_folder(tmp_path, single, Crystal(fcc()))
+            refused.append(caught.value.facts["pid"])
+
+    assert run_in_folder(tmp_path, single, Crystal(fcc()), tell=second).healthy
+    assert refused == [str(os.getpid())]
+    assert read_trajectory_file(tmp_path / "trajectory.h5").steps.tolist() == [*range(0, 65, 5)]
+    assert run_in_folder(tmp_path, single, Crystal(fcc())).healthy
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EACCES])
+def test_a_file_system_without_locks_is_no_reason_not_to_run(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    single = SingleRun(fcc(), protocol(segment_steps=20), seed=0, n_steps=20)
+    if number == errno.EACCES:
+        with pytest.raises(PermissionError):
+            run_in_folder(tmp_path, single, Crystal(fcc()))
+    else:
+        assert run_in_folder(tmp_path, single, Crystal(fcc())).healthy
+
+
+def test_a_run_whose_frames_do_not_reach_its_checkpoint_is_refused(tmp_path):
+    path, how = tmp_path / "trajectory.h5", protocol(segment_steps=20)
+    run_in_folder(tmp_path, SingleRun(fcc(), how, seed=0, n_steps=43), Crystal(fcc()))
+    assert run_in_folder(tmp_path, SingleRun(fcc(), how, 0, 60), Crystal(fcc())).healthy
+    cut(path, 54)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="frames of this run are missing") as caught:
+        run_in_folder(tmp_path, SingleRun(fcc(), how, 0, 80), Crystal(fcc()))
+    assert (caught.value.facts["found"], caught.value.facts["before_the_checkpoint"]) == (11, 13)
+    assert path.read_bytes() == before
+
+
+def test_frames_without_a_checkpoint_are_not_written_over(tmp_path):
+    path, single = tmp_path / "trajectory.h5", SingleRun(fcc(), protocol(), seed=0, n_steps=20)
+    create(path, SPECIES, 1.0, "killed before its first checkpoint")
+    assert run_in_folder(tmp_path, single, Crystal(fcc())).healthy
+    (tmp_path / "checkpoint.safetensors").unlink()
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="no checkpoint") as caught:
+        run_in_folder(tmp_path, single, Crystal(fcc()))
+    assert caught.value.facts["frames"] == 5
+    assert path.read_bytes() == before
+
+
+def test_a_run_that_is_longer_already_is_told_its_length(tmp_path):
+    how = protocol(segment_steps=20, heating_steps=10)
+    run_in_folder(tmp_path, SingleRun(fcc(), how, seed=0, n_steps=40), Crystal(fcc()))
+    with pytest.raises(InputError, match="longer") as caught:
+        run_in_folder(tmp_path, SingleRun(fcc(), how, seed=0, n_steps=25), Crystal(fcc()))
+    ps = how.time_step_fs / 1000
+    facts = caught.value.facts
+    assert (facts["production_ps"], facts["asked_ps"]) == (f"{30 * ps:g}", f"{15 * ps:g}")
+
+
 @pytest.mark.torture
 def test_twenty_kills_at_random_moments_change_not_a_bit_of_an_npt_run(tmp_path):
     done = subprocess.run(
@@ -208,6 +273,7 @@ def test_twenty_kills_at_random_moments_change_not_a_bit_of_an_npt_run(tmp_path)
     assert read_trajectory_file(one / "trajectory.h5").steps.tolist() == list(range(0, 2405, 5))
     assert sorted(path.name for path in other.iterdir()) == [
         "checkpoint.safetensors",
+        "lock",
         "trajectory.h5",
     ]
 
