@@ -7,7 +7,8 @@
 Both potentials run NpT at every temperature, from the same crystal with the same velocities. Then
 both diffuse in one cell, the mean one of the student's NpT run: a ratio of D at two volumes would
 mix two differences, and the volumes are compared by themselves. Every run has a folder of its own
-and goes on where it was stopped.
+and goes on where it was stopped. Longer NpT runs give another mean cell: the runs in it are new,
+in folders that its key names.
 
 The error of a mean volume comes from blocks (`transport.averages`), that of the pooled D from its
 number of independent events n, D / sqrt(n) (`transport.replicas`). With r = s / t,
@@ -269,7 +270,7 @@ class DynamicsRuns:
         for replica in range(self.plan.n_replicas):
             seed = self.plan.seed + replica
             run = SingleRun(start, protocol, seed, n_steps, self.models.get(name))
-            label = f"{name}-nvt-{self.plan.temperature_k:g}K-{replica}"
+            label = f"{name}-nvt-{self.plan.temperature_k:g}K-{start.key[:8]}-{replica}"
             frames = self._run(label, run, potential).between(n_steps - n_last, n_steps)
             result = analyse_diffusion(
                 frames.unwrapped_ang(),

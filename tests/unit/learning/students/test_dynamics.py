@@ -113,6 +113,24 @@ def test_a_student_that_is_its_teacher_has_its_volumes_exactly(student, salt, tm
     assert found.regimes["student"] == found.regimes["teacher"]
 
 
+def test_longer_npt_runs_go_on_and_what_diffuses_in_their_cell_is_new(student, salt, tmp_path):
+    def compare(npt_ps):
+        md = DynamicsPlan().md.model_copy(update=SHORT)
+        plan = DynamicsPlan(200.0, (), n_replicas=2, nvt_ps=0.2, npt_ps=npt_ps, md=md)
+        found = DynamicsRuns(tmp_path, student, student, salt, plan).compare(
+            config_for(salt.species)
+        )
+        return found, {path.name for path in tmp_path.iterdir()}
+
+    first, begun = compare(0.2)
+    longer, folders = compare(0.3)
+    volumes = [found.volumes_ang3_per_atom[200.0].student for found in (first, longer)]
+    assert volumes[0] != volumes[1]
+    assert len(begun) == 6
+    assert len(folders - begun) == 4
+    assert all("-nvt-200K-" in name for name in folders - begun)
+
+
 def test_the_price_comes_first_and_runs_nothing(lycb, files, tmp_path):
     code, out, err = certify(lycb, files, tmp_path / "runs")
     assert code == 0
