@@ -71,6 +71,8 @@ class Source:
         Where in the file it stands.
     temperature_k
         Temperature that the run was to have.
+    frame_temperatures_k
+        Temperature of each frame, where the file has these alone.
     production_start_ps
         Time from the first frame to the start of production, in files that know it.
     n_frames
@@ -86,6 +88,7 @@ class Source:
     interval_ps: float | None = None
     interval_origin: str = ""
     temperature_k: float | None = None
+    frame_temperatures_k: FloatArray | None = None
     production_start_ps: float | None = None
     n_frames: int | None = None
     remarks: list[str] = field(default_factory=list)

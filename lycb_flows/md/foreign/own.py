@@ -23,7 +23,8 @@ def read_own(path: Path, source: Source, species: Sequence[str] | None) -> Frame
     path
         The HDF5 file; it may still grow.
     source
-        Takes the temperature, and where production starts if the file knows its protocol.
+        Takes the temperature and where production starts if the file knows its protocol; if not,
+        the temperatures of the frames.
     species
         Must be None: the file names its elements.
 
@@ -42,7 +43,7 @@ def read_own(path: Path, source: Source, species: Sequence[str] | None) -> Frame
         step_ps = protocol.time_step_fs / PS_FS
         source.production_start_ps = (production_start(protocol) + 1) * step_ps - first_ps
     elif trajectory.n_frames:
-        source.temperature_k = float(trajectory.temperature_k.mean())
+        source.frame_temperatures_k = trajectory.temperature_k
     yield from frames_of(trajectory, source)
 
 

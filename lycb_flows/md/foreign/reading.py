@@ -75,7 +75,8 @@ class UnwrappedTrajectory:
     start_ps
         Time of the first of them since the first frame of the file.
     temperature_k
-        What the run was to have, where the file says so.
+        What the run was to have, where the file says so; of our own runs that do not say it, the
+        mean over these frames.
     remarks
         How the file was read, as sentences.
     """
@@ -193,7 +194,7 @@ def as_unwrapped(trajectory: Trajectory, options: ReadingOptions) -> UnwrappedTr
         cells_ang=trajectory.cells_ang[chosen],
         frame_interval_ps=check_even(times, first, last),
         start_ps=float(times.times_ps[first]),
-        temperature_k=float(trajectory.temperature_k.mean()),
+        temperature_k=float(trajectory.temperature_k[chosen].mean()),
         remarks=(),
     )
 
@@ -237,9 +238,14 @@ def prepare(collected: Collected, source: Source, options: ReadingOptions) -> Un
         cells_ang=cells[chosen],
         frame_interval_ps=interval_ps,
         start_ps=float(times.times_ps[first]),
-        temperature_k=source.temperature_k,
+        temperature_k=_temperature_k(source, chosen),
         remarks=remarks,
     )
+
+
+def _temperature_k(source: Source, chosen: slice) -> float | None:
+    per_frame = source.frame_temperatures_k
+    return source.temperature_k if per_frame is None else float(per_frame[chosen].mean())
 
 
 # -- formats -----------------------------------------------------------------------------------

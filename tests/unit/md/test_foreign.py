@@ -14,7 +14,7 @@ from ase.md.verlet import VelocityVerlet
 from walk_files import DUMPS, FRAME_FS, SPECIES, STEP_FS, vasprun, walk, write_dump, write_walk
 
 from lycb_flows.errors import InputError
-from lycb_flows.md.foreign import ReadingOptions, read_any_trajectory
+from lycb_flows.md.foreign import ReadingOptions, as_unwrapped, read_any_trajectory
 from lycb_flows.md.foreign.tables import TableError, TableReader
 from lycb_flows.transport.msd import mean_squared_displacement, subtract_drift
 
@@ -185,6 +185,21 @@ def test_temperature_of_a_vasprun_is_known_where_it_is_constant(tmp_path):
 
 
 # -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["file", "memory"])
+def test_the_temperature_of_a_part_is_the_mean_over_its_frames(way, tmp_path):
+    trajectory = walk(n_frames=101)
+    trajectory = replace(trajectory, temperature_k=100.0 + np.arange(101) ** 2)
+    path = write_walk(trajectory, tmp_path / "run.h5")
+    for part in ((None, None, 0, 101), (4.0, None, 20, 101), (4.0, 16.0, 20, 81)):
+        options = ReadingOptions(start_ps=part[0], stop_ps=part[1])
+        in_memory = way == "memory"
+        found = (as_unwrapped if in_memory else read_any_trajectory)(
+            trajectory if in_memory else path, options
+        )
+        expected = trajectory.temperature_k[part[2] : part[3]].mean()
+        assert found.temperature_k == pytest.approx(expected, rel=1e-12)
 
 
 def refusal(path, *options, **more):
