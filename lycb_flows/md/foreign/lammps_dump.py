@@ -9,10 +9,12 @@
 Where a dump has several, the first of this table is taken. ASE's reader leaves out the images.
 A box is `xlo xhi [xy]`, `ylo yhi [xz]`, `zlo zhi [yz]` around the tilted box, or three vectors with
 the origin behind each ("abc origin"): https://docs.lammps.org/dump.html, Howto_triclinic.html.
+Its boundary flags, as "pp pp pp", may be left out: then it is periodic.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +38,7 @@ _ITEM = "ITEM: "
 _TIMESTEP, _N_ATOMS, _BOX, _ATOMS = "TIMESTEP", "NUMBER OF ATOMS", "BOX BOUNDS", "ATOMS"
 _TIME, _UNITS = "TIME", "UNITS"
 _PS_PER_TIME = {"metal": 1.0, "real": 1e-3}
+_FLAG = re.compile("[pfsm]{1,2}")
 _IMAGES = ("ix", "iy", "iz")
 _COORDINATES = (  # columns, whether scaled, whether unwrapped
     (("xu", "yu", "zu"), False, True),
@@ -128,11 +131,11 @@ def _header(items: dict[str, list[str]], columns: tuple[str, ...], units: str) -
         cell, origin = _box(items[_BOX])
         unit = items[_UNITS][1].strip() if _UNITS in items else units
         time = float(items[_TIME][1]) if _TIME in items else None
+        a, b, c = _periodic(items[_BOX][0])
     except (KeyError, ValueError) as err:
         raise InputError(
             "a header of the LAMMPS dump is damaged", fix="look at the file", reason=repr(err)
         ) from err
-    periodic = [word.startswith("p") for word in items[_BOX][0].split()[-3:]]
     if unit and unit not in _PS_PER_TIME:
         raise InputError(
             "the lengths of the LAMMPS dump are not in Å",
@@ -145,10 +148,16 @@ def _header(items: dict[str, list[str]], columns: tuple[str, ...], units: str) -
         n_atoms=n_atoms,
         cell_ang=cell,
         origin_ang=origin,
-        periodic=(periodic[0], periodic[1], periodic[2]),
+        periodic=(a, b, c),
         columns=columns,
         units=unit,
     )
+
+
+def _periodic(title: str) -> Sequence[bool]:
+    """Return whether the box repeats along a, b, c; old dumps and other programs do not say it."""
+    flags = [word for word in title.split() if _FLAG.fullmatch(word)]
+    return [flag.startswith("p") for flag in flags or ("pp", "pp", "pp")]
 
 
 def _box(item: list[str]) -> tuple[FloatArray, FloatArray]:

@@ -92,6 +92,29 @@ def test_a_box_of_three_vectors_and_a_plain_box_are_read(tmp_path):
     assert found.frame_interval_ps == pytest.approx(0.0005)
 
 
+@pytest.mark.parametrize("columns", ["x y z", "xu yu zu"])
+@pytest.mark.parametrize(
+    ("title", "periodic"),
+    [("xy xz yz", True), ("", True), ("xy xz yz pp pp pp", True), ("xy xz yz pp pp ff", False)],
+)
+def test_a_box_without_boundary_flags_is_periodic(title, periodic, columns, tmp_path):
+    trajectory, path = walk(n_frames=50), tmp_path / "run.dump"
+    text = write_dump(trajectory, path, columns).read_text()
+    assert text.count(" xy xz yz pp pp pp\n") == 50
+    path.write_text(text.replace(" xy xz yz pp pp pp\n", f" {title}".rstrip() + "\n"))
+    found = read_walk(path, STEP_FS)
+    assert any("does not repeat" in remark for remark in found.remarks) != periodic
+    if periodic:
+        assert_same_walk(found, trajectory)
+
+
+def test_a_box_with_two_of_three_boundary_flags_is_damaged(tmp_path):
+    path = write_dump(walk(n_frames=3), tmp_path / "run.dump", "xu yu zu")
+    path.write_text(path.read_text().replace("yz pp pp pp", "yz pp pp"))
+    with pytest.raises(InputError, match="a header of the LAMMPS dump is damaged"):
+        read_walk(path, STEP_FS)
+
+
 def test_packed_files_and_parts_are_read(tmp_path):
     trajectory = walk(n_frames=101)
     plain = write_walk(trajectory, tmp_path / "run.extxyz")
