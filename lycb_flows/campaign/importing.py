@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +35,7 @@ from lycb_flows.labels import (
     read_run,
     stated_level,
 )
+from lycb_flows.machine.files import UNREADABLE
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore
 
@@ -53,8 +53,8 @@ _READERS: dict[str, Callable[[Path, Keys | None], Found]] = {
 }
 _SUFFIXES = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "ase-db", ".json": "mptrj"}
 _UNREADABLE = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError),
-    *(RuntimeError, StructureError, SyntaxError, TypeError, ValueError, sqlite3.Error, zlib.error),
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError),
+    *(StructureError, SyntaxError, TypeError, ValueError, sqlite3.Error, *UNREADABLE),
 )
 """What readers of damaged files raise; all of it becomes the file's refusal."""
 

@@ -8,7 +8,6 @@ sigma -> 0, like MPtrj's and GPAW's.
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from lycb_flows.errors import LabelError, first_line
 from lycb_flows.labels.checks import VASP_KB, Answer
+from lycb_flows.machine.files import UNREADABLE
 
 Step = Mapping[str, Any]
 """An ionic step, as pymatgen reads it."""
@@ -30,14 +30,12 @@ _UNREADABLE = (
     ArithmeticError,
     AssertionError,
     AttributeError,
-    EOFError,
     LookupError,
-    OSError,
     RuntimeError,
     SyntaxError,
     TypeError,
     ValueError,
-    zlib.error,
+    *UNREADABLE,
 )
 """Errors that pymatgen raises for a file that is missing, cut or of another kind."""
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InputError, first_line
+from lycb_flows.machine.files import UNREADABLE
 from lycb_flows.md.foreign.ase_files import read_ase_trajectory, read_extxyz
 from lycb_flows.md.foreign.checks import (
     SAME_PS,
@@ -268,8 +269,11 @@ def _open(path: Path, source: Source, species: Sequence[str] | None) -> _Opened:
             counted = _Counted(_BINARY_READERS[name](path, source, species), path)
             return _Opened(counted, lambda: counted.n_read / (source.n_frames or np.inf), _quiet)
         file = TextFile(path)
-    except OSError as err:
-        raise InputError("cannot read the trajectory", fix="check its path", file=path) from err
+    except UNREADABLE as err:
+        raise InputError(
+            "cannot read the trajectory", fix="check its path, and whether it is whole", file=path,
+            reason=f"{type(err).__name__}: {first_line(err)}"[:200],
+        ) from err  # fmt: skip
     counted = _Counted(_TEXT_READERS[name](file, source, species), path)
     return _Opened(counted, file.share_read, file.close)
 
@@ -315,7 +319,7 @@ class _Counted:
                 yield frame
         except EOFError as err:
             raise CutOffError from err
-        except (OSError, ValueError, LookupError, ArithmeticError) as err:
+        except (*UNREADABLE, ValueError, LookupError, ArithmeticError) as err:
             raise InputError(
                 "the trajectory is damaged", fix="look at the file", file=self.path.name,
                 frame=self.n_read + 1, reason=f"{type(err).__name__}: {err}"[:200],

@@ -100,6 +100,14 @@ def test_an_algorithm_that_does_not_iterate_to_self_consistency_is_physics(folde
     assert (find_changes(asked, used).physics == ()) == may
 
 
+@pytest.mark.parametrize("ending", ["gz", "bz2", "xz"])
+def test_a_file_that_is_not_packed_as_its_name_says_is_told(ending, tmp_path):
+    path = tmp_path / f"vasprun.xml.{ending}"
+    path.write_bytes(REAL.read_bytes())
+    with pytest.raises(LabelError, match=r"no readable vasprun\.xml"):
+        read_vasprun(path)
+
+
 def test_real_vasps_stress_has_ases_sign_and_unit():
     """VASP 6.3's own file; ASE's reader knows nothing of ours."""
     answer = answer_of(read_vasprun(REAL).ionic_steps[-1])

@@ -1,6 +1,8 @@
 """Trajectories of other programs: the same walk from every format."""
 
+import bz2
 import gzip
+import lzma
 import math
 from dataclasses import replace
 
@@ -321,6 +323,31 @@ def test_a_packed_file_that_is_cut_off_is_told(tmp_path):
     assert "ends within a frame" in message
     last_ps = message.rsplit(" ", 1)[1]
     assert len(read_walk(path, FRAME_FS, stop_ps=float(last_ps)).positions_ang) > 200
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("packed_as", PACKERS)
+def test_a_packed_file_that_is_damaged_anywhere_is_told_in_one_line(packed_as, tmp_path):
+    text = write_walk(walk(n_frames=30), tmp_path / "XDATCAR").read_bytes()
+    whole = PACKERS[packed_as](text)
+    path = tmp_path / f"run.xdatcar{packed_as}"
+    messages = []
+    for place in range(0, len(whole) - 60, len(whole) // 40):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        for content in (bytes(damaged), whole[:place]):
+            path.write_bytes(content)
+            try:
+                read_walk(path, FRAME_FS)
+            except InputError as err:  # anything else fails the test; not all bytes matter
+                messages.append(str(err))
+    assert len(messages) > 60
+    assert not any("\n" in message for message in messages)
+    path.write_bytes(whole[:5])
+    assert "cannot read the trajectory" in refusal(path, FRAME_FS)
+    assert "EOFError" in refusal(path, FRAME_FS)
 
 
 def test_a_cut_last_number_is_noticed(tmp_path):
