@@ -8,15 +8,22 @@
 | `XDATCAR*` | VASP 5, cell in every frame | wrapped, as the format has it |
 
 Unwrapped positions are `Trajectory.unwrapped_ang`: their differences are displacements, even
-in a cell that changes.
+in a cell that changes. An ion that has left its cell is then elsewhere than in the structure, for
+the cell that it left has changed; wrapped positions are the structure.
+
+LAMMPS' frame has a along x and b in the xy plane. Where their directions change, as in triclinic
+NpT runs, it turns, and differences of `xu yu zu` contain the turn, as in LAMMPS' own dumps: they
+are displacements seen from the box. Those of `*.extxyz` and `*.traj` are free of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.lammps import Prism
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -48,7 +55,7 @@ def export_trajectory(trajectory: Trajectory, path: Path) -> None:
     """
     if path.name.startswith("XDATCAR"):
         with path.open("w") as file:
-            write_vasp_xdatcar(file, to_frames(trajectory))
+            write_vasp_xdatcar(file, _structures(trajectory))
     elif path.suffix in _XYZ:
         with path.open("w") as file:
             for atoms in to_frames(trajectory):
@@ -59,7 +66,7 @@ def export_trajectory(trajectory: Trajectory, path: Path) -> None:
                 writer.write(atoms)
     elif path.suffix in _LAMMPS:
         with path.open("w") as file:
-            for atoms in to_frames(trajectory):
+            for atoms in to_frames(_in_lammps_frame(trajectory)):
                 _write_dump_frame(file, atoms)
     else:
         formats = ", ".join(("XDATCAR", ".traj", *_XYZ, *_LAMMPS))
@@ -85,9 +92,20 @@ def to_frames(trajectory: Trajectory) -> Iterator[Atoms]:
         yield atoms
 
 
+def _structures(trajectory: Trajectory) -> Iterator[Atoms]:
+    for atoms, frac_coords in zip(to_frames(trajectory), trajectory.frac_coords, strict=True):
+        atoms.set_scaled_positions(frac_coords.astype(float))
+        yield atoms
+
+
+def _in_lammps_frame(trajectory: Trajectory) -> Trajectory:
+    """Return the trajectory with every cell turned as LAMMPS has it: a lower triangle."""
+    cells_ang = np.array([Prism(cell).cell for cell in trajectory.cells_ang])
+    return replace(trajectory, cells_ang=cells_ang)
+
+
 def _write_dump_frame(file: TextIO, atoms: Atoms) -> None:
-    prism = Prism(atoms.cell.array)
-    lx, ly, lz, xy, xz, yz = prism.get_lammps_prism()
+    (lx, _, _), (xy, ly, _), (xz, yz, lz) = atoms.cell.array
     bounds = (
         (min(0, xy, xz, xy + xz), lx + max(0, xy, xz, xy + xz), xy),
         (min(0, yz), ly + max(0, yz), xz),
@@ -101,7 +119,7 @@ def _write_dump_frame(file: TextIO, atoms: Atoms) -> None:
         "ITEM: ATOMS id type element xu yu zu",
     ]
     kinds = {symbol: i for i, symbol in enumerate(dict.fromkeys(atoms.symbols), start=1)}
-    positions = prism.vector_to_lammps(atoms.positions)
-    for i, (symbol, (x, y, z)) in enumerate(zip(atoms.symbols, positions, strict=True), start=1):
+    rows = zip(atoms.symbols, atoms.positions, strict=True)
+    for i, (symbol, (x, y, z)) in enumerate(rows, start=1):
         lines.append(f"{i} {kinds[symbol]} {symbol} {x:.8f} {y:.8f} {z:.8f}")
     file.write("\n".join(lines) + "\n")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import ase.io
 import h5py
@@ -19,6 +20,7 @@ from springs import Crystal, fcc, frames_of, protocol, run
 from lycb_flows.errors import InputError
 from lycb_flows.machine import files
 from lycb_flows.md.export import export_trajectory
+from lycb_flows.md.foreign import ReadingOptions, read_any_trajectory
 from lycb_flows.md.single import SingleRun, run_in_folder
 from lycb_flows.md.trajectory import (
     ARRAY_NAMES,
@@ -296,7 +298,7 @@ def test_other_programs_formats_give_the_frames_back(tmp_path, name):
         assert atoms.cell.lengths() == pytest.approx(lengths, rel=1e-5)
         assert atoms.cell.volume == pytest.approx(trajectory.volumes_ang3[i], rel=1e-5)
         if name == "XDATCAR":
-            expected = np.linalg.solve(trajectory.cells_ang[i].T, unwrapped[i].T).T % 1
+            expected = trajectory.frac_coords[i] % 1  # the structure
             assert atoms.get_scaled_positions() == pytest.approx(expected, abs=1e-5)
         else:  # distances do not know how a box is turned
             between = unwrapped[i][:, None] - unwrapped[i]
@@ -304,6 +306,33 @@ def test_other_programs_formats_give_the_frames_back(tmp_path, name):
             assert np.linalg.norm(found, axis=2) == pytest.approx(
                 np.linalg.norm(between, axis=2), abs=1e-4
             )
+
+
+def sheared(n):
+    """Frames in a left-handed cell whose shape fluctuates; the first ion travels far."""
+    first, rng = to_trajectory(snapshots(n), SPECIES, 2.0), np.random.default_rng(0)
+    strain = 0.01 * rng.normal(size=(n, 3, 3))
+    cells = first.cells_ang @ (np.eye(3) + (strain + strain.transpose(0, 2, 1)) / 2) * [1, 1, -1]
+    frac = first.frac_coords + 0.003 * rng.normal(size=first.frac_coords.shape) + 0.01
+    frac[:, 0] += np.arange(n)[:, None] * [0.21, -0.23, 0.14]
+    return replace(first, cells_ang=cells, frac_coords=frac.astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["t.lammpstrj", "XDATCAR"])
+def test_every_frame_in_a_sheared_cell_is_the_structure_but_for_whole_cells(name, tmp_path):
+    trajectory = sheared(40)
+    export_trajectory(trajectory, tmp_path / name)
+    found = read_any_trajectory(tmp_path / name, ReadingOptions(time_step_fs=2.0))
+    for i, cell in enumerate(found.cells_ang):
+        ours = trajectory.cells_ang[i]
+        assert cell @ cell.T == pytest.approx(ours @ ours.T, rel=1e-5)
+        still = (found.positions_ang[i, 1:] @ np.linalg.inv(cell)) - trajectory.frac_coords[i, 1:]
+        assert still - np.rint(still) == pytest.approx(np.zeros((2, 3)), abs=1e-5)
+    # an ion's displacement between two frames is that of its image in the cell
+    frac, cells = trajectory.frac_coords[:, 0].astype(float), found.cells_ang
+    image = np.floor(frac[:-1])
+    moved = (frac[1:] - image)[:, None] @ cells[1:] - (frac[:-1] - image)[:, None] @ cells[:-1]
+    assert np.diff(found.positions_ang[:, 0], axis=0) == pytest.approx(moved[:, 0], abs=1e-4)
 
 
 def test_energies_and_times_go_along_where_the_format_has_room(tmp_path):
