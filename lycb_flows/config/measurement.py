@@ -61,7 +61,9 @@ class StudentConfig(Config):
     )
     rattled_per_start: int = Field(16, ge=1, description="Rattled copies of every crystal.")
     rounds: int = Field(2, ge=1, description="How often frames of its own runs are added.")
-    frames_per_run: int = Field(4, ge=1, description="Taken of each of these runs.")
+    frames_per_run: int = Field(
+        4, ge=1, description="Taken of each of these runs; at most 15 for every ps of it."
+    )
     run_ps: Positive = Field(2.0, description="Length of these runs.")
     updates: int = Field(6000, ge=4, description="Steps of the last training.")
     neurons: int = Field(40, ge=1, description="Of the hidden layer of every element.")

@@ -21,6 +21,7 @@ from lycb_flows.learning.students.extrapolation import ActiveSet, find_active_se
 from lycb_flows.learning.students.frames import (
     Teach,
     frames_of_runs,
+    needed_ps,
     short_protocols,
     short_settings,
 )
@@ -48,7 +49,7 @@ class OwnRuns:
     pressures_bar
         Of its NpT runs.
     n_frames
-        Frames at every temperature, of all its runs together.
+        Frames at every temperature, of all its runs together; many of them lengthen the runs.
     md
         Of the runs that the student is for.
     """
@@ -127,8 +128,9 @@ def certify_statics(
     ]
     conditions, stage = [], Stage(tell, "certificate: conditions", len(protocols))
     for protocol in protocols:
+        long_ps = max(_RUN_PS, needed_ps(protocol, per_run))
         own = frames_of_runs(
-            starts, graded, protocol, duration_ps=_RUN_PS, per_run=per_run, seed=_SEED
+            starts, graded, protocol, duration_ps=long_ps, per_run=per_run, seed=_SEED
         )
         labelled, grade = teach(own.frames), own.largest_grade
         if grade is None:  # torch's steps take none

@@ -23,6 +23,7 @@ from lycb_flows.md import (
 )
 from lycb_flows.potentials import HasEvaluator, Potential
 from lycb_flows.schemas import Structure
+from lycb_flows.units import PS_FS
 
 _LARGEST_RATTLE_ANG = 0.25
 _LARGEST_STRAIN = 0.03
@@ -81,8 +82,8 @@ class OwnFrames:
     Attributes
     ----------
     frames
-        Taken of each run, evenly over its second half and its heating left out; then those at which
-        a run was stopped because its extrapolation grade had passed the limit.
+        Taken of each run, evenly over its last three quarters and its heating left out; then those
+        at which a run was stopped because its extrapolation grade had passed the limit.
     failures
         Why runs left physics.
     largest_grade
@@ -116,7 +117,7 @@ def frames_of_runs(
     duration_ps
         Length after heating.
     per_run
-        Frames taken of each run.
+        Frames taken of each run, as far as it has so many (`needed_ps`).
     seed
         Of the velocities.
     """
@@ -145,6 +146,12 @@ def frames_of_runs(
             failures.append(segment.health.reason)
     spread = [frame for frames in found for frame in _spread(frames, per_run)]
     return OwnFrames([*spread, *stopped], failures, max(grades, default=None))
+
+
+def needed_ps(protocol: MDProtocol, per_run: int) -> float:
+    """Return the length after heating of a run that so many frames can be taken of."""
+    n_frames = -(-4 * per_run // 3)  # the first quarter is left out
+    return n_frames * protocol.sample_interval_steps * protocol.time_step_fs / PS_FS
 
 
 def _production(segment: SegmentResult, protocol: MDProtocol, start: Structure) -> list[Structure]:

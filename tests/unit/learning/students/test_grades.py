@@ -1,5 +1,7 @@
 """The extrapolation grade at every step of a student's dynamics, and its limit."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -9,16 +11,21 @@ from springs import frames_of, protocol, run
 from lycb_flows.config import HealthConfig, MDConfig
 from lycb_flows.crystals import canonical_structure, structure_from_arrays
 from lycb_flows.errors import InputError
+from lycb_flows.learning.students.certificate import OwnRuns, certify_statics
 from lycb_flows.learning.students.distillation import Plan, teach_student
 from lycb_flows.learning.students.extrapolation import find_active_set
 from lycb_flows.learning.students.frames import (
+    OwnFrames,
+    _spread,
     frames_of_runs,
     label,
+    needed_ps,
     rattled,
     short_protocols,
     short_settings,
 )
 from lycb_flows.learning.students.training import StudentRecipe, train_student
+from lycb_flows.md import production_start
 from lycb_flows.potentials.models import find_model, load_potential
 
 SALT = canonical_structure(bulk("LiCl", "rocksalt", a=5.1, cubic=True))
@@ -79,6 +86,35 @@ def test_the_frame_that_passes_the_limit_is_kept_for_the_teacher(taught, free):
     assert active.grades(student, own.frames[-1:])[0] > limit
     assert own.failures == []
     assert own.largest_grade > limit
+
+
+@pytest.mark.parametrize(("n_frames", "long_ps"), [(50, 4.0), (120, 4.0), (200, 6.7)])
+def test_the_runs_of_a_certificate_are_as_long_as_its_frames_need(
+    taught, teacher, n_frames, long_ps, monkeypatch
+):
+    lengths_ps = []
+
+    def instead_of_runs(_starts, _potential, _how, *, duration_ps, per_run, seed):
+        lengths_ps.append(duration_ps)
+        return OwnFrames(rattled(SALT, per_run, seed), [], 1.0)
+
+    monkeypatch.setattr(f"{certify_statics.__module__}.frames_of_runs", instead_of_runs)
+    certify_statics(
+        taught[0], partial(label, teacher), [SALT], OwnRuns((50.0,), n_frames=n_frames),
+        trained_on=[SALT],
+    )  # fmt: skip
+    assert lengths_ps == pytest.approx([long_ps] * 2)
+
+
+@pytest.mark.parametrize("time_step_fs", [0.7, 1.0, 2.0, 3.0])
+def test_a_run_of_the_needed_length_has_the_frames(time_step_fs):
+    md = short_settings(MDConfig(time_step_fs=time_step_fs))
+    for how in short_protocols(300.0, config=md):
+        every, heated = how.sample_interval_steps, production_start(how)
+        for per_run in range(1, 80):
+            last = heated + round(needed_ps(how, per_run) * 1000 / time_step_fs)
+            frames = [step for step in range(heated + 1, last + 1) if step % every == 0]
+            assert len(_spread(frames, per_run)) == per_run
 
 
 def test_frames_beyond_the_limit_join_the_training(teacher):
