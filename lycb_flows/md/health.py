@@ -17,7 +17,8 @@ from lycb_flows.md.trajectory import Snapshot
 
 FloatArray = NDArray[np.float64]
 
-_COLDEST_LIMIT_K = 300.0  # a cold target would make the temperature limit a matter of noise
+COLDEST_LIMIT_K = 300.0
+"""Colder targets count as this one: they would make the temperature limit a matter of noise."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class StepLimits:
         ndarray
             Shape (m,); False where anything is not a number.
         """
-        hottest_k = self.heat_factors * np.maximum(targets_k, _COLDEST_LIMIT_K)
+        hottest_k = self.heat_factors * np.maximum(targets_k, COLDEST_LIMIT_K)
         growths = self._growths(now)
         kept: BoolArray = (
             now.are_numbers
@@ -123,7 +124,7 @@ class StepLimits:
         """
         if not now.are_numbers[i]:
             return "energy, stress or a momentum is not a number"
-        limit_k = self.heat_factors[i] * max(targets_k[i], _COLDEST_LIMIT_K)
+        limit_k = self.heat_factors[i] * max(targets_k[i], COLDEST_LIMIT_K)
         if not now.temperatures_k[i] <= limit_k:
             return f"temperature {now.temperatures_k[i]:.4g} K is above {limit_k:.4g} K"
         if not self._jumps(now)[i] <= self.jumps_ev_per_atom[i]:

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from lycb_flows.errors import InputError
 from lycb_flows.md.chains import FloatArray
+from lycb_flows.md.health import COLDEST_LIMIT_K
 from lycb_flows.md.integrators import Dynamics, Limits
 from lycb_flows.md.motion import Replica
 from lycb_flows.potentials import HasEvaluator, fields
 from lycb_flows.potentials.nep.kernel import NepEvaluator, address
 from lycb_flows.units import EV_PER_ANG3_GPA
-
-_COLDEST_LIMIT_K = 300.0  # health.py
 
 
 class _Motion(ctypes.Structure):
@@ -170,7 +169,7 @@ class NativeDynamics(Dynamics):
         self._fill_limits(motion, i, limits)
 
     def _fill_limits(self, motion: _Motion, i: int, limits: Limits | None) -> None:
-        motion.coldest_limit, motion.start_volume = _COLDEST_LIMIT_K, 1.0
+        motion.coldest_limit, motion.start_volume = COLDEST_LIMIT_K, 1.0
         motion.hottest_factor = motion.largest_jump = motion.largest_growth = np.inf
         motion.grade, motion.largest_grade = np.nan_to_num(self.grades[i]), np.inf
         if limits is not None:
