@@ -38,8 +38,8 @@ class HealthConfig(Config):
     extrapolation_limit: Positive | None = Field(
         None,
         exclude_if=lambda limit: limit is None,
-        description="Largest extrapolation grade of an atom at any step; students only. "
-        "Default: any.",
+        description="Largest extrapolation grade of an atom at any step; of a campaign's student "
+        "only. Default: any.",
     )
 
 

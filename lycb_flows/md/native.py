@@ -76,8 +76,8 @@ def make_dynamics(
     is_graded = isinstance(evaluator, NepEvaluator) and evaluator.is_graded
     if any(limits) and not is_graded:
         raise InputError(
-            "a run with a limit of its extrapolation grade needs a potential that has one",
-            fix="use a student with its certificate and a C++ compiler, or drop the limit",
+            "a run with a limit of its extrapolation grade needs a potential that takes it",
+            fix="drop the limit; a campaign's student takes it, on a CPU with a C++ compiler",
             extrapolation_limit=max(filter(None, limits)),
         )
     kind = NativeDynamics if isinstance(evaluator, NepEvaluator) else Dynamics

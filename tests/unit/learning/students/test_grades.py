@@ -135,8 +135,9 @@ def test_frames_beyond_the_limit_join_the_training(teacher):
 def test_a_limit_needs_a_potential_that_has_a_grade(taught, teacher):
     how = protocol(**EVERY_STEP, health=HealthConfig(extrapolation_limit=2.0))
     for potential in (teacher, taught[0]):
-        with pytest.raises(InputError, match="extrapolation grade"):
+        with pytest.raises(InputError, match="extrapolation grade") as caught:
             run(SALT, how, 10, potential=potential)
+        assert "campaign's student" in caught.value.fix
 
 
 def test_a_potential_without_a_grade_tells_none(teacher, taught):
