@@ -7,7 +7,7 @@ from functools import partial
 from lycb_flows.campaign import StagePlan
 from lycb_flows.jobs.learning import labelled
 from lycb_flows.jobs.resources import open_potential
-from lycb_flows.learning import bake_off
+from lycb_flows.learning import bake_off, halves
 from lycb_flows.schemas import CandidateErrors, Dataset, Foundation, Model, TestSet
 from lycb_flows.store import ResultStore
 
@@ -38,7 +38,7 @@ def foundation_of(
         tests = [store.load(TestSet, test_set) for test_set in dataset.test_sets]
         labels = labelled(store, sorted({label for test in tests for label in test.labels}))
         potentials = {name: partial(open_potential, store, name) for name in candidates}
-        result = bake_off(potentials, labels[::2], labels[1::2])
+        result = bake_off(potentials, *halves(labels))
         rows = tuple(
             CandidateErrors(
                 model=entry.name,

@@ -2,6 +2,7 @@ from .bakeoff import (
     Bakeoff as Bakeoff,
     BakeoffEntry as BakeoffEntry,
     bake_off as bake_off,
+    halves as halves,
 )
 from .evaluation import (
     EvaluationResult as EvaluationResult,
@@ -9,9 +10,11 @@ from .evaluation import (
 )
 from .labelled import (
     LabelledStructure as LabelledStructure,
+    elements_of as elements_of,
     is_clearly_above as is_clearly_above,
     model_errors as model_errors,
     resampled_errors as resampled_errors,
+    within_elements as within_elements,
 )
 from .reference_shift import (
     fitted_shift_ev as fitted_shift_ev,

@@ -22,6 +22,7 @@ from lycb_flows.crystals import to_ase
 from lycb_flows.errors import InputError
 from lycb_flows.learning import (
     LabelledStructure,
+    elements_of,
     fitted_shift_ev,
     is_clearly_above,
     model_errors,
@@ -136,18 +137,40 @@ def bake_off(
     )
 
 
+def halves(
+    labelled: Sequence[LabelledStructure],
+) -> tuple[list[LabelledStructure], list[LabelledStructure]]:
+    """Return the labels that fit the reference shifts, and those that judge: every second one.
+
+    Where that leaves an element to those that judge alone, it is every second one of each system
+    and its elements.
+
+    Parameters
+    ----------
+    labelled
+        All labels, in the order that halves them.
+    """
+    fitting, testing = list(labelled[::2]), list(labelled[1::2])
+    if elements_of(testing) <= elements_of(fitting):
+        return fitting, testing
+    alike: dict[tuple[str, frozenset[str]], list[LabelledStructure]] = {}
+    for label in labelled:
+        alike.setdefault((label.system, elements_of([label])), []).append(label)
+    return (
+        [label for group in alike.values() for label in group[::2]],
+        [label for group in alike.values() for label in group[1::2]],
+    )
+
+
 def _check_elements(
     fitting: Sequence[LabelledStructure], testing: Sequence[LabelledStructure]
 ) -> None:
-    fitted, tested = (
-        {symbol for label in part for symbol in label.structure.species}
-        for part in (fitting, testing)
-    )
-    if tested - fitted:
+    missing = elements_of(testing) - elements_of(fitting)
+    if missing:
         raise InputError(
             "no label that fits the shift of an element",
             fix="give training labels with it, or leave out the test labels",
-            elements=", ".join(sorted(tested - fitted)),
+            elements=", ".join(sorted(missing)),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,26 @@ class LabelledStructure(SinglePoint):
     def n_atoms(self) -> int:
         """Number of atoms of the structure."""
         return len(self.structure.species)
+
+
+def elements_of(labelled: Iterable[LabelledStructure]) -> frozenset[str]:
+    """Return the elements of labelled structures."""
+    return frozenset(symbol for label in labelled for symbol in label.structure.species)
+
+
+def within_elements(
+    labelled: Iterable[LabelledStructure], elements: Collection[str]
+) -> list[LabelledStructure]:
+    """Return the labels of structures that have no other elements.
+
+    Parameters
+    ----------
+    labelled
+        The labels.
+    elements
+        Those that a structure may have.
+    """
+    return [label for label in labelled if elements_of([label]) <= set(elements)]
 
 
 def model_errors(

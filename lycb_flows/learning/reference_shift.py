@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lycb_flows.learning.labelled import LabelledStructure
+from lycb_flows.learning.labelled import LabelledStructure, elements_of
 from lycb_flows.potentials import SinglePoint, Trainable
 
 MP2020_REMOVAL_EV = {"Cl": 0.614, "Br": 0.534}
@@ -70,7 +70,7 @@ def fitted_shift_ev(
         Width of the prior around MP2020's corrections for labels that are uncorrected PBE; None:
         least squares of smallest norm.
     """
-    elements = sorted({symbol for label in labelled for symbol in label.structure.species})
+    elements = sorted(elements_of(labelled))
     raw_pbe = raw_pbe_ridge_ev_per_atom is not None
     shift_ev = dict.fromkeys(elements, 0.0)
     if raw_pbe:

@@ -1,5 +1,6 @@
 """Models side by side: the same labels, one shift each, and a choice with its reason."""
 
+import itertools
 import json
 import time
 from dataclasses import replace
@@ -13,7 +14,8 @@ from places import ROOT
 
 from lycb_flows.campaign.labelled_files import read_split_labels
 from lycb_flows.errors import InputError
-from lycb_flows.learning.bakeoff import bake_off
+from lycb_flows.learning import elements_of
+from lycb_flows.learning.bakeoff import bake_off, halves
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
 
@@ -131,6 +133,20 @@ def test_an_element_without_a_shift_is_refused(known):
     fitting = [label for label in known[0] if label.system == "Li3YCl6"]
     with pytest.raises(InputError, match=r"no label that fits the shift of an element.*Br"):
         compared((fitting, known[1]), toy=toy())
+
+
+def test_every_order_of_two_labels_of_two_halides_has_halves_that_fit_all_elements(known):
+    chloride, bromide = ([label for label in known[1] if label.system == s] for s in CHGNET)
+    for order in itertools.permutations([*chloride[:2], *bromide[:2]]):
+        fitting, testing = halves(order)
+        assert len(fitting) == len(testing) == 2
+        assert {label.key for label in (*fitting, *testing)} == {label.key for label in order}
+        assert elements_of(testing) <= elements_of(fitting) == {"Li", "Y", "Cl", "Br"}
+
+
+def test_halves_are_every_second_label_where_these_have_all_elements(known):
+    labels = known[1][:8]
+    assert halves(labels) == (labels[::2], labels[1::2])
 
 
 def agree(entry, rows):
