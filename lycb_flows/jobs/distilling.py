@@ -298,17 +298,23 @@ class _Distillation:
 
     def _on_labels(self, model: Model, potential: NepPotential) -> ModelErrors | None:
         """Return the errors on the campaign's test labels, its energies shifted to their level."""
-        from lycb_flows.learning import errors_of, fitted_shift_ev  # noqa: PLC0415 - torch
+        from lycb_flows.learning import (  # noqa: PLC0415 - torch
+            elements_of,
+            errors_of,
+            fitted_shift_ev,
+            within_elements,
+        )
 
         if self.plan.dataset is None:
             return None
         dataset = self.store.load(Dataset, self.plan.dataset)
         tests = [self.store.load(TestSet, key) for key in dataset.test_sets]
-        testing = labelled(self.store, sorted({key for test in tests for key in test.labels}))
+        fitting = labelled(self.store, dataset.training_labels)
+        found = labelled(self.store, sorted({key for test in tests for key in test.labels}))
+        testing = within_elements(found, elements_of(fitting))
         if not testing:
             return None
         refuse_overlap(self.store, training_labels_of(self.store, model), dataset.test_sets)
-        fitting = labelled(self.store, dataset.training_labels)
         shift_ev = fitted_shift_ev(fitting, potential.predict([each.structure for each in fitting]))
         return errors_of(potential.shifted(shift_ev), testing)
 

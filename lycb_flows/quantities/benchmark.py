@@ -26,6 +26,7 @@ from lycb_flows.report import (
     Statement,
     Table,
     as_printed,
+    counted,
     mae_targets,
     mae_triple,
     number,
@@ -119,6 +120,7 @@ class ModelBenchmark(Quantity[Benchmark]):
             dataset=labels.dataset.key,
             test_sets=labels.dataset.test_sets,
             n_training=labels.dataset.n_training,
+            n_left_out=labels.n_left_out,
             models=tuple(judged),
             best=judged[0].model,
         )
@@ -216,13 +218,16 @@ def _overall_table(document: Benchmark, *, of_paper: bool) -> Table:
     if of_paper:
         targets = [f"< {as_printed(target)}" for target in mae_targets()]
         rows.append(papers("paper, CHGNet_600K", "0–800 K", MISSING, *targets, MISSING, MISSING))
+    left_out = counted(document.n_left_out, "test label")
     return Table(
         "All test labels",
         ("model", "role", "labels", *_NAMES, "reference energies"),
         tuple(rows),
         "Mean absolute errors, the lowest score (their sum in units of 3.5 meV/atom, 50 meV/Å and "
         "85 MPa) first. "
-        "Fitted: one energy per element, on the training labels.",
+        "Fitted: one energy per element, on the training labels."
+        + f" Left out: {left_out} with an element that no training label has."
+        * bool(document.n_left_out),
     )
 
 

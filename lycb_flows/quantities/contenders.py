@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lycb_flows.errors import InputError
 from lycb_flows.quantities import MeasurementPlan
 from lycb_flows.schemas import (
     BenchmarkedModel,
@@ -59,7 +60,10 @@ class Labels:
     dataset
         Names them.
     training, testing
-        With their structures; a test label has its system.
+        With their structures; a test label has its system. Test labels with an element that no
+        training label has are left out: its energy would be that of another reference.
+    n_left_out
+        Number of the test labels that are left out.
     temperatures_k
         Of the run of each test label, by the label's key.
     sets
@@ -69,6 +73,7 @@ class Labels:
     dataset: Dataset
     training: list[LabelledStructure]
     testing: list[LabelledStructure]
+    n_left_out: int
     temperatures_k: dict[str, float]
     sets: dict[str, frozenset[str]]
 
@@ -82,15 +87,31 @@ def read_labels(store: ResultStore, plan: MeasurementPlan) -> Labels:
         Holds them.
     plan
         The measurement, which names the rounds.
+
+    Raises
+    ------
+    InputError
+        When no test label has the elements of training labels alone.
     """
+    from lycb_flows.learning import elements_of, within_elements  # noqa: PLC0415 - torch
+
     dataset = store.load(Dataset, store.load(Round, plan.rounds[-1]).dataset)
     tests = [store.load(TestSet, key) for key in dataset.test_sets]
     testing = _load(store, sorted({label for test in tests for label in test.labels}))
     systems, temperatures_k = _origins(store, testing)
+    training = _labelled(store, _load(store, dataset.training_labels), {})
+    judging = within_elements(_labelled(store, testing, systems), elements_of(training))
+    if not judging:
+        raise InputError(
+            "no test label has the elements of the training labels alone",
+            fix="train on labels with the elements of the test labels",
+            elements=", ".join(sorted(elements_of(training))),
+        )
     return Labels(
         dataset,
-        _labelled(store, _load(store, dataset.training_labels), {}),
-        _labelled(store, testing, systems),
+        training,
+        judging,
+        len(testing) - len(judging),
         temperatures_k,
         {
             test.name: frozenset(test.labels)
@@ -185,6 +206,7 @@ def judge(store: ResultStore, contender: Contender, labels: Labels) -> Benchmark
                 errors=model_errors(*_within(labels.testing, points, keys)),
             )
             for name, keys in labels.sets.items()
+            if any(label.key in keys for label in labels.testing)
         ),
         parts=tuple(
             BenchmarkPart(
@@ -221,11 +243,12 @@ def from_scratch(store: ResultStore, labels: Labels, updates: int, neurons: int)
     updates, neurons
         Steps of the training, and size of the hidden layer.
     """
+    from lycb_flows.learning import elements_of  # noqa: PLC0415 - torch
     from lycb_flows.potentials import NEP_MEDIA_TYPE, Nep, NepShape  # noqa: PLC0415 - torch
 
     dataset = labels.dataset
     key = Model.key_from(scratch="nep", dataset=dataset.key, updates=updates, neurons=neurons)
-    species = sorted({symbol for each in labels.training for symbol in each.structure.species})
+    species = sorted(elements_of(labels.training))
 
     def train() -> Model:
         from lycb_flows.learning import StudentRecipe, train_student  # noqa: PLC0415 - torch

@@ -131,7 +131,7 @@ def _errors_on_set(data: ReportData, entry: Entry) -> Filled | str:
     if not rows:
         return (
             f"no models have been compared on a test set “{entry.test_set}”: state it in "
-            "learning.test.sets and name benchmark in measure.quantities."
+            "learning.test.sets, train on its elements, and name benchmark in measure.quantities."
         )
     return Filled((Table("", ("model", "role", "labels", *_ERRORS), tuple(rows)),))
 

@@ -47,5 +47,10 @@ class Benchmark(Document):
     dataset: str = Field(description="The last one of the loop: its labels fit the shifts.")
     test_sets: tuple[str, ...]
     n_training: int = Field(description="Labels that the loop has trained on.")
+    n_left_out: int = Field(
+        0,
+        exclude_if=lambda number: not number,
+        description="Test labels that judge no model: with an element that no training label has.",
+    )
     models: tuple[BenchmarkedModel, ...] = Field(description="By score, the lowest first.")
     best: str = Field(description="Key of the model with the lowest score.")

@@ -33,7 +33,8 @@ class Student(Document):
     conditions: tuple[StudentCondition, ...]
     on_labels: ModelErrors | None = Field(
         None,
-        description="Errors on the frozen test labels, after a shift fitted on the training's.",
+        description="Errors on the frozen test labels of the training labels' elements, after a "
+        "shift fitted on the latter.",
     )
     drift_ev_per_atom_per_ps: float = Field(description="Of the energy in NVE.")
     active_set: Blob = Field(description="What extrapolation grades are measured by.")

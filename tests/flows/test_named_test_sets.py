@@ -2,7 +2,7 @@
 
 import pytest
 from campaign_runs import run_campaign
-from html_page import papers_panels
+from html_page import Page, papers_panels
 from places import CAMPAIGNS
 from pydantic import ValidationError
 
@@ -23,20 +23,22 @@ SETS = {
 N_LABELS = {
     "near ground states": 2,
     "the same by another name": 2,
-    "parents": 4,
+    "parents": 8,
     "mixed halides": 3,
 }
+CHLORIDE = {"name": "LYC", "parent": "Li3YCl6", "enumeration": {"supercell": [1, 1, 1]}}
 
 
-def with_sets(sets):
+def with_sets(sets, *others, **options):
     data = read_campaign(CAMPAIGNS / "loop.yaml").model_dump()
+    data["systems"] = [*data["systems"], *others]
     data["systems"][0]["decorations"] = [{"x": 3.0, "cap": 10, "n_samples": 2}]
     data["ranking"]["n_fine"] = 2
     data["learning"] |= {"max_temperature_k": 400.0}
     data["learning"]["test"]["sets"] = sets
     data["measure"]["decorations"] = False
     data["measure"]["quantities"] = {
-        "benchmark": {"scratch_updates": None, "models": ["toy-teacher"]}
+        "benchmark": {"scratch_updates": None, "models": ["toy-teacher"], **options}
     }
     return Campaign.model_validate(data)
 
@@ -45,7 +47,7 @@ def with_sets(sets):
 def tested(tmp_path_factory):
     """The finished campaign: (store, submission, its results)."""
     store = open_store(tmp_path_factory.mktemp("sets"))
-    submission, _ = run_campaign(store, with_sets(SETS))
+    submission, _ = run_campaign(store, with_sets(SETS, CHLORIDE))
     yield store, submission, find_results(store, submission.campaign, submission.theory)
     store.close()
 
@@ -54,7 +56,7 @@ def test_each_set_is_frozen_with_its_labels_before_the_first_training(tested):
     store, _, results = tested
     before = store.load(schemas.Dataset, results.stages[0].dataset_key)
     found = {each.name: each for each in (store.load(schemas.TestSet, k) for k in before.test_sets)}
-    assert {name: each.n_labels for name, each in found.items()} == {"test": 2, **N_LABELS}
+    assert {name: each.n_labels for name, each in found.items()} == {"test": 4, **N_LABELS}
     assert len(results.rounds) == 2
     for each in results.rounds:
         dataset = store.load(schemas.Dataset, each.dataset)
@@ -85,11 +87,28 @@ def test_the_benchmark_has_the_errors_on_each_set(tested):
     for row in document.models:
         assert {each.name: each.errors.n_labels for each in row.sets} == N_LABELS
     n_distinct = sum(N_LABELS.values()) - N_LABELS["the same by another name"]
-    assert {row.overall.n_labels for row in document.models} == {2 + 1 + n_distinct}
+    assert {row.overall.n_labels for row in document.models} == {4 + 2 + n_distinct}
+    assert document.n_left_out == 0
     for row in document.models:  # the teacher has labelled, so it has no error on any set
         is_teacher = row.role == "other"
         for each in row.sets:
             assert (each.errors.force_mae_ev_per_ang < 1e-6) == is_teacher
+
+
+def test_labels_with_an_element_that_no_training_label_has_judge_no_model(tmp_path):
+    sets = {name: SETS[name] for name in ("parents", "near ground states")}
+    store = open_store(tmp_path)
+    submission, _ = run_campaign(store, with_sets(sets, scratch_updates=40, scratch_neurons=10))
+    results = find_results(store, submission.campaign, submission.theory)
+    (document,) = results.documents(schemas.Benchmark)
+    assert document.n_left_out == 2  # those of mixed halides; training labels are of the bromide
+    assert "from scratch" in {row.role for row in document.models}
+    for row in document.models:
+        assert row.overall.n_labels == 2 + 1 + 4
+        assert [(each.name, each.errors.n_labels) for each in row.sets] == [("parents", 4)]
+    page = write_report(store, "x", [document.key], tmp_path / "report", ["benchmark"])
+    left_out = "Left out: 2 test labels with an element that no training label has."
+    assert left_out in Page(page).text
 
 
 def test_the_papers_chapter_shows_them(tested, tmp_path):
