@@ -89,7 +89,7 @@ def worker(
 
 def _run_side_by_side(fields: dict[str, Any]) -> None:
     """Run several workers, each a process that gets the same options but for its name."""
-    from lycb_flows.machine import run_side_by_side
+    from lycb_flows.machine import load_settings, run_side_by_side
 
     n_workers, first = fields.pop("workers"), fields.pop("name") or f"{gethostname()}-{os.getpid()}"
     words = [str(Path(sys.executable).with_name("lycb")), "worker"]
@@ -98,7 +98,7 @@ def _run_side_by_side(fields: dict[str, Any]) -> None:
             if word not in {None, ""}:
                 words += [f"--{name.replace('_', '-')}", str(word)]
     names = [f"{first}-{number}" for number in range(n_workers)]
-    run_side_by_side(words, names, typer.echo)
+    run_side_by_side(words, names, fields["device"] or load_settings().device, typer.echo)
 
 
 def _check_categories(categories: Iterable[str]) -> None:

@@ -21,35 +21,38 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.2
 _RESTARTS_PER_WORKER = 5
 _SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+_FIRST_GPU = ("cuda", "cuda:0")
 _LIBC = ctypes.CDLL(None)
 
 
-def devices_of(n_workers: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+def devices_of(n_workers: int, device: str, visible: str | None) -> list[dict[str, str]]:
     """Return the variables that give each worker of a node its GPU.
 
     Parameters
     ----------
     n_workers
         Number of workers.
-    environment
-        `CUDA_VISIBLE_DEVICES` names the GPUs of the batch job, by number or UUID; where it is
-        not set, they are numbered. Without `LYCB_DEVICE=cuda` and without it there are none.
+    device
+        Torch device of the workers. Another than the first, such as cuda:1, is that of all.
+    visible
+        What `CUDA_VISIBLE_DEVICES` names: the GPUs of the batch job, by number or UUID; empty:
+        there are none. None: it is not set, and for workers on cuda GPUs are numbered.
 
     Returns
     -------
     list[dict[str, str]]
         For each worker; workers share GPUs where there are more of them.
     """
-    named = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.strip()]
-    if not named and environment.get("LYCB_DEVICE", "").startswith("cuda"):
-        named = [str(number) for number in range(n_workers)]
-    if not named:
+    if visible is None:
+        visible = ",".join(map(str, range(n_workers))) if device in _FIRST_GPU else ""
+    named = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
+    if not named or (device.startswith("cuda") and device not in _FIRST_GPU):
         return [{} for _ in range(n_workers)]
-    return [{"CUDA_VISIBLE_DEVICES": named[i % len(named)].strip()} for i in range(n_workers)]
+    return [{"CUDA_VISIBLE_DEVICES": named[i % len(named)]} for i in range(n_workers)]
 
 
 def run_side_by_side(
-    command: Sequence[str], names: Sequence[str], say: Callable[[str], None]
+    command: Sequence[str], names: Sequence[str], device: str, say: Callable[[str], None]
 ) -> None:
     """Run workers side by side until the last of them has ended; call it in the main thread.
 
@@ -62,6 +65,8 @@ def run_side_by_side(
         Program and arguments of a worker; its name is added.
     names
         The workers' names.
+    device
+        Their torch device.
     say
         Receives a line for each worker that is started again.
 
@@ -70,7 +75,8 @@ def run_side_by_side(
     MachineError
         When a worker could not work.
     """
-    workers = _Workers(command, names, say)
+    gpus = devices_of(len(names), device, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    workers = _Workers(command, dict(zip(names, gpus, strict=True)), say)
     before = {number: signal.signal(number, workers.pass_on) for number in _SIGNALS}
     try:
         codes = workers.run()
@@ -90,11 +96,13 @@ class _Workers:
     """The processes of `run_side_by_side`."""
 
     def __init__(
-        self, command: Sequence[str], names: Sequence[str], say: Callable[[str], None]
+        self,
+        command: Sequence[str],
+        devices: Mapping[str, Mapping[str, str]],
+        say: Callable[[str], None],
     ) -> None:
-        self.command, self.say = command, say
-        self.devices = dict(zip(names, devices_of(len(names), os.environ), strict=True))
-        self.n_restarts = _RESTARTS_PER_WORKER * len(names)
+        self.command, self.devices, self.say = command, devices, say
+        self.n_restarts = _RESTARTS_PER_WORKER * len(devices)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.stopped = False
 

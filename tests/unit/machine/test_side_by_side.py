@@ -32,21 +32,41 @@ while not (folder / "go").exists():
 SUPERVISOR = """
 import sys
 from lycb_flows.machine.side_by_side import run_side_by_side
-run_side_by_side([sys.executable, sys.argv[1]], sys.argv[2:], lambda line: print(line, flush=True))
+def say(line):
+    print(line, flush=True)
+run_side_by_side([sys.executable, sys.argv[1]], sys.argv[2:], "cpu", say)
 """
 
 
 @pytest.mark.parametrize(
-    ("n", "environment", "gpus"),
+    ("n", "device", "visible", "gpus"),
     [
-        (2, {}, [None, None]),
-        (4, {"LYCB_DEVICE": "cuda"}, ["0", "1", "2", "3"]),
-        (4, {"LYCB_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": "4,5,6,7"}, ["4", "5", "6", "7"]),
-        (3, {"CUDA_VISIBLE_DEVICES": "GPU-8f, MIG-2a"}, ["GPU-8f", "MIG-2a", "GPU-8f"]),
+        (2, "cpu", None, [None, None]),
+        (4, "cuda", None, ["0", "1", "2", "3"]),
+        (2, "cuda", "", [None, None]),  # the batch job has none
+        (2, "cuda:1", "2,3", [None, None]),
+        (2, "cuda:0", "2,3", ["2", "3"]),
+        (4, "cuda", "4,5,6,7", ["4", "5", "6", "7"]),
+        (3, "cpu", "GPU-8f, MIG-2a", ["GPU-8f", "MIG-2a", "GPU-8f"]),
     ],
 )
-def test_each_worker_has_a_gpu_of_the_batch_job(n, environment, gpus):
-    assert [one.get("CUDA_VISIBLE_DEVICES") for one in devices_of(n, environment)] == gpus
+def test_each_worker_has_a_gpu_of_the_batch_job(n, device, visible, gpus):
+    assert [each.get("CUDA_VISIBLE_DEVICES") for each in devices_of(n, device, visible)] == gpus
+
+
+@pytest.mark.parametrize(
+    ("options", "device"), [((), "cuda"), (("--device", "cpu"), "cpu")], ids=["file", "option"]
+)
+def test_the_device_of_the_option_or_of_the_settings_file_divides_the_gpus(
+    lycb, tmp_path, monkeypatch, options, device
+):
+    (tmp_path / "settings.yaml").write_text("device: cuda")
+    monkeypatch.setenv("LYCB_SETTINGS_FILE", str(tmp_path / "settings.yaml"))
+    monkeypatch.delenv("LYCB_DEVICE", raising=False)
+    given = []
+    monkeypatch.setattr("lycb_flows.machine.run_side_by_side", lambda *words: given.append(words))
+    assert lycb("worker", "--workers", "2", *options)[0] == 0
+    assert [words[2] for words in given] == [device]
 
 
 @pytest.fixture
@@ -123,5 +143,5 @@ def test_one_that_is_killed_again_and_again_is_given_up(tmp_path):
     script.write_text("import os; os.kill(os.getpid(), 9)")
     said = []
     with pytest.raises(MachineError, match="workers=a"):
-        run_side_by_side([sys.executable, str(script)], ["a"], said.append)
+        run_side_by_side([sys.executable, str(script)], ["a"], "cpu", said.append)
     assert len(said) == 5
