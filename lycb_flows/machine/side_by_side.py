@@ -118,28 +118,39 @@ class _Workers:
                 if code is None:
                     continue
                 del self.processes[name]
-                if code < 0 and not self.stopped and self.n_restarts > 0:
+                if code < 0 and self.n_restarts > 0 and self._start(name):
                     self.n_restarts -= 1
                     self.say(f"{name}: killed by {signal.Signals(-code).name}, started again")
-                    self._start(name)
                 else:
                     codes[name] = code
         return codes
 
-    def _start(self, name: str) -> None:
-        """Start a worker that ends with this process, in whatever way that ends."""
+    def _start(self, name: str) -> bool:
+        """Start a worker that ends with this process, in whatever way that ends.
+
+        Return whether it was started: after a signal none is. One that comes meanwhile waits until
+        the worker can be told.
+        """
         parent = os.getpid()
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
         def bind() -> None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+            if sys.platform == "linux":
+                _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
 
-        self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
-            [*self.command, "--name", name],
-            env={**os.environ, **self.devices[name]},
-            preexec_fn=bind if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads here
-        )
+        try:
+            if not self.stopped:
+                self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
+                    [*self.command, "--name", name],
+                    env={**os.environ, **self.devices[name]},
+                    preexec_fn=bind,  # noqa: PLW1509 - no threads here
+                )
+            return not self.stopped
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
     def pass_on(self, number: int, _frame: FrameType | None) -> None:
         """Send a signal to every worker."""

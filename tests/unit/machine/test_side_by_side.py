@@ -12,6 +12,7 @@ from places import ROOT
 from waiting import wait_until
 
 from lycb_flows.errors import MachineError
+from lycb_flows.machine import side_by_side
 from lycb_flows.machine.side_by_side import devices_of, run_side_by_side
 
 WORKER = """
@@ -110,6 +111,50 @@ def test_the_queues_signal_reaches_every_worker(supervisor, tmp_path, number):
     process.send_signal(number)
     assert process.wait(60) == 0
     assert {(tmp_path / f"{name}.told").read_text() for name in "ab"} == {number.name}
+
+
+class Signalled:
+    """A process during whose start the queue signals; it ends when it is told, or was killed."""
+
+    def __init__(self, command, *, killed, **_):
+        self.name, self.code, self.told = command[-1], None, []
+        if killed:
+            self.code = -signal.SIGKILL
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def send_signal(self, number):
+        if self.code is None:
+            self.told.append(number)
+            self.code = 0
+
+    def poll(self):
+        if self.code is None:
+            self.code = 1  # nobody has told it
+            return None
+        return self.code
+
+
+@pytest.mark.parametrize("n_killed", [0, 2], ids=["first starts", "second starts"])
+def test_a_signal_that_comes_during_a_start_reaches_it_and_nothing_starts_after(
+    monkeypatch, n_killed
+):
+    started = []
+
+    def start(*words, **options):
+        started.append(Signalled(*words, killed=len(started) < n_killed, **options))
+        return started[-1]
+
+    monkeypatch.setattr(side_by_side.subprocess, "Popen", start)
+    monkeypatch.setattr(side_by_side, "_LOOK_S", 0.0)
+    workers = side_by_side._Workers(["worker"], {"a": {}, "b": {}}, print)
+    before = signal.signal(signal.SIGTERM, workers.pass_on)
+    try:
+        codes = workers.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [process.told for process in started[n_killed:]] == [[signal.SIGTERM]]
+    assert codes == ({"a": 0, "b": -signal.SIGKILL} if n_killed else {"a": 0})
 
 
 def test_a_worker_that_was_killed_is_started_again_on_its_gpu(supervisor, tmp_path):
