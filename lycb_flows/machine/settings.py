@@ -27,7 +27,12 @@ from lycb_flows.machine.home import in_full
 
 
 def _settings_file() -> Path:
-    return in_full(Path(os.environ.get("LYCB_SETTINGS_FILE", "~/.lycb.yaml")))
+    """Return the path of the settings' file, which need not be there unless a variable names it."""
+    named = os.environ.get("LYCB_SETTINGS_FILE")
+    path = in_full(Path(named or "~/.lycb.yaml"))
+    if named and (path.is_dir() or not path.exists()):
+        raise InputError("no such settings' file", fix="mend LYCB_SETTINGS_FILE", file=path)
+    return path
 
 
 class _YamlFile(YamlConfigSettingsSource):
@@ -120,7 +125,11 @@ class Settings(BaseSettings):
     )
     device: str = Field("cpu", description="Torch device of the potentials.")
     worker_name: str = Field("embedded", description="Name written into what this worker makes.")
-    settings_file: Path = Field(default_factory=_settings_file, description="The YAML file.")
+
+    @property
+    def settings_file(self) -> Path:
+        """The YAML file, whether it is there or not."""
+        return _settings_file()
 
     @property
     def machine(self) -> Machine:
@@ -147,7 +156,8 @@ def load_settings() -> Settings:
     Raises
     ------
     InputError
-        When a variable or the file holds something unusable.
+        When a variable or the file holds something unusable, or there is no file of the name that
+        `LYCB_SETTINGS_FILE` gives.
     """
     file = _settings_file()
     changed_ns = file.stat().st_mtime_ns if file.is_file() else None

@@ -71,11 +71,12 @@ def job_environment(name: str, options: WorkerOptions, settings: Settings) -> It
     variables = {
         "LYCB_WORKER_NAME": name,
         "LYCB_SCRATCH": str(in_full(settings.scratch).resolve()),
-        "LYCB_SETTINGS_FILE": str(in_full(settings.settings_file).resolve()),
         # a machine is filled by several workers, not by several processes of each
         "LYCB_PROCESSES": os.environ.get("LYCB_PROCESSES", "1"),
         "OMP_NUM_THREADS": threads,
     }
+    if settings.settings_file.exists():
+        variables["LYCB_SETTINGS_FILE"] = str(settings.settings_file.resolve())
     if options.device:
         variables["LYCB_DEVICE"] = options.device
     if settings.blobs and settings.blobs != "gridfs":

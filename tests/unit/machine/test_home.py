@@ -32,6 +32,7 @@ def test_a_command_says_so_until_home_is_set_or_the_file_is_named(lycb, tmp_path
     code, printed, message = lycb("doctor")
     assert (code, printed) == (1, "")
     assert "no home directory (path=~/.lycb.yaml)" in message
+    (tmp_path / "settings.yaml").touch()
     monkeypatch.setenv("LYCB_SETTINGS_FILE", str(tmp_path / "settings.yaml"))
     assert load_settings().settings_file == tmp_path / "settings.yaml"
 
