@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lycb_flows.config.base import NOT_KEYED, Config, Count, Fraction, Positive, Supercell
+from lycb_flows.config.base import NOT_KEYED, Config, Count, FractionAboveZero, Positive, Supercell
 from lycb_flows.units import PS_FS
 
 _ROUNDED = 1 - 1e-9
@@ -59,7 +59,7 @@ class MDConfig(Config):
     equilibration_ps: float = Field(50.0, ge=0, description="NVT before NpT (paper).")
     sample_interval_fs: Positive = Field(10.0, description="Time between frames (paper: 10 steps).")
     segment_ps: Positive = Field(50.0, description="ours: walltime loses one segment at most.")
-    average_fraction: Fraction = Field(
+    average_fraction: FractionAboveZero = Field(
         0.8, description="Last share of NpT that gives the average cell (paper: 112 of 140 ps)."
     )
     health: HealthConfig = HealthConfig()
@@ -192,7 +192,7 @@ class MDProtocol(Config):
     equilibration_steps: Count
     sample_interval_steps: int = Field(ge=1)
     segment_steps: int = Field(ge=1)
-    average_fraction: Fraction
+    average_fraction: FractionAboveZero
     health: HealthConfig
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 
-from lycb_flows.config.base import DIFFERENT, Config, Fraction, Positive, Supercell
+from lycb_flows.config.base import DIFFERENT, Config, FractionAboveZero, Positive, Supercell
 from lycb_flows.config.models import ModelName
 
 CONFIDENCE: Final = 0.95
@@ -22,7 +22,7 @@ class DiffusionConfig(Config):
         3.0,
         description="a of He et al., the distance between neighbouring sites (authors' code: 3 Å).",
     )
-    max_lag_fraction: Fraction = Field(
+    max_lag_fraction: FractionAboveZero = Field(
         0.7, description="Longest lag of the fit as a share of the run (paper)."
     )
     max_lag_ps: Positive = Field(500.0, description="Longest lag of the fit (paper).")
@@ -34,8 +34,8 @@ class DiffusionConfig(Config):
         ge=0,
         description="Start of production that is left out (ours): fresh velocities settle there.",
     )
-    confidence: Fraction = Field(
-        CONFIDENCE, description="Confidence level of upper bounds and intervals."
+    confidence: float = Field(
+        CONFIDENCE, gt=0, lt=1, description="Confidence level of upper bounds and intervals."
     )
 
     @field_validator("charge_number")

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from lycb_flows.config import Campaign
+from lycb_flows.config import Campaign, DiffusionConfig, MDConfig
 from lycb_flows.quantities.volumes import VolumesOptions
 
 
@@ -42,6 +42,21 @@ def test_test_runs_may_repeat_a_temperature_or_a_strain_as_their_seeds_differ():
 def test_some_labels_train_and_some_validate(fraction):
     with pytest.raises(ValidationError, match="validation_fraction"):
         campaign(learning={"training": {"validation_fraction": fraction}})
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "value"),
+    [
+        (MDConfig, "average_fraction", 0),  # no frame gives the average cell
+        (DiffusionConfig, "max_lag_fraction", 0),  # no lag is fitted
+        (DiffusionConfig, "confidence", 0),
+        (DiffusionConfig, "confidence", 1),  # a bound without end
+    ],
+)
+def test_a_share_that_leaves_a_run_without_result_is_refused(config, field, value):
+    with pytest.raises(ValidationError, match=field):
+        config(**{field: value})
+    assert getattr(config(**{field: 0.5}), field) == 0.5
 
 
 @pytest.mark.parametrize(
