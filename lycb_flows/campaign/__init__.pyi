@@ -77,6 +77,9 @@ from .rankings import (
     is_decided as is_decided,
     ranking_key as ranking_key,
 )
+from .reading import (
+    read_campaign as read_campaign,
+)
 from .results import (
     CampaignResults as CampaignResults,
     find_results as find_results,
@@ -111,7 +114,6 @@ from .students import (
 from .submission import (
     Submission as Submission,
     find_submission as find_submission,
-    read_campaign as read_campaign,
     reopen as reopen,
     submit as submit,
 )

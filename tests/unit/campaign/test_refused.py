@@ -1,9 +1,13 @@
 """What a campaign may not say: it is refused before anything is paid for."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
+from lycb_flows.campaign import read_campaign
 from lycb_flows.config import Campaign, DiffusionConfig, MDConfig
+from lycb_flows.errors import InputError
 from lycb_flows.quantities.volumes import VolumesOptions
 
 
@@ -117,3 +121,49 @@ def test_every_system_is_found_by_its_name(name):
 def test_an_ion_that_conducts_has_a_charge():
     with pytest.raises(ValidationError, match="an ion that conducts has a charge"):
         campaign(measure={"diffusion": {"charge_number": 0}})
+
+
+# -- a misspelt field, wherever it stands ---------------------------------------------------------
+
+
+def pairs(**given):
+    return [{"species": ["Y", "Y"], "min_distance_ang": 3.0}, given]
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "words"),
+    [
+        (("learning", "test"), {"run_p": 2.0}, r"at=learning.test.run_p.*'run_ps'"),
+        (
+            ("learning", "test", "sets"),
+            {"x": {"temperatures_k": [300.0], "n_frame": 3}},
+            r"at=learning.test.sets.x.n_frame.*'n_frames'",
+        ),
+        (("measure", "student"), {"neuron": 3}, r"at=measure.student.neuron.*'neurons'"),
+        (("enumeration", "forbidden_pairs"), pairs(specie=1), r"pairs.1.species"),
+        (
+            ("enumeration", "forbidden_pairs"),
+            pairs(species=["Y", "Li"], min_distance_ang=2.0, foo=1),
+            r"pairs.1.foo.*known here: species, min_distance_ang",
+        ),
+        (("decorations",), [{"x": 1.0, "sed": 2}], r"decorations.0.sed.*'seed'"),
+        (("ranking", "dft"), {"labeler": {"type": "vasp"}, "relaxatio": {}}, r"'relaxation'"),
+        (("ranking", "dft", "labeler"), {"type": "vasp", "theor": "x"}, r"labeler.theor.*'theory'"),
+        (("learning", "model"), {"calculator": "a.B", "weight": "w"},
+         r"at=learning.model.weight.*take it out"),
+        (("learning", "model"), [{"calculator": "a.B", "weight": "w"}, "toy-soft"],
+         r"weight.*take it out"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_misspelt_field_is_told_wherever_it_stands(tmp_path, path, given, words):
+    system = {"name": "LYC", "parent": "Li3YCl6"}
+    content = {"name": "c", "systems": [system]}
+    place = system if path[0] in {"enumeration", "decorations"} else content
+    for step in path[:-1]:
+        place = place.setdefault(step, {})
+    place[path[-1]] = given
+    file = tmp_path / "c.yaml"
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=words):
+        read_campaign(file)
