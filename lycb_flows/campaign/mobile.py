@@ -10,6 +10,7 @@ from lycb_flows.crystals import (
     element_shares,
     guessed_charges,
     mobile_ion,
+    substituted,
     summed_shares,
     with_rules,
 )
@@ -34,20 +35,22 @@ def with_facts(campaign: Campaign, crystals: Sequence[DisorderedCrystal]) -> Cam
     InputError
         When its sections or its crystals do not agree on the ion.
     """
-    pairs = zip(campaign.systems, crystals, strict=True)
+    pairs = list(zip(campaign.systems, crystals, strict=True))
     systems = tuple(
         system.model_copy(update={"enumeration": with_rules(crystal, system.enumeration)})
         for system, crystal in pairs
     )
     campaign = campaign.model_copy(update={"systems": systems})
-    ion = campaign.mobile_species or _stated(campaign) or _found(campaign, crystals)
-    return campaign if ion is None else _of_ion(campaign, ion, crystals)
+    simulated = [substituted(crystal, system.enumeration) for system, crystal in pairs]
+    ion = _stated(campaign) or _found(campaign, simulated)
+    return campaign if ion is None else _of_ion(campaign, ion, simulated)
 
 
 def _stated(campaign: Campaign) -> str | None:
-    """Return the ion that sections of the file name."""
+    """Return the ion that the file names, for the campaign or in its sections."""
     sections = [getattr(getattr(campaign, outer), inner) for outer, inner in _PLACES]
-    named = {getattr(s, _ION) for s in sections if _ION in s.model_fields_set}
+    named = {getattr(s, _ION) for s in (campaign, *sections) if _ION in s.model_fields_set}
+    named.discard(None)
     if len(named) > 1:
         raise InputError(
             "a campaign has one mobile species",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,13 @@ from lycb_flows.campaign.inputs import (
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.campaign.reading import read_campaign, validated
 from lycb_flows.config import LABELERS, STATED_THEORY, Campaign, LabelerConfig
-from lycb_flows.crystals import DisorderedCrystal, check_elements, check_size, load_parent
+from lycb_flows.crystals import (
+    DisorderedCrystal,
+    check_elements,
+    check_size,
+    load_parent,
+    substituted,
+)
 from lycb_flows.errors import InstallationError
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.machine.settings import load_settings
@@ -126,20 +133,21 @@ def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Su
     sources = {name: find_model(name) for name in names_of_models(campaign)}
     for name in campaign.learning.candidates or (campaign.learning.model,):
         check_trainable(sources[name])
-    parents, models = [], dict[str, Model]()
+    models = dict[str, Model]()
     anchors = load_anchors(anchors_of(campaign))
     campaign, crystals = _with_crystals(campaign)
-    for system, crystal in zip(campaign.systems, crystals, strict=True):
-        for quantity in quantities:
-            quantity.check(campaign, system.name, _elements(crystal))
+    held = _elements_of_systems(campaign, crystals)
+    for quantity, (name, present) in itertools.product(quantities, held.items()):
+        quantity.check(campaign, name, present)
+    for crystal in crystals:
         store.blobs.put(crystal.cif, "chemical/x-cif")
-        parents.append(crystal.document())
-    elements = _labelled_elements(campaign, crystals, anchors.values())
+    elements = _labelled_elements(campaign, held, anchors.values())
     _check_labelers(campaign, elements, to_run=to_run)
     for name in names_of_models(campaign):
         source = sources[name]
         store.blobs.put(source.weights, source.model.weights.media_type)
         models[name] = source.model
+    parents = [crystal.document() for crystal in crystals]
     inputs: list[Parent | Model | Structure] = [*parents, *models.values(), *anchors.values()]
     store.insert_all(inputs)
     resolved = with_inputs(
@@ -205,19 +213,27 @@ def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
     return campaign.model_copy(update={"labels": labels})
 
 
-def _labelled_elements(
-    campaign: Campaign, crystals: Iterable[DisorderedCrystal], anchors: Iterable[Structure]
-) -> set[str]:
-    """Return the elements of all that may be labelled."""
-    found = {element for structure in anchors for element in structure.species}
+def _elements_of_systems(
+    campaign: Campaign, crystals: Iterable[DisorderedCrystal]
+) -> dict[str, set[str]]:
+    """Return the elements of each system, after what it replaces in its parent."""
+    found = {}
     for system, crystal in zip(campaign.systems, crystals, strict=True):
-        found |= _elements(crystal) | system.enumeration.brought
-        found |= {e for decoration in system.decorations for e in decoration.elements}
+        composition = substituted(crystal, system.enumeration).structure.composition
+        found[system.name] = {element.symbol for element in composition.elements}
     return found
 
 
-def _elements(crystal: DisorderedCrystal) -> set[str]:
-    return {element.symbol for element in crystal.structure.composition.elements}
+def _labelled_elements(
+    campaign: Campaign, held: Mapping[str, set[str]], anchors: Iterable[Structure]
+) -> set[str]:
+    """Return the elements of all that may be labelled."""
+    decorations = [each for system in campaign.systems for each in system.decorations]
+    return set().union(
+        *held.values(),
+        *(decoration.elements for decoration in decorations),
+        *(structure.species for structure in anchors),
+    )
 
 
 def _check_labelers(campaign: Campaign, elements: set[str], *, to_run: bool) -> None:

@@ -1,14 +1,16 @@
 """One mobile ion per campaign, found from its crystals."""
 
 import pytest
+from places import ROOT
 from typer.testing import CliRunner
 
 from lycb_flows.campaign.mobile import with_facts
-from lycb_flows.campaign.submission import read_campaign
+from lycb_flows.campaign.submission import read_campaign, submit
 from lycb_flows.cli.app import app
 from lycb_flows.config import HALIDE_FORBIDDEN_PAIRS, Campaign
 from lycb_flows.crystals import load_parent
 from lycb_flows.errors import InputError
+from lycb_flows.store import open_store
 
 SPLIT = """data_x
 _cell_length_a 4.0
@@ -105,6 +107,43 @@ def test_crystals_with_different_ions_need_a_word(write):
     with pytest.raises(InputError, match="different mobile ions"):
         with_facts(campaign(paths), crystals)
     assert ions(with_facts(campaign(paths, mobile_species="K"), crystals)) == ["K"] * 3
+
+
+@pytest.mark.parametrize("section", [("measure", "diffusion"), ("md", "health")])
+def test_the_campaigns_word_and_another_in_a_section_are_refused(write, section):
+    outer, inner = section
+    path, given = write("Na"), {outer: {inner: {"mobile_species": "Cl"}}}
+    crystals = [load_parent(str(path))]
+    with pytest.raises(InputError, match=r"one mobile species \(found=Cl, Na\)"):
+        with_facts(campaign([path], mobile_species="Na", **given), crystals)
+    assert ions(with_facts(campaign([path], mobile_species="Cl", **given), crystals)) == ["Cl"] * 3
+
+
+# -- what is replaced -----------------------------------------------------------------------------
+
+
+def with_lithium(**more):
+    """Na3PS4 with lithium in place of all its sodium."""
+    enumeration = {"supercell": [1, 1, 1], "substitute": {"Na": {"Li": 3}}}
+    parent = str(ROOT / "workflows" / "cifs" / "Na3PS4.cif")
+    system = {"name": "LPS", "parent": parent, "enumeration": enumeration}
+    return Campaign.model_validate({"name": "mine", "systems": [system], **more})
+
+
+@pytest.mark.parametrize("stated", [{}, {"mobile_species": "Li"}])
+def test_the_ion_that_is_brought_in_is_the_mobile_one(tmp_path, stated):
+    with open_store(tmp_path / "store") as store:
+        submitted = submit(store, with_lithium(**stated)).campaign
+    assert ions(submitted) == ["Li"] * 3
+    assert submitted.measure.diffusion.charge_number == 1
+
+
+def test_an_ion_that_was_replaced_cannot_be_measured(tmp_path):
+    with (
+        open_store(tmp_path / "store") as store,
+        pytest.raises(InputError, match=r"not in the parent.*elements=.*'Li', 'P', 'S'"),
+    ):
+        submit(store, with_lithium(mobile_species="Na"))
 
 
 def test_init_writes_a_campaign_that_reads(write):
