@@ -49,6 +49,9 @@ from .importing import (
     Summary as Summary,
     import_labels as import_labels,
 )
+from .last_submitted import (
+    last_settings as last_settings,
+)
 from .levers import (
     extend as extend,
     levers_of as levers_of,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,12 @@ from lycb_flows.campaign.inputs import (
     labelers_of,
     names_of_models,
     with_inputs,
+)
+from lycb_flows.campaign.last_submitted import (
+    last_settings,
+    last_submitted,
+    note_submission,
+    with_settings,
 )
 from lycb_flows.campaign.mobile import with_facts
 from lycb_flows.campaign.reading import read_campaign, validated
@@ -76,13 +81,14 @@ def find_submission(store: ResultStore, name_or_path: str, *, to_run: bool = Tru
     records = list(store.find_all(CampaignRecord, name=name_or_path))
     if Path(name_or_path).is_file() or not records:
         return submit(store, read_campaign(Path(name_or_path)), to_run=to_run)
-    return reopen(store, max(records, key=lambda record: record.made.ended_at))
+    return reopen(store, last_submitted(store, records))
 
 
 def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
     """Return a submitted campaign from its record.
 
-    Its files are not read again, as they may lie on another machine.
+    Its files are not read again, as they may lie on another machine. Settings that no key holds,
+    such as labels.timeout_s, are those that it was submitted with last.
 
     Parameters
     ----------
@@ -91,9 +97,12 @@ def reopen(store: ResultStore, record: CampaignRecord) -> Submission:
     record
         The document that keeps it.
     """
+    settings = last_settings(store, record)
     if not record.resolved:  # written before records kept the keys of inputs
-        return submit(store, validated(yaml.safe_load(record.text), f"{record.name}, submitted"))
-    campaign = validated(json.loads(record.resolved), f"{record.name}, as submitted")
+        content = with_settings(yaml.safe_load(record.text), settings)
+        return _submitted(store, validated(content, f"{record.name}, submitted"))
+    content = with_settings(json.loads(record.resolved), settings)
+    campaign = validated(content, f"{record.name}, as submitted")
     return Submission(campaign, _theory(store, campaign), record)
 
 
@@ -128,32 +137,32 @@ def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Su
         When a parent, a model or a set of imported labels cannot be used, the model that
         learns cannot be trained, or what labels or a quantity to be measured is not installed.
     """
+    submission = _submitted(store, campaign, to_run=to_run)
+    note_submission(store, submission.record, submission.campaign)
+    return submission
+
+
+def _submitted(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Submission:
+    """Return a campaign whose inputs and record are in the store."""
     check_quantities(campaign)
-    quantities = chosen_quantities(campaign.measure)
     sources = {name: find_model(name) for name in names_of_models(campaign)}
     for name in campaign.learning.candidates or (campaign.learning.model,):
         check_trainable(sources[name])
-    models = dict[str, Model]()
     anchors = load_anchors(anchors_of(campaign))
     campaign, crystals = _with_crystals(campaign)
-    held = _elements_of_systems(campaign, crystals)
-    for quantity, (name, present) in itertools.product(quantities, held.items()):
-        quantity.check(campaign, name, present)
+    _check_systems(campaign, crystals, anchors.values(), to_run=to_run)
+    parents = [crystal.document() for crystal in crystals]
+    models = [source.model for source in sources.values()]
+    inputs: list[Parent | Model | Structure] = [*parents, *models, *anchors.values()]
     for crystal in crystals:
         store.blobs.put(crystal.cif, "chemical/x-cif")
-    elements = _labelled_elements(campaign, held, anchors.values())
-    _check_labelers(campaign, elements, to_run=to_run)
-    for name in names_of_models(campaign):
-        source = sources[name]
+    for source in sources.values():
         store.blobs.put(source.weights, source.model.weights.media_type)
-        models[name] = source.model
-    parents = [crystal.document() for crystal in crystals]
-    inputs: list[Parent | Model | Structure] = [*parents, *models.values(), *anchors.values()]
     store.insert_all(inputs)
     resolved = with_inputs(
         campaign,
         parents=[parent.key for parent in parents],
-        models={name: model.key for name, model in models.items()},
+        models={name: source.model.key for name, source in sources.items()},
         anchors={name: structure.key for name, structure in anchors.items()},
     )
     theory = _theory(store, resolved)
@@ -213,27 +222,22 @@ def _with_imports(campaign: Campaign, imported: tuple[str, ...]) -> Campaign:
     return campaign.model_copy(update={"labels": labels})
 
 
-def _elements_of_systems(
-    campaign: Campaign, crystals: Iterable[DisorderedCrystal]
-) -> dict[str, set[str]]:
-    """Return the elements of each system, after what it replaces in its parent."""
-    found = {}
+def _check_systems(
+    campaign: Campaign,
+    crystals: Iterable[DisorderedCrystal],
+    anchors: Iterable[Structure],
+    *,
+    to_run: bool,
+) -> None:
+    """Refuse crystals in which something cannot be measured or that cannot be labelled."""
+    labelled = {symbol for structure in anchors for symbol in structure.species}
     for system, crystal in zip(campaign.systems, crystals, strict=True):
         composition = substituted(crystal, system.enumeration).structure.composition
-        found[system.name] = {element.symbol for element in composition.elements}
-    return found
-
-
-def _labelled_elements(
-    campaign: Campaign, held: Mapping[str, set[str]], anchors: Iterable[Structure]
-) -> set[str]:
-    """Return the elements of all that may be labelled."""
-    decorations = [each for system in campaign.systems for each in system.decorations]
-    return set().union(
-        *held.values(),
-        *(decoration.elements for decoration in decorations),
-        *(structure.species for structure in anchors),
-    )
+        elements = {element.symbol for element in composition.elements}
+        for quantity in chosen_quantities(campaign.measure):
+            quantity.check(campaign, system.name, elements)
+        labelled |= elements.union(*(decoration.elements for decoration in system.decorations))
+    _check_labelers(campaign, labelled, to_run=to_run)
 
 
 def _check_labelers(campaign: Campaign, elements: set[str], *, to_run: bool) -> None:

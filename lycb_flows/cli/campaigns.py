@@ -40,7 +40,12 @@ def submit(
 
     Results that are in the store already are found, not computed again.
     """
-    from lycb_flows.service import other_methods, other_versions, submit_campaign
+    from lycb_flows.service import (
+        kept_settings,
+        other_methods,
+        other_versions,
+        submit_campaign,
+    )
 
     results, pad = open_service_store(store), open_launchpad(launchpad)
     submission = open_submission(campaign, results)
@@ -53,7 +58,11 @@ def submit(
     elif added:
         typer.echo(f"{name}: submitted; start workers with `lycb worker`, look with `lycb watch`")
     else:
-        typer.echo(f"{name}: already there, nothing added")
+        kept = ", ".join(kept_settings(pad, submission))
+        typer.echo(
+            f"{name}: already there, nothing added"
+            + (f"; its jobs keep {kept}: `lycb cancel {name}` and submit again" if kept else "")
+        )
     for other in other_versions(pad, submission):
         jobs = counted(len(other.fw_ids), "job")
         typer.echo(

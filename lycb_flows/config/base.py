@@ -161,3 +161,20 @@ class Config(BaseModel):
             for name, field in type(self).model_fields.items()
             if NOT_KEYED not in field.metadata
         }
+
+    def unkeyed(self) -> dict[str, Any]:
+        """Return the fields that decide no result, those of nested configs among them.
+
+        Returns
+        -------
+        dict
+            Name -> value, as plain data; a nested name is such as "labels.timeout_s".
+        """
+        found: dict[str, Any] = {}
+        for name, value in self.model_dump(mode="json").items():
+            section = getattr(self, name, None)
+            if name in type(self).model_fields and name not in self.keyed():
+                found[name] = value
+            elif isinstance(section, Config):
+                found |= {f"{name}.{inner}": each for inner, each in section.unkeyed().items()}
+        return found

@@ -14,6 +14,7 @@ from lycb_flows.campaign import (
     documented_progress,
     failed_label_reasons,
     find_results,
+    last_settings,
     levers_of,
     plan_campaign,
     reopen,
@@ -103,8 +104,8 @@ class Looker:
     """Looks at campaigns; a plan is made once, and again when somebody has asked for a round."""
 
     def __init__(self) -> None:
-        self._submissions: dict[str, Submission] = {}
-        self._steps: dict[tuple[str, str], list[PlannedStep]] = {}
+        self._submissions: dict[tuple[str, str], Submission] = {}
+        self._steps: dict[tuple[str, str, str], list[PlannedStep]] = {}
 
     def look(
         self, connection: Connection, record: CampaignRecord, *, is_busy: bool
@@ -162,10 +163,11 @@ class Looker:
     def _submitted(
         self, store: ResultStore, record: CampaignRecord
     ) -> tuple[Submission, list[PlannedStep]]:
-        if record.key not in self._submissions:
-            self._submissions[record.key] = reopen(store, record)
-        submission = self._submissions[record.key]
-        version = record.key, str(levers_of(store, submission.campaign))
+        submitted = record.key, str(last_settings(store, record))
+        if submitted not in self._submissions:
+            self._submissions[submitted] = reopen(store, record)
+        submission = self._submissions[submitted]
+        version = *submitted, str(levers_of(store, submission.campaign))
         if version not in self._steps:
             self._steps[version] = plan_campaign(store, submission.campaign, submission.theory)
         return submission, self._steps[version]

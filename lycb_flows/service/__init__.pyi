@@ -23,6 +23,9 @@ from .qadapter import (
     check_queue_config as check_queue_config,
     write_qadapter as write_qadapter,
 )
+from .queued_settings import (
+    kept_settings as kept_settings,
+)
 from .reaper.passes import (
     Reaping as Reaping,
     reap as reap,

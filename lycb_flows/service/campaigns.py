@@ -35,6 +35,7 @@ from lycb_flows.service.launchpad import (
     submit_flow,
     why_given_up,
 )
+from lycb_flows.service.queued_settings import SETTINGS, settings_text, with_fewest_tries
 from lycb_flows.service.reaper.evidence import Reaping, last_ping
 from lycb_flows.store import (
     ResultStore,
@@ -75,6 +76,7 @@ def submit_campaign(
         "campaign": submission.campaign.name,
         RECORD: submission.record.key,
         METHODS: method_versions(),
+        SETTINGS: settings_text(submission.campaign),
         "owner": user_name(),
     }
     return submit_flow(launchpad, flow, name=submission.campaign.name, metadata=metadata)
@@ -341,7 +343,7 @@ def relabel(
         if workflow.metadata.get(RECORD) != submission.record.key:
             continue
         for plan in find_results(store, submission.campaign, submission.theory).stages:
-            indices = failed_labels(store, plan)
+            indices = failed_labels(store, with_fewest_tries(workflow, plan))
             selection = find_job(launchpad.fireworks, workflow.fw_ids, plan.select_job())
             if indices and selection is not None:
                 makers = _makers_of(launchpad, workflow, plan)

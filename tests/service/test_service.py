@@ -233,6 +233,25 @@ def test_failed_labels_stop_with_one_message_and_relabel_goes_on(
     assert "no label has failed" in service("relabel", path)[1]
 
 
+def test_a_second_submission_tells_what_queued_jobs_keep_and_relabel_has_its_settings(
+    service, launchpad, tmp_path, monkeypatch
+):
+    def fail(_teacher, _structure):
+        raise LabelError("the SCF did not converge", fix="look at it")
+
+    monkeypatch.setattr(Teacher, "label", fail)
+    service("submit", campaign_file(tmp_path, labels={"max_attempts": 1}))
+    work(service)
+    patient = campaign_file(tmp_path, labels={"max_attempts": 3, "timeout_s": 7.0})
+    said = service("submit", patient)[1]
+    assert "nothing added; its jobs keep labels.max_attempts, labels.timeout_s: `lycb" in said
+    assert "2 labels submitted again" in service("relabel", "loop")[1]
+    queued = str(list(launchpad.fireworks.find({"state": "READY"}, {"spec._tasks": 1})))
+    assert queued.count("'timeout_s': 7.0") == queued.count("'max_attempts': 3") >= 2
+    same = service("submit", campaign_file(tmp_path, labels={"max_attempts": 1}))[1]
+    assert same.strip().endswith("nothing added")
+
+
 def assert_each_job_is_done_once(launchpad):
     jobs = list(launchpad.fireworks.find({}))
     assert {job["state"] for job in jobs} == {"COMPLETED"}
