@@ -44,7 +44,7 @@ def find_round(store: ResultStore, plan: StagePlan) -> Round | None:
 
 
 def extend(store: ResultStore, campaign: Campaign) -> str:
-    """Ask for one more round: the next of the file after a stop, else the last temperature again.
+    """Ask for one more round: the next one after a stop, else the last temperature again.
 
     Parameters
     ----------
@@ -57,16 +57,21 @@ def extend(store: ResultStore, campaign: Campaign) -> str:
     -------
     str
         What the campaign does now, in words.
+
+    Raises
+    ------
+    InputError
+        When the campaign learns nothing.
     """
     levers = levers_of(store, campaign)
-    ladder, stop = campaign.learning.temperatures_k, levers.stop_after
-    if stop is not None and stop + 1 < len(ladder):
+    last, stop = _last_round(campaign, levers), levers.stop_after
+    if stop is not None and stop < last:
         changed = {"stop_after": stop + 1, "stop_note": _signature()}
         outcome = f"it stops after round {stop + 1} instead of round {stop}"
     else:
         notes = (*levers.more_rounds, _signature())
         changed = {"more_rounds": notes, "stop_after": None, "stop_note": ""}
-        outcome = f"{len(ladder) + len(notes)} rounds, the last at {ladder[-1]:g} K"
+        outcome = f"{last + 2} rounds, the last at {campaign.learning.temperatures_k[-1]:g} K"
     _write(store, campaign, levers, changed)
     return outcome
 
@@ -95,11 +100,17 @@ def stop_after(
     Raises
     ------
     InputError
-        When it was decided already what follows the round, or a later round makes the model that is
-        to measure.
+        When the campaign has no such round, it was decided already what follows it, or a later
+        round makes the model that is to measure.
     """
+    levers = levers_of(store, campaign)
+    last = _last_round(campaign, levers)
     begun = max((plan.index for plan in stages), default=TEST_STAGE)
     index = max(begun, 0) if index is None else index
+    if index > last:
+        raise InputError(
+            "the loop ends before this round", fix=f"give a round up to {last}", round=index
+        )
     decided = any(plan.index == index and find_round(store, plan) for plan in stages)
     if index < begun or decided:
         raise InputError(
@@ -117,8 +128,20 @@ def stop_after(
             model=model,
         )
     changed = {"stop_after": index, "stop_note": _signature()}
-    _write(store, campaign, levers_of(store, campaign), changed)
+    _write(store, campaign, levers, changed)
     return f"it stops after round {index} and measures"
+
+
+def _last_round(campaign: Campaign, levers: Levers) -> int:
+    """Return the index of the last round if nobody stops the loop before it."""
+    n_rounds = len(campaign.learning.temperatures_k)
+    if not n_rounds:
+        raise InputError(
+            "this campaign has no rounds: nothing is learned",
+            fix="take learning.rounds = 0 out of its file and submit it",
+            campaign=campaign.name,
+        )
+    return n_rounds + len(levers.more_rounds) - 1
 
 
 def _write(

@@ -57,6 +57,52 @@ def test_extend_and_stop_after_undo_each_other(tmp_path, loop_campaign):
     assert levers_of(store, other) == Levers()
 
 
+def n_rounds(store, campaign):
+    """How many rounds the loop has with what was asked for."""
+    levers = levers_of(store, campaign)
+    rounds = (campaign.decide(i, levers).next_temperature_k for i in range(99))
+    return 1 + next(i for i, following in enumerate(rounds) if following is None)
+
+
+@pytest.mark.parametrize("stop", [None, 0, 1, 2, 3, 4])
+def test_one_wish_is_one_round_wherever_the_loop_was_to_stop(tmp_path, loop_campaign, stop):
+    with open_store(tmp_path / "store") as store:
+        campaign = submit(store, loop_campaign).campaign
+        extend(store, campaign)
+        extend(store, campaign)
+        assert n_rounds(store, campaign) == 5
+        if stop is not None:
+            stop_after(store, campaign, [], stop)
+        before = n_rounds(store, campaign)
+        assert before == (5 if stop is None else stop + 1)
+        for more in (1, 2, 3, 4, 5, 6):
+            extend(store, campaign)
+            assert n_rounds(store, campaign) == before + more
+
+
+def test_a_loop_cannot_stop_after_its_last_round(tmp_path, loop_campaign):
+    with open_store(tmp_path / "store") as store:
+        campaign = submit(store, loop_campaign).campaign
+        for last in (2, 3):
+            with pytest.raises(InputError, match=f"ends before this round.*up to {last}"):
+                stop_after(store, campaign, [], 99)
+            assert levers_of(store, campaign).stop_after is None
+            stop_after(store, campaign, [], last)
+            extend(store, campaign)
+
+
+def test_where_nothing_is_learned_there_is_no_round_to_add_or_to_stop_after(
+    tmp_path, loop_campaign, lycb
+):
+    learning = loop_campaign.learning.model_copy(update={"rounds": 0})
+    campaign = loop_campaign.model_copy(update={"learning": learning})
+    at = ("--store", tmp_path / "store")
+    with open_store(tmp_path / "store") as store:
+        submit(store, campaign)
+    for command in (("extend",), ("stop-after",), ("stop-after", "--round", 0)):
+        assert_one_line(lycb(command[0], "loop", *command[1:], *at), "nothing is learned")
+
+
 def test_a_campaign_stops_and_goes_on_as_asked_and_its_report_says_so(
     tmp_path, loop_campaign, lycb
 ):
