@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lycb_flows.config import Campaign, LabelerConfig
+from lycb_flows.errors import InputError
 from lycb_flows.quantities import chosen_quantities
 
 
@@ -25,6 +26,36 @@ def names_of_models(campaign: Campaign) -> list[str]:
     learning = campaign.learning
     models = [campaign.ranking.model, learning.model, *(learning.candidates or ()), *named]
     return list(dict.fromkeys(models))
+
+
+def check_different(campaign: Campaign, keys: Mapping[str, str]) -> None:
+    """Check that no list of models has one of them twice, under whatever names.
+
+    Parameters
+    ----------
+    campaign
+        With names or files.
+    keys
+        The key of each model.
+
+    Raises
+    ------
+    InputError
+        When one has.
+    """
+    lists = {"learning.model": campaign.learning.candidates or ()}
+    for quantity in chosen_quantities(campaign.measure):
+        lists[f"measure.quantities.{quantity.name}.models"] = quantity.models(campaign)
+    for place, names in lists.items():
+        found = [keys[name] for name in names]
+        same = [name for name in names if found.count(keys[name]) > 1]
+        if same:
+            raise InputError(
+                "two models of a list are the same",
+                fix="leave one of them out",
+                at=place,
+                found=", ".join(same),
+            )
 
 
 def anchors_of(campaign: Campaign) -> dict[str, str]:

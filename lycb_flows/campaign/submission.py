@@ -13,6 +13,7 @@ from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.inputs import (
     anchors_of,
+    check_different,
     labelers_of,
     names_of_models,
     with_inputs,
@@ -146,6 +147,8 @@ def _submitted(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -
     """Return a campaign whose inputs and record are in the store."""
     check_quantities(campaign)
     sources = {name: find_model(name) for name in names_of_models(campaign)}
+    keys = {name: source.model.key for name, source in sources.items()}
+    check_different(campaign, keys)
     for name in campaign.learning.candidates or (campaign.learning.model,):
         check_trainable(sources[name])
     anchors = load_anchors(anchors_of(campaign))
@@ -162,7 +165,7 @@ def _submitted(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -
     resolved = with_inputs(
         campaign,
         parents=[parent.key for parent in parents],
-        models={name: source.model.key for name, source in sources.items()},
+        models=keys,
         anchors={name: structure.key for name, structure in anchors.items()},
     )
     theory = _theory(store, resolved)

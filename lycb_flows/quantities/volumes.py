@@ -102,7 +102,7 @@ class Volumes(Quantity[CellVolumes]):
         options, system = self._options(plan), condition.system or ""
         parents: list[str] = []
         by_model: list[ModelVolumes] = []
-        for key in (plan.model, *(options.models or ())):
+        for key in self._models(plan):
             configs = self._runs_of(key, plan, condition)
             runs = [store.load(Run, Run.key_of(config)) for config in configs]
             parents += [run.key for run in runs]
@@ -134,8 +134,12 @@ class Volumes(Quantity[CellVolumes]):
 
     def runs(self, plan: MeasurementPlan, condition: Condition) -> tuple[RunConfig, ...]:
         """Return the NpT runs at a pressure: of the model that measures, then of the others."""
-        models = (plan.model, *(self._options(plan).models or ()))
+        models = self._models(plan)
         return tuple(run for model in models for run in self._runs_of(model, plan, condition))
+
+    def _models(self, plan: MeasurementPlan) -> tuple[str, ...]:
+        """Return the model that measures, then the others: it may be named among them."""
+        return tuple(dict.fromkeys((plan.model, *(self._options(plan).models or ()))))
 
     def _runs_of(
         self, model: str, plan: MeasurementPlan, condition: Condition

@@ -120,6 +120,20 @@ def test_a_volume_that_is_not_at_rest_is_none(tmp_path, monkeypatch):
         assert volume_at_rest(store, source.model, start.key) is None
 
 
+def test_the_model_that_measures_is_there_once_also_when_it_is_named(finished, loop_campaign):
+    measure = loop_campaign.measure.model_copy(update={"model": "pretrained"})
+    campaign = loop_campaign.model_copy(update={"measure": measure})
+    options = {"n_blocks": 4, "models": ["toy-teacher", "toy-soft"]}
+    submission, _ = run_campaign(finished, measuring(campaign, {"volumes": options}))
+    found = find_results(finished, submission.campaign, submission.theory)
+    (document,) = found.documents(schemas.CellVolumes)
+    assert [each.name for each in document.by_model] == ["toy-soft", "toy-teacher"]
+    assert len(document.parents) == len(set(document.parents)) == 2
+    cells = collect(finished, found.document_keys()).cell_runs
+    shown = {cell.series for cell in cells if cell.run.key in document.parents}
+    assert shown == {"production", "by toy-teacher"}
+
+
 def test_without_options_the_key_of_a_mean_cell_is_as_before(loop_campaign):
     plain, stated = (
         find_quantity("volumes").settings(measuring(loop_campaign, {"volumes": given}))

@@ -6,9 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from lycb_flows.campaign import read_campaign
+from lycb_flows.campaign.submission import submit
 from lycb_flows.config import Campaign, DiffusionConfig, MDConfig
 from lycb_flows.errors import InputError
+from lycb_flows.potentials import find_model, write_model
 from lycb_flows.quantities.volumes import VolumesOptions
+from lycb_flows.store import open_store
 
 
 def campaign(**sections):
@@ -121,6 +124,32 @@ def test_every_system_is_found_by_its_name(name):
 def test_an_ion_that_conducts_has_a_charge():
     with pytest.raises(ValidationError, match="an ion that conducts has a charge"):
         campaign(measure={"diffusion": {"charge_number": 0}})
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("section", "at"),
+    [
+        (lambda names: {"learning": {"model": names}}, "learning.model"),
+        (
+            lambda names: {"measure": {"quantities": {"volumes": {"models": names}}}},
+            "measure.quantities.volumes.models",
+        ),
+    ],
+    ids=["candidates", "volumes"],
+)
+def test_a_model_is_in_a_list_once_whatever_its_names(tmp_path, section, at):
+    source, copy = find_model("toy-soft"), tmp_path / "copy.safetensors"
+    write_model(source.model, source.weights, copy)
+    names = ["toy-soft", "toy-teacher", str(copy)]
+    stated = campaign(**section(names))
+    with (
+        open_store(tmp_path / "store") as store,
+        pytest.raises(InputError, match=f"are the same.*at={at}, found=toy-soft, .*safetensors"),
+    ):
+        submit(store, stated)
 
 
 # -- a misspelt field, wherever it stands ---------------------------------------------------------
