@@ -51,6 +51,12 @@ def test_some_labels_train_and_some_validate(fraction):
         campaign(learning={"training": {"validation_fraction": fraction}})
 
 
+@pytest.mark.parametrize("confidence", [0, 1])
+def test_an_interval_is_neither_a_point_nor_everything(confidence):
+    with pytest.raises(ValidationError, match=r"confidence\n.*(greater|less) than [01]"):
+        campaign(measure={"diffusion": {"confidence": confidence}})
+
+
 @pytest.mark.parametrize(
     ("config", "field", "value"),
     [
