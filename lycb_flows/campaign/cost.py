@@ -28,10 +28,16 @@ from lycb_flows.campaign.descriptions import (
     rank_job,
 )
 from lycb_flows.campaign.levers import levers_of
+from lycb_flows.campaign.listing import (
+    Listed,
+    keeps_composition,
+    listed_decorations,
+    listed_orderings,
+)
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
 from lycb_flows.campaign.planned import PlannedStep
-from lycb_flows.campaign.rankings import dft_theory, enumeration_key
+from lycb_flows.campaign.rankings import dft_theory
 from lycb_flows.campaign.results import first_stage
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import distil_job
@@ -46,15 +52,14 @@ from lycb_flows.config import (
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
-from lycb_flows.schemas import Dataset, Enumeration, Model
-from lycb_flows.store import ResultStore, load_cell, load_crystal
+from lycb_flows.schemas import Dataset, Model
+from lycb_flows.store import ResultStore, load_cell
 
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
 _DFT_STEPS = 50
 """Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
-_SEARCH_S = 60.0
 _LONG_PS = 1e6  # told in nanoseconds from here on
 _ATOMS_PER_UPDATE = 240
 """Atoms in a batch of a student's training (`learning/students/training.py`)."""
@@ -106,43 +111,6 @@ class _Planner:
         """Return the cell of the parent, whose multiples are enumerated."""
         return load_cell(self.store, system.parent, system.enumeration)
 
-    def _listed(self, system: SystemConfig) -> tuple[int, str, str, float]:
-        """Return how many orderings are relaxed, whether at least, what is listed, its seconds."""
-        config, ranking = system.enumeration, self.campaign.ranking
-        counts = None if config.is_searched else self._counts(system)
-        if counts is None:
-            from lycb_flows.crystals import N_SEARCHES  # noqa: PLC0415 - takes a while
-
-            searched = 2 * (config.n_search or N_SEARCHES)  # random placements and annealed ones
-            what = f"at most {searched:,} candidates of a search"
-            if not config.is_searched:
-                what = f"too many orderings to count: {searched:,} by a search"
-            return ranking.n_searched_of(by_search=True) or 0, "", what, _SEARCH_S
-        count, raw = counts
-        what = f"{count:,} distinct of {raw:,} orderings"
-        listed = (count, "", what) if count <= config.cap else (config.n_samples, "at least ", what)
-        return *listed, 1.0
-
-    def _counts(self, system: SystemConfig) -> tuple[int, int] | None:
-        """Return the numbers of distinct and of all orderings; None where out of reach.
-
-        They are counted where they have not been enumerated yet.
-        """
-        found = self.store.find(
-            Enumeration, enumeration_key(self.store, self.campaign, system.name, None)
-        )
-        if found is None:  # the imports take a while
-            from lycb_flows.crystals import CountOutOfReachError, count_orderings  # noqa: PLC0415
-
-            crystal = load_crystal(self.store, system.parent)
-            try:
-                return count_orderings(crystal, system.enumeration)
-            except CountOutOfReachError:
-                return None
-        if found.count is None or found.raw_count is None:
-            return None
-        return found.count, found.raw_count
-
     def _rates(self, model: str) -> Rates:
         return rates_of(self.store.load(Model, model)) or _UNKNOWN_RATES
 
@@ -159,7 +127,7 @@ class _Planner:
         Keys of results that do not exist yet are zeros: neither counts nor names depend on them.
         """
         for system in self.campaign.systems:
-            yield from self._structures(system.name)
+            yield from self._structures(system)
         if self.dft_theory is not None:
             yield from self._dft(self.dft_theory)
         yield PlannedStep(STRUCTURES, (begin_job(),), "collect the ground states", 0.0)
@@ -169,7 +137,8 @@ class _Planner:
         yield from self._measurement(starts)
 
     def _learning(self, starts: dict[str, str]) -> Iterator[PlannedStep]:
-        tested = dict.fromkeys(tested_crystals(self.campaign), (_UNKNOWN_KEY,)) or None
+        names = tested_crystals(self.campaign)
+        tested = {name: (_UNKNOWN_KEY,) * self._n_testable(name) for name in names} or None
         first = first_stage(self.campaign, self.theory, starts)
         plan = first.model_copy(update={"tested": tested})
         empty = {"training_labels": (), "validation_labels": (), "test_sets": ()}
@@ -185,27 +154,34 @@ class _Planner:
             goes_on = self.campaign.decide(plan.index, levers).next_temperature_k is not None
             plan = plan.next_round(dataset)
 
-    def _structures(self, name: str) -> Iterator[PlannedStep]:
-        system = next(entry for entry in self.campaign.systems if entry.name == name)
-        n_listed, bound, text, cpu_s = self._listed(system)
-        yield PlannedStep(STRUCTURES, (enumerate_job(name),), text, cpu_s)
-        yield self._ranking(name, n_listed, bound)
+    def _n_testable(self, name: str) -> int:
+        """Return how many orderings a test set can take from, of a crystal and its parent."""
+        n_fine, system = self.campaign.ranking.n_fine, self.campaign.system_of(name)
+        n = min(n_fine, self.n_listed[name])
         for decoration in system.decorations:
-            mixed = decorated_name(name, decoration.x)
-            what = "halide decorations" if decoration.substitute is None else "decorations"
-            yield PlannedStep(STRUCTURES, (enumerate_job(mixed),), what, 1.0)
-            yield self._ranking(mixed, decoration.cap + decoration.n_samples, "at most ")
+            is_its = name == decorated_name(system.name, decoration.x)
+            if is_its and keeps_composition(self.store, system, decoration):
+                n += min(n_fine, self.n_listed[system.name]) - 1
+        return n
 
-    def _ranking(self, name: str, n_candidates: int, bound: str = "") -> PlannedStep:
+    def _structures(self, system: SystemConfig) -> Iterator[PlannedStep]:
+        yield from self._ranking(system.name, listed_orderings(self.store, self.campaign, system))
+        for decoration in system.decorations:
+            mixed = decorated_name(system.name, decoration.x)
+            yield from self._ranking(mixed, listed_decorations(self.store, system, decoration))
+
+    def _ranking(self, name: str, listed: Listed) -> Iterator[PlannedStep]:
+        yield PlannedStep(STRUCTURES, (enumerate_job(name),), listed.text, listed.cpu_s)
         ranking, n_atoms = self.campaign.ranking, self.n_atoms[name]
-        n_candidates = min(n_candidates, ranking.n_searched or n_candidates)
+        n_candidates = min(listed.n, ranking.n_searched or listed.n)
         self.n_listed[name] = n_candidates
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
-        work = f"{bound}{n_candidates:,} relaxations of {n_atoms} atoms, {n_fine} of them fine"
+        noun = "relaxation" if n_candidates == 1 else "relaxations"
+        work = f"{listed.bound}{n_candidates:,} {noun} of {n_atoms} atoms, {n_fine} of them fine"
         rate = self._rates(ranking.model).force_call_s
         cpu_s = calls * n_atoms * rate
-        return PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
+        yield PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Yield the relaxations by DFT; lists may grow, but only DFT's energies tell which."""

@@ -276,6 +276,34 @@ def _note(
     return "; ".join(remarks)
 
 
+def low_orderings(
+    ground_state: str, ranking: Ranking, by_dft: GroundState | None, *, beyond_dft: bool = False
+) -> list[str]:
+    """Return the structures of a crystal's orderings by energy, the ground state first.
+
+    Those whose volume is flagged, and those that DFT's relaxation left before it converged, are
+    left out, as they are from ground states.
+
+    Parameters
+    ----------
+    ground_state
+        Key of its structure.
+    ranking
+        The ranking by the model.
+    by_dft
+        What DFT said of its best candidates, if anything: their order and structures are DFT's.
+    beyond_dft
+        Whether the candidates that DFT did not look at follow, in the model's order.
+    """
+    rows = [] if by_dft is None else [row for row in by_dft.candidates if row.structure]
+    found = [(row.structure, row.model_volume_flag) for row in rows if row.converged]
+    if by_dft is None or beyond_dft:
+        looked_at = {row.ordering for row in rows}
+        found += [(r.structure, r.volume_flag) for r in ranking.best if r.ordering not in looked_at]
+    others = [structure for structure, is_flagged in found if structure and not is_flagged]
+    return list(dict.fromkeys([ground_state, *others]))
+
+
 # -- anchors -----------------------------------------------------------------------------------
 
 

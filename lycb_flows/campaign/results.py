@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from lycb_flows.campaign.foundations import find_first_round
+from lycb_flows.campaign.ground_states import low_orderings
 from lycb_flows.campaign.levers import find_round
 from lycb_flows.campaign.measurement import (
     choose_model,
@@ -21,6 +22,7 @@ from lycb_flows.campaign.names import ordering_names, system_names, tested_cryst
 from lycb_flows.campaign.rankings import find_ground_state, ground_state_plan, ranking_key
 from lycb_flows.campaign.stages import StagePlan
 from lycb_flows.campaign.students import student_plan
+from lycb_flows.campaign.test_sets import tested_orderings
 from lycb_flows.config import Campaign
 from lycb_flows.errors import InputError
 from lycb_flows.labels import Theory, code_of, is_dft
@@ -110,28 +112,10 @@ class CampaignResults:
         return [document for document in found if isinstance(document, kind)]
 
 
-def low_orderings(found: CampaignResults, name: str) -> list[str]:
-    """Return the structures of a crystal's orderings by energy, the ground state first.
-
-    Those whose volume is flagged, and those that DFT's relaxation left before it converged, are
-    left out, as they are from ground states.
-
-    Parameters
-    ----------
-    found
-        Holds the ranking of the crystal, and what decides on it.
-    name
-        Name of the crystal.
-    """
-    first = found.ground_states[name]
-    decided = found.by_dft.get(name)
-    if decided:
-        converged = (row for row in decided[-1].candidates if row.converged)
-        rows = [(row.structure, row.model_volume_flag) for row in converged]
-    else:
-        rows = [(row.structure, row.volume_flag) for row in found.rankings[name].best]
-    others = [structure for structure, is_flagged in rows if structure and not is_flagged]
-    return list(dict.fromkeys([first, *others]))
+def _low_orderings(found: CampaignResults, name: str, *, beyond_dft: bool = False) -> list[str]:
+    by_dft = next(reversed(found.by_dft.get(name, [])), None)
+    first, ranking = found.ground_states[name], found.rankings[name]
+    return low_orderings(first, ranking, by_dft, beyond_dft=beyond_dft)
 
 
 def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> CampaignResults:
@@ -155,7 +139,10 @@ def find_results(store: ResultStore, campaign: Campaign, theory: Theory) -> Camp
         if not campaign.learning.temperatures_k:
             _follow_measurement(store, campaign, found, {})
             return found
-        tested = {name: tuple(low_orderings(found, name)) for name in tested_crystals(campaign)}
+        names = tested_crystals(campaign)
+        listed = {name: _low_orderings(found, name, beyond_dft=True) for name in needed}
+        parents = {name: listed[campaign.system_of(name).name] for name in names}
+        tested = {name: tested_orderings(store, listed[name], parents[name]) for name in names}
         plan = first_stage(campaign, theory, found.ground_states)
         found.stages.append(plan.model_copy(update={"tested": tested or None}))
         _follow_rounds(store, found)
@@ -182,7 +169,7 @@ def _follow_ranking(
     if ground_state is not None:
         found.ground_states[name] = ground_state
         names = [each for _, each in ordering_names(campaign, name)]
-        found.ground_states |= dict(zip(names, low_orderings(found, name), strict=False))
+        found.ground_states |= dict(zip(names, _low_orderings(found, name), strict=False))
 
 
 def first_stage(campaign: Campaign, theory: Theory, ground_states: dict[str, str]) -> StagePlan:

@@ -385,7 +385,8 @@ class StagePlan(Config):
         The plan cannot know if a selection finds fewer frames; jobs without a frame end at once.
         """
         n_training = 0 if self.index == TEST_STAGE else self.campaign.learning.selection.n_frames
-        named = sum(n_frames_of_set(self.campaign, name) for name in self.sets)
+        tested = self.tested or {}
+        named = sum(n_frames_of_set(self.campaign, name, tested) for name in self.sets)
         return len(self.starts) * (n_training + self.n_test_frames) + named
 
     @property

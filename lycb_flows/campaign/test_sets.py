@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from lycb_flows.campaign.names import test_set_crystals
 from lycb_flows.config import Campaign, RunConfig
+from lycb_flows.schemas import Structure
+from lycb_flows.store import ResultStore
 
 Tested = Mapping[str, tuple[str, ...]]
 """Crystal -> keys of its orderings, lowest first."""
@@ -126,7 +128,29 @@ def ranked_of_set(campaign: Campaign, name: str, tested: Tested) -> tuple[tuple[
     )
 
 
-def n_frames_of_set(campaign: Campaign, name: str) -> int:
+def tested_orderings(
+    store: ResultStore, own: Sequence[str], parents: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the orderings of a crystal that test sets take from, lowest first.
+
+    A decoration of its parent's composition is the parent's ground state again, and the only one
+    of it: the parent's other orderings follow.
+
+    Parameters
+    ----------
+    store
+        Holds the structures.
+    own
+        Keys of the crystal's own orderings.
+    parents
+        Keys of those of its system, which may be itself.
+    """
+    first, parent = (store.load(Structure, keys[0]) for keys in (own, parents))
+    others = parents[1:] if sorted(first.species) == sorted(parent.species) else ()
+    return tuple(dict.fromkeys([*own, *others]))
+
+
+def n_frames_of_set(campaign: Campaign, name: str, tested: Tested) -> int:
     """Return how many frames a named test set has at most.
 
     Parameters
@@ -135,7 +159,10 @@ def n_frames_of_set(campaign: Campaign, name: str) -> int:
         Names it.
     name
         Its name.
+    tested
+        The crystals' orderings, of which a crystal may have fewer than the set asks for.
     """
     config = (campaign.learning.test.sets or {})[name]
-    each = config.orderings or config.n_frames * len(config.temperatures_k)
-    return each * len(test_set_crystals(campaign)[name])
+    if config.orderings:
+        return len(ranked_of_set(campaign, name, tested))
+    return config.n_frames * len(config.temperatures_k) * len(test_set_crystals(campaign)[name])

@@ -110,7 +110,10 @@ class TestSetConfig(Config):
         description="Of mixed halides, on every lattice that has them; default: the systems.",
     )
     orderings: int | None = Field(
-        None, ge=1, description="Lowest orderings of every crystal, as they were ranked; no run."
+        None,
+        ge=1,
+        description="Lowest orderings of every crystal, as they were ranked; no run. At the "
+        "composition of its parent those of the parent, too.",
     )
     temperatures_k: tuple[Positive, ...] = Field(
         (), description="One run of learning.test.run_ps each, of every crystal."

@@ -23,6 +23,8 @@ from .enumeration import (
     EnumerationResult as EnumerationResult,
     choose as choose,
     count_orderings as count_orderings,
+    count_placements as count_placements,
+    decorated_amounts as decorated_amounts,
     disordered_cell as disordered_cell,
     enumerate_decorations as enumerate_decorations,
     enumerate_orderings as enumerate_orderings,

@@ -7,6 +7,8 @@ from places import CAMPAIGNS
 from pydantic import ValidationError
 
 from lycb_flows import schemas
+from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.ground_states import low_orderings
 from lycb_flows.campaign.results import find_results
 from lycb_flows.campaign.submission import read_campaign
 from lycb_flows.config import Campaign
@@ -19,12 +21,16 @@ SETS = {
     "the same by another name": {"x": [3.0], "orderings": 2},
     "parents": {"temperatures_k": [300.0, 400.0], "n_frames": 2},
     "mixed halides": {"x": [3.0], "temperatures_k": [300.0], "n_frames": 3},
+    "an end": {"x": [6.0], "orderings": 2},  # the parent has this x: a single decoration
+    "the other end": {"x": [0.0], "orderings": 2},
 }
 N_LABELS = {
     "near ground states": 2,
     "the same by another name": 2,
     "parents": 8,
     "mixed halides": 3,
+    "an end": 2,
+    "the other end": 1,
 }
 CHLORIDE = {"name": "LYC", "parent": "Li3YCl6", "enumeration": {"supercell": [1, 1, 1]}}
 
@@ -32,7 +38,9 @@ CHLORIDE = {"name": "LYC", "parent": "Li3YCl6", "enumeration": {"supercell": [1,
 def with_sets(sets, *others, **options):
     data = read_campaign(CAMPAIGNS / "loop.yaml").model_dump()
     data["systems"] = [*data["systems"], *others]
-    data["systems"][0]["decorations"] = [{"x": 3.0, "cap": 10, "n_samples": 2}]
+    data["systems"][0]["decorations"] = [
+        {"x": 3.0, "cap": 10, "n_samples": 2}, {"x": 0.0}, {"x": 6.0},
+    ]  # fmt: skip
     data["ranking"]["n_fine"] = 2
     data["learning"] |= {"max_temperature_k": 400.0}
     data["learning"]["test"]["sets"] = sets
@@ -80,6 +88,37 @@ def test_their_frames_are_of_runs_of_their_own_or_of_rankings(tested):
     ranked = [frame.structure for frame in frames if frame.test_set == "near ground states"]
     assert ranked[0] == results.rankings["LYB-x3"].ground_state
     assert len(set(ranked)) == 2
+
+
+def test_a_set_at_the_parents_composition_takes_the_parents_orderings_too(tested):
+    store, submission, results = tested
+    rows = results.stages[0].set_orderings()
+    of_set = {name: [key for _, key in rows[name]] for name in rows}
+    parents = [row.structure for row in results.rankings["LYB"].best]
+    assert of_set["an end"] == [results.rankings["LYB-x6"].ground_state, parents[1]]
+    assert of_set["the other end"] == [results.rankings["LYB-x0"].ground_state]
+    planned = plan_campaign(store, submission.campaign, submission.theory)
+    (labels,) = [step for step in planned if step.jobs[0].name.startswith("label test")]
+    assert len(labels.jobs) == results.stages[0].n_labels == 2 + sum(N_LABELS.values())
+
+
+def test_after_the_orderings_that_dft_looked_at_come_the_rankings_others():
+    def row(name, **facts):
+        return schemas.RankedCandidate.model_construct(
+            ordering=name, structure=f"{name} by model", volume_flag=False, **facts
+        )
+
+    def by_dft(name, structure):
+        return schemas.DftCandidate.model_construct(
+            ordering=name, structure=structure, model_volume_flag=False
+        )
+
+    ranking = schemas.Ranking.model_construct(best=(row("a"), row("b"), row("c")))
+    rows = (by_dft("b", "b by DFT"), by_dft("a", None))
+    decided = schemas.GroundState.model_construct(candidates=rows)
+    assert low_orderings("b by DFT", ranking, decided) == ["b by DFT"]
+    all_of_them = low_orderings("b by DFT", ranking, decided, beyond_dft=True)
+    assert all_of_them == ["b by DFT", "a by model", "c by model"]
 
 
 def test_the_benchmark_has_the_errors_on_each_set(tested):

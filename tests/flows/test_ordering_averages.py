@@ -6,10 +6,11 @@ import pytest
 from campaign_runs import run_campaign
 
 from lycb_flows.campaign.cost import plan_campaign
+from lycb_flows.campaign.ground_states import low_orderings
 from lycb_flows.campaign.measurement import measured_starts
 from lycb_flows.campaign.names import ordering_names
 from lycb_flows.campaign.places import places_in
-from lycb_flows.campaign.results import CampaignResults, find_results, low_orderings
+from lycb_flows.campaign.results import find_results
 from lycb_flows.config import MeasurementConfig, name_of_ordering, ordering_name
 from lycb_flows.quantities.orderings import average_orderings, ordering_tables
 from lycb_flows.report.data import ReportData
@@ -86,8 +87,7 @@ def test_an_ordering_that_dft_has_not_brought_to_rest_is_none_of_the_lowest():
         n=3, n_there=3, candidates=tuple(rows), ground_state="3" * 64, note="", at_edge=False,
         widened_to=None,
     )  # fmt: skip
-    found = CampaignResults(by_dft={"LYB": [decided]}, ground_states={"LYB": "3" * 64})
-    assert low_orderings(found, "LYB") == ["3" * 64, "2" * 64]
+    assert low_orderings("3" * 64, None, decided) == ["3" * 64, "2" * 64]
 
 
 def transport_of(system, diffusivity, error, replica=None):

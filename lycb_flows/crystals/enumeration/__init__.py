@@ -16,7 +16,11 @@ from __future__ import annotations
 
 from lycb_flows.crystals.enumeration.automatic import MAX_ATOMS, AutomaticChoice, choose
 from lycb_flows.crystals.enumeration.colourings import CountOutOfReachError
-from lycb_flows.crystals.enumeration.decorations import enumerate_decorations
+from lycb_flows.crystals.enumeration.decorations import (
+    count_placements,
+    decorated_amounts,
+    enumerate_decorations,
+)
 from lycb_flows.crystals.enumeration.listing import Member
 from lycb_flows.crystals.enumeration.occupancies import disordered_cell, supercell_text
 from lycb_flows.crystals.enumeration.orderings import (
@@ -36,6 +40,8 @@ __all__ = [
     "Member",
     "choose",
     "count_orderings",
+    "count_placements",
+    "decorated_amounts",
     "disordered_cell",
     "enumerate_decorations",
     "enumerate_orderings",

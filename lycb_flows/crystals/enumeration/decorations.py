@@ -9,7 +9,9 @@ subgroup of the crystal's symmetry, and a uniform sample beside them.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import factorial, prod
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -55,10 +57,7 @@ def enumerate_decorations(structure: Structure, config: DecorationConfig) -> Enu
     InputError
         When there is no such site, or an amount is no whole number of atoms.
     """
-    if config.substitute is None:
-        parts = [_halides(structure, config.x)]
-    else:
-        parts = _substituted(structure, config)
+    parts = _sublattices(structure.species, config)
     model, problem, symmetry = _problem(structure, parts)
     exact = count_distinct(problem)
     if exact[0] <= config.cap:
@@ -68,6 +67,53 @@ def enumerate_decorations(structure: Structure, config: DecorationConfig) -> Enu
         listing = list_some(problem, exact, config, series)
     found = result_of(listing, model, problem, symmetry)
     return replace(found, x=config.x, seed=None if listing.exhaustive else config.seed)
+
+
+def count_placements(species: Sequence[str], config: DecorationConfig) -> int:
+    """Return in how many ways species can be placed: no crystal has more distinct decorations.
+
+    Parameters
+    ----------
+    species
+        Of the ordered crystal's sites.
+    config
+        What replaces what.
+
+    Raises
+    ------
+    InputError
+        As of `enumerate_decorations`.
+    """
+    parts = _sublattices(species, config)
+    return prod(factorial(len(p.sites)) // prod(map(factorial, p.counts)) for p in parts)
+
+
+def decorated_amounts(species: Sequence[str], config: DecorationConfig) -> dict[str, int]:
+    """Return how many atoms of each species an ordered crystal has once it is decorated.
+
+    Parameters
+    ----------
+    species
+        Of the ordered crystal's sites.
+    config
+        What replaces what.
+
+    Raises
+    ------
+    InputError
+        As of `enumerate_decorations`.
+    """
+    amounts = Counter(species)
+    for part in _sublattices(species, config):
+        amounts.subtract(species[site] for site in part.sites)
+        amounts.update(dict(zip(part.species, part.counts, strict=True)))
+    return {symbol: n_atoms for symbol, n_atoms in amounts.items() if n_atoms}
+
+
+def _sublattices(species: Sequence[str], config: DecorationConfig) -> list[_Sublattice]:
+    if config.substitute is None:
+        return [_halides(species, config.x)]
+    return _substituted(species, config)
 
 
 def _problem(
@@ -105,8 +151,8 @@ def _problem(
 # -- mixed halides -----------------------------------------------------------------------
 
 
-def _halides(structure: Structure, x: float) -> _Sublattice:
-    sites = np.flatnonzero([symbol in HALIDES for symbol in structure.species])
+def _halides(species: Sequence[str], x: float) -> _Sublattice:
+    sites = np.flatnonzero([symbol in HALIDES for symbol in species])
     n_br = _n_bromine(len(sites), x)
     return _Sublattice(sites, HALIDES, (n_br, len(sites) - n_br))
 
@@ -135,12 +181,12 @@ def _n_bromine(n_halides: int, x: float) -> int:
 # -- any species -------------------------------------------------------------------------
 
 
-def _substituted(structure: Structure, config: DecorationConfig) -> list[_Sublattice]:
+def _substituted(species: Sequence[str], config: DecorationConfig) -> list[_Sublattice]:
     """Return a sublattice for each species that is replaced."""
     check_elements(config.elements)
-    amounts, found = Counter(structure.species), []
+    amounts, found = Counter(species), []
     for element, by in config.amounts.items():
-        sites = np.flatnonzero([symbol == element for symbol in structure.species])
+        sites = np.flatnonzero([symbol == element for symbol in species])
         if not len(sites):
             raise InputError(
                 "nothing to replace",
@@ -148,13 +194,13 @@ def _substituted(structure: Structure, config: DecorationConfig) -> list[_Sublat
                 found=element,
             )
         n_units = formula_units(amounts, config.formula, element)
-        counts = [_n_atoms(species, amount, n_units) for species, amount in by.items()]
+        counts = [_n_atoms(symbol, amount, n_units) for symbol, amount in by.items()]
         left = len(sites) - sum(counts)
         if left < 0:
             raise InputError(
                 "more is replaced than there is",
                 fix=f"at most {len(sites) / n_units:g} {element} per formula unit",
-                found=" ".join(f"{species}{amount:g}" for species, amount in by.items()),
+                found=" ".join(f"{symbol}{amount:g}" for symbol, amount in by.items()),
             )
         found.append(_Sublattice(sites, (*by, element), (*counts, left)))
     return found

@@ -202,7 +202,7 @@ def test_plan_counts_every_job_of_the_paper(lycb, tmp_path):
     assert "5,794 relaxations of 60 atoms" in works
     assert "1,456 runs, 1,090 ns together" in works
     tested = [job for step in steps for job in step["jobs"] if job.startswith("label test")]
-    own, orderings, parents, mixed = 2 * 50, 26 * 10, 2 * 9 * 50, 6 * 5 * 10
+    own, orderings, parents, mixed = 2 * 50, 24 * 10 + 2, 2 * 9 * 50, 6 * 5 * 10
     assert len(tested) == own + orderings + parents + mixed
     relaxed = [job for step in steps for job in step["jobs"] if job.startswith("dft-relax")]
     assert len(relaxed) == 4 + 2 * 20 + 26

@@ -18,6 +18,8 @@ from lycb_flows.config import DecorationConfig, EnumerationConfig, ForbiddenPair
 from lycb_flows.crystals.distances import filled_in
 from lycb_flows.crystals.enumeration import (
     count_orderings,
+    count_placements,
+    decorated_amounts,
     enumerate_decorations,
     enumerate_orderings,
     enumlib,
@@ -327,6 +329,17 @@ def test_decorations_are_listed_below_the_cap(lyc0, x, count, raw_count):
     structure = found.structure(count // 2)
     assert Counter(structure.species)["Br"] == round(6 * x)
     assert structure.frac_coords == lyc0.frac_coords
+
+
+def test_placements_bound_the_decorations_and_an_end_has_a_single_one(lyc0):
+    for x in (0.0, 0.5, 6.0):
+        config = DecorationConfig(x=x)
+        found = enumerate_decorations(lyc0, config)
+        assert found.count <= count_placements(lyc0.species, config) == found.raw_count
+        amounts = Counter(found.structure(0).species)
+        assert decorated_amounts(lyc0.species, config) == dict(amounts)
+    config = DecorationConfig(x=1.0, substitute={"Cl": "Br"})
+    assert count_placements(lyc0.species, config) == math.comb(36, 6)
 
 
 def test_decorations_beyond_the_cap_have_the_c3_stratum_and_samples(lyc0):
