@@ -11,14 +11,15 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pymatgen.core.structure import StructureError
 
-from lycb_flows.errors import InputError, LabelError, LycbError
+from lycb_flows.campaign.import_sources import FileFormat, Source, sources_of
+from lycb_flows.errors import LabelError, LycbError
 from lycb_flows.labels import (
     ForeignLabel,
     Found,
@@ -39,7 +40,6 @@ from lycb_flows.machine.files import UNREADABLE
 from lycb_flows.schemas import Blob, Document, Import, Label, Structure
 from lycb_flows.store import MadeNow, ResultStore
 
-FileFormat = Literal["vasp", "extxyz", "ase-db", "mptrj"]
 MAX_KEPT_BYTES = 50_000_000
 """Larger files are known by their hash only."""
 _SAME_EV, _SAME_EV_PER_ANG, _SAME_GPA = 1e-6, 1e-6, 1e-5
@@ -51,7 +51,6 @@ _READERS: dict[str, Callable[[Path, Keys | None], Found]] = {
     "ase-db": read_ase_db,
     "mptrj": lambda path, _: read_mptrj(path),
 }
-_SUFFIXES = {".extxyz": "extxyz", ".xyz": "extxyz", ".db": "ase-db", ".json": "mptrj"}
 _UNREADABLE = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError),
     *(StructureError, SyntaxError, TypeError, ValueError, sqlite3.Error, *UNREADABLE),
@@ -75,6 +74,8 @@ class Summary:
         Keys of the `Import` documents.
     levels
         Level of theory by fingerprint.
+    files
+        Of an import of several extended XYZ files, in order.
     """
 
     name: str
@@ -83,13 +84,15 @@ class Summary:
     refused: list[Refusal] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     levels: dict[str, Level] = field(default_factory=dict)
+    files: list[Summary] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class _Source:
-    name: str
-    path: Path
-    file_format: str
+    def add(self, file: Summary) -> None:
+        """Add what a file has brought."""
+        self.new += file.new
+        self.known += file.known
+        self.refused += file.refused
+        self.imports += file.imports
+        self.levels |= file.levels
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
     dry_run: bool = False,
     keys: Keys | None = None,
 ) -> Summary:
-    """Import the labels of a file, or of a tree of VASP's folders.
+    """Import the labels of a file, of a tree of VASP's folders, or of a folder of extended XYZ.
 
     Parameters
     ----------
@@ -139,39 +142,23 @@ def import_labels(  # noqa: PLR0913 - each one is an option of the command
         When there is nothing to read, or the statement is no level of theory.
     """
     statement = statement or Statement()
-    sources = list(_sources(path, file_format))
+    sources = list(sources_of(path, file_format))
     stated = stated_level(statement)
     reader = _Reader(
         store, stated, stated_by_user=not statement.is_empty, all_steps=all_steps, keys=keys
     )
     summary = Summary(name or path.resolve().name)
     for source in sources:
-        documents = reader.documents(source, summary)
+        of_file = Summary(summary.name)
+        documents = reader.documents(source, of_file)
+        summary.add(of_file)
+        if len(sources) > 1 and source.file_format == "extxyz":
+            summary.files.append(replace(of_file, name=source.name))
         if documents and not dry_run:
             if source.path.stat().st_size < MAX_KEPT_BYTES:
-                store.blobs.put(source.path.read_bytes(), _media_type(source))
+                store.blobs.put(source.path.read_bytes(), source.media_type)
             store.insert_all(documents)
     return summary
-
-
-def _sources(path: Path, file_format: str | None) -> Iterator[_Source]:
-    if path.is_dir():
-        if file_format not in {None, "vasp"}:
-            raise InputError("a folder can only be VASP's", fix="give the file", folder=path)
-        runs = {run.parent: run for run in sorted(path.rglob("vasprun.xml*"), reverse=True)}
-        for run in sorted(runs.values()):  # the unpacked file where a packed one lies beside it
-            yield _Source(str(run.relative_to(path)), run, "vasp")
-        if not runs:
-            raise InputError("no vasprun.xml in it", fix="give VASP's folder", folder=path)
-        return
-    if not path.is_file():
-        raise InputError("no such file or folder", fix="give one with labels", found=path)
-    guess = "vasp" if path.name.startswith("vasprun") else _SUFFIXES.get(path.suffix)
-    if file_format is None and guess is None:
-        raise InputError(
-            "the file's name does not say its format", fix="set --format", found=path.name
-        )
-    yield _Source(path.name, path, file_format or guess or "")
 
 
 class _Reader:
@@ -190,7 +177,7 @@ class _Reader:
         self.all_steps, self.keys = all_steps, keys
         self.seen: dict[str, Label] = {}
 
-    def documents(self, source: _Source, summary: Summary) -> list[Document]:
+    def documents(self, source: Source, summary: Summary) -> list[Document]:
         """Return the documents that a file adds to the store.
 
         Parameters
@@ -226,7 +213,7 @@ class _Reader:
         summary.known += [key for key in all_checked if key not in new]
         return list(_documents(source, summary, all_checked, new))
 
-    def _found(self, source: _Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
+    def _found(self, source: Source) -> tuple[list[tuple[int, ForeignLabel | LabelError]], Level]:
         if source.file_format == "vasp":
             level, labels = read_run(source.path, all_steps=self.all_steps)
             return labels, self._agreed(level)
@@ -307,7 +294,7 @@ class _Reader:
 
 
 def _documents(
-    source: _Source, summary: Summary, all_checked: Mapping[str, _Checked], new: set[str]
+    source: Source, summary: Summary, all_checked: Mapping[str, _Checked], new: set[str]
 ) -> Iterator[Document]:
     """Yield new structures, the import of each level, and new labels."""
     made = MadeNow(f"import {source.name}")()
@@ -330,7 +317,7 @@ def _documents(
 
 
 def _import_of(
-    source: _Source, name: str, level: Level, group: list[_Checked], file: tuple[str, int]
+    source: Source, name: str, level: Level, group: list[_Checked], file: tuple[str, int]
 ) -> Import:
     sha256, size = file
     keyed: dict[str, Any] = {
@@ -342,7 +329,7 @@ def _import_of(
         "labels": tuple(checked.label.key for checked in group),
         "places": tuple(checked.place for checked in group),
     }
-    blob = Blob(sha256=sha256, size=size, media_type=_media_type(source))
+    blob = Blob(sha256=sha256, size=size, media_type=source.media_type)
     return Import(
         key=Import.key_of(keyed),
         content=blob if size < MAX_KEPT_BYTES else None,
@@ -381,15 +368,6 @@ def _mesh(found: object) -> tuple[int, int, int] | None:
 def _hash(path: Path) -> tuple[str, int]:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
-
-
-def _media_type(source: _Source) -> str:
-    if source.path.suffix == ".gz":
-        return "application/gzip"
-    return {"vasp": "application/xml", "mptrj": "application/json"}.get(
-        source.file_format,
-        "chemical/x-xyz" if source.file_format == "extxyz" else "application/vnd.sqlite3",
-    )
 
 
 def _unreadable(err: BaseException) -> str:

@@ -19,7 +19,9 @@ _FORMATS = {"auto": None, "vasp": "vasp", "extxyz": "extxyz", "ase-db": "ase-db"
 
 
 def import_labels(
-    path: Annotated[Path, typer.Argument(help="File, or a folder (tree) with vasprun.xml.")],
+    path: Annotated[
+        Path, typer.Argument(help="File, tree with vasprun.xml, or folder of .extxyz files.")
+    ],
     file_format: Annotated[
         str, typer.Option("--format", help=f"One of {', '.join(_FORMATS)}.")
     ] = "auto",
@@ -78,7 +80,9 @@ def import_labels(
         keys=keys,  # type: ignore[arg-type]  # checked above
     )
     if as_json:
-        print_json(asdict(summary) | {"levels": _levels(summary), "dry_run": dry_run})
+        found = {"levels": _levels(summary), "dry_run": dry_run}
+        files = [asdict(file) | {"levels": _levels(file)} for file in summary.files]
+        print_json(asdict(summary) | found | {"files": files})
     else:
         _tell(summary, dry_run=dry_run)
     if summary.refused and not (summary.new or summary.known):
@@ -129,7 +133,10 @@ def _tell(summary: Summary, *, dry_run: bool) -> None:
                 f"  not stated: {', '.join(level.unknown)}; trains with labels.allow_unknown only"
             )
     verb = "would be imported" if dry_run else "imported"
-    typer.echo(
-        f"{summary.name}: {len(summary.new)} {verb}, {len(summary.known)} already there, "
-        f"{len(summary.refused)} refused"
-    )
+    for counted in (*summary.files, summary):
+        names = ", ".join(level.name for level in counted.levels.values())
+        where = counted.name if counted is summary or not names else f"{counted.name} ({names})"
+        typer.echo(
+            f"{where}: {len(counted.new)} {verb}, {len(counted.known)} already there, "
+            f"{len(counted.refused)} refused"
+        )

@@ -185,6 +185,28 @@ def test_a_tree_of_runs_gives_its_good_ones_and_a_line_for_each_bad_one(lycb, tm
     assert "Traceback" not in out
 
 
+def test_a_folder_without_runs_gives_its_extended_xyz_each_at_its_own_level(lycb, tmp_path):
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    (folder / "a.extxyz").write_bytes(LI3YBR6.read_bytes())
+    write_as(squeezed_copper()[0], "extxyz", folder).rename(folder / "b.extxyz")
+    code, out, _ = lycb("import", "labels", folder)
+    assert code == 0
+    assert out.splitlines()[-3:] == [
+        f"a.extxyz ({PAPER_STATIC.name}): 28 imported, 0 already there, 0 refused",
+        "b.extxyz (unknown code: unknown functional): 1 imported, 0 already there, 0 refused",
+        "pool: 29 imported, 0 already there, 0 refused",
+    ]
+    again = json.loads(lycb("import", "labels", folder, "--json")[1])
+    assert [len(file["known"]) for file in again["files"]] == [28, 1]
+    assert list(again["files"][0]["levels"]) == [PAPER_STATIC.fingerprint]
+    assert_one_line(lycb("import", "labels", folder, "--format", "vasp"), "no vasprun.xml")
+    assert_one_line(lycb("import", "labels", folder, "--format", "ase-db"), "give the file")
+    edited(folder / "run" / "vasprun.xml")
+    assert "pool: 1 imported" in lycb("import", "labels", folder)[1]
+    assert "a.extxyz" in lycb("import", "labels", folder, "--format", "extxyz")[1]
+
+
 def test_all_steps_or_the_last(tmp_path):
     block = r"( *<calculation>.*</calculation>\n)"
     path = edited(
@@ -463,7 +485,7 @@ def test_nothing_to_import_is_one_line(lycb, tmp_path):
     (tmp_path / "labels.txt").write_text("1 2 3")
     (tmp_path / "torn.yaml").write_text("code: [")
     assert_one_line(lycb("import", "labels", tmp_path / "nowhere"), "no such file")
-    assert_one_line(lycb("import", "labels", tmp_path / "empty"), "vasprun.xml")
+    assert_one_line(lycb("import", "labels", tmp_path / "empty"), "vasprun.xml", "extxyz")
     assert_one_line(lycb("import", "labels", tmp_path / "labels.txt"), "--format")
     assert_one_line(lycb("import", "labels", LI3YBR6, "--format", "xyzzy"), "extxyz", "mptrj")
     assert_one_line(lycb("import", "labels", LI3YBR6, "--theory", "gpaw/none"), "paper-static")
