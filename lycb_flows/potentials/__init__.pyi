@@ -64,6 +64,9 @@ from .nep.potential import (
 from .potential import (
     Potential as Potential,
 )
+from .shipped import (
+    is_ours as is_ours,
+)
 from .trainable import (
     BatchOutput as BatchOutput,
     Trainable as Trainable,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lycb_flows.errors import InputError
 from lycb_flows.potentials.architecture import ARCHITECTURES
-from lycb_flows.potentials.shipped import FOLDER
+from lycb_flows.potentials.shipped import is_ours
 from lycb_flows.schemas import Model
 
 SUFFIX = ".licences.txt"
@@ -60,8 +60,8 @@ def write_licences(models: Iterable[Model], weights: Path) -> None:
 
 def _title(model: Model) -> str:
     """Return the name of a model, and whether lycb_flows trained it from a package's weights."""
-    is_ours = (FOLDER / f"{model.name}.safetensors").is_file()
-    return f"{model.name} (trained by lycb_flows from weights)" if is_ours else model.name
+    trained = " (trained by lycb_flows from weights)"
+    return f"{model.name}{trained}" if is_ours(model.name) else model.name
 
 
 def _package_of(model: Model) -> str | None:

@@ -259,7 +259,8 @@ def _papers(document: CompositionSeries) -> dict[str, float]:
     of_lattice = {point.name: point.formula for point in document.points}
     return {
         each.formula: by_formula[each.formula]
-        * (1 if "Cl" in of_lattice.get(each.first, "") else -1)
+        if "Cl" in of_lattice.get(each.first, "")
+        else -by_formula[each.formula]
         for each in document.differences
         if each.formula in by_formula
     }

@@ -128,7 +128,7 @@ def transport_table(data: ReportData, system: str) -> Table:
         columns += ("paper σ(T) (mS/cm)",)
         note += (
             " Paper σ(T): derived here from its Eₐ and σ(300 K) of CHGNet_600K at the nearest "
-            "pressure; beside a SevenNet at 1 bar, of SevenNet_1bar."
+            "pressure; beside a SevenNet as published at 1 bar, of SevenNet_1bar."
         )
     shown = tuple(row[: len(columns)] for row in rows)
     return Table("", columns, shown, note + _paper_remark(data, system))

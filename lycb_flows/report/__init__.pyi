@@ -70,6 +70,7 @@ from .paper import (
     paper_sevennet as paper_sevennet,
     paper_system as paper_system,
     paper_transport as paper_transport,
+    paper_volume_row as paper_volume_row,
     paper_volumes as paper_volumes,
     supercell_atoms as supercell_atoms,
 )

@@ -251,11 +251,12 @@ class ReportData:
         """Return DFT's final decisions: those on lists that did not grow."""
         return [found for found in self.by_dft if found.widened_to is None]
 
-    def physics_of(self, key: str) -> str | None:
-        """Return the architecture of a model, given by key; of a student, that of its teacher."""
-        teachers = {student.model: student.teacher for student in self.students}
-        model = self.find(Model, teachers.get(key, key))
-        return None if model is None else model.architecture
+    def physics_of(self, key: str) -> Model | None:
+        """Return the model whose physics a model has, given by key: of a student, its teacher."""
+        model = self.find(Model, key)
+        if model is None or model.source != "distilled":
+            return model
+        return self.find(Model, model.parent_model)
 
     def other_models(self) -> dict[str, str]:
         """Return what models are called that find cells beside the one that measures, by key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 
@@ -148,19 +149,49 @@ def confidence_text(levels: Iterable[float]) -> str:
     return " or ".join(f"{100 * level:g} %" for level in sorted(set(levels) or {CONFIDENCE}))
 
 
+class Printed(float):
+    """A number that knows how it was printed: 14.0 and 0.20 keep their last digit."""
+
+    def __new__(cls, value: float, text: str) -> Self:
+        """Return the number.
+
+        Parameters
+        ----------
+        value
+            Its value.
+        text
+            As it was printed.
+        """
+        number_ = super().__new__(cls, value)
+        number_.text = text
+        return number_
+
+    text: str
+
+
 def as_printed(value: float | None, error: float | None = None) -> str:
     """Return a value of the paper with the digits that it was printed with.
 
     Parameters
     ----------
     value
-        As in `paper_numbers.yaml`; None becomes a dash.
+        As `paper_numbers` has it; any other number is written with the digits that it needs, and
+        None becomes a dash.
     error
         The error printed with it, if there is one.
+
+    Examples
+    --------
+    >>> as_printed(Printed(0.2, "0.20")), as_printed(0.2), as_printed(None)
+    ('0.20', '0.2', '–')
     """
     if value is None:
         return MISSING
-    return f"{value:g}" if error is None else f"{value:g} ± {error:g}"
+    return _printed(value) if error is None else f"{_printed(value)} ± {_printed(error)}"
+
+
+def _printed(value: float) -> str:
+    return value.text if isinstance(value, Printed) else f"{value:g}"
 
 
 def fixed(value: float | None, decimals: int = 2) -> str:

@@ -11,15 +11,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import yaml
 
-from lycb_flows.schemas import ModelErrors, Structure
+from lycb_flows.potentials import is_ours
+from lycb_flows.report.numbers import Printed
+from lycb_flows.schemas import Model, ModelErrors, Structure
 from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
 
 HIGH_PRESSURE_BAR = 10_000.0
+_PUBLISHED_AT_1_BAR: Final = {"chgnet": "CHGNet_1bar", "sevennet": "SevenNet_1bar"}
 _LITHIUM_SHARE, _YTTRIUM_SHARE, _SHARE_TOLERANCE = 0.3, 0.1, 0.01  # of Li3YX6
 
 
@@ -46,11 +49,22 @@ class PaperTransport:
 def paper_numbers() -> Mapping[str, Any]:
     """Return every number of the paper that is kept here.
 
-    The file is read once, as every table asks for it.
+    The file is read once, as every table asks for it. Its numbers know how they are written there.
     """
     text = resources.files(__package__).joinpath("paper_numbers.yaml").read_text(encoding="utf-8")
-    numbers: Mapping[str, Any] = yaml.safe_load(text)
+    numbers: Mapping[str, Any] = yaml.load(text, _PrintedNumbers)  # noqa: S506 - a SafeLoader
     return numbers
+
+
+class _PrintedNumbers(yaml.SafeLoader):
+    """Reads numbers that keep their digits."""
+
+    def printed(self, node: yaml.ScalarNode) -> Printed:
+        """Return the number of a place of the file."""
+        return Printed(self.construct_yaml_float(node), node.value)
+
+
+_PrintedNumbers.add_constructor("tag:yaml.org,2002:float", _PrintedNumbers.printed)
 
 
 def paper_system(structure: Structure) -> str | None:
@@ -95,20 +109,48 @@ def paper_volumes(system: str) -> dict[str, dict[float, float]]:
     }
 
 
-def paper_model_row(pressure_bar: float, architecture: str | None = None) -> str:
-    """Return the name of the paper's rows that a model is compared with.
+def paper_model_row(pressure_bar: float, model: Model | None = None) -> str:
+    """Return the name of the paper's rows of conduction that a model is compared with.
 
     Parameters
     ----------
     pressure_bar
         The nearest of 1 bar and 10 kbar, which the paper has, is taken.
-    architecture
-        Of the model. A SevenNet is compared with the paper's at 1 bar, where it has one; any
-        other model with the fine-tuned CHGNet.
+    model
+        The model or, of a student, its teacher. A SevenNet as it was published is compared with
+        the paper's at 1 bar, where it has one; any other model, and whatever was fine-tuned, with
+        the paper's fine-tuned CHGNet.
     """
-    if abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0):
+    if _is_high(pressure_bar):
         return "CHGNet600K_10kbar"
-    return "SevenNet_1bar" if architecture == "sevennet" else "CHGNet600K_1bar"
+    return "SevenNet_1bar" if _as_published(model) == "sevennet" else "CHGNet600K_1bar"
+
+
+def paper_volume_row(pressure_bar: float, model: Model | None = None) -> str | None:
+    """Return the name of the paper's volumes that a model's are divided by; None without such.
+
+    Parameters
+    ----------
+    pressure_bar
+        As of `paper_model_row`.
+    model
+        As of `paper_model_row`. A model as it was published has a counterpart in the paper where
+        that used its architecture unchanged, which it did at 1 bar alone.
+    """
+    published = _as_published(model)
+    if published is None:
+        return paper_model_row(pressure_bar)
+    return None if _is_high(pressure_bar) else _PUBLISHED_AT_1_BAR.get(published)
+
+
+def _is_high(pressure_bar: float) -> bool:
+    return abs(pressure_bar - HIGH_PRESSURE_BAR) < abs(pressure_bar - 1.0)
+
+
+def _as_published(model: Model | None) -> str | None:
+    """Return the architecture of a model that nobody trained further; None of any other."""
+    is_published = model is not None and model.source == "pretrained" and not is_ours(model.name)
+    return model.architecture if model is not None and is_published else None
 
 
 def paper_sevennet() -> str:

@@ -10,6 +10,17 @@ from lycb_flows.potentials.architecture import ModelSource
 FOLDER = resources.files(__name__)
 
 
+def is_ours(name: str) -> bool:
+    """Return whether a model of this name is one of this folder, trained by this project.
+
+    Parameters
+    ----------
+    name
+        Of a model, whose stored source, "pretrained", does not tell.
+    """
+    return (FOLDER / f"{name}.safetensors").is_file()
+
+
 def shipped_model(name: str) -> ModelSource:
     """Return a model of this folder.
 

@@ -8,7 +8,15 @@ from report_campaign import Campaign, finished
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
-from lycb_flows.report import ReportData, paper_fillers
+from lycb_flows.report import (
+    ReportData,
+    as_printed,
+    paper_fillers,
+    paper_model_row,
+    paper_numbers,
+    paper_volume_row,
+    paper_volumes,
+)
 from lycb_flows.report.page import write_report
 from lycb_flows.report.paper_figures import paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
@@ -159,3 +167,54 @@ def test_another_chemistry_has_no_word_of_the_papers(campaign, tmp_path):
     assert "The paper, figure by figure" not in text
     with pytest.raises(InputError, match="paper's chemistry"):
         write_report(campaign.store, "salt", campaign.keys, tmp_path / "report", only_paper=True)
+
+
+def model(architecture, source, name="x", **facts):
+    return schemas.Model(
+        key=f"{architecture} {name} {source}", name=name, architecture=architecture,
+        architecture_args={}, weights=schemas.Blob(sha256="0" * 64, size=1, media_type="x"),
+        source=source, **facts,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("known", "conduction", "volumes"),
+    [
+        (None, "CHGNet600K_1bar", "CHGNet600K_1bar"),
+        (model("sevennet", "pretrained", "sevennet-0"), "SevenNet_1bar", "SevenNet_1bar"),
+        (model("sevennet", "fine-tuned"), "CHGNet600K_1bar", "CHGNet600K_1bar"),
+        (
+            model("sevennet", "pretrained", "lycb-pbe-1-sevennet"),
+            *("CHGNet600K_1bar", "CHGNet600K_1bar"),
+        ),
+        (model("chgnet", "pretrained", "chgnet-0.3.0"), "CHGNet600K_1bar", "CHGNet_1bar"),
+        (model("chgnet", "file"), "CHGNet600K_1bar", "CHGNet600K_1bar"),
+        (model("toy", "pretrained"), "CHGNet600K_1bar", None),
+    ],
+)
+def test_what_was_fine_tuned_is_compared_with_the_papers_fine_tuned_model(
+    known, conduction, volumes
+):
+    assert paper_model_row(1.0, known) == conduction
+    assert paper_volume_row(1.0, known) == volumes
+    assert paper_model_row(10_000.0, known) == "CHGNet600K_10kbar"
+    is_published = volumes != "CHGNet600K_1bar"
+    assert paper_volume_row(9_000.0, known) == (None if is_published else "CHGNet600K_10kbar")
+
+
+def test_the_physics_of_a_student_is_its_teachers():
+    teacher = model("sevennet", "fine-tuned")
+    student = model("nep", "distilled", parent_model=teacher.key)
+    data = ReportData(documents={each.key: each for each in (teacher, student)})
+    assert data.physics_of(student.key) is teacher
+    assert data.physics_of(teacher.key) is teacher
+    assert data.physics_of("absent") is None
+
+
+def test_numbers_of_the_paper_keep_the_digits_that_they_were_printed_with():
+    rows = paper_numbers()["transport"]
+    assert as_printed(rows["LYC"]["AIMD31"]["sigma300_mS_cm"]) == "14.0"
+    assert as_printed(rows["LYB"]["SevenNet_1bar"]["Ea_eV"], 0.01) == "0.20 ± 0.01"
+    assert as_printed(paper_volumes("LYC")["SevenNet_1bar"][300.0]) == "24.0"
+    assert rows["LYC"]["AIMD31"]["sigma300_mS_cm"] == 14
+    assert as_printed(0.2) == "0.2"
