@@ -401,4 +401,6 @@ def _papers_volumes(data: ReportData, system: str) -> dict[str, dict[float, floa
 
 
 def _place(document: CellVolumes) -> str:
-    return f"{document.system} at {document.pressure_bar:g} bar"
+    """Return the condition of a document and, where it compares models, whose cells it means."""
+    by_model = f", by {document.by_model[0].name}" if document.by_model else ""
+    return f"{document.system} at {document.pressure_bar:g} bar{by_model}"

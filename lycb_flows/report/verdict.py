@@ -14,6 +14,7 @@ from typing import Final
 
 from lycb_flows.labels import code_of, is_dft
 from lycb_flows.report import (
+    PRODUCTION,
     ReportData,
     Reported,
     Statement,
@@ -190,10 +191,16 @@ def _retracted(data: ReportData) -> Iterator[Statement]:
 
 
 def _unhealthy(data: ReportData) -> Iterator[Statement]:
+    """Yield the runs that left physics, with their models where several measure.
+
+    Runs of two models at a condition have the same name.
+    """
+    measuring = {cell.run.model for cell in data.cell_runs if cell.role == PRODUCTION}
     for run in data.documents.values():
         if isinstance(run, Run) and not run.health.healthy:
+            by_model = f" by {data.model_name(run.model)}" if len(measuring) > 1 else ""
             yield Statement(
-                f"Run {run.name} left physics at step {run.health.failed_step}: "
+                f"Run {run.name}{by_model} left physics at step {run.health.failed_step}: "
                 f"{run.health.reason}.",
                 (run.key,),
             )

@@ -187,6 +187,28 @@ def test_a_run_that_left_physics_is_named(campaign, tmp_path):
     assert "left physics at step 812: volume doubled" in page.text
 
 
+def test_runs_of_several_models_that_left_physics_are_told_with_their_models(campaign):
+    ground = campaign.ranking("LYC", "Cl")
+    exploded = schemas.Health(healthy=False, failed_step=812, reason="volume doubled")
+    key = campaign.npt("LYC", ground, 800.0, 1.0, "production", health=exploded)
+    run, other = campaign.store.load(schemas.Run, key), campaign.model("another model")
+    twin = run.model_copy(update={"key": "2" * 64, "model": other})
+
+    def named(*runs):
+        documents = {each.key: each for each in runs}
+        documents |= {each.key: each for each in campaign.store.find_all(schemas.Model)}
+        cells = [CellRun("LYC", "production", each) for each in runs]
+        verdict = judge(ReportData(documents=documents, cell_runs=cells), ())
+        texts = [statement.text for statement in verdict.cannot]
+        return [text.split(" left physics")[0] for text in texts if "left physics" in text]
+
+    assert named(run) == [f"Run {run.name}"]
+    assert named(run, twin) == [
+        f"Run {run.name} by chgnet-0.3.0",
+        f"Run {run.name} by another model",
+    ]
+
+
 def test_the_volume_of_a_run_that_left_physics_is_absent_not_invented(campaign):
     ground = campaign.structure("salt ground state", "I")  # no system of the paper's either
     exploded = schemas.Health(healthy=False, failed_step=812, reason="volume doubled")
