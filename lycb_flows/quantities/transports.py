@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from lycb_flows.quantities import temperature_text
@@ -11,11 +10,9 @@ from lycb_flows.report import (
     MISSING,
     Cell,
     ReportData,
-    Statement,
     Table,
     confidence_text,
     counted,
-    listed,
     number,
     ours,
     paper_model_row,
@@ -210,39 +207,3 @@ def _conductivity_text(transport: Transport) -> str:
     if transport.conductivity_upper_ms_per_cm is not None:
         return f"< {number(transport.conductivity_upper_ms_per_cm)}"
     return MISSING
-
-
-def untested(data: ReportData) -> Iterator[Statement]:
-    """Yield the measured crystals of a composition that no test label is of.
-
-    Parameters
-    ----------
-    data
-        What the report rests on.
-    """
-    after = [learned.after for learned in data.rounds if learned.after is not None]
-    tested = {system for found in (*after, *data.evaluations) for system in found.by_system}
-    transports = data.measured(Transport)
-    known = {_composition(data, system) for system in tested}
-    unknown = [
-        system
-        for system in dict.fromkeys(transport.system for transport in transports)
-        if system not in tested and _composition(data, system) not in {*known, None}
-    ]
-    if tested and unknown:
-        verb = "is" if len(unknown) == 1 else "are"
-        yield Statement(
-            f"{listed(unknown)} {verb} measured with a model that was tested on "
-            f"{listed(sorted(tested))} only: its errors on other compositions are not known.",
-            tuple(t.key for t in transports if t.system in unknown),
-        )
-
-
-def _composition(data: ReportData, system: str) -> frozenset[tuple[str, float]] | None:
-    """Return the share of each element in a system; None where no structure is known."""
-    structure = data.structure_of_system(system)
-    if structure is None:
-        return None
-    n_atoms = len(structure.species)
-    shares = Counter(structure.species).items()
-    return frozenset((symbol, round(n / n_atoms, 6)) for symbol, n in shares)

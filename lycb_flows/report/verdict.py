@@ -34,7 +34,7 @@ from lycb_flows.report.orderings import (
     ranking_doubts,
 )
 from lycb_flows.report.students import student_doubts
-from lycb_flows.schemas import Model, Round, Run
+from lycb_flows.schemas import CompositionSeries, Model, Round, Run, Structure
 
 CALCULATOR = "ase "
 _N_NAMED: Final = 8  # absent results; more are counted by role
@@ -217,19 +217,74 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
 
 
 def _not_trained(data: ReportData) -> Iterator[Statement]:
+    """Yield the models that measure and are not what the campaign's rounds have made and tested."""
     measured = itertools.chain.from_iterable(data.measurements.values())
     for key in dict.fromkeys(getattr(document, "model", "") for document in measured):
-        model = data.find(Model, key)
-        if model is not None and model.source == "distilled":
-            model = data.find(Model, model.parent_model)
-        if model is not None and model.source != "fine-tuned":
-            role = "that measures" if model.key == key else "whose student measures"
-            doubt = (
-                "is not fine-tuned: what is measured says nothing of what was learned"
-                if data.rounds
-                else "is used as it is: no label of this campaign trained or tested it"
-            )
-            yield Statement(f"The model {role}, {model.name}, {doubt}.", (key,))
+        model = data.physics_of(key) or data.find(Model, key)
+        if model is None or (data.rounds and model.source in {"fine-tuned", "distilled"}):
+            continue  # a student whose teacher is absent may be a student of what was learned
+        role = "that measures" if model.key == key else "whose student measures"
+        doubt = (
+            "is not fine-tuned: what is measured says nothing of what was learned"
+            if data.rounds
+            else "is used as it is: no label of this campaign trained or tested it"
+        )
+        yield Statement(f"The model {role}, {model.name}, {doubt}.", (key,))
+
+
+def _untested(data: ReportData) -> Iterator[Statement]:
+    """Yield the measured crystals of compositions that no test label is of.
+
+    Without rounds no label tests anything, which `_not_trained` says.
+    """
+    after = [learned.after for learned in data.rounds if learned.after is not None]
+    tested = {system for found in (*after, *data.evaluations) for system in found.by_system}
+    measured = _measured_crystals(data)
+    known = {_composition(data.structure_of_system(system)) for system in tested}
+    unknown = {
+        system: keys
+        for system, (structure, keys) in measured.items()
+        if system not in tested and _composition(structure) not in {*known, None}
+    }
+    keys = tuple(dict.fromkeys(key for found in unknown.values() for key in found))
+    if not tested and data.rounds and measured:
+        yield Statement(
+            "No errors of the model that measures are known on test labels of this campaign, on "
+            "no composition."
+        )
+    elif tested and unknown:
+        verb = "is" if len(unknown) == 1 else "are"
+        yield Statement(
+            f"{listed(list(unknown))} {verb} measured with a model that was tested on "
+            f"{listed(sorted(tested))} only: its errors on other compositions are not known.",
+            keys,
+        )
+
+
+def _measured_crystals(
+    data: ReportData,
+) -> dict[str, tuple[Structure | None, list[str]]]:
+    """Return the structure of every measured crystal, and the documents that are about it."""
+    found: dict[str, tuple[Structure | None, list[str]]] = {}
+    for document in itertools.chain.from_iterable(data.measurements.values()):
+        if isinstance(document, CompositionSeries):
+            structures = {each.name: data.find(Structure, each.start) for each in document.points}
+        else:
+            name = getattr(document, "system", "")
+            structures = {name: data.structure_of_system(name)} if name else {}
+        for name, structure in structures.items():
+            known, keys = found.get(name, (None, []))
+            found[name] = (known or structure, [*keys, document.key])
+    return found
+
+
+def _composition(structure: Structure | None) -> frozenset[tuple[str, float]] | None:
+    """Return the share of each element in a structure; None where it is not known."""
+    if structure is None:
+        return None
+    n_atoms = len(structure.species)
+    shares = Counter(structure.species).items()
+    return frozenset((symbol, round(n / n_atoms, 6)) for symbol, n in shares)
 
 
 def _labels_lost(data: ReportData) -> Iterator[Statement]:
@@ -284,7 +339,7 @@ _FINDINGS: Final[tuple[Rule, ...]] = (
 )
 _DOUBTS: Final[tuple[Rule, ...]] = (_no_dft, dft_doubts, _on_a_users_word)
 _WEAKNESSES: Final[tuple[Rule, ...]] = (
-    _retracted, _not_trained, student_doubts, _unhealthy, _not_equilibrated,
+    _retracted, _not_trained, _untested, student_doubts, _unhealthy, _not_equilibrated,
 )  # fmt: skip
 _LIMITS: Final[tuple[Rule, ...]] = (
     _targets_missed, _labels_lost, _moved_references, ranking_doubts, arrangements_sampled,

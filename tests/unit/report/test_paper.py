@@ -4,11 +4,13 @@ import re
 
 import pytest
 from html_page import Page, papers_panels
-from report_campaign import Campaign, finished
+from report_campaign import LATTICE, Campaign, finished
 
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
 from lycb_flows.report import (
+    CellRun,
+    LearnedRound,
     ReportData,
     as_printed,
     paper_fillers,
@@ -16,6 +18,7 @@ from lycb_flows.report import (
     paper_numbers,
     paper_volume_row,
     paper_volumes,
+    verdict,
 )
 from lycb_flows.report.page import write_report
 from lycb_flows.report.paper_figures import paper_entries
@@ -218,3 +221,79 @@ def test_numbers_of_the_paper_keep_the_digits_that_they_were_printed_with():
     assert as_printed(paper_volumes("LYC")["SevenNet_1bar"][300.0]) == "24.0"
     assert rows["LYC"]["AIMD31"]["sigma300_mS_cm"] == 14
     assert as_printed(0.2) == "0.2"
+
+
+ERRORS = schemas.ModelErrors(
+    n_labels=4, energy_mae_ev_per_atom=1e-3, force_mae_ev_per_ang=0.05, stress_mae_gpa=0.05,
+    energy_rmse_ev_per_atom=1e-3, force_rmse_ev_per_ang=0.05, stress_rmse_gpa=0.05,
+    force_slope=1.0,
+)  # fmt: skip
+
+
+def halide(key, n_br):
+    species = ("Li",) * 3 + ("Y",) + ("Br",) * n_br + ("Cl",) * (6 - n_br)
+    coords = ((0.0, 0.0, 0.0),) * 10
+    return schemas.Structure(key=key, lattice_ang=LATTICE, species=species, frac_coords=coords)
+
+
+def measured_by(quantity, known, **documents):
+    """A mixed halide that one quantity alone has measured, and what else the report knows."""
+    mixed = halide("5" * 64, 3)
+    if quantity == "series":
+        point = schemas.SeriesPoint(
+            name="LYB-x3", lattice="LYB", x=3.0, formula="Li3Y(BrCl)3", start=mixed.key,
+            space_group="P1", energy_ev_per_atom=-4.0, volume_ang3_per_atom=24.0, converged=True,
+        )  # fmt: skip
+        found = schemas.CompositionSeries(key="6" * 64, model=known.key, points=(point,))
+        cells = []
+    else:
+        found = schemas.CellVolumes(
+            key="6" * 64, system="LYB-x3", pressure_bar=1.0, model=known.key, cells=()
+        )
+        run = schemas.Run.model_construct(key="7" * 64, start_structure=mixed.key, model=known.key)
+        cells = [CellRun("LYB-x3", "production", run)]
+    ends = {"LYC": halide("1" * 64, 0), "LYB": halide("2" * 64, 6)}
+    rankings = [
+        schemas.Ranking.model_construct(system=system, ground_state=structure.key)
+        for system, structure in ends.items()
+    ]
+    documents |= {each.key: each for each in (known, mixed, found, *ends.values())}
+    return {
+        "documents": documents,
+        "measurements": {quantity: [found]},
+        "rankings": rankings,
+        "cell_runs": cells,
+    }
+
+
+def round_of(*tested):
+    """A round whose model was tested on some crystals; on none: it has no evaluation."""
+    after = schemas.Evaluation.model_construct(
+        key="8" * 64, by_system=dict.fromkeys(tested, ERRORS), overall=ERRORS
+    )
+    made = schemas.Round.model_construct(key="9" * 64, index=0, temperature_k=200.0)
+    return LearnedRound(made, None, None, None, None, after if tested else None)
+
+
+@pytest.mark.parametrize("quantity", ["series", "volumes"])
+@pytest.mark.parametrize(
+    ("source", "rounds", "words"),
+    [
+        ("fine-tuned", [round_of("LYC", "LYB")], "LYB-x3 is measured with a model that was tested"),
+        ("fine-tuned", [round_of("LYC", "LYB-x3")], ""),
+        ("fine-tuned", [round_of()], "No errors of the model that measures are known"),
+        ("fine-tuned", [], "no label of this campaign trained or tested it"),
+        ("pretrained", [], "no label of this campaign trained or tested it"),
+    ],
+)
+def test_no_mixed_halide_is_measured_with_a_model_that_was_not_tested_on_it_without_a_word(
+    quantity, source, rounds, words
+):
+    data = ReportData(rounds=rounds, **measured_by(quantity, model("chgnet", source)))
+    sentences = [
+        statement.text
+        for rule in (verdict._not_trained, verdict._untested)
+        for statement in rule(data)
+    ]
+    assert [text for text in sentences if words in text] == sentences
+    assert len(sentences) == bool(words)
