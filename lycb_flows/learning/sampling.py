@@ -166,7 +166,7 @@ def assign_blocks(
 
     Neighbouring frames are correlated, so that a random split would let validation frames resemble
     training frames. If no pick lies in the last share and there are at least two, the latest pick
-    of the run with the most picks validates.
+    of the run with the most picks validates; if all of them lie there, its earliest pick trains.
 
     Parameters
     ----------
@@ -184,11 +184,15 @@ def assign_blocks(
     blocks: list[Block] = [
         "validation" if pick.step > boundary[pick.run] else "train" for pick in picks
     ]
-    if validation_fraction > 0 and len(picks) > 1 and "validation" not in blocks:
+    if validation_fraction > 0 and len(picks) > 1 and len(set(blocks)) == 1:
         runs = [pick.run for pick in picks]
         fullest = max(boundary, key=runs.count)
-        steps = [pick.step if pick.run == fullest else -1 for pick in picks]
-        blocks[steps.index(max(steps))] = "validation"
+        places = [place for place, run in enumerate(runs) if run == fullest]
+        in_time = sorted(places, key=lambda place: picks[place].step)
+        if "train" in blocks:
+            blocks[in_time[-1]] = "validation"
+        else:
+            blocks[in_time[0]] = "train"
     return tuple(blocks)
 
 

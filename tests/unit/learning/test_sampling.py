@@ -269,3 +269,10 @@ def test_one_pick_validates_even_if_none_lies_in_the_last_share():
     assert blocks.count("validation") == 1
     assert blocks[steps_of(picks).index(max(steps_of(picks)))] == "validation"
     assert assign_blocks(picks[:1], [run], 0.15) == ("train",)
+
+
+def test_one_pick_trains_even_if_all_lie_in_the_last_share():
+    run = Candidates("a", trajectory_of(walk(10)), first_step=-1, last_step=1000)
+    (pick,) = select_frames([run], SelectionConfig(n_frames=1))
+    picks = [dataclasses.replace(pick, step=step) for step in (950, 900, 990)]
+    assert assign_blocks(picks, [run], 0.15) == ("validation", "train", "validation")
