@@ -99,7 +99,7 @@ def test_a_set_at_the_parents_composition_takes_the_parents_orderings_too(tested
     assert of_set["the other end"] == [results.rankings["LYB-x0"].ground_state]
     planned = plan_campaign(store, submission.campaign, submission.theory)
     (labels,) = [step for step in planned if step.jobs[0].name.startswith("label test")]
-    assert len(labels.jobs) == results.stages[0].n_labels == 2 + sum(N_LABELS.values())
+    assert len(labels.jobs) == results.stages[0].n_labels == 4 + sum(N_LABELS.values())
 
 
 def test_after_the_orderings_that_dft_looked_at_come_the_rankings_others():
