@@ -36,7 +36,7 @@ from lycb_flows.campaign.listing import (
 )
 from lycb_flows.campaign.measurement import measurements, run_batches
 from lycb_flows.campaign.names import ordering_names, system_names, tested_crystals
-from lycb_flows.campaign.planned import PlannedStep
+from lycb_flows.campaign.planned import PlannedStep, noted
 from lycb_flows.campaign.rankings import dft_theory
 from lycb_flows.campaign.results import first_stage
 from lycb_flows.campaign.stages import StagePlan
@@ -52,14 +52,13 @@ from lycb_flows.config import (
 from lycb_flows.labels import Theory, engine_of
 from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
+from lycb_flows.quantities.costs import RELAXATION_STEPS
 from lycb_flows.schemas import Dataset, Model
 from lycb_flows.store import ResultStore, load_cell
 
 _UNKNOWN_KEY = "0" * 64  # counts and names do not depend on it
 _COARSE_STEPS, _FINE_STEPS = 60, 60
 """Force calls of a relaxation; medians of the two parents' candidates."""
-_DFT_STEPS = 50
-"""Steps of FIRE from a model's minimum; median of r2SCAN CHGNet from CHGNet 0.3.0's (34 to 83)."""
 _LONG_PS = 1e6  # told in nanoseconds from here on
 _ATOMS_PER_UPDATE = 240
 """Atoms in a batch of a student's training (`learning/students/training.py`)."""
@@ -181,7 +180,7 @@ class _Planner:
         work = f"{listed.bound}{n_candidates:,} {noun} of {n_atoms} atoms, {n_fine} of them fine"
         rate = self._rates(ranking.model).force_call_s
         cpu_s = calls * n_atoms * rate
-        yield PlannedStep(STRUCTURES, (rank_job(name),), _noted(work, rate), cpu_s)
+        yield PlannedStep(STRUCTURES, (rank_job(name),), noted(work, rate), cpu_s)
 
     def _dft(self, theory: Theory) -> Iterator[PlannedStep]:
         """Yield the relaxations by DFT; lists may grow, but only DFT's energies tell which."""
@@ -224,37 +223,38 @@ class _Planner:
         work = f"{len(jobs)} {noun} by {theory.name}: {what}"
         if step_s is None:
             work += f"; {_UNKNOWN_COST}"
-        return PlannedStep(STRUCTURES, jobs, work, _DFT_STEPS * (step_s or 0.0))
+        return PlannedStep(STRUCTURES, jobs, work, RELAXATION_STEPS * (step_s or 0.0))
 
     def _md(
         self,
         stage: str,
         batches: Sequence[tuple[JobDescription, tuple[RunConfig, ...]]],
         n_atoms: Mapping[str, int],
-        rate: float | None = None,
+        rate: float,
     ) -> PlannedStep:
         runs = [run for _, batch in batches for run in batch]
-        if rate is None:
-            rate = self._learner.force_call_s
         time_step_ps = self.campaign.md.time_step_fs / 1000
         quantities = readable_quantities(self.campaign.measure)
         others = {model for each in quantities for model in each.models(self.campaign)}
-        others_s = sum(
-            run.steps * n_atoms[run.system] * self._rates(run.model).force_call_s
-            for run in runs
-            if run.model in others
-        )
-        atom_steps = sum(run.steps * n_atoms[run.system] for run in runs if run.model not in others)
+        rates = {run.model: rate for run in runs} | {
+            model: self._rates(model).force_call_s
+            for model in others.intersection(run.model for run in runs)
+        }
+        atom_steps = dict.fromkeys(rates, 0)
+        for run in runs:
+            atom_steps[run.model] += run.steps * n_atoms[run.system]
+        cpu_s = sum(atom_steps[model] * rates[model] for model in rates)
         total_ps = sum(run.steps for run in runs) * time_step_ps
         is_long = total_ps >= _LONG_PS
         length = f"{total_ps / 1000:,.0f} ns" if is_long else f"{total_ps:,.6g} ps"
         work = f"{len(runs):,} runs, {length} together"
         jobs = tuple(job for job, _ in batches)
-        return PlannedStep(stage, jobs, _noted(work, rate), atom_steps * rate + others_s)
+        return PlannedStep(stage, jobs, noted(work, *rates.values()), cpu_s)
 
     def _stage(self, plan: StagePlan) -> Iterator[PlannedStep]:
         title = plan.title
-        yield self._md(title, plan.run_batches(), self.n_atoms)
+        rate = self._learner.force_call_s
+        yield self._md(title, plan.run_batches(), self.n_atoms, rate)
         yield PlannedStep(title, (plan.select_job(),), f"{plan.n_labels} frames", 1.0)
         yield self._labels(plan)
 
@@ -299,11 +299,12 @@ class _Planner:
         n_atoms = sum(self.n_atoms[name] for name in plan.starts) / len(plan.starts)
         n_frames = learning.selection.n_frames * (plan.index + 1) * len(plan.starts)
         n_imported = sum(1 for _ in imported_labels(self.store, self.campaign.labels))
+        n_trained = (n_frames + n_imported) * (1 + (learning.training.replay or 0))
         rate = self._learner.training_s or 0.0
-        cpu_s = learning.n_epochs * (n_frames + n_imported) * n_atoms * rate
+        cpu_s = learning.n_epochs * n_trained * n_atoms * rate
         also = f" and {n_imported} imported labels" if n_imported else ""
         work = f"{n_frames} structures{also}, {learning.trainings}"
-        yield PlannedStep(title, (plan.train_job(),), _noted(work, rate), cpu_s)
+        yield PlannedStep(title, (plan.train_job(),), noted(work, rate), cpu_s)
         jobs = (plan.evaluate_job("before"), plan.evaluate_job("after"), plan.decide_job())
         yield PlannedStep(title, jobs, "evaluate, decide", 2.0)
 
@@ -313,7 +314,7 @@ class _Planner:
         names = [name for name, _, _ in system_names(self.campaign)] if mixed else list(starts)
         measured = [each for name in names for _, each in ordering_names(self.campaign, name)]
         starts = dict.fromkeys(measured, _UNKNOWN_KEY)
-        plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=_UNKNOWN_KEY)
+        plan = MeasurementPlan(campaign=self.campaign, starts=starts, model=self._measuring)
         student = self.campaign.measure.student
         if student is not None:
             yield self._student(student, list(starts))
@@ -321,17 +322,31 @@ class _Planner:
         n_atoms = {
             name: n * prod(self.campaign.repeat_of(name)) for name, n in self.n_atoms.items()
         }
-        rate = None if student is None else NEP_RATES.force_call_s
+        rate = (self._learner if student is None else NEP_RATES).force_call_s
         yield self._md(MEASUREMENT, run_batches(plan, quantities), n_atoms, rate)
-        planned = measurements(plan, quantities)
-        cpu_s = sum(
-            measurement.quantity.cost_s(plan, measurement.condition, n_atoms)
-            for measurement in planned
-        )
+        planned, rates = measurements(plan, quantities), {plan.model: rate}
+
+        def force_call_s(model: str) -> float:
+            if model not in rates:
+                rates[model] = self._rates(model).force_call_s
+            prices_s.add(rates[model])
+            return rates[model]
+
+        prices_s = set[float]()
+        costs_s = [
+            each.quantity.cost_s(plan, each.condition, n_atoms, force_call_s) for each in planned
+        ]
         work = " and ".join(quantity.work for quantity in quantities)
-        yield PlannedStep(
-            MEASUREMENT, tuple(measurement.job for measurement in planned), work, cpu_s
-        )
+        jobs = tuple(each.job for each in planned)
+        yield PlannedStep(MEASUREMENT, jobs, noted(work, *costs_s, *prices_s), sum(costs_s))
+
+    @property
+    def _measuring(self) -> str:
+        """Key of the model that measures, where it does not depend on results."""
+        learning, measure = self.campaign.learning, self.campaign.measure
+        is_given = not learning.temperatures_k or measure.model == "pretrained"
+        is_known = is_given and measure.student is None and learning.candidates is None
+        return learning.model if is_known else _UNKNOWN_KEY
 
     def _student(self, config: StudentConfig, names: list[str]) -> PlannedStep:
         """Return the making of the student: labels of the teacher, trainings, its own runs."""
@@ -350,15 +365,10 @@ class _Planner:
         training_s = updates * _ATOMS_PER_UPDATE * (NEP_RATES.training_s or 0.0)
         work = f"a student: {n_labels} labels by its teacher, {updates:,.0f} updates"
         cpu_s = n_labels * n_atoms * rate + training_s
-        return PlannedStep(MEASUREMENT, (distil_job(),), _noted(work, rate), cpu_s)
+        return PlannedStep(MEASUREMENT, (distil_job(),), noted(work, rate), cpu_s)
 
 
 def _sum(seconds: Sequence[float | None]) -> float | None:
     """Return the sum, None where a summand is unknown."""
     known = [each for each in seconds if each is not None]
     return sum(known) if len(known) == len(seconds) else None
-
-
-def _noted(work: str, rate_s: float) -> str:
-    """Return what is to be done, with a remark where its cost per atom is not known."""
-    return work if rate_s else f"{work}; its cost unknown and not counted"

@@ -40,3 +40,19 @@ def costs_of_jobs(steps: Iterable[PlannedStep]) -> dict[JobDescription, float]:
     The jobs of a step share its cost equally.
     """
     return {job: step.cpu_s / len(step.jobs) for step in steps for job in step.jobs}
+
+
+def noted(work: str, *rates_s: float) -> str:
+    """Return what is to be done, with a remark where its cost is not known.
+
+    Parameters
+    ----------
+    work
+        In words.
+    rates_s
+        What its parts cost; 0 where that is not known.
+    """
+    if all(rates_s):
+        return work
+    what = "a part of its cost" if any(rates_s) else "its cost"
+    return f"{work}; {what} unknown and not counted"

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.errors import InputError
+from lycb_flows.quantities.costs import ForceCall
 from lycb_flows.quantities.plan import Condition, MeasurementPlan, temperature_text
 from lycb_flows.quantities.results import Number
 from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
@@ -219,6 +220,7 @@ class Quantity(ABC, Generic[D]):
         plan: MeasurementPlan,  # noqa: ARG002 - for those that cost more
         condition: Condition,  # noqa: ARG002
         n_atoms: Mapping[str, int],  # noqa: ARG002
+        force_call_s: ForceCall,  # noqa: ARG002
     ) -> float:
         """Return the estimated cost of a document in CPU seconds, without its runs.
 
@@ -230,6 +232,8 @@ class Quantity(ABC, Generic[D]):
             One of its conditions.
         n_atoms
             Atoms in the production cell of each system.
+        force_call_s
+            CPU seconds per atom of a force call by a model.
         """
         return 1.0
 

@@ -16,6 +16,7 @@ from pydantic import Field
 from lycb_flows.config import Config, ModelName
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope
 from lycb_flows.quantities.contenders import Contender, Labels, from_scratch, judge, read_labels
+from lycb_flows.quantities.costs import ForceCall, calls_s, cell_atoms
 from lycb_flows.report import (
     MISSING,
     PRODUCTION,
@@ -89,12 +90,31 @@ class ModelBenchmark(Quantity[Benchmark]):
         )
 
     def cost_s(
-        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+        self,
+        plan: MeasurementPlan,
+        condition: Condition,
+        n_atoms: Mapping[str, int],
+        force_call_s: ForceCall,
     ) -> float:
-        """Return the cost of the training from scratch, and of the predictions."""
-        del condition, n_atoms
-        options = self._options(plan)
-        return 10.0 * (3 + len(options.models)) + 0.05 * (options.scratch_updates or 0)
+        """Return the cost of the training from scratch, and of the predictions.
+
+        Models that have learned nothing of the labels predict those of the training, too.
+        """
+        del condition
+        options, learning = self._options(plan), plan.campaign.learning
+        names = [system.name for system in plan.campaign.systems]
+        atoms = sum(cell_atoms(plan, name, n_atoms) for name in names)
+        n_rounds = len(learning.temperatures_k)
+        n_tests = learning.test.n_frames + (n_rounds - 1) * learning.test.n_frames_per_round
+        n_labels = n_tests + n_rounds * learning.selection.n_frames
+        given = dict.fromkeys((learning.model, *(learning.candidates or ()), *options.models))
+        learned = (plan.model, *[learning.model] * n_rounds)
+        return (
+            1.0
+            + calls_s(atoms * n_labels, given, force_call_s)
+            + calls_s(atoms * n_tests, learned, force_call_s)
+            + 0.05 * (options.scratch_updates or 0)
+        )
 
     def compute(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> Benchmark:
         """Return the errors of every model.

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lycb_flows.config import Campaign, Config, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Quantity, Scope, by_pressure
+from lycb_flows.quantities.costs import ForceCall
 from lycb_flows.quantities.diffusion import failure_of, n_frames_of_failure
 from lycb_flows.report import (
     Album,
@@ -72,7 +73,11 @@ class IonDensity(Quantity[Density]):
         )
 
     def cost_s(
-        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+        self,
+        plan: MeasurementPlan,
+        condition: Condition,
+        n_atoms: Mapping[str, int],
+        force_call_s: ForceCall,
     ) -> float:
         """Return the estimated cost of a density in CPU seconds, without its runs.
 
@@ -84,7 +89,10 @@ class IonDensity(Quantity[Density]):
             A system, a pressure and a temperature.
         n_atoms
             Atoms in the production cell of each system.
+        force_call_s
+            As of `Quantity.cost_s`; there are no force calls.
         """
+        del force_call_s
         (run,) = self.runs(plan, condition)
         return 1.0 + _COST_S_PER_ATOM_FRAME * atom_frames(run, condition, n_atoms)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from lycb_flows.config import name_of_ordering
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.quantities.arrhenius import ArrheniusLaw
 from lycb_flows.quantities.composition import (
@@ -13,6 +14,7 @@ from lycb_flows.quantities.composition import (
     relaxed_points,
     sign_changes,
 )
+from lycb_flows.quantities.costs import RELAXATION_STEPS, ForceCall, calls_s, cell_atoms
 from lycb_flows.report import (
     MISSING,
     Album,
@@ -70,11 +72,17 @@ class Series(Quantity[CompositionSeries]):
         )
 
     def cost_s(
-        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+        self,
+        plan: MeasurementPlan,
+        condition: Condition,
+        n_atoms: Mapping[str, int],
+        force_call_s: ForceCall,
     ) -> float:
-        """Return the cost of the relaxations."""
+        """Return the cost of the relaxations, each from the ground state."""
         del condition
-        return sum(0.3 * n_atoms.get(name, 30) for name in plan.starts)
+        names = [name for name in plan.starts if name == name_of_ordering(name)]
+        atoms = sum(cell_atoms(plan, name, n_atoms) for name in names)
+        return 1.0 + calls_s(RELAXATION_STEPS * atoms, [plan.model], force_call_s)
 
     def compute(
         self, store: ResultStore, plan: MeasurementPlan, condition: Condition

@@ -16,6 +16,7 @@ from lycb_flows.quantities import (
     place_text,
     temperature_text,
 )
+from lycb_flows.quantities.costs import ForceCall
 from lycb_flows.quantities.density import IonDensity, atom_frames, measured_frames
 from lycb_flows.report import (
     MISSING,
@@ -81,7 +82,11 @@ class IonSites(Quantity[Sites]):
         )
 
     def cost_s(
-        self, plan: MeasurementPlan, condition: Condition, n_atoms: Mapping[str, int]
+        self,
+        plan: MeasurementPlan,
+        condition: Condition,
+        n_atoms: Mapping[str, int],
+        force_call_s: ForceCall,
     ) -> float:
         """Return the estimated cost of an analysis in CPU seconds, without its run and density.
 
@@ -93,7 +98,10 @@ class IonSites(Quantity[Sites]):
             A system, a pressure and a temperature.
         n_atoms
             Atoms in the production cell of each system.
+        force_call_s
+            As of `Quantity.cost_s`; there are no force calls.
         """
+        del force_call_s
         (run,) = self.runs(plan, condition)
         return 3.0 + _COST_S_PER_ATOM_FRAME * atom_frames(run, condition, n_atoms)
 
