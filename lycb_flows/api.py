@@ -20,6 +20,7 @@ from lycb_flows.learning import (
     LabelledStructure,
     fine_tune as train,
     select_frames as sample_frames,
+    split_last,
 )
 from lycb_flows.md import (
     ReadingOptions,
@@ -167,7 +168,8 @@ def fine_tune(
     Raises
     ------
     InputError
-        When the numbers of labels and structures differ, or the potential cannot be trained.
+        When the numbers of labels and structures differ, there are fewer than two, or the
+        potential cannot be trained.
     """
     if len(structures) != len(labels):
         raise InputError(
@@ -177,11 +179,17 @@ def fine_tune(
             labels=len(labels),
         )
     labelled = [
-        LabelledStructure(structure=structure, key=structure.key, **vars(label))
+        LabelledStructure(
+            structure=structure,
+            energy_ev=label.energy_ev,
+            forces_ev_per_ang=label.forces_ev_per_ang,
+            stress_gpa=label.stress_gpa,
+            key=structure.key,
+        )
         for structure, label in zip(structures, labels, strict=True)
     ]
-    n_training = len(labelled) - max(1, round(config.validation_fraction * len(labelled)))
-    trained = train(potential, labelled[:n_training], labelled[n_training:], config, raw_pbe=False)
+    training, validating = split_last(labelled, config.validation_fraction)
+    trained = train(potential, training, validating, config, raw_pbe=False)
     return require_trainable(potential).with_weights(trained.weights)
 
 

@@ -30,6 +30,7 @@ from lycb_flows.learning import (
     TrainedModel,
     evaluate,
     fine_tune,
+    split_last,
     trial_configs,
     tune,
 )
@@ -47,7 +48,6 @@ from lycb_flows.schemas import (
 from lycb_flows.store import ResultStore
 
 _LOGGER = logging.getLogger(__name__)
-_FEWEST_LABELS = 2
 
 
 @dataclass(kw_only=True)
@@ -150,14 +150,7 @@ def _dataset_of(
     """Return the dataset of some labels, the last of which validate; it is stored."""
     groups = [[label] if isinstance(label, str) else label for label in labels]
     keys = tuple(dict.fromkeys(key for group in groups for key in group))
-    if len(keys) < _FEWEST_LABELS:
-        raise InputError(
-            "a training needs a label to learn and one to validate",
-            fix="give more labels",
-            found=len(keys),
-        )
-    n_training = len(keys) - max(1, round(fraction * len(keys)))
-    training, validation = keys[:n_training], keys[n_training:]
+    training, validation = map(tuple, split_last(keys, fraction))
     dataset = Dataset(
         key=Dataset.key_of_labels(training, validation),
         parents=keys,

@@ -30,6 +30,7 @@ from .sampling import (
     Pick as Pick,
     assign_blocks as assign_blocks,
     select_frames as select_frames,
+    split_last as split_last,
 )
 from .students.certificate import (
     Certificate as Certificate,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.md.health import framework_mask
 from lycb_flows.schemas import Structure
 
+T = TypeVar("T")
 FloatArray = NDArray[np.float32]
 
 Rule = Literal["medoid", "fps", "uniform"]
@@ -37,6 +38,7 @@ _CHUNK_VECTORS = (
     200_000  # distances are computed for so many atoms at a time, which fit into the cache
 )
 _MEDOID_CANDIDATES = 500  # of more candidates, evenly spaced ones: the medoid needs all pairs
+_FEWEST_LABELS = 2  # one trains, one validates
 _SAME_ANG = 1e-4  # the precision of frames stored in float32
 
 
@@ -194,6 +196,31 @@ def assign_blocks(
         else:
             blocks[in_time[0]] = "train"
     return tuple(blocks)
+
+
+def split_last(labels: Sequence[T], validation_fraction: float) -> tuple[Sequence[T], Sequence[T]]:
+    """Return the labels that train, and the last share of them, which validates.
+
+    Parameters
+    ----------
+    labels
+        All of them.
+    validation_fraction
+        The share; there is one label at least on either side.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two labels.
+    """
+    if len(labels) < _FEWEST_LABELS:
+        raise InputError(
+            "a training needs a label to learn and one to validate",
+            fix="give more labels",
+            found=len(labels),
+        )
+    n_training = len(labels) - max(1, round(validation_fraction * len(labels)))
+    return labels[: max(1, n_training)], labels[max(1, n_training) :]
 
 
 def evenly_spaced(n_items: int, n_picks: int) -> list[int]:
