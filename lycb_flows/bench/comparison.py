@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from statistics import median
 from typing import Any
 
 import torch
+
+from lycb_flows.machine import count_cores
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,4 @@ def threaded(threads: int, work: Callable[..., object], *arguments: Any) -> Call
 
 def thread_counts() -> tuple[int, ...]:
     """Return the numbers of threads that are tried; the best of them counts."""
-    return (1, 2) if (os.cpu_count() or 1) > 1 else (1,)
+    return (1, 2) if count_cores() > 1 else (1,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lycb_flows.cli.terminal import JsonOption, print_json, print_table
+from lycb_flows.cli.terminal import JsonOption, open_potential, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,15 +53,10 @@ def bakeoff(
 
     from lycb_flows.campaign.labelled_files import read_split_labels
     from lycb_flows.learning import Bakeoff, bake_off
-    from lycb_flows.machine.settings import load_settings
-    from lycb_flows.potentials import find_model, load_potential
+    from lycb_flows.potentials import find_model
 
     fitting, testing = read_split_labels(labels, by, lambda line: typer.echo(line, err=True))
-    sources = {name: find_model(name) for name in model}
-    makers = {
-        name: partial(load_potential, source.model, source.weights, load_settings().device)
-        for name, source in sources.items()
-    }
+    makers = {name: partial(open_potential, find_model(name)) for name in model}
     result = bake_off(makers, fitting, testing, lambda name: typer.echo(f"{name} ...", err=True))
     cards = _cards(makers, testing) if robustness else {}
     if as_json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from lycb_flows.cli.numbers import above_zero, not_negative
-from lycb_flows.cli.terminal import PlainProgress, checked, read_fields
+from lycb_flows.cli.terminal import PlainProgress, checked, open_potential, read_fields
 from lycb_flows.errors import InputError, PhysicsError
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ def md(
     folder of another run or model, one that does not say which model ran it,
     and one in which another process runs.
     """
-    from lycb_flows.machine.settings import load_settings
     from lycb_flows.md import (
         TRAJECTORY_NAME,
         SingleRun,
@@ -61,7 +60,7 @@ def md(
         production_start,
         run_in_folder,
     )
-    from lycb_flows.potentials.models import find_model, load_potential
+    from lycb_flows.potentials.models import find_model
 
     config = read_md_config(protocol)
     how = _protocol(config, temperature_k, pressure_bar)
@@ -70,9 +69,9 @@ def md(
             "the run is shorter than one time step", fix="lengthen it", duration_ps=duration_ps
         )
     start = prepare_start(read_ordered(structure), repeat=repeat)
-    source, settings = find_model(model), load_settings()
+    source = find_model(model)
     run = SingleRun(start, how, seed, production_start(how) + n_steps, source.model.key)
-    potential = load_potential(source.model, source.weights, settings.device)
+    potential = open_potential(source)
     typer.echo(_length_text(how, run.n_steps), err=True)
     with telling(how.time_step_fs) as tell:
         health = run_in_folder(out, run, potential, device=str(potential.device), tell=tell)

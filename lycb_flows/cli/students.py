@@ -10,7 +10,7 @@ import typer
 
 from lycb_flows.cli.dynamics import read_md_config, read_ordered, telling
 from lycb_flows.cli.numbers import above_zero, not_negative
-from lycb_flows.cli.terminal import JsonOption, check_folder_of, print_table
+from lycb_flows.cli.terminal import JsonOption, check_folder_of, open_potential, print_table
 from lycb_flows.errors import InputError
 from lycb_flows.machine import duration_text
 
@@ -46,8 +46,7 @@ def distil(
     Beside the file stands what is known of it, *.certificate.json.
     """
     from lycb_flows.learning import Plan, StudentRecipe, distil
-    from lycb_flows.machine import load_settings
-    from lycb_flows.potentials import NepShape, find_model, load_potential, write_licences
+    from lycb_flows.potentials import NepShape, find_model, write_licences
 
     if out.suffix != ".txt":
         raise InputError("a student is a text file", fix="end it in .txt", found=out.name)
@@ -62,7 +61,7 @@ def distil(
     )
     student = distil(
         starts,
-        load_potential(source.model, source.weights, load_settings().device),
+        open_potential(source),
         NepShape(tuple(species), neurons=neurons),
         plan,
         tell=typer.echo,
@@ -114,9 +113,8 @@ def certify(
     What is found is added to the certificate beside the student's file.
     """
     from lycb_flows.learning import DynamicsPlan, DynamicsRuns
-    from lycb_flows.machine import load_settings
     from lycb_flows.md import prepare_start
-    from lycb_flows.potentials import find_model, load_potential
+    from lycb_flows.potentials import find_model
     from lycb_flows.quantities.trajectory import config_for
 
     plan = DynamicsPlan(
@@ -129,8 +127,8 @@ def certify(
         seed=seed,
     )
     start = prepare_start(read_ordered(crystal), repeat=repeat)
-    settings, sources = load_settings(), [find_model(str(student)), find_model(teacher)]
-    small, large = (load_potential(each.model, each.weights, settings.device) for each in sources)
+    sources = [find_model(str(student)), find_model(teacher)]
+    small, large = map(open_potential, sources)
     config = config_for(start.species)
     with telling(plan.md.time_step_fs) as tell:
         runs = DynamicsRuns(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from lycb_flows.campaign import Submission
     from lycb_flows.config import Config
+    from lycb_flows.potentials import ModelSource, Potential
     from lycb_flows.service.launchpad import ServiceLaunchPad
     from lycb_flows.store import ResultStore
 
@@ -74,6 +75,27 @@ def open_results_to_plan(address: str | None) -> ResultStore:
         return open_results(address)
     folder = AT_THE_END.enter_context(tempfile.TemporaryDirectory(prefix="lycb-plan-"))
     return open_results(folder, create=True)
+
+
+def open_potential(source: ModelSource) -> Potential:
+    """Return the potential of a model, with the device and the threads of the settings.
+
+    Where neither a variable nor the settings' file states threads, those of OMP_NUM_THREADS stay.
+
+    Parameters
+    ----------
+    source
+        The model.
+    """
+    import torch
+
+    from lycb_flows.machine import load_settings
+    from lycb_flows.potentials import load_potential
+
+    settings = load_settings()
+    if "threads" in settings.model_fields_set:
+        torch.set_num_threads(settings.threads)
+    return load_potential(source.model, source.weights, settings.device)
 
 
 def check_folder_of(path: Path) -> None:

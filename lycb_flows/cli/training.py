@@ -14,6 +14,7 @@ from lycb_flows.cli.terminal import (
     JsonOption,
     check_folder_of,
     checked,
+    open_potential,
     print_json,
     print_table,
     read_fields,
@@ -122,11 +123,9 @@ def _config_of(
 
 def _parent_of(source: ModelSource, seed: int, *, from_scratch: bool) -> Trainable:
     """Return the potential that the training starts from."""
-    from lycb_flows.machine import load_settings
-    from lycb_flows.potentials import load_potential, require_trainable
+    from lycb_flows.potentials import require_trainable
 
-    potential = load_potential(source.model, source.weights, load_settings().device)
-    parent = require_trainable(potential, source.model.name)
+    parent = require_trainable(open_potential(source), source.model.name)
     return parent.untrained(seed) if from_scratch else parent
 
 
@@ -261,8 +260,7 @@ def tune(
     from lycb_flows.campaign.labelled_files import read_training_labels
     from lycb_flows.config import TrainingConfig, TuningConfig
     from lycb_flows.learning import trial_configs, tune
-    from lycb_flows.machine import load_settings
-    from lycb_flows.potentials import find_model, load_potential
+    from lycb_flows.potentials import find_model
 
     given = {
         "trials": trials,
@@ -283,7 +281,7 @@ def tune(
     first = checked(TrainingConfig, options)
     sets = read_training_labels(labels, tell=_say)
     source = find_model(model)
-    potential = load_potential(source.model, source.weights, load_settings().device)
+    potential = open_potential(source)
     configs, n_combinations = trial_configs(first, search)
     result = tune(
         potential, sets.training, sets.validation, configs,

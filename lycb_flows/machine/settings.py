@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from lycb_flows.config import discreet_reason, first_fault, parse_yaml
 from lycb_flows.errors import InputError
-from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer
+from lycb_flows.machine.engines import CleanUp, Machine, VaspOptimizer, count_cores
 from lycb_flows.machine.home import in_full
 
 
@@ -80,9 +80,9 @@ class Settings(BaseSettings):
     ping_s: float = Field(60.0, gt=0, description="A worker's heartbeat.")
     lost_after_s: float = Field(600.0, gt=0, description="Silence after which a job is lost.")
     processes: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=count_cores,
         ge=1,
-        description="Processes for independent work.",
+        description="Processes for independent work; default: the cores that this one may use.",
     )
     threads: int = Field(1, ge=1, description="Threads of torch, GPAW and VASP, per process.")
     gpaw_launcher: str = Field(
