@@ -35,6 +35,7 @@ from lycb_flows.schemas import ModelErrors
 _TIMED_ATOMS = 60
 _N_TIMED = 3
 _STEP_ANG = 0.01
+_MUCH_FASTER = 1.5
 _ERRORS = (
     "energy_mae_ev_per_atom",
     "force_mae_ev_per_ang",
@@ -276,6 +277,7 @@ def _recommendation(
     if cheaper:
         cheapest = min(cheaper, key=lambda entry: entry.step_s_per_atom)
         ratio = best.step_s_per_atom / cheapest.step_s_per_atom
-        score = f"{cheapest.errors.score:.2f}"
-        reason += f"; {cheapest.name}, with {score}, is {ratio:.0f} times faster"
+        if ratio >= _MUCH_FASTER:
+            score, times = f"{cheapest.errors.score:.2f}", float(f"{ratio:.2g}")
+            reason += f"; {cheapest.name}, with {score}, is {times:g} times faster"
     return best.name, reason

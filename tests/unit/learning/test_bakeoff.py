@@ -14,7 +14,7 @@ from places import ROOT
 
 from lycb_flows.campaign.labelled_files import read_split_labels
 from lycb_flows.errors import InputError
-from lycb_flows.learning import elements_of
+from lycb_flows.learning import bakeoff, elements_of
 from lycb_flows.learning.bakeoff import bake_off, halves
 from lycb_flows.potentials.models import find_model, load_potential
 from lycb_flows.potentials.potential import Potential
@@ -102,6 +102,20 @@ def test_of_two_that_are_equal_within_their_spread_the_cheaper_is_chosen(known):
     assert "costs less" in found.reason
     times = {entry.name: entry.step_s_per_atom for entry in found.entries}
     assert 0.1 / 120 < times["slow"] - times["quick"] < 0.2 / 60
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"), [(1.3, None), (1.84, "1.8"), (2.5, "2.5"), (9.97, "10"), (123.4, "120")]
+)
+def test_a_model_that_is_much_faster_is_named_with_two_digits(known, ratio, words):
+    found = compared(known, better=Noisy(toy(), 0.05), worse=Noisy(toy(), 0.2))
+    better, worse = found.entries
+    rows = [replace(better, step_s_per_atom=1e-4 * ratio), replace(worse, step_s_per_atom=1e-4)]
+    scores = {"better": np.linspace(0.99, 1.01, 200), "worse": np.linspace(2.99, 3.01, 200)}
+    name, reason = bakeoff._recommendation(rows, scores)
+    assert name == "better"
+    faster = reason.partition("; worse, with ")[2]
+    assert faster == ("" if words is None else f"{worse.errors.score:.2f}, is {words} times faster")
 
 
 def test_the_spread_is_that_of_other_test_sets_of_the_same_size(known):
