@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from lycb_flows.doctor.context import Context, find_room, nearest_folder, write_file
@@ -27,6 +28,7 @@ PROCESS_GB = 1.0
 """Memory that a process with torch and a batch needs."""
 _ANSWER_S = 10.0
 _GB = 1e9
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 # -- what jobs call --------------------------------------------------------------------------
 
@@ -179,7 +181,22 @@ def look_at_memory(context: Context) -> Finding:
 def _memory_bytes() -> int:
     """Return the memory of the machine, or less where a container or job has a limit."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroups 2 and 1
-        with contextlib.suppress(OSError, ValueError):  # none, or "max"
-            limits.append(int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")))
+    with contextlib.suppress(OSError):  # there are no control groups
+        for file in _limits_of(_OWN_GROUPS.read_text(encoding="utf-8")):
+            with contextlib.suppress(OSError, ValueError):  # none, or "max"
+                limits.append(int(file.read_text(encoding="ascii")))
     return min(limits)
+
+
+def _limits_of(groups: str) -> Iterator[Path]:
+    """Yield the files of the memory's limits: of a process's control groups and those above."""
+    for line in groups.splitlines():
+        _, controllers, place = line.split(":", 2)
+        if not controllers:  # cgroups 2
+            top, name = _GROUPS, "memory.max"
+        elif "memory" in controllers.split(","):  # cgroups 1
+            top, name = _GROUPS / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        own = top / place.lstrip("/")
+        yield from (group / name for group in (own, *own.parents) if group.is_relative_to(top))

@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from servers import MongoServer
 
 from lycb_flows import potentials
-from lycb_flows.doctor import context, examination as doctor
+from lycb_flows.doctor import context, examination as doctor, machine
 from lycb_flows.doctor.examination import examine
 from lycb_flows.errors import StoreError
 from lycb_flows.labels.theory import Potcars, vasp_theory
@@ -457,6 +457,35 @@ def test_threads_and_processes_that_do_not_fit(folder, monkeypatch):
     checks = examine(str(folder))
     assert failures(checks) == {"threads", "memory"}
     assert "LYCB_PROCESSES" in by_name(checks)["memory"].fix
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "gigabytes"),
+    [
+        ("0::/job_1/step_0", {"job_1/memory.max": "3e9", "job_1/step_0/memory.max": "max"}, 3),
+        ("0::/job_1/step_0", {"memory.max": "2e9", "job_1/memory.max": "3e9"}, 2),
+        ("4:cpu:/a\n3:memory:/job_1/step_0", {"memory/job_1/memory.limit_in_bytes": "4e9"}, 4),
+        ("3:cpu,memory:/b", {"memory/a/memory.limit_in_bytes": "4e9", "b/memory.max": "1e9"}, None),
+        ("0::/", {"memory.max": "5e9"}, 5),
+        ("0::/absent", {}, None),
+        (None, {"memory.max": "5e9"}, None),
+    ],
+)
+def test_memory_is_what_the_own_control_group_and_those_above_it_leave(
+    place, monkeypatch, groups, limits, gigabytes
+):
+    monkeypatch.setattr(machine, "_OWN_GROUPS", place / "own")
+    monkeypatch.setattr(machine, "_GROUPS", place / "groups")
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 1000, "SC_PHYS_PAGES": 9_000_000}.get)
+    monkeypatch.setenv("LYCB_PROCESSES", "1")
+    if groups is not None:
+        (place / "own").write_text(f"{groups}\n")
+    for name, limit in limits.items():
+        file = place / "groups" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(limit if limit == "max" else f"{float(limit):.0f}\n")
+    found = machine.look_at_memory(context.Context("", None, load_settings())).found
+    assert found == f"{gigabytes or 9}.0 GB for 1 process"
 
 
 def test_settings_that_cannot_be_read_are_the_only_line(folder, monkeypatch):
