@@ -32,7 +32,9 @@ class Model(Document):
     architecture: str = Field(description="What kind of potential it is, e.g. 'chgnet'.")
     architecture_args: dict[str, Any]
     weights: Blob = Field(description="What the architecture loads; safetensors for most.")
-    source: str = Field(description="'pretrained', 'file', 'fine-tuned' or 'distilled'.")
+    source: str = Field(
+        description="'pretrained', 'file', 'fine-tuned', 'distilled' or 'from scratch'."
+    )
     dataset: str | None = None
     parent_model: str | None = None
     reference_shift_ev: dict[str, float] = Field({}, description="Added per atom of an element.")
