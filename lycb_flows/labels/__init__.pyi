@@ -62,6 +62,7 @@ from .theory import (
     Smearing as Smearing,
     Theory as Theory,
     code_of as code_of,
+    functional_of as functional_of,
     gpaw_theory as gpaw_theory,
     teacher_theory as teacher_theory,
     vasp_theory as vasp_theory,

@@ -1,6 +1,7 @@
 """The chapter that follows the paper figure by figure, and the words of other chemistries."""
 
 import re
+from functools import partial
 
 import pytest
 from html_page import Page, papers_panels
@@ -9,6 +10,7 @@ from report_campaign import LATTICE, Campaign, finished
 from lycb_flows import schemas
 from lycb_flows.errors import InputError
 from lycb_flows.report import (
+    PRODUCTION,
     CellRun,
     LearnedRound,
     ReportData,
@@ -23,6 +25,7 @@ from lycb_flows.report import (
 from lycb_flows.report.page import write_report
 from lycb_flows.report.paper_figures import paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
+from lycb_flows.report.paper_methods import methods_part
 from lycb_flows.schemas.keys import digest
 
 PANELS = (
@@ -120,6 +123,45 @@ def test_the_methods_are_of_the_documents_and_cite_what_was_used(campaign, tmp_p
     )
     assert "B. Deng" in methods
     assert "Mortensen" not in methods  # no label is by GPAW
+
+
+def _made_of(kind, key, **facts):
+    return kind.model_construct(key=key, **facts)
+
+
+def test_the_methods_follow_a_model_to_the_labels_code_and_foundation():
+    model = partial(_made_of, schemas.Model, source="pretrained")
+    student = _made_of(schemas.Student, "card", model="s", teacher="t", n_frames=392)
+    edges_ang = ((20.0, 0.0, 0.0), (0.0, 20.0, 0.0), (0.0, 0.0, 12.0))
+    run = _made_of(
+        schemas.Run, "r", model="s", ensemble="npt", temperature_k=300.0, pressure_bar=1.0,
+        n_steps=72_000, time_step_fs=2.0, health=schemas.dynamics.Health(),
+        average_lattice_ang=edges_ang, average_volume_ang3_per_atom=20.0,
+    )  # fmt: skip
+    documents = {
+        "s": model("s", name="student of lycb-pbe-1-sevennet", architecture="nep"),
+        "t": model("t", name="lycb-pbe-1-sevennet", architecture="sevennet"),
+    }
+    cells = [CellRun("LYC", PRODUCTION, run)]
+    data = ReportData(documents=documents, students=[student], cell_runs=cells)
+    text, *references = methods_part(data).lead
+    cited = [reference.split("] ")[1] for reference in references]
+    authors = ("Z. Fan", "G. J. Martyna", "Y. Park", "J. P. Perdew", "J. J. Mortensen")
+    assert [each for each in authors if any(ref.startswith(each) for ref in cited)] == [*authors]
+    for words in (
+        "Molecular dynamics by a student of lycb-pbe-1-sevennet [1]",
+        "in cells of 240 atoms",
+        "trained on 392 frames labelled by lycb-pbe-1-sevennet",
+        "lycb-pbe-1-sevennet is sevennet-0 [3], fine-tuned on 157 labels by PBE [4] in GPAW [5]",
+        "NpT runs of 144 ps, heating included, at 1 bar and 300 K",
+    ):
+        assert words in text
+    assert "Perdew" not in " ".join(methods_part(ReportData(by_dft=[_by_teacher()])).lead)
+
+
+def _by_teacher():
+    name = "teacher: lycb-pbe-9 (a potential, not DFT)"  # PBE is no functional of it
+    return schemas.GroundState.model_construct(theory_name=name, widened_to=None)
 
 
 def test_replicas_are_numbered_and_a_lost_run_has_no_length(campaign, tmp_path):
