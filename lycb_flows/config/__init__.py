@@ -48,6 +48,7 @@ from lycb_flows.config.measurement import (
     MIN_MEASURED_FRAMES,
     DiffusionConfig,
     MeasurementConfig,
+    PlacesConfig,
     StudentConfig,
 )
 from lycb_flows.config.models import IMPORT_PATH, CalculatorModel, ModelName
@@ -97,6 +98,7 @@ __all__ = [
     "Matrix3",
     "MeasurementConfig",
     "ModelName",
+    "PlacesConfig",
     "Positive",
     "RankingConfig",
     "RelaxationConfig",

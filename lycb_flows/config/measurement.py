@@ -6,7 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
 
-from lycb_flows.config.base import DIFFERENT, Config, FractionAboveZero, Positive, Supercell
+from lycb_flows.config.base import (
+    DIFFERENT,
+    Config,
+    FractionAboveZero,
+    Name,
+    Positive,
+    Supercell,
+)
+from lycb_flows.config.decorations import name_of_ordering
 from lycb_flows.config.models import ModelName
 
 CONFIDENCE: Final = 0.95
@@ -83,6 +91,28 @@ class StudentConfig(Config):
     )
 
 
+class PlacesConfig(Config):
+    """Crystals and pressures that a quantity is measured at; what is left out: all of them."""
+
+    systems: tuple[Name, ...] | None = Field(
+        None, min_length=1, description="Names of systems, or of what is made from them: LYB-x3."
+    )
+    pressures_bar: tuple[float, ...] | None = Field(None, min_length=1)
+
+    def hold(self, system: str, pressure_bar: float) -> bool:
+        """Return whether a crystal at a pressure is among them.
+
+        Parameters
+        ----------
+        system
+            Name of the crystal, or of one of its orderings.
+        pressure_bar
+            The pressure in bar.
+        """
+        is_named = self.systems is None or name_of_ordering(system) in self.systems
+        return is_named and (self.pressures_bar is None or pressure_bar in self.pressures_bar)
+
+
 MIN_MEASURED_FRAMES = 10
 """A mean-squared displacement needs at least so many frames of a trajectory."""
 
@@ -131,7 +161,8 @@ class MeasurementConfig(Config):
     quantities: dict[str, dict[str, Any]] | None = Field(
         None,
         min_length=1,
-        description="What is measured: names, or names with options; default: diffusion and "
+        description="What is measured: names, or names with options, of which `places` is every "
+        "quantity's: [{systems: [...], pressures_bar: [...]}, ...]; default: diffusion and "
         "arrhenius.",
     )
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 from lycb_flows.config import Campaign, Config, RunConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.costs import ForceCall
+from lycb_flows.quantities.places import PLACES, Places, is_within, places_of
 from lycb_flows.quantities.plan import Condition, MeasurementPlan, temperature_text
 from lycb_flows.quantities.results import Number
 from lycb_flows.report import Album, Cell, Part, ReportData, Section, Statement, Table, ours
@@ -146,7 +147,8 @@ class Quantity(ABC, Generic[D]):
         None stands for a quantity without options of its own.
         """
         given = (campaign.measure.quantities or {}).get(self.name, {})
-        return None if self.options is None else self.options.model_validate(given)
+        own = {name: value for name, value in given.items() if name != PLACES}
+        return None if self.options is None else self.options.model_validate(own)
 
     def models(self, campaign: Campaign) -> tuple[str, ...]:
         """Return the models that its option `models` names, if it has one.
@@ -158,11 +160,22 @@ class Quantity(ABC, Generic[D]):
     def conditions(self, plan: MeasurementPlan) -> list[Condition]:
         """Return where it is measured, in order.
 
-        They are the places of the plan, without what its scope does not distinguish.
+        They are the places of the plan where it and all that it needs is measured, without what
+        its scope does not distinguish.
         """
         fields = set(_FIELDS_OF_SCOPE[self.scope])
-        places = (place.model_dump(include=fields) for place in plan.places())
+        limits = list(self.limited_to(plan.campaign))
+        found = (place for place in plan.places() if is_within(place, limits))
+        places = (place.model_dump(include=fields) for place in found)
         return list(dict.fromkeys(Condition.model_validate(place) for place in places))
+
+    def limited_to(self, campaign: Campaign) -> Iterator[Places]:
+        """Yield the places that `places` limits it to, and those of each quantity that it needs."""
+        own = places_of(campaign, self.name)
+        if own is not None:
+            yield own
+        for needed in self.needs:
+            yield from needed().limited_to(campaign)
 
     def runs(self, plan: MeasurementPlan, condition: Condition) -> tuple[RunConfig, ...]:
         """Return the runs that it reads at a condition.

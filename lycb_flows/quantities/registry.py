@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from lycb_flows.config import Campaign, MeasurementConfig, first_fault
 from lycb_flows.errors import InputError
 from lycb_flows.quantities.base import Quantity
+from lycb_flows.quantities.places import PLACES, places_of
 from lycb_flows.store.kinds import QUANTITIES
 
 DEFAULT_QUANTITIES = ("diffusion", "arrhenius")
@@ -102,21 +103,48 @@ def check_quantities(campaign: Campaign) -> None:
     chosen_quantities(campaign.measure)
     for name, given in (campaign.measure.quantities or {}).items():
         quantity = find_quantity(name)
-        if quantity.options is None and given:
+        own = [option for option in given if option != PLACES]
+        if quantity.options is None and own:
             raise InputError(
                 "this quantity has no options of its own",
-                fix="write it without options",
+                fix=f"write it without options, but for {PLACES}",
                 at=f"measure.quantities.{name}",
-                found=", ".join(given),
+                found=", ".join(own),
             )
         try:
+            _check_places(campaign, quantity)
             quantity.settings(campaign)
         except ValidationError as err:
             fault = first_fault(err)
             known = quantity.options.model_fields if quantity.options else ()
             raise InputError(
                 fault.message,
-                fix=f"known here: {', '.join(known)}",
+                fix=f"known here: {', '.join((*known, PLACES))}",
                 at=".".join(["measure.quantities", name, *fault.place]),
                 **fault.found,
             ) from err
+
+
+def _check_places(campaign: Campaign, quantity: Quantity[Any]) -> None:
+    """Refuse places that the campaign does not measure at."""
+    measure = campaign.measure
+    names = {name for system in campaign.systems for name in system.names}
+    if not measure.decorations:
+        names = {system.name for system in campaign.systems}
+    given = places_of(campaign, quantity.name)
+    if given is not None and quantity.scope == "campaign":
+        raise InputError(
+            "this quantity is measured once in a campaign",
+            fix=f"write it without {PLACES}",
+            at=f"measure.quantities.{quantity.name}",
+        )
+    for place in given or ():
+        systems, pressures_bar = set(place.systems or ()), set(place.pressures_bar or ())
+        unknown = [*sorted(systems - names), *sorted(pressures_bar - {*measure.pressures_bar})]
+        if unknown:
+            raise InputError(
+                "the campaign measures no such system, or not at this pressure",
+                fix="name its systems, their decorations and measure.pressures_bar",
+                at=f"measure.quantities.{quantity.name}.{PLACES}",
+                found=", ".join(map(str, unknown)),
+            )

@@ -22,7 +22,7 @@ from lycb_flows.errors import InputError
 from lycb_flows.flows.campaign import campaign_flow
 from lycb_flows.quantities.base import Quantity
 from lycb_flows.quantities.plan import Condition
-from lycb_flows.quantities.registry import chosen_quantities, find_quantity
+from lycb_flows.quantities.registry import check_quantities, chosen_quantities, find_quantity
 from lycb_flows.schemas import KINDS, Blob, Density, Document, Sites
 from lycb_flows.store import open_store
 from lycb_flows.store.garbage import list_garbage
@@ -249,7 +249,11 @@ def test_options_enter_the_key_of_their_quantity_only(loop_campaign):
         (["dif"], "unknown quantity .found=dif."),
         ({"diffusion": {"discard_ps": 1.0}}, "measure.quantities.diffusion"),
         ({"census": {"factor": "many"}}, "measure.quantities.census.factor"),
-        ({"census": {"facto": 1}}, "known here: factor"),
+        ({"census": {"facto": 1}}, "known here: factor, places"),
+        ({"diffusion": {"places": [{"systems": ["LYB-x3"]}]}}, "no such system.*found=LYB-x3"),
+        ({"diffusion": {"places": [{"pressures_bar": [7.0]}]}}, "pressure.*found=7.0"),
+        ({"diffusion": {"places": [{"pressure": 1.0}]}}, "measure.quantities.diffusion"),
+        ({"series": {"places": [{"systems": ["LYB"]}]}}, "measured once in a campaign"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(loop_campaign, tmp_path, quantities, words):
@@ -308,6 +312,37 @@ def test_a_quantity_is_measured_where_its_scope_says_after_what_it_needs(loop_ca
     each = scoped("pressure", needs=(hot,))()
     assert len(each.needed_keys(plan, Condition(system="LYB", pressure_bar=5.0))) == 2
     assert both().place(Atlas(key="1" * 64, maps={}, remark="")) == "done"
+
+
+def test_a_quantity_is_measured_at_its_places_and_at_those_of_what_it_needs(loop_campaign):
+    data = loop_campaign.model_dump()
+    data["systems"][0]["decorations"] = [{"x": 3.0}]
+    data["measure"] |= {"pressures_bar": [1.0, 5.0]}
+    places = [{"systems": ["LYB"]}, {"systems": ["LYB-x3"], "pressures_bar": [5.0]}]
+
+    def measured(**quantities):
+        data["measure"]["quantities"] = quantities
+        campaign = type(loop_campaign).model_validate(data)
+        check_quantities(campaign)
+        starts = {"LYB": "2" * 64, "LYB-x3": "3" * 64}
+        plan = measurement_plan(campaign, starts, "1" * 64, ())
+        found = measurements(plan, chosen_quantities(campaign.measure))
+        return {each.job.name: each.quantity.key(plan, each.condition) for each in found}
+
+    everywhere = measured(arrhenius={}, density={"spacing_ang": 0.3}, series={})
+    named = measured(
+        diffusion={"places": places},
+        density={"spacing_ang": 0.3, "places": [{"pressures_bar": [1.0]}]},
+        series={}, arrhenius={},
+    )  # fmt: skip
+    where = ("LYB 1 bar", "LYB 5 bar", "LYB-x3 5 bar")
+    assert set(named) == {
+        *(f"transport {each} 600 K" for each in where),
+        *(f"arrhenius {each}" for each in where),
+        *(f"density {each} 1 bar 600 K" for each in ("LYB", "LYB-x3")),
+        "series",
+    }
+    assert {name for name in named if named[name] != everywhere[name]} == {"series"}  # fewer fits
 
 
 class Atlas(Document):
