@@ -131,7 +131,7 @@ def measure_finished(store: ResultStore, campaign: Campaign, folder: Path) -> Me
     figures = folder / campaign.name
     contents = report_contents(
         store,
-        [submission.record.key, *found.document_keys()],
+        {submission.record.key: (), **found.document_keys()},
         FolderAlbum(figures),
         list(campaign.measure.quantities),
     )

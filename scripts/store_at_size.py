@@ -14,12 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lycb_flows.campaign.results import (
-    enumeration_key,
-    first_stage,
-    measurement_plan,
-    ranking_key,
-)
+from lycb_flows.campaign.measurement import measurement_plan
+from lycb_flows.campaign.rankings import enumeration_key, ranking_key
+from lycb_flows.campaign.results import first_stage
 from lycb_flows.campaign.stages import TEST_STAGE, StagePlan
 from lycb_flows.campaign.submission import Submission, read_campaign, submit
 from lycb_flows.quantities.diffusion import Diffusion

@@ -53,6 +53,8 @@ class Updated:
 def catalogue_row(document: Document, place: Place, species: Species | None) -> Row:
     """Return the row of a document in a campaign.
 
+    The system is called as the campaign calls it: another may have ranked the same crystal first.
+
     Parameters
     ----------
     document
@@ -71,7 +73,8 @@ def catalogue_row(document: Document, place: Place, species: Species | None) -> 
         "worker": document.made.worker,
     }
     row = {name: value for name, value in common.items() if value is not None and value != ""}
-    return row | values_of(document) | {"kind": document.kind, "key": document.key}
+    named = {} if place.system is None else {"system": place.system}
+    return row | values_of(document) | named | {"kind": document.kind, "key": document.key}
 
 
 def _composition(species: Species) -> Row:

@@ -150,8 +150,7 @@ def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
     if campaign:
         submission = find_submission(store, campaign)
         results = find_results(store, submission.campaign, submission.theory)
-        final = results.document_keys()
-        final += [plan.frames_key for plan in results.stages]
+        final = [*results.document_keys(), *(plan.frames_key for plan in results.stages)]
         keys: Iterable[str] = dict.fromkeys([*final, *store.ancestors(*final)])
     else:
         keys = sorted(store.keys())

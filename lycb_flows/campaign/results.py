@@ -50,9 +50,10 @@ class CampaignResults:
     Attributes
     ----------
     rankings
-        The ranking of each system, mixed halides among them.
+        The ranking of each system, mixed halides among them, under the campaign's name for it: the
+        stored document has that of the campaign which ranked the crystal first.
     by_dft
-        The documents of DFT's decision on each ranking, one for each length of its list.
+        The documents of DFT's decision on each ranking, likewise, one for each length of its list.
     ground_states
         Key of the structure that the rest starts from, by system: DFT's choice where DFT decides,
         else the model's.
@@ -93,8 +94,11 @@ class CampaignResults:
         last = {name: lists[-1] for name, lists in self.by_dft.items() if lists}
         return {name: each.key for name, each in last.items() if is_dft(code_of(each.theory_name))}
 
-    def document_keys(self) -> list[str]:
-        """Return the keys of what a report starts from; it finds all else by references."""
+    def document_keys(self) -> dict[str, tuple[str, ...]]:
+        """Return the keys of what a report starts from; it finds all else by references.
+
+        With each stand the names that the campaign has for the crystal of a ranking or a decision.
+        """
         documents = [
             *self.rankings.values(),
             *itertools.chain.from_iterable(self.by_dft.values()),
@@ -104,7 +108,11 @@ class CampaignResults:
             *itertools.chain.from_iterable(self.measured.values()),
             *itertools.chain.from_iterable(self.earlier.values()),
         ]
-        return [document.key for document in documents]
+        found: dict[str, tuple[str, ...]] = {}
+        for document in documents:
+            names = (document.system,) if isinstance(document, Ranking | GroundState) else ()
+            found[document.key] = (*found.get(document.key, ()), *names)
+        return found
 
     def documents(self, kind: type[D]) -> list[D]:
         """Return the documents of a measured quantity, given by the class of its documents."""
@@ -161,10 +169,11 @@ def _follow_ranking(
     ranking = store.find(Ranking, ranking_key(store, campaign, system, x))
     if ranking is None:
         return
-    found.rankings[name] = ranking
+    found.rankings[name] = ranking.model_copy(update={"system": name})
     plan = ground_state_plan(store, campaign, system, x)
     if plan is not None:
-        found.by_dft[name] = list(plan.lists(store))
+        lists = plan.lists(store)
+        found.by_dft[name] = [each.model_copy(update={"system": name}) for each in lists]
     ground_state = find_ground_state(store, campaign, system, x)
     if ground_state is not None:
         found.ground_states[name] = ground_state

@@ -152,6 +152,11 @@ class Campaign(Config):
                 raise ValueError(msg)
         return self
 
+    @property
+    def crystals(self) -> tuple[str, ...]:
+        """The names of its systems and of the mixed halides that are made from them."""
+        return tuple(name for system in self.systems for name in system.names)
+
     def system_of(self, name: str) -> SystemConfig:
         """Return the system of a measured crystal: its own, or that which it is a mixed halide of.
 

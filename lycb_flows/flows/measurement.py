@@ -53,7 +53,7 @@ class ChooseMaker(Maker):
         """Return the chosen model's key, and add its measurement."""
         store = open_store()
         rounds = [store.load(Round, key) for key in self.rounds]
-        evaluations = evaluate_all(store, rounds, self.name)
+        evaluations = evaluate_all(store, rounds, self.campaign.crystals, self.name)
         chosen = choose_model(self.campaign, rounds, evaluations)
         found = find_results(store, self.campaign, self.theory)
         starts = found.ground_states

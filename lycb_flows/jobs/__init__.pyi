@@ -21,7 +21,6 @@ from .learning import (
     FineTuneMaker as FineTuneMaker,
     TrainMaker as TrainMaker,
     evaluate_all as evaluate_all,
-    round_of as round_of,
 )
 from .measuring import (
     QuantityMaker as QuantityMaker,
@@ -30,6 +29,9 @@ from .resources import (
     deciding_job as deciding_job,
     open_store as open_store,
     working_on as working_on,
+)
+from .rounds import (
+    round_of as round_of,
 )
 from .structures import (
     CampaignSystem as CampaignSystem,

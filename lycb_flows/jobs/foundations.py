@@ -36,7 +36,8 @@ def foundation_of(
 
     def choose() -> Foundation:
         tests = [store.load(TestSet, test_set) for test_set in dataset.test_sets]
-        labels = labelled(store, sorted({label for test in tests for label in test.labels}))
+        keys = sorted({label for test in tests for label in test.labels})
+        labels = labelled(store, keys, plan.campaign.crystals)
         potentials = {name: partial(open_potential, store, name) for name in candidates}
         result = bake_off(potentials, *halves(labels))
         rows = tuple(

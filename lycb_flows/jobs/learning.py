@@ -1,9 +1,9 @@
-"""Jobs that train and evaluate, and the round they make."""
+"""Jobs that train and evaluate."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,6 @@ from lycb_flows.campaign import (
     StagePlan,
     admitted_levels,
     frames_of,
-    levers_of,
     refuse_mixture,
     refuse_overlap,
     training_labels_of,
@@ -41,7 +40,6 @@ from lycb_flows.schemas import (
     Label,
     Model,
     Round,
-    Run,
     Structure,
     TestSet,
 )
@@ -272,13 +270,19 @@ class _Training:
         return best.trained, best.config
 
 
-def labelled(store: ResultStore, keys: Sequence[str]) -> list[LabelledStructure]:
-    """Labels with their structures, as training and evaluation take them."""
+def labelled(
+    store: ResultStore, keys: Sequence[str], crystals: Collection[str] = ()
+) -> list[LabelledStructure]:
+    """Labels with their structures, as training and evaluation take them.
+
+    Where several campaigns have chosen a structure, it is called by one of the names given.
+    """
     found = []
     for key in keys:
         label = store.load(Label, key)
         structure = store.load(Structure, label.structure)
         frames = frames_of(store, label.structure)
+        frames.sort(key=lambda frame: frame.system not in crystals)
         system = frames[0].system if frames else ""
         found.append(LabelledStructure.of(label, structure, system))
     return found
@@ -309,39 +313,40 @@ class EvaluateMaker(LookupMaker):
     def prepared(
         self, store: ResultStore, plan: StagePlan, when: Literal["before", "after"]
     ) -> dict[str, Any]:
-        """Return the model and the test sets."""
+        """Return the model, the test sets and the campaign's names."""
         test_sets = store.load(Dataset, plan.dataset_key).test_sets
         model = plan.model if when == "before" else plan.model_key
-        return {"model": model, "test_sets": test_sets}
+        return {"model": model, "test_sets": test_sets, "crystals": plan.campaign.crystals}
 
-    def key(self, store: ResultStore, model: str, test_sets: Sequence[str]) -> str:
+    def key(
+        self, store: ResultStore, model: str, test_sets: Sequence[str], crystals: Sequence[str]
+    ) -> str:
         """Return the key of the Evaluation."""
-        del store
+        del store, crystals
         return Evaluation.key_of(model, test_sets)
 
     def compute(
-        self, store: ResultStore, key: str, model: str, test_sets: Sequence[str]
+        self,
+        store: ResultStore,
+        key: str,
+        model: str,
+        test_sets: Sequence[str],
+        crystals: Sequence[str],
     ) -> Evaluation:
         """Return the errors."""
         del key
-        return _evaluate(store, model, sorted(test_sets))
+        return _evaluate(store, model, sorted(test_sets), crystals)
 
 
-def evaluate_once(
-    store: ResultStore, model: str, test_sets: Sequence[str], job_name: str
+def _evaluate(
+    store: ResultStore, model: str, test_sets: Sequence[str], crystals: Sequence[str]
 ) -> Evaluation:
-    """The Evaluation of a model on test sets, looked up first."""
-    key = Evaluation.key_of(model, test_sets)
-    return store.once(Evaluation, key, lambda: _evaluate(store, model, sorted(test_sets)), job_name)
-
-
-def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> Evaluation:
     seen = training_labels_of(store, store.load(Model, model))
     refuse_overlap(store, sorted(seen), test_sets)
     tests = [store.load(TestSet, key) for key in test_sets]
     keys = sorted({label for test in tests for label in test.labels})
     refuse_mixture(store, keys)
-    result = evaluate(open_potential(store, model), labelled(store, keys))
+    result = evaluate(open_potential(store, model), labelled(store, keys, crystals))
     return Evaluation(
         key=Evaluation.key_of(model, test_sets),
         parents=(model, *test_sets),
@@ -353,37 +358,18 @@ def _evaluate(store: ResultStore, model: str, test_sets: Sequence[str]) -> Evalu
     )
 
 
-def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> Round:
-    """The Round document of a finished stage, decided with what people have asked for."""
-    levers = levers_of(store, plan.campaign)
-    decision = plan.campaign.decide(plan.index, levers)
-    dataset = store.load(Dataset, plan.dataset_key)
-    model, key = plan.model_key, plan.round_key(levers)
-    runs = (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
-    document = Round(
-        key=key,
-        parents=(*plan.earlier_rounds[-1:], dataset.key, model),
-        index=plan.index,
-        temperature_k=plan.temperature_k,
-        start_model=plan.model,
-        runs=tuple(Run.key_of(run) for run in runs),
-        frames=plan.frames_key,
-        dataset=dataset.key,
-        model=model,
-        evaluation_before=Evaluation.key_of(plan.model, dataset.test_sets),
-        evaluation_after=Evaluation.key_of(model, dataset.test_sets),
-        next_temperature_k=decision.next_temperature_k,
-        decision_reason=decision.reason,
-    )
-    return store.once(Round, key, lambda: document, job_name)
-
-
 def evaluate_all(
-    store: ResultStore, all_rounds: Sequence[Round], job_name: str
+    store: ResultStore, all_rounds: Sequence[Round], crystals: Sequence[str], job_name: str
 ) -> dict[str, Evaluation]:
     """Every round's model on the last round's test sets, which hold all earlier ones."""
     if not all_rounds:
         return {}
-    test_sets = store.load(Dataset, all_rounds[-1].dataset).test_sets
-    models = [round_.model for round_ in all_rounds]
-    return {model: evaluate_once(store, model, test_sets, job_name) for model in models}
+    test_sets = sorted(store.load(Dataset, all_rounds[-1].dataset).test_sets)
+
+    def evaluated(model: str) -> Evaluation:
+        key = Evaluation.key_of(model, test_sets)
+        return store.once(
+            Evaluation, key, lambda: _evaluate(store, model, test_sets, crystals), job_name
+        )
+
+    return {round_.model: evaluated(round_.model) for round_ in all_rounds}

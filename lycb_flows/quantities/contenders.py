@@ -98,7 +98,7 @@ def read_labels(store: ResultStore, plan: MeasurementPlan) -> Labels:
     dataset = store.load(Dataset, store.load(Round, plan.rounds[-1]).dataset)
     tests = [store.load(TestSet, key) for key in dataset.test_sets]
     testing = _load(store, sorted({label for test in tests for label in test.labels}))
-    systems, temperatures_k = _origins(store, testing)
+    systems, temperatures_k = _origins(store, testing, plan.campaign.crystals)
     training = _labelled(store, _load(store, dataset.training_labels), {})
     judging = within_elements(_labelled(store, testing, systems), elements_of(training))
     if not judging:
@@ -126,9 +126,12 @@ def _load(store: ResultStore, keys: Sequence[str]) -> list[Label]:
 
 
 def _origins(
-    store: ResultStore, labels: Sequence[Label]
+    store: ResultStore, labels: Sequence[Label], crystals: Collection[str]
 ) -> tuple[dict[str, str], dict[str, float]]:
-    """Return the system and the temperature in K of labels whose frames come from runs."""
+    """Return the system and the temperature in K of labels whose frames come from runs.
+
+    Where several campaigns have chosen a structure, it is called as this one calls it.
+    """
     of_structure = {label.structure: label.key for label in labels}
     makers = store.makers(list(of_structure))
     found = store.find_documents(sorted({key for keys in makers.values() for key in keys}))
@@ -139,6 +142,7 @@ def _origins(
         for frame in document.frames
         if frame.structure in of_structure
     ]
+    frames.sort(key=lambda frame: frame.system in crystals)  # the last counts
     runs = {
         run.key: run.temperature_k
         for run in store.find_documents(sorted({frame.run for frame in frames}))

@@ -8,11 +8,21 @@ its role.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from lycb_flows.errors import StoreError
-from lycb_flows.report.data import PRODUCTION, CellRun, LearnedRound, ReportData, parity_points
+from lycb_flows.report.data import (
+    PRODUCTION,
+    CellRun,
+    LearnedRound,
+    Names,
+    ReportData,
+    called,
+    parity_points,
+    place_of,
+    unique,
+)
 from lycb_flows.schemas import (
     CellVolumes,
     Dataset,
@@ -41,7 +51,7 @@ _N_SHOWN_CANDIDATES = 10
 _NUMEROUS = (Label, Relaxation, Structure)
 
 
-def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
+def collect(store: ResultStore, keys: Iterable[str] | Names) -> ReportData:
     """Return what the final documents of a campaign rest on, as far as a report shows it.
 
     Parameters
@@ -50,22 +60,24 @@ def collect(store: ResultStore, keys: Iterable[str]) -> ReportData:
         Holds the documents.
     keys
         Keys of rankings, enumerations, rounds, evaluations, transports, Arrhenius fits, ...: in
-        any order, as many as there are so far.
+        any order, as many as there are so far. A mapping has beside that of a ranking, or of
+        DFT's decision on one, the campaign's names for its crystal: the document has the name of
+        the campaign that ranked it first.
     """
     final = list(dict.fromkeys(keys))
-    collector = _Collector(store)
+    collector = _Collector(store, keys if isinstance(keys, Mapping) else {})
     collector.read_ahead(final)
     collector.read_shown()
     for key in final:
         collector.add(key)
     collector.follow_runs()
     data = collector.data
-    data.enumerations = _unique(data.enumerations)
-    data.rankings = sorted(_unique(data.rankings), key=lambda ranking: ranking.system)
+    data.enumerations = unique(data.enumerations)
+    data.rankings.sort(key=lambda ranking: ranking.system)
     data.rounds.sort(key=lambda learned: (learned.round.index, learned.round.key))
     data.by_dft.sort(key=lambda found: (found.system, found.n, found.key))
     data.measurements = {
-        kind: sorted(_unique(documents), key=_place)
+        kind: sorted(unique(documents), key=place_of)
         for kind, documents in data.measurements.items()
     }
     data.cell_runs.sort(
@@ -82,8 +94,8 @@ class _Collector:
     thousands of is not remembered; those of them that the report shows are read again, at once.
     """
 
-    def __init__(self, store: ResultStore) -> None:
-        self.store, self.data = store, ReportData(read=store.blobs.read)
+    def __init__(self, store: ResultStore, names: Names) -> None:
+        self.store, self.data, self.names = store, ReportData(read=store.blobs.read), names
         usable = QUANTITIES.usable().values()
         self.quantities = {quantity.document.kind: quantity for quantity in usable}
         self.ancestry: dict[str, None] = {}
@@ -190,7 +202,7 @@ class _Collector:
                 self.measurement(document)
             case _:
                 pass
-        self.data.documents[key] = document
+        self.data.documents[key] = called(document, self.names)[0]
 
     def enumeration(self, key: str) -> None:
         """Add an enumeration and its parent, a crystal or the structure that is decorated."""
@@ -208,7 +220,7 @@ class _Collector:
 
         The page shows ten candidates, so the relaxations of others are not loaded.
         """
-        self.data.rankings.append(ranking)
+        self.data.rankings += called(ranking, self.names)
         self.enumeration(ranking.enumeration)
         self.take(Structure, ranking.ground_state, f"ground state of {ranking.system}")
         self.model(ranking.model)
@@ -219,7 +231,7 @@ class _Collector:
 
     def ground_state(self, found: GroundState) -> None:
         """Add DFT's decision on a ranking, and the relaxations behind it."""
-        self.data.by_dft.append(found)
+        self.data.by_dft += called(found, self.names)
         self.take(Structure, found.ground_state, f"ground state of {found.system} by DFT")
         for key in _relaxations_by_dft(found):
             self.take(Relaxation, key, "a relaxation by DFT")
@@ -341,15 +353,14 @@ class _Collector:
         return taught
 
     def follow_runs(self) -> None:
-        """Set the system of each NpT run, from the ground state it started from or its name."""
-        systems, volumes = self.data.ground_states(), self.data.measured(CellVolumes)
-        others = self.data.other_models()
+        """Set the system of each NpT run, from its name: several may start from one structure."""
+        others, volumes = self.data.other_models(), self.data.measured(CellVolumes)
         cells = [cell for each in volumes for cell in each.cells]
         cells += [cell for each in volumes for by in each.by_model for cell in by.cells]
         means = {cell.run: cell for cell in cells}
         self.data.cell_runs = [
             CellRun(
-                systems.get(c.run.start) or c.run.name.split(" ")[0],
+                c.run.name.split(" ")[0],
                 c.role,
                 c.run,
                 means.get(c.run.key),
@@ -364,9 +375,8 @@ class _Collector:
         for key in self.ancestry:
             if key in self.absent:
                 self.data.missing.setdefault(key, "an ancestor")
-        learned_from = (
-            self.theories.keys() - self.steps - self.taught()
-        )  # nothing learns from steps
+        # nothing learns from the steps of relaxations
+        learned_from = self.theories.keys() - self.steps - self.taught()
         self.data.theory_names = sorted({self.theories[key] for key in learned_from})
         self.data.imported_theory_names = {
             found.theory_name for found in self.store.find_all(Import)
@@ -383,15 +393,3 @@ def _shown_relaxations(ranking: Ranking) -> list[str | None]:
 
 def _relaxations_by_dft(found: GroundState) -> list[str | None]:
     return [*(candidate.relaxation for candidate in found.candidates), *found.anchors.values()]
-
-
-def _unique(documents: list[D]) -> list[D]:
-    return list({document.key: document for document in documents}.values())
-
-
-def _place(document: Document) -> tuple[str, float, float, int, str]:
-    """Return the condition that a document was measured at, to sort by."""
-    place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
-    pressure_bar, temperature_k = (value or 0.0 for value in place)
-    system, replica = (getattr(document, name, None) for name in ("system", "replica"))
-    return system or "", pressure_bar, temperature_k, replica or 1, document.key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -36,6 +36,8 @@ from lycb_flows.store import Attempt
 D = TypeVar("D", bound=Document)
 PRODUCTION: Final = "production"
 """Role of the runs that measure."""
+Names = Mapping[str, Sequence[str]]
+"""What a campaign calls the crystals of its rankings and decisions, by key of the document."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,35 @@ def _components(row: dict[str, Any], name: str) -> Iterator[tuple[float, float]]
     """Return (labelled, predicted) of each component of a matrix."""
     labelled, predicted = np.array(row[f"label_{name}"]), np.array(row[name])
     return zip(labelled.ravel().tolist(), predicted.ravel().tolist(), strict=True)
+
+
+def called(document: D, names: Names) -> list[D]:
+    """Return a ranking, or DFT's decision on one, under each name of its crystal in a campaign.
+
+    Any other document is returned as it is.
+
+    Parameters
+    ----------
+    document
+        It has the name of the crystal where it was ranked first.
+    names
+        The campaign's; the document's own counts where there is none.
+    """
+    known = names.get(document.key, ())
+    return [document.model_copy(update={"system": name}) for name in known] or [document]
+
+
+def unique(documents: Iterable[D]) -> list[D]:
+    """Return documents without those that come again."""
+    return list({document.key: document for document in documents}.values())
+
+
+def place_of(document: Document) -> tuple[str, float, float, int, str]:
+    """Return the condition that a document was measured at, to sort by."""
+    place = (getattr(document, name, None) for name in ("pressure_bar", "temperature_k"))
+    pressure_bar, temperature_k = (value or 0.0 for value in place)
+    system, replica = (getattr(document, name, None) for name in ("system", "replica"))
+    return system or "", pressure_bar, temperature_k, replica or 1, document.key
 
 
 def _no_blobs(blob: Blob) -> bytes:
@@ -240,12 +271,16 @@ class ReportData:
         return next((structure for structure in found if structure is not None), None)
 
     def ground_states(self) -> dict[str, str]:
-        """Return the system of each ground state, by the key of its structure.
+        """Return the systems of each ground state in words, by the key of its structure.
 
         Ground states of the model and of DFT are both among them.
         """
-        by_model = {ranking.ground_state: ranking.system for ranking in self.rankings}
-        return by_model | {found.ground_state: found.system for found in self.by_dft}
+        found: dict[str, dict[str, None]] = {}
+        pairs = [(each.ground_state, each.system) for each in self.rankings]
+        pairs += [(each.ground_state, each.system) for each in self.by_dft]
+        for structure, system in pairs:
+            found.setdefault(structure, {})[system] = None
+        return {structure: " and ".join(names) for structure, names in found.items()}
 
     def decided_by_dft(self) -> list[GroundState]:
         """Return DFT's final decisions: those on lists that did not grow."""

@@ -87,7 +87,7 @@ def write_report(
         Name of the campaign.
     keys
         Keys of its final documents so far: rankings, rounds, evaluations, transports, Arrhenius
-        fits, the campaign's record.
+        fits, the campaign's record; as a mapping with names, see `collect`.
     folder
         Made when absent.
     quantities
@@ -236,7 +236,7 @@ def _ranking(data: ReportData, album: Album) -> Section:
                 tables=(tables.dft_order_table(data, found),),
             )
             for found in data.by_dft
-            if found.ranking == ranking.key
+            if (found.ranking, found.system) == (ranking.key, ranking.system)
         ]
     return Section("ranking", "Ranking", () if parts else ("No ranking yet.",), tuple(parts))
 

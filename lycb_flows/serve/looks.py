@@ -90,7 +90,7 @@ class CampaignLook:
     structures: tuple[tuple[str, str], ...] = ()
     runs: tuple[tuple[str, str], ...] = ()
     measured: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    document_keys: tuple[str, ...] = ()
+    document_keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     quantities: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -156,7 +156,7 @@ class Looker:
             "structures": tuple(found.ground_states.items()),
             "runs": tuple(_runs(store, found)),
             "measured": tuple(_measured(found)),
-            "document_keys": tuple(found.document_keys()),
+            "document_keys": found.document_keys(),
             "quantities": reported_names(submission.campaign.measure),
         }
 
