@@ -325,8 +325,9 @@ def arrhenius_table(data: ReportData, system: str) -> Table:
         tuple(rows),
         "Maximum likelihood over all runs that are diffusive or bounds; the interval of σ is that "
         "of one line and of two that meet, each with its weight. Paper's recipe: a line through "
-        "its own D of the same runs, with He's errors. Experiments on one nominal composition "
-        "spread as shown." + (_models_text(data, fits) if paper_rows else ""),
+        "its own D of the same runs, with He's errors."
+        + " Experiments on one nominal composition spread as shown." * bool(experiments(structure))
+        + (_models_text(data, fits) if paper_rows else ""),
     )
 
 

@@ -33,7 +33,7 @@ _LOGGER = logging.getLogger(__name__)
 def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoint]:
     """Return every composition that is measured, relaxed by the model.
 
-    Energies of formation are counted from binaries that the same model has relaxed.
+    Energies of formation are counted from competing phases that the same model has relaxed.
 
     Parameters
     ----------
@@ -55,8 +55,9 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
     config = ranking.stage_config(plan.campaign.ranking, "fine")
     names = [name for name in plan.starts if name == name_of_ordering(name)]
     starts = [store.load(Structure, plan.starts[name]) for name in names]
-    binaries = binary_energies_ev(starts, potential, config)
-    phases = {name: load_binary(name).species for name in BINARY_NAMES}
+    cells = _competing_phases(store, plan)
+    energies_ev = phase_energies_ev(starts, potential, config, cells)
+    phases = {name: cell.species for name, cell in cells.items()}
     stage = Stage(_LOGGER.info, "relaxing compositions", len(starts))
     points = []
     relaxed = relax_many(starts, potential, config, max_atoms=_max_atoms(potential))
@@ -65,7 +66,9 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
             raise found
         system = plan.campaign.system_of(name)
         x = {decorated_name(system.name, each.x): each.x for each in system.decorations}
-        formation = formation_energy_ev_per_atom(start.species, found.energy_ev, binaries, phases)
+        formation = formation_energy_ev_per_atom(
+            start.species, found.energy_ev, energies_ev, phases
+        )
         points.append(
             SeriesPoint(
                 name=name,
@@ -102,26 +105,50 @@ def _undecorated_x(system: SystemConfig, structure: Structure) -> float | None:
     return 6 * amounts["Br"] / (amounts["Br"] + amounts["Cl"])
 
 
-def binary_energies_ev(
-    starts: Sequence[Structure], potential: Potential, config: RelaxationConfig
+def own_phases(plan: MeasurementPlan) -> dict[str, str]:
+    """Return the keys of the competing phases that a campaign brings along, by name.
+
+    Parameters
+    ----------
+    plan
+        The measurement. Without phases of its own, which gives {}, binary halides are taken.
+    """
+    dft = plan.campaign.ranking.dft
+    return dft.anchors if dft is not None and isinstance(dft.anchors, dict) else {}
+
+
+def _competing_phases(store: ResultStore, plan: MeasurementPlan) -> dict[str, Structure]:
+    """Return the cells of the phases that energies of formation are counted from."""
+    own = own_phases(plan)
+    if own:
+        return {name: store.load(Structure, key) for name, key in own.items()}
+    return {name: load_binary(name) for name in BINARY_NAMES}
+
+
+def phase_energies_ev(
+    starts: Sequence[Structure],
+    potential: Potential,
+    config: RelaxationConfig,
+    cells: Mapping[str, Structure],
 ) -> dict[str, float]:
-    """Return the energies of the cells of binaries that the model has relaxed.
+    """Return the energies of the cells of competing phases that the model has relaxed.
 
     One that flies apart or has not converged is left out, so that nothing is counted from it.
 
     Parameters
     ----------
     starts
-        The compositions, whose elements say which binaries there are.
+        The compositions, whose elements say which phases there are.
     potential
         The model.
     config
         When a relaxation ends.
+    cells
+        The cell of each phase, by name.
     """
     from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch, for this alone
 
     elements = {symbol for start in starts for symbol in start.species}
-    cells = {name: load_binary(name) for name in BINARY_NAMES}
     usable = {name: cell for name, cell in cells.items() if set(cell.species) <= elements}
     relaxed = relax_many(list(usable.values()), potential, config)
     return {

@@ -28,7 +28,14 @@ from lycb_flows.report import (
     spread_values,
     styled,
 )
-from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, CompositionSeries, Transport
+from lycb_flows.schemas import (
+    FITTED_REGIMES,
+    Arrhenius,
+    CompositionSeries,
+    LatticeDifference,
+    SeriesPoint,
+    Transport,
+)
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, BOLTZMANN_EV_PER_K, EV_MEV
 
 Array = NDArray[np.floating[Any]]
@@ -235,56 +242,69 @@ def _single_line(fit: Arrhenius, temperatures_k: Sequence[float]) -> tuple[Array
 
 
 @styled
-def series_energy_figure(document: CompositionSeries, paper: Mapping[str, float]) -> Figure:
+def series_energy_figure(
+    differences: Sequence[LatticeDifference],
+    formed: Sequence[SeriesPoint],
+    paper: Mapping[str, float],
+) -> Figure:
     """Return differences of lattices and energies of formation over x, in meV/atom.
+
+    Without the one or the other there is a single panel.
 
     Parameters
     ----------
-    document
-        The series.
+    differences
+        Those of compositions whose x is known.
+    formed
+        Points with an x and an energy of formation.
     paper
         The paper's differences in meV/atom, by formula.
     """
-    figure = Figure((WIDE, 3.6))
-    left, right = figure.subplots(1, 2)
-    pairs = list(dict.fromkeys((each.first, each.second) for each in document.differences))
+    n_panels = bool(differences) + bool(formed)
+    figure = Figure((WIDE if n_panels > 1 else HALF, 3.6))
+    panels = figure.subplots(1, n_panels, squeeze=False)[0]
+    if differences:
+        _draw_differences(panels[0], differences, paper)
+    if formed:
+        _draw_formation(panels[-1], formed)
+    for axes in panels:
+        axes.axhline(0.0, color=GREY, linewidth=0.8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="best")
+    return figure
+
+
+def _draw_differences(
+    axes: Axes, differences: Sequence[LatticeDifference], paper: Mapping[str, float]
+) -> None:
+    pairs = list(dict.fromkeys((each.first, each.second) for each in differences))
     for colour, pair in zip(series_colours(len(pairs)), pairs, strict=True):
-        members = [
-            each
-            for each in document.differences
-            if (each.first, each.second) == pair and each.x is not None
-        ]
+        members = [each for each in differences if (each.first, each.second) == pair]
         label = plain_text(f"{pair[0]} - {pair[1]}")
         energies = [each.energy_ev_per_atom * EV_MEV for each in members]
-        left.plot([each.x for each in members], energies, "o-", color=colour, label=label)
+        axes.plot([each.x or 0.0 for each in members], energies, "o-", color=colour, label=label)
         by_dft = [each for each in members if each.dft_energy_ev_per_atom is not None]
-        left.plot(
-            [each.x for each in by_dft],
+        axes.plot(
+            [each.x or 0.0 for each in by_dft],
             [(each.dft_energy_ev_per_atom or 0.0) * EV_MEV for each in by_dft],
             "s", color=colour, markerfacecolor="white", label=f"{label}, DFT" if by_dft else None,
         )  # fmt: skip
         known = [(each.x, paper[each.formula]) for each in members if each.formula in paper]
         if known:
-            left.plot(*zip(*known, strict=True), "--", color=SAND, label="paper, DFT")
-    left.axhline(0.0, color=GREY, linewidth=0.8)
-    lattices = list(dict.fromkeys(point.lattice for point in document.points))
+            axes.plot(*zip(*known, strict=True), "--", color=SAND, label="paper, DFT")
+    axes.set(xlabel="x", ylabel="difference (meV/atom)")
+
+
+def _draw_formation(axes: Axes, formed: Sequence[SeriesPoint]) -> None:
+    lattices = list(dict.fromkeys(point.lattice for point in formed))
     for colour, lattice in zip(series_colours(len(lattices)), lattices, strict=True):
         known = sorted(
-            (point.x, point.formation_energy_ev_per_atom * EV_MEV)
-            for point in document.points
+            (point.x or 0.0, (point.formation_energy_ev_per_atom or 0.0) * EV_MEV)
+            for point in formed
             if point.lattice == lattice
-            and point.x is not None
-            and point.formation_energy_ev_per_atom is not None
         )
-        if known:
-            right.plot(*zip(*known, strict=True), "o-", color=colour, label=plain_text(lattice))
-    right.axhline(0.0, color=GREY, linewidth=0.8)
-    left.set(xlabel="x", ylabel="difference (meV/atom)")
-    right.set(xlabel="x", ylabel="formation (meV/atom)")
-    for axes in (left, right):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="best")
-    return figure
+        axes.plot(*zip(*known, strict=True), "o-", color=colour, label=plain_text(lattice))
+    axes.set(xlabel="x", ylabel="formation (meV/atom)")
 
 
 @styled

@@ -11,6 +11,7 @@ from lycb_flows.quantities.arrhenius import ArrheniusLaw
 from lycb_flows.quantities.composition import (
     lattice_differences,
     mixed_halide,
+    own_phases,
     relaxed_points,
     sign_changes,
 )
@@ -19,12 +20,14 @@ from lycb_flows.report import (
     MISSING,
     Album,
     Cell,
+    FigureView,
     Part,
     ReportData,
     Statement,
     Table,
     as_printed,
     fixed,
+    listed,
     number,
     ours,
     paper_numbers,
@@ -59,7 +62,7 @@ class Series(Quantity[CompositionSeries]):
     rests_on = "a ground state, or an Arrhenius fit"
 
     def key(self, plan: MeasurementPlan, condition: Condition) -> str:
-        """Return the key: the model, what is relaxed and how, the fits, and DFT's decisions."""
+        """Return the key: the model, what is relaxed and how, fits, decisions and own phases."""
         ranking = plan.campaign.ranking
         return make_key(
             CompositionSeries,
@@ -69,6 +72,7 @@ class Series(Quantity[CompositionSeries]):
             max_steps=ranking.max_steps,
             documents=list(self.needed_keys(plan, condition)),
             by_dft=plan.by_dft,
+            phases=own_phases(plan) or None,
         )
 
     def cost_s(
@@ -111,9 +115,16 @@ class Series(Quantity[CompositionSeries]):
         starts, by_dft = [point.start for point in points], (plan.by_dft or {}).values()
         return CompositionSeries(
             key=self.key(plan, condition),
-            parents=(plan.model, *starts, *(fit.key for fit in found), *by_dft),
+            parents=(
+                plan.model,
+                *starts,
+                *(fit.key for fit in found),
+                *by_dft,
+                *own_phases(plan).values(),
+            ),
             model=plan.model,
             points=tuple(points),
+            phases=tuple(own_phases(plan)),
             differences=tuple(lattice_differences(points, lattices)),
         )
 
@@ -132,10 +143,8 @@ class Series(Quantity[CompositionSeries]):
     def part(self, data: ReportData, album: Album, system: str) -> Part:
         """Return energies and conductivities over x, beside the paper's where it has them."""
         (document,) = data.measured(CompositionSeries)
-        figures, tables = [], [_points_table(document)]
-        if len(document.points) > 1:
-            caption = "Left: difference of the lattices. Right: energy of formation from binaries."
-            figures.append(album.show("series-energy", _energy_figure(document), caption))
+        figures, tables = list[FigureView](), [_points_table(document)]
+        figures += _energy_figures(album, document)
         if document.differences:
             tables.append(_differences_table(document))
         if any(point.conduction for point in document.points):
@@ -165,10 +174,11 @@ class Series(Quantity[CompositionSeries]):
                     (document.key,),
                 )
             model = data.find(Model, document.model)
-            has_any = any(p.formation_energy_ev_per_atom is not None for p in document.points)
-            if has_any and model is not None and model.source == "distilled":
+            is_students = model is not None and model.source == "distilled"
+            if model is not None and is_students and _has_formation(document):
                 yield Statement(
-                    "Energies of formation are a student's, which has learned no binary halide.",
+                    "Energies of formation are a student's, which has learned none of "
+                    f"{_phases(document)}.",
                     (document.key, model.key),
                 )
 
@@ -187,6 +197,25 @@ def _conduction(fit: Arrhenius) -> SeriesConduction:
 
 
 # -- report --------------------------------------------------------------------------------------
+
+
+def _has_formation(document: CompositionSeries) -> bool:
+    return any(point.formation_energy_ev_per_atom is not None for point in document.points)
+
+
+def _formation_note(document: CompositionSeries) -> str:
+    by_dft = (point.dft_formation_energy_ev_per_atom for point in document.points)
+    if not _has_formation(document) and all(energy_ev is None for energy_ev in by_dft):
+        return ""
+    return (
+        f" Energies of formation are from the mixture of {_phases(document)} that is lowest in "
+        "energy: below zero the composition is stable against it."
+    )
+
+
+def _phases(document: CompositionSeries) -> str:
+    """Return the phases that energies of formation are counted from."""
+    return listed(document.phases) if document.phases else "binary halides"
 
 
 def _place(point: SeriesPoint, key: str) -> tuple[Cell, ...]:
@@ -221,9 +250,8 @@ def _points_table(document: CompositionSeries) -> Table:
             "formation (meV/atom)", "formation, DFT",
         ),
         tuple(rows),
-        "By the model that measures; energies of formation from the mixture of binary halides that "
-        "is lowest in energy. Below zero the composition is stable against them.",
-    )  # fmt: skip
+        "By the model that measures." + _formation_note(document),
+    ).without_empty("x", "volume, DFT", "formation (meV/atom)", "formation, DFT")  # fmt: skip
 
 
 def _mev(energy_ev: float | None) -> str:
@@ -257,7 +285,7 @@ def _differences_table(document: CompositionSeries) -> Table:
         tuple(rows),
         "Below zero the first lattice is the stable one."
         + " Paper: E(P-3c1) - E(C2) of Li3YCl(6-x)Br(x)." * bool(paper),
-    )
+    ).without_empty("x", "here, DFT")
 
 
 def _papers(document: CompositionSeries) -> dict[str, float]:
@@ -302,13 +330,24 @@ def _conduction_table(document: CompositionSeries) -> Table:
             "",
         ),
         tuple(rows),
-    )  # fmt: skip
+    ).without_empty("x")  # fmt: skip
 
 
-def _energy_figure(document: CompositionSeries) -> Figure:
+def _energy_figures(album: Album, document: CompositionSeries) -> Iterator[FigureView]:
+    """Yield the figure of energies over x, with the panels that there are numbers for."""
     from lycb_flows.quantities.figures import series_energy_figure  # noqa: PLC0415 - matplotlib
 
-    return series_energy_figure(document, _papers(document))
+    differences = [each for each in document.differences if each.x is not None]
+    formed = [
+        point
+        for point in document.points
+        if point.x is not None and point.formation_energy_ev_per_atom is not None
+    ]
+    panels = ["difference of the lattices"] if differences else []
+    panels += [f"energy of formation from {_phases(document)}"] if formed else []
+    if panels and len(document.points) > 1:
+        figure = series_energy_figure(differences, formed, _papers(document))
+        yield album.show("series-energy", figure, f"Over x: {', '.join(panels)}.")
 
 
 def _conduction_figure(document: CompositionSeries) -> Figure:

@@ -121,7 +121,7 @@ def transport_table(data: ReportData, system: str) -> Table:
         "window, ± He's error (He et al. 2018). D_c/D_ab: D along c over the mean along a and b."
     )
     structure = data.structure_of_system(system)
-    if structure and paper_system(structure):
+    if paper_transport((structure and paper_system(structure)) or ""):
         columns += ("paper σ(T) (mS/cm)",)
         note += (
             " Paper σ(T): derived here from its Eₐ and σ(300 K) of CHGNet_600K at the nearest "

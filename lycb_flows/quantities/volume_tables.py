@@ -42,7 +42,7 @@ def volume_table(data: ReportData, system: str) -> Table:
     system
         Name of the system.
     """
-    paper = published_volumes(data, system) if data.of_paper else None
+    paper = published_volumes(data, system) or None
     cells = [cell for cell in data.cell_runs if cell.system == system]
     measured = any(cell.mean is not None for cell in cells)
     rows = [

@@ -10,7 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,6 +47,26 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+
+    def without_empty(self, *optional: str) -> Table:
+        """Return the table without those of some columns in which nothing stands.
+
+        Parameters
+        ----------
+        optional
+            Headings of columns that not every campaign has numbers for.
+        """
+        texts = [{row[i].text for row in self.rows} for i in range(len(self.columns))]
+        kept = [
+            i
+            for i, name in enumerate(self.columns)
+            if name not in optional or not texts[i] <= {MISSING, ""}
+        ]
+        return replace(
+            self,
+            columns=tuple(self.columns[i] for i in kept),
+            rows=tuple(tuple(row[i] for i in kept) for row in self.rows),
+        )
 
 
 def ours(key: str, texts: Iterable[str]) -> tuple[Cell, ...]:

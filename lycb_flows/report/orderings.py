@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.labels import code_of, is_dft
 from lycb_flows.report import ReportData, Statement, counted, listed, number
 from lycb_flows.schemas import Enumeration, GroundState, Ranking
@@ -37,8 +38,9 @@ def ground_states_by_dft(data: ReportData) -> Iterator[Statement]:
         best = next(c for c in found.candidates if c.structure == found.ground_state)
         space_group = (best.space_group or "unknown").replace("-", _HYPHEN)
         formation = best.formation_energy_ev_per_atom
+        phases = "binaries" if set(found.anchors) <= {*BINARY_NAMES} else listed([*found.anchors])
         formed = (
-            "" if formation is None else f", {number(formation * EV_MEV)} meV/atom from binaries"
+            "" if formation is None else f", {number(formation * EV_MEV)} meV/atom from {phases}"
         )
         yield Statement(
             f"{found.system}: the ground state by {found.theory_name} is {space_group}{formed}; "

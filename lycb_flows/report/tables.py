@@ -148,7 +148,7 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
         _dft_row(data, found, place, candidate)
         for place, candidate in enumerate(found.candidates, 1)
     ]
-    binaries = ", ".join(found.anchors)
+    phases = ", ".join(found.anchors)
     tau, rho = number(found.kendall_tau, 2), number(found.spearman_rho, 2)
     return Table(
         f"Best {found.n} of {found.n_there:,}",
@@ -159,8 +159,8 @@ def dft_order_table(data: ReportData, found: GroundState) -> Table:
         ),
         tuple(rows),
         f"Kendall's τ {tau}, Spearman's ρ {rho}. Volume change: from the model's minimum."
-        + (f" Formation: from {binaries} at the same level of theory." if binaries else ""),
-    )  # fmt: skip
+        + (f" Formation: from {phases} at the same level of theory." if phases else ""),
+    ).without_empty("formation (meV/atom)")  # fmt: skip
 
 
 def _dft_row(

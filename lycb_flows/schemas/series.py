@@ -59,6 +59,11 @@ class CompositionSeries(Document):
 
     model: str
     points: tuple[SeriesPoint, ...]
+    phases: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda phases: not phases,
+        description="Competing phases of the campaign's own; without any they are binary halides.",
+    )
     differences: tuple[LatticeDifference, ...] = Field(
         (), description="Of compositions that two lattices have; the first of the campaign first."
     )

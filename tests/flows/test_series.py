@@ -11,18 +11,31 @@ from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.measurement import measurement_plan, run_batches
 from lycb_flows.campaign.results import CampaignResults
 from lycb_flows.campaign.submission import read_campaign, submit
-from lycb_flows.config import Campaign, DecorationConfig, EnumerationConfig, RelaxationConfig
-from lycb_flows.crystals import enumerate_orderings, load_parent, structure_from_arrays
+from lycb_flows.config import (
+    Campaign,
+    DecorationConfig,
+    DftConfig,
+    EnumerationConfig,
+    RelaxationConfig,
+)
+from lycb_flows.crystals import (
+    BINARY_NAMES,
+    enumerate_orderings,
+    load_binary,
+    load_parent,
+    structure_from_arrays,
+)
 from lycb_flows.errors import PhysicsError
 from lycb_flows.potentials import find_model, load_potential
 from lycb_flows.quantities import Condition, MeasurementPlan, chosen_quantities, find_quantity
 from lycb_flows.quantities.composition import (
-    binary_energies_ev,
     lattice_differences,
+    phase_energies_ev,
     relaxed_points,
     sign_changes,
 )
 from lycb_flows.relaxation import relax
+from lycb_flows.report import FolderAlbum
 from lycb_flows.report.data import ReportData
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.schemas import LatticeDifference, SeriesPoint, make_key
@@ -287,6 +300,62 @@ def test_a_series_travels_without_runs(series, tmp_path):
         assert found.facts() == document.facts()
 
 
+def with_phases(plan, phases):
+    """A plan for one crystal, whose campaign may bring its own competing phases along."""
+    labeler = {"type": "teacher", "model": plan.model}
+    dft = DftConfig.model_validate({"labeler": labeler, "anchors": phases or True})
+    ranked = plan.campaign.ranking.model_copy(update={"dft": dft})
+    campaign = plan.campaign.model_copy(update={"ranking": ranked})
+    return plan.model_copy(update={"campaign": campaign, "starts": {"LYC": plan.starts["LYC"]}})
+
+
+def test_energies_of_formation_are_from_the_campaigns_own_phases(series):
+    store, plan, _ = series
+    quantity, own = find_quantity("series"), load_binary("YCl3")
+    salt = load_binary("LiCl")
+    store.insert_all([own, salt])
+    alone = with_phases(plan, {"YCl3 of mine": own.key})
+    both = with_phases(plan, {"YCl3 of mine": own.key, "salt": salt.key})
+    assert len({quantity.key(each, Condition()) for each in (plan, alone, both)}) == 3
+    assert [each.formation_energy_ev_per_atom for each in relaxed_points(store, alone)] == [None]
+    document = quantity.compute(store, both, Condition())
+    assert document.phases == ("YCl3 of mine", "salt")
+    assert {own.key, salt.key} <= set(document.parents)
+    (found,), (usual,) = document.points, relaxed_points(store, with_phases(plan, None))
+    energy_ev = found.formation_energy_ev_per_atom
+    assert energy_ev == pytest.approx(usual.formation_energy_ev_per_atom, abs=1e-9)
+
+
+def test_a_salt_has_no_column_without_a_number_and_no_word_of_others(series, tmp_path):
+    document = series[2]
+    (point,) = (each for each in document.points if each.name == "LYC")
+    salt = point.model_copy(
+        update={"x": None, "formula": "Na3PS4", "formation_energy_ev_per_atom": None}
+    )
+    shown = document.model_copy(update={"points": (salt, salt), "differences": ()})
+    data = ReportData(measurements={"series": [shown]})
+    part = find_quantity("series").part(data, FolderAlbum(tmp_path), "")
+    assert [table.title for table in part.tables] == ["Ground states at 0 K", "Conduction"]
+    table = part.tables[0]
+    assert table.columns == ("lattice of", "composition", "space group", "volume (Å³/atom)")
+    assert table.note == "By the model that measures."
+    assert [figure.name for figure in part.figures] == ["series-conduction"]
+    formed = shown.model_copy(
+        update={
+            "points": (
+                salt,
+                salt.model_copy(update={"x": 0.0, "formation_energy_ev_per_atom": 0.1}),
+            ),
+            "phases": ("Na2S", "P2S5"),
+        }
+    )
+    data = ReportData(measurements={"series": [formed]})
+    part = find_quantity("series").part(data, FolderAlbum(tmp_path), "")
+    assert part.tables[0].columns[-1] == "formation (meV/atom)"
+    assert "from the mixture of Na2S, P2S5 that" in part.tables[0].note
+    assert part.figures[0].caption == "Over x: energy of formation from Na2S, P2S5."
+
+
 def test_a_binary_that_flies_apart_leaves_no_energy_of_formation(series, monkeypatch):
     store, plan, _ = series
     relax_many = relaxation.relax_many
@@ -307,11 +376,10 @@ def test_a_binary_that_did_not_come_to_rest_leaves_no_energy_of_formation(series
     source = find_model("toy-soft")
     potential = load_potential(source.model, source.weights)
     start = store.load(schemas.Structure, plan.starts["LYB-x3"])
-    at_rest, moving = (
-        binary_energies_ev([start], potential, RelaxationConfig(fmax_ev_per_ang=f, max_steps=n))
-        for f, n in ((0.1, 200), (1e-9, 1))
-    )
-    assert set(at_rest) == {"LiCl", "LiBr", "YCl3", "YBr3"}
+    cells = {name: load_binary(name) for name in BINARY_NAMES}
+    configs = (RelaxationConfig(fmax_ev_per_ang=f, max_steps=n) for f, n in ((0.1, 200), (1e-9, 1)))
+    at_rest, moving = (phase_energies_ev([start], potential, config, cells) for config in configs)
+    assert set(at_rest) == set(BINARY_NAMES)
     assert moving == {}
 
 

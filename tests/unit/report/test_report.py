@@ -187,6 +187,22 @@ def test_a_run_that_left_physics_is_named(campaign, tmp_path):
     assert "left physics at step 812: volume doubled" in page.text
 
 
+def test_a_salts_volumes_have_no_column_of_the_papers_beside_a_crystal_of_the_papers(campaign):
+    salt = campaign.structure("salt ground state", "I")
+    lyc = campaign.ranking("LYC", "Cl")
+    data = collect(campaign.store, campaign.keys)
+    for name, ground in (("LYC", lyc), ("salt", salt)):
+        key = campaign.npt(name, ground, 400.0, 1.0, "production")
+        run = campaign.store.load(schemas.Run, key)
+        data.cell_runs.append(CellRun(name, "production", run))
+        data.documents[ground] = campaign.store.load(schemas.Structure, ground)
+    assert data.of_paper
+    assert any("paper" in name for name in volume_table(data, "LYC").columns)
+    table = volume_table(data, "salt")
+    assert not any("paper" in name.lower() for name in (*table.columns, table.note))
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
 def test_runs_of_several_models_that_left_physics_are_told_with_their_models(campaign):
     ground = campaign.ranking("LYC", "Cl")
     exploded = schemas.Health(healthy=False, failed_step=812, reason="volume doubled")
