@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lycb_flows.cli.attempts import print_attempts, write_logs
+from lycb_flows.cli.model_cards import show_card
 from lycb_flows.cli.rows import (
     Format,
     FormatOption,
@@ -22,7 +23,6 @@ from lycb_flows.cli.rows import (
 )
 from lycb_flows.cli.terminal import (
     JsonOption,
-    Key,
     StoreOption,
     open_results,
     open_submission,
@@ -237,7 +237,9 @@ def _cut(text: str) -> str:
 
 
 def show(
-    key: Key,
+    key: Annotated[
+        str, typer.Argument(help="Key, its first digits (6 or more), or a shipped model's name.")
+    ],
     facts: Annotated[bool, typer.Option("--facts", help="Print all facts, as JSON.")] = False,
     ancestry: Annotated[
         bool, typer.Option("--ancestry", help="List every document that it was made from.")
@@ -250,8 +252,11 @@ def show(
 ) -> None:
     """Show the numbers of a document, who made it, and its ancestors, down to the CIF.
 
-    For a key that has only failed so far, show its attempts.
+    For a key that has only failed so far, show its attempts. For the name of a
+    model that this package ships, show what trained it, its errors and its robustness.
     """
+    if show_card(key, as_json=as_json):
+        return
     results = open_results(store)
     try:
         document = results.load_any(key)
@@ -273,6 +278,8 @@ def show(
         )
         return
     _print_summary(document, facts=facts)
+    if (facts_of := document.facts()).get("source") == "pretrained":
+        show_card(str(facts_of["name"]))
     if attempts:
         print_attempts(attempts)
     if ancestry:

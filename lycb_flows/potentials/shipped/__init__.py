@@ -66,7 +66,7 @@ def shipped_training(name: str) -> ShippedTraining | None:
         n_training=len(card["labels"]["training"]),
         n_validation=len(card["labels"]["validation"]),
         errors={name: ModelErrors.model_validate(errors) for name, errors in after},
-        robustness=card.get("robustness", {}),
+        robustness=card["robustness"],
     )
 
 

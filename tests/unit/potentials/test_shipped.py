@@ -1,13 +1,16 @@
 """The models that this package ships: what trained them, their errors, their licences."""
 
 import json
+import re
+from dataclasses import fields
 
 import pytest
 from helpers.places import ROOT
 
 from lycb_flows.campaign.labelled_files import read_training_labels
 from lycb_flows.learning import evaluate
-from lycb_flows.potentials import find_model, load_potential
+from lycb_flows.learning.robustness import Robustness
+from lycb_flows.potentials import find_model, load_potential, shipped_training
 from lycb_flows.potentials.shipped import FOLDER
 
 LABELS = ROOT / "docs" / "dft_labels"
@@ -52,6 +55,25 @@ def test_its_errors_are_those_of_its_training(sets, name, test_set):
     assert found.n_labels == stated["n_labels"]
     for field in ("energy_mae_ev_per_atom", "force_mae_ev_per_ang", "stress_mae_gpa"):
         assert getattr(found, field) == pytest.approx(stated[field], rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "parent"), PARENTS.items())
+def test_its_card_has_labels_errors_and_robustness_and_is_shown(lycb, name, parent):
+    card, keys = shipped_training(name), training_of(name)["labels"]
+    assert (card.parent, card.n_training) == (parent, len(keys["training"]))
+    assert set(card.errors) == {"all", *TEST_SETS}
+    assert set(card.robustness) == {field.name for field in fields(Robustness)}
+    assert shipped_training(parent) is None
+    code, out, _ = lycb("show", name)
+    assert code == 0
+    assert f"{name}: {parent}, fine-tuned on {card.n_training} labels by gpaw: PBE" in out
+    for test_set, errors in card.errors.items():
+        (row,) = [line for line in out.splitlines() if re.match(rf"  {test_set} ", line)]
+        assert f" {1e3 * errors.force_mae_ev_per_ang:.0f} " in row
+    change = 1e3 * card.robustness["force_change_ev_per_ang"]
+    assert f"{change:.0f} meV/Å from {parent}" in out
+    shown = json.loads(lycb("show", name, "--json")[1])
+    assert shown["robustness"] == card.robustness
 
 
 @pytest.mark.parametrize(("name", "parent"), PARENTS.items())
