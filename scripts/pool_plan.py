@@ -2,9 +2,9 @@
 
     scripts/pool_plan.py FOLDER
 
-counts the labels in FOLDER/*.extxyz by system and split, beside the plan. Nothing here computes.
-A run is known by its name, which also makes its seed, so runs can be added without moving the
-seeds of others. Labels that test come from runs and seeds of their own.
+counts the labels in FOLDER/*.extxyz by system and split, beside the plan, and by temperature.
+Nothing here computes. A run is known by its name, which also makes its seed, so runs can be added
+without moving the seeds of others. Labels that test come from runs and seeds of their own.
 """
 
 from __future__ import annotations
@@ -225,12 +225,12 @@ def _in_turn(groups: Iterable[list[Run]]) -> list[Run]:
 
 # system, number of atoms, split, test set
 Kind = tuple[str, int, str, str]
-_FACT = re.compile(r'\b(system|split|test_set)=(?:"([^"]*)"|(\S+))')
+_FACT = re.compile(r'\b(system|split|test_set|temperature_k)=(?:"([^"]*)"|(\S+))')
 
 
 def status(folder: Path, plan: Iterable[Run]) -> str:
     """Return a table of the labels there and planned, by system and split."""
-    there = Counter(kind for path in sorted(folder.glob("*.extxyz")) for kind in _kinds_in(path))
+    there = Counter(kind for kind, _ in _labels_in(folder))
     planned: Counter[Kind] = Counter()
     for run in plan:
         planned[run.cell.system, run.cell.n_atoms, run.split, run.test_set] += run.n_frames
@@ -243,17 +243,41 @@ def status(folder: Path, plan: Iterable[Run]) -> str:
     return "\n".join([*rows, f"{there.total()} labels, {tests} of them test"])
 
 
-def _kinds_in(path: Path) -> Iterator[Kind]:
-    """Yield the kind of each frame; the lines are read here, for ASE takes seconds to import."""
-    lines = path.read_text().splitlines()
-    at = 0
-    while at < len(lines):
-        found = _FACT.findall(lines[at + 1])
-        facts = {name: quoted or plain for name, quoted, plain in found}
-        n_atoms = int(lines[at])
-        yield facts["system"], n_atoms, facts["split"], facts.get("test_set", "")
-        at += n_atoms + 2
+def by_temperature(folder: Path) -> str:
+    """Return a Markdown table of the labels there: those that train or validate / those that test.
+
+    Relaxed cells without MD are at 0 K.
+    """
+    counts: dict[tuple[str, int], dict[float, list[int]]] = {}
+    for (system, n_atoms, split, _), temperature_k in _labels_in(folder):
+        of_cell = counts.setdefault((system, n_atoms), {})
+        of_cell.setdefault(temperature_k, [0, 0])[split == "test"] += 1
+    temperatures_k = sorted({each for of_cell in counts.values() for each in of_cell})
+    rows = [f"| system | atoms | {' | '.join(f'{each:g} K' for each in temperatures_k)} |"]
+    rows.append("|---" * (2 + len(temperatures_k)) + "|")
+    for (system, n_atoms), of_cell in sorted(counts.items()):
+        pairs = (of_cell.get(each) for each in temperatures_k)
+        cells = ("" if pair is None else f"{pair[0]}/{pair[1]}" for pair in pairs)
+        rows.append(f"| {system} | {n_atoms} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _labels_in(folder: Path) -> Iterator[tuple[Kind, float]]:
+    """Yield the kind and the temperature of each frame of a folder.
+
+    The lines are read here, for ASE takes seconds to import.
+    """
+    for path in sorted(folder.glob("*.extxyz")):
+        lines = path.read_text().splitlines()
+        at = 0
+        while at < len(lines):
+            found = _FACT.findall(lines[at + 1])
+            facts = {name: quoted or plain for name, quoted, plain in found}
+            n_atoms = int(lines[at])
+            kind = (facts["system"], n_atoms, facts["split"], facts.get("test_set", ""))
+            yield kind, float(facts["temperature_k"])
+            at += n_atoms + 2
 
 
 if __name__ == "__main__":
-    print(status(Path(sys.argv[1]), pool_plan()))
+    print(status(Path(sys.argv[1]), pool_plan()), by_temperature(Path(sys.argv[1])), sep="\n\n")

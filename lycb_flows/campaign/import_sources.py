@@ -23,7 +23,7 @@ class Source:
 
     @property
     def media_type(self) -> str:
-        """Of its content as a blob."""
+        """The media type of its content, as a blob has it."""
         if self.path.suffix == ".gz":
             return "application/gzip"
         return {

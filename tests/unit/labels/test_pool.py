@@ -1,5 +1,6 @@
 """The plan of the pool of DFT labels, and that the pool goes on from its files alone."""
 
+import re
 from collections import Counter
 
 import ase.io
@@ -7,7 +8,7 @@ import label_pool
 import numpy as np
 import pytest
 from places import ROOT
-from pool_plan import MAX_STRAIN, pool_plan, status
+from pool_plan import MAX_STRAIN, by_temperature, pool_plan, status
 
 import lycb_flows as lf
 from lycb_flows.campaign.importing import import_labels
@@ -129,5 +130,9 @@ def test_a_killed_pool_goes_on_from_its_file(plan, tmp_path):
         (run.name, i) for run in runs for i in range(run.n_frames)
     ]
     assert "3 labels, 1 of them test" in status(tmp_path, plan)
+    heading, _, *rows = by_temperature(tmp_path).splitlines()
+    assert {f"{run.temperature_k:g} K" for run in runs} == set(re.findall("[0-9]+ K", heading))
+    counted = [pair.split("/") for pair in re.findall("[0-9]+/[0-9]+", " ".join(rows))]
+    assert [sum(map(int, column)) for column in zip(*counted, strict=True)] == [2, 1]
     # known by run and number: a machine whose frames differ in the last digits asks for nothing
     assert not any(label_pool.Pool(tmp_path, POOL).missing(run) for run in runs)
