@@ -8,6 +8,7 @@ are small. Trajectories stay behind: what is measured from them travels as docum
     frames          which frames of the runs were chosen for labels, as structures
     rankings        ground states, on which the keys of the runs rest
     series          energies over compositions: a model has relaxed the ground states for them
+    relaxations     of structures that runs start from, by the model that moves them
     students        what moved the atoms, with its certificate, as another training differs
 """
 
@@ -33,6 +34,7 @@ from lycb_flows.schemas import (
     Frames,
     GroundState,
     Ranking,
+    Relaxation,
     Run,
     Structure,
     Student,
@@ -145,7 +147,7 @@ def export_runs(store: ResultStore, folder: Path, campaign: str = "") -> Exporte
 
 def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
     """Yield runs, frames, rankings, and what was measured from the runs."""
-    kinds = {kind.kind for kind in _BASES}
+    kinds = {Relaxation.kind, *(kind.kind for kind in _BASES)}
     kinds |= {quantity.document.kind for quantity in QUANTITIES.usable().values()}
     if campaign:
         submission = find_submission(store, campaign)
@@ -156,8 +158,12 @@ def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
         keys = sorted(store.keys())
     found = [each for each in store.find_documents(keys) if each.kind in kinds]
     runs = {document.key for document in found if isinstance(document, Run)}
+    moved = {(run.model, run.start_structure) for run in found if isinstance(run, Run)}
     for document in found:
-        if isinstance(document, _BASES) or runs & set(document.parents):
+        if isinstance(document, Relaxation):
+            if (document.model, document.structure) in moved:
+                yield document
+        elif isinstance(document, _BASES) or runs & set(document.parents):
             yield document
 
 
@@ -188,6 +194,8 @@ def _named_by(document: Document) -> list[str]:
             named = [document.ground_state, *(each.structure for each in document.best)]
         case GroundState():
             named = [document.ground_state, *(each.structure for each in document.candidates)]
+        case Relaxation():
+            named = [document.structure, document.final_structure]
         case Student():
             named = [document.model]
         case _:

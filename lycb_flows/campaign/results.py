@@ -71,6 +71,8 @@ class CampaignResults:
         The plan of the measurement, once the loop has ended.
     measured
         The documents of each installed quantity so far, in the order of the plan.
+    further
+        What quantities have made beside their documents.
     earlier
         The same from an earlier method version, where a method has changed and nothing has been
         measured by today's: shown, but not what the campaign is to measure.
@@ -86,6 +88,7 @@ class CampaignResults:
     student: Student | None = None
     measurement: MeasurementPlan | None = None
     measured: dict[str, list[Document]] = field(default_factory=dict)
+    further: list[Document] = field(default_factory=list)
     earlier: dict[str, list[Document]] = field(default_factory=dict)
 
     @property
@@ -106,6 +109,7 @@ class CampaignResults:
             *self.evaluations.values(),
             *(each for each in (self.foundation, self.student) if each is not None),
             *itertools.chain.from_iterable(self.measured.values()),
+            *self.further,
             *itertools.chain.from_iterable(self.earlier.values()),
         ]
         found: dict[str, tuple[str, ...]] = {}
@@ -252,6 +256,8 @@ def _follow_measurement(
     )
     quantities = readable_quantities(campaign.measure)
     found.measured = {q.name: list(q.documents(store, plan)) for q in quantities}
+    further = dict.fromkeys(key for quantity in quantities for key in quantity.further_keys(plan))
+    found.further = list(store.find_documents(further))
     changed = [q for q in quantities if q.document.shown_version is not None]
     if not any(found.measured[quantity.name] for quantity in changed):
         with at_versions({q.document.kind: q.document.shown_version for q in changed}):

@@ -42,4 +42,5 @@ class QuantityMaker(Maker):
             lambda: quantity.compute(store, self.plan, self.condition),
             self.name,
         )
+        quantity.make_further(store, self.plan, self.condition)
         return Produced(kind=quantity.document.kind, keys=(key,))

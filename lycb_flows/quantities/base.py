@@ -282,6 +282,29 @@ class Quantity(ABC, Generic[D]):
             One of its conditions.
         """
 
+    def further_keys(self, plan: MeasurementPlan) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the keys of results beside its documents that a report shows, by default none.
+
+        Parameters
+        ----------
+        plan
+            The measurement.
+        """
+        return ()
+
+    def make_further(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> None:
+        """Make those of a condition; they may be absent although its document is there.
+
+        Parameters
+        ----------
+        store
+            Holds what they are made from. They are stored with `store.once`.
+        plan
+            The measurement.
+        condition
+            One of its conditions.
+        """
+
     def documents(self, store: ResultStore, plan: MeasurementPlan) -> Iterator[D]:
         """Yield its documents that exist, in the order of the plan.
 

@@ -9,17 +9,45 @@ import numpy as np
 
 from lycb_flows.config import RelaxationConfig, RunConfig
 from lycb_flows.errors import PhysicsError
-from lycb_flows.schemas import CellAverage, Model, Run, Structure, ThermalExpansion, Vector
+from lycb_flows.schemas import (
+    CellAverage,
+    Model,
+    Relaxation,
+    Run,
+    Structure,
+    ThermalExpansion,
+    Vector,
+)
 from lycb_flows.store import ResultStore
 from lycb_flows.transport.averages import MIN_TEMPERATURES, block_error, relative_slope
 
-__all__ = ["MIN_TEMPERATURES", "average_cell", "thermal_expansion", "volume_at_rest"]
+__all__ = [
+    "MIN_TEMPERATURES",
+    "at_rest_key",
+    "average_cell",
+    "thermal_expansion",
+    "volume_at_rest",
+]
+
+
+def at_rest_key(model: str, structure: str) -> str:
+    """Return the key of a structure's relaxation to 0 K and no pressure by a model.
+
+    Parameters
+    ----------
+    model
+        Key of the model.
+    structure
+        Key of the structure to begin with.
+    """
+    return Relaxation.key_of(structure, RelaxationConfig(), model=model)
 
 
 def volume_at_rest(store: ResultStore, model: Model, structure: str) -> float | None:
     """Return the volume at 0 K and no pressure in Å^3 per atom; None where a model fails.
 
-    It fails where the crystal flies apart, and where it does not come to rest.
+    It fails where the crystal flies apart, and where it does not come to rest. The relaxation is
+    kept, with the cell at rest.
 
     Parameters
     ----------
@@ -33,15 +61,20 @@ def volume_at_rest(store: ResultStore, model: Model, structure: str) -> float | 
     from lycb_flows.potentials import load_potential  # noqa: PLC0415 - torch takes a while
     from lycb_flows.relaxation import relax  # noqa: PLC0415 - likewise
 
-    potential = load_potential(model, store.blobs.read(model.weights))
+    def relaxed() -> Relaxation:
+        potential, config = (
+            load_potential(model, store.blobs.read(model.weights)),
+            RelaxationConfig(),
+        )
+        found = relax(store.load(Structure, structure), potential, config)
+        store.insert_all([found.structure])
+        return found.document(config, model=model.key)
+
     try:
-        relaxed = relax(store.load(Structure, structure), potential, RelaxationConfig())
+        found = store.once(Relaxation, at_rest_key(model.key, structure), relaxed, "relax to 0 K")
     except PhysicsError:
         return None
-    if not relaxed.converged:
-        return None
-    lattice_ang = np.array(relaxed.structure.lattice_ang)
-    return float(abs(np.linalg.det(lattice_ang))) / len(relaxed.structure.species)
+    return found.volume_ang3_per_atom if found.converged else None
 
 
 def average_cell(store: ResultStore, run: Run, config: RunConfig, n_blocks: int) -> CellAverage:

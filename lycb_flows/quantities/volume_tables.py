@@ -1,4 +1,4 @@
-"""Tables of volumes in a report: beside published ones, by model, cell parameters, expansion."""
+"""Tables of what `volumes` has measured: by model, cell parameters, thermal expansion."""
 
 from __future__ import annotations
 
@@ -9,107 +9,16 @@ from lycb_flows.quantities.cells import MIN_TEMPERATURES
 from lycb_flows.report import (
     MISSING,
     Cell,
-    CellRun,
     ReportData,
     Table,
-    as_printed,
     fixed,
     number,
     ours,
-    paper_model_row,
-    paper_system,
-    paper_volumes,
-    papers,
     with_error,
 )
-from lycb_flows.schemas import CellAverage, CellVolumes, Ranking
+from lycb_flows.schemas import CellAverage, CellVolumes
 
-_VOLUME_SERIES: Final = ("CHGNet_1bar", "SevenNet_1bar", "AIMD", "exp8", "exp3_7")
-_PAPERS: Final = ("paper, CHGNet_600K", "here / paper", *(f"paper, {n}" for n in _VOLUME_SERIES))
 _PPM: Final = 1e6
-
-
-def volume_table(data: ReportData, system: str) -> Table:
-    """Return volumes of a system beside the paper's at the same temperature.
-
-    Volumes that the quantity has measured have the error of their mean; the others, those of rounds
-    among them, only the fluctuation from frame to frame.
-
-    Parameters
-    ----------
-    data
-        What the report rests on.
-    system
-        Name of the system.
-    """
-    paper = published_volumes(data, system) or None
-    cells = [cell for cell in data.cell_runs if cell.system == system]
-    measured = any(cell.mean is not None for cell in cells)
-    rows = [
-        _relaxed_row(r, paper, measured=measured)
-        for r in data.rankings
-        if r.system == system and r.best
-    ]
-    rows += [_volume_row(cell, paper, measured=measured) for cell in cells]
-    here = ("here (Å³/atom)", "fluctuation (Å³/atom)") if measured else ("here (Å³/atom)",)
-    return Table(
-        "",
-        (
-            "T (K)", "p (bar)", "run", *here, "equilibrated",
-            *(() if paper is None else _PAPERS),
-        ),
-        tuple(rows),
-        (
-            "± is the standard error of the mean, from blocks; volumes without it belong to runs "
-            "that the quantity does not average."
-            if measured
-            else "± is the fluctuation from frame to frame, not an error."
-        )
-        + " Paper: at the same temperature and, for CHGNet_600K, the nearest of its pressures."
-        * (paper is not None),
-    )  # fmt: skip
-
-
-def _relaxed_row(
-    ranking: Ranking, paper: dict[str, dict[float, float]] | None, *, measured: bool
-) -> tuple[Cell, ...]:
-    ground = next((c for c in ranking.best if c.structure == ranking.ground_state), ranking.best[0])
-    volume = ground.volume_ang3_per_atom
-    here = (fixed(volume), MISSING) if measured else (fixed(volume),)
-    cells = ours(ranking.key, ("0", MISSING, "relaxed", *here, MISSING))
-    return (*cells, *_paper_volume_cells(paper, "CHGNet600K_1bar", 0.0, volume))
-
-
-def _volume_row(
-    cell: CellRun, paper: dict[str, dict[float, float]] | None, *, measured: bool
-) -> tuple[Cell, ...]:
-    run, volume, pressure_bar = cell.run, cell.volume_ang3_per_atom, cell.run.pressure_bar or 0.0
-    spread = run.means.volume_std_ang3_per_atom if run.means else None
-    here = [with_error(volume, spread)]
-    if measured:
-        error = cell.mean.volume_err_ang3_per_atom if cell.mean else None
-        here = [with_error(volume, error), number(spread, 2)]
-    trust = Cell("yes", run.key) if run.equilibrated else Cell("no", run.key, "warn")
-    return (
-        *ours(run.key, (f"{run.temperature_k:g}", f"{pressure_bar:g}", cell.series)),
-        *ours(run.key, here),
-        trust if run.health.healthy else Cell("left physics", run.key, "warn"),
-        *_paper_volume_cells(paper, paper_model_row(pressure_bar), run.temperature_k, volume),
-    )
-
-
-def _paper_volume_cells(
-    paper: dict[str, dict[float, float]] | None,
-    row: str,
-    temperature_k: float,
-    volume: float | None,
-) -> tuple[Cell, ...]:
-    if paper is None:
-        return ()
-    target = paper.get(row, {}).get(temperature_k)
-    ratio = volume / target if volume is not None and target is not None else None
-    others = (paper.get(name, {}).get(temperature_k) for name in _VOLUME_SERIES)
-    return (*papers(as_printed(target)), Cell(fixed(ratio, 3)), *papers(*map(as_printed, others)))
 
 
 def measured_tables(data: ReportData, system: str) -> Iterator[Table]:
@@ -185,9 +94,3 @@ def ppm(per_k: float, err_per_k: float) -> str:
 def documents_of(data: ReportData, system: str) -> list[CellVolumes]:
     """Return the mean cells of a system, a document for each pressure."""
     return [document for document in data.measured(CellVolumes) if document.system == system]
-
-
-def published_volumes(data: ReportData, system: str) -> dict[str, dict[float, float]]:
-    """Return the paper's volumes of a system: series -> temperature in K -> Å³ per atom."""
-    structure = data.structure_of_system(system)
-    return paper_volumes((structure and paper_system(structure)) or "")

@@ -15,18 +15,14 @@ from lycb_flows.config import DIFFERENT, Config, ModelName, Positive, RunConfig
 from lycb_flows.quantities import Condition, MeasurementPlan, Number, Quantity, Scope
 from lycb_flows.quantities.cells import (
     MIN_TEMPERATURES,
+    at_rest_key,
     average_cell,
     thermal_expansion,
     volume_at_rest,
 )
 from lycb_flows.quantities.costs import RELAXATION_STEPS, ForceCall, calls_s, cell_atoms
-from lycb_flows.quantities.volume_tables import (
-    documents_of,
-    measured_tables,
-    ppm,
-    published_volumes,
-    volume_table,
-)
+from lycb_flows.quantities.volume_rows import papers_volumes, volume_table
+from lycb_flows.quantities.volume_tables import measured_tables, ppm
 from lycb_flows.report import (
     Album,
     Part,
@@ -34,6 +30,7 @@ from lycb_flows.report import (
     Statement,
     number,
     production_series,
+    volumes_at_rest,
 )
 from lycb_flows.schemas import (
     CellVolumes,
@@ -120,6 +117,19 @@ class Volumes(Quantity[CellVolumes]):
             by_model=tuple(by_model) if options.models else (),
         )
 
+    def further_keys(self, plan: MeasurementPlan) -> tuple[str, ...]:
+        """Return the keys of the relaxations to 0 K by the model that measures.
+
+        Documents name them only where other models are compared.
+        """
+        systems = dict.fromkeys(where.system or "" for where in self.conditions(plan))
+        return tuple(at_rest_key(plan.model, plan.starts[system]) for system in systems)
+
+    def make_further(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> None:
+        """Relax a system to 0 K by the model that measures."""
+        start = plan.starts[condition.system or ""]
+        volume_at_rest(store, store.load(Model, plan.model), start)
+
     def _options(self, plan: MeasurementPlan) -> VolumesOptions:
         return VolumesOptions.model_validate(self.settings(plan.campaign))
 
@@ -195,18 +205,16 @@ class Volumes(Quantity[CellVolumes]):
         from lycb_flows.report import volume_figure  # noqa: PLC0415 - matplotlib
 
         cells = [cell for cell in data.cell_runs if cell.system == system]
-        others = data.other_models()
         at_rest = {
-            (document.pressure_bar, production_series(others.get(each.model, ""))): volume
-            for document in documents_of(data, system)
-            for each in document.by_model
-            if document.pressure_bar <= 1 and (volume := each.at_rest_ang3_per_atom) is not None
+            (pressure_bar, production_series(each.other_model)): each.volume_ang3_per_atom
+            for each in volumes_at_rest(data, system)
+            for pressure_bar in each.pressures_bar
         }
         caption = (
             "Volume per atom. Hollow: not equilibrated. Star: left physics. At 0 K: relaxed. "
             "Lines: published values, if any."
         )
-        figure = volume_figure(cells, published_volumes(data, system), at_rest)
+        figure = volume_figure(cells, papers_volumes(data, system), at_rest)
         shown = album.show(f"volume-{system}", figure, caption)
         tables = (volume_table(data, system), *measured_tables(data, system))
         return Part(system, figures=(shown,), tables=tables)

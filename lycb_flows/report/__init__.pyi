@@ -82,3 +82,7 @@ from .published import (
     experiments as experiments,
     known_crossovers as known_crossovers,
 )
+from .rest import (
+    AtRest as AtRest,
+    volumes_at_rest as volumes_at_rest,
+)

@@ -10,8 +10,8 @@ from typing import Final
 import yaml
 
 from lycb_flows.config import decorated_name, name_of_ordering
-from lycb_flows.report import PRODUCTION, ReportData, Table, paper_system
-from lycb_flows.schemas import CellVolumes, Enumeration, Transport
+from lycb_flows.report import PRODUCTION, ReportData, Table, paper_system, volumes_at_rest
+from lycb_flows.schemas import Enumeration, Transport
 
 FORMULAS: Final = {"LYC": "Li3YCl6", "LYB": "Li3YBr6", "LYCB": "Li3YCl3Br3"}
 _MIXED_X: Final = 3.0
@@ -110,18 +110,17 @@ def volumes_here(data: ReportData, system: str) -> dict[str, dict[float, tuple[f
         Name of the system.
     """
     found: dict[str, dict[float, tuple[float, str]]] = {}
-    others = data.other_models()
+    at_rest = volumes_at_rest(data, system)
     for ranking in data.rankings:
         best = [each for each in ranking.best if each.structure == ranking.ground_state]
-        if ranking.system == system and best:
-            volume = best[0].volume_ang3_per_atom
-            found["here, relaxed"] = {0.0: (volume, ranking.key)}
-    for document in data.measured(CellVolumes):
-        is_cold = document.system == system and document.pressure_bar <= 1
-        for each in document.by_model if is_cold else ():
-            if each.at_rest_ang3_per_atom is not None:
-                source = _source(others.get(each.model, ""), document.pressure_bar)
-                found[source] = {0.0: (each.at_rest_ang3_per_atom, document.key)}
+        is_beside = ranking.model not in {each.model for each in at_rest}
+        if ranking.system == system and best and is_beside:
+            source = f"here, relaxed by {data.model_name(ranking.model)}"
+            found[source] = {0.0: (best[0].volume_ang3_per_atom, ranking.key)}
+    for each in at_rest:
+        for pressure_bar in each.pressures_bar or (0.0,):
+            volume = (each.volume_ang3_per_atom, each.document)
+            found[_source(each.other_model, pressure_bar)] = {0.0: volume}
     for cell in data.cell_runs:
         volume_ang3 = cell.volume_ang3_per_atom
         is_shown = cell.system == system and cell.role == PRODUCTION

@@ -10,6 +10,7 @@ from report_campaign import Campaign
 
 from lycb_flows import schemas
 from lycb_flows.campaign import plan_campaign
+from lycb_flows.campaign.finished import export_runs, import_runs
 from lycb_flows.campaign.results import find_results
 from lycb_flows.config import RelaxationConfig
 from lycb_flows.crystals import load_binary
@@ -19,7 +20,7 @@ from lycb_flows.quantities import cells
 from lycb_flows.quantities.cells import thermal_expansion, volume_at_rest
 from lycb_flows.quantities.registry import find_quantity
 from lycb_flows.quantities.volumes import volume_table
-from lycb_flows.report import ReportData
+from lycb_flows.report import CellRun, ReportData, volumes_at_rest
 from lycb_flows.report.page import collect, write_report
 from lycb_flows.report.paper_figures import volumes_here
 from lycb_flows.store import open_store
@@ -49,7 +50,7 @@ def test_the_mean_cell_is_that_of_the_averaging_window(finished, loop_campaign):
     campaign = measuring(loop_campaign, {"volumes": {"n_blocks": 4}, "diffusion": {}})
     submission, _ = run_campaign(finished, campaign)
     new = [attempt.kind for attempt in finished.attempts()[n_attempts:]]
-    assert new == ["campaign", "volumes"]
+    assert new == ["campaign", "volumes", "relaxation"]  # to 0 K, by the model that measures
     found = find_results(finished, submission.campaign, submission.theory)
     (document,) = found.documents(schemas.CellVolumes)
     (cell,) = document.cells
@@ -67,6 +68,66 @@ def test_the_mean_cell_is_that_of_the_averaging_window(finished, loop_campaign):
     assert cell.angles_err_deg == pytest.approx(block_error(angles, 4))
     assert document.expansion is None  # one temperature, not equilibrated
     assert "0 temperatures" in document.reason
+
+
+def test_the_model_that_measures_has_a_volume_at_rest_also_beside_an_old_document(
+    finished, loop_campaign, tmp_path
+):
+    campaign = measuring(loop_campaign, {"volumes": {"n_blocks": 4}})
+    submission, _ = run_campaign(finished, campaign)
+
+    def found():
+        return find_results(finished, submission.campaign, submission.theory)
+
+    plan = found().measurement
+    (relaxed,) = found().further
+    assert (relaxed.model, relaxed.structure) == (plan.model, plan.starts["LYB"])
+    finished.retract(relaxed.key, "as before it was made")
+    data = collect(finished, found().document_keys())  # a document without it opens
+    assert volumes_at_rest(data, "LYB") == []
+    n_attempts = len(finished.attempts())
+    run_campaign(finished, campaign)
+    new = [attempt.kind for attempt in finished.attempts()[n_attempts:]]
+    assert new == ["relaxation"]
+    data = collect(finished, found().document_keys())
+    (at_rest,) = volumes_at_rest(data, "LYB")
+    assert at_rest.volume_ang3_per_atom == relaxed.volume_ang3_per_atom
+    assert at_rest.other_model == ""
+    here = volumes_here(data, "LYB")
+    assert here["here, 1 bar"][0.0] == (relaxed.volume_ang3_per_atom, relaxed.key)
+    names = [row[2].text for row in volume_table(data, "LYB").rows if row[0].text == "0"]
+    assert f"relaxed by {data.model_name(plan.model)}" in names
+    export_runs(finished, tmp_path / "runs")
+    with open_store(tmp_path / "other") as other:
+        assert not import_runs(other, tmp_path / "runs").refused
+        assert other.load(schemas.Relaxation, relaxed.key).facts() == relaxed.facts()
+
+
+def test_the_volume_of_the_model_that_ranks_is_not_called_ours_nor_held_against_what_is_tuned(
+    campaign,
+):
+    ground = campaign.ranking("LYC", "Cl")
+    key = campaign.npt("LYC", ground, 300.0, 1.0, "production", model="2" * 64)
+    run = campaign.store.load(schemas.Run, key)
+    data = collect(campaign.store, campaign.keys)
+    data.cell_runs.append(CellRun("LYC", "production", run))
+    (ranking,) = data.rankings
+    data.documents |= {
+        ranking.model: data.documents[ranking.model].model_copy(
+            update={"architecture": "chgnet", "source": "pretrained"}
+        ),
+        "2" * 64: data.documents[ranking.model].model_copy(
+            update={"name": "tuned", "source": "fine-tuned"}
+        ),
+    }
+    row = next(row for row in volume_table(data, "LYC").rows if row[0].text == "0")
+    assert row[2].text == "relaxed by chgnet-0.3.0"
+    columns = volume_table(data, "LYC").columns
+    volume = float(row[3].text)
+    assert row[columns.index("here / paper")].text == f"{volume / 22.8:.3f}"  # not over 23.1
+    assert set(volumes_here(data, "LYC")) == {"here, relaxed by chgnet-0.3.0", "here, 1 bar"}
+    hot = next(row for row in volume_table(data, "LYC").rows if row[0].text == "300")
+    assert hot[columns.index("here / paper")].text == f"{float(hot[3].text.split()[0]) / 24.4:.3f}"
 
 
 def test_too_few_frames_give_a_mean_without_an_error(finished, loop_campaign):
