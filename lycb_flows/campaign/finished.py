@@ -8,7 +8,7 @@ are small. Trajectories stay behind: what is measured from them travels as docum
     frames          which frames of the runs were chosen for labels, as structures
     rankings        ground states, on which the keys of the runs rest
     series          energies over compositions: a model has relaxed the ground states for them
-    relaxations     of structures that runs start from, by the model that moves them
+    relaxations     of structures that runs or series start from, by their model
     students        what moved the atoms, with its certificate, as another training differs
 """
 
@@ -159,6 +159,12 @@ def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
     found = [each for each in store.find_documents(keys) if each.kind in kinds]
     runs = {document.key for document in found if isinstance(document, Run)}
     moved = {(run.model, run.start_structure) for run in found if isinstance(run, Run)}
+    moved |= {
+        (series.model, point.start)
+        for series in found
+        if isinstance(series, CompositionSeries)
+        for point in series.points
+    }
     for document in found:
         if isinstance(document, Relaxation):
             if (document.model, document.structure) in moved:

@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from lycb_flows.config import RelaxationConfig, SystemConfig, decorated_name, name_of_ordering
-from lycb_flows.crystals import BINARY_NAMES, load_binary
+from lycb_flows.crystals import BINARY_NAMES, Relaxed, load_binary
 from lycb_flows.errors import PhysicsError
 from lycb_flows.machine import Stage
 from lycb_flows.quantities import MeasurementPlan
@@ -18,6 +18,7 @@ from lycb_flows.schemas import (
     GroundState,
     LatticeDifference,
     Model,
+    Relaxation,
     SeriesPoint,
     Structure,
 )
@@ -48,22 +49,17 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
         When a ground state flies apart.
     """
     from lycb_flows.potentials import load_potential  # noqa: PLC0415 - torch
-    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - likewise
 
     model = store.load(Model, plan.model)
     potential = load_potential(model, store.blobs.read(model.weights))
-    config = ranking.stage_config(plan.campaign.ranking, "fine")
-    names = [name for name in plan.starts if name == name_of_ordering(name)]
-    starts = [store.load(Structure, plan.starts[name]) for name in names]
+    relaxed = relax_compositions(store, plan, potential)
+    starts = [found.start for found in relaxed.values()]
     cells = _competing_phases(store, plan)
-    energies_ev = phase_energies_ev(starts, potential, config, cells)
+    energies_ev = phase_energies_ev(starts, potential, _config(plan), cells)
     phases = {name: cell.species for name, cell in cells.items()}
-    stage = Stage(_LOGGER.info, "relaxing compositions", len(starts))
     points = []
-    relaxed = relax_many(starts, potential, config, max_atoms=_max_atoms(potential))
-    for name, start, found in zip(names, starts, relaxed, strict=True):
-        if isinstance(found, PhysicsError):
-            raise found
+    for name, found in relaxed.items():
+        start = found.start
         system = plan.campaign.system_of(name)
         x = {decorated_name(system.name, each.x): each.x for each in system.decorations}
         formation = formation_energy_ev_per_atom(
@@ -84,8 +80,66 @@ def relaxed_points(store: ResultStore, plan: MeasurementPlan) -> list[SeriesPoin
                 **_by_dft(store, plan, name),
             )
         )
-        stage.reach(len(points))
     return _with_x(points)
+
+
+def _config(plan: MeasurementPlan) -> RelaxationConfig:
+    return ranking.stage_config(plan.campaign.ranking, "fine")
+
+
+def relaxation_keys(plan: MeasurementPlan) -> dict[str, str]:
+    """Return the key of each composition's relaxation by the model, by the composition's name.
+
+    Parameters
+    ----------
+    plan
+        The measurement.
+    """
+    names = [name for name in plan.starts if name == name_of_ordering(name)]
+    config = _config(plan)
+    return {name: Relaxation.key_of(plan.starts[name], config, model=plan.model) for name in names}
+
+
+def relax_compositions(
+    store: ResultStore, plan: MeasurementPlan, potential: Potential
+) -> dict[str, Relaxed]:
+    """Return every composition that is measured at rest by the model; what is known is looked up.
+
+    Parameters
+    ----------
+    store
+        Holds the structures, and receives the relaxations.
+    plan
+        The measurement.
+    potential
+        The model.
+
+    Raises
+    ------
+    PhysicsError
+        When a ground state flies apart.
+    """
+    from lycb_flows.relaxation import relax_many  # noqa: PLC0415 - torch
+
+    keys, config = relaxation_keys(plan), _config(plan)
+    starts = {name: store.load(Structure, plan.starts[name]) for name in keys}
+    known = {document.key for document in store.find_documents(keys.values())}
+    missing = {keys[name]: start for name, start in starts.items() if keys[name] not in known}
+    stage = Stage(_LOGGER.info, "relaxing compositions", len(missing))
+    structures, max_atoms = list(missing.values()), _max_atoms(potential)
+    outcomes = relax_many(structures, potential, config, max_atoms=max_atoms)
+    for n_done, found in enumerate(outcomes, 1):
+        if isinstance(found, PhysicsError):
+            raise found
+        store.insert_all([found.structure, found.document(config, model=plan.model)])
+        stage.reach(n_done)
+    documents = {name: store.load(Relaxation, key) for name, key in keys.items()}
+    return {
+        name: Relaxed.from_document(
+            document, starts[name], store.load(Structure, document.final_structure)
+        )
+        for name, document in documents.items()
+    }
 
 
 def _max_atoms(potential: Potential) -> int:

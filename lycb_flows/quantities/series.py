@@ -12,6 +12,8 @@ from lycb_flows.quantities.composition import (
     lattice_differences,
     mixed_halide,
     own_phases,
+    relax_compositions,
+    relaxation_keys,
     relaxed_points,
     sign_changes,
 )
@@ -127,6 +129,20 @@ class Series(Quantity[CompositionSeries]):
             phases=tuple(own_phases(plan)),
             differences=tuple(lattice_differences(points, lattices)),
         )
+
+    def further_keys(self, plan: MeasurementPlan) -> tuple[str, ...]:
+        """Return the keys of the relaxations, whose cells a report shows."""
+        return tuple(relaxation_keys(plan).values())
+
+    def make_further(self, store: ResultStore, plan: MeasurementPlan, condition: Condition) -> None:
+        """Relax again what a series of before did not keep."""
+        from lycb_flows.potentials import load_potential  # noqa: PLC0415 - torch
+
+        del condition
+        keys = set(relaxation_keys(plan).values())
+        if keys != {document.key for document in store.find_documents(keys)}:
+            model = store.load(Model, plan.model)
+            relax_compositions(store, plan, load_potential(model, store.blobs.read(model.weights)))
 
     def numbers(self, document: CompositionSeries) -> Iterator[Number]:
         """Yield the differences between lattices."""

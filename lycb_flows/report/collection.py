@@ -67,6 +67,7 @@ def collect(store: ResultStore, keys: Iterable[str] | Names) -> ReportData:
     final = list(dict.fromkeys(keys))
     collector = _Collector(store, keys if isinstance(keys, Mapping) else {})
     collector.read_ahead(final)
+    collector.read(final)
     collector.read_shown()
     for key in final:
         collector.add(key)
@@ -134,6 +135,8 @@ class _Collector:
                     shown += [document.ground_state, *_relaxations_by_dft(document)]
                 case Enumeration():
                     shown += document.parents
+                case Relaxation():
+                    shown += [document.final_structure]
                 case _:
                     pass
         self.read(key for key in shown if key is not None)
@@ -201,7 +204,7 @@ class _Collector:
             case _ if document.kind in self.quantities:
                 self.measurement(document)
             case _:
-                pass
+                self.data.documents |= {k: d for k in document.products if (d := self.known.get(k))}
         self.data.documents[key] = called(document, self.names)[0]
 
     def enumeration(self, key: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lycb_flows.report import Album, Part, ReportData, Section, paper_numbers
-from lycb_flows.report.paper_figures import FORMULAS, Entry, paper_entries
+from lycb_flows.report import Album, Part, ReportData, Section, listed, paper_numbers
+from lycb_flows.report.paper_figures import FORMULAS, Entry, Filled, paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
 from lycb_flows.report.paper_methods import methods_part
 
@@ -20,26 +20,41 @@ def paper_section(data: ReportData, album: Album, *, alone: bool) -> Section:
     alone
         Whether the other chapters are not shown, so that this one shows their figures.
     """
-    parts = [_part(data, album, entry, alone=alone) for entry in paper_entries()]
-    n_panels = sum(len(entry.panels) for entry in paper_entries())
-    n_filled = sum(
-        len(entry.panels) for entry, part in zip(paper_entries(), parts, strict=True) if part.tables
-    )
+    entries = paper_entries()
+    found = [FILLERS[entry.here](data, entry) for entry in entries]
+    parts = [
+        _part(album, entry, filled, alone=alone)
+        for entry, filled in zip(entries, found, strict=True)
+    ]
+    filled = [
+        (entry, each)
+        for entry, each in zip(entries, found, strict=True)
+        if isinstance(each, Filled)
+    ]
+    n_panels, n_filled = (sum(len(e.panels) for e in some) for some in (entries, dict(filled)))
+    in_part = [entry.panels[0].split()[-1] for entry, each in filled if _lacks(entry, each)]
     lead = (
         f"{n_filled} of the {n_panels} figures and tables of Böhm & Champagne (arXiv 2510.09861) "
-        "are filled; each of the others has its reason."
+        f"are filled{f', in part {listed(in_part)}' if in_part else ''}; each of the others has "
+        "its reason."
     )
     return Section("paper", "The paper, figure by figure", (lead,), (*parts, methods_part(data)))
 
 
-def _part(data: ReportData, album: Album, entry: Entry, *, alone: bool) -> Part:
+def _lacks(entry: Entry, filled: Filled) -> str:
+    """Return what of an entry's first panel is absent."""
+    return filled.lacks or entry.lacks
+
+
+def _part(album: Album, entry: Entry, found: Filled | str, *, alone: bool) -> Part:
     first, *others = entry.panels
     title = "".join([first, *(f", {panel.split()[-1]}" for panel in others)])
     formula = f", {FORMULAS[entry.about]}" if entry.about in {"LYC", "LYB"} else ""
-    found = FILLERS[entry.here](data, entry)
     lead = (f"Paper: {entry.paper.format(**paper_numbers())}.",) if entry.paper else ()
     title = f"{title}: {entry.shows}{formula}"
     if isinstance(found, str):
         return Part(title, (*lead, f"Not filled: {found}"))
+    if lacks := _lacks(entry, found):
+        lead = (*lead, f"In part: {lacks}.")
     views = tuple(album.views[name] for name in found.figures if name in album.views)
     return Part(title, lead, views if alone else (), found.tables, () if alone else views)

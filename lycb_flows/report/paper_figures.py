@@ -33,6 +33,8 @@ class Entry:
         The composition, 'LYC', 'LYB' or 'LYCB'; empty where they are about all.
     test_set
         Name of the test set that they are about.
+    lacks
+        What of the first panel is not shown here, even where it is filled.
     """
 
     panels: tuple[str, ...]
@@ -41,14 +43,16 @@ class Entry:
     paper: str = ""
     about: str = ""
     test_set: str = ""
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What fills an entry: tables, and names of figures of the other chapters."""
+    """What fills an entry: tables, names of figures of the other chapters, and what is absent."""
 
     tables: tuple[Table, ...]
     figures: tuple[str, ...] = ()
+    lacks: str = ""
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from lycb_flows.report import (
     scientific,
     with_error,
 )
+from lycb_flows.report.paper_cells import by_x, relaxed_cells
 from lycb_flows.report.paper_figures import (
     Entry,
     Filled,
@@ -38,7 +39,6 @@ from lycb_flows.schemas import (
     CompositionSeries,
     Density,
     ModelErrors,
-    SeriesPoint,
     Transport,
 )
 from lycb_flows.units import EV_MEV
@@ -315,11 +315,6 @@ def _on_series(fill: Callable[[ReportData, CompositionSeries], Filled | str]) ->
     return filler
 
 
-def _by_x(point: SeriesPoint) -> tuple[bool, float]:
-    """Sort points over x, those without at the end."""
-    return point.x is None, point.x or 0.0
-
-
 @_on_series
 def _conduction_over_x(data: ReportData, document: CompositionSeries) -> Filled | str:
     lattice = system_of_paper(data, "LYB")
@@ -333,7 +328,7 @@ def _conduction_over_x(data: ReportData, document: CompositionSeries) -> Filled 
                 _sigma_text(fit.conductivity_ms_per_cm, data.find(Arrhenius, fit.arrhenius)),
             ),
         )
-        for point in sorted(document.points, key=_by_x)
+        for point in sorted(document.points, key=by_x)
         if point.lattice == lattice and point.x is not None
         for fit in point.conduction
     ]
@@ -367,22 +362,6 @@ def _lattices(data: ReportData, document: CompositionSeries) -> Filled | str:
     return Filled((Table("", columns, tuple(rows)),), ("series-energy",))
 
 
-@_on_series
-def _relaxed_cells(data: ReportData, document: CompositionSeries) -> Filled | str:
-    del data
-    lowest: dict[tuple[str, float | None], SeriesPoint] = {}
-    for point in sorted(document.points, key=lambda each: -each.energy_ev_per_atom):
-        lowest[point.lattice, point.x] = point  # a parent is a decoration, too
-    rows = []
-    for point in sorted(lowest.values(), key=lambda each: (each.lattice, *_by_x(each))):
-        model, dft = point.volume_ang3_per_atom, point.dft_volume_ang3_per_atom
-        percent = dft and 100 * (model / dft - 1)
-        texts = (point.lattice, as_printed(point.x), fixed(model), fixed(dft), fixed(percent))
-        rows.append(ours(document.key, texts))
-    columns = ("lattice of", "x", "model (Å³/atom)", "DFT (Å³/atom)", "difference (%)")
-    return Filled((Table("", columns, tuple(rows)),))
-
-
 FILLERS: Final[Mapping[str, Filler]] = {
     "errors_before": _errors_before,
     "errors_of_models": _errors_of_models,
@@ -395,5 +374,5 @@ FILLERS: Final[Mapping[str, Filler]] = {
     "maps": _maps,
     "conduction_over_x": _conduction_over_x,
     "lattices": _lattices,
-    "relaxed_cells": _relaxed_cells,
+    "relaxed_cells": _on_series(relaxed_cells),
 }

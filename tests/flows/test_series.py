@@ -1,5 +1,6 @@
 """Compositions on two lattices: energies by the model, differences, conduction, and a report."""
 
+import numpy as np
 import pytest
 from html_page import Page
 from places import CAMPAIGNS
@@ -26,11 +27,13 @@ from lycb_flows.crystals import (
     structure_from_arrays,
 )
 from lycb_flows.errors import PhysicsError
+from lycb_flows.md.summary import cell_parameters
 from lycb_flows.potentials import find_model, load_potential
 from lycb_flows.quantities import Condition, MeasurementPlan, chosen_quantities, find_quantity
 from lycb_flows.quantities.composition import (
     lattice_differences,
     phase_energies_ev,
+    relaxation_keys,
     relaxed_points,
     sign_changes,
 )
@@ -38,6 +41,7 @@ from lycb_flows.relaxation import relax
 from lycb_flows.report import FolderAlbum
 from lycb_flows.report.data import ReportData
 from lycb_flows.report.page import collect, write_report
+from lycb_flows.report.paper_cells import relaxed_cells
 from lycb_flows.schemas import LatticeDifference, SeriesPoint, make_key
 from lycb_flows.store import open_store
 
@@ -53,6 +57,20 @@ def halides(start, n_br):
         species.append(("Br" if left > 0 else "Cl") if halide else symbol)
         left -= halide
     return structure_from_arrays(start.lattice_ang, species, start.frac_coords)
+
+
+CELL = ("a (Å)", "b (Å)", "c (Å)", "α (°)", "β (°)", "γ (°)")
+
+
+def relaxed_points_of(store, plan):
+    """The structures at rest, by the composition's name."""
+    documents = {
+        name: store.load(schemas.Relaxation, k) for name, k in relaxation_keys(plan).items()
+    }
+    return {
+        name: store.load(schemas.Structure, found.final_structure)
+        for name, found in documents.items()
+    }
 
 
 def fit(key, name, **facts):
@@ -298,6 +316,48 @@ def test_a_series_travels_without_runs(series, tmp_path):
         assert not import_runs(other, tmp_path / "runs").refused
         found = other.load(schemas.CompositionSeries, document.key)
         assert found.facts() == document.facts()
+
+
+def test_figure_s4_has_the_cells_of_the_compositions_by_the_model_and_by_dft(series):
+    store, plan, document = series
+    keys = find_quantity("series").further_keys(plan)
+    by_dft = document.model_copy(
+        update={
+            "points": tuple(
+                point.model_copy(update={"dft_volume_ang3_per_atom": 25.0} if point.x == 3 else {})
+                for point in document.points
+            )
+        }
+    )
+    filled = relaxed_cells(collect(store, [document.key, *keys]), by_dft)
+    (table,) = filled.tables
+    assert (table.columns[5:], filled.lacks) == (CELL, "")
+    rows = {tuple(cell.text for cell in row[:3]): row for row in table.rows}
+    at_rest = relaxed_points_of(store, plan)["LYB-x3"]
+    lengths_ang, _ = cell_parameters(np.array([at_rest.lattice_ang]))
+    row = [cell.text for cell in rows["LYB", "3", "toy-soft"]]
+    assert row[5:8] == [f"{length:.3f}" for length in lengths_ang[0]]
+    start = store.load(schemas.Structure, plan.starts["LYB-x3"])
+    _, angles_deg = cell_parameters(np.array([start.lattice_ang]))
+    row = [cell.text for cell in rows["LYB", "3", "DFT"]]
+    assert row[3:5] == ["25.00", "0.00"]
+    assert row[8:] == [f"{angle:.2f}" for angle in angles_deg[0]]
+
+
+def test_figure_s4_says_what_an_old_series_lacks_until_it_is_made(series):
+    store, plan, document = series
+    quantity, keys = find_quantity("series"), find_quantity("series").further_keys(plan)
+    old = relaxed_cells(collect(store, [document.key]), document)
+    assert old.lacks == "lengths and angles by DFT, toy-soft are not known"
+    assert not set(CELL) & set(old.tables[0].columns)
+    assert {row[3].text for row in old.tables[0].rows}.isdisjoint({"–", ""})
+    n_attempts = len(store.attempts())
+    store.retract(keys[0], "as before it was kept")
+    quantity.make_further(store, plan, Condition())
+    assert {each.key for each in store.find_documents(keys)} == set(keys)
+    assert len(store.attempts()) == n_attempts
+    new = relaxed_cells(collect(store, [document.key, *keys]), document)
+    assert new.lacks == "lengths and angles by DFT are not known"
 
 
 def with_phases(plan, phases):

@@ -66,6 +66,18 @@ def test_every_panel_is_filled_or_has_its_reason(campaign, tmp_path):
     assert {"Figure 4c", "Figure 5a", "Figure S1", "Figure S5a", "Table 3"}.isdisjoint(filled)
 
 
+def test_a_panel_that_is_not_whole_says_what_is_absent(campaign, tmp_path):
+    finished(campaign)
+    path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report", only_paper=True)
+    bodies = papers_panels(path.read_text())
+    in_part = {panel for panel, body in bodies.items() if "In part: " in body}
+    assert in_part == {"Figure 2b", "Figure 2c"}  # the errors of both are filled
+    assert "the energies of single structures (2b) are not shown" in bodies["Figure 2b"]
+    assert "are filled, in part 2b; each of the others has its reason" in Page(path).text
+    whole = {entry.panels[0] for entry in paper_entries() if not entry.lacks}
+    assert whole.isdisjoint({"Figure 2b", "Figure S1", "Figure S2", "Figure S3"})
+
+
 def test_ours_stand_beside_the_papers_and_the_experiments(campaign, tmp_path):
     finished(campaign)
     path = write_report(campaign.store, "x", campaign.keys, tmp_path / "report", only_paper=True)
