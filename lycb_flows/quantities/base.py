@@ -142,10 +142,7 @@ class Quantity(ABC, Generic[D]):
             )
 
     def settings(self, campaign: Campaign) -> Config | None:
-        """Return its options in a campaign, defaults included.
-
-        None stands for a quantity without options of its own.
-        """
+        """Return its options in a campaign, defaults included; None where it has none."""
         given = (campaign.measure.quantities or {}).get(self.name, {})
         own = {name: value for name, value in given.items() if name != PLACES}
         return None if self.options is None else self.options.model_validate(own)
@@ -385,10 +382,7 @@ class Quantity(ABC, Generic[D]):
                 yield ours(document.key, (*places, *self.row(document)))
 
     def headline(self, data: ReportData) -> str | None:  # noqa: ARG002 - most have none
-        """Return the first sentence of a report.
-
-        None, as by default, leaves it to the other quantities.
-        """
+        """Return the first sentence of a report; None, as by default, leaves it to others."""
         return None
 
     def findings(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
@@ -396,15 +390,9 @@ class Quantity(ABC, Generic[D]):
         yield from ()
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
-        """Yield what cannot be concluded at all: the gravest weaknesses.
-
-        A report lists them before its other weaknesses.
-        """
+        """Yield what cannot be concluded at all, which a report lists first of its weaknesses."""
         yield from ()
 
     def limits(self, data: ReportData) -> Iterator[Statement]:  # noqa: ARG002
-        """Yield what limits the numbers that exist.
-
-        A report lists them after its other weaknesses.
-        """
+        """Yield what limits the numbers that exist, which a report lists last."""
         yield from ()

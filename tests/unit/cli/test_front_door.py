@@ -114,7 +114,7 @@ def test_a_campaign_for_a_crystal_that_is_not_neutral(lycb, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.cif").write_text(PEROVSKITE.replace("SHARE", "0.565"))
     assert lycb("init", "my.cif")[0] == 0
-    assert "1 relaxations of 14 atoms" in " ".join(lycb("plan", "my.yaml")[1].split())
+    assert "1 relaxation of 14 atoms" in " ".join(lycb("plan", "my.yaml")[1].split())
     (tmp_path / "bad.cif").write_text(PEROVSKITE.replace("SHARE", "0.2"))
     assert_one_line(lycb("init", "bad.cif"), "no neutral composition", "--charge none")
     assert not (tmp_path / "bad.yaml").exists()
