@@ -178,8 +178,8 @@ class _Writer:
 
     def _runs(self) -> Iterator[str]:
         data = self.data
-        found = (data.find(Run, transport.run) for transport in data.measured(Transport))
-        nvt = [run for run in found if run is not None]
+        transports = data.measured(Transport)
+        nvt = [run for run in (data.find(Run, each.run) for each in transports) if run is not None]
         npt = [cell.run for cell in data.cell_runs if cell.role == PRODUCTION]
         runs = [*nvt, *npt]
         if not runs:
@@ -199,10 +199,12 @@ class _Writer:
                 f"{_joined([f'{p:g}' for p in pressures])} bar and {_temperatures_text(npt)} K."
             )
         if nvt:
-            n_replicas = max(transport.replica or 1 for transport in data.measured(Transport))
+            n_replicas = max(transport.replica or 1 for transport in transports)
+            lost = {transport.run for transport in transports if not transport.healthy}
+            whole = [run for run in nvt if run.key not in lost] or nvt
             replicas = f", up to {n_replicas} at a condition" if n_replicas > 1 else ""
             yield (
-                f"NVT production runs of {_lengths_text(nvt)} at {_temperatures_text(nvt)} K "
+                f"NVT production runs of {_lengths_text(whole)} at {_temperatures_text(nvt)} K "
                 f"followed in these cells{replicas}."
             )
 

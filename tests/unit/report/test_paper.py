@@ -191,6 +191,7 @@ def test_replicas_are_numbered(campaign, tmp_path):
     assert rows.count("500") == rows.count("600") == 2
     assert [">replica<" in bodies[panel] for panel in ("Figure 4b", "Figure 4g")] == [True, False]
     assert bodies["Figure 4a"].count(">500<") == 2
+    assert "NVT production runs of 140 ps at" in Page(path).text
     assert "followed in these cells, up to 2 at a condition" in Page(path).text
 
 
