@@ -158,7 +158,7 @@ def _chosen(store: ResultStore, campaign: str) -> Iterator[Document]:
         keys = sorted(store.keys())
     found = [each for each in store.find_documents(keys) if each.kind in kinds]
     runs = {document.key for document in found if isinstance(document, Run)}
-    moved = {(run.model, run.start_structure) for run in found if isinstance(run, Run)}
+    moved = {(run.model, run.start) for run in found if isinstance(run, Run)}
     moved |= {
         (series.model, point.start)
         for series in found

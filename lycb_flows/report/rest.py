@@ -82,7 +82,7 @@ def _found(data: ReportData, system: str, cells: list[CellRun]) -> Iterator[tupl
         for each in document.by_model if document.system == system else ():
             if each.at_rest_ang3_per_atom is not None:
                 yield each.model, each.at_rest_ang3_per_atom, document.key
-    starts = {(cell.run.model, cell.run.start_structure) for cell in cells}
+    starts = {(cell.run.model, cell.run.start) for cell in cells}
     for found in data.documents.values():
         if (
             isinstance(found, Relaxation)

@@ -319,6 +319,34 @@ def test_an_expansion_that_was_not_found_is_a_row_with_its_reason(n_equilibrated
     assert (last.value is None) == (last.error is None) == bool(reason) == (n_equilibrated == 1)
 
 
+@pytest.mark.parametrize(
+    ("facts", "known"),
+    [
+        ({}, True),
+        ({"converged": False}, False),
+        ({"structure": "8" * 64}, False),
+        ({"model": "8" * 64}, False),
+    ],
+)
+def test_a_relaxation_of_the_cell_that_runs_repeat_is_their_volume_at_rest(facts, known):
+    run = schemas.Run.model_construct(
+        key="1" * 64, start="2" * 64, start_structure="3" * 64, model="4" * 64, pressure_bar=1.0
+    )
+    relaxed = schemas.Relaxation.model_construct(
+        key="5" * 64,
+        volume_ang3_per_atom=23.0,
+        **{"structure": run.start, "model": run.model, "converged": True, **facts},
+    )
+    data = ReportData(
+        documents={relaxed.key: relaxed}, cell_runs=[CellRun("LYC", "production", run)]
+    )
+    found = volumes_at_rest(data, "LYC")
+    assert [(each.volume_ang3_per_atom, each.pressures_bar) for each in found] == (
+        [(23.0, (1.0,))] if known else []
+    )
+    assert volumes_at_rest(data, "LYB") == []
+
+
 def test_every_models_volume_at_rest_is_shown_at_zero_kelvin():
     by_model = tuple(
         schemas.ModelVolumes(model=digit * 64, name=name, cells=(), at_rest_ang3_per_atom=volume)
