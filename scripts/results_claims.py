@@ -32,6 +32,8 @@ HIGH_BAR, LOW_BAR = 10_000.0, 1.0
 MAP_K, ROOM_K = 500.0, 300.0
 PAPER_K = (400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0)
 CRYSTALS = ("LYC", "LYB")
+NEARLY = 1.5
+"""Factor between the diffusivities along two axes up to which we call motion nearly isotropic."""
 PAPERS_SEVENNET = "SevenNet-MF-ompa"
 PAPER_ROWS = ((LOW_BAR, "CHGNet600K_1bar"), (HIGH_BAR, "CHGNet600K_10kbar"))
 Fits = Mapping[tuple[str, float], Arrhenius]
@@ -99,10 +101,10 @@ def anisotropy(transports: Sequence[Transport]) -> Iterator[Claim]:
     in_plane = ratio_of_a_to_b(at_map(transports, "LYB"))
     for name, here in ((title.format("LYB"), along_c["LYB"]), ("D_a / D_b of LYB there", in_plane)):
         yield Claim(
-            name,
+            f"{name}, within a factor of {NEARLY:g} of one",
             "nearly isotropic",
             str(here or "no D"),
-            NOT_RESOLVED if here is None else here.as_paper(Value(1.0)),
+            NOT_RESOLVED if here is None else as_log(here).is_within(math.log(NEARLY)),
             None if here is None else here.distance(Value(1.0)),
         )
 
@@ -133,6 +135,11 @@ def ratio_of_a_to_b(transports: Sequence[Transport]) -> Value | None:
             )
             ratios.append(Value(a / b, a / b * math.hypot(a_err / a, b_err / b)))
     return weighted_mean(ratios) if ratios else None
+
+
+def as_log(ratio: Value) -> Value:
+    """Return the logarithm of a ratio."""
+    return Value(math.log(ratio.value), ratio.error / ratio.value)
 
 
 def diffusivity(transports: Sequence[Transport]) -> Iterator[Claim]:

@@ -92,7 +92,7 @@ def is_repeated(found: CampaignResults) -> bool:
     In small ones a framework is lost early, which says nothing of a crystal.
     """
     plan = found.measurement
-    return plan is not None and all(math.prod(s.repeat) > 1 for s in plan.campaign.systems)
+    return plan is not None and all(math.prod(s.repeat or (1,)) > 1 for s in plan.campaign.systems)
 
 
 def stability_by_model(documents: Sequence[CellVolumes]) -> Iterator[Claim]:
