@@ -1,7 +1,7 @@
 """How far the replicas of a campaign are, and how their D differ: the page's words on them.
 
 >>> print(replicas_text(store, campaign))
-Of the runs of 3 replicas 32, 32 and 0 are here.
+Runs that are here: 32 of replica 1, 32 of replica 2, 0 of replica 3.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def replicas_text(store: ResultStore, campaign: Campaign) -> str:
     found = {i: dict[State, Transport]() for i in range(1, n_replicas + 1)}
     for transport in transports(store, campaign):
         found[transport.replica or 1][place(transport)] = transport
-    counts = listed([str(len(found[i])) for i in found])
-    lines = [f"Of the runs of {n_replicas} replicas {counts} are here."]
+    counts = [f"{len(found[i])} of replica {i}" for i in found]
+    lines = [f"Runs that are here: {listed(counts)}."]
     lines += [
         differences_text(f"replica {i}", found[1], others)
         for i, others in found.items()
