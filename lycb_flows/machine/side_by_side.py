@@ -104,7 +104,8 @@ class _Workers:
         self.command, self.devices, self.say = command, devices, say
         self.n_restarts = _RESTARTS_PER_WORKER * len(devices)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.stopped = False
+        self.stopped: int | None = None
+        self.told: set[str] = set()
 
     def run(self) -> dict[str, int]:
         """Return the exit codes by name, when all have ended."""
@@ -128,32 +129,36 @@ class _Workers:
     def _start(self, name: str) -> bool:
         """Start a worker that ends with this process, in whatever way that ends.
 
-        Return whether it was started: after a signal none is. One that comes meanwhile waits until
-        the worker can be told.
+        Return whether it was started: after a signal none is. One that comes meanwhile is told to
+        the worker as soon as there is one.
         """
         parent = os.getpid()
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
         def bind() -> None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             if sys.platform == "linux":
                 _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:
                 os._exit(1)
 
-        try:
-            if not self.stopped:
-                self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
-                    [*self.command, "--name", name],
-                    env={**os.environ, **self.devices[name]},
-                    preexec_fn=bind,  # noqa: PLW1509 - no threads here
-                )
-            return not self.stopped
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        if self.stopped is not None:
+            return False
+        self.processes[name] = subprocess.Popen(  # noqa: S603 - our own command
+            [*self.command, "--name", name],
+            env={**os.environ, **self.devices[name]},
+            preexec_fn=bind,  # noqa: PLW1509 - no threads here
+        )
+        if self.stopped is not None:
+            self._tell(name, self.stopped)
+        return True
 
     def pass_on(self, number: int, _frame: FrameType | None) -> None:
         """Send a signal to every worker."""
-        self.stopped = True
-        for process in list(self.processes.values()):
-            process.send_signal(number)
+        self.stopped, self.told = number, set()
+        for name in list(self.processes):
+            self._tell(name, number)
+
+    def _tell(self, name: str, number: int) -> None:
+        """Send the last signal to a worker, once."""
+        if name not in self.told:
+            self.told.add(name)
+            self.processes[name].send_signal(number)

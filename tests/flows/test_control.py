@@ -34,7 +34,7 @@ def test_the_plan_of_what_is_enumerated_is_the_same_and_reads_no_crystal(
     new = open_store(tmp_path / "new")
     first = submit(new, loop_campaign)
     planned = plan_campaign(new, first.campaign, first.theory)
-    monkeypatch.setattr("lycb_flows.campaign.cost.load_crystal", pytest.fail)
+    monkeypatch.setattr("lycb_flows.campaign.listing.load_crystal", pytest.fail)
     assert plan_campaign(finished, submission.campaign, submission.theory) == planned
 
 

@@ -82,7 +82,7 @@ def test_a_report_has_the_campaigns_names(twice, tmp_path):
     part = find_quantity("volumes").part(data, FolderAlbum(tmp_path / "figures"), "large")
     titles = [table.title.partition(" (")[0] for table in part.tables]
     assert titles == ["", "Cell parameters", "Thermal expansion"]
-    assert {row[2].text for row in part.tables[0].rows} == {"relaxed", "production"}
+    assert {row[2].text for row in part.tables[0].rows} == {"relaxed by chgnet-0.3.0", "production"}
     assert {getattr(data.documents[key], "system", "") for key in keys} == {"large"}
 
 
