@@ -49,6 +49,9 @@ from lycb_flows.schemas import (
 from lycb_flows.store import ResultStore
 from lycb_flows.units import PS_FS
 
+_N_EACH: Final = 8
+"""Values that a report lists one by one; of more it says the range."""
+
 _PS_PER_NS: Final = 1000.0
 
 
@@ -183,16 +186,19 @@ class Diffusion(Quantity[Transport]):
         )
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield every D that no fit has used.
+        """Yield every D that no fit has used; of many, those of each system and pressure together.
 
         The others stand behind a barrier, which the quantity `arrhenius` reports.
         """
         used = {key for fit in data.measured(Arrhenius) if fit.fitted for key in fit.transports}
-        for transport in measured(data.measured(Transport)):
-            if transport.key not in used:
-                estimate = transport.estimate
-                value = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
-                yield Statement(f"{place_text(transport)}: D = {value} m²/s.", (transport.key,))
+        unused = [t for t in measured(data.measured(Transport)) if t.key not in used]
+        if len(unused) <= _N_EACH:
+            yield from map(_alone, unused)
+            return
+        groups: dict[tuple[str, float], list[Transport]] = {}
+        for transport in unused:
+            groups.setdefault((transport.system, transport.pressure_bar), []).append(transport)
+        yield from map(_together, groups.values())
 
     def doubts(self, data: ReportData) -> Iterator[Statement]:
         """Yield the runs without a value, by regime: no conductivity can be concluded from them."""
@@ -218,6 +224,28 @@ class Diffusion(Quantity[Transport]):
         yield from _short(of_paper)
         for system in dict.fromkeys(t.system for t in transports):
             yield from _small_cells(data, [t for t in transports if t.system == system])
+
+
+def _value(transport: Transport) -> str:
+    estimate = transport.estimate
+    d = scientific(estimate.diffusivity_m2_per_s, estimate.diffusivity_err_m2_per_s)
+    return f"{d} m²/s"
+
+
+def _alone(transport: Transport) -> Statement:
+    return Statement(f"{place_text(transport)}: D = {_value(transport)}.", (transport.key,))
+
+
+def _together(transports: Sequence[Transport]) -> Statement:
+    """Return the coldest and the hottest D of a system at a pressure."""
+    if len(transports) == 1:
+        return _alone(transports[0])
+    cold, *_, hot = sorted(transports, key=lambda transport: transport.temperature_k)
+    return Statement(
+        f"{cold.system} at {cold.pressure_bar:g} bar: D in {len(transports)} runs, from "
+        f"{_value(cold)} at {cold.temperature_k:g} K to {_value(hot)} at {hot.temperature_k:g} K.",
+        tuple(transport.key for transport in transports),
+    )
 
 
 # -- from a run to a Transport -------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Final
 from lycb_flows.crystals import BINARY_NAMES
 from lycb_flows.labels import code_of, is_dft
 from lycb_flows.report import ReportData, Statement, counted, listed, number
-from lycb_flows.schemas import Enumeration, GroundState, Ranking
+from lycb_flows.schemas import Enumeration, GroundState, RankedCandidate, Ranking
 from lycb_flows.units import EV_MEV
 
 _N_EACH: Final = 4  # of one kind; of more it is said together
@@ -16,25 +16,50 @@ _HYPHEN: Final = "\N{NON-BREAKING HYPHEN}"
 
 
 def lowest_orderings(data: ReportData) -> Iterator[Statement]:
-    """Yield the lowest ordering of every ranking."""
-    for ranking in data.rankings:
-        best = next((c for c in ranking.best if c.structure == ranking.ground_state), None)
-        if best is not None:
-            flagged = sum(c.volume_flag for c in ranking.best)
-            space_group = best.space_group.replace("-", _HYPHEN)
-            kind = "" if best.volume_flag else " without a volume flag"
-            yield Statement(
-                f"{ranking.system}: the lowest-energy ordering{kind} is "
-                f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
-                f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
-                "are flagged.",
-                (ranking.key,),
-            )
+    """Yield the lowest ordering of every ranking; of many rankings, what they have in common."""
+    lowest = [
+        (ranking, candidate)
+        for ranking in data.rankings
+        for candidate in ranking.best
+        if candidate.structure == ranking.ground_state
+    ]
+    if len(lowest) > _N_EACH:
+        yield _lowest_of_many(data, lowest)
+        return
+    for ranking, best in lowest:
+        flagged = sum(c.volume_flag for c in ranking.best)
+        space_group = best.space_group.replace("-", _HYPHEN)
+        kind = "" if best.volume_flag else " without a volume flag"
+        yield Statement(
+            f"{ranking.system}: the lowest-energy ordering{kind} is "
+            f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
+            f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
+            "are flagged.",
+            (ranking.key,),
+        )
+
+
+def _lowest_of_many(
+    data: ReportData, lowest: Sequence[tuple[Ranking, RankedCandidate]]
+) -> Statement:
+    models = listed(list(dict.fromkeys(data.model_name(r.model) for r, _ in lowest)))
+    numbers = sorted(ranking.n_candidates for ranking, _ in lowest)
+    flagged = [ranking.system for ranking, best in lowest if best.volume_flag]
+    remark = f"; those of {listed(flagged)} have a volume flag" if flagged else ""
+    return Statement(
+        f"{len(lowest)} systems: the lowest-energy orderings by {models} are of {numbers[0]:,} to "
+        f"{numbers[-1]:,} candidates each{remark}.",
+        tuple(ranking.key for ranking, _ in lowest),
+    )
 
 
 def ground_states_by_dft(data: ReportData) -> Iterator[Statement]:
-    """Yield the ground states that DFT has chosen."""
-    for found in data.decided_by_dft():
+    """Yield the ground states that DFT has chosen; of many systems, what they have in common."""
+    decided = data.decided_by_dft()
+    if len(decided) > _N_EACH:
+        yield _ground_states_of_many(decided)
+        return
+    for found in decided:
         best = next(c for c in found.candidates if c.structure == found.ground_state)
         space_group = (best.space_group or "unknown").replace("-", _HYPHEN)
         formation = best.formation_energy_ev_per_atom
@@ -47,6 +72,22 @@ def ground_states_by_dft(data: ReportData) -> Iterator[Statement]:
             f"{found.note}.",
             (found.key,),
         )
+
+
+def _ground_states_of_many(decided: Sequence[GroundState]) -> Statement:
+    theories = listed(list(dict.fromkeys(found.theory_name for found in decided)))
+    others = [
+        f"{found.system} (number {candidate.model_rank})"
+        for found in decided
+        for candidate in found.candidates
+        if candidate.structure == found.ground_state and candidate.model_rank > 1
+    ]
+    remark = f", but for {listed(others)}" if others else ""
+    return Statement(
+        f"{len(decided)} systems: the ground states by {theories} are the first of the model's "
+        f"order{remark}.",
+        tuple(found.key for found in decided),
+    )
 
 
 def arrangements_counted(data: ReportData) -> Iterator[Statement]:

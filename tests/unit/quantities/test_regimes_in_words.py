@@ -36,6 +36,23 @@ def data(*transports):
     return ReportData(measurements={schemas.Transport.kind: list(transports)})
 
 
+def test_many_diffusivities_without_a_fit_are_said_together():
+    runs = [transport(400.0 + 50 * i, **DIFFUSIVE) for i in range(9)]
+    alone = runs[0].model_copy(update={"pressure_bar": 1e4, "key": "alone"})
+    few = [finding.text for finding in Diffusion().findings(data(*runs[:8]))]
+    assert len(few) == 8
+    assert few[0] == "LYC 1 bar 400 K: D = (1.00 ± 0.10) × 10⁻¹⁰ m²/s."
+    many = list(Diffusion().findings(data(*reversed(runs), alone)))
+    assert [finding.text for finding in many] == [
+        (
+            "LYC at 1 bar: D in 9 runs, from (1.00 ± 0.10) × 10⁻¹⁰ m²/s at 400 K to "
+            "(1.00 ± 0.10) × 10⁻¹⁰ m²/s at 800 K."
+        ),
+        "LYC 10000 bar 400 K: D = (1.00 ± 0.10) × 10⁻¹⁰ m²/s.",
+    ]
+    assert set(many[0].keys) == {run.key for run in runs}
+
+
 def test_confined_ions_are_what_the_first_line_says():
     runs = [transport(400.0 + 50 * i, **CONFINED) for i in range(6)]
     line = Diffusion().headline(data(*runs))

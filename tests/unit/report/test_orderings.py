@@ -6,7 +6,13 @@ import pytest
 
 from lycb_flows import schemas
 from lycb_flows.report.data import ReportData
-from lycb_flows.report.orderings import arrangements_sampled, dft_doubts, ranking_doubts
+from lycb_flows.report.orderings import (
+    arrangements_sampled,
+    dft_doubts,
+    ground_states_by_dft,
+    lowest_orderings,
+    ranking_doubts,
+)
 
 
 def key(name):
@@ -101,10 +107,10 @@ def test_ties(n, expected):
     assert texts(ranking_doubts, data) == expected
 
 
-def decision(i, theory_name, ranking="no ranking"):
+def decision(i, theory_name, ranking="no ranking", rank=1):
     chosen = schemas.DftCandidate(
-        ordering=key("o"), model_rank=1, model_above_best_ev_per_atom=0.0,
-        model_volume_flag=False, converged=True,
+        ordering=key("o"), model_rank=rank, model_above_best_ev_per_atom=0.0,
+        model_volume_flag=False, converged=True, structure=key("g"),
     )  # fmt: skip
     return schemas.GroundState(
         key=key(f"decision {i}"), system=f"S{i}", ranking=key(ranking), theory=key("t"),
@@ -124,6 +130,39 @@ def decision(i, theory_name, ranking="no ranking"):
 def test_what_no_dft_has_decided(n, theory_name, expected):
     data = ReportData(by_dft=[decision(i, theory_name) for i in range(n)])
     assert texts(dft_doubts, data) == expected
+
+
+def ranked(i, *, flagged=False):
+    best = candidate(f"{i} best").model_copy(update={"volume_flag": flagged})
+    return schemas.Ranking(
+        key=key(f"ranking {i}"), system=f"S{i}", enumeration=key("e"), model=key("m"),
+        n_candidates=2 + i, n_not_converged=0, best=(best,), table=BLOB,
+        ground_state=best.structure, ground_state_note="",
+    )  # fmt: skip
+
+
+def test_lowest_orderings_of_a_few_systems_have_a_sentence_each():
+    found = texts(lowest_orderings, ReportData(rankings=[ranked(i) for i in range(4)]))
+    assert [text.partition(":")[0] for text in found] == ["S0", "S1", "S2", "S3"]
+
+
+def test_lowest_orderings_of_many_systems_have_one_sentence_together():
+    rankings = [ranked(i, flagged=i == 3) for i in range(6)]
+    (found,) = lowest_orderings(ReportData(rankings=rankings))
+    assert found.text.startswith("6 systems: the lowest-energy orderings by ")
+    assert found.text.endswith("are of 2 to 7 candidates each; those of S3 have a volume flag.")
+    assert found.keys == tuple(each.key for each in rankings)
+
+
+def test_ground_states_of_many_systems_have_one_sentence_together():
+    decided = [decision(i, "gpaw: PBE", rank=5 if i == 2 else 1) for i in range(6)]
+    assert texts(ground_states_by_dft, ReportData(by_dft=decided)) == [
+        (
+            "6 systems: the ground states by gpaw: PBE are the first of the model's order, but for "
+            "S2 (number 5)."
+        )
+    ]
+    assert len(texts(ground_states_by_dft, ReportData(by_dft=decided[:4]))) == 4
 
 
 def test_a_tie_is_no_doubt_once_it_is_decided():
