@@ -94,7 +94,7 @@ def test_qlaunch_rapidfire_finishes_a_campaign(cluster, mongo_uri, loop_run):
 
 def test_what_scancel_leaves_behind_is_recovered_by_reap_alone(cluster, slurm, tmp_path):
     long = yaml.safe_load(LOOP.read_text())
-    long["learning"]["nvt_ps"] = 60.0
+    long["learning"]["nvt_ps"] = 600.0  # it must not end before it is cancelled
     long["md"]["segment_ps"] = 0.5
     long["learning"]["selection"]["thinning_fs"] = 100.0
     campaign = tmp_path / "long.yaml"
