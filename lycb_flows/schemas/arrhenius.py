@@ -34,7 +34,8 @@ class Arrhenius(Document):
     """Barrier, prefactor and extrapolated conductivity from diffusivities over temperature.
 
     Until method version 2 a fit was a single line through measured D, and what is None or empty
-    by default was not known. Until version 3 runs that scatter beyond their errors widened none.
+    by default was not known. Until version 3 runs that scatter beyond their errors widened none,
+    and a run that knew its D badly had the error that the others had in common.
     """
 
     kind = "arrhenius"

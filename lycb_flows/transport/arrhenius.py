@@ -39,6 +39,7 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 MIN_POINTS = 3
 MIN_BARRIER_ERRORS = 2.0
 _SCATTER_GAIN = 4.0
+_OWN_SIZE = 4.0
 _N_PREDICTIONS = 9
 _NINETY_FIVE = (0.025, 0.975)
 _LEAST_LOSS = 1e-12
@@ -211,15 +212,19 @@ def _pool_events(points: Sequence[ArrheniusPoint]) -> Counts:
     A run tells its own event size from the few events that it has, so a D that came out low would
     look precise. The pooled size is the median over the runs, as size times ions times duration;
     where larger D have larger events, a relative scatter r is fitted beside it, by least absolute
-    deviations of the logarithm.
+    deviations of the logarithm. A run whose own size is more than four times what it has in common
+    with the others keeps its own: its D may be known badly for a reason of its own, such as a
+    relaxation as slow as the run.
     """
     d = np.array([p.estimate.most_likely_m2_per_s for p in points], dtype=float)
     events = np.array([_variance_over_mean(p.estimate) for p in points])
     per_event = 1 / np.array([p.ion_ps for p in points])
     per_event = per_event / np.median(per_event)
     event, ratio = _common_size(events, per_event, d)
+    common = event * (per_event + ratio * d)
+    sizes = np.where(events > _OWN_SIZE * common, events, event * per_event)
     inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
-    return Counts(inverse_kt, d, event * per_event, float(np.sqrt(ratio * event)))
+    return Counts(inverse_kt, d, sizes, float(np.sqrt(ratio * event)))
 
 
 def _variance_over_mean(estimate: DiffusionEstimate) -> float:

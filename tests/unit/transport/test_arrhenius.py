@@ -135,6 +135,21 @@ def test_a_low_outcome_does_not_look_precise():
     assert one.event_m2_per_s == pytest.approx(EVENT)
 
 
+def test_a_run_that_knows_its_own_diffusivity_badly_has_little_weight():
+    points = exact(PAPER_TEMPERATURES, straight(PAPER_TEMPERATURES), relative=0.05)
+    off = float(np.exp(straight(650.0))) / 1.5
+    bad, good = (
+        ArrheniusPoint(650.0, estimate(off, relative**2 * off)) for relative in (0.4, 0.05)
+    )
+    without, little, full = (
+        fit_arrhenius(p, 300.0, 0.01) for p in (points, [*points, bad], [*points, good])
+    )
+    shift = [abs(f.activation_energy_ev - without.activation_energy_ev) for f in (little, full)]
+    assert shift[0] < 0.1 * shift[1]
+    assert little.p_value > 0.5
+    assert full.p_value < 0.01
+
+
 def test_a_shorter_run_has_larger_events():
     temperatures = np.arange(400.0, 601.0, 50.0)
     points = [
