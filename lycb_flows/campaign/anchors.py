@@ -19,9 +19,7 @@ def anchor_names(dft: DftConfig) -> tuple[str, ...]:
     dft
         Its `anchors` decides.
     """
-    if isinstance(dft.anchors, dict):
-        return tuple(dft.anchors)
-    return BINARY_NAMES if dft.anchors else ()
+    return tuple(dft.own_anchors) or (BINARY_NAMES if dft.anchors else ())
 
 
 def anchor_structure(store: ResultStore, dft: DftConfig, name: str) -> Structure:
@@ -36,9 +34,8 @@ def anchor_structure(store: ResultStore, dft: DftConfig, name: str) -> Structure
     name
         One of `anchor_names`.
     """
-    if not isinstance(dft.anchors, dict):
-        return load_binary(name)
-    return store.load(Structure, dft.anchors[name])
+    key = dft.own_anchors.get(name)
+    return load_binary(name) if key is None else store.load(Structure, key)
 
 
 def load_anchors(given: Mapping[str, str]) -> dict[str, Structure]:

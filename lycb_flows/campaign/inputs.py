@@ -58,18 +58,6 @@ def check_different(campaign: Campaign, keys: Mapping[str, str]) -> None:
             )
 
 
-def anchors_of(campaign: Campaign) -> dict[str, str]:
-    """Return the competing phases that are files, by name.
-
-    Parameters
-    ----------
-    campaign
-        With files or keys.
-    """
-    dft = campaign.ranking.dft
-    return dft.anchors if dft is not None and isinstance(dft.anchors, dict) else {}
-
-
 def labelers_of(campaign: Campaign) -> list[LabelerConfig]:
     """Return the labelers of frames and, if there is one, of candidates.
 

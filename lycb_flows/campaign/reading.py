@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from lycb_flows.campaign.inputs import anchors_of, names_of_models, with_inputs
+from lycb_flows.campaign.inputs import names_of_models, with_inputs
 from lycb_flows.config import Campaign, LabelerConfig, first_fault, parse_yaml
 from lycb_flows.crystals import BINARY_NAMES, PARENT_NAMES
 from lycb_flows.errors import InputError
@@ -148,5 +148,8 @@ def _with_absolute_paths(campaign: Campaign, folder: Path) -> Campaign:
             name: name if name in names else absolute_model(name, folder)
             for name in names_of_models(campaign)
         },
-        anchors={name: absolute(path, BINARY_NAMES) for name, path in anchors_of(campaign).items()},
+        anchors={
+            name: absolute(path, BINARY_NAMES)
+            for name, path in campaign.ranking.own_anchors.items()
+        },
     )

@@ -12,7 +12,6 @@ import yaml
 from lycb_flows.campaign.admission import named_imports
 from lycb_flows.campaign.anchors import load_anchors
 from lycb_flows.campaign.inputs import (
-    anchors_of,
     check_different,
     labelers_of,
     names_of_models,
@@ -151,7 +150,7 @@ def _submitted(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -
     check_different(campaign, keys)
     for name in campaign.learning.candidates or (campaign.learning.model,):
         check_trainable(sources[name])
-    anchors = load_anchors(anchors_of(campaign))
+    anchors = load_anchors(campaign.ranking.own_anchors)
     campaign, crystals = _with_crystals(campaign)
     _check_systems(campaign, crystals, anchors.values(), to_run=to_run)
     parents = [crystal.document() for crystal in crystals]

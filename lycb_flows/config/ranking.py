@@ -71,6 +71,11 @@ class DftConfig(Config):
             raise ValueError(msg)
         return self
 
+    @property
+    def own_anchors(self) -> dict[str, str]:
+        """Files or keys of the user's own competing phases, by name; {} where there are none."""
+        return self.anchors if isinstance(self.anchors, dict) else {}
+
     def first_of_edge(self, n: int) -> int:
         """Return the place (from 1) in a list of n from which on a minimum lies at the edge."""
         return n - max(1, ceil(self.edge_fraction * n)) + 1
@@ -113,6 +118,11 @@ class RankingConfig(Config):
     )
     tie_ev_per_atom: Positive = Field(0.001, description="Energies closer than this are a tie.")
     dft: DftConfig | None = Field(None, description="The best relaxed by DFT, which decides.")
+
+    @property
+    def own_anchors(self) -> dict[str, str]:
+        """As of `DftConfig`; {} without DFT."""
+        return {} if self.dft is None else self.dft.own_anchors
 
     def n_searched_of(self, *, by_search: bool) -> int | None:
         """Return how many orderings a search relaxes; None where all that are listed are.

@@ -159,21 +159,9 @@ def _undecorated_x(system: SystemConfig, structure: Structure) -> float | None:
     return 6 * amounts["Br"] / (amounts["Br"] + amounts["Cl"])
 
 
-def own_phases(plan: MeasurementPlan) -> dict[str, str]:
-    """Return the keys of the competing phases that a campaign brings along, by name.
-
-    Parameters
-    ----------
-    plan
-        The measurement. Without phases of its own, which gives {}, binary halides are taken.
-    """
-    dft = plan.campaign.ranking.dft
-    return dft.anchors if dft is not None and isinstance(dft.anchors, dict) else {}
-
-
 def _competing_phases(store: ResultStore, plan: MeasurementPlan) -> dict[str, Structure]:
     """Return the cells of the phases that energies of formation are counted from."""
-    own = own_phases(plan)
+    own = plan.campaign.ranking.own_anchors
     if own:
         return {name: store.load(Structure, key) for name, key in own.items()}
     return {name: load_binary(name) for name in BINARY_NAMES}

@@ -11,7 +11,6 @@ from lycb_flows.quantities.arrhenius import ArrheniusLaw
 from lycb_flows.quantities.composition import (
     lattice_differences,
     mixed_halide,
-    own_phases,
     relax_compositions,
     relaxation_keys,
     relaxed_points,
@@ -74,7 +73,7 @@ class Series(Quantity[CompositionSeries]):
             max_steps=ranking.max_steps,
             documents=list(self.needed_keys(plan, condition)),
             by_dft=plan.by_dft,
-            phases=own_phases(plan) or None,
+            phases=plan.campaign.ranking.own_anchors or None,
         )
 
     def cost_s(
@@ -122,11 +121,11 @@ class Series(Quantity[CompositionSeries]):
                 *starts,
                 *(fit.key for fit in found),
                 *by_dft,
-                *own_phases(plan).values(),
+                *plan.campaign.ranking.own_anchors.values(),
             ),
             model=plan.model,
             points=tuple(points),
-            phases=tuple(own_phases(plan)),
+            phases=tuple(plan.campaign.ranking.own_anchors),
             differences=tuple(lattice_differences(points, lattices)),
         )
 
