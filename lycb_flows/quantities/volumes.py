@@ -21,8 +21,12 @@ from lycb_flows.quantities.cells import (
     volume_at_rest,
 )
 from lycb_flows.quantities.costs import RELAXATION_STEPS, ForceCall, calls_s, cell_atoms
-from lycb_flows.quantities.volume_rows import papers_volumes, volume_table
-from lycb_flows.quantities.volume_tables import measured_tables, ppm
+from lycb_flows.quantities.volume_tables import (
+    measured_tables,
+    papers_volumes,
+    ppm,
+    volume_table,
+)
 from lycb_flows.report import (
     Album,
     Part,
