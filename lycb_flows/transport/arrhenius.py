@@ -31,7 +31,7 @@ from lycb_flows.transport.line_choice import (
     barriers,
     choose_lines,
     goodness,
-    widened,
+    settled_choice,
 )
 from lycb_flows.transport.lines import Array, Counts, quantiles
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
@@ -148,8 +148,8 @@ def fit_arrhenius(
     )
     if fit.reason:
         return fit
-    counts = widened(_pool_events(entering), extrapolation_temperature_k)
-    choice = choose_lines(counts, extrapolation_temperature_k)
+    choice = settled_choice(_pool_events(entering), extrapolation_temperature_k)
+    counts = choice.model.counts
     fit = replace(
         fit, fitted=True, **goodness(choice), **barriers(choice), **_distance(fit, measured)
     )

@@ -79,8 +79,10 @@ def choose_lines(counts: Counts, temperature_k: float) -> Choice:
     return Choice(models, tuple(weight / sum(weights) for weight in weights), gain)
 
 
-def widened(counts: Counts, temperature_k: float) -> Counts:
-    """Return the runs with the dispersion with which they lie on the lines that are chosen.
+def settled_choice(counts: Counts, temperature_k: float) -> Choice:
+    """Choose between one line and two, with the dispersion with which the runs lie on the chosen.
+
+    The runs with that dispersion are the counts of the chosen model.
 
     Parameters
     ----------
@@ -90,10 +92,11 @@ def widened(counts: Counts, temperature_k: float) -> Counts:
         Temperature in K for which ln D is wanted.
     """
     while True:
-        model = choose_lines(counts, temperature_k).model
+        choice = choose_lines(counts, temperature_k)
+        model = choice.model
         p_value = chance(model.deviance, model.degrees_of_freedom)
         if p_value is None or p_value >= MIN_P_VALUE:
-            return counts
+            return choice
         counts = replace(counts, dispersion=counts.dispersion * model.dispersion())
 
 
