@@ -50,6 +50,7 @@ from lycb_flows.config import (
     decorated_name,
 )
 from lycb_flows.labels import Theory, engine_of
+from lycb_flows.machine import counted
 from lycb_flows.potentials import NEP_RATES, Rates, rates_of
 from lycb_flows.quantities import MeasurementPlan, readable_quantities
 from lycb_flows.quantities.costs import RELAXATION_STEPS
@@ -176,8 +177,8 @@ class _Planner:
         self.n_listed[name] = n_candidates
         n_fine = min(ranking.n_fine, n_candidates)
         calls = _COARSE_STEPS * n_candidates + _FINE_STEPS * n_fine
-        noun = "relaxation" if n_candidates == 1 else "relaxations"
-        work = f"{listed.bound}{n_candidates:,} {noun} of {n_atoms} atoms, {n_fine} of them fine"
+        relaxations = counted(n_candidates, "relaxation")
+        work = f"{listed.bound}{relaxations} of {n_atoms} atoms, {n_fine} of them fine"
         rate = self._rates(ranking.model).force_call_s
         cpu_s = calls * n_atoms * rate
         yield PlannedStep(STRUCTURES, (rank_job(name),), noted(work, rate), cpu_s)

@@ -65,7 +65,6 @@ from .potential import (
     Potential as Potential,
 )
 from .shipped import (
-    ALL as ALL,
     ShippedTraining as ShippedTraining,
     is_ours as is_ours,
     shipped_training as shipped_training,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
+from ase.geometry import cell_to_cellpar
 
 from lycb_flows.report.blocks import Cell, Table, ours
 from lycb_flows.report.data import ReportData
@@ -96,9 +96,5 @@ def _parameters(cell: Structure | None) -> tuple[str, ...]:
     """Return lengths in Å and angles in degrees of a cell, as texts."""
     if cell is None:
         return (MISSING,) * len(_COLUMNS)
-    vectors_ang = np.array(cell.lattice_ang)
-    lengths_ang = np.linalg.norm(vectors_ang, axis=1)
-    unit = vectors_ang / lengths_ang[:, None]
-    cosines = (unit[1] @ unit[2], unit[2] @ unit[0], unit[0] @ unit[1])
-    angles_deg = np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
-    return (*(fixed(length, 3) for length in lengths_ang), *(fixed(deg) for deg in angles_deg))
+    parameters = cell_to_cellpar(cell.lattice_ang)
+    return (*(fixed(length, 3) for length in parameters[:3]), *map(fixed, parameters[3:]))

@@ -38,10 +38,12 @@ class KeyNotes:
         remove
             Of these, none is noted afterwards.
         """
-        added, removed = set(add), set(remove)
-        for prefix in sorted({key[:2] for key in added | removed}):
+        removed = set(remove)
+        added = {key[:2]: dict[str, str]() for key in sorted(removed)}
+        for key in sorted(set(add)):
+            added.setdefault(key[:2], {})[key] = now()
+        for prefix, new in added.items():
             before = self._of(prefix)
-            new = {key: now() for key in sorted(added) if key[:2] == prefix}
             after = {key: at for key, at in (new | before).items() if key not in removed}
             if after != before:
                 self._store.set_note(f"{self._what} {prefix}", after)

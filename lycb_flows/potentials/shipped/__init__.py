@@ -11,8 +11,6 @@ from lycb_flows.potentials.architecture import ModelSource
 from lycb_flows.schemas import ModelErrors
 
 FOLDER = resources.files(__name__)
-ALL = "all"
-"""Name of the errors on all test labels together."""
 
 
 @dataclass(frozen=True)
