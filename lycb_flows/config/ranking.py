@@ -121,7 +121,7 @@ class RankingConfig(Config):
 
     @property
     def own_anchors(self) -> dict[str, str]:
-        """As of `DftConfig`; {} without DFT."""
+        """The same of its section `dft`; {} without it."""
         return {} if self.dft is None else self.dft.own_anchors
 
     def n_searched_of(self, *, by_search: bool) -> int | None:
