@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from lycb_flows.campaign import Submission, find_results, find_submission, measurements, reopen
+from collections.abc import Iterator
+
+from lycb_flows.campaign import (
+    Submission,
+    find_results,
+    find_submission,
+    measurements,
+    reopen,
+    run_batches,
+)
 from lycb_flows.campaign.catalogue import update_catalogue
+from lycb_flows.config import RunConfig
 from lycb_flows.errors import InputError
 from lycb_flows.quantities import chosen_quantities
-from lycb_flows.schemas import Blob, CampaignRecord, Segment
+from lycb_flows.schemas import Blob, CampaignRecord, Segment, digest
 from lycb_flows.store import ResultStore
 
 
@@ -14,7 +24,8 @@ def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
     """Return the trajectories that a finished campaign has for itself and that are still there.
 
     All versions of the campaign, submitted under the same name, count as one: the runs of a changed
-    version go on from segments of the first.
+    version go on from segments of the first. What a run of another campaign goes on from stays,
+    before that campaign has begun as well.
 
     Parameters
     ----------
@@ -26,24 +37,32 @@ def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
     Raises
     ------
     InputError
-        When a version of the campaign is not finished, or measures what is not installed here.
+        When a version of the campaign is not finished, or a campaign measures what is not installed
+        here.
     """
     name = find_submission(store, campaign).campaign.name
-    for record in list(store.find_all(CampaignRecord, name=name)):
-        if not _is_finished(store, reopen(store, record)):
+    records = list(store.find_all(CampaignRecord))
+    for record in records:
+        if record.name == name and not _is_finished(store, reopen(store, record)):
             raise InputError(
                 "the campaign is not finished",
                 fix="run it to its report first; retract the record of a version that was given up",
                 campaign=name,
                 record=record.key,
             )
+    others = [reopen(store, record) for record in records if record.name != name]
+    elsewhere = {digest(run.identity()) for each in others for run in _planned_runs(store, each)}
     update_catalogue(store)
     owners: dict[str, set[str]] = {}
     for row in store.query("segment"):
         owners.setdefault(str(row["key"]), set()).add(str(row.get("campaign", "")))
     keys = [key for key, names in owners.items() if names == {name}]
     found = (document for document in store.find_documents(keys) if isinstance(document, Segment))
-    blobs = {segment.trajectory.sha256: segment.trajectory for segment in found}
+    blobs = {
+        segment.trajectory.sha256: segment.trajectory
+        for segment in found
+        if segment.run_identity not in elsewhere
+    }
     return [blob for sha256, blob in blobs.items() if store.blobs.has(sha256)]
 
 
@@ -56,3 +75,14 @@ def _is_finished(store: ResultStore, submission: Submission) -> bool:
     done = {document.key for documents in found.measured.values() for document in documents}
     wanted = measurements(plan, chosen_quantities(plan.campaign.measure))
     return all(each.quantity.key(plan, each.condition) in done for each in wanted)
+
+
+def _planned_runs(store: ResultStore, submission: Submission) -> Iterator[RunConfig]:
+    """Yield the runs of a campaign as far as its plan goes, done or not."""
+    found = find_results(store, submission.campaign, submission.theory)
+    for stage in found.stages:
+        yield from (*stage.npt_runs(), *stage.nvt_runs(), *stage.test_runs())
+    if found.measurement is not None:
+        quantities = chosen_quantities(submission.campaign.measure)
+        for _, batch in run_batches(found.measurement, quantities):
+            yield from batch

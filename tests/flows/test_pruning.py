@@ -67,3 +67,14 @@ def test_another_version_of_the_campaign_must_be_finished_too(finished, tmp_path
         assert changed.key in str(refused.value)
     store.retract(changed.key, "given up")
     assert trajectories_to_prune(store, str(file))
+
+
+def test_another_campaign_keeps_what_its_runs_go_on_from(finished):
+    store, submission = finished
+    data = yaml.safe_load(submission.record.text)
+    data["measure"]["nvt_ps"] *= 2
+    longer = submit(store, Campaign.model_validate(data | {"name": "longer"})).record
+    assert trajectories_to_prune(store, "loop") == []
+    store.retract(longer.key, "given up")
+    n_segments = len({segment.trajectory.sha256 for segment in store.find_all(Segment)})
+    assert len(trajectories_to_prune(store, "loop")) == n_segments
