@@ -399,9 +399,12 @@ public:
             double q = k.q[place_of(d)];
             for (int v = 0; v < GP / 4; ++v) sums[v] += *(const D4*)&w.active[s][d][4 * v] * q;
         }
-        double largest = 0;
-        for (int c = 0; c < GP; ++c) largest = std::max(largest, std::abs(sums[c / 4][c % 4]));
-        return largest;
+        D4 largest = {};
+        for (const D4& sum : sums) {
+            D4 size = sum < 0 ? -sum : sum;
+            largest = size > largest ? size : largest;
+        }
+        return std::max(std::max(largest[0], largest[1]), std::max(largest[2], largest[3]));
     }
 
 protected:
