@@ -17,6 +17,8 @@ BIN := $(VENV)/bin
 # and servers, so three keep two cores busy.
 WORKERS ?= 3
 COVERAGE ?=
+# These benchmarks measure files that are given to them.
+GIVEN_BENCHMARKS := benchmarks/bench_finetuning.py benchmarks/bench_search.py
 PYTEST = $(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # One torch thread per process: two beside another busy process are 13 times slower.
 export OMP_NUM_THREADS ?= 1
@@ -50,7 +52,8 @@ docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-dev
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out $(GIVEN_BENCHMARKS),$(wildcard benchmarks/bench_*.py)); do \
+		$(BIN)/python $$script || exit 1; done
 	$(BIN)/lycb bench
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -68,11 +68,11 @@ def export_trajectory(
 
 
 def export_structures(
-    keys: Annotated[list[str], typer.Argument(help="Keys of structures, or of rankings.")],
+    keys: Annotated[list[str], typer.Argument(help="Keys of structures, rankings or ground states.")],
     folder: Annotated[Path, typer.Option(help="Folder for one CIF per structure.")] = Path(),
     store: StoreOption = None,
 ) -> None:
-    """Write structures as CIF; of a ranking, its ground state.
+    """Write structures as CIF; of a ranking or a decision, its ground state.
 
     Each file is named by its key.
     """

@@ -175,8 +175,8 @@ def prune(
     """Drop the trajectories of a finished campaign; what was measured from them stays.
 
     All that it measures must be there, in every version that was submitted under its name.
-    Those that another campaign has as well stay, too. A new analysis of dropped
-    trajectories is no longer possible; `lycb verify` knows that they were dropped.
+    Those that another campaign has as well, or that its runs go on from, stay, too. A new
+    analysis of dropped trajectories is no longer possible; `lycb verify` knows that they were dropped.
     """
     from lycb_flows.campaign.trajectories import trajectories_to_prune
     from lycb_flows.store import prune as drop

@@ -221,7 +221,7 @@ def read_fields(path: Path | None) -> dict[str, Any]:
 
 LaunchPadOption = Annotated[
     Path | None,
-    typer.Option("--launchpad", help="launchpad.yaml (default: FW_CONFIG_FILE, then here)."),
+    typer.Option("--launchpad", help="launchpad.yaml (default: FireWorks' LAUNCHPAD_LOC, then ./launchpad.yaml)."),
 ]
 CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
 

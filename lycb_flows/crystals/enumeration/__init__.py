@@ -7,9 +7,10 @@
 
 Files, each importing only those before it: `colourings` (exact counts), `subgroups` (normal ones),
 `listing` (masks), `sites` (symmetry and neighbours of a supercell), `enumlib` (the other engine),
-`compositions` (whole numbers of atoms), `occupancies` (a parent as a colouring problem),
-`swaps` (placements under energies), `search` (candidates without a count), `orderings`,
-`formula_units`, `decorations`, `automatic` (cell, composition and rules chosen for a crystal).
+`compositions` (whole numbers of atoms), `formula_units`, `site_mixing` (mixing that is kept),
+`occupancies` (a parent as a colouring problem), `swaps` (placements under energies),
+`quasi_random` (placements by correlations), `search` (candidates without a count), `orderings`,
+`decorations`, `automatic` (cell, composition and rules chosen for a crystal).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ connect.py
     opens the LaunchPad of a launchpad.yaml
 pad.py, writing.py, bulk.py
     checkout, heartbeat, completion, giving back; transactions; a thousand jobs at once
-near.py, streaming.py
-    a job's end without the rest of its workflow; short jobs claimed and completed together
+near.py, ends.py, streaming.py
+    a job's end without the rest of its workflow; ends written, and short jobs claimed, together
 methods.py
     method versions of a campaign beside those of here
 losses.py

@@ -6,6 +6,8 @@ once; no signal interrupts a write to the database.
 
 loop.py
     takes the next job, runs it, and writes how it ended
+choice.py, examination.py, breaker.py
+    which jobs are taken; what is looked at before; stopping a worker that is broken
 signals.py
     signals, which interrupt a job only inside its tasks
 environment.py
