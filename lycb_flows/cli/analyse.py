@@ -39,7 +39,8 @@ def analyse(
         ),
     ] = None,
     mobile: Annotated[
-        str | None, typer.Option(help="The ion that moves (default: the only one of Li, Na, K, Ag, Cu).")
+        str | None,
+        typer.Option(help="The ion that moves (default: the only one of Li, Na, K, Ag, Cu)."),
     ] = None,
     charge: Annotated[
         int | None, typer.Option(help="Its charge in e (default: its common one).")

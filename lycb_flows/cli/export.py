@@ -68,7 +68,9 @@ def export_trajectory(
 
 
 def export_structures(
-    keys: Annotated[list[str], typer.Argument(help="Keys of structures, rankings or ground states.")],
+    keys: Annotated[
+        list[str], typer.Argument(help="Keys of structures, rankings or ground states.")
+    ],
     folder: Annotated[Path, typer.Option(help="Folder for one CIF per structure.")] = Path(),
     store: StoreOption = None,
 ) -> None:

@@ -176,7 +176,8 @@ def prune(
 
     All that it measures must be there, in every version that was submitted under its name.
     Those that another campaign has as well, or that its runs go on from, stay, too. A new
-    analysis of dropped trajectories is no longer possible; `lycb verify` knows that they were dropped.
+    analysis of dropped trajectories is no longer possible; `lycb verify` knows that they
+    were dropped.
     """
     from lycb_flows.campaign.trajectories import trajectories_to_prune
     from lycb_flows.store import prune as drop

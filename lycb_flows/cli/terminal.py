@@ -221,7 +221,10 @@ def read_fields(path: Path | None) -> dict[str, Any]:
 
 LaunchPadOption = Annotated[
     Path | None,
-    typer.Option("--launchpad", help="launchpad.yaml (default: FireWorks' LAUNCHPAD_LOC, then ./launchpad.yaml)."),
+    typer.Option(
+        "--launchpad",
+        help="launchpad.yaml (default: FireWorks' LAUNCHPAD_LOC, then ./launchpad.yaml).",
+    ),
 ]
 CampaignName = Annotated[str, typer.Argument(help="Name of a submitted campaign.")]
 

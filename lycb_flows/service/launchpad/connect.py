@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise InputError(
-            "no LaunchPad", fix="give --launchpad or ./launchpad.yaml, or set FireWorks' LAUNCHPAD_LOC",
+            "no LaunchPad", fix="give --launchpad, FireWorks' LAUNCHPAD_LOC or ./launchpad.yaml",
             path=path, reason=err.strerror,
         ) from err  # fmt: skip
     except yaml.YAMLError as err:
