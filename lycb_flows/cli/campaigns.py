@@ -81,7 +81,7 @@ def cancel(
     """Take a campaign off the LaunchPad; its results stay, submitting again goes on from them."""
     from lycb_flows.service import cancel as cancel_workflows
 
-    _pull(cancel_workflows, name, launchpad, "will not run", ask=not yes)
+    _pull(cancel_workflows, name, launchpad, "cancelled", ask=not yes)
 
 
 def retry(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
@@ -94,7 +94,7 @@ def retry(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     pad = open_launchpad(launchpad)
     _workflows(pad, name)
     jobs = retry_jobs(pad, name)
-    typer.echo(f"{name}: {len(jobs)} failed jobs went back to the queue")
+    typer.echo(f"{name}: {counted(len(jobs), 'failed job')} sent back to the queue")
     for job in jobs:
         typer.echo(f"  {job}")
 
@@ -103,14 +103,14 @@ def pause(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Let running jobs of a campaign end and start no other."""
     from lycb_flows.service import pause as pause_workflows
 
-    _pull(pause_workflows, name, launchpad, "wait")
+    _pull(pause_workflows, name, launchpad, "paused")
 
 
 def resume(name: CampaignName, launchpad: LaunchPadOption = None) -> None:
     """Undo `lycb pause`."""
     from lycb_flows.service import resume as resume_workflows
 
-    _pull(resume_workflows, name, launchpad, "may run again")
+    _pull(resume_workflows, name, launchpad, "resumed")
 
 
 def _pull(
@@ -125,7 +125,7 @@ def _pull(
     workflows = _workflows(pad, name)
     if ask:
         _ask_about({str(workflow.metadata.get("owner") or "") for workflow in workflows}, name)
-    typer.echo(f"{name}: {lever(pad, name)} jobs {outcome}")
+    typer.echo(f"{name}: {counted(lever(pad, name), 'job')} {outcome}")
 
 
 def _workflows(pad: ServiceLaunchPad, name: str) -> list[CampaignWorkflow]:

@@ -135,14 +135,15 @@ class ArrheniusLaw(Quantity[Arrhenius]):
             note=document.reason or "below the crossover" * (document.n_regimes > 1),
         )
         sigma = document.extrapolated_conductivity_ms_per_cm
-        extrapolated = "; ".join(["extrapolated", *document.cautions])
+        distance_k = document.extrapolation_distance_k
+        found = "; ".join(["by the fit" if distance_k == 0 else "extrapolated", *document.cautions])
         yield Number(
             "sigma",
             "mS/cm",
             value=sigma,
             low=document.extrapolated_conductivity_low95_ms_per_cm,
             high=document.extrapolated_conductivity_high95_ms_per_cm,
-            note=document.reason if sigma is None else extrapolated,
+            note=document.reason if sigma is None else found,
             temperature_k=document.extrapolation_temperature_k,
         )
 
@@ -177,10 +178,10 @@ class ArrheniusLaw(Quantity[Arrhenius]):
             return None
         with_sigma = [fit for fit in fits if fit.extrapolated_conductivity_ms_per_cm is not None]
         if not with_sigma:
-            return f"{summary(transports)}. No conductivity follows from them."
+            return f"{summary(transports)}. No conductivity by a fit follows from them."
         n_conclusive = sum(not reservations(data, fit) for fit in with_sigma)
         return (
-            f"{summary(transports)}. A barrier and an extrapolated conductivity follow for "
+            f"{summary(transports)}. A barrier and a conductivity by a fit follow for "
             f"{len(with_sigma)} of {counted(len(fits), 'condition')}, conclusive for "
             f"{n_conclusive}."
         )
@@ -196,10 +197,10 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         """Yield every condition without a conductivity, and those where it is not conclusive."""
         for fit in data.measured(Arrhenius):
             if fit.extrapolated_conductivity_ms_per_cm is None:
-                barrier = "conductivity" if fit.fitted else "barrier and no conductivity"
+                barrier = "" if fit.fitted else "barrier and no "
                 yield Statement(
-                    f"{fit.system} at {fit.pressure_bar:g} bar has no {barrier} "
-                    f"at {fit.extrapolation_temperature_k:g} K: {fit.reason}.",
+                    f"{fit.system} at {fit.pressure_bar:g} bar has no {barrier}conductivity "
+                    f"by a fit at {fit.extrapolation_temperature_k:g} K: {fit.reason}.",
                     (fit.key,),
                 )
             elif reserved := reservations(data, fit):
@@ -247,7 +248,7 @@ def _figures(data: ReportData, album: Album, system: str) -> tuple[FigureView, .
         f"Diffusivity against inverse temperature, with {confidence} intervals. Arrows: "
         f"{confidence} upper bounds. Open grey: left out of the fit, at the slope of the "
         "displacement; the motion is not diffusive. Band: 95 % interval of what the fit predicts; "
-        "star: extrapolated."
+        "star: at the temperature of the conductivity."
     )
     others = references(data, fits, known)
     if others:

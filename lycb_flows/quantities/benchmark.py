@@ -44,6 +44,8 @@ from lycb_flows.schemas import (
 )
 from lycb_flows.store import ResultStore
 
+_SCORE = "errors in units of 3.5 meV/atom, 50 meV/Å and 85 MPa, summed"
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -182,24 +184,24 @@ class ModelBenchmark(Quantity[Benchmark]):
         return Part(system, figures=(shown,), tables=tables)
 
     def findings(self, data: ReportData) -> Iterator[Statement]:
-        """Yield the model with the smallest errors."""
+        """Yield the model with the lowest score."""
         for document in data.measured(Benchmark):
             best, others = document.models[0], document.models[1:]
             if others:
                 yield Statement(
                     f"On {best.overall.n_labels} test labels {best.name} ({best.role}) has the "
-                    f"smallest errors: {_errors_text(best.overall)}.",
+                    f"lowest score ({_SCORE}): {_errors_text(best.overall)}.",
                     (document.key,),
                 )
 
     def limits(self, data: ReportData) -> Iterator[Statement]:
-        """Yield where the model that measures is not the one with the smallest errors."""
+        """Yield where the model that measures is not the one with the lowest score."""
         for document in data.measured(Benchmark):
             measuring = [row for row in document.models if row.model in _measuring(data)]
             if measuring and measuring[0].model != document.best:
                 yield Statement(
-                    f"{measuring[0].name} measures, but {document.models[0].name} has smaller "
-                    f"errors on the test labels ({_errors_text(document.models[0].overall)} "
+                    f"{measuring[0].name} measures, but {document.models[0].name} has a lower "
+                    f"score on the test labels ({_errors_text(document.models[0].overall)} "
                     f"against {_errors_text(measuring[0].overall)}).",
                     (document.key,),
                 )

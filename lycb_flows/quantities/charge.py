@@ -22,6 +22,7 @@ from lycb_flows.report import (
     ReportData,
     Statement,
     confidence_text,
+    counted,
     fixed,
     listed,
     number,
@@ -161,7 +162,8 @@ class Charge(Quantity[ChargeTransport]):
         unresolved = [document for document in documents if not document.estimate.resolved]
         if unresolved:
             yield Statement(
-                f"The Haven ratio is not resolved in {len(unresolved)} of {len(documents)} runs: "
+                f"The Haven ratio is not resolved in {len(unresolved)} of "
+                f"{counted(len(documents), 'run')}: "
                 f"{listed([place_text(document) for document in unresolved])}.",
                 tuple(document.key for document in unresolved),
             )

@@ -29,6 +29,9 @@ from lycb_flows.schemas import FITTED_REGIMES, Arrhenius, Transport
 
 MIN_COLDER_RUNS: Final = 2
 """Runs below a known change of the barrier without which a fit cannot have seen it."""
+_AMBIENT_BAR: Final = 1000.0
+"""Experiments are of pressed pellets; what was simulated above is compared with none of them,
+but for the paper's crystals, as the paper does."""
 
 
 def reservations(data: ReportData, fit: Arrhenius) -> list[str]:
@@ -191,7 +194,7 @@ def disagreements(data: ReportData, fit: Arrhenius) -> Iterator[str]:
     if row is not None:
         yield _against_paper(fit, row)
     measured = [row.conductivity_ms_per_cm for row in experiments(structure)]
-    if measured:
+    if measured and (row is not None or fit.pressure_bar <= _AMBIENT_BAR):
         yield _against_experiments(fit, measured)
 
 

@@ -53,6 +53,7 @@ _N_EACH: Final = 8
 """Values that a report lists one by one; of more it says the range."""
 
 _PS_PER_NS: Final = 1000.0
+_SMALL_EDGE_ANG: Final = 10.0  # ours: three hops of an ion
 
 
 class Diffusion(Quantity[Transport]):
@@ -344,7 +345,7 @@ def _short(transports: Sequence[Transport]) -> Iterator[Statement]:
 
 
 def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[Statement]:
-    """Yield a remark on a system whose cell is smaller than the paper's."""
+    """Yield a remark on a system whose cell is smaller than the paper's, or than ions' reach."""
     system = transports[0].system
     structure = data.structure_of_system(system)
     paper_atoms = supercell_atoms((structure and paper_system(structure)) or "")
@@ -353,5 +354,12 @@ def _small_cells(data: ReportData, transports: Sequence[Transport]) -> Iterator[
         yield Statement(
             f"{system}: {n_atoms} atoms with {transports[0].n_mobile} mobile ions, smaller "
             f"than the paper's supercell of {paper_atoms} atoms.",
+            tuple(t.key for t in transports),
+        )
+    edge_ang = min(t.n_atoms * t.volume_ang3_per_atom for t in transports) ** (1 / 3)
+    if paper_atoms is None and edge_ang < _SMALL_EDGE_ANG:
+        yield Statement(
+            f"{system}: {n_atoms} atoms with {transports[0].n_mobile} mobile ions, as many as a "
+            f"cube of {edge_ang:.1f} Å holds: ions meet their own images.",
             tuple(t.key for t in transports),
         )

@@ -95,7 +95,7 @@ def arrhenius_figure(
     """Return D against 1000/T.
 
     Bounds are arrows, runs that are left out are open and grey, fits have the band of their
-    prediction (95 %), and a star marks the extrapolated D.
+    prediction (95 %), and a star marks D at the temperature of the conductivity.
 
     Parameters
     ----------
@@ -176,6 +176,11 @@ def _draw_left_out(axes: Axes, transports: Sequence[Transport]) -> None:
     """
     outside = [t for t in transports if t.estimate.regime not in {*FITTED_REGIMES, None}]
     regimes = sorted({t.estimate.regime or "" for t in outside})
+    slopes = [t.estimate.paper_diffusivity_m2_per_s or 0.0 for t in outside]
+    if axes.get_yscale() != "log" and max(slopes, default=0.0) > 0:  # nothing else is drawn
+        x = [1000 / t.temperature_k for t in outside]
+        axes.plot(x, slopes, alpha=0)
+        log_axis(axes, "y")
     foot, _ = axes.get_ylim()
     for marker, regime in zip(_OPEN_MARKERS * len(regimes), regimes, strict=False):
         here = [t for t in outside if t.estimate.regime == regime]
@@ -226,7 +231,7 @@ def _draw_fit(axes: Axes, fit: Arrhenius, temperatures_k: Sequence[float], colou
         axes.plot(
             [1000 / temperature_k], [fit.extrapolated_diffusivity_m2_per_s], "*",
             color=colour, markersize=13, zorder=4,
-            label=f"{fit.pressure_bar:g} bar, extrapolated to {temperature_k:g} K",
+            label=f"{fit.pressure_bar:g} bar, by the fit at {temperature_k:g} K",
         )  # fmt: skip
 
 

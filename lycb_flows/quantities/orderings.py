@@ -3,7 +3,8 @@
 Where disorder is quenched, a crystal holds many arrangements side by side and none of them alone
 stands for it. The mean over n orderings weighs all alike, as energies of quenched arrangements do
 not; its standard error is the scatter s / sqrt(n), or what the error bars of the n runs leave where
-that is larger.
+that is larger. An ordering whose D is bounded counts with its most likely D, or the mean would be
+one of the fast orderings.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 
 from lycb_flows.config import name_of_ordering
 from lycb_flows.report import MISSING, Cell, ReportData, Table, ours, scientific, together
-from lycb_flows.schemas import Transport
+from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, Transport
 
 _MIN_ORDERINGS = 2
+_ERRORS_OF_95 = 1.645  # of a normal distribution, on one side
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,18 @@ def ordering_tables(data: ReportData, system: str) -> Iterator[Table]:
             ("T (K)", "p (bar)", "orderings with D", "mean D (m²/s)", "smallest to largest (m²/s)"),
             tuple(_row(runs) for runs in rows),
             "D of the lowest orderings, each weighed alike; ± the standard error of the mean by "
-            "their scatter, or by their own bars where that is larger.",
+            "their scatter, or by their own bars where that is larger. Bounded ones count with "
+            "their most likely D; those without diffusion are left out, and the mean is then too "
+            "large.",
         )
 
 
 def _row(runs: Sequence[Transport]) -> tuple[Cell, ...]:
     found: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
-        value, error = run.estimate.diffusivity_m2_per_s, run.estimate.diffusivity_err_m2_per_s
+        value, error = _most_likely(run.estimate)
         if value is not None:
-            found.setdefault(run.system, []).append((value, error or 0.0))
+            found.setdefault(run.system, []).append((value, error))
     each = [np.array(of_one) for of_one in found.values()]  # replicas of an ordering are one D
     means = [float(rows[:, 0].mean()) for rows in each]
     errors = [sqrt(float(np.square(rows[:, 1]).sum())) / len(rows) for rows in each]
@@ -110,3 +114,14 @@ def _row(runs: Sequence[Transport]) -> tuple[Cell, ...]:
     mean = scientific(averaged.diffusivity_m2_per_s, averaged.error_m2_per_s)
     ends = together((averaged.low_m2_per_s, averaged.high_m2_per_s), " to ")
     return ours(first.key, (*place, mean, ends))
+
+
+def _most_likely(estimate: DiffusionEstimate) -> tuple[float | None, float]:
+    """Return D and its standard error; of a bound the most likely D, and the distance to it."""
+    value, bound = estimate.diffusivity_m2_per_s, estimate.diffusivity_upper_m2_per_s
+    if value is not None:
+        return value, estimate.diffusivity_err_m2_per_s or 0.0
+    if estimate.regime not in FITTED_REGIMES or bound is None:
+        return None, 0.0
+    value = estimate.most_likely_m2_per_s or 0.0
+    return value, (bound - value) / _ERRORS_OF_95

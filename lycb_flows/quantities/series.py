@@ -163,8 +163,10 @@ class Series(Quantity[CompositionSeries]):
         if document.differences:
             tables.append(_differences_table(document))
         if any(point.conduction for point in document.points):
-            caption = "Conductivity at the temperature of the extrapolation, and barrier, over x."
-            figures.append(album.show("series-conduction", _conduction_figure(document), caption))
+            if any(point.conduction and point.x is not None for point in document.points):
+                caption = "Conductivity at the temperature of the fit, and barrier, over x."
+                figure = _conduction_figure(document)
+                figures.append(album.show("series-conduction", figure, caption))
             tables.append(_conduction_table(document))
         return Part(system, figures=tuple(figures), tables=tuple(tables))
 

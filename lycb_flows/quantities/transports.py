@@ -118,7 +118,8 @@ def transport_table(data: ReportData, system: str) -> Table:
     note = (
         f"D of {ions}: the most likely one, ± its standard error, where the motion is diffusion. "
         f"“<”: {confidence} upper bound. The paper's way: slope of the displacement over its "
-        "window, ± He's error (He et al. 2018). D_c/D_ab: D along c over the mean along a and b."
+        "window, ± He's error (He et al. 2018). a, b, c are those of the simulation cell; "
+        "D_c/D_ab: D along c over the mean along a and b."
     )
     structure = data.structure_of_system(system)
     if paper_transport((structure and paper_system(structure)) or ""):

@@ -228,9 +228,10 @@ class Volumes(Quantity[CellVolumes]):
         for document in data.measured(CellVolumes):
             found = document.expansion
             if found is not None and abs(found.volume_per_k) >= 2 * found.volume_err_per_k:
+                verb = "expands" if found.volume_per_k > 0 else "shrinks"
                 yield Statement(
-                    f"{_place(document)}: the volume expands by "
-                    f"{ppm(found.volume_per_k, found.volume_err_per_k)} × 10⁻⁶ per K between "
+                    f"{_place(document)}: the volume {verb} by "
+                    f"{ppm(abs(found.volume_per_k), found.volume_err_per_k)} × 10⁻⁶ per K between "
                     f"{found.lowest_temperature_k:g} and {found.highest_temperature_k:g} K.",
                     (document.key,),
                 )

@@ -33,8 +33,7 @@ def lowest_orderings(data: ReportData) -> Iterator[Statement]:
         yield Statement(
             f"{ranking.system}: the lowest-energy ordering{kind} is "
             f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
-            f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} "
-            "are flagged.",
+            f"{data.model_name(ranking.model)}; of the best {len(ranking.best)}, flagged: {flagged}.",
             (ranking.key,),
         )
 
@@ -95,8 +94,8 @@ def arrangements_counted(data: ReportData) -> Iterator[Statement]:
     for enumeration in data.enumerations:
         if enumeration.exhaustive:
             yield Statement(
-                f"{enumeration.formula}: exactly {enumeration.count:,} symmetry-distinct "
-                "arrangements, all of them listed.",
+                f"{enumeration.formula}: symmetry-distinct arrangements, all of them listed: "
+                f"exactly {enumeration.count:,}.",
                 (enumeration.key,),
             )
 

@@ -34,6 +34,7 @@ from lycb_flows.report import (
     tables,
 )
 from lycb_flows.report.collection import collect
+from lycb_flows.report.methods import methods_sections
 from lycb_flows.report.paper_chapter import paper_section
 from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import Verdict, judge, round_title
@@ -167,10 +168,14 @@ def report_contents(
     chapters = [quantity.section for quantity in (*first, *others)]
     sections = [write(data, album) for write in _BEFORE]
     sections += student_sections(data)
-    sections += [write(data, album) for write in (*chapters, _cost)]
+    sections += [write(data, album) for write in chapters]
     if data.of_paper:
         chapter = paper_section(data, album, alone=only_paper)
-        sections = [chapter] if only_paper else [*sections[:-1], chapter, sections[-1]]
+        sections = [chapter] if only_paper else [*sections, chapter]
+    else:
+        sections += methods_sections(data)
+    if not only_paper:
+        sections.append(_cost(data, album))
     return Contents(data, judge(data, shown, absent), tuple(sections))
 
 

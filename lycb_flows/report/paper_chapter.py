@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lycb_flows.report import Album, Part, ReportData, Section, listed, paper_numbers
+from lycb_flows.report.methods import methods_part
 from lycb_flows.report.paper_figures import FORMULAS, Entry, Filled, paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
-from lycb_flows.report.paper_methods import methods_part
 
 
 def paper_section(data: ReportData, album: Album, *, alone: bool) -> Section:

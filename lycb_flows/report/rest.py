@@ -9,8 +9,9 @@ from typing import Final
 from lycb_flows.report.data import PRODUCTION, CellRun, ReportData
 from lycb_flows.schemas import CellVolumes, Relaxation
 
-_COLD_BAR: Final = 1.0
-"""Up to this pressure a volume without pressure continues those of the runs."""
+_COLD_BAR: Final = 10.0
+"""Up to this pressure (0.01 % of the volume of a soft crystal) a volume without pressure continues
+those of the runs."""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _no_dft(data: ReportData) -> Iterator[Statement]:
     if potentials:
         yield Statement(
             "No number here is a prediction: no DFT stands behind the labels "
-            f"({'; '.join(potentials)}). Conductivities and barriers are rehearsal numbers."
+            f"({'; '.join(potentials)}). Whatever is measured is a rehearsal number."
         )
 
 
@@ -211,7 +211,7 @@ def _not_equilibrated(data: ReportData) -> Iterator[Statement]:
     if runs:
         yield Statement(
             f"{len(runs)} of {counted(len(data.cell_runs), 'NpT run')} averaged over less than ten "
-            "barostat times: their cells, and D in them, are not equilibrated.",
+            "barostat times: no equilibrated cell, nor D in one.",
             tuple(run.key for run in runs),
         )
 
@@ -312,7 +312,8 @@ def _moved_references(data: ReportData) -> Iterator[Statement]:
             moved = listed([f"{element} {ev:+.2f}" for element, ev in sorted(far.items())])
             yield Statement(
                 f"The labels' energies lie far from the model's, which was moved by {moved} eV per "
-                "atom: they have another reference, or are no energies of a cell (but per atom).",
+                "atom: they have another reference (another code's, or corrections of oxides and "
+                "transition metals), or are no energies of a cell (but per atom).",
                 (learned.model.key,),
             )
             return

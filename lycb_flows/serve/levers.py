@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lycb_flows import service
 from lycb_flows.campaign import Submission, extend, find_results, reopen, stop_after
 from lycb_flows.errors import InputError
+from lycb_flows.machine import counted
 from lycb_flows.schemas import CampaignRecord
 from lycb_flows.serve import Connection
 from lycb_flows.store import user_name
@@ -92,20 +93,20 @@ def _pad(connection: Connection) -> service.ServiceLaunchPad:
 
 
 def _pause(connection: Connection, submission: Submission) -> str:
-    return f"{service.pause(_pad(connection), submission.campaign.name)} jobs wait"
+    return f"{counted(service.pause(_pad(connection), submission.campaign.name), 'job')} paused"
 
 
 def _resume(connection: Connection, submission: Submission) -> str:
-    return f"{service.resume(_pad(connection), submission.campaign.name)} jobs may run again"
+    return f"{counted(service.resume(_pad(connection), submission.campaign.name), 'job')} resumed"
 
 
 def _cancel(connection: Connection, submission: Submission) -> str:
-    return f"{service.cancel(_pad(connection), submission.campaign.name)} jobs will not run"
+    return f"{counted(service.cancel(_pad(connection), submission.campaign.name), 'job')} cancelled"
 
 
 def _retry(connection: Connection, submission: Submission) -> str:
     jobs = service.retry_jobs(_pad(connection), submission.campaign.name)
-    return f"{len(jobs)} failed jobs went back to the queue"
+    return f"{counted(len(jobs), 'failed job')} sent back to the queue"
 
 
 def _relabel(connection: Connection, submission: Submission) -> str:

@@ -90,14 +90,14 @@ def test_an_ordering_that_dft_has_not_brought_to_rest_is_none_of_the_lowest():
     assert low_orderings("3" * 64, None, decided) == ["3" * 64, "2" * 64]
 
 
-def transport_of(system, diffusivity, error, replica=None):
+def transport_of(system, diffusivity, error, replica=None, **estimated):
     estimate = DiffusionEstimate(
         effective_hops=9.0,
         max_msd_ang2=1.0,
         plateau_msd_ang2=0.0,
-        regime="diffusive",
         diffusivity_m2_per_s=diffusivity,
         diffusivity_err_m2_per_s=error,
+        **({"regime": "diffusive"} | estimated),
     )
     return Transport.model_construct(
         key=f"{system}-{replica}",
@@ -125,6 +125,17 @@ def test_the_report_has_the_mean_over_orderings_and_its_error():
     assert "2.5" in row[3].text  # of 1 and (3 + 5) / 2
     assert not list(ordering_tables(data, "B"))
     assert not list(ordering_tables(data, "A-ordering2"))
+
+
+def test_a_slow_ordering_with_a_bound_counts_with_its_most_likely_diffusivity():
+    bound = {"diffusivity_upper_m2_per_s": 2e-12, "most_likely_m2_per_s": 0.0, "regime": "bound"}
+    runs = [
+        transport_of("A", 1e-10, 1e-12),
+        transport_of("A-ordering2", None, None, **bound),
+        transport_of("A-ordering3", None, None, regime="confined"),
+    ]
+    (table,) = ordering_tables(ReportData(measurements={Transport.kind: runs}), "A")
+    assert [cell.text for cell in table.rows[0]][2:4] == ["2 of 3", "(5.0 ± 5.0) × 10⁻¹¹"]
 
 
 def test_the_error_of_a_mean_is_the_larger_of_scatter_and_bars():

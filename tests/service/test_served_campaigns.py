@@ -113,20 +113,20 @@ def test_pause_resume_and_cancel_are_those_of_the_commands(served, campaign, ser
     assert "waiting" in served.page(path)
     states = lambda: set(service.states().values())  # noqa: E731 - short
     n_jobs = len(service.states())
-    assert served.pull(f"{path}/levers/pause") == (200, f"loop: {n_jobs} jobs wait\n")
+    assert served.pull(f"{path}/levers/pause") == (200, f"loop: {n_jobs} jobs paused\n")
     assert states() == {"PAUSED"}
     wait_until(lambda: 'badge paused">paused' in served.page(path), "the page to know it")
     paused = r'lycb_jobs\{campaign="loop",category="\w+",state="PAUSED"\} (\d+)'
     assert sum(map(int, re.findall(paused, served.page("/metrics")))) == n_jobs
-    assert served.pull(f"{path}/levers/resume") == (200, f"loop: {n_jobs} jobs may run again\n")
+    assert served.pull(f"{path}/levers/resume") == (200, f"loop: {n_jobs} jobs resumed\n")
     assert states() <= {"READY", "WAITING"}
-    assert served.pull(f"{path}/levers/retry")[1] == "loop: 0 failed jobs went back to the queue\n"
+    assert served.pull(f"{path}/levers/retry")[1] == "loop: 0 failed jobs sent back to the queue\n"
     service.pad.workflows.update_one({}, {"$set": {"metadata.owner": "ana"}})
     status, text = served.pull(f"{path}/levers/cancel")
     assert (status, "owner=ana" in text) == (409, True)
     assert states() <= {"READY", "WAITING"}
     status, text = served.pull(f"{path}/levers/cancel", sure="yes")
-    assert (status, text) == (200, f"loop: {n_jobs} jobs will not run\n")
+    assert (status, text) == (200, f"loop: {n_jobs} jobs cancelled\n")
     assert states() == {"ARCHIVED"}
     wait_until(lambda: "not on the LaunchPad" in served.page(path), "the page to know it")
     assert "levers/pause" not in served.page(path)
@@ -145,7 +145,7 @@ def test_a_failed_job_is_shown_with_its_reason_and_tried_again(served, campaign,
     assert f"<strong>{job}</strong> it could not be loaded" in page
     assert 'lycb_campaigns{state="failing"} 1' in served.page("/metrics")
     status, text = served.pull(f"{path}/levers/retry")
-    assert (status, text) == (200, "loop: 1 failed jobs went back to the queue\n")
+    assert (status, text) == (200, "loop: 1 failed job sent back to the queue\n")
     wait_until(lambda: "failing" not in served.page(path), "the page to know it")
 
 

@@ -156,13 +156,13 @@ def test_a_second_campaign_with_the_same_first_round_computes_nothing_in_it(
 
 def test_pause_resume_cancel_and_submit_again(service, launchpad):
     service("submit", LOOP)
-    assert "3 jobs wait" in service("pause", "loop")[1]
+    assert "3 jobs paused" in service("pause", "loop")[1]
     assert "no job is left" in work(service)
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 0
     assert "3 jobs may run" in service("resume", "loop")[1]
     service("worker", "--nlaunches", 2, *ALL)
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 2
-    assert "will not run" in service("cancel", "loop")[1]
+    assert "cancelled" in service("cancel", "loop")[1]
     assert "no job is left" in work(service)
     assert "submitted" in service("submit", LOOP)[1]
     work(service)

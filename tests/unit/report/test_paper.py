@@ -22,10 +22,10 @@ from lycb_flows.report import (
     paper_volumes,
     verdict,
 )
+from lycb_flows.report.methods import methods_part
 from lycb_flows.report.page import write_report
 from lycb_flows.report.paper_figures import paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
-from lycb_flows.report.paper_methods import methods_part
 from lycb_flows.schemas.keys import digest
 
 PANELS = (

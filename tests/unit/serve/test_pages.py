@@ -121,7 +121,7 @@ def test_labels_that_failed_are_shown_with_the_reason(loop_run, tmp_path):
     with Served(tmp_path / "store") as server:
         page = server.page(f"/campaigns/{submission.record.key}")
         assert "SCF &lt;b&gt;did not&lt;/b&gt; converge" in page
-        assert f"{submission.campaign.labels.max_attempts} tries" in page
+        assert f"tried {submission.campaign.labels.max_attempts} times" in page
         assert 'lycb_labels{campaign="loop",stage=' in server.page("/metrics")
         assert re.search(r'lycb_labels\{.*state="failed"\} 1\n', server.page("/metrics"))
 

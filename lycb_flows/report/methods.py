@@ -9,8 +9,8 @@ import numpy as np
 
 from lycb_flows.labels import code_of, functional_of
 from lycb_flows.potentials import shipped_training
-from lycb_flows.report import PRODUCTION, Part, ReportData, counted, listed
-from lycb_flows.schemas import Arrhenius, CellVolumes, Model, Run, Transport
+from lycb_flows.report import PRODUCTION, Part, ReportData, Section, counted, listed, paper_system
+from lycb_flows.schemas import Arrhenius, CellVolumes, Model, Run, Structure, Transport
 from lycb_flows.units import PS_FS
 
 _REFERENCES: Final = {
@@ -44,6 +44,18 @@ def methods_part(data: ReportData) -> Part:
     return Part("Methods, to paste", (sentences, *references))
 
 
+def methods_sections(data: ReportData) -> list[Section]:
+    """Return the paragraph as a chapter of its own; none while there is nothing to say.
+
+    Parameters
+    ----------
+    data
+        What the report rests on.
+    """
+    part = methods_part(data)
+    return [Section("methods", part.title, part.lead)] if part.lead[0] else []
+
+
 class _Writer:
     """Writes the sentences; numbers references, and explains models, where they first occur."""
 
@@ -75,10 +87,14 @@ class _Writer:
         parents = [ranking for ranking in data.rankings if ranking.system not in made]
         counts = [f"{ranking.n_candidates} of {ranking.system}" for ranking in parents]
         also = " Decorations of their ground states were ranked alike." if made else ""
+        structures = (data.find(Structure, ranking.ground_state) for ranking in parents)
+        papers = all(found is not None and paper_system(found) for found in structures)
+        refined = self._cite("parents") if papers else ""
+        ranked = f"relaxed by FIRE{self._cite('fire')} and ranked with {self._named(models)}"
+        other = f", where Ref.{self._cite('paper')} ranks with M3GNet" if papers else ""
         yield (
-            f"Symmetry-distinct orderings of the refined structures{self._cite('parents')} "
-            f"({_joined(counts)}) were relaxed by FIRE{self._cite('fire')} and ranked with "
-            f"{self._named(models)}, where Ref.{self._cite('paper')} ranks with M3GNet.{also}"
+            f"Symmetry-distinct orderings of the refined structures{refined} ({_joined(counts)}) "
+            f"were {ranked}{other}.{also}"
         )
         yield from self._explanations(models)
 
