@@ -20,8 +20,10 @@ from scipy import stats
 from lycb_flows.config import DiffusionConfig
 from lycb_flows.schemas import DiffusionEstimate
 from lycb_flows.testing import confinement, walks
-from lycb_flows.transport.arrhenius import MIN_P_VALUE, ArrheniusFit, ArrheniusPoint, fit_arrhenius
+from lycb_flows.transport.arrhenius import ArrheniusFit, fit_arrhenius
+from lycb_flows.transport.arrhenius_points import ArrheniusPoint
 from lycb_flows.transport.diffusion import analyse_diffusion
+from lycb_flows.transport.line_choice import MIN_P_VALUE
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 N_IONS, DURATION_PS, FRAME_INTERVAL_PS = 18, 100.0, 0.5

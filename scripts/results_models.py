@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from results_claims import (
     CRYSTALS,
     LOW_BAR,
+    PAPER_ROWS,
     PAPERS_SEVENNET,
+    STUDENT_OF_SEVENNET,
     State,
     fits_of,
     place,
@@ -49,7 +51,9 @@ def claims_on_cells(campaigns: Sequence[CampaignResults]) -> Iterator[Claim]:
         compared[id(found)] = by_model[0].by_model[0].name if by_model else STUDENT
         if by_model and is_repeated(found):
             yield from stability_by_model(by_model)
-    yield from as_in_paper(mean_volumes(campaigns[0]))
+    for found in campaigns:
+        if found is campaigns[0] or ("LYC", LOW_BAR) not in fits_of(found):
+            yield from as_in_paper(compared[id(found)], mean_volumes(found))
     for sevennet in campaigns[1:]:
         if ("LYC", LOW_BAR) in fits_of(sevennet):
             for found in campaigns:
@@ -142,25 +146,27 @@ def mean_volumes(found: CampaignResults) -> dict[State, Value]:
     }
 
 
-def at_low_pressure(volumes: Mapping[State, Value]) -> list[tuple[State, Value]]:
-    """Return the volumes of both crystals at 1 bar, in the paper's order and by temperature."""
-    chosen = [item for item in volumes.items() if item[0][1] == LOW_BAR and item[0][0] in CRYSTALS]
-    return sorted(chosen, key=lambda item: (CRYSTALS.index(item[0][0]), item[0][2]))
+def of_crystals(volumes: Mapping[State, Value]) -> list[tuple[State, Value]]:
+    """Return the volumes of both crystals, in the paper's order, by pressure and temperature."""
+    chosen = [item for item in volumes.items() if item[0][0] in CRYSTALS]
+    return sorted(chosen, key=lambda item: (CRYSTALS.index(item[0][0]), *item[0][1:]))
 
 
-def as_in_paper(volumes: Mapping[State, Value]) -> Iterator[Claim]:
-    """Yield volumes at 1 bar beside those of the paper's fine-tuned model, and of experiments."""
+def as_in_paper(model: str, volumes: Mapping[State, Value]) -> Iterator[Claim]:
+    """Yield a model's volumes beside those of the paper's fine-tuned model, and of experiments."""
     numbers = paper_numbers()["volumes_A3_per_atom"]
     limit = float(numbers["claims"]["ft_vs_exp_pct_max"])
-    for (system, _, temperature_k), here in at_low_pressure(volumes):
+    columns = dict(PAPER_ROWS)
+    for (system, pressure_bar, temperature_k), here in of_crystals(volumes):
         rows, k = numbers[system], int(temperature_k)
-        paper = rows["CHGNet600K_1bar"].get(k)
+        paper = rows[columns[pressure_bar]].get(k)
         if paper is None:
             continue
-        where, found = f"V of {system} at {k} K and 1 bar", experiments(rows, k)
+        where = f"V of {system} at {k} K and {printed_pressure(pressure_bar)}"
+        found = mean_of_experiments(rows, k)
         change = percent(here, Value(paper))
         yield Claim(
-            f"{where} by {STUDENT}, within {SAME_PERCENT:g} % of the paper's",
+            f"{where} by {model}, within {SAME_PERCENT:g} % of the paper's",
             f"{paper} Å³/atom",
             f"{here} Å³/atom ({change.value:+.1f} %)",
             change.is_within(SAME_PERCENT),
@@ -169,7 +175,7 @@ def as_in_paper(volumes: Mapping[State, Value]) -> Iterator[Claim]:
         if found is not None:
             change = percent(here, Value(found))
             yield Claim(
-                f"{where} by {STUDENT}, within {limit:g} % of experiment",
+                f"{where} by {model}, within {limit:g} % of experiment",
                 f"{percent(Value(paper), Value(found)).value:+.1f} %",
                 f"{change.value:+.1f} %",
                 change.is_within(limit),
@@ -177,7 +183,9 @@ def as_in_paper(volumes: Mapping[State, Value]) -> Iterator[Claim]:
             )
 
 
-def experiments(rows: Mapping[str, Mapping[int, float]], temperature_k: int) -> float | None:
+def mean_of_experiments(
+    rows: Mapping[str, Mapping[int, float]], temperature_k: int
+) -> float | None:
     """Return the mean of the volumes that experiments have at a temperature, in Å^3 per atom."""
     found = [
         row[temperature_k] for name, row in rows.items() if "exp" in name and temperature_k in row
@@ -188,10 +196,10 @@ def experiments(rows: Mapping[str, Mapping[int, float]], temperature_k: int) -> 
 def beside_sevennet(
     model: str, volumes: Mapping[State, Value], sevennet: Mapping[State, Value]
 ) -> Iterator[Claim]:
-    """Yield how far a fine-tuned model's volumes at 1 bar are from SevenNet-0's."""
+    """Yield how far a fine-tuned model's volumes at 1 bar are from SevenNet-0's student's."""
     numbers = paper_numbers()["volumes_A3_per_atom"]
-    for where, here in at_low_pressure(volumes):
-        if where not in sevennet:
+    for where, here in of_crystals(volumes):
+        if where not in sevennet or where[1] != LOW_BAR:
             continue
         system, _, temperature_k = where
         rows, k = numbers[system], int(temperature_k)
@@ -203,7 +211,7 @@ def beside_sevennet(
         change = percent(here, theirs)
         name = f"V of {system} at {k} K and 1 bar by {model}"
         yield Claim(
-            f"{name}, within {SAME_PERCENT:g} % of SevenNet-0's",
+            f"{name}, within {SAME_PERCENT:g} % of {STUDENT_OF_SEVENNET}",
             printed,
             f"{here} against {theirs} Å³/atom ({change.value:+.1f} %)",
             change.is_within(SAME_PERCENT),

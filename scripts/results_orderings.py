@@ -75,9 +75,11 @@ def lattices(series: CompositionSeries, error_mev: float) -> Iterator[Claim]:
     ]
     where = f"{'above' if ends[0].value > 0 else 'below'} zero at all {len(energies_mev)} x"
     if changes:
-        where = f"changes sign after x = {', '.join(f'{x:g}' for x in changes)}"
+        following = dict(pairwise(energies_mev))
+        places = [f"{x:g} and {following[x]:g}" for x in changes]
+        where = f"changes sign between x = {', '.join(places)}"
     yield Claim(
-        "E(P-3c1) - E(C2) changes sign near x = 1.5 to 2",
+        f"E(P-3c1) - E(C2) changes sign near x = 1.5 to 2, by {TEACHER}",
         f"{paper[0.0]} at x = 0, +{paper[6.0]} meV/atom at x = 6",
         f"{where}: {ends[0]} at x = 0, {ends[1]} at x = 6",
         sign_change(values, changes),
@@ -126,7 +128,21 @@ def differences_by_dft_mev(frames: Sequence[Atoms]) -> dict[float, float]:
 
 def lattices_by_dft(frames: Sequence[Atoms]) -> Iterator[Claim]:
     """Yield the sign of the difference of both lattices by DFT, of one ordering each."""
-    for x, here in differences_by_dft_mev(frames).items():
+    energies_mev = differences_by_dft_mev(frames)
+    changes = [
+        (x, after)
+        for x, after in pairwise(energies_mev)
+        if energies_mev[x] * energies_mev[after] < 0
+    ]
+    if len(changes) == 1:
+        ((low, high),) = changes
+        yield Claim(
+            "E(P-3c1) - E(C2) changes sign near x = 1.5 to 2, by DFT",
+            "-0.25 at x = 1.5, +1.79 meV/atom at x = 2",
+            f"changes sign between x = {low:g} and {high:g}",
+            bracketed(low, high),
+        )
+    for x, here in energies_mev.items():
         paper = paper_numbers()["phase_stability_meV_atom"][x]
         lower = "P-3c1" if paper < 0 else "C2"
         yield Claim(
@@ -137,13 +153,33 @@ def lattices_by_dft(frames: Sequence[Atoms]) -> Iterator[Claim]:
         )
 
 
+def bracketed(low: float, high: float) -> str:
+    """Return the verdict on a change of sign near x = 1.5 to 2 that lies between two x."""
+    if low >= 1.0 and high <= 2.0:  # noqa: PLR2004
+        return REPRODUCED
+    return CONTRADICTED if high <= 1.0 or low >= 2.0 else NOT_RESOLVED  # noqa: PLR2004
+
+
+def above_dft_mev(frames: Sequence[Atoms], lattice: str) -> dict[float, float]:
+    """Return how far the model's ground states of a lattice lie above DFT's energy, by x."""
+    return {
+        atoms.info["x"]: (atoms.info["model_ev_per_atom"] - per_atom(atoms)) * EV_MEV
+        for atoms in sorted(frames, key=lambda atoms: atoms.info["x"])
+        if (atoms.info["kind"], atoms.info["lattice"]) == ("lattices", lattice)
+    }
+
+
 # -- rankings --------------------------------------------------------------------------------------
 
 
 def decisions(decided: Iterable[GroundState]) -> Iterator[Claim]:
     """Yield how CHGNet ranks the orderings that are relaxed by what decides."""
     for decision in decided:
-        done = [each for each in decision.candidates if each.energy_ev_per_atom is not None]
+        done = [
+            each
+            for each in decision.candidates
+            if each.converged and each.energy_ev_per_atom is not None
+        ]
         found = spearmanr(
             [each.model_above_best_ev_per_atom for each in done],
             [each.energy_ev_per_atom for each in done],

@@ -14,7 +14,7 @@ import csv
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,14 @@ from ase import Atoms
 from ase.io import read
 from results_claims import claims_on_motion
 from results_models import claims_on_cells
-from results_orderings import TEACHER, claims_on_energies, differences_by_dft_mev
+from results_orderings import (
+    TEACHER,
+    above_dft_mev,
+    claims_on_energies,
+    differences_by_dft_mev,
+)
 from results_replicas import replicas_text
+from results_series import claims_over_x
 
 from lycb_flows.campaign import Submission, find_results
 from lycb_flows.campaign.catalogue import update_catalogue
@@ -149,10 +155,10 @@ def as_markdown(table: Table) -> str:
     return "\n".join([*head, *lines, *(["", table.note] if table.note else [])])
 
 
-def chapter(campaigns: Sequence[Measured], notes: Mapping[str, str]) -> Iterator[str]:
+def chapter(campaigns: Sequence[Measured], labelled: Sequence[Atoms]) -> Iterator[str]:
     """Yield the paper's chapter with figures: each panel from the first campaign that fills it.
 
-    Those of other campaigns that `OTHERS` names follow, and what `notes` say of a panel.
+    Those of other campaigns that `OTHERS` names follow, and what DFT says of both lattices.
     """
     panels = [{part.title: part for part in each.panels} for each in campaigns]
     for title, part in panels[0].items():
@@ -162,6 +168,8 @@ def chapter(campaigns: Sequence[Measured], notes: Mapping[str, str]) -> Iterator
         shown = panels[source].get(title, part)
         if number in ELSEWHERE and not filled:
             shown = replace(shown, lead=(*shown.lead[:-1], ELSEWHERE[number]))
+        if number == "Table 3" and shown.tables:
+            shown = with_dft(shown, labelled)
         yield f"### {title}"
         yield from shown.lead
         yield from views(shown, campaigns[source].figures)
@@ -169,17 +177,35 @@ def chapter(campaigns: Sequence[Measured], notes: Mapping[str, str]) -> Iterator
             if number in OTHERS.get(campaigns[i].name, ()):
                 yield f"By `workflows/{campaigns[i].name}.yaml`:"
                 yield from views(panels[i][title], campaigns[i].figures, f"{campaigns[i].name}-")
-        if number in notes:
-            yield notes[number]
+        if number == "Table 3":
+            yield note_on_dft(labelled)
 
 
 def note_on_dft(labelled: Sequence[Atoms]) -> str:
-    """Return the differences of both lattices by DFT, which no campaign has computed."""
-    found = [f"{e:+.2f} meV/atom at x = {x:g}" for x, e in differences_by_dft_mev(labelled).items()]
+    """Return what the differences of both lattices by DFT are of, and how far the model is off."""
+    above_mev = above_dft_mev(labelled, "LYC")
+    c2_mev = [abs(energy_mev) for energy_mev in above_dft_mev(labelled, "LYB").values()]
     return (
-        f"By DFT in the cells of `{TEACHER}` ([orderings.extxyz](orderings.extxyz)): "
-        f"{listed(found)}."
+        f"DFT's are of the cells that `{TEACHER}` has relaxed "
+        "([orderings.extxyz](orderings.extxyz)). The model lies above DFT in P-3c1 by "
+        f"{listed([f'{e:.1f}' for e in above_mev.values()])} meV/atom at "
+        f"x = {listed([f'{x:g}' for x in above_mev])}, and is within {max(c2_mev):.1f} meV/atom of "
+        "it in C2: it favours C2 the more, the more bromine there is."
     )
+
+
+def with_dft(part: Part, labelled: Sequence[Atoms]) -> Part:
+    """Return table 3 with the differences by DFT, which no campaign has computed."""
+    energies_mev = {f"{x:g}": f"{e:.2f}" for x, e in differences_by_dft_mev(labelled).items()}
+    (table,) = part.tables
+    place = table.columns.index("here, DFT (meV/atom)")
+    rows = [
+        (*row[:place], replace(row[place], text=energies_mev[row[0].text]), *row[place + 1 :])
+        if row[0].text in energies_mev
+        else row
+        for row in table.rows
+    ]
+    return replace(part, tables=(replace(table, rows=tuple(rows)),))
 
 
 def views(part: Part, folder: Path, prefix: str = "") -> Iterator[str]:
@@ -202,11 +228,14 @@ def write_numbers(store: ResultStore, names: Iterable[str]) -> None:
 
 
 def doubts(campaigns: Sequence[Measured]) -> Iterator[str]:
-    """Yield what cannot be concluded from each campaign."""
+    """Yield what cannot be concluded from each campaign, without what was said of one before."""
+    said = set[str]()
     for each in campaigns:
+        texts = [statement.text for statement in each.contents.verdict.cannot]
         yield f"`workflows/{each.name}.yaml`:\n"
-        yield from (f"- {statement.text}" for statement in each.contents.verdict.cannot)
+        yield from (f"- {text}" for text in texts if text not in said)
         yield ""
+        said |= {*texts}
 
 
 def page(campaigns: Sequence[Measured], n_replicas: int, replicas: str) -> str:
@@ -217,6 +246,7 @@ def page(campaigns: Sequence[Measured], n_replicas: int, replicas: str) -> str:
         CLAIM_COLUMNS,
         ("---",) * len(CLAIM_COLUMNS),
         *(claim.cells for claim in claims_on_motion(found)),
+        *(claim.cells for claim in claims_over_x(found)),
         *(claim.cells for claim in claims_on_energies(found, labelled)),
         *(claim.cells for claim in claims_on_cells(found)),
     ]
@@ -224,7 +254,7 @@ def page(campaigns: Sequence[Measured], n_replicas: int, replicas: str) -> str:
         "claims": "\n".join(f"| {' | '.join(row)} |" for row in rows),
         "replicas": replicas,
         "doubts": "\n".join(doubts(campaigns)).rstrip(),
-        "paper": "\n\n".join(chapter(campaigns, {"Table 3": note_on_dft(labelled)})),
+        "paper": "\n\n".join(chapter(campaigns, labelled)),
     }
     text = (PAGE / "README.md").read_text(encoding="utf-8")
     for name, block in blocks.items():

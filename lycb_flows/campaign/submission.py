@@ -124,7 +124,8 @@ def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Su
     campaign
         With names or paths of parents and models.
     to_run
-        Whether what labels must be installed here, as it need not be to plan.
+        Whether what labels must be installed here, as it need not be to plan. What is planned
+        does not become what was submitted last under its name.
 
     Returns
     -------
@@ -138,7 +139,8 @@ def submit(store: ResultStore, campaign: Campaign, *, to_run: bool = True) -> Su
         learns cannot be trained, or what labels or a quantity to be measured is not installed.
     """
     submission = _submitted(store, campaign, to_run=to_run)
-    note_submission(store, submission.record, submission.campaign)
+    if to_run:
+        note_submission(store, submission.record, submission.campaign)
     return submission
 
 

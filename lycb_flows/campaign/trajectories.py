@@ -14,7 +14,7 @@ from lycb_flows.campaign import (
 )
 from lycb_flows.campaign.catalogue import update_catalogue
 from lycb_flows.config import RunConfig
-from lycb_flows.errors import InputError
+from lycb_flows.errors import InputError, LycbError
 from lycb_flows.quantities import chosen_quantities
 from lycb_flows.schemas import Blob, CampaignRecord, Segment, digest
 from lycb_flows.store import ResultStore
@@ -37,8 +37,7 @@ def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
     Raises
     ------
     InputError
-        When a version of the campaign is not finished, or a campaign measures what is not installed
-        here.
+        When a version of the campaign is not finished, or a campaign cannot be read here.
     """
     name = find_submission(store, campaign).campaign.name
     records = list(store.find_all(CampaignRecord))
@@ -50,8 +49,10 @@ def trajectories_to_prune(store: ResultStore, campaign: str) -> list[Blob]:
                 campaign=name,
                 record=record.key,
             )
-    others = [reopen(store, record) for record in records if record.name != name]
-    elsewhere = {digest(run.identity()) for each in others for run in _planned_runs(store, each)}
+    others = [record for record in records if record.name != name]
+    elsewhere = {
+        digest(run.identity()) for record in others for run in _planned_runs(store, record)
+    }
     update_catalogue(store)
     owners: dict[str, set[str]] = {}
     for row in store.query("segment"):
@@ -77,8 +78,18 @@ def _is_finished(store: ResultStore, submission: Submission) -> bool:
     return all(each.quantity.key(plan, each.condition) in done for each in wanted)
 
 
-def _planned_runs(store: ResultStore, submission: Submission) -> Iterator[RunConfig]:
+def _planned_runs(store: ResultStore, record: CampaignRecord) -> Iterator[RunConfig]:
     """Yield the runs of a campaign as far as its plan goes, done or not."""
+    try:
+        submission = reopen(store, record)
+    except LycbError as err:
+        raise InputError(
+            "another campaign cannot be read, so that what its runs go on from is not known",
+            fix="install what it lacks, or retract its record",
+            campaign=record.name,
+            record=record.key,
+            reason=err.message,
+        ) from err
     found = find_results(store, submission.campaign, submission.theory)
     for stage in found.stages:
         yield from (*stage.npt_runs(), *stage.nvt_runs(), *stage.test_runs())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -169,7 +170,7 @@ def _text(crystal: DisorderedCrystal, choice: AutomaticChoice, parent: Path) -> 
         source=parent.name,
         name=re.sub(r"[^A-Za-z0-9_.-]+", "-", crystal.name).strip("-._") or "crystal",
         mobile=_mobile_line(crystal),
-        parent=yaml.safe_dump(str(place)).splitlines()[0],
+        parent=yaml.safe_dump(str(place), width=math.inf).splitlines()[0],
         reasons="\n".join(f"    # {line}" for line in lines),
         settings="\n".join(
             f"      {line}"

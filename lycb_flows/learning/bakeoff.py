@@ -157,10 +157,11 @@ def halves(
     alike: dict[tuple[str, frozenset[str]], list[LabelledStructure]] = {}
     for label in labelled:
         alike.setdefault((label.system, elements_of([label])), []).append(label)
-    return (
+    halves = (
         [label for group in alike.values() for label in group[::2]],
         [label for group in alike.values() for label in group[1::2]],
     )
+    return halves if halves[1] else (fitting, testing)
 
 
 def _check_elements(

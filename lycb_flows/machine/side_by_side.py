@@ -19,6 +19,7 @@ from lycb_flows.errors import MachineError
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.2
+_ASK_S = 60.0
 _RESTARTS_PER_WORKER = 5
 _SIGNALS = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 _FIRST_GPU = ("cuda", "cuda:0")
@@ -36,7 +37,8 @@ def devices_of(n_workers: int, device: str, visible: str | None) -> list[dict[st
         Torch device of the workers. Another than the first, such as cuda:1, is that of all.
     visible
         What `CUDA_VISIBLE_DEVICES` names: the GPUs of the batch job, by number or UUID; empty:
-        there are none. None: it is not set, and for workers on cuda GPUs are numbered.
+        there are none. None: it is not set, and for workers on cuda the node's GPUs are numbered;
+        where they cannot be counted, one is taken to be there for each worker.
 
     Returns
     -------
@@ -44,11 +46,27 @@ def devices_of(n_workers: int, device: str, visible: str | None) -> list[dict[st
         For each worker; workers share GPUs where there are more of them.
     """
     if visible is None:
-        visible = ",".join(map(str, range(n_workers))) if device in _FIRST_GPU else ""
+        n_gpus = _count_gpus() or n_workers
+        visible = ",".join(map(str, range(n_gpus))) if device in _FIRST_GPU else ""
     named = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     if not named or (device.startswith("cuda") and device not in _FIRST_GPU):
         return [{} for _ in range(n_workers)]
     return [{"CUDA_VISIBLE_DEVICES": named[i % len(named)]} for i in range(n_workers)]
+
+
+def _count_gpus() -> int:
+    """Return how many GPUs NVIDIA's driver lists; 0 where there is none to ask."""
+    try:
+        found = subprocess.run(
+            ["nvidia-smi", "--list-gpus"],  # noqa: S607 - whichever the node has
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_ASK_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return sum(line.startswith("GPU ") for line in found.stdout.splitlines())
 
 
 def run_side_by_side(

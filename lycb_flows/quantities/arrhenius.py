@@ -98,10 +98,8 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         condition
             A system and a pressure.
         """
-        from lycb_flows.transport.arrhenius import (  # noqa: PLC0415 - scipy takes a while
-            ArrheniusPoint,
-            fit_arrhenius,
-        )
+        from lycb_flows.transport.arrhenius import fit_arrhenius  # noqa: PLC0415 - scipy is slow
+        from lycb_flows.transport.arrhenius_points import ArrheniusPoint  # noqa: PLC0415 - it, too
 
         keys = self.needed_keys(plan, condition)
         transports = [store.load(Transport, key) for key in keys]

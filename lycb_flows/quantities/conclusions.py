@@ -161,7 +161,8 @@ def goodness_text(fit: Arrhenius) -> str:
         return MISSING
     freedom = counted(fit.degrees_of_freedom or 0, "degree")
     chance = "" if fit.p_value is None else f", p {probability(fit.p_value)}"
-    gain = f", two lines gain {number(fit.regime_gain)} in 2 ln L" if fit.n_regimes > 1 else ""
+    over = " over the dispersion" if fit.dispersion > 1 else ""
+    gain = f", two lines gain {number(fit.regime_gain)} in 2 ln L{over}" * (fit.n_regimes > 1)
     return f"χ² {fit.deviance:.1f} for {freedom} of freedom{chance}{gain}"
 
 
@@ -209,7 +210,9 @@ def _against_paper(fit: Arrhenius, row: PaperTransport) -> str:
         sigma, log_err = fit.extrapolated_conductivity_ms_per_cm, fit.extrapolated_log_err
     both_errors = float(np.hypot(error or np.nan, row.activation_energy_err_ev or 0))
     barrier_errors = ((barrier or np.nan) - row.activation_energy_ev) / both_errors
-    sigma_errors = _log_ratio(sigma, row.conductivity_300k_ms_per_cm) / (log_err or np.nan)
+    sigma_errors = _log_ratio(sigma, row.conductivity_300k_ms_per_cm) / float(
+        np.hypot(log_err or np.nan, row.conductivity_log_err)
+    )
     values = f"Eₐ = {with_error(barrier, error)} eV and σ = {number(sigma)} mS/cm"
     printed = as_printed(row.activation_energy_ev, row.activation_energy_err_ev)
     return (

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from lycb_flows.config import Campaign, PlacesConfig
 from lycb_flows.quantities.plan import Condition
 
 PLACES: Final = "places"
-_PLACES: Final = TypeAdapter(tuple[PlacesConfig, ...])
+_PLACES: Final = TypeAdapter(Annotated[tuple[PlacesConfig, ...], Field(min_length=1)])
 Places = tuple[PlacesConfig, ...]
 
 

@@ -28,6 +28,7 @@ _REFERENCES: Final = {
 }
 _CODES: Final = {"gpaw": "GPAW", "vasp": "VASP"}
 _TEACHER: Final = "teacher"
+_N_JOINED: Final = 8  # names in a sentence; of more the first are told
 
 
 def methods_part(data: ReportData) -> Part:
@@ -244,7 +245,9 @@ class _Writer:
 def _joined(names: Sequence[str]) -> str:
     """Return names in a row, the last after an "and"."""
     *others, last = names
-    return f"{listed(others)} and {last}" if others else last
+    if len(names) > _N_JOINED:
+        return listed(names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _teacher_of(theory_name: str) -> str:

@@ -33,7 +33,7 @@ def lowest_orderings(data: ReportData) -> Iterator[Statement]:
         yield Statement(
             f"{ranking.system}: the lowest-energy ordering{kind} is "
             f"{space_group}, of {counted(ranking.n_candidates, 'candidate')} by "
-            f"{data.model_name(ranking.model)}; of the best {len(ranking.best)}, flagged: {flagged}.",
+            f"{data.model_name(ranking.model)}; {flagged} of the best {len(ranking.best)} flagged.",
             (ranking.key,),
         )
 

@@ -23,6 +23,7 @@ from lycb_flows.units import BOLTZMANN_EV_PER_K, EV_MEV, GPA_MPA
 
 HIGH_PRESSURE_BAR = 10_000.0
 _PUBLISHED_AT_1_BAR: Final = {"chgnet": "CHGNet_1bar", "sevennet": "SevenNet_1bar"}
+_STEP_K = 50.0  # between the paper's production runs
 _LITHIUM_SHARE, _YTTRIUM_SHARE, _SHARE_TOLERANCE = 0.3, 0.1, 0.01  # of Li3YX6
 
 
@@ -43,6 +44,19 @@ class PaperTransport:
         inverse_kt = (1 / temperature_k - 1 / 300) / BOLTZMANN_EV_PER_K
         factor = float(np.exp(-self.activation_energy_ev * inverse_kt))
         return self.conductivity_300k_ms_per_cm * 300 / temperature_k * factor
+
+    @property
+    def conductivity_log_err(self) -> float:
+        """The standard error of ln σ(300 K) that the barrier's gives it; the paper prints none.
+
+        A line turns about the middle of its runs in 1/T, so that an error of the barrier moves
+        ln σ(300 K) by that times the distance from there. Without one it is zero.
+        """
+        runs = paper_numbers()["md"]["production"]
+        temperatures_k = np.arange(runs["T_min_K"], runs["T_max_K"] + 1, _STEP_K)
+        middle_per_ev = float(np.mean(1 / (BOLTZMANN_EV_PER_K * temperatures_k)))
+        distance_per_ev = 1 / (BOLTZMANN_EV_PER_K * 300) - middle_per_ev
+        return (self.activation_energy_err_ev or 0.0) * distance_per_ev
 
 
 @functools.cache

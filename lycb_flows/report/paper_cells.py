@@ -46,7 +46,8 @@ def relaxed_cells(data: ReportData, document: CompositionSeries) -> Filled:
         without.add("DFT")
     columns = ("lattice of", "x", "by", "volume (Å³/atom)", "over DFT (%)", *_COLUMNS)
     table = Table("", columns, tuple(rows)).without_empty("over DFT (%)", *_COLUMNS)
-    lacks = f"lengths and angles by {listed(sorted(without))} are not known" if without else ""
+    what = "volumes, lengths and angles" if without == {"DFT"} else "lengths and angles"
+    lacks = f"{what} by {listed(sorted(without))} are not known" if without else ""
     return Filled((table,), lacks=lacks)
 
 

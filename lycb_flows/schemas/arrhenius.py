@@ -35,11 +35,13 @@ class Arrhenius(Document):
 
     Until method version 2 a fit was a single line through measured D, and what is None or empty
     by default was not known. Until version 3 runs that scatter beyond their errors widened none,
-    and a run that knew its D badly had the error that the others had in common.
+    and a run that knew its D badly had the error that the others had in common. Until version 4
+    replicas that agree with each other hid that temperatures do not lie on the fit, and without a
+    conductivity there was no line by the paper's recipe.
     """
 
     kind = "arrhenius"
-    method_version = 4
+    method_version = 5
     shown_version = 2
     table_columns: ClassVar[tuple[str, ...]] = (
         "pressure_bar", "n_points", "activation_energy_ev", "activation_energy_err_ev",
@@ -70,8 +72,17 @@ class Arrhenius(Document):
     )
     degrees_of_freedom: int | None = None
     p_value: float | None = Field(None, description="Probability of a larger deviance.")
+    lack_of_fit: float | None = Field(
+        None, description="Part of the deviance that a free D at each temperature would take off."
+    )
+    lack_of_fit_degrees_of_freedom: int | None = Field(
+        None, description="Temperatures beyond the parameters."
+    )
+    lack_of_fit_p_value: float | None = Field(None, description="Probability of a larger one.")
     n_regimes: int = Field(1, description="Lines: 1, or 2 that meet.")
-    regime_gain: float | None = Field(None, description="2 ln L that a second line gains.")
+    regime_gain: float | None = Field(
+        None, description="2 ln L that a second line gains, over `dispersion`."
+    )
     crossover_temperature_k: float | None = Field(None, description="Where two lines meet.")
     crossover_low_k: float | None = Field(None, description="-1 sigma")
     crossover_high_k: float | None = Field(None, description="+1 sigma")

@@ -9,7 +9,6 @@ models, each weighted by its likelihood with that gain as the price of the secon
 
 | equation                                                   | code           |
 |------------------------------------------------------------|----------------|
-| var D = e/w D + r² D², w = ions x time                     | `_pool_events` |
 | ln D_paper = ln D0 - E_A/(k_B T), weights (D/s_D)², s_D He's | `_paper_line` |
 """
 
@@ -22,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from lycb_flows.schemas import FITTED_REGIMES, DiffusionEstimate, LeftOut, Prediction
+from lycb_flows.schemas import LeftOut, Prediction
+from lycb_flows.transport.arrhenius_points import ArrheniusPoint, enters, left_out, pool_events
 from lycb_flows.transport.line_choice import (
-    MIN_P_VALUE,
     ONE_SIGMA,
     Choice,
     Covariance,
@@ -33,35 +32,13 @@ from lycb_flows.transport.line_choice import (
     goodness,
     settled_choice,
 )
-from lycb_flows.transport.lines import Array, Counts, quantiles
+from lycb_flows.transport.lines import Counts, quantiles
 from lycb_flows.units import BOLTZMANN_EV_PER_K, nernst_einstein_ms_per_cm
 
 MIN_POINTS = 3
 MIN_BARRIER_ERRORS = 2.0
-_SCATTER_GAIN = 4.0
-_OWN_SIZE = 4.0
 _N_PREDICTIONS = 9
 _NINETY_FIVE = (0.025, 0.975)
-_LEAST_LOSS = 1e-12
-
-
-@dataclass(frozen=True)
-class ArrheniusPoint:
-    """An estimate of D at a temperature.
-
-    Attributes
-    ----------
-    temperature_k
-        Temperature of the run.
-    estimate
-        Its D, or its bound, or why it has neither.
-    ion_ps
-        Mobile ions times duration, to compare the events of runs of different lengths.
-    """
-
-    temperature_k: float
-    estimate: DiffusionEstimate
-    ion_ps: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +58,9 @@ class ArrheniusFit:
     deviance: float | None = None
     degrees_of_freedom: int | None = None
     p_value: float | None = None
+    lack_of_fit: float | None = None
+    lack_of_fit_degrees_of_freedom: int | None = None
+    lack_of_fit_p_value: float | None = None
     n_regimes: int = 1
     regime_gain: float | None = None
     crossover_temperature_k: float | None = None
@@ -143,46 +123,30 @@ def fit_arrhenius(
         fitted=False,
         extrapolation_temperature_k=extrapolation_temperature_k,
         n_bounds=len(entering) - len(measured),
-        left_out=tuple(_left_out(p) for p in points if not enters(p.estimate)),
+        left_out=tuple(left_out(p) for p in points if not enters(p.estimate)),
         reason=_why_not_fitted(points, entering, measured),
     )
     if fit.reason:
         return fit
-    choice = settled_choice(_pool_events(entering), extrapolation_temperature_k)
+    choice = settled_choice(pool_events(entering), extrapolation_temperature_k)
     counts = choice.model.counts
     fit = replace(
         fit, fitted=True, **goodness(choice), **barriers(choice), **_distance(fit, measured)
     )
+    density = (mobile_ions_per_ang3, extrapolation_temperature_k, charge_number)
     fit = replace(
         fit,
         reason=_why_no_conductivity(fit),
         predictions=_predictions(counts, max(p.temperature_k for p in entering), fit),
+        **_paper_line(measured, *density),
     )
     if fit.reason:
         return fit
-    density = (mobile_ions_per_ang3, extrapolation_temperature_k, charge_number)
-    fit = replace(fit, **_extrapolated(choice, *density), **_paper_line(measured, *density))
+    fit = replace(fit, **_extrapolated(choice, *density))
     return replace(fit, cautions=tuple(_cautions(fit, measured)))
 
 
-# -- which runs enter -----------------------------------------------------------------------------
-
-
-def enters(estimate: DiffusionEstimate) -> bool:
-    """Return whether a run has a likelihood of D: it is diffusive, or bounds D from above."""
-    return estimate.regime in FITTED_REGIMES and None not in {
-        estimate.most_likely_m2_per_s,
-        estimate.event_m2_per_s,
-    }
-
-
-def _left_out(point: ArrheniusPoint) -> LeftOut:
-    estimate = point.estimate
-    return LeftOut(
-        temperature_k=point.temperature_k,
-        regime=estimate.regime or "unmeasured",
-        reason=estimate.reason,
-    )
+# -- why nothing is fitted ------------------------------------------------------------------------
 
 
 def _why_not_fitted(
@@ -204,57 +168,6 @@ def _why_not_fitted(
     if n_measured < 2:  # noqa: PLR2004 - a slope needs two
         return f"D was measured at {n_measured} of {n_all} temperatures{remark}, 2 are needed"
     return ""
-
-
-def _pool_events(points: Sequence[ArrheniusPoint]) -> Counts:
-    """Return the runs as counts, with the event size that all of them have in common.
-
-    A run tells its own event size from the few events that it has, so a D that came out low would
-    look precise. The pooled size is the median over the runs, as size times ions times duration;
-    where larger D have larger events, a relative scatter r is fitted beside it, by least absolute
-    deviations of the logarithm. A run whose own size is more than four times what it has in common
-    with the others keeps its own: its D may be known badly for a reason of its own, such as a
-    relaxation as slow as the run.
-    """
-    d = np.array([p.estimate.most_likely_m2_per_s for p in points], dtype=float)
-    events = np.array([_variance_over_mean(p.estimate) for p in points])
-    per_event = 1 / np.array([p.ion_ps for p in points])
-    per_event = per_event / np.median(per_event)
-    event, ratio = _common_size(events, per_event, d)
-    common = event * (per_event + ratio * d)
-    sizes = np.where(events > _OWN_SIZE * common, events, event * per_event)
-    inverse_kt = 1 / (BOLTZMANN_EV_PER_K * np.array([p.temperature_k for p in points]))
-    return Counts(inverse_kt, d, sizes, float(np.sqrt(ratio * event)))
-
-
-def _variance_over_mean(estimate: DiffusionEstimate) -> float:
-    """Return the variance of D over D: that of the number of events and, where known, all of it."""
-    event, d = float(estimate.event_m2_per_s or 0.0), float(estimate.most_likely_m2_per_s or 0.0)
-    error = estimate.diffusivity_err_m2_per_s
-    return event if error is None or d <= 0 else max(event, error**2 / d)
-
-
-def _common_size(events: Array, per_event: Array, d: Array) -> tuple[float, float]:
-    """Return e and r²/e of the event sizes e (w + r²/e D), with r only where it is needed.
-
-    Parameters
-    ----------
-    events
-        Event size of each run in m²/s.
-    per_event
-        Its share w that follows from the length of the run.
-    d
-        D of each run in m²/s.
-    """
-    largest = max(float(d.max()), float(events.max()))
-    ratios = np.append(0.0, np.geomspace(1e-3, 1e6, 91) / largest)
-    sizes = np.log(events) - np.log(per_event + ratios[:, None] * d)
-    pooled = np.median(sizes, axis=1)
-    losses = np.abs(sizes - pooled[:, None]).sum(axis=1) + _LEAST_LOSS
-    best = int(np.argmin(losses))
-    if 2 * len(events) * np.log(losses[0] / losses[best]) < _SCATTER_GAIN:
-        best = 0
-    return float(np.exp(pooled[best])), float(ratios[best])
 
 
 # -- what follows ---------------------------------------------------------------------------------
@@ -332,18 +245,28 @@ def _why_no_conductivity(fit: ArrheniusFit) -> str:
         return (
             f"the barrier, {barrier_ev:.3f} eV with an error of {error_ev:.3f} eV, is not "
             f"{MIN_BARRIER_ERRORS:g} errors above zero"
-        )
+        ) + (f"; {_widened(fit)}" if fit.dispersion > 1 else "")
     return ""
+
+
+def _widened(fit: ArrheniusFit) -> str:
+    """Return why all errors are widened, and by how much, as a clause."""
+    who, deviance = "the runs do not lie on the fit: deviance", fit.deviance
+    n_free, p_value = fit.degrees_of_freedom, fit.p_value
+    if p_value is None or (fit.lack_of_fit_p_value or 1.0) < p_value:
+        who = "the means of the temperatures do not lie on the fit: their part of the deviance"
+        deviance, n_free = fit.lack_of_fit, fit.lack_of_fit_degrees_of_freedom
+        p_value = fit.lack_of_fit_p_value
+    return (
+        f"{who} {deviance:.1f} for {n_free} degrees of freedom, p = {p_value:.1g}, for which all "
+        f"errors are widened by a factor of {np.sqrt(fit.dispersion):.1f}"
+    )
 
 
 def _cautions(fit: ArrheniusFit, measured: Sequence[ArrheniusPoint]) -> Iterator[str]:
     """Yield why the conductivity is not conclusive, as clauses."""
-    if fit.p_value is not None and fit.p_value < MIN_P_VALUE:
-        yield (
-            f"the runs do not lie on the fit: deviance {fit.deviance:.1f} for "
-            f"{fit.degrees_of_freedom} degrees of freedom, p = {fit.p_value:.1g}, for which all "
-            f"errors are widened by a factor of {np.sqrt(fit.dispersion):.1f}"
-        )
+    if fit.dispersion > 1:
+        yield _widened(fit)
     distance, span = fit.extrapolation_distance_per_ev, fit.measured_span_per_ev
     if distance is not None and span is not None and distance > span:
         yield (

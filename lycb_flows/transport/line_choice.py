@@ -5,7 +5,8 @@
 | weight of two lines = 1 / (1 + exp((8 - gain) / 2)) | `choose_lines` |
 | p = P(χ²(runs - parameters) > deviance)             | `chance`       |
 
-The gain is the decrease of the deviance from one line to two. Where p < 0.01 of the chosen one the
+The gain is the decrease of the deviance from one line to two. Where p < 0.01 of the chosen one, for
+its deviance or for the lack of fit of the temperatures, which replicas that agree would hide, the
 runs scatter beyond their errors: all errors are widened by √φ (`lines.py`), and the choice is made
 again, with a gain that is smaller by φ (as by QAIC: Burnham and Anderson, Model Selection and
 Multimodel Inference, 2nd ed. 2002, section 2.5).
@@ -43,7 +44,7 @@ class Choice:
     weights
         Weight of each model, with sum 1.
     gain
-        2 ln L that the second line gains; None where two lines were not fitted.
+        2 ln L that the second line gains, over the dispersion; None where two were not fitted.
     """
 
     models: tuple[Model, ...]
@@ -80,9 +81,10 @@ def choose_lines(counts: Counts, temperature_k: float) -> Choice:
 
 
 def settled_choice(counts: Counts, temperature_k: float) -> Choice:
-    """Choose between one line and two, with the dispersion with which the runs lie on the chosen.
+    """Choose between one line and two, with the dispersion of the runs about what was rejected.
 
-    The runs with that dispersion are the counts of the chosen model.
+    The runs with that dispersion are the counts of the chosen model. Where one line is chosen after
+    two were rejected, it is the dispersion about two, as by QAIC.
 
     Parameters
     ----------
@@ -94,8 +96,8 @@ def settled_choice(counts: Counts, temperature_k: float) -> Choice:
     while True:
         choice = choose_lines(counts, temperature_k)
         model = choice.model
-        p_value = chance(model.deviance, model.degrees_of_freedom)
-        if p_value is None or p_value >= MIN_P_VALUE:
+        chances = [chance(model.deviance, model.degrees_of_freedom), chance(*model.lack_of_fit())]
+        if not any(each is not None and each < MIN_P_VALUE for each in chances):
             return choice
         counts = replace(counts, dispersion=counts.dispersion * model.dispersion())
 
@@ -108,10 +110,11 @@ def chance(deviance: float, n_free: int) -> float | None:
 def goodness(choice: Choice) -> dict[str, Any]:
     """Return how well the chosen model fits, as fields of an Arrhenius fit.
 
-    Deviance and p are those of the runs' own errors.
+    Deviance, lack of fit and their p are those of the runs' own errors.
     """
     model = choice.model
     dispersion, n_free = model.counts.dispersion, model.degrees_of_freedom
+    lack_of_fit, n_lacking = model.lack_of_fit()
     return {
         "event_m2_per_s": float(np.median(model.counts.events_m2_per_s)),
         "relative_scatter": model.counts.scatter,
@@ -119,6 +122,9 @@ def goodness(choice: Choice) -> dict[str, Any]:
         "deviance": model.deviance * dispersion,
         "degrees_of_freedom": n_free,
         "p_value": chance(model.deviance * dispersion, n_free),
+        "lack_of_fit": lack_of_fit * dispersion,
+        "lack_of_fit_degrees_of_freedom": n_lacking,
+        "lack_of_fit_p_value": chance(lack_of_fit * dispersion, n_lacking),
         "n_regimes": model.n_lines,
         "regime_gain": choice.gain,
     }

@@ -154,16 +154,24 @@ class Model:
         """The number of runs beyond that of the parameters."""
         return len(self.counts.numbers) - 2 * self.n_lines
 
-    def dispersion(self) -> float:
-        """Return the φ with which the runs lie on the most likely curve, 1 at least."""
+    def lack_of_fit(self) -> tuple[float, int]:
+        """Return how much less the deviance of a free D at each temperature is, and for how many.
+
+        The second number is that of the temperatures beyond the parameters.
+        """
         temperatures = np.unique(self.counts.inverse_kt_per_ev)
         n_free = len(temperatures) - 2 * self.n_lines
         if n_free < 1:
-            return max(1.0, self.deviance / max(self.degrees_of_freedom, 1))
+            return 0.0, 0
         each = (self.counts.inverse_kt_per_ev[:, None] == temperatures).astype(float)
         at_each = _fitted(self.counts, self.wanted_per_ev, each[None], np.array([np.nan]))
-        lack_of_fit = (self.deviance - at_each.deviance) / n_free
-        return max(1.0, self.deviance / self.degrees_of_freedom, lack_of_fit)
+        return max(self.deviance - at_each.deviance, 0.0), n_free
+
+    def dispersion(self) -> float:
+        """Return the φ with which the runs lie on the most likely curve, 1 at least."""
+        lack_of_fit, n_free = self.lack_of_fit()
+        n_runs_free = max(self.degrees_of_freedom, 1)
+        return max(1.0, self.deviance / n_runs_free, lack_of_fit / n_free if n_free else 0.0)
 
     def covariances(self) -> Array:
         """Return the covariance of each design's coefficients, from the expected information."""

@@ -10,6 +10,9 @@ mean). Events are counted, so counts of runs add up, and their scatter is tested
 | χ² = Σ t_i (D_i - D)² / (w D), runs less one        | Fisher's dispersion test |
 | 95 %: w / Σ t_i times quantiles of Γ(n + 1/2)       | Jeffreys' interval       |
 
+A run whose own error is more than twice that of its events, for a reason of its own such as a
+relaxation as slow as the run, counts as one that is so much shorter.
+
 Fisher, Statistical Methods for Research Workers (1925), section 16; Brown, Cai, DasGupta, Statist.
 Sci. 16, 101 (2001). As w is found from the same few events as D, a D that came out low would seem
 precise: w is the median over the runs.
@@ -28,6 +31,7 @@ from lycb_flows.schemas import DiffusionEstimate
 POOLED_REGIMES = ("diffusive", "bound")
 """Regimes of runs that count events; in the others D is no property of the crystal."""
 MIN_REPLICAS = 2
+_OWN_ERROR = 2.0
 _TAIL = 0.025
 _PRIOR_EVENTS = 0.5
 
@@ -72,7 +76,12 @@ def pool_replicas(
         Length of each run.
     """
     usable = [
-        (estimate.most_likely_m2_per_s, estimate.event_m2_per_s, duration_ps)
+        (
+            estimate.most_likely_m2_per_s,
+            estimate.event_m2_per_s,
+            duration_ps,
+            estimate.diffusivity_err_m2_per_s or 0.0,
+        )
         for estimate, duration_ps in zip(estimates, durations_ps, strict=True)
         if estimate.regime in POOLED_REGIMES
         and estimate.most_likely_m2_per_s is not None
@@ -80,8 +89,11 @@ def pool_replicas(
     ]
     if len(usable) < MIN_REPLICAS:
         return None
-    found, events, times = np.array(usable, dtype=float).T
+    found, events, times, errors = np.array(usable, dtype=float).T
     worth = float(np.median(events * times))
+    of_events = np.sqrt(worth * found / times)
+    badly_known = errors > _OWN_ERROR * of_events
+    times[badly_known] = worth * found[badly_known] / errors[badly_known] ** 2
     pooled = float(found @ times / times.sum())
     n_events = pooled * float(times.sum()) / worth
     low, high = (

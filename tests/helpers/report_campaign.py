@@ -7,7 +7,8 @@ import numpy as np
 from lycb_flows import schemas
 from lycb_flows.schemas.keys import digest
 from lycb_flows.store import open_store
-from lycb_flows.transport.arrhenius import ArrheniusPoint, fit_arrhenius
+from lycb_flows.transport.arrhenius import fit_arrhenius
+from lycb_flows.transport.arrhenius_points import ArrheniusPoint
 from lycb_flows.units import ANG2_PER_PS_M2_PER_S, nernst_einstein_ms_per_cm
 
 TEACHER = "teacher: chgnet-r2scan (a potential, not DFT)"

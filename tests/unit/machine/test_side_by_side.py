@@ -51,8 +51,18 @@ run_side_by_side([sys.executable, sys.argv[1]], sys.argv[2:], "cpu", say)
         (3, "cpu", "GPU-8f, MIG-2a", ["GPU-8f", "MIG-2a", "GPU-8f"]),
     ],
 )
-def test_each_worker_has_a_gpu_of_the_batch_job(n, device, visible, gpus):
+def test_each_worker_has_a_gpu_of_the_batch_job(n, device, visible, gpus, monkeypatch):
+    monkeypatch.setattr(side_by_side, "_count_gpus", lambda: 0)
     assert [each.get("CUDA_VISIBLE_DEVICES") for each in devices_of(n, device, visible)] == gpus
+
+
+def test_workers_share_the_gpus_that_the_node_has(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: a)'\necho 'GPU 1: H200 (UUID: b)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    shared = [each["CUDA_VISIBLE_DEVICES"] for each in devices_of(4, "cuda", None)]
+    assert shared == ["0", "1", "0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 from lycb_flows import schemas
 from lycb_flows.quantities.conclusions import result_text
 from lycb_flows.report import ReportData
-from lycb_flows.transport.arrhenius import ArrheniusPoint, fit_arrhenius
+from lycb_flows.transport.arrhenius import fit_arrhenius
+from lycb_flows.transport.arrhenius_points import ArrheniusPoint
 from lycb_flows.units import BOLTZMANN_EV_PER_K
 
 TEMPERATURES_K = (450.0, 500.0, 550.0, 600.0)

@@ -5,7 +5,8 @@ import pytest
 
 from lycb_flows import schemas
 from lycb_flows.transport import arrhenius
-from lycb_flows.transport.arrhenius import ArrheniusPoint, fit_arrhenius
+from lycb_flows.transport.arrhenius import fit_arrhenius
+from lycb_flows.transport.arrhenius_points import ArrheniusPoint
 from lycb_flows.units import nernst_einstein_ms_per_cm
 
 KT_EV = 8.617333262e-5

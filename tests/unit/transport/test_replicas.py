@@ -7,7 +7,7 @@ from lycb_flows.schemas import DiffusionEstimate
 from lycb_flows.transport.replicas import pool_replicas
 
 
-def estimate(diffusivity, event, regime="diffusive"):
+def estimate(diffusivity, event, regime="diffusive", error=None):
     return DiffusionEstimate(
         effective_hops=0.0,
         max_msd_ang2=0.0,
@@ -15,6 +15,7 @@ def estimate(diffusivity, event, regime="diffusive"):
         regime=regime,
         most_likely_m2_per_s=diffusivity,
         event_m2_per_s=event,
+        diffusivity_err_m2_per_s=error,
     )
 
 
@@ -55,6 +56,18 @@ def test_confined_runs_are_left_out_and_one_run_is_no_pool():
     assert (pooled.n_runs, pooled.diffusivity_m2_per_s) == (2, pytest.approx(2e-10))
     assert pooled.n_events == pytest.approx(40.0)
     assert pool_replicas(runs[1:], [100.0] * 2) is None
+
+
+def test_a_run_that_is_known_badly_neither_moves_the_pool_nor_scatters():
+    runs = [
+        estimate(4.6e-9, 1e-12, error=0.07e-9),
+        estimate(3.7e-9, 1e-12, error=1.2e-9),
+        estimate(4.7e-9, 1e-12, error=0.07e-9),
+    ]
+    pooled = pool_replicas(runs, [2000.0] * 3)
+    assert pooled.diffusivity_m2_per_s == pytest.approx(4.65e-9, rel=2e-3)
+    assert pooled.p_value > 0.1
+    assert pool_replicas(runs[:1] * 2, [2000.0] * 2).n_events == pytest.approx(9200.0)
 
 
 def test_runs_without_an_event_give_a_bound():
