@@ -162,10 +162,14 @@ def bracketed(low: float, high: float) -> str:
 
 def above_dft_mev(frames: Sequence[Atoms], lattice: str) -> dict[float, float]:
     """Return how far the model's ground states of a lattice lie above DFT's energy, by x."""
+    chosen = [
+        atoms
+        for atoms in frames
+        if atoms.info["kind"] == "lattices" and atoms.info["lattice"] == lattice
+    ]
     return {
         atoms.info["x"]: (atoms.info["model_ev_per_atom"] - per_atom(atoms)) * EV_MEV
-        for atoms in sorted(frames, key=lambda atoms: atoms.info["x"])
-        if (atoms.info["kind"], atoms.info["lattice"]) == ("lattices", lattice)
+        for atoms in sorted(chosen, key=lambda atoms: atoms.info["x"])
     }
 
 

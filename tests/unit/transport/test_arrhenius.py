@@ -254,7 +254,7 @@ def test_runs_that_scatter_beyond_their_errors_widen_them():
     """
     fits = fits_of_scattered(0.45)
     assert np.mean([fit.n_regimes == 2 for fit in fits]) <= 0.20
-    assert all((fit.dispersion > 1) == (fit.p_value < 0.01) for fit in fits)
+    assert all((fit.dispersion > 1) == (fit.p_value < 0.01) for fit in fits)  # no replicas
     assert np.mean([fit.dispersion > 1 for fit in fits]) >= 0.75
     known = [fit for fit in fits if fit.extrapolated_log_err is not None]
     assert covers(known, straight(300.0), "95") >= 0.83
@@ -272,6 +272,27 @@ def test_replicas_that_agree_do_not_hide_that_a_line_misses_them():
     assert triple.dispersion == pytest.approx(3 * single.dispersion, rel=1e-3)
     for name in ("activation_energy_err_ev", "extrapolated_log_err"):
         assert getattr(triple, name) == pytest.approx(getattr(single, name), rel=0.02)
+
+
+@pytest.mark.usefixtures("no_band")
+def test_temperatures_off_the_line_are_found_among_replicas_that_agree():
+    temperatures = np.array([500.0, 600.0, 700.0, 800.0])
+    off = straight(temperatures) + 0.4 * np.array([0.3, -0.3, -0.3, 0.3])
+    replicas = [exact(temperatures, off + step, 0.1) for step in (-0.05, 0.02, 0.05, -0.02)]
+    fit = fit_arrhenius([run for runs in replicas for run in runs], 300.0, 0.01)
+    assert fit.p_value > 0.01
+    assert fit.lack_of_fit_p_value < 1e-4
+    assert fit.lack_of_fit_degrees_of_freedom == 2
+    assert fit.dispersion == pytest.approx(fit.lack_of_fit / 2)
+    assert "means of the temperatures do not lie on the fit" in fit.cautions[0]
+
+
+@pytest.mark.usefixtures("no_band")
+def test_a_barrier_that_scatter_hides_says_so():
+    log_d = straight(PAPER_TEMPERATURES) + 2.0 * np.array([1, -1, -1, 1, 1, -1, -1, 1])
+    fit = fit_arrhenius(exact(PAPER_TEMPERATURES, log_d, 0.05), 300.0, 0.01)
+    assert fit.extrapolated_conductivity_ms_per_cm is None
+    assert "is not 2 errors above zero; the runs do not lie on the fit" in fit.reason
 
 
 def test_confined_ions_give_no_fit():
