@@ -293,8 +293,8 @@ def _reach(found: Sites) -> str:
         return dimensions
     indices = " ".join(map(str, found.percolation_direction))
     if found.percolates_in == 1:
-        return f"{dimensions} (along [{indices}] of the simulation cell)"
-    return f"{dimensions} in the planes ({indices}) of the simulation cell"
+        return f"{dimensions} (along [{indices}] of the cell)"
+    return f"{dimensions} in the planes ({indices}) of the cell"
 
 
 def _is_far(orbit: SiteOrbit) -> bool:

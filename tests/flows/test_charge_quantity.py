@@ -71,7 +71,7 @@ def charge_of(haven, log_err, replica=None, level=0.95):
         (charge_of(0.33, 0.1, level=0.68), "Haven ratio 0.33 (68 %: 0.26 to 0.40)", ""),
         (charge_of(2.0, 0.1), "Li ions move against each other", ""),
         (charge_of(0.9, 0.1), "", ""),
-        (charge_of(None, None), "", "not resolved in 1 of 1 runs: LYC 1 bar 500 K."),
+        (charge_of(None, None), "", "not resolved in 1 of 1 run: LYC 1 bar 500 K."),
         (charge_of(None, None, replica=2), "", "LYC 1 bar 500 K replica 2"),
     ],
 )

@@ -357,7 +357,7 @@ def test_figure_s4_says_what_an_old_series_lacks_until_it_is_made(series):
     assert {each.key for each in store.find_documents(keys)} == set(keys)
     assert len(store.attempts()) == n_attempts
     new = relaxed_cells(collect(store, [document.key, *keys]), document)
-    assert new.lacks == "lengths and angles by DFT are not known"
+    assert new.lacks == "volumes, lengths and angles by DFT are not known"
 
 
 def with_phases(plan, phases):

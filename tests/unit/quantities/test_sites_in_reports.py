@@ -51,8 +51,8 @@ def test_it_is_said_how_far_jumps_lead():
     (text,) = texts(IonSites().findings(data_of(stuck, chain, layers, measured())))
     assert text == (
         "LYC 1 bar: jumps of Li lead through the crystal in no dimension at 300 K, "
-        "1 dimension (along [0 0 1]) at 400 K, 2 dimensions in the planes (0 0 1) at 450 K, "
-        "3 dimensions at 500 K."
+        "1 dimension (along [0 0 1] of the cell) at 400 K, 2 dimensions in the planes (0 0 1) of "
+        "the cell at 450 K, 3 dimensions at 500 K."
     )
     assert texts(IonSites().findings(data_of(measured(percolates_in=None)))) == []
 
