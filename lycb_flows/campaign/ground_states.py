@@ -298,7 +298,7 @@ def low_orderings(
     rows = [] if by_dft is None else [row for row in by_dft.candidates if row.structure]
     found = [(row.structure, row.model_volume_flag) for row in rows if row.converged]
     if by_dft is None or beyond_dft:
-        looked_at = set() if by_dft is None else {row.ordering for row in by_dft.candidates}
+        looked_at = {row.ordering for row in rows}
         found += [(r.structure, r.volume_flag) for r in ranking.best if r.ordering not in looked_at]
     others = [structure for structure, is_flagged in found if structure and not is_flagged]
     return list(dict.fromkeys([ground_state, *others]))

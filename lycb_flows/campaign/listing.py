@@ -13,7 +13,6 @@ from lycb_flows.schemas import Enumeration
 from lycb_flows.store import ResultStore, load_cell, load_crystal
 
 _SEARCH_S = 60.0
-_WHOLE = 1e-6
 
 
 class Listed(NamedTuple):
@@ -135,8 +134,5 @@ def _ordered_species(store: ResultStore, system: SystemConfig) -> list[str]:
     if not isinstance(given, dict):
         cell = load_cell(store, system.parent, config)
         refined = cell.composition.get_el_amt_dict()
-        amounts = {symbol: n_atoms * n_cells for symbol, n_atoms in refined.items()}
-        if any(abs(amount - round(amount)) > _WHOLE for amount in amounts.values()):
-            return []
-        given = {symbol: round(amount) for symbol, amount in amounts.items()}
+        given = {symbol: round(n_atoms * n_cells) for symbol, n_atoms in refined.items()}
     return [symbol for symbol, n_atoms in given.items() for _ in range(n_atoms)]

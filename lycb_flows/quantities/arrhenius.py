@@ -98,8 +98,7 @@ class ArrheniusLaw(Quantity[Arrhenius]):
         condition
             A system and a pressure.
         """
-        from lycb_flows.transport.arrhenius import fit_arrhenius  # noqa: PLC0415 - scipy is slow
-        from lycb_flows.transport.arrhenius_points import ArrheniusPoint  # noqa: PLC0415 - it, too
+        from lycb_flows.transport import ArrheniusPoint, fit_arrhenius  # noqa: PLC0415 - scipy
 
         keys = self.needed_keys(plan, condition)
         transports = [store.load(Transport, key) for key in keys]

@@ -41,6 +41,10 @@ from .figures import (
     errors_figure as errors_figure,
     volume_figure as volume_figure,
 )
+from .methods import (
+    methods_part as methods_part,
+    methods_sections as methods_sections,
+)
 from .numbers import (
     MISSING as MISSING,
     as_printed as as_printed,

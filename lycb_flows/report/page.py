@@ -29,12 +29,12 @@ from lycb_flows.report import (
     duration_text,
     figures,
     mae_targets,
+    methods_sections,
     paper_numbers,
     paper_system,
     tables,
 )
 from lycb_flows.report.collection import collect
-from lycb_flows.report.methods import methods_sections
 from lycb_flows.report.paper_chapter import paper_section
 from lycb_flows.report.students import student_sections
 from lycb_flows.report.verdict import Verdict, judge, round_title

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from lycb_flows.report import Album, Part, ReportData, Section, listed, paper_numbers
-from lycb_flows.report.methods import methods_part
+from lycb_flows.report import (
+    Album,
+    Part,
+    ReportData,
+    Section,
+    listed,
+    methods_part,
+    paper_numbers,
+)
 from lycb_flows.report.paper_figures import FORMULAS, Entry, Filled, paper_entries
 from lycb_flows.report.paper_fillers import FILLERS
 

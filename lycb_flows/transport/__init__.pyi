@@ -1,3 +1,9 @@
+from .arrhenius import (
+    fit_arrhenius as fit_arrhenius,
+)
+from .arrhenius_points import (
+    ArrheniusPoint as ArrheniusPoint,
+)
 from .averages import (
     block_error as block_error,
 )

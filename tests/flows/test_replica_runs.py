@@ -146,6 +146,7 @@ def transport_of(replica, diffusivity, event=1e-11, **place):
         duration_ps=100.0,
         n_atoms=60,
         n_mobile=18,
+        volume_ang3_per_atom=25.0,
         estimate=estimate,
         **condition,
     )

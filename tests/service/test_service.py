@@ -159,7 +159,7 @@ def test_pause_resume_cancel_and_submit_again(service, launchpad):
     assert "3 jobs paused" in service("pause", "loop")[1]
     assert "no job is left" in work(service)
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 0
-    assert "3 jobs may run" in service("resume", "loop")[1]
+    assert "3 jobs resumed" in service("resume", "loop")[1]
     service("worker", "--nlaunches", 2, *ALL)
     assert launchpad.fireworks.count_documents({"state": "COMPLETED"}) == 2
     assert "cancelled" in service("cancel", "loop")[1]
