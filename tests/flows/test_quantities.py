@@ -343,6 +343,8 @@ def test_a_quantity_is_measured_at_its_places_and_at_those_of_what_it_needs(loop
         "series",
     }
     assert {name for name in named if named[name] != everywhere[name]} == {"series"}  # fewer fits
+    with pytest.raises(InputError, match="at least 1"):
+        measured(diffusion={"places": []})
 
 
 class Atlas(Document):

@@ -231,6 +231,21 @@ def cell_at(temperature_k, *, equilibrated=True, run="1" * 64, **facts):
     )
 
 
+@pytest.mark.parametrize(
+    ("per_k", "words"), [(1.2e-5, "expands by 12"), (-1.2e-5, "shrinks by 12")]
+)
+def test_a_framework_that_shrinks_does_not_expand(per_k, words):
+    expansion = schemas.ThermalExpansion.model_construct(
+        volume_per_k=per_k, volume_err_per_k=3e-6, lowest_temperature_k=300.0,
+        highest_temperature_k=500.0,
+    )  # fmt: skip
+    document = schemas.CellVolumes.model_construct(
+        key="1" * 64, system="NZP", pressure_bar=1.0, expansion=expansion, by_model=()
+    )
+    (finding,) = find_quantity("volumes").findings(ReportData(measurements={"volumes": [document]}))
+    assert f"the volume {words}" in finding.text
+
+
 def test_the_expansion_is_that_of_the_cells_and_only_equilibrated_ones_count():
     cells = [cell_at(t) for t in (400.0, 500.0, 600.0)]
     odd = cell_at(700.0, equilibrated=False, volume_ang3_per_atom=99.0)

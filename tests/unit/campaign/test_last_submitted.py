@@ -72,3 +72,11 @@ def test_a_store_without_notes_has_its_newest_record(store, loop_campaign, monke
     for temperature_k in (500.0, 600.0, 500.0):
         submit(store, changed(loop_campaign, "measure", temperatures_k=[temperature_k]))
     assert find_submission(store, "loop").campaign.measure.temperatures_k == (600.0,)
+
+
+def test_to_plan_a_version_does_not_submit_it(store, loop_campaign):
+    first = submit(store, loop_campaign)
+    other = changed(loop_campaign, "measure", temperatures_k=[500.0])
+    planned = submit(store, other, to_run=False)
+    assert planned.record.key != first.record.key
+    assert find_submission(store, "loop").record.key == first.record.key

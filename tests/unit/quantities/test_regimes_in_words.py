@@ -53,6 +53,26 @@ def test_many_diffusivities_without_a_fit_are_said_together():
     assert set(many[0].keys) == {run.key for run in runs}
 
 
+def test_where_nothing_diffuses_the_axis_follows_the_slopes():
+    slope = {"paper_diffusivity_m2_per_s": 2e-11}
+    (axes,) = arrhenius_figure([transport(t, **CONFINED, **slope) for t in (400.0, 500.0)], []).axes
+    assert axes.get_yscale() == "log"
+    low, high = axes.get_ylim()
+    assert low <= 2e-11 <= high < 1e-9
+
+
+def test_a_small_cell_of_another_crystal_is_named():
+    small = transport(400.0, **DIFFUSIVE).model_copy(
+        update={"n_atoms": 16, "n_mobile": 6, "volume_ang3_per_atom": 20.0}
+    )
+    (limit,) = Diffusion().limits(data(small))
+    assert limit.text == (
+        "LYC: 16 atoms with 6 mobile ions, as many as a cube of 6.8 Å holds: ions meet their own "
+        "images."
+    )
+    assert not list(Diffusion().limits(data(transport(400.0, **DIFFUSIVE))))
+
+
 def test_confined_ions_are_what_the_first_line_says():
     runs = [transport(400.0 + 50 * i, **CONFINED) for i in range(6)]
     line = Diffusion().headline(data(*runs))

@@ -220,8 +220,11 @@ def test_another_chemistry_has_no_word_of_the_papers(campaign, tmp_path):
         "2000 ps",
         "enumlib",
         "below the paper",
+        "M3GNet",
+        "R. Schlem",
     ):
         assert word not in text, word
+    assert "Methods, to paste" in text
     assert "The paper, figure by figure" not in text
     with pytest.raises(InputError, match="paper's chemistry"):
         write_report(campaign.store, "salt", campaign.keys, tmp_path / "report", only_paper=True)
