@@ -60,7 +60,7 @@ def _sources(
     yield data.model_name(document.model), document.key, point.volume_ang3_per_atom, cell
     start = data.find(Structure, point.start)
     for ranking in data.rankings:
-        ranked = _ground_state(ranking) if ranking.system == point.name else None
+        ranked = _ranked(data, ranking, point) if ranking.system == point.name else None
         if ranked is not None and ranking.model != document.model:
             volume_ang3, structure = ranked
             cell = data.find(Structure, structure)
@@ -81,10 +81,21 @@ def _relaxation(data: ReportData, model: str, point: SeriesPoint) -> Relaxation 
     return None
 
 
-def _ground_state(ranking: Ranking) -> tuple[float, str] | None:
-    """Return volume and structure of a ranking's ground state."""
+def _ranked(data: ReportData, ranking: Ranking, point: SeriesPoint) -> tuple[float, str] | None:
+    """Return volume and structure of a point's ordering as the ranking's model has relaxed it.
+
+    It is the ranking's ground state, where DFT has not decided for another one.
+    """
+    decided = {
+        row.structure: row.ordering
+        for found in data.by_dft
+        if found.ranking == ranking.key
+        for row in found.candidates
+    }
+    ordering = decided.get(point.start)
     for candidate in ranking.best:
-        if candidate.structure == ranking.ground_state:
+        is_lowest = candidate.structure == ranking.ground_state
+        if candidate.ordering == ordering or (ordering is None and is_lowest):
             return candidate.volume_ang3_per_atom, candidate.structure
     return None
 

@@ -92,7 +92,7 @@ def pool_replicas(
     found, events, times, errors = np.array(usable, dtype=float).T
     worth = float(np.median(events * times))
     of_events = np.sqrt(worth * found / times)
-    badly_known = errors > _OWN_ERROR * of_events
+    badly_known = (found > 0) & (errors > _OWN_ERROR * of_events)
     times[badly_known] = worth * found[badly_known] / errors[badly_known] ** 2
     pooled = float(found @ times / times.sum())
     n_events = pooled * float(times.sum()) / worth

@@ -15,6 +15,7 @@ from lycb_flows.report import (
     LearnedRound,
     ReportData,
     as_printed,
+    paper_cells,
     paper_fillers,
     paper_model_row,
     paper_numbers,
@@ -355,3 +356,25 @@ def test_no_mixed_halide_is_measured_with_a_model_that_was_not_tested_on_it_with
     ]
     assert [text for text in sentences if words in text] == sentences
     assert len(sentences) == bool(words)
+
+
+def test_a_decided_ordering_is_compared_with_itself_by_the_rankings_model():
+    candidate = partial(schemas.RankedCandidate.model_construct, volume_flag=False)
+    ranking = schemas.Ranking.model_construct(
+        key="r",
+        ground_state="a by model",
+        best=(
+            candidate(ordering="a", structure="a by model", volume_ang3_per_atom=27.6),
+            candidate(ordering="b", structure="b by model", volume_ang3_per_atom=27.8),
+        ),
+    )
+    decided = schemas.GroundState.model_construct(
+        ranking="r",
+        candidates=(schemas.DftCandidate.model_construct(ordering="b", structure="b by DFT"),),
+    )
+    data = ReportData(by_dft=[decided])
+    found = {
+        start: paper_cells._ranked(data, ranking, schemas.SeriesPoint.model_construct(start=start))
+        for start in ("b by DFT", "a by model")
+    }
+    assert found == {"b by DFT": (27.8, "b by model"), "a by model": (27.6, "a by model")}
