@@ -70,19 +70,16 @@ def lattices(series: CompositionSeries, error_mev: float) -> Iterator[Claim]:
     paper = {float(x): e for x, e in paper_numbers()["phase_stability_meV_atom"].items()}
     values = {x: Value(energy, error_mev) for x, energy in energies_mev.items()}
     ends = [values[x] for x in (0.0, 6.0)]
-    changes = [
-        x for x, after in pairwise(energies_mev) if energies_mev[x] * energies_mev[after] < 0
-    ]
+    changes = sign_changes(energies_mev)
     where = f"{'above' if ends[0].value > 0 else 'below'} zero at all {len(energies_mev)} x"
     if changes:
-        following = dict(pairwise(energies_mev))
-        places = [f"{x:g} and {following[x]:g}" for x in changes]
+        places = [f"{low:g} and {high:g}" for low, high in changes]
         where = f"changes sign between x = {', '.join(places)}"
     yield Claim(
         f"E(P-3c1) - E(C2) changes sign near x = 1.5 to 2, by {TEACHER}",
         f"{paper[0.0]} at x = 0, +{paper[6.0]} meV/atom at x = 6",
         f"{where}: {ends[0]} at x = 0, {ends[1]} at x = 6",
-        sign_change(values, changes),
+        sign_change(values, [low for low, _ in changes]),
     )
     rise, papers = ends[1] - ends[0], paper[6.0] - paper[0.0]
     yield Claim(
@@ -92,6 +89,15 @@ def lattices(series: CompositionSeries, error_mev: float) -> Iterator[Claim]:
         rise.is_above(0.0),
         rise.distance(Value(papers)),
     )
+
+
+def sign_changes(energies_mev: Mapping[float, float]) -> list[tuple[float, float]]:
+    """Return each two neighbouring x between which the sign changes."""
+    return [
+        (x, after)
+        for x, after in pairwise(energies_mev)
+        if energies_mev[x] * energies_mev[after] < 0
+    ]
 
 
 def sign_change(values: Mapping[float, Value], changes: Sequence[float]) -> str:
@@ -129,11 +135,7 @@ def differences_by_dft_mev(frames: Sequence[Atoms]) -> dict[float, float]:
 def lattices_by_dft(frames: Sequence[Atoms]) -> Iterator[Claim]:
     """Yield the sign of the difference of both lattices by DFT, of one ordering each."""
     energies_mev = differences_by_dft_mev(frames)
-    changes = [
-        (x, after)
-        for x, after in pairwise(energies_mev)
-        if energies_mev[x] * energies_mev[after] < 0
-    ]
+    changes = sign_changes(energies_mev)
     if len(changes) == 1:
         ((low, high),) = changes
         yield Claim(

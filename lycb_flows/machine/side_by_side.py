@@ -46,8 +46,8 @@ def devices_of(n_workers: int, device: str, visible: str | None) -> list[dict[st
         For each worker; workers share GPUs where there are more of them.
     """
     if visible is None:
-        n_gpus = _count_gpus() or n_workers
-        visible = ",".join(map(str, range(n_gpus))) if device in _FIRST_GPU else ""
+        n_gpus = (_count_gpus() or n_workers) if device in _FIRST_GPU else 0
+        visible = ",".join(map(str, range(n_gpus)))
     named = [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     if not named or (device.startswith("cuda") and device not in _FIRST_GPU):
         return [{} for _ in range(n_workers)]

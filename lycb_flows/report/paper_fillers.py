@@ -172,11 +172,12 @@ def _conduction_rows(data: ReportData, system: str) -> Iterator[tuple[str, tuple
     The paper's recipe follows our own fit, whose barrier may be that below a crossover.
     """
     for fit in data.measured(Arrhenius):
-        if fit.system == system:
-            barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
-            sigma = _sigma_text(fit.extrapolated_conductivity_ms_per_cm, fit)
-            yield f"here, {fit.pressure_bar:g} bar", ours(fit.key, (barrier, sigma))
-        if fit.system == system and fit.paper_activation_energy_ev is not None:
+        if fit.system != system:
+            continue
+        barrier = with_error(fit.activation_energy_ev, fit.activation_energy_err_ev)
+        sigma = _sigma_text(fit.extrapolated_conductivity_ms_per_cm, fit)
+        yield f"here, {fit.pressure_bar:g} bar", ours(fit.key, (barrier, sigma))
+        if fit.paper_activation_energy_ev is not None:
             barrier = with_error(fit.paper_activation_energy_ev, fit.paper_activation_energy_err_ev)
             sigma = _sigma_text(fit.paper_conductivity_ms_per_cm, fit)
             name = f"here, {fit.pressure_bar:g} bar, paper's recipe"
