@@ -266,7 +266,7 @@ def _run_places(plan: StagePlan, systems: dict[str, Place]) -> dict[str, Place]:
             temperature_k=config.protocol.temperature_k,
             pressure_bar=config.protocol.pressure_bar,
         )
-        for config in (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
+        for config in plan.runs()
     }
 
 

@@ -103,6 +103,10 @@ class StagePlan(Config):
             for system, npt in zip(self.starts, self.npt_runs(), strict=False)
         )
 
+    def runs(self) -> tuple[RunConfig, ...]:
+        """Return all runs of the stage: NpT, NVT, and those that test frames are taken from."""
+        return (*self.npt_runs(), *self.nvt_runs(), *self.test_runs())
+
     def test_runs(self) -> tuple[RunConfig, ...]:
         """Return the runs that test frames are taken from.
 

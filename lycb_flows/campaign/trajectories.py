@@ -92,7 +92,7 @@ def _planned_runs(store: ResultStore, record: CampaignRecord) -> Iterator[RunCon
         ) from err
     found = find_results(store, submission.campaign, submission.theory)
     for stage in found.stages:
-        yield from (*stage.npt_runs(), *stage.nvt_runs(), *stage.test_runs())
+        yield from stage.runs()
     if found.measurement is not None:
         quantities = chosen_quantities(submission.campaign.measure)
         for _, batch in run_batches(found.measurement, quantities):

@@ -13,7 +13,7 @@ def round_of(store: ResultStore, plan: StagePlan, job_name: str) -> Round:
     decision = plan.campaign.decide(plan.index, levers)
     dataset = store.load(Dataset, plan.dataset_key)
     model, key = plan.model_key, plan.round_key(levers)
-    runs = (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
+    runs = plan.runs()
     document = Round(
         key=key,
         parents=(*plan.earlier_rounds[-1:], dataset.key, model),

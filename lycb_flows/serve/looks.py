@@ -222,11 +222,7 @@ def _measured(found: CampaignResults) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _runs(store: ResultStore, found: CampaignResults) -> Iterator[tuple[str, str]]:
     """Yield title and key of the runs that there are: those of the rounds, then of production."""
-    configs = {
-        Run.key_of(run): run.name
-        for plan in found.stages
-        for run in (*plan.npt_runs(), *plan.nvt_runs(), *plan.test_runs())
-    }
+    configs = {Run.key_of(run): run.name for plan in found.stages for run in plan.runs()}
     documents: Sequence[Any] = [each for group in found.measured.values() for each in group]
     configs |= {each.run: "" for each in documents if getattr(each, "run", None)}
     present = store.find_present(Run, list(configs))
